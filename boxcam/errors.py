@@ -1,0 +1,77 @@
+"""Every error that boxcam raises on purpose.
+
+    BoxcamError
+    ├── InputError                an image or a folder cannot be read
+    ├── OutputError               a result cannot be written
+    ├── BundleError               a bundle is missing, altered, or of a newer version
+    ├── UnknownLayerError         a layer was asked for that is not there
+    ├── EngineError               a gradient engine cannot run here
+    └── ExportError               a model cannot be turned into a bundle
+        ├── SourceError           the config or checkpoint is at fault
+        ├── MissingOperatorError  the model needs an operator that is not installed
+        ├── TraceError            a detection cannot be followed back to its logit
+        ├── UnsupportedOperatorError  an operator on the score path is not known
+        └── VerificationError     the exported files do not agree with the model
+
+A message says what is wrong, where, and what to do about it, in one line.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class BoxcamError(Exception):
+    """Root of all errors that boxcam raises on purpose."""
+
+
+class InputError(BoxcamError):
+    """An image or a folder cannot be read."""
+
+
+class OutputError(BoxcamError):
+    """A result cannot be written."""
+
+
+class BundleError(BoxcamError):
+    """A bundle is missing, altered, or of a newer version."""
+
+
+class UnknownLayerError(BoxcamError):
+    """A layer was asked for that is not there."""
+
+    def __init__(self, name: str, available: Iterable[str], where: str) -> None:
+        names = sorted(set(available))
+        close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+        shown = ", ".join(names[:12]) + (f", … ({len(names)} in all)" if len(names) > 12 else "")
+        super().__init__(f"{where} has no layer {name!r}.{hint} There are: {shown or 'none'}.")
+
+
+class EngineError(BoxcamError):
+    """A gradient engine cannot run here."""
+
+
+class ExportError(BoxcamError):
+    """A model cannot be turned into a bundle."""
+
+
+class SourceError(ExportError):
+    """The config or checkpoint is at fault."""
+
+
+class MissingOperatorError(ExportError):
+    """The model needs an operator that is not installed."""
+
+
+class TraceError(ExportError):
+    """A detection cannot be followed back to its logit."""
+
+
+class UnsupportedOperatorError(ExportError):
+    """An operator on the score path is not known."""
+
+
+class VerificationError(ExportError):
+    """The exported files do not agree with the model."""
