@@ -1,0 +1,321 @@
+"""The bundle: a directory that holds everything `boxcam explain` needs, and a manifest that describes it.
+
+``boxcam export`` writes it and ``boxcam.load`` reads it; this file is all that both sides know of each other.
+The manifest is JSON; its schema is the dataclasses below.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import types
+import typing
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from boxcam.errors import BundleError, OutputError
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+FORWARD = "forward.onnx"
+
+Form = Literal["windows", "rows", "whole"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How an image becomes the model's input: resize, normalise, pad.
+
+    Attributes:
+        height, width: the canvas, in pixels: the model's input.
+        fit_height, fit_width: the image is resized to fit into this; no larger than the canvas.
+        keep_ratio: resize both axes by one factor; otherwise stretch to the fit size.
+        pad_to: where the image lies on the canvas.
+        pad_value: one value per channel, in the order of the model's input.
+        pad_before_normalize: ``pad_value`` is in 0..255 and is normalised too; otherwise it is put in afterwards.
+        mean, std: per channel, in the order of the model's input, for pixels in 0..255: ``(pixel - mean) / std``.
+        color: channel order of the model's input.
+        interpolation: of the resize.
+    """
+
+    height: int
+    width: int
+    fit_height: int
+    fit_width: int
+    keep_ratio: bool
+    pad_to: Literal["top-left", "center"]
+    pad_value: tuple[float, float, float]
+    pad_before_normalize: bool
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    color: Literal["RGB", "BGR"]
+    interpolation: Literal["bilinear", "nearest", "area", "bicubic"] = "bilinear"
+
+    def __post_init__(self) -> None:
+        if min(self.height, self.width, self.fit_height, self.fit_width) < 1:
+            raise ValueError(f"preprocess: sizes must be positive: {self}")
+        if self.fit_height > self.height or self.fit_width > self.width:
+            raise ValueError(f"preprocess: {self.fit_height}x{self.fit_width} exceeds {self.height}x{self.width}")
+        if min(self.std) <= 0:
+            raise ValueError(f"preprocess: std must be positive, not {self.std}")
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Which outputs of ``forward.onnx`` hold the detections.
+
+    ``boxes`` and ``scores`` may share one output: ``box_columns`` and ``score_column`` index its last axis.
+    """
+
+    boxes: str
+    scores: str
+    labels: str
+    box_columns: tuple[int, int] | None = None
+    score_column: int | None = None
+    origin: str = "origin"
+    logits: str = "logit"
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One feature map of a layer.
+
+    Attributes:
+        name: its name in the graph, which is also the name of the output of ``forward.onnx``.
+        channels: number of channels.
+        height, width: in cells.
+        stride: canvas pixels per cell, down and across; None for RoI features.
+        receptive_field: how many cells (of this tensor, across) one logit depends on; None if it is the whole map.
+    """
+
+    name: str
+    channels: int
+    height: int
+    width: int
+    stride: tuple[float, float] | None
+    receptive_field: int | None = None
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A named group of feature maps that can be explained.
+
+    Attributes:
+        name: ``backbone``, ``neck``, ``roi``, or the tensor's name.
+        kind: ``map`` for maps of the whole image, ``roi`` for one small map per proposal.
+        form: how its gradient is computed (windows, RoI rows, whole map).
+        reason: why this form and not a cheaper one; empty when there is none.
+        tensors: the feature maps.
+        context: further outputs of ``forward.onnx`` that the gradient needs.
+        rois: the output with the proposals, float32 [R, 4], x1 y1 x2 y2 on the canvas; None for maps.
+        gradients: engine name to file, relative to the bundle.
+    """
+
+    name: str
+    kind: Literal["map", "roi"]
+    form: Form
+    reason: str
+    tensors: tuple[Tensor, ...]
+    context: tuple[str, ...]
+    rois: str | None
+    gradients: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Logits:
+    """One tensor of class logits that scores are made of."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    activation: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything about a bundle but its tensors.
+
+    Attributes:
+        source: where the model came from; free text by key, for people.
+        labels: class names by index.
+        input: name of the input of ``forward.onnx``, float32 [1, 3, height, width].
+        verification: figures measured at export, by check.
+        files: sha256 of every other file, by path relative to the bundle.
+    """
+
+    boxcam: str
+    source: dict[str, str]
+    labels: tuple[str, ...]
+    input: str
+    preprocess: Preprocess
+    outputs: Outputs
+    logits: tuple[Logits, ...]
+    layers: tuple[Layer, ...]
+    verification: dict[str, float]
+    files: dict[str, str] = field(default_factory=dict)
+    format: int = FORMAT_VERSION
+
+
+def read(path: str | os.PathLike[str]) -> Manifest:
+    """Read and check a bundle: its version, its manifest, and the hash of every file.
+
+    Raises:
+        BundleError: the bundle or a file of it is missing, altered, broken, or of a newer version.
+    """
+    root = Path(path)
+    if not root.is_dir():
+        raise BundleError(f"bundle {root} does not exist. Make one with 'boxcam export'.")
+    try:
+        data = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BundleError(f"{root} is no bundle: it has no {MANIFEST}. Make one with 'boxcam export'.") from None
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{root / MANIFEST} cannot be read ({error}). Export the model again.") from error
+    version = data.get("format") if isinstance(data, dict) else None
+    if not isinstance(version, int):
+        raise BundleError(f"{root / MANIFEST} does not say its format. Export the model again.")
+    if version > FORMAT_VERSION:
+        raise BundleError(
+            f"bundle {root} has format {version}, this boxcam reads up to {FORMAT_VERSION}. Update boxcam"
+            f" (the bundle was written by {data.get('boxcam', 'an unknown version')})."
+        )
+    try:
+        manifest = _decode(Manifest, data)
+    except (TypeError, ValueError, KeyError) as error:
+        raise BundleError(f"{root / MANIFEST} is not a valid manifest: {error}. Export the model again.") from error
+    for name, expected in manifest.files.items():
+        _check_file(root, name, expected)
+    return manifest
+
+
+@contextmanager
+def write(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
+    """Write a bundle aside and put it in place when the block ends well; leave nothing if it does not.
+
+    Args:
+        path: the bundle's directory.
+        overwrite: replace a bundle that is there (never a directory that is no bundle).
+
+    Yields:
+        An empty directory to write into; finish with `write_manifest`.
+
+    Raises:
+        OutputError: the place is taken or cannot be written.
+    """
+    target = Path(path)
+    check_target(target, overwrite=overwrite)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    except OSError as error:
+        raise OutputError(f"cannot write {target}: {error.strerror}. Choose another place with -o.") from error
+    try:
+        aside.chmod(0o755)
+        yield aside
+        if target.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+            target.rename(old / "old")
+            aside.rename(target)
+            shutil.rmtree(old)
+        else:
+            aside.rename(target)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def check_target(path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Say early whether a bundle can be written there.
+
+    Raises:
+        OutputError: the place is taken or cannot be written.
+    """
+    target = Path(path)
+    if target.exists():
+        if not target.is_dir() or not (target / MANIFEST).is_file():
+            raise OutputError(f"{target} exists and is no bundle; it is left alone. Choose another place with -o.")
+        if not overwrite:
+            raise OutputError(f"bundle {target} exists. Replace it with --overwrite, or choose another place with -o.")
+    parent = target.parent
+    while not parent.exists():
+        parent = parent.parent
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise OutputError(f"cannot write {target}: {parent} is not writable. Choose another place with -o.")
+
+
+def write_manifest(root: Path, manifest: Manifest) -> Manifest:
+    """Hash the files under ``root`` and write the manifest beside them; returns it with the hashes."""
+    names = sorted(file.relative_to(root).as_posix() for file in root.rglob("*") if file.is_file())
+    files = {name: _sha256(root / name) for name in names if name != MANIFEST}
+    manifest = dataclasses.replace(manifest, files=files)
+    text = json.dumps(dataclasses.asdict(manifest), indent=2, ensure_ascii=False)
+    (root / MANIFEST).write_text(text + "\n", encoding="utf-8")
+    return manifest
+
+
+def _check_file(root: Path, name: str, expected: str) -> None:
+    parts = Path(name).parts
+    if Path(name).is_absolute() or ".." in parts:
+        raise BundleError(f"{root / MANIFEST} names a file outside the bundle: {name!r}.")
+    file = root / name
+    if not file.is_file():
+        raise BundleError(f"bundle {root} has lost its file {name}. Copy it again, or export the model again.")
+    if _sha256(file) != expected:
+        raise BundleError(f"{file} was altered: its sha256 is not the manifest's. Copy or export the bundle again.")
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _decode(kind: Any, data: Any) -> Any:
+    """Build ``kind`` out of plain JSON data, strictly: no unknown key, no missing key, no wrong type."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if dataclasses.is_dataclass(kind):
+        return _decode_dataclass(typing.cast(type, kind), data)
+    if origin is Literal:
+        if data not in arguments:
+            raise ValueError(f"{data!r} is none of {arguments}")
+        return data
+    if origin in (typing.Union, types.UnionType):
+        if data is None and type(None) in arguments:
+            return None
+        return _decode(next(a for a in arguments if a is not type(None)), data)
+    if origin is tuple:
+        if not isinstance(data, list):
+            raise TypeError(f"a list was expected, not {data!r}")
+        if len(arguments) == 2 and arguments[1] is Ellipsis:
+            return tuple(_decode(arguments[0], item) for item in data)
+        if len(data) != len(arguments):
+            raise ValueError(f"{len(arguments)} items were expected, not {data!r}")
+        return tuple(_decode(argument, item) for argument, item in zip(arguments, data))
+    if origin is dict:
+        if not isinstance(data, dict):
+            raise TypeError(f"an object was expected, not {data!r}")
+        return {str(key): _decode(arguments[1], value) for key, value in data.items()}
+    if kind is float and isinstance(data, int) and not isinstance(data, bool):
+        return float(data)
+    if not isinstance(data, kind) or (kind is int and isinstance(data, bool)):
+        raise TypeError(f"{kind.__name__} was expected, not {data!r}")
+    return data
+
+
+def _decode_dataclass(kind: type[T], data: Any) -> T:
+    if not isinstance(data, dict):
+        raise TypeError(f"{kind.__name__}: an object was expected, not {data!r}")
+    hints = typing.get_type_hints(kind)
+    fields = dataclasses.fields(kind)  # type: ignore[arg-type]
+    unknown, names = set(data) - set(hints), {f.name for f in fields}
+    required = {
+        f.name for f in fields if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    }
+    if unknown or not required <= set(data):
+        raise ValueError(f"{kind.__name__}: unknown {sorted(unknown)}, missing {sorted(required - set(data))}")
+    return kind(**{name: _decode(hints[name], data[name]) for name in names if name in data})

@@ -1,0 +1,137 @@
+"""What crosses the borders between boxcam's rooms: frozen, validated where it is made.
+
+Coordinate frames: *image* is the picture as it was given (pixel edges at integers, so a box ``[0, 0, W, H]`` covers
+all of it); *canvas* is the model's input after resize and padding; *cells* are positions of a feature map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Float = npt.NDArray[np.float32]
+Int = npt.NDArray[np.int64]
+Image = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """The boxes that a detector drew on one image, best score first.
+
+    Attributes:
+        boxes: float32 [K, 4], x1 y1 x2 y2 in image pixels.
+        scores: float32 [K], as the model reports them.
+        labels: int64 [K], class indices.
+        names: K class names.
+        origin: int64 [K, D], which logit made the score: the number of the logit tensor, then the position in it.
+        logits: float32 [K], the values found there.
+    """
+
+    boxes: Float
+    scores: Float
+    labels: Int
+    names: tuple[str, ...]
+    origin: Int
+    logits: Float
+
+    def __post_init__(self) -> None:
+        count = len(self.scores)
+        _check("boxes", self.boxes, (count, 4), np.float32)
+        _check("scores", self.scores, (count,), np.float32)
+        _check("labels", self.labels, (count,), np.int64)
+        _check("origin", self.origin, (count, None), np.int64)
+        _check("logits", self.logits, (count,), np.float32)
+        if len(self.names) != count:
+            raise ValueError(f"names: {len(self.names)} for {count} boxes")
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def select(self, index: npt.NDArray[Any] | Sequence[int]) -> Detections:
+        """The detections at the given indices (or where a boolean mask is true), in that order."""
+        chosen = np.arange(len(self))[np.asarray(index, dtype=None if len(index) else np.int64)]
+        return Detections(
+            self.boxes[chosen],
+            self.scores[chosen],
+            self.labels[chosen],
+            tuple(self.names[k] for k in chosen),
+            self.origin[chosen],
+            self.logits[chosen],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """The gradient of one target with respect to one feature map: exactly zero outside the patch.
+
+    Attributes:
+        tensor: which tensor of the layer.
+        row: which entry of the tensor's first axis (0 for a feature map of the image, the proposal's number for RoI).
+        corner: (y0, x0), the cell of the feature map at the patch's upper left; it may lie outside the map.
+        gradient: float32 [C, h, w].
+    """
+
+    tensor: int
+    row: int
+    corner: tuple[int, int]
+    gradient: Float
+
+    def __post_init__(self) -> None:
+        _check("gradient", self.gradient, (None, None, None), np.float32)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where the cells of a feature map lie on the image.
+
+    Cell (i, j) covers ``[y + i·cell_height, y + (i + 1)·cell_height]`` by
+    ``[x + j·cell_width, x + (j + 1)·cell_width]`` in image pixels.
+
+    Attributes:
+        y, x: image position of the upper left corner of cell (0, 0).
+        cell_height, cell_width: size of a cell in image pixels.
+        rows, columns: first and one past the last cell that shows any of the image; the others show padding.
+        bounds: x1 y1 x2 y2 in image pixels, outside of which a map is zero (the proposal for RoI features), or None.
+    """
+
+    y: float
+    x: float
+    cell_height: float
+    cell_width: float
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+    bounds: tuple[float, float, float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if not (self.cell_height > 0 and self.cell_width > 0):
+            raise ValueError(f"cells of {self.cell_height} x {self.cell_width} pixels")
+        if self.rows[0] >= self.rows[1] or self.columns[0] >= self.columns[1]:
+            raise ValueError(f"no cell of the image: rows {self.rows}, columns {self.columns}")
+
+
+@dataclass(frozen=True, eq=False)
+class CellMap:
+    """A map as a method makes it, in cells: zero outside ``values``.
+
+    Attributes:
+        values: float32 [h, w], raw.
+        corner: (y0, x0), the cell at the upper left of ``values``; it may lie outside the feature map.
+    """
+
+    values: Float
+    corner: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        _check("values", self.values, (None, None), np.float32)
+        if not np.isfinite(self.values).all():
+            raise ValueError("a map must be finite")
+
+
+def _check(name: str, array: npt.NDArray[Any], shape: tuple[int | None, ...], dtype: type[np.generic]) -> None:
+    fits = array.ndim == len(shape) and all(want in (None, have) for want, have in zip(shape, array.shape))
+    if not fits or array.dtype != dtype:
+        raise ValueError(f"{name}: {array.dtype} {list(array.shape)}, expected {np.dtype(dtype)} {list(shape)}")
