@@ -1,0 +1,88 @@
+# boxcam: what can be made here. Needs Python 3.11 with pip, and make; everything else is fetched, pinned by hash.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+ARGS ?=
+
+# A uv that runs and is on PATH, or else one of our own, put aside where it touches nothing of the system's.
+UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo .build/uv/bin/uv)
+UV_NEEDED := $(filter .build/uv/bin/uv,$(UV))
+
+# Hashes are always checked, and only wheels are taken: installing runs nobody's code.
+SYNC := $(UV) pip sync --quiet --require-hashes --no-build
+INSTALL := $(UV) pip install --quiet --no-deps --build-constraints requirements/build.txt
+COMPILE := $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -c requirements/held.txt
+
+DEV := .venv/.ready
+RUNTIME := .venv-runtime/.ready
+SIGNS := examples/signs
+DEMO_SAMPLE := $(firstword $(sort $(wildcard $(SIGNS)/images/*)))
+# Folders are listed too: theirs is the date that changes when a file goes away.
+SOURCES := $(shell find boxcam -name __pycache__ -prune -o -print)
+
+export OMP_NUM_THREADS ?= 2
+export UV_NO_PROGRESS ?= 1
+
+.PHONY: help test demo check format lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+test: $(DEV) $(RUNTIME) ## run all tests (ARGS="..." goes to pytest)
+	BOXCAM_RUNTIME_PYTHON="$(CURDIR)/.venv-runtime/bin/python" .venv/bin/python -m pytest $(ARGS)
+
+demo: demo/signs.boxcam/manifest.json $(RUNTIME) ## export the demo detector, then explain pictures without mmdet
+	rm -rf demo/overlays
+	.venv-runtime/bin/boxcam explain demo/signs.boxcam $(SIGNS)/images -o demo/overlays
+	@echo "The overlays are in demo/overlays."
+
+demo/signs.boxcam/manifest.json: $(DEV) $(SOURCES) $(SIGNS)/config.py $(SIGNS)/signs.pth $(DEMO_SAMPLE)
+	mkdir -p demo
+	.venv/bin/boxcam export $(SIGNS)/config.py $(SIGNS)/signs.pth -o demo/signs.boxcam --overwrite --sample $(DEMO_SAMPLE)
+
+check: $(DEV) ## format, lint, types, and nothing of one machine's in the files
+	scripts/check
+
+format: $(DEV) ## let ruff put the files in order
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+# Everything: the package itself (editable), exporting, and the tools.
+$(DEV): pyproject.toml requirements/all.txt requirements/build.txt $(UV_NEEDED)
+	@echo "Making .venv ..."
+	$(UV) venv --quiet --allow-existing --python 3.11 .venv
+	$(SYNC) --python .venv/bin/python requirements/all.txt
+	$(INSTALL) --python .venv/bin/python --editable .
+	@touch $@
+
+# Only what explaining needs, and the package as users get it: built and installed, not editable.
+$(RUNTIME): .venv-runtime/.synced requirements/build.txt $(SOURCES)
+	$(INSTALL) --python .venv-runtime/bin/python --reinstall-package boxcam .
+	@touch $@
+
+.venv-runtime/.synced: pyproject.toml requirements/runtime.txt $(UV_NEEDED)
+	@echo "Making .venv-runtime ..."
+	$(UV) venv --quiet --allow-existing --python 3.11 .venv-runtime
+	$(SYNC) --python .venv-runtime/bin/python requirements/runtime.txt
+	@touch $@
+
+# --target and not a virtual environment: some systems ship Python and pip without venv.
+.build/uv/bin/uv: requirements/uv.txt
+	@echo "Fetching uv ..."
+	PIP_USER=0 $(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
+		--upgrade --target .build/uv -r requirements/uv.txt
+	@touch $@
+
+lock: $(UV_NEEDED) ## compile the requirement files anew, with the newest versions that pyproject.toml allows
+	$(COMPILE) pyproject.toml --extra mmyolo --extra torchscript --extra dev -o requirements/all.txt
+	$(COMPILE) pyproject.toml --extra cpu --extra torchscript -c requirements/all.txt -o requirements/runtime.txt
+	$(COMPILE) requirements/build.in -c requirements/all.txt -o requirements/build.txt
+	$(COMPILE) requirements/uv.in -o requirements/uv.txt
+
+clean: ## remove the environments and everything made here
+	rm -rf .venv .venv-runtime .build build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
