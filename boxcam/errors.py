@@ -5,6 +5,7 @@
     ├── OutputError               a result cannot be written
     ├── BundleError               a bundle is missing, altered, or of a newer version
     ├── UnknownLayerError         a layer was asked for that is not there
+    ├── UnknownNameError          a method (or engine, or source) was asked for that is not there
     ├── EngineError               a gradient engine cannot run here
     └── ExportError               a model cannot be turned into a bundle
         ├── SourceError           the config or checkpoint is at fault
@@ -47,6 +48,10 @@ class UnknownLayerError(BoxcamError):
         hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
         shown = ", ".join(names[:12]) + (f", … ({len(names)} in all)" if len(names) > 12 else "")
         super().__init__(f"{where} has no layer {name!r}.{hint} There are: {shown or 'none'}.")
+
+
+class UnknownNameError(BoxcamError):
+    """A method (or engine, or source) was asked for that is not there."""
 
 
 class EngineError(BoxcamError):
