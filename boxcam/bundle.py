@@ -187,7 +187,7 @@ def read(path: str | os.PathLike[str]) -> Manifest:
             f" (the bundle was written by {data.get('boxcam', 'an unknown version')})."
         )
     try:
-        manifest = _decode(Manifest, data)
+        manifest: Manifest = _decode(Manifest, data)
     except (TypeError, ValueError, KeyError) as error:
         raise BundleError(f"{root / MANIFEST} is not a valid manifest: {error}. Export the model again.") from error
     for name, expected in manifest.files.items():
@@ -295,7 +295,7 @@ def _decode(kind: Any, data: Any) -> Any:
             return tuple(_decode(arguments[0], item) for item in data)
         if len(data) != len(arguments):
             raise ValueError(f"{len(arguments)} items were expected, not {data!r}")
-        return tuple(_decode(argument, item) for argument, item in zip(arguments, data))
+        return tuple(_decode(argument, item) for argument, item in zip(arguments, data, strict=True))
     if origin is dict:
         if not isinstance(data, dict):
             raise TypeError(f"an object was expected, not {data!r}")

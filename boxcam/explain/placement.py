@@ -1,0 +1,121 @@
+"""Where a map of cells lies on the image: the one place where maps are resized.
+
+Both axes are independent, so a placed map is ``Wy @ values @ Wx.T``: ``Wy`` [height, rows of values] says how much of
+each row of cells a row of pixels sees, ``Wx`` the same for columns.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from boxcam.types import CellMap, Float, Grid
+
+Float64 = npt.NDArray[np.float64]
+BLOCK = 64
+
+
+def place(cells: CellMap, grid: Grid, height: int, width: int) -> Float:
+    """Put a map of cells onto the image.
+
+    Per axis, a pixel no larger than a cell takes the map at its own centre, bilinear between the centres of cells; a
+    larger one takes the average of the cells it covers, so that nothing falls between two pixels. Only cells that show
+    the image take part: beyond the centre of the first and the last of them their value holds up to the image's edge,
+    so padding never bleeds in. Cells that ``cells`` does not cover count as zero.
+
+    Args:
+        cells: the map, in cells; it may overhang the feature map.
+        grid: where the cells lie on the image.
+        height, width: of the image.
+
+    Returns:
+        float32 [height, width]: zero outside ``grid.bounds``, a pixel being inside if its centre is.
+    """
+    bounds = grid.bounds or (0.0, 0.0, float(width), float(height))
+    rows, columns = cells.values.shape
+    y, down = _axis(height, grid.y, grid.cell_height, grid.rows, cells.corner[0], rows, (bounds[1], bounds[3]))
+    x, across = _axis(width, grid.x, grid.cell_width, grid.columns, cells.corner[1], columns, (bounds[0], bounds[2]))
+    placed = np.zeros((height, width), np.float32)
+    _multiply(down, cells.values.astype(np.float64) @ across.T, out=placed[y, x])
+    return placed
+
+
+def _multiply(down: Float64, values: Float64, out: Float) -> None:
+    """``out[:] = down @ values`` in blocks of rows: each sees few cells, and the rest of the product is zeros."""
+    for start in range(0, len(down), BLOCK):
+        weights = down[start : start + BLOCK]
+        seen = np.flatnonzero(weights.any(axis=0))
+        band = slice(seen[0], seen[-1] + 1) if len(seen) else slice(0, 0)
+        out[start : start + BLOCK] = weights[:, band] @ values[band]
+
+
+def _axis(
+    size: int,
+    start: float,
+    cell: float,
+    valid: tuple[int, int],
+    corner: int,
+    count: int,
+    bounds: tuple[float, float],
+) -> tuple[slice, Float64]:
+    """One axis: the pixels that see any of the values, and how much of each.
+
+    Args:
+        size: of the image, in pixels.
+        start, cell: where cell 0 begins and how large a cell is, in pixels.
+        valid: first and one past the last cell that shows the image.
+        corner, count: the first cell that has a value, and how many have.
+        bounds: in pixels, outside of which there is nothing.
+
+    Returns:
+        A slice of pixels, and the weights, float64 [pixels, count].
+    """
+    first, last = _pixels_inside(bounds, size)
+    edges = (np.arange(first, last + 1, dtype=np.float64) - start) / cell
+    low, high = edges[:-1], edges[1:]
+    weights = _average(low, high, valid, corner, count) if cell < 1 else _sample(low, high, valid, corner, count)
+    seen = np.flatnonzero(weights.any(axis=1))
+    if not len(seen):
+        return slice(0, 0), weights[:0]
+    return slice(first + int(seen[0]), first + int(seen[-1]) + 1), weights[seen[0] : seen[-1] + 1]
+
+
+def _pixels_inside(bounds: tuple[float, float], size: int) -> tuple[int, int]:
+    """First and one past the last pixel whose centre is inside; if there is none, the one in the middle."""
+    low, high = bounds
+    if high <= 0 or low >= size:
+        return 0, 0
+    first, last = (int(np.clip(np.ceil(edge - 0.5), 0, size)) for edge in bounds)
+    if first < last:
+        return first, last
+    middle = int(np.clip(np.floor((low + high) / 2), 0, size - 1))
+    return middle, middle + 1
+
+
+def _sample(low: Float64, high: Float64, valid: tuple[int, int], corner: int, count: int) -> Float64:
+    """Weights for reading the map at the pixels' centres; ``low`` and ``high`` are their edges, in cells."""
+    place = np.clip((low + high) / 2 - 0.5, valid[0], valid[1] - 1)
+    left = np.floor(place).astype(np.int64)
+    share = place - left
+    weights = np.zeros((len(place), count), np.float64)
+    for cell, part in ((left, 1 - share), (left + 1, share)):
+        pixel = np.flatnonzero((cell >= corner) & (cell < corner + count))
+        weights[pixel, cell[pixel] - corner] += part[pixel]
+    return weights
+
+
+def _average(low: Float64, high: Float64, valid: tuple[int, int], corner: int, count: int) -> Float64:
+    """Weights for averaging the map over the pixels; ``low`` and ``high`` are their edges, in cells.
+
+    A pixel that sticks out of the valid cells averages over the part that does not; one that lies wholly outside
+    takes the nearest valid cell.
+    """
+    cell = corner + np.arange(count)
+    inner_low, inner_high = np.maximum(low, valid[0]), np.minimum(high, valid[1])
+    extent = inner_high - inner_low
+    overlap = np.minimum(inner_high[:, None], cell + 1) - np.maximum(inner_low[:, None], cell)
+    share: npt.NDArray[Any] = np.maximum(overlap, 0) / np.where(extent > 0, extent, 1)[:, None]
+    nearest = np.where(high <= valid[0], valid[0], valid[1] - 1)[:, None] == cell
+    return np.where((extent > 0)[:, None], share, nearest & (cell >= valid[0]) & (cell < valid[1])).astype(np.float64)
