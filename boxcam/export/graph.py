@@ -1,0 +1,280 @@
+"""Small helpers over the ONNX IR: read, fold, run, extract, and write nodes as ``op.Add(a, b)``."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+import onnxruntime
+from onnx_ir.passes import common as passes
+
+from boxcam.errors import ExportError, UnsupportedOperatorError
+
+Array = npt.NDArray[Any]
+Operand = ir.Value | Array | int | float | bool | Sequence[int] | None
+
+_STANDARD = ("", "ai.onnx")
+_EMITTED_FROM_OPSET = 13  # the operators written here have had their present inputs since then
+
+
+class Ops:
+    """Writes nodes into a graph: ``op.Add(a, 1)`` appends an Add node and returns its output.
+
+    Numbers and arrays become initializers (Python integers int64, floats float32), each stored once.
+    Nodes are appended at the end; sort the graph when all is written.
+    """
+
+    def __init__(self, graph: ir.Graph, prefix: str, constants: ir.Graph | None = None) -> None:
+        self.graph = graph
+        self.prefix = prefix
+        self._holder = constants or graph
+        self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
+
+    def inside(self, graph: ir.Graph) -> Ops:
+        """Write into a subgraph; constants stay in the outer graph, where a subgraph may use them."""
+        nested = Ops(graph, self.prefix, self._holder)
+        nested._constants = self._constants
+        return nested
+
+    def __getattr__(self, op_type: str) -> Callable[..., ir.Value]:
+        if op_type.startswith("_"):
+            raise AttributeError(op_type)
+
+        def emit(*inputs: Operand, **attributes: Any) -> ir.Value:
+            return self.emit(op_type, inputs, attributes)[0]
+
+        return emit
+
+    def emit(
+        self, op_type: str, inputs: Sequence[Operand], attributes: Mapping[str, Any], outputs: int = 1
+    ) -> Sequence[ir.Value]:
+        """Append one node and return its outputs."""
+        node = ir.node(op_type, [self.value(i) for i in inputs], attributes, num_outputs=outputs)
+        self.graph.append(node)
+        for value in node.outputs:
+            value.name = f"{self.prefix}/{op_type}_{_serial(self._holder)}"
+        return node.outputs
+
+    def value(self, operand: Operand) -> ir.Value | None:
+        """The operand as a value of the graph: constants become initializers."""
+        if operand is None or isinstance(operand, ir.Value):
+            return operand
+        array = np.asarray(operand)
+        if array.dtype == np.float64:
+            array = array.astype(np.float32)
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in self._constants:
+            name = f"{self.prefix}/constant_{_serial(self._holder)}"
+            constant = ir.Value(name=name, const_value=ir.tensor(array, name=name))
+            constant.shape = ir.Shape(array.shape)
+            constant.dtype = ir.DataType.from_numpy(array.dtype)
+            self._holder.register_initializer(constant)
+            self._constants[key] = constant
+        return self._constants[key]
+
+
+def _serial(graph: ir.Graph) -> int:
+    number: int = graph.meta.get("boxcam.serial", 0)
+    graph.meta["boxcam.serial"] = number + 1
+    return number
+
+
+def opset(model: ir.Model | ir.Graph) -> int:
+    """The version of the standard operators that a graph uses."""
+    imports = model.opset_imports
+    return imports.get("", imports.get("ai.onnx", 1)) or 1
+
+
+def array(value: ir.Value | None) -> Array | None:
+    """The constant that a value holds, or None."""
+    if value is None or value.const_value is None or value.is_graph_input():
+        return None
+    return np.asarray(value.const_value.numpy())
+
+
+def static_shape(value: ir.Value) -> tuple[int | None, ...] | None:
+    """The shape of a value with None for dimensions that are not known, or None if its rank is not."""
+    if value.shape is None:
+        return None
+    return tuple(d if isinstance(d, int) else None for d in value.shape.dims)
+
+
+def attribute(node: ir.Node, name: str, default: Any = None) -> Any:
+    """An attribute of a node as a plain Python value."""
+    found = node.attributes.get(name)
+    return default if found is None else found.value
+
+
+def axes(node: ir.Node, position: int = 1) -> list[int] | None:
+    """The axes of Squeeze, Unsqueeze or a reduction, which moved from an attribute to an input over the opsets."""
+    if "axes" in node.attributes:
+        return [int(a) for a in attribute(node, "axes")]
+    if len(node.inputs) <= position or node.inputs[position] is None:
+        return None
+    constant = array(node.inputs[position])
+    if constant is None:
+        raise UnsupportedOperatorError(f"{describe(node)} computes its axes; only constant axes can be followed.")
+    return [int(a) for a in constant.reshape(-1)]
+
+
+def describe(node: ir.Node) -> str:
+    """A node in a message: operator, name."""
+    domain = "" if node.domain in _STANDARD else f"{node.domain}::"
+    label = node.name or (node.outputs[0].name if node.outputs else None)
+    return f"{domain}{node.op_type} ({label})"
+
+
+def find(graph: ir.Graph, name: str) -> ir.Value | None:
+    """The value of that name in the main graph."""
+    for value in values(graph):
+        if value.name == name:
+            return value
+    return None
+
+
+def values(graph: ir.Graph) -> Iterator[ir.Value]:
+    """All inputs and node outputs of the main graph."""
+    yield from graph.inputs
+    for node in graph:
+        yield from node.outputs
+
+
+def ancestors(roots: Iterable[ir.Value], stop: Iterable[ir.Value] = ()) -> list[ir.Node]:
+    """Nodes that the roots are computed from, in topological order, not going past the values in ``stop``."""
+    stops = {id(value) for value in stop}
+    order: list[ir.Node] = []
+    done: set[int] = set()
+    for root in roots:
+        stack: list[tuple[ir.Value | None, bool]] = [(root, False)]
+        while stack:
+            value, expanded = stack.pop()
+            node = value.producer() if value is not None else None
+            if value is None or node is None or id(value) in stops or id(node) in done:
+                continue
+            if expanded:
+                done.add(id(node))
+                order.append(node)
+                continue
+            stack.append((value, True))
+            stack.extend((used, False) for used in uses(node))
+    return order
+
+
+def uses(node: ir.Node) -> Iterator[ir.Value]:
+    """Values that a node reads, those that its subgraphs capture included."""
+    for value in node.inputs:
+        if value is not None:
+            yield value
+    for attr in node.attributes.values():
+        if attr.type == ir.AttributeType.GRAPH:
+            for inner in attr.as_graph():
+                yield from uses(inner)
+            yield from attr.as_graph().outputs
+
+
+def add_output(graph: ir.Graph, value: ir.Value) -> None:
+    """Make a value a graph output too."""
+    if not any(value is output for output in graph.outputs):
+        graph.outputs.append(value)
+
+
+def new_model(
+    graph_inputs: Sequence[ir.Value], graph_outputs: Sequence[ir.Value], nodes: Sequence[ir.Node], like: ir.Model
+) -> ir.Model:
+    """A model of its own with the opset of another."""
+    graph = ir.Graph(
+        graph_inputs, graph_outputs, nodes=nodes, opset_imports={"": opset(like)}, name=like.graph.name or "graph"
+    )
+    return ir.Model(graph, ir_version=max(like.ir_version or 8, 8), producer_name="boxcam")
+
+
+def extract(model: ir.Model, inputs: Sequence[ir.Value], outputs: Sequence[ir.Value]) -> ir.Model:
+    """A copy of the part of a model between some values: tensors are shared, nodes and values are new."""
+    graph = ir.convenience.extract(model.graph, list(inputs), list(outputs))
+    return ir.Model(graph, ir_version=max(model.ir_version or 8, 8), producer_name="boxcam")
+
+
+def clone(model: ir.Model) -> ir.Model:
+    """A copy of a model that shares its tensors."""
+    return ir.Model(model.graph.clone(), ir_version=model.ir_version or 8, producer_name="boxcam")
+
+
+def fold(model: ir.Model) -> ir.Model:
+    """Fold constants, fuse BatchNormalization into Conv, drop what does nothing; outputs keep their names.
+
+    The work is ONNX Runtime's own "basic" optimisation, which emits standard operators only.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        folded = os.path.join(folder, "folded.onnx")
+        options = quiet_options()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.optimized_model_filepath = folded
+        session(model, options)
+        result = ir.load(folded)
+        ir.external_data.load_to_model(result)
+        for constant in result.graph.initializers.values():
+            if constant.const_value is not None:  # detach from the temporary file
+                constant.const_value = ir.tensor(np.array(constant.const_value.numpy()), name=constant.name)
+    foreign = sorted({describe(node) for node in result.graph.all_nodes() if node.domain not in _STANDARD})
+    if foreign:
+        raise UnsupportedOperatorError(f"the model uses operators outside the ONNX standard: {', '.join(foreign[:3])}.")
+    kept = {domain: version for domain, version in result.opset_imports.items() if domain in _STANDARD}
+    result.graph.opset_imports.clear()
+    result.graph.opset_imports.update(kept)
+    passes.DeduplicateHashedInitializersPass(size_limit=1 << 40)(result)
+    passes.ShapeInferencePass()(result)
+    if opset(result) < _EMITTED_FROM_OPSET:
+        raise ExportError(f"the model has opset {opset(result)}; opset {_EMITTED_FROM_OPSET} or newer is needed.")
+    return result
+
+
+def quiet_options(threads: int = 0) -> Any:
+    """Session options that keep ONNX Runtime's warnings about optimised graphs off the screen."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads
+    return options
+
+
+def session(model: ir.Model | str | Path, options: Any = None) -> Any:
+    """An ONNX Runtime session on the CPU."""
+    options = options or quiet_options()
+    if isinstance(model, (str, Path)):
+        return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    data = ir.to_proto(model).SerializeToString()
+    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
+def run(model: ir.Model, feeds: Mapping[str, Array]) -> dict[str, Array]:
+    """Run a model once; returns its outputs by name."""
+    running = session(model)
+    names = [output.name for output in running.get_outputs()]
+    wanted = {given.name for given in running.get_inputs()}
+    return dict(zip(names, running.run(None, {name: feed for name, feed in feeds.items() if name in wanted})))
+
+
+def record_ranks(model: ir.Model, feeds: Mapping[str, Array]) -> None:
+    """Tell the rank of every value that shape inference could not, from one run; its dimensions stay open."""
+    unknown = [value for value in values(model.graph) if value.shape is None]
+    for value, result in zip(unknown, observe(model, unknown, feeds)):
+        value.shape = ir.Shape([None] * result.ndim)
+        value.dtype = ir.DataType.from_numpy(result.dtype)
+
+
+def observe(model: ir.Model, targets: Sequence[ir.Value], feeds: Mapping[str, Array]) -> list[Array]:
+    """What some values of the main graph are in one run."""
+    if not targets:
+        return []
+    probe = clone(model)
+    by_name = {value.name: value for value in values(probe.graph)}
+    probe.graph.outputs.clear()
+    probe.graph.outputs.extend(by_name[value.name] for value in targets)
+    passes.RemoveUnusedNodesPass()(probe)
+    results = run(probe, feeds)
+    return [results[str(value.name)] for value in targets]

@@ -1,0 +1,171 @@
+"""Positions of elements inside tensors, as nodes of a graph: one int64 vector per axis, for K elements at once.
+
+A position is a tuple with one coordinate per axis.  A coordinate is a Python integer where all K elements agree
+on it at export time, and otherwise an int64 value of shape [K].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import onnx_ir as ir
+
+from boxcam.export import graph as onnx
+from boxcam.export.graph import Ops
+
+Coordinate = int | ir.Value
+Position = tuple[Coordinate, ...]
+
+
+def add(op: Ops, a: Coordinate, b: Coordinate) -> Coordinate:
+    if isinstance(a, int) and isinstance(b, int):
+        return a + b
+    if isinstance(a, int) and a == 0:
+        return b
+    if isinstance(b, int) and b == 0:
+        return a
+    return op.Add(a, b)
+
+
+def subtract(op: Ops, a: Coordinate, b: Coordinate) -> Coordinate:
+    if isinstance(b, int):
+        return add(op, a, -b)
+    return op.Sub(a, b)
+
+
+def multiply(op: Ops, a: Coordinate, b: Coordinate) -> Coordinate:
+    if isinstance(a, int) and isinstance(b, int):
+        return a * b
+    for one, other in ((a, b), (b, a)):
+        if isinstance(one, int) and one in (0, 1):
+            return 0 if one == 0 else other
+    return op.Mul(a, b)
+
+
+def divide(op: Ops, a: Coordinate, b: Coordinate) -> tuple[Coordinate, Coordinate]:
+    """Quotient and remainder of non-negative integers."""
+    if isinstance(b, int) and b == 1:
+        return a, 0
+    if isinstance(a, int) and (a == 0 or isinstance(b, int)):
+        return (0, 0) if a == 0 else divmod(a, b)  # type: ignore[operator]
+    return op.Div(a, b), op.Mod(a, b)
+
+
+def vector(op: Ops, coordinate: Coordinate, like: Position) -> ir.Value:
+    """A coordinate as a value [K], K being that of the other coordinates of ``like``."""
+    if isinstance(coordinate, ir.Value):
+        return coordinate
+    moving = next((c for c in like if isinstance(c, ir.Value)), None)
+    if moving is None:
+        return op.value([coordinate])  # type: ignore[return-value]
+    return op.Expand(op.value(coordinate), op.Shape(moving))
+
+
+def stack(op: Ops, position: Sequence[Coordinate], like: Position | None = None) -> ir.Value:
+    """Coordinates as one int64 value [K, len(position)]."""
+    reference = tuple(like if like is not None else position)
+    columns = [op.Unsqueeze(vector(op, c, reference), [1]) for c in position]
+    return columns[0] if len(columns) == 1 else op.Concat(*columns, axis=1)
+
+
+def at(op: Ops, tensor: ir.Value, position: Position) -> Coordinate:
+    """The elements of an integer tensor at K positions."""
+    constant = onnx.array(tensor)
+    if constant is not None and all(isinstance(c, int) for c in position):
+        return int(constant[tuple(position)])
+    if not position:
+        return op.Reshape(tensor, [1])
+    if all(isinstance(c, int) for c in position):
+        return op.GatherND(tensor, op.value([list(position)]))  # type: ignore[list-item]
+    return op.GatherND(tensor, stack(op, position))
+
+
+def dimension(op: Ops, value: ir.Value, axis: int) -> Coordinate:
+    """One dimension of a value: an integer where it is static, otherwise an int64 value [1]."""
+    shape = onnx.static_shape(value)
+    if shape is not None and shape[axis] is not None:
+        return int(shape[axis])  # type: ignore[arg-type]
+    return op.Gather(op.Shape(value), [axis])
+
+
+def rank(value: ir.Value) -> int:
+    shape = onnx.static_shape(value)
+    if shape is None:
+        raise ValueError(f"the rank of {value.name} is not known")
+    return len(shape)
+
+
+def reshaped(op: Ops, position: Position, before: ir.Value, after: ir.Value) -> Position:
+    """The position in ``before`` of what lies at ``position`` in ``after``, its reshaped version."""
+    flat: Coordinate = 0
+    for axis, coordinate in enumerate(position):
+        flat = add(op, multiply(op, flat, dimension(op, after, axis)), coordinate)
+    coordinates: list[Coordinate] = []
+    for axis in range(rank(before) - 1, 0, -1):
+        flat, remainder = divide(op, flat, dimension(op, before, axis))
+        coordinates.append(remainder)
+    return (flat, *reversed(coordinates)) if rank(before) else ()
+
+
+def wrapped(op: Ops, index: Coordinate, value: ir.Value, axis: int) -> Coordinate:
+    """An index with ONNX's negative indices counted from the end."""
+    if isinstance(index, int):
+        return index if index >= 0 else add(op, index, dimension(op, value, axis))
+    return op.Where(op.Less(index, 0), add(op, index, dimension(op, value, axis)), index)
+
+
+def subset(op: Ops, mask: ir.Value, position: Position) -> tuple[ir.Value, Position]:
+    """Which of the K elements a bool mask [K] picks: their numbers, int64 [n], and their positions."""
+    chosen = op.Reshape(op.NonZero(mask), [-1])
+    return chosen, tuple(op.Gather(c, chosen, axis=0) if isinstance(c, ir.Value) else c for c in position)
+
+
+def scattered(op: Ops, node: ir.Node, position: Position) -> tuple[ir.Value, Callable[[ir.Value], Position]]:
+    """Where the elements of a ScatterND or ScatterElements output come from.
+
+    Args:
+        op: where to write.
+        node: the scatter node.
+        position: position of K elements in its output.
+
+    Returns:
+        A bool mask [K], true where an update was written; and a function from the numbers [n] of some of those
+        elements to their position in the updates.
+    """
+    data, indices, updates = node.inputs[0], node.inputs[1], node.inputs[2]
+    assert data is not None and indices is not None and updates is not None
+    if node.op_type == "ScatterND":
+        depth = onnx.static_shape(indices)[-1]  # type: ignore[index]
+        assert depth is not None
+        looked_up = [op.Reshape(op.Gather(indices, j, axis=-1), [1, -1]) for j in range(depth)]
+        sought, kept = position[:depth], position[depth:]
+    else:
+        axis = int(onnx.attribute(node, "axis", 0)) % rank(data)
+        others = [a for a in range(rank(data)) if a != axis]
+        lines = op.Transpose(indices, perm=[*others, axis])
+        where = [position[a] for a in others]
+        lines = op.GatherND(lines, stack(op, where, position)) if others else op.Unsqueeze(lines, [0])
+        looked_up, sought, kept = [lines], (position[axis],), position
+    # One entry that never matches is put last, so that an empty list of updates needs no case of its own.
+    hits: ir.Value | None = None
+    for entries, coordinate in zip(looked_up, sought):
+        column = op.Unsqueeze(vector(op, coordinate, position), [1])
+        found = op.Equal(entries, column)
+        hits = found if hits is None else op.And(hits, found)
+    assert hits is not None
+    padded = op.Pad(op.Cast(hits, to=ir.DataType.INT32), [0, 0, 0, 1])
+    last = op.ArgMax(padded, axis=1, keepdims=0, select_last_index=1)
+    written = op.Cast(op.ReduceSum(padded, [1], keepdims=0), to=ir.DataType.BOOL)
+
+    def source(chosen: ir.Value) -> Position:
+        entry = op.Gather(last, chosen, axis=0)
+        rest = tuple(op.Gather(c, chosen, axis=0) if isinstance(c, ir.Value) else c for c in kept)
+        if node.op_type == "ScatterND":
+            lead: Position = (entry,)
+            for a in range(rank(indices) - 2, 0, -1):  # the entry's number, unravelled over the leading axes
+                quotient, remainder = divide(op, lead[0], dimension(op, indices, a))
+                lead = (quotient, remainder, *lead[1:])
+            return (*lead, *rest)
+        return tuple(entry if a == axis else c for a, c in enumerate(rest))
+
+    return written, source

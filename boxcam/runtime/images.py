@@ -1,0 +1,292 @@
+"""Images come in: from files, from arrays, and from the folders and patterns that a person names.
+
+Pixels are what ``cv2.imread(path, cv2.IMREAD_COLOR)`` gives, because that is what the detector was trained on:
+
+- turned upright by the EXIF orientation;
+- grey becomes three equal channels, palettes are looked up, CMYK is converted;
+- alpha is dropped, not blended (a TIFF's colours come multiplied by it);
+- 16 bits become 8 by dropping the lower byte;
+- of an animation or a document, the first frame or page.
+
+What OpenCV would read wrongly in silence is refused: files that were cut off, and pixels that are not 8 or 16 bits.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import struct
+import threading
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from boxcam.errors import InputError
+from boxcam.types import Image
+
+EXTENSIONS = (
+    *(".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif"),
+    *(".jp2", ".avif", ".ppm", ".pgm", ".pbm", ".pnm"),
+)
+"""What counts as an image in a folder or a pattern. A file that is named itself is read whatever it is called."""
+
+MAX_SIDE, MAX_PIXELS = 1 << 20, 1 << 30
+"""OpenCV's limits for a file that it reads."""
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG = b"\xff\xd8\xff"
+_GIF = (b"GIF87a", b"GIF89a")
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_FLOAT = (b"#?RADIANCE", b"#?RGBE", b"PF", b"Pf", b"\x76\x2f\x31\x01")
+_OTHERS = (b"BM", b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"P7", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ")
+_JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
+_log_level = threading.Lock()
+
+
+def read_image(path: str | os.PathLike[str]) -> Image:
+    """Read an image file.
+
+    Returns:
+        uint8 [H, W, 3], BGR.
+
+    Raises:
+        InputError: there is no such file, or it is not an image that can be read whole.
+    """
+    data = _read(path)
+    try:
+        _check_whole(data)
+        pixels = _decode(data)
+    except _UnreadableError as error:
+        raise InputError(f"{os.fspath(path)} {error}") from None
+    return pixels
+
+
+def check_array(image: object) -> Image:
+    """Check an image that was given as an array.
+
+    Args:
+        image: uint8 [H, W, 3] BGR, or [H, W] grey.
+
+    Returns:
+        uint8 [H, W, 3], BGR.
+
+    Raises:
+        InputError: it is anything else.
+    """
+    if not isinstance(image, np.ndarray):
+        raise InputError(
+            f"an image must be a numpy array, not {type(image).__name__}. Give uint8 [H, W, 3] in BGR order, or a path."
+        )
+    what = f"an image array of {image.dtype} {list(image.shape)} cannot be used"
+    if image.ndim == 3 and image.shape[2] == 4:
+        raise InputError(f"{what}: it has 4 channels. Drop alpha: image[:, :, :3].")
+    if image.ndim == 3 and image.shape[0] == 3 and image.shape[2] != 3:
+        raise InputError(f"{what}: its channels come first. Turn it: image.transpose(1, 2, 0).")
+    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
+        raise InputError(f"{what}. Give one image, uint8 [H, W, 3] in BGR order or [H, W] grey.")
+    if image.dtype != np.uint8:
+        raise InputError(f"{what}: pixels must be uint8, 0 to 255. Scale and convert it: image.astype(np.uint8).")
+    if 0 in image.shape:
+        raise InputError(f"{what}: it has no pixels.")
+    pixels: Image = image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
+    return np.ascontiguousarray(pixels)
+
+
+def find_images(inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Path]:
+    """The image files that a person means by files, folders and patterns.
+
+    A file is taken as it is. A folder means the images in it, sorted by name, not those in folders below. A pattern
+    (``*``, ``?``, ``[a-z]``, ``**`` for any depth) means the images it matches, sorted. Hidden files are left out
+    unless named. A file that is named twice comes once, where it was first.
+
+    Raises:
+        InputError: an input does not exist, or means no image.
+    """
+    found: dict[str, Path] = {}
+    for given in [inputs] if isinstance(inputs, str | os.PathLike) else inputs:
+        for path in _expand(os.fspath(given)):
+            found.setdefault(os.path.abspath(path), path)
+    return list(found.values())
+
+
+class _UnreadableError(Exception):
+    """Why a file cannot be read, as the rest of a sentence that begins with its name."""
+
+
+def _expand(given: str) -> list[Path]:
+    path = Path(given)
+    if given and path.is_dir():
+        try:
+            images = [file for file in path.iterdir() if _is_image(file) and not file.name.startswith(".")]
+        except OSError as error:
+            raise InputError(f"folder {given} cannot be read: {error.strerror}.") from error
+        if not images:
+            raise InputError(f"folder {given} holds no image. For folders below it, give {given.rstrip('/')}/**/*.jpg.")
+        return sorted(images)
+    if given and path.exists():
+        return [path]
+    if glob.has_magic(given):
+        images = [Path(match) for match in glob.glob(given, recursive=True) if _is_image(Path(match))]
+        if not images:
+            raise InputError(f"pattern {given} matches no image. Image files end in {', '.join(EXTENSIONS)}.")
+        return sorted(images)
+    raise InputError(f"{given or 'an empty name'} does not exist. Give an image, a folder, or a pattern in quotes.")
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in EXTENSIONS and path.is_file()
+
+
+def _read(path: str | os.PathLike[str]) -> bytes:
+    """The file's bytes. Python reads them: OpenCV cannot open every name on every system."""
+    name = os.fspath(path)
+    try:
+        if os.path.isdir(name):
+            raise InputError(f"{name} is a folder, not an image.")
+        with open(name, "rb") as stream:
+            return stream.read()
+    except FileNotFoundError:
+        raise InputError(f"image {name} does not exist.") from None
+    except ValueError as error:
+        raise InputError(f"image {name!r} cannot be read: {error}.") from error
+    except OSError as error:
+        raise InputError(f"image {name} cannot be read: {error.strerror}.") from error
+
+
+def _decode(data: bytes) -> Image:
+    """Decode a file that looks whole."""
+    buffer = np.frombuffer(data, np.uint8)
+    with _quiet():
+        if data.startswith(_TIFF + _FLOAT):
+            _check_depth(data, _imdecode(buffer, cv2.IMREAD_UNCHANGED))
+        pixels = _imdecode(buffer, cv2.IMREAD_COLOR)
+        if pixels is None:
+            raise _UnreadableError("is damaged, or a kind of image that this OpenCV cannot read. Save it as PNG.")
+        if pixels.size == 0:
+            raise _UnreadableError("has no pixels.")
+        if not pixels.any():
+            _check_not_lost(_imdecode(buffer, cv2.IMREAD_UNCHANGED))
+    return np.ascontiguousarray(pixels, np.uint8)
+
+
+def _imdecode(buffer: npt.NDArray[np.uint8], flags: int) -> npt.NDArray[Any] | None:
+    try:
+        decoded: npt.NDArray[Any] | None = cv2.imdecode(buffer, flags)
+    except cv2.error as error:
+        if "CV_IO_MAX" in str(error):
+            raise _UnreadableError(_TOO_LARGE) from None
+        return None
+    return decoded
+
+
+def _check_depth(data: bytes, pixels: npt.NDArray[Any] | None) -> None:
+    if pixels is None and not data.startswith(_FLOAT):
+        return
+    if pixels is None or pixels.dtype not in (np.uint8, np.uint16):
+        kind = "floating-point" if pixels is None else str(pixels.dtype)
+        raise _UnreadableError(f"has {kind} pixels, whose black and white are not known. Save it with 8 or 16 bits.")
+
+
+def _check_not_lost(pixels: npt.NDArray[Any] | None) -> None:
+    if pixels is not None and pixels.dtype == np.uint16 and pixels.any():
+        raise _UnreadableError(
+            f"has 16 bits but no value above {pixels.max()}, and would be read as black. Stretch it to 0 to 65535."
+        )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep OpenCV from logging to stderr what is raised as an error here."""
+    with _log_level:
+        before = cv2.utils.logging.getLogLevel()
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        try:
+            yield
+        finally:
+            cv2.utils.logging.setLogLevel(before)
+
+
+# Some versions of OpenCV read half a file without a word, others print the decoder's complaint to stderr, past
+# any log level. So the file's structure is followed to its end before it is decoded.
+
+_CUT = "is cut off: it ends before the image does. Copy it again."
+_DAMAGED = "is damaged: its parts do not fit together. Copy it again."
+_TOO_LARGE = f"is too large: OpenCV reads up to {MAX_SIDE} pixels a side and {MAX_PIXELS} in all. Make it smaller."
+
+
+def _check_whole(data: bytes) -> None:
+    """Check what a file's own structure says about its length and size.
+
+    Raises:
+        _UnreadableError: it is empty, no image, cut off, damaged, without pixels, or too large.
+    """
+    if not data:
+        raise _UnreadableError("is empty.")
+    if data.startswith(_PNG):
+        _check_png(data)
+    elif data.startswith(_JPEG):
+        _check_jpeg(data)
+    elif data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        if len(data) < 8 + struct.unpack_from("<I", data, 4)[0]:
+            raise _UnreadableError(_CUT)
+    elif data.startswith(b"BM"):
+        if 0 < len(data) < struct.unpack_from("<I", data.ljust(6, b"\xff"), 2)[0]:
+            raise _UnreadableError(_CUT)
+    elif not (data.startswith(_GIF + _TIFF + _FLOAT + _OTHERS) or data[4:8] == b"ftyp"):
+        raise _UnreadableError("is not an image that OpenCV can read.")
+
+
+def _check_png(data: bytes) -> None:
+    """Walk the chunks to IEND; what follows it is nobody's business."""
+    place, size = len(_PNG), None
+    while place + 12 <= len(data):
+        length, name = struct.unpack_from(">I4s", data, place)
+        end = place + 12 + length
+        if end > len(data):
+            break
+        if zlib.crc32(data[place + 4 : end - 4]) != struct.unpack_from(">I", data, end - 4)[0]:
+            raise _UnreadableError(_DAMAGED)
+        if size is None:
+            if name != b"IHDR" or length != 13:
+                raise _UnreadableError(_DAMAGED)
+            size = struct.unpack_from(">II", data, place + 8)
+            _check_size(*size)
+        if name == b"IEND":
+            return
+        place = end
+    raise _UnreadableError(_CUT)
+
+
+def _check_jpeg(data: bytes) -> None:
+    """Walk the segments to EOI; a camera may have put a second image or anything else behind it."""
+    place = 2
+    while True:
+        # Between segments there are only fill bytes; after a start of scan, coded data up to the next marker.
+        marker = _JPEG_MARKER.search(data, place)
+        if marker is None:
+            raise _UnreadableError(_CUT)
+        code, place = marker[1][0], marker.end()
+        if code == 0xD9:
+            return
+        if code in (0x01, 0xD8):
+            continue
+        if place + 2 > len(data):
+            raise _UnreadableError(_CUT)
+        length = struct.unpack_from(">H", data, place)[0]
+        if 0xC0 <= code <= 0xCF and code not in (0xC4, 0xC8, 0xCC) and place + 7 <= len(data):
+            _check_size(*reversed(struct.unpack_from(">HH", data, place + 3)))
+        place += length
+
+
+def _check_size(width: int, height: int) -> None:
+    if width == 0 or height == 0:
+        raise _UnreadableError("has no pixels.")
+    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+        raise _UnreadableError(_TOO_LARGE)
