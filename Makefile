@@ -27,6 +27,9 @@ SOURCES := $(shell find boxcam -name __pycache__ -prune -o -print)
 
 export OMP_NUM_THREADS ?= 2
 export UV_NO_PROGRESS ?= 1
+export UV_HTTP_TIMEOUT ?= 300
+# Trust whom the system trusts, as pip does: behind a proxy with its own certificate uv's own list is not enough.
+export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/* /etc/pki/tls/certs/*),1,0)
 
 .PHONY: help test demo check format lock clean
 
