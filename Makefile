@@ -21,7 +21,7 @@ COMPILE := $(UV) pip compile --quiet --upgrade --universal --python-version 3.11
 DEV := .venv/.ready
 RUNTIME := .venv-runtime/.ready
 SIGNS := examples/signs
-DEMO_SAMPLE := $(firstword $(sort $(wildcard $(SIGNS)/images/*)))
+DEMO_SAMPLE := $(firstword $(sort $(wildcard $(SIGNS)/images/*.jpg $(SIGNS)/images/*.png)))
 # Folders are listed too: theirs is the date that changes when a file goes away.
 SOURCES := $(shell find boxcam -name __pycache__ -prune -o -print)
 
