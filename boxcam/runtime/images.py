@@ -122,15 +122,15 @@ class _UnreadableError(Exception):
 
 def _expand(given: str) -> list[Path]:
     path = Path(given)
-    if given and path.is_dir():
+    if os.path.isdir(given):
         try:
             images = [file for file in path.iterdir() if _is_image(file) and not file.name.startswith(".")]
         except OSError as error:
             raise InputError(f"folder {given} cannot be read: {error.strerror}.") from error
         if not images:
-            raise InputError(f"folder {given} holds no image. For folders below it, give {given.rstrip('/')}/**/*.jpg.")
+            raise InputError(f"folder {given} holds no image. For those in folders below it, give '{path}/**/*'.")
         return sorted(images)
-    if given and path.exists():
+    if os.path.exists(given):
         return [path]
     if glob.has_magic(given):
         images = [Path(match) for match in glob.glob(given, recursive=True) if _is_image(Path(match))]
@@ -235,9 +235,6 @@ def _check_whole(data: bytes) -> None:
         _check_jpeg(data)
     elif data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         if len(data) < 8 + struct.unpack_from("<I", data, 4)[0]:
-            raise _UnreadableError(_CUT)
-    elif data.startswith(b"BM"):
-        if 0 < len(data) < struct.unpack_from("<I", data.ljust(6, b"\xff"), 2)[0]:
             raise _UnreadableError(_CUT)
     elif not (data.startswith(_GIF + _TIFF + _FLOAT + _OTHERS) or data[4:8] == b"ftyp"):
         raise _UnreadableError("is not an image that OpenCV can read.")

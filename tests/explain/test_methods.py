@@ -1,0 +1,211 @@
+"""Every CAM method against numbers worked out by hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from boxcam.errors import BoxcamError, UnknownNameError
+from boxcam.explain.methods import METHODS
+from boxcam.registry import Registry
+from boxcam.types import CellMap, Float, Patch
+
+ACTIVATION = np.array([[[1, 2], [3, 4]], [[1, 0], [0, 2]]], np.float32)
+
+
+def patch(gradient: object, corner: tuple[int, int] = (0, 0)) -> Patch:
+    return Patch(0, 0, corner, np.array(gradient, np.float32))
+
+
+@dataclass(frozen=True)
+class Golden:
+    """A case whose answer was worked out on paper; ``why`` is the working."""
+
+    activation: Float
+    patch: Patch
+    values: list[list[float]]
+    corner: tuple[int, int]
+    why: str
+
+
+GOLDENS: dict[str, list[Golden]] = {
+    "gradcam": [
+        Golden(
+            ACTIVATION,
+            patch([[[1, 1], [1, 1]], [[-4, 0], [0, -4]]]),
+            [[0, 2], [3, 0]],
+            (0, 0),
+            "alpha = 4/4, -8/4; 1·[1 2; 3 4] - 2·[1 0; 0 2] = [-1 2; 3 0]; ReLU",
+        ),
+        Golden(
+            ACTIVATION,
+            patch([[[8]], [[4]]], corner=(1, 0)),
+            [[3, 4], [6, 10]],
+            (0, 0),
+            "alpha = 8/4, 4/4, over the whole map's 4 cells; 2·[1 2; 3 4] + 1·[1 0; 0 2], on the whole map",
+        ),
+        Golden(
+            ACTIVATION,
+            patch([[[100, 100], [100, 4]], [[100, 100], [100, -8]]], corner=(-1, -1)),
+            [[0, 2], [3, 0]],
+            (0, 0),
+            "only the lower right of the patch is on the map: alpha = 4/4, -8/4",
+        ),
+        Golden(ACTIVATION, patch([[[4]], [[4]]], corner=(2, 0)), [[0, 0], [0, 0]], (0, 0), "wholly outside the map"),
+        Golden(
+            ACTIVATION,
+            patch([[[-1, -1], [-1, -1]], [[0, 0], [0, 0]]]),
+            [[0, 0], [0, 0]],
+            (0, 0),
+            "all evidence is against: alpha = -1, 0; -[1 2; 3 4] is negative everywhere",
+        ),
+        Golden(
+            np.array([[[3]], [[-2]]], np.float32),
+            patch([[[2]], [[0.5]]]),
+            [[5]],
+            (0, 0),
+            "one cell: alpha = 2, 0.5; 6 - 1",
+        ),
+    ],
+    "hirescam": [
+        Golden(
+            ACTIVATION,
+            patch([[[1, 1], [1, 1]], [[-4, 0], [0, -4]]]),
+            [[-3, 2], [3, -4]],
+            (0, 0),
+            "[1 2; 3 4]·1 + [1·-4 0; 0 2·-4], negative evidence stays",
+        ),
+        Golden(ACTIVATION, patch([[[8]], [[4]]], corner=(1, 1)), [[40]], (1, 1), "8·4 + 4·2, on the patch only"),
+        Golden(
+            ACTIVATION,
+            patch([[[100, 100], [100, 5]], [[100, 100], [100, -8]]], corner=(-1, -1)),
+            [[0, 0], [0, -3]],
+            (-1, -1),
+            "5·1 - 8·1 in cell (0, 0) of the map; what overhangs is zero",
+        ),
+        Golden(
+            ACTIVATION,
+            patch([[[1, 2, 7], [7, 7, 7]], [[3, 4, 7], [7, 7, 7]]], corner=(1, 0)),
+            [[3, 16, 0], [0, 0, 0]],
+            (1, 0),
+            "1·3 + 3·0, 2·4 + 4·2; overhangs below and to the right",
+        ),
+        Golden(ACTIVATION, patch([[[4]], [[4]]], corner=(0, -1)), [[0]], (0, -1), "wholly outside the map"),
+        Golden(np.array([[[3]], [[-2]]], np.float32), patch([[[2]], [[0.5]]]), [[5]], (0, 0), "one cell: 2·3 + 0.5·-2"),
+    ],
+}
+
+
+def test_every_method_has_a_golden() -> None:
+    assert set(METHODS.names()) == set(GOLDENS)
+
+
+@pytest.mark.parametrize(
+    ("name", "golden"), [(name, golden) for name, goldens in GOLDENS.items() for golden in goldens]
+)
+def test_goldens(name: str, golden: Golden) -> None:
+    cells = METHODS[name](golden.activation, golden.patch)
+    assert isinstance(cells, CellMap)
+    assert cells.values.dtype == np.float32
+    assert cells.corner == golden.corner
+    assert cells.values.tolist() == golden.values, golden.why
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_docstring_gives_the_formula_and_the_paper(name: str) -> None:
+    text = METHODS[name].__doc__ or ""
+    assert "Σ" in text.splitlines()[0]
+    assert any(str(year) in text for year in range(2015, 2027))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_sums_are_taken_in_float64(name: str) -> None:
+    # 1 + 4095 · 2^-25: in float32, each of the small ones would vanish beside the 1.
+    count = 1 << 12
+    activation = np.full((count, 1, 1), 2.0**-12, np.float32)
+    gradient = np.full((count, 1, 1), 2.0**-13, np.float32)
+    activation[0], gradient[0] = 1, 1
+    got = METHODS[name](activation, patch(gradient)).values.item()
+    assert got == np.float32(1 + (count - 1) * 2.0**-25)
+    assert got > 1
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_maps_are_finite_even_beyond_float32(name: str) -> None:
+    huge = np.full((3, 2, 2), 3e38, np.float32)
+    assert METHODS[name](huge, patch(huge)).values.tolist() == [[float(np.finfo(np.float32).max)] * 2] * 2
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_model_that_gives_nan_is_named_as_the_culprit(name: str, bad: float) -> None:
+    broken = ACTIVATION.copy()
+    broken[0, 0, 0] = bad
+    with pytest.raises(BoxcamError, match="NaN or infinite values: the model's"):
+        METHODS[name](broken, patch([[[1]], [[1]]]))
+    with pytest.raises(BoxcamError, match="NaN or infinite values: the model's"):
+        METHODS[name](ACTIVATION, patch([[[bad]], [[1]]]))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_inputs_that_do_not_go_together(name: str) -> None:
+    method = METHODS[name]
+    with pytest.raises(ValueError, match="gradient of 3 channels, activation of 2"):
+        method(ACTIVATION, patch([[[1]], [[1]], [[1]]]))
+    with pytest.raises(ValueError, match=r"float64 \[2, 2, 2\], expected float32"):
+        method(ACTIVATION.astype(np.float64), patch([[[1]], [[1]]]))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"float32 \[1, 2, 2, 2\], expected"):
+        method(ACTIVATION[None], patch([[[1]], [[1]]]))
+    with pytest.raises(ValueError, match=r"float32 \[2, 0, 2\], expected"):
+        method(ACTIVATION[:, :0], patch([[[1]], [[1]]]))
+
+
+@pytest.mark.parametrize("name", METHODS)
+@given(
+    corner=st.tuples(st.integers(-6, 8), st.integers(-6, 8)),
+    size=st.tuples(st.integers(1, 5), st.integers(1, 5)),
+    seed=st.integers(0, 1 << 30),
+)
+def test_a_patch_is_the_whole_gradient_with_zeros_around_it(
+    name: str, corner: tuple[int, int], size: tuple[int, int], seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    activation = random.normal(size=(3, 6, 7)).astype(np.float32)
+    gradient = random.normal(size=(3, *size)).astype(np.float32)
+    whole = np.zeros_like(activation)
+    for i in range(size[0]):
+        for j in range(size[1]):
+            y, x = corner[0] + i, corner[1] + j
+            if 0 <= y < 6 and 0 <= x < 7:
+                whole[:, y, x] = gradient[:, i, j]
+    expected = METHODS[name](activation, patch(whole)).values
+    cells = METHODS[name](activation, patch(gradient, corner))
+    got = np.zeros((6, 7), np.float32)
+    for (i, j), value in np.ndenumerate(cells.values):
+        y, x = cells.corner[0] + i, cells.corner[1] + j
+        if 0 <= y < 6 and 0 <= x < 7:
+            got[y, x] = value
+        else:
+            assert value == 0
+    assert got == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_registry() -> None:
+    registry: Registry[int] = Registry("number")
+    assert registry.register("two")(2) == 2
+    registry.register("one")(1)
+    assert registry.names() == tuple(registry) == ("two", "one")
+    assert (registry["one"], len(registry), "one" in registry, "three" in registry) == (1, 2, True, False)
+    with pytest.raises(ValueError, match="number 'one' is registered already, as 1"):
+        registry.register("one")(3)
+    assert registry["one"] == 1
+    with pytest.raises(UnknownNameError, match=r"^there is no number 'tow'. Did you mean 'two'\? There are: two"):
+        registry["tow"]
+    with pytest.raises(UnknownNameError, match=r"^there is no number 'x'. There are: two, one.$"):
+        registry["x"]
+    with pytest.raises(UnknownNameError, match=r"There are: none.$"):
+        Registry[int]("number")["x"]
