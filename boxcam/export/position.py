@@ -48,6 +48,8 @@ def divide(op: Ops, a: Coordinate, b: Coordinate) -> tuple[Coordinate, Coordinat
         return a, 0
     if isinstance(a, int) and (a == 0 or isinstance(b, int)):
         return (0, 0) if a == 0 else divmod(a, b)  # type: ignore[operator]
+    if not isinstance(b, int):
+        b = op.Max(b, 1)  # an empty tensor has nothing to divide, but ONNX Runtime checks the divisor all the same
     return op.Div(a, b), op.Mod(a, b)
 
 

@@ -1,0 +1,76 @@
+"""Marks: find again in the ONNX graph what was a module's input or output in torch.
+
+A hook passes the tensor through an operator of its own, ``boxcam::Mark``, which does nothing and survives the export;
+after the export the marks are taken out of the graph and the tensors' names are known.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import onnx_ir as ir
+import torch
+
+_DOMAIN = "boxcam"
+
+
+class _Mark(torch.autograd.Function):
+    @staticmethod
+    def symbolic(g: Any, tensor: Any, name: str) -> Any:
+        return g.op(f"{_DOMAIN}::Mark", tensor, name_s=name).setType(tensor.type())
+
+    @staticmethod
+    def forward(ctx: Any, tensor: torch.Tensor, name: str) -> torch.Tensor:
+        return tensor.view_as(tensor)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
+        return gradients[0], None
+
+
+@contextlib.contextmanager
+def marked_outputs(module: torch.nn.Module, name: str) -> Iterator[None]:
+    """Mark a module's output tensors: ``name.0``, ``name.1`` … (or ``name.0`` alone if it returns one)."""
+
+    def hook(_: torch.nn.Module, inputs: Any, output: Any) -> Any:
+        if isinstance(output, torch.Tensor):
+            return _Mark.apply(output, f"{name}.0")  # type: ignore[no-untyped-call]
+        return type(output)(_Mark.apply(t, f"{name}.{i}") for i, t in enumerate(output))  # type: ignore[no-untyped-call]
+
+    handle = module.register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextlib.contextmanager
+def marked_input(module: torch.nn.Module, position: int, name: str) -> Iterator[None]:
+    """Mark one positional input of a module: ``name.0``."""
+
+    def hook(_: torch.nn.Module, inputs: tuple[Any, ...]) -> Any:
+        marked = _Mark.apply(inputs[position], f"{name}.0")  # type: ignore[no-untyped-call]
+        return (*inputs[:position], marked, *inputs[position + 1 :])
+
+    handle = module.register_forward_pre_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def take_out(graph: ir.Graph) -> dict[str, str]:
+    """Remove the marks from a graph; returns mark → name of the marked value."""
+    found: dict[str, str] = {}
+    for node in list(graph):
+        if node.domain != _DOMAIN or node.op_type != "Mark":
+            continue
+        value = node.inputs[0]
+        assert value is not None and value.name is not None
+        found[node.attributes["name"].as_string()] = value.name
+        ir.convenience.replace_all_uses_with(node.outputs[0], value, replace_graph_outputs=True)
+        graph.remove(node, safe=True)
+    graph.opset_imports.pop(_DOMAIN, None)
+    return found

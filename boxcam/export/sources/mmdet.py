@@ -1,0 +1,269 @@
+"""mmdet: a config and a checkpoint, through mmdeploy."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import onnx_ir as ir
+
+from boxcam.bundle import Outputs, Preprocess
+from boxcam.errors import BoxcamError, SourceError
+from boxcam.export.source import SOURCES, LayerTensors, Progress, Request, Source, Way
+from boxcam.export.sources import mmdet_config
+from boxcam.export.sources.mmdet_bridges import bridged, load_checkpoint
+
+_OPSET = 16  # the first with a RoiAlign that is 'half_pixel', which is mmcv's
+_INPUT = "image"
+
+
+def recognises(arguments: tuple[str, ...]) -> bool:
+    """A config (.py, .json, .yaml) and a checkpoint (.pth, .pt)."""
+    return (
+        len(arguments) == 2
+        and arguments[0].lower().endswith((".py", ".json", ".yaml", ".yml"))
+        and arguments[1].lower().endswith((".pth", ".pt", ".ckpt"))
+    )
+
+
+def load(request: Request, progress: Progress) -> Source:
+    """Export an mmdet model.
+
+    Raises:
+        SourceError: config and checkpoint are at fault.
+        MissingOperatorError: the model needs compiled mmcv.
+    """
+    if len(request.arguments) != 2:
+        raise SourceError("an mmdet model is given by two files: CONFIG.py CHECKPOINT.pth.")
+    config_path, checkpoint_path = request.arguments
+    for path in request.arguments:
+        if not os.path.isfile(path):
+            raise SourceError(f"{path} does not exist.")
+    with bridged(), _quiet():
+        progress("loading the model")
+        config = mmdet_config.read_config(config_path)
+        mmdet_config.set_thresholds(config, request.score_threshold, request.nms_threshold)
+        preprocess = mmdet_config.preprocess(config, config_path, request.shape)
+        checkpoint = load_checkpoint(checkpoint_path)
+        model = build(config, config_path)
+        _fill(model, checkpoint["state_dict"], config_path, checkpoint_path)
+        labels = mmdet_config.labels(config, checkpoint.get("meta") or {}, _class_count(model, config_path))
+        progress("exporting to ONNX")
+        graph, marks = _to_onnx(model, config, preprocess)
+    layers = _layers(marks)
+    roi = "roi" in layers
+    return Source(
+        model=graph,
+        input=_INPUT,
+        outputs=Outputs(boxes="dets", scores="dets", labels="labels", box_columns=(0, 4), score_column=4),
+        preprocess=preprocess,
+        labels=labels,
+        layers=layers,
+        default_layers=tuple(name for name in ("neck", "roi", "backbone") if name in layers),
+        description={
+            "kind": "mmdet",
+            "family": type(model).__name__,
+            "stages": "two" if roi else "one",
+            "config": os.path.basename(config_path),
+            "checkpoint": os.path.basename(checkpoint_path),
+            **_versions(),
+        },
+    )
+
+
+def build(config: Any, path: str) -> Any:
+    """Build the config's detector, in evaluation mode, with random weights.
+
+    Raises:
+        SourceError: the config's model cannot be built or is no detector.
+    """
+    from mmdeploy.codebase import import_codebase
+    from mmdeploy.utils import Codebase
+    from mmdet.models.detectors.base import BaseDetector
+    from mmengine.model import revert_sync_batchnorm
+    from mmengine.registry import MODELS, DefaultScope
+
+    import_codebase(Codebase.MMDET)
+    settings = config.model.copy()
+    settings.pop("pretrained", None)
+    with DefaultScope.overwrite_default_scope(config.get("default_scope") or "mmdet"):
+        try:
+            model = MODELS.build(settings)
+        except BoxcamError:
+            raise
+        except Exception as error:
+            text = " ".join(str(error).split())[:300]
+            raise SourceError(f"the model of config {path} cannot be built: {text}") from error
+    if not isinstance(model, BaseDetector):
+        raise SourceError(f"config {path} describes a {type(model).__name__}, which is no mmdet detector.")
+    return revert_sync_batchnorm(model).eval()
+
+
+def _fill(model: Any, weights: dict[str, Any], config_path: str, checkpoint_path: str) -> None:
+    import torch
+
+    own = model.state_dict()
+    weights = {name.removeprefix("module."): value for name, value in weights.items()}
+    weights = {n: v for n, v in weights.items() if n in own or not n.startswith("data_preprocessor.")}
+    missing = [name for name in own if name not in weights and not name.startswith("data_preprocessor.")]
+    unknown = [name for name in weights if name not in own]
+    misfit = [name for name in own if name in weights and own[name].shape != weights[name].shape]
+    if missing or unknown or misfit:
+        found = [
+            f"{len(names)} {what} (first: {names[0]})"
+            for what, names in (("missing", missing), ("unknown", unknown), ("of another shape", misfit))
+            if names
+        ]
+        raise SourceError(
+            f"checkpoint {checkpoint_path} does not fit config {config_path}: of {len(own)} tensors,"
+            f" {', '.join(found)}. Use the config that the checkpoint was trained with."
+        )
+    model.load_state_dict({n: v.float() if v.is_floating_point() else v for n, v in weights.items()}, strict=False)
+    bad = [name for name, value in model.named_parameters() if not torch.isfinite(value).all()]
+    if bad:
+        raise SourceError(f"checkpoint {checkpoint_path} holds values that are not finite (first: {bad[0]}).")
+
+
+def _class_count(model: Any, path: str) -> int:
+    head = getattr(model, "bbox_head", None) or getattr(getattr(model, "roi_head", None), "bbox_head", None)
+    head = head[-1] if hasattr(head, "__getitem__") else head
+    count = getattr(head, "num_classes", None)
+    if not isinstance(count, int):
+        raise SourceError(f"config {path}: the {type(model).__name__} has no box head with classes.")
+    return count
+
+
+def _to_onnx(model: Any, config: Any, preprocess: Preprocess) -> tuple[ir.Model, dict[str, str]]:
+    import torch
+    from mmdeploy.apis.onnx import export
+    from mmdet.structures import DetDataSample
+    from mmengine import Config
+
+    from boxcam.export.sources import marks
+
+    height, width = preprocess.height, preprocess.width
+    sample = DetDataSample()
+    sample.set_metainfo(
+        {
+            "img_shape": (height, width),
+            "ori_shape": (height, width),
+            "pad_shape": (height, width),
+            "batch_input_shape": (height, width),
+            "scale_factor": (1.0, 1.0),
+        }
+    )
+    image = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0))
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        for name, module in _modules(model).items():
+            stack.enter_context(marks.marked_outputs(module, name))
+            if name == "roi":
+                stack.enter_context(marks.marked_input(module, 1, "rois"))
+        prefix = os.path.join(folder, "model")
+        export(
+            model,
+            image,
+            prefix,
+            backend="onnxruntime",
+            input_metas={"data_samples": [sample], "mode": "predict"},
+            context_info={"deploy_cfg": Config(_deploy_config(config, height, width))},
+            input_names=[_INPUT],
+            output_names=["dets", "labels"],
+            opset_version=_OPSET,
+            keep_initializers_as_inputs=False,
+        )
+        graph = ir.load(prefix + ".onnx")
+        ir.external_data.load_to_model(graph)
+        for constant in graph.graph.initializers.values():
+            constant.const_value = ir.tensor(constant.const_value.numpy().copy(), name=constant.name)  # type: ignore[union-attr]
+    return graph, marks.take_out(graph.graph)
+
+
+def _modules(model: Any) -> dict[str, Any]:
+    """The modules whose outputs are layers."""
+    import torch
+
+    found = {"backbone": getattr(model, "backbone", None), "neck": getattr(model, "neck", None)}
+    found["roi"] = getattr(getattr(model, "roi_head", None), "bbox_roi_extractor", None)
+    single = {name: module for name, module in found.items() if isinstance(module, torch.nn.Module)}
+    return {name: module for name, module in single.items() if not isinstance(module, torch.nn.ModuleList)}
+
+
+def _layers(marks: dict[str, str]) -> dict[str, LayerTensors]:
+    """Layers by name; tensors that nothing in the deployed graph uses have left no mark and are not listed."""
+    groups: dict[str, dict[int, str]] = {}
+    for mark, tensor in marks.items():
+        group, index = mark.rsplit(".", 1)
+        groups.setdefault(group, {})[int(index)] = tensor
+    layers: dict[str, LayerTensors] = {}
+    if "backbone" in groups:
+        stages = groups["backbone"]
+        layers["backbone"] = LayerTensors((stages[max(stages)],))
+        layers.update({f"backbone.{i}": LayerTensors((stages[i],)) for i in sorted(stages) if len(stages) > 1})
+    if "neck" in groups:
+        layers["neck"] = LayerTensors(tuple(groups["neck"][i] for i in sorted(groups["neck"])))
+    if "roi" in groups:
+        layers["roi"] = LayerTensors((groups["roi"][0],), "roi", groups["rois"][0])
+    return layers
+
+
+def _deploy_config(config: Any, height: int, width: int) -> dict[str, Any]:
+    """The deploy config: what mmdeploy ships as files, with mmdet's own thresholds where the config has them."""
+    return {
+        "onnx_config": {
+            "type": "onnx",
+            "export_params": True,
+            "keep_initializers_as_inputs": False,
+            "opset_version": _OPSET,
+            "save_file": "model.onnx",
+            "input_names": [_INPUT],
+            "output_names": ["dets", "labels"],
+            "input_shape": (width, height),
+        },
+        "codebase_config": {
+            "type": "mmdet",
+            "task": "ObjectDetection",
+            "model_type": "end2end",
+            "post_processing": {
+                "score_threshold": 0.05,
+                "confidence_threshold": 0.005,
+                "iou_threshold": 0.5,
+                "max_output_boxes_per_class": 200,
+                "pre_top_k": 5000,
+                "keep_top_k": 100,
+                "background_label_id": -1,
+            },
+        },
+        "backend_config": {"type": "onnxruntime"},
+    }
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for name in ("mmdet", "mmdeploy", "torch"):
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the frameworks' own log lines and prints off the user's screen; errors still come as exceptions."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+
+
+SOURCES.register("mmdet")(Way("CONFIG.py CHECKPOINT.pth", recognises, load))

@@ -1,0 +1,167 @@
+"""What an mmdet config says about its model: preprocessing, class names, thresholds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from boxcam.bundle import Preprocess
+from boxcam.errors import SourceError
+
+_HARMLESS = {"LoadImageFromFile", "LoadImageFromNDArray", "LoadAnnotations", "PackDetInputs"}
+_GREY = 114.0
+
+
+def read_config(path: str) -> Any:
+    """Read a config file.
+
+    Raises:
+        SourceError: it is missing, broken, or describes no detector.
+    """
+    from mmengine import Config
+
+    if not os.path.isfile(path):
+        raise SourceError(f"config {path} does not exist.")
+    try:
+        config = Config.fromfile(path)
+    except Exception as error:  # a config is a program: anything can come out of it
+        raise SourceError(f"config {path} cannot be read: {type(error).__name__}: {_one_line(error)}") from error
+    model = config.get("model")
+    if not isinstance(model, Mapping) or "type" not in model:
+        raise SourceError(f"config {path} has no 'model'; is it an mmdet config?")
+    return config
+
+
+def preprocess(config: Any, path: str, shape: tuple[int, int] | None) -> Preprocess:
+    """The config's test pipeline and data preprocessor as a `Preprocess`.
+
+    Args:
+        config: the config.
+        path: its file, for messages.
+        shape: height and width that the user wants, or None for the config's own.
+
+    Raises:
+        SourceError: the pipeline does something that cannot be repeated without mmdet.
+    """
+    data = config.model.get("data_preprocessor") or {}
+    keep_ratio, scale, pad_value, divisor = True, None, None, int(data.get("pad_size_divisor", 1))
+    canvas: tuple[int, int] | None = None
+    for step in _pipeline(config, path):
+        kind = str(step["type"]).split(".")[-1]
+        if kind in ("Resize", "FixScaleResize"):
+            scale, keep_ratio = _scale(step, path), bool(step.get("keep_ratio", False))
+        elif kind == "Pad":
+            pad_value = _pad_value(step.get("pad_val", 0))
+            divisor = max(divisor, int(step.get("size_divisor") or 1))
+            if step.get("size"):
+                canvas = (int(step["size"][1]), int(step["size"][0]))
+            elif step.get("pad_to_square") and scale:
+                canvas = (max(scale), max(scale))
+        elif kind not in _HARMLESS:
+            raise SourceError(
+                f"config {path}: its test pipeline has {kind!r}, which cannot be repeated without mmdet."
+                " Give it a test pipeline of Resize and Pad."
+            )
+    if scale is None and shape is None:
+        raise SourceError(f"config {path}: its test pipeline does not resize; give the model's input with --shape HxW.")
+    fit = shape or scale
+    assert fit is not None
+    height, width = shape or canvas or (_up(fit[0], divisor), _up(fit[1], divisor))
+    if height % divisor or width % divisor:
+        good = f"{_up(height, divisor)}x{_up(width, divisor)}"
+        raise SourceError(f"--shape {height}x{width}: this model needs multiples of {divisor}, such as {good}.")
+    bgr_input = not data.get("bgr_to_rgb", False) and not data.get("rgb_to_bgr", False)
+    after = float(data.get("pad_value", 0) or 0)
+    return Preprocess(
+        height=height,
+        width=width,
+        fit_height=fit[0],
+        fit_width=fit[1],
+        keep_ratio=keep_ratio,
+        pad_to="top-left",
+        pad_value=pad_value or (after, after, after),
+        pad_before_normalize=pad_value is not None,
+        mean=_triple(data.get("mean"), 0.0),
+        std=_triple(data.get("std"), 1.0),
+        color="BGR" if bgr_input else "RGB",
+    )
+
+
+def labels(config: Any, meta: Mapping[str, Any], count: int) -> tuple[str, ...]:
+    """Class names: from the checkpoint, the config's data set, or the data set's class; numbers if none fits."""
+    for found in (_classes(meta.get("dataset_meta")), _classes(meta), *_dataset_classes(config)):
+        if found and len(found) == count:
+            return found
+    return tuple(f"class {index}" for index in range(count))
+
+
+def set_thresholds(config: Any, score: float | None, nms: float | None) -> None:
+    """Put the user's thresholds into the config's test settings."""
+    test = config.model.get("test_cfg") or {}
+    settings = test.get("rcnn", test)
+    if score is not None:
+        settings["score_thr"] = score
+    if nms is not None and "nms" in settings:
+        settings["nms"]["iou_threshold"] = nms
+
+
+def _pipeline(config: Any, path: str) -> Sequence[Mapping[str, Any]]:
+    loader = config.get("test_dataloader") or {}
+    dataset = loader.get("dataset") or {}
+    found = dataset.get("pipeline") or (dataset.get("dataset") or {}).get("pipeline") or config.get("test_pipeline")
+    if not found:
+        raise SourceError(f"config {path} has no test pipeline, so the preprocessing is not known.")
+    return list(found)
+
+
+def _scale(step: Mapping[str, Any], path: str) -> tuple[int, int]:
+    """Height and width to fit the image into: mmdet's scale is (width, height), or (long edge, short edge)."""
+    scale = step.get("scale")
+    if isinstance(scale, int):
+        return scale, scale
+    if not isinstance(scale, (tuple, list)) or len(scale) != 2:
+        raise SourceError(f"config {path}: Resize has no fixed 'scale'; give the model's input with --shape HxW.")
+    return int(scale[1]), int(scale[0])
+
+
+def _pad_value(value: Any) -> tuple[float, float, float]:
+    if isinstance(value, Mapping):
+        value = value.get("img", 0)
+    return _triple(value if isinstance(value, (tuple, list)) else [value] * 3, _GREY)
+
+
+def _triple(values: Any, default: float) -> tuple[float, float, float]:
+    if values is None:
+        return default, default, default
+    a, b, c = (float(v) for v in values)
+    return a, b, c
+
+
+def _up(size: int, divisor: int) -> int:
+    return -(-size // divisor) * divisor
+
+
+def _classes(meta: Any) -> tuple[str, ...] | None:
+    if not isinstance(meta, Mapping):
+        return None
+    found = meta.get("classes", meta.get("CLASSES"))
+    if isinstance(found, str):
+        return (found,)
+    return tuple(str(name) for name in found) if found else None
+
+
+def _dataset_classes(config: Any) -> list[tuple[str, ...] | None]:
+    from mmdet.registry import DATASETS
+
+    result = []
+    for name in ("test_dataloader", "val_dataloader", "train_dataloader"):
+        dataset = (config.get(name) or {}).get("dataset") or {}
+        result.append(_classes(dataset.get("metainfo")))
+        kind = DATASETS.get(str(dataset.get("type", ""))) if dataset.get("type") else None
+        result.append(_classes(getattr(kind, "METAINFO", None)))
+    return result
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]
