@@ -170,8 +170,10 @@ def read(path: str | os.PathLike[str]) -> Manifest:
         BundleError: the bundle or a file of it is missing, altered, broken, or of a newer version.
     """
     root = Path(path)
-    if not root.is_dir():
+    if not os.path.exists(root):
         raise BundleError(f"bundle {root} does not exist. Make one with 'boxcam export'.")
+    if not root.is_dir():
+        raise BundleError(f"{root} is no bundle: a bundle is a folder. Make one with 'boxcam export'.")
     try:
         data = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -179,7 +181,7 @@ def read(path: str | os.PathLike[str]) -> Manifest:
     except (OSError, ValueError) as error:
         raise BundleError(f"{root / MANIFEST} cannot be read ({error}). Export the model again.") from error
     version = data.get("format") if isinstance(data, dict) else None
-    if not isinstance(version, int):
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise BundleError(f"{root / MANIFEST} does not say its format. Export the model again.")
     if version > FORMAT_VERSION:
         raise BundleError(
@@ -188,8 +190,11 @@ def read(path: str | os.PathLike[str]) -> Manifest:
         )
     try:
         manifest: Manifest = _decode(Manifest, data)
-    except (TypeError, ValueError, KeyError) as error:
+    except (TypeError, ValueError, KeyError, OverflowError) as error:
         raise BundleError(f"{root / MANIFEST} is not a valid manifest: {error}. Export the model again.") from error
+    for name in (FORWARD, *(name for layer in manifest.layers for name in layer.gradients.values())):
+        if name not in manifest.files:
+            raise BundleError(f"{root / MANIFEST} has no hash of {name}. Export the model again.")
     for name, expected in manifest.files.items():
         _check_file(root, name, expected)
     return manifest
@@ -209,8 +214,8 @@ def write(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[
     Raises:
         OutputError: the place is taken or cannot be written.
     """
-    target = Path(path)
-    check_target(target, overwrite=overwrite)
+    check_target(path, overwrite=overwrite)
+    target = Path(os.path.realpath(path))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
@@ -219,13 +224,8 @@ def write(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[
     try:
         aside.chmod(0o755)
         yield aside
-        if target.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-            target.rename(old / "old")
-            aside.rename(target)
-            shutil.rmtree(old)
-        else:
-            aside.rename(target)
+        check_target(target, overwrite=overwrite)  # the block may have taken minutes
+        _put_in_place(aside, target)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
@@ -237,16 +237,34 @@ def check_target(path: str | os.PathLike[str], *, overwrite: bool = False) -> No
         OutputError: the place is taken or cannot be written.
     """
     target = Path(path)
-    if target.exists():
+    if os.path.exists(target):
         if not target.is_dir() or not (target / MANIFEST).is_file():
             raise OutputError(f"{target} exists and is no bundle; it is left alone. Choose another place with -o.")
         if not overwrite:
             raise OutputError(f"bundle {target} exists. Replace it with --overwrite, or choose another place with -o.")
     parent = target.parent
-    while not parent.exists():
+    while not os.path.exists(parent):
         parent = parent.parent
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         raise OutputError(f"cannot write {target}: {parent} is not writable. Choose another place with -o.")
+
+
+def _put_in_place(aside: Path, target: Path) -> None:
+    """Rename a finished bundle to its name; the one it replaces is deleted last, or put back."""
+    old = aside.with_name(aside.name + ".old")
+    try:
+        if not target.exists():
+            aside.rename(target)
+            return
+        target.rename(old)
+        try:
+            aside.rename(target)
+        except OSError:
+            old.rename(target)
+            raise
+    except OSError as error:
+        raise OutputError(f"cannot write {target}: {error.strerror}. Choose another place with -o.") from error
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def write_manifest(root: Path, manifest: Manifest) -> Manifest:
@@ -266,7 +284,11 @@ def _check_file(root: Path, name: str, expected: str) -> None:
     file = root / name
     if not file.is_file():
         raise BundleError(f"bundle {root} has lost its file {name}. Copy it again, or export the model again.")
-    if _sha256(file) != expected:
+    try:
+        actual = _sha256(file)
+    except OSError as error:
+        raise BundleError(f"{file} cannot be read: {error.strerror}. Check its permissions.") from error
+    if actual != expected:
         raise BundleError(f"{file} was altered: its sha256 is not the manifest's. Copy or export the bundle again.")
 
 
@@ -313,9 +335,7 @@ def _decode_dataclass(kind: type[T], data: Any) -> T:
     hints = typing.get_type_hints(kind)
     fields = dataclasses.fields(kind)  # type: ignore[arg-type]
     unknown, names = set(data) - set(hints), {f.name for f in fields}
-    required = {
-        f.name for f in fields if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-    }
+    required = {f.name for f in fields if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING}
     if unknown or not required <= set(data):
         raise ValueError(f"{kind.__name__}: unknown {sorted(unknown)}, missing {sorted(required - set(data))}")
     return kind(**{name: _decode(hints[name], data[name]) for name in names if name in data})
