@@ -1,0 +1,63 @@
+"""Which values of a graph depend on which others, and through which inputs a gradient flows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import onnx_ir as ir
+
+from boxcam.export import graph as onnx
+
+# Inputs through which a gradient flows, where it is not all of them; () where it is none.
+_DIFFERENTIABLE: dict[str, tuple[int, ...]] = {
+    **dict.fromkeys(
+        (
+            "Expand", "Flatten", "Gather", "GatherElements", "GatherND", "Pad", "ReduceL1", "ReduceL2", "ReduceMax",
+            "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "Reshape", "Resize", "RoiAlign", "Slice", "Split",
+            "Squeeze", "Tile", "TopK", "Transpose", "Unsqueeze", "Upsample",
+        ),
+        (0,),
+    ),
+    **dict.fromkeys(("ScatterElements", "ScatterND"), (0, 2)),
+    "Where": (1, 2),
+    "Clip": (0,),
+    **dict.fromkeys(
+        (
+            "And", "ArgMax", "ArgMin", "Ceil", "ConstantOfShape", "Equal", "Floor", "Greater", "GreaterOrEqual",
+            "IsInf", "IsNaN", "Less", "LessOrEqual", "NonMaxSuppression", "NonZero", "Not", "OneHot", "Or", "Range",
+            "Round", "Shape", "Sign", "Size", "Xor",
+        ),
+        (),
+    ),
+}  # fmt: skip
+
+
+def differentiable_inputs(node: ir.Node) -> list[ir.Value]:
+    """Inputs through which a gradient flows: not indices, sizes, conditions or proposals."""
+    if node.op_type == "Cast" and ir.DataType(node.attributes["to"].as_int()).is_integer():
+        return []
+    chosen = _DIFFERENTIABLE.get(node.op_type)
+    inputs = node.inputs if chosen is None else [node.inputs[i] for i in chosen if i < len(node.inputs)]
+    return [value for value in inputs if value is not None]
+
+
+def gradient_reaches(graph: ir.Graph, sources: Iterable[ir.Value]) -> set[ir.Value]:
+    """Values that depend on the sources by a path along which a gradient flows; the sources are cut apart.
+
+    A source that is computed from another one counts as a source only: what lies behind a cut does not see past it.
+    """
+    cut = set(sources)
+    reached = set(cut)
+    for node in graph:
+        if any(value in reached for value in differentiable_inputs(node)):
+            reached.update(value for value in node.outputs if value not in cut)
+    return reached
+
+
+def depends(graph: ir.Graph, source: ir.Value) -> set[ir.Value]:
+    """Values that depend on the source in any way."""
+    reached = {source}
+    for node in graph:
+        if any(value in reached for value in onnx.uses(node)):
+            reached.update(node.outputs)
+    return reached
