@@ -31,7 +31,7 @@ def gradcam(activation: Float, patch: Patch) -> CellMap:
     """
     gradient, _ = _inside(activation, patch)
     alpha = gradient.sum(axis=(1, 2), dtype=np.float64) / (activation.shape[1] * activation.shape[2])
-    weighted = np.einsum("k,kij->ij", alpha, activation, dtype=np.float64, casting="same_kind", optimize=True)
+    weighted = np.einsum("k,kij->ij", alpha, activation, optimize=True)  # in float64, as alpha is
     return CellMap(_float32(np.maximum(weighted, 0)), (0, 0))
 
 

@@ -47,6 +47,10 @@ _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _FLOAT = (b"#?RADIANCE", b"#?RGBE", b"PF", b"Pf", b"\x76\x2f\x31\x01")
 _OTHERS = (b"BM", b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"P7", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ")
 _JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
+
+_logging: Any = getattr(cv2.utils, "logging", cv2)
+"""Where OpenCV keeps its log level: in a module of its own from 4.13 on."""
+_SILENT = 0
 _log_level = threading.Lock()
 
 
@@ -205,12 +209,12 @@ def _check_not_lost(pixels: npt.NDArray[Any] | None) -> None:
 def _quiet() -> Iterator[None]:
     """Keep OpenCV from logging to stderr what is raised as an error here."""
     with _log_level:
-        before = cv2.utils.logging.getLogLevel()
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        before = _logging.getLogLevel()
+        _logging.setLogLevel(_SILENT)
         try:
             yield
         finally:
-            cv2.utils.logging.setLogLevel(before)
+            _logging.setLogLevel(before)
 
 
 # Some versions of OpenCV read half a file without a word, others print the decoder's complaint to stderr, past

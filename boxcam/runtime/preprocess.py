@@ -167,9 +167,7 @@ def fit(height: int, width: int, spec: Preprocess) -> Transform:
 
 def _overlap(low: int, high: int, stride: float, count: int) -> tuple[int, int]:
     """First and one past the last cell that overlaps ``[low, high]``; at least one."""
-    first = min(math.floor(low / stride), count - 1)
-    last = min(math.ceil(high / stride), count)
-    return first, max(last, first + 1)
+    return min(math.floor(low / stride), count - 1), min(math.ceil(high / stride), count)
 
 
 def _widen(low: float, high: float) -> tuple[float, float]:

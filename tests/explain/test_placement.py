@@ -111,6 +111,9 @@ def test_a_pixel_is_in_the_bounds_if_its_centre_is() -> None:
     grid = Grid(0, 0, 4, 4, (0, 2), (0, 2), bounds=(1.4, 1.6, 3.4, 3.6))
     placed = place(cells(np.ones((2, 2))), grid, 6, 6)
     assert np.argwhere(placed).tolist() == [[2, 1], [2, 2], [3, 1], [3, 2]]
+    # On the edge: in where the bounds begin, out where they end, so that bounds side by side share no pixel.
+    tied = Grid(0, 0, 4, 4, (0, 2), (0, 2), bounds=(1.5, 0, 3.5, 1))
+    assert np.argwhere(place(cells(np.ones((2, 2))), tied, 6, 6)).tolist() == [[0, 1], [0, 2]]
 
 
 @pytest.mark.parametrize(
@@ -174,6 +177,12 @@ def test_a_constant_map_stays_constant_up_to_the_edge(size: tuple[int, int], pad
     placed = place(CellMap(values, (0, 0)), grid, *size)
     assert placed.shape == size
     assert np.abs(placed - 0.7).max() <= 1e-6
+
+
+def test_pixels_wholly_in_the_padding_take_the_nearest_cell() -> None:
+    # Half a pixel per cell; cells 2 and 3 are valid and fill pixel 1; pixel 0 ends and pixel 2 begins where they do.
+    grid = Grid(0, 0, 1, 0.5, (0, 1), (2, 4))
+    assert place(cells([[9, 9, 2, 4, 9, 9]]), grid, 1, 4).tolist() == [[2, 3, 4, 4]]
 
 
 def test_a_tiny_image_loses_nothing() -> None:

@@ -258,6 +258,15 @@ def test_any_sheet_can_be_drawn(height: int, width: int, boxes: int, title: str,
     assert page[:8].min() == page[:, :8].min() == page[-8:].min() == page[:, -8:].min() == 255  # margins stay empty
 
 
+def test_the_box_is_right_on_a_picture_that_is_stretched() -> None:
+    black = np.zeros((4, 3000, 3), np.uint8)  # shown as 960 x 16: a third as wide, four times as tall
+    page = sheet(black, [panel((4, 3000), (1500, 2, 2250, 4), peak=0, label=1)], "t")
+    rows, columns = np.nonzero((page == class_color(1)).all(axis=2))
+    second = rows > rows.min() + 60  # the picture below; its badge lies further left
+    columns = columns[second & (columns > render.MARGIN + 400)]
+    assert (columns.min() - render.MARGIN, columns.max() - render.MARGIN) == (480, 719)
+
+
 def test_a_very_long_image_can_be_seen() -> None:
     image = np.zeros((1, 3000, 3), np.uint8)
     page = sheet(image, [panel((1, 3000), (0, 0, 3000, 1), peak=0)], "t")

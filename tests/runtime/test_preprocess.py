@@ -49,6 +49,7 @@ def noise(height: int, width: int) -> np.ndarray:
         ((1, 500), (1, 96)),  # 0.19 rows round to none: one is kept
         ((500, 1), (64, 1)),
         ((1, 1), (64, 64)),
+        ((128, 5), (64, 3)),  # 2.5 rounds up, not to even
         ((67, 101), (64, 96)),  # 101 · 64/67 = 96.48, 67 · 96/101 = 63.68
     ],
 )
