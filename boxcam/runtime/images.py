@@ -6,7 +6,7 @@ Pixels are what ``cv2.imread(path, cv2.IMREAD_COLOR)`` gives, because that is wh
 - grey becomes three equal channels, palettes are looked up, CMYK is converted;
 - alpha is dropped, not blended (a TIFF's colours come multiplied by it);
 - 16 bits become 8 by dropping the lower byte;
-- of an animation or a document, the first frame or page.
+- of an animation or a document, the first frame or page (GIF needs OpenCV 4.12).
 
 What OpenCV would read wrongly in silence is refused: files that were cut off, and pixels that are not 8 or 16 bits.
 """
