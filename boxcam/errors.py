@@ -20,7 +20,7 @@ A message says what is wrong, where, and what to do about it, in one line.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class BoxcamError(Exception):
@@ -42,12 +42,11 @@ class BundleError(BoxcamError):
 class UnknownLayerError(BoxcamError):
     """A layer was asked for that is not there."""
 
-    def __init__(self, name: str, available: Iterable[str], where: str) -> None:
-        names = sorted(set(available))
-        close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-        hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
-        shown = ", ".join(names[:12]) + (f", … ({len(names)} in all)" if len(names) > 12 else "")
-        super().__init__(f"{where} has no layer {name!r}.{hint} There are: {shown or 'none'}.")
+    def __init__(self, name: str, available: Iterable[str], where: str, close: Sequence[str] | None = None) -> None:
+        names = list(dict.fromkeys(available))
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5) if close is None else close
+        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        super().__init__(f"{where} has no layer {name!r}.{hint} There are: {', '.join(names) or 'none'}.")
 
 
 class UnknownNameError(BoxcamError):

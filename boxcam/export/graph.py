@@ -184,19 +184,50 @@ def add_output(graph: ir.Graph, value: ir.Value) -> None:
         graph.outputs.append(value)
 
 
-def new_model(
-    graph_inputs: Sequence[ir.Value], graph_outputs: Sequence[ir.Value], nodes: Sequence[ir.Node], like: ir.Model
-) -> ir.Model:
-    """A model of its own with the opset of another."""
+def cut(model: ir.Model, inputs: Sequence[ir.Value], outputs: Sequence[ir.Value]) -> ir.Model:
+    """A copy of the part of a model between some values: tensors are shared, nodes and values are new.
+
+    Inputs that the part does not use are left out.
+
+    Raises:
+        ExportError: the outputs depend on something that is neither an input nor a constant.
+    """
+    nodes = ancestors(outputs, inputs)
+    used = {id(value) for node in nodes for value in uses(node)}
+    mapping: dict[ir.Value, ir.Value] = {}
+    kept = []
+    for value in inputs:
+        if id(value) in used:
+            mapping[value] = ir.Value(name=value.name, type=value.type, shape=value.shape)
+            kept.append(mapping[value])
+    constants: list[ir.Value] = []
+
+    def mapped(value: ir.Value | None) -> ir.Value | None:
+        if value is None or value in mapping:
+            return None if value is None else mapping[value]
+        if value.const_value is None:
+            raise ExportError(f"{value.name!r} is computed in front of the layer and missing behind it.")
+        copy = ir.Value(name=value.name, type=value.type, shape=value.shape, const_value=value.const_value)
+        mapping[value] = copy
+        constants.append(copy)
+        return copy
+
+    copies = []
+    for node in nodes:
+        given, attributes = [mapped(v) for v in node.inputs], node.attributes.values()
+        copy = ir.Node(node.domain, node.op_type, given, attributes, num_outputs=len(node.outputs), name=node.name)
+        for old, new in zip(node.outputs, copy.outputs, strict=True):
+            new.name, new.type, new.shape = old.name, old.type, old.shape
+            mapping[old] = new
+        copies.append(copy)
     graph = ir.Graph(
-        graph_inputs, graph_outputs, nodes=nodes, opset_imports={"": opset(like)}, name=like.graph.name or "graph"
+        kept,
+        [mapping[value] for value in outputs],
+        nodes=copies,
+        initializers=constants,
+        opset_imports={"": opset(model)},
+        name="part",
     )
-    return ir.Model(graph, ir_version=max(like.ir_version or 8, 8), producer_name="boxcam")
-
-
-def extract(model: ir.Model, inputs: Sequence[ir.Value], outputs: Sequence[ir.Value]) -> ir.Model:
-    """A copy of the part of a model between some values: tensors are shared, nodes and values are new."""
-    graph = ir.convenience.extract(model.graph, list(inputs), list(outputs))
     return ir.Model(graph, ir_version=max(model.ir_version or 8, 8), producer_name="boxcam")
 
 

@@ -60,7 +60,7 @@ def vector(op: Ops, coordinate: Coordinate, like: Position) -> ir.Value:
     moving = next((c for c in like if isinstance(c, ir.Value)), None)
     if moving is None:
         return op.value([coordinate])  # type: ignore[return-value]
-    return op.Expand(op.value(coordinate), op.Shape(moving))
+    return op.Add(op.Mul(moving, 0), coordinate)
 
 
 def stack(op: Ops, position: Sequence[Coordinate], like: Position | None = None) -> ir.Value:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import onnx_ir as ir
 
 from boxcam.export import graph as onnx
@@ -254,9 +255,9 @@ class _Restriction:
     ) -> Restricted | None:
         """Rows that come from one of several values; rows of values that no gradient reaches are zero."""
         op = self.op
-        one = op.Mul(op.Cast(rows, to=ir.DataType.FLOAT), 0.0)
         shape = self.row_shapes(value)
-        result = op.Expand(op.Reshape(one, [-1, *[1] * len(shape)]), op.Concat(op.Shape(rows), list(shape), axis=0))
+        nothing = op.Reshape(op.Cast(op.Mul(rows, 0), to=ir.DataType.FLOAT), [-1, *[1] * len(shape)])
+        result = op.Add(nothing, np.zeros((1, *shape), np.float32))
         which = op.Mul(rows, 0)
         for mask, part, inner in choices:
             if part not in self.reached:

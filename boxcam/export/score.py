@@ -202,12 +202,12 @@ class _Builder:
         reach: tuple[int, int] | None,
     ) -> Part:
         op = Ops(self.model.graph, f"score{numbers[0]}")
-        outputs = [op.Identity(logit), op.Identity(place)] + ([op.Identity(patches)] if patches is not None else [])
+        outputs = [op.Identity(logit), op.Identity(place)] + ([patches] if patches is not None else [])
         names = [LOGIT, PLACE, PATCHES]
         types = [ir.DataType.FLOAT, ir.DataType.INT64, ir.DataType.FLOAT]
         self.model.graph.sort()
         inputs = [*self.features, *self._context(outputs), self.origin]
-        model = _extract(self.model, inputs, outputs)
+        model = onnx.cut(self.model, inputs, outputs)
         ranks = [1, 2, 4]
         for value, name, dtype, rank in zip(model.graph.outputs, names, types, ranks, strict=False):
             value.name, value.dtype, value.shape = name, dtype, ir.Shape(["K", *[None] * (rank - 1)])
@@ -251,49 +251,6 @@ class _Builder:
 def _is_own(value: ir.Value) -> bool:
     """Nodes that were written for the score graph (shapes of maps and the like) belong into it."""
     return bool(value.name and value.name.startswith("score"))
-
-
-def _extract(model: ir.Model, inputs: Sequence[ir.Value], outputs: Sequence[ir.Value]) -> ir.Model:
-    """Copy the part between inputs and outputs; inputs that it does not use are left out, but origin stays."""
-    stop = {id(value) for value in inputs}
-    nodes = onnx.ancestors(outputs, [v for v in inputs])
-    used = {id(value) for node in nodes for value in onnx.uses(node)}
-    kept = [value for value in inputs if id(value) in used or value is inputs[-1]]
-    assert all(id(v) in stop for v in kept)
-    mapping: dict[ir.Value, ir.Value] = {}
-    for value in kept:
-        mapping[value] = ir.Value(name=value.name, type=value.type, shape=value.shape)
-    constants: list[ir.Value] = []
-
-    def mapped(value: ir.Value | None) -> ir.Value | None:
-        if value is None or value in mapping:
-            return None if value is None else mapping[value]
-        if value.const_value is None:
-            raise ExportError(f"the score graph lacks {value.name!r}; this is a fault of boxcam.")
-        copy = ir.Value(name=value.name, type=value.type, shape=value.shape, const_value=value.const_value)
-        mapping[value] = copy
-        constants.append(copy)
-        return copy
-
-    copies = []
-    for node in nodes:
-        copy = ir.Node(
-            node.domain, node.op_type, [mapped(v) for v in node.inputs], node.attributes.values(),
-            num_outputs=len(node.outputs), name=node.name,
-        )  # fmt: skip
-        for old, new in zip(node.outputs, copy.outputs):
-            new.name, new.type, new.shape = old.name, old.type, old.shape
-            mapping[old] = new
-        copies.append(copy)
-    graph = ir.Graph(
-        [mapping[v] for v in kept],
-        [mapping[v] for v in outputs],
-        nodes=copies,
-        initializers=constants,
-        opset_imports={"": onnx.opset(model)},
-        name="score",
-    )
-    return ir.Model(graph, ir_version=max(model.ir_version or 8, 8), producer_name="boxcam")
 
 
 def _columns(op: Ops, values: Sequence[ir.Value]) -> ir.Value:

@@ -1,0 +1,3 @@
+"""The ways in, one file each: importing this package registers them."""
+
+from boxcam.export.sources import mmdet as mmdet

@@ -111,7 +111,8 @@ def _fill(model: Any, weights: dict[str, Any], config_path: str, checkpoint_path
     own = model.state_dict()
     weights = {name.removeprefix("module."): value for name, value in weights.items()}
     weights = {n: v for n, v in weights.items() if n in own or not n.startswith("data_preprocessor.")}
-    missing = [name for name in own if name not in weights and not name.startswith("data_preprocessor.")]
+    idle = ("data_preprocessor.", "num_batches_tracked")  # constants of the config, and a counter used in training
+    missing = [n for n in own if n not in weights and not (n.startswith(idle[0]) or n.endswith(idle[1]))]
     unknown = [name for name in weights if name not in own]
     misfit = [name for name in own if name in weights and own[name].shape != weights[name].shape]
     if missing or unknown or misfit:

@@ -1,0 +1,157 @@
+"""Detections + gradients + a method → an explanation."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from boxcam.explain.methods import METHODS
+from boxcam.explain.placement import place
+from boxcam.runtime.images import check_array, read_image
+from boxcam.runtime.model import Model
+from boxcam.types import CellMap, Detections, Float, Grid, Image
+
+DEFAULT_METHOD = "gradcam"
+DEFAULT_SCORE = 0.3
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Why a model drew its boxes on one image.
+
+    Attributes:
+        image: uint8 [H, W, 3], BGR, the image given.
+        detections: the K boxes that were explained.
+        method, layer, engine: how.
+        cells: the K maps as the method made them, in cells of their feature maps.
+        grids: where those cells lie on the image.
+        tensors: which feature map each belongs to.
+        other_boxes: how many boxes the model drew that were not asked for (too low a score, another class).
+    """
+
+    image: Image
+    detections: Detections
+    method: str
+    layer: str
+    engine: str
+    cells: tuple[CellMap, ...]
+    grids: tuple[Grid, ...]
+    tensors: tuple[str, ...]
+    other_boxes: int
+
+    def __len__(self) -> int:
+        return len(self.detections)
+
+    def map(self, index: int) -> Float:
+        """The map of one box: float32 [H, W], raw, in image pixels."""
+        height, width = self.image.shape[:2]
+        return place(self.cells[index], self.grids[index], height, width)
+
+    @property
+    def maps(self) -> Float:
+        """All maps: float32 [K, H, W], raw. For many boxes on a large image, take `map` one by one."""
+        height, width = self.image.shape[:2]
+        result = np.zeros((len(self), height, width), np.float32)
+        for index in range(len(self)):
+            result[index] = self.map(index)
+        return result
+
+    def has_evidence(self, index: int) -> bool:
+        """Whether any cell speaks for the box. If not, its map is empty: there is no positive evidence."""
+        return bool((self.cells[index].values > 0).any())
+
+
+def explain(
+    model: Model,
+    image: Image | str | os.PathLike[str],
+    *,
+    method: str = DEFAULT_METHOD,
+    layer: str | None = None,
+    engine: str = "auto",
+    score: float = DEFAULT_SCORE,
+    top: int | None = None,
+    classes: Sequence[str | int] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Explanation:
+    """Explain the boxes that a model draws on an image.
+
+    Args:
+        model: from `boxcam.load`.
+        image: a file, or uint8 [H, W, 3] in BGR (as ``cv2.imread`` gives it), or uint8 [H, W] grey.
+        method: a CAM method, see ``boxcam.methods()``.
+        layer: which layer to look at; the bundle's first one by default.
+        engine: gradient engine, or ``auto``.
+        score: explain boxes of at least this score.
+        top: explain at most so many boxes, the best first.
+        classes: explain boxes of these classes only, by name or index.
+        progress: called with the number of boxes done and their total.
+
+    Raises:
+        InputError: the image cannot be read, or a class is not known.
+        UnknownLayerError, UnknownNameError, EngineError: layer, method or engine is not there.
+    """
+    pixels = check_array(image) if isinstance(image, np.ndarray) else read_image(image)
+    compute = METHODS[method]
+    chosen_layer = model.layer(layer)
+    engine_name = model.engine_name(chosen_layer, engine)
+    wanted = class_indices(model, classes)
+    prediction = model.predict(pixels, chosen_layer)
+    found = prediction.detections
+    keep = found.scores >= score
+    if wanted is not None:
+        keep &= np.isin(found.labels, wanted)
+    boxes = np.flatnonzero(keep)[:top]
+    cells, grids, tensors = [], [], []
+    for done, patch in enumerate(model.patches(prediction, chosen_layer, boxes.tolist(), engine), start=1):
+        cells.append(compute(model.activation(prediction, chosen_layer, patch), patch))
+        grids.append(model.grid(prediction, chosen_layer, patch))
+        tensors.append(chosen_layer.tensors[patch.tensor].name)
+        if progress is not None:
+            progress(done, len(boxes))
+    return Explanation(
+        image=pixels,
+        detections=found.select(boxes),
+        method=method,
+        layer=chosen_layer.name,
+        engine=engine_name,
+        cells=tuple(cells),
+        grids=tuple(grids),
+        tensors=tuple(tensors),
+        other_boxes=len(found) - len(boxes),
+    )
+
+
+def class_indices(model: Model, classes: Sequence[str | int] | None) -> list[int] | None:
+    """Class names or numbers as indices.
+
+    Raises:
+        UnknownNameError: the model has no such class.
+    """
+    if classes is None:
+        return None
+    names = model.manifest.labels
+    lookup = {name.lower(): index for index, name in enumerate(names)}
+    result = []
+    for wanted in classes:
+        if isinstance(wanted, int) or (wanted.isdigit() and wanted not in names):
+            index = int(wanted)
+        else:
+            index = lookup.get(wanted.lower(), -1)
+        if not 0 <= index < len(names):
+            raise _unknown_class(wanted, names)
+        result.append(index)
+    return result
+
+
+def _unknown_class(wanted: str | int, names: Sequence[str]) -> Exception:
+    import difflib
+
+    from boxcam.errors import UnknownNameError
+
+    close = difflib.get_close_matches(str(wanted), names, n=3, cutoff=0.5)
+    hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+    shown = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
+    return UnknownNameError(f"the model has no class {str(wanted)!r}.{hint} There are: {shown}.")

@@ -1,0 +1,292 @@
+"""Export: source → fold → trace → score graphs → gradient modules → verify → bundle."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx_ir as ir
+
+import boxcam
+from boxcam import bundle
+from boxcam.bundle import Layer, Logits, Manifest, Preprocess, Tensor
+from boxcam.errors import ExportError, SourceError, VerificationError
+from boxcam.export import graph as onnx
+from boxcam.export import layers as maps
+from boxcam.export import score, torchscript, verify
+from boxcam.export import sources as _sources  # noqa: F401  (each registers itself)
+from boxcam.export.graph import Array, Ops
+from boxcam.export.score import ORIGIN, ScoreGraph
+from boxcam.export.source import SOURCES, LayerTensors, Progress, Request, Source
+from boxcam.export.trace import Trace, trace
+from boxcam.runtime.images import read_image
+from boxcam.runtime.preprocess import prepare
+from boxcam.types import Image
+
+_CHECKED_BOXES = 12
+_SAMPLES = 4
+
+
+def export(
+    *arguments: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    source: str | None = None,
+    layers: Sequence[str] = (),
+    shape: tuple[int, int] | None = None,
+    score_threshold: float | None = None,
+    nms_threshold: float | None = None,
+    sample: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    progress: Progress = lambda step: None,
+) -> Manifest:
+    """Turn a trained detector into a bundle.
+
+    Args:
+        arguments: what the source is made of: for mmdet a config and a checkpoint.
+        output: the bundle's directory.
+        source: kind of source; found out from the arguments by default.
+        layers: names of layers or tensors; the source's own choice by default.
+        shape: height and width of the model's input; the source's own by default.
+        score_threshold, nms_threshold: instead of the source's own.
+        sample: an image to verify with; drawn ones by default.
+        overwrite: replace a bundle that is there.
+        progress: called with a few words as each step begins.
+
+    Returns:
+        The manifest that was written.
+
+    Raises:
+        ExportError: the model cannot be exported, or the result does not agree with it; nothing is written then.
+        OutputError: the bundle cannot be written there.
+    """
+    bundle.check_target(output, overwrite=overwrite)
+    pixels = None if sample is None else read_image(sample)
+    request = Request(tuple(str(a) for a in arguments), shape, score_threshold, nms_threshold)
+    loaded = SOURCES[source or detect_source(request.arguments)].load(request, progress)
+    with bundle.write(output, overwrite=overwrite) as folder:
+        return _Export(loaded, layers, pixels, progress).into(folder)
+
+
+def detect_source(arguments: tuple[str, ...]) -> str:
+    """The kind of source that the arguments look like.
+
+    Raises:
+        SourceError: none, or more than one.
+    """
+    found = [name for name in SOURCES if SOURCES[name].recognises(arguments)]
+    if len(found) != 1:
+        usages = "; ".join(f"{name}: {SOURCES[name].usage}" for name in SOURCES)
+        what = "could be " + " or ".join(found) if found else "is of no known kind"
+        raise SourceError(f"{' '.join(arguments)!r} {what}. Known kinds are {usages}. Choose one with --source.")
+    return found[0]
+
+
+@dataclass(frozen=True, eq=False)
+class _Chosen:
+    """A layer on its way into the bundle."""
+
+    name: str
+    kind: str
+    tensors: tuple[str, ...]
+    rois: str | None
+
+
+class _Export:
+    def __init__(self, source: Source, names: Sequence[str], pixels: Image | None, progress: Progress) -> None:
+        self.source, self.progress, self.pixels = source, progress, pixels
+        self.wanted = maps.resolve(source, names)
+        progress("folding constants")
+        self.base = onnx.fold(_with_outputs(source.model, self.wanted))
+        self.base_outputs = [str(v.name) for v in source.model.graph.outputs]
+
+    def into(self, folder: Path) -> Manifest:
+        source = self.source
+        self.original = onnx.clone(source.model)
+        feeds = {source.input: self._first_sample()}
+        onnx.record_ranks(self.base, feeds)
+        self.progress("tracing scores to logits")
+        forward = onnx.clone(self.base)
+        traced = trace(forward.graph, source.outputs)
+        logits = [str(value.name) for value in traced.logits]
+        scores: dict[str, ScoreGraph] = {}
+        for name, layer in self.wanted.items():
+            self.progress(f"building the score graph of {name}")
+            try:
+                scores[name] = score.build(self.base, logits, layer.tensors, feeds)
+            except ExportError as error:
+                raise type(error)(f"layer {name!r}: {error}") from error
+        chosen = {name: self._describe(name, layer, scores[name], forward) for name, layer in self.wanted.items()}
+        wanted = [n for layer in chosen.values() for n in (*[t.name for t in layer.tensors], *layer.context, layer.rois)]
+        _set_outputs(forward, self.base_outputs, [source.outputs.origin, source.outputs.logits], wanted)
+        ir.save(forward, folder / bundle.FORWARD)
+        figures = self._gradients(folder, forward, traced, logits, scores)
+        manifest = Manifest(
+            boxcam=boxcam.__version__,
+            source=dict(source.description),
+            labels=source.labels,
+            input=source.input,
+            preprocess=source.preprocess,
+            outputs=source.outputs,
+            logits=tuple(
+                Logits(str(v.name), onnx.static_shape(v) or (), a)
+                for v, a in zip(traced.logits, traced.activations, strict=True)
+            ),
+            layers=tuple(chosen.values()),
+            verification=figures,
+        )
+        return bundle.write_manifest(folder, manifest)
+
+    def _gradients(
+        self, folder: Path, forward: ir.Model, traced: Trace, logits: Sequence[str], scores: Mapping[str, ScoreGraph]
+    ) -> dict[str, float]:
+        """Write the gradient modules and check everything; returns the figures."""
+        self.progress("running the forward graph")
+        found, checks = self._run_forward(folder, forward, traced, logits)
+        origin = verify.sample_origins(
+            traced, found, [found[n] for n in logits], self.source.outputs.origin, _CHECKED_BOXES
+        )
+        if not len(origin):
+            raise VerificationError(
+                "the model finds nothing in the sample images, not even a proposal, so the gradients cannot be checked."
+                " Give a picture of the kind it was trained for: --sample IMAGE."
+            )
+        (folder / "gradient").mkdir()
+        for name, graph in scores.items():
+            self.progress(f"differentiating {name}")
+            module = torchscript.gradient_module(graph, {**found, ORIGIN: origin})
+            file = folder / "gradient" / f"{_file_name(name)}.pt"
+            module.save(str(file))
+            self.progress(f"verifying {name}")
+            module = torchscript.load(file)
+            some = origin if graph.form != "whole" else origin[: _CHECKED_BOXES // 2]
+            checks += verify.gradients(name, graph, module, self.base, logits, found, some)
+        return verify.require(checks)
+
+    def _run_forward(
+        self, folder: Path, forward: ir.Model, traced: Trace, logits: Sequence[str]
+    ) -> tuple[dict[str, Array], list[verify.Check]]:
+        """One pass of the written forward graph on a sample in which something is found, and its checks."""
+        outputs = self.source.outputs
+        probe = onnx.clone(forward)
+        by_name = {str(value.name): value for value in onnx.values(probe.graph)}
+        for name in logits:
+            onnx.add_output(probe.graph, by_name[name])
+        session = onnx.session(probe)
+        written = onnx.session(folder / bundle.FORWARD)
+        names = [output.name for output in session.get_outputs()]
+        best: dict[str, Array] | None = None
+        for image in self._samples():
+            found = dict(zip(names, session.run(names, {self.source.input: image}), strict=True))
+            count = int((found[outputs.origin][:, 0] >= 0).sum())
+            if best is None or count > int((best[outputs.origin][:, 0] >= 0).sum()):
+                best, chosen = found, image
+            if count:
+                break
+        assert best is not None
+        original = onnx.run(self.original, {self.source.input: chosen})
+        deployed = dict(zip([o.name for o in written.get_outputs()], written.run(None, {self.source.input: chosen})))
+        checks = [
+            verify.outputs(original, deployed),
+            verify.scores(traced, outputs, best, [best[name] for name in logits]),
+        ]
+        return best, checks
+
+    def _describe(self, name: str, layer: LayerTensors, graph: ScoreGraph, forward: ir.Model) -> Layer:
+        values = {str(value.name): value for value in onnx.values(forward.graph)}
+        image = next(value for value in forward.graph.inputs if value.name == self.source.input)
+        strides = maps.strides(forward.graph, image)
+        reach = {part: part.reach for part in graph.parts}
+        widest = max((2 * max(r) + 1 for r in reach.values() if r is not None), default=None)
+        tensors = []
+        for tensor in graph.features:
+            value = values[tensor]
+            if layer.kind == "roi":
+                shape = onnx.static_shape(value) or ()
+                if len(shape) != 4 or None in shape[1:]:
+                    raise ExportError(f"layer {name!r}: the pooled features {tensor} have no fixed shape {list(shape)}.")
+                tensors.append(Tensor(tensor, *[int(d or 0) for d in shape[1:]], None, None))
+                continue
+            channels, height, width = maps.check_map(value, name)
+            if value not in strides:
+                raise ExportError(f"layer {name!r}: the cells of {tensor} cannot be placed on the image.")
+            field = widest if graph.form == "windows" else None
+            tensors.append(Tensor(tensor, channels, height, width, strides[value], field))
+        rois = None if layer.rois is None else _rois(forward.graph, values[layer.rois], name)
+        return Layer(
+            name=name,
+            kind=layer.kind,
+            form=graph.form,
+            reason=graph.reason,
+            tensors=tuple(tensors),
+            context=graph.context,
+            rois=rois,
+            gradients={"torchscript": f"gradient/{_file_name(name)}.pt"},
+        )
+
+    def _first_sample(self) -> Array:
+        return next(iter(self._samples()))
+
+    def _samples(self) -> list[Array]:
+        spec = self.source.preprocess
+        if self.pixels is not None:
+            return [prepare(self.pixels, spec)[0]]
+        return [prepare(_draw(spec, seed), spec)[0] for seed in range(_SAMPLES)]
+
+
+def _with_outputs(model: ir.Model, layers: Mapping[str, LayerTensors]) -> ir.Model:
+    """A copy in which the layers' tensors are outputs, so that folding keeps them."""
+    work = onnx.clone(model)
+    values = {str(value.name): value for value in onnx.values(work.graph)}
+    for layer in layers.values():
+        for name in (*layer.tensors, *([layer.rois] if layer.rois else [])):
+            onnx.add_output(work.graph, values[name])
+    return work
+
+
+def _set_outputs(model: ir.Model, *groups: Sequence[str | None]) -> None:
+    """Make the named values the outputs of a graph, in this order."""
+    values = {str(value.name): value for value in onnx.values(model.graph)}
+    names = dict.fromkeys(name for group in groups for name in group if name is not None)
+    model.graph.outputs.clear()
+    model.graph.outputs.extend(values[name] for name in names)
+    model.graph.sort()
+
+
+def _rois(graph: ir.Graph, value: ir.Value, layer: str) -> str:
+    """The proposals as [R, 4]; some models put the image's number first."""
+    shape = onnx.static_shape(value)
+    if shape is None or len(shape) != 2 or shape[1] not in (4, 5):
+        raise ExportError(f"layer {layer!r}: the proposals {value.name} are not [R, 4] or [R, 5].")
+    if shape[1] == 4:
+        return str(value.name)
+    boxes = Ops(graph, f"{layer}.rois").Slice(value, [1], [5], [1])
+    boxes.name = f"{layer}.rois"
+    boxes.dtype, boxes.shape = ir.DataType.FLOAT, ir.Shape([None, 4])
+    return str(boxes.name)
+
+
+def _file_name(layer: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_." else "_" for c in layer.strip("/"))
+
+
+def _draw(spec: Preprocess, seed: int) -> Image:
+    """A picture to verify with when none is given: coloured shapes on a soft background."""
+    rng = np.random.default_rng(seed)
+    height, width = spec.height, spec.width
+    coarse = rng.integers(0, 255, (4 + 2 * seed, 6 + 2 * seed, 3)).astype(np.uint8)
+    image = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.uint8)
+    for _ in range(8 + 8 * seed):
+        x, y = int(rng.integers(0, width)), int(rng.integers(0, height))
+        size = int(rng.integers(max(min(height, width) // 30, 2), max(min(height, width) // 4, 4)))
+        color = tuple(int(c) for c in rng.integers(0, 255, 3))
+        if rng.random() < 0.5:
+            cv2.circle(image, (x, y), size, color, -1, cv2.LINE_AA)
+        else:
+            cv2.rectangle(image, (x, y), (x + size, y + int(size * rng.uniform(0.5, 2))), color, -1)
+    return image
+
+

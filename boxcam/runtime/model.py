@@ -1,0 +1,203 @@
+"""A bundle at work: detect, read features, compute gradients."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from boxcam import bundle
+from boxcam.bundle import Layer, Manifest
+from boxcam.errors import BundleError, EngineError, UnknownLayerError
+from boxcam.runtime.engines import ENGINES, Array, GradientEngine
+from boxcam.runtime.preprocess import Transform, prepare
+from boxcam.types import Detections, Float, Grid, Image, Patch
+
+_BOXES_AT_ONCE = {"windows": 32, "rows": 64, "whole": 8}  # bounds the memory that gradients take
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """One forward pass.
+
+    Attributes:
+        detections: the boxes, best score first.
+        transform: where the image lies on the canvas.
+        outputs: the tensors that were asked for, by name.
+    """
+
+    detections: Detections
+    transform: Transform
+    outputs: Mapping[str, Array]
+
+
+class Model:
+    """A detector out of a bundle.
+
+    Attributes:
+        path: the bundle.
+        manifest: what it says about itself.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, threads: int = 0) -> None:
+        """Open a bundle; `boxcam.load` is the same.
+
+        Args:
+            path: the bundle's directory.
+            threads: CPU threads to use, 0 for as many as there are cores.
+
+        Raises:
+            BundleError: the bundle is missing, altered, broken, or of a newer version.
+        """
+        self.path = Path(path)
+        self.manifest: Manifest = bundle.read(self.path)
+        self._threads = threads
+        self._engines: dict[tuple[str, str], GradientEngine] = {}
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        file = self.path / bundle.FORWARD
+        try:
+            self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's own errors share no public root
+            raise BundleError(f"{file} cannot be loaded by onnxruntime {onnxruntime.__version__}: {error}") from error
+        self._check_outputs()
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers that can be explained; the first is the default."""
+        return tuple(layer.name for layer in self.manifest.layers)
+
+    def layer(self, name: str | None = None) -> Layer:
+        """A layer by name; the first one if no name is given.
+
+        Raises:
+            UnknownLayerError: there is none of that name.
+        """
+        for layer in self.manifest.layers:
+            if name in (None, layer.name):
+                return layer
+        raise UnknownLayerError(str(name), self.layers, f"bundle {self.path}")
+
+    def detect(self, image: Image) -> Detections:
+        """The boxes on an image, uint8 [H, W, 3] BGR, best score first, in image pixels."""
+        return self.predict(image).detections
+
+    def predict(self, image: Image, layer: Layer | None = None) -> Prediction:
+        """One forward pass.
+
+        Args:
+            image: uint8 [H, W, 3], BGR.
+            layer: also return what explaining this layer needs.
+        """
+        tensor, transform = prepare(image, self.manifest.preprocess)
+        names = self._outputs_for(layer)
+        found = dict(zip(names, self._session.run(names, {self.manifest.input: tensor}), strict=True))
+        return Prediction(self._detections(found, transform), transform, found)
+
+    def patches(
+        self, prediction: Prediction, layer: Layer, boxes: Sequence[int], engine: str = "auto"
+    ) -> Iterator[Patch]:
+        """The gradient of each box's logit with respect to a layer, a few boxes at a time.
+
+        Args:
+            prediction: a forward pass made for this layer.
+            layer: the layer.
+            boxes: indices into ``prediction.detections``.
+            engine: name of a gradient engine, or ``auto``.
+
+        Raises:
+            EngineError: the engine is not in the bundle or cannot run here.
+        """
+        running = self.engine(layer, engine)
+        features = [prediction.outputs[tensor.name] for tensor in layer.tensors]
+        context = [prediction.outputs[name] for name in layer.context]
+        origin = prediction.detections.origin[np.asarray(boxes, np.int64)]
+        step = _BOXES_AT_ONCE[layer.form]
+        for start in range(0, len(origin), step):
+            yield from running.patches(features, context, origin[start : start + step])
+
+    def activation(self, prediction: Prediction, layer: Layer, patch: Patch) -> Float:
+        """The feature map that a patch belongs to: [C, H, W], the proposal's own for RoI features."""
+        found: Float = prediction.outputs[layer.tensors[patch.tensor].name][patch.row]
+        return found
+
+    def grid(self, prediction: Prediction, layer: Layer, patch: Patch) -> Grid:
+        """Where the cells of a patch's feature map lie on the image."""
+        tensor = layer.tensors[patch.tensor]
+        if layer.rois is not None:
+            roi = prediction.outputs[layer.rois][patch.row]
+            return prediction.transform.roi_grid(roi, tensor.height, tensor.width)
+        assert tensor.stride is not None
+        return prediction.transform.map_grid(tensor.height, tensor.width, tensor.stride)
+
+    def engine_name(self, layer: Layer, engine: str = "auto") -> str:
+        """The engine that will be used.
+
+        Raises:
+            EngineError: the bundle has no such gradient.
+        """
+        for name in ENGINES:
+            if name in layer.gradients and engine in ("auto", name):
+                return name
+        there = ", ".join(layer.gradients) or "none"
+        raise EngineError(
+            f"bundle {self.path} has no {engine!r} gradient for layer {layer.name!r} (there is: {there})."
+            " Export the model again, or choose another engine."
+        )
+
+    def engine(self, layer: Layer, engine: str = "auto") -> GradientEngine:
+        """The gradient engine of a layer, opened once and kept."""
+        name = self.engine_name(layer, engine)
+        key = (layer.name, name)
+        if key not in self._engines:
+            self._engines[key] = ENGINES[name](self.path / layer.gradients[name], self._threads)
+        return self._engines[key]
+
+    def _outputs_for(self, layer: Layer | None) -> list[str]:
+        outputs = self.manifest.outputs
+        names = dict.fromkeys([outputs.boxes, outputs.scores, outputs.labels, outputs.origin, outputs.logits])
+        if layer is not None:
+            names.update(dict.fromkeys([t.name for t in layer.tensors] + list(layer.context)))
+            if layer.rois is not None:
+                names[layer.rois] = None
+        return list(names)
+
+    def _detections(self, found: Mapping[str, Any], transform: Transform) -> Detections:
+        outputs = self.manifest.outputs
+        boxes, scores = found[outputs.boxes], found[outputs.scores]
+        if outputs.box_columns is not None:
+            boxes = boxes[..., slice(*outputs.box_columns)]
+        if outputs.score_column is not None:
+            scores = scores[..., outputs.score_column]
+        boxes, scores, labels = boxes.reshape(-1, 4), scores.reshape(-1), found[outputs.labels].reshape(-1)
+        origin, logits = found[outputs.origin], found[outputs.logits]
+        real = np.flatnonzero(origin[:, 0] >= 0)  # a row without an origin is filler that the export put in
+        order = real[np.argsort(-scores[real], kind="stable")]
+        names = self.manifest.labels
+        chosen = labels[order].astype(np.int64)
+        return Detections(
+            boxes=transform.boxes_to_image(boxes[order]),
+            scores=scores[order].astype(np.float32),
+            labels=chosen,
+            names=tuple(names[k] if 0 <= k < len(names) else f"class {k}" for k in chosen),
+            origin=origin[order].astype(np.int64),
+            logits=logits[order].astype(np.float32),
+        )
+
+    def _check_outputs(self) -> None:
+        there = {output.name for output in self._session.get_outputs()}
+        wanted = {name for layer in self.manifest.layers for name in self._outputs_for(layer)}
+        spec = self.manifest.preprocess
+        shape = self._session.get_inputs()[0].shape
+        if wanted - there or shape[2:] != [spec.height, spec.width]:
+            lacks = ", ".join(sorted(wanted - there)[:3]) or f"an input of {spec.height}x{spec.width}"
+            raise BundleError(f"{self.path / bundle.FORWARD} lacks {lacks}, which the manifest promises. Export again.")
+        for layer in self.manifest.layers:
+            if not layer.gradients:
+                raise EngineError(f"bundle {self.path} has no gradient for layer {layer.name!r}. Export again.")
