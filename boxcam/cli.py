@@ -1,0 +1,280 @@
+"""The command line: thin, and errors of ours become one line."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from boxcam import __version__
+from boxcam.errors import BoxcamError, InputError
+from boxcam.explain.methods import METHODS
+from boxcam.runtime.engines import ENGINES
+
+if TYPE_CHECKING:
+    from boxcam.explain.explainer import Explanation
+    from boxcam.runtime.model import Model
+
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class _Commands(click.Group):
+    """Turns boxcam's errors into one line and exit code 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BoxcamError as error:
+            click.echo(f"boxcam: {error}", err=True)
+            ctx.exit(1)
+
+
+class _Shape(click.ParamType[tuple[int, int]]):
+    name = "HxW"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        parts = str(value).lower().split("x")
+        if len(parts) != 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
+            self.fail(f"{value!r} is not a height and a width such as 800x1344.", param, ctx)
+        return int(parts[0]), int(parts[1])
+
+
+@click.group(cls=_Commands, context_settings=_CONTEXT)
+@click.version_option(__version__, prog_name="boxcam")
+def main() -> None:
+    """Why did a deployed detector draw this box?
+
+    `export` takes a detector out of its training code, once; `explain` then draws a heatmap for each box, without it.
+    """
+
+
+@main.command(epilog="Exit codes: 0 done, 1 failed, 2 wrong usage.")
+@click.argument("model", nargs=-1, required=True)
+@click.option("-o", "--output", type=click.Path(), help="The bundle to write. [default: CONFIG's name + .boxcam]")
+@click.option("--source", metavar="KIND", help="Kind of source (mmdet). [default: found out from MODEL]")
+@click.option("--layer", "layers", multiple=True, metavar="NAME", help="backbone, neck, roi or a tensor's name; repeatable. [default: all that the model has]")  # fmt: skip
+@click.option("--shape", type=_Shape(), help="Size of the model's input. [default: the config's test size]")
+@click.option("--score-threshold", type=click.FloatRange(0, 1), help="Lowest score of a box. [default: the config's]")
+@click.option("--nms-threshold", type=click.FloatRange(0, 1), help="IoU at which boxes merge. [default: the config's]")
+@click.option("--sample", type=click.Path(), metavar="IMAGE", help="Picture to verify with. [default: drawn ones]")
+@click.option("--overwrite", is_flag=True, help="Replace a bundle that is there.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+def export(
+    model: tuple[str, ...],
+    output: str | None,
+    source: str | None,
+    layers: tuple[str, ...],
+    shape: tuple[int, int] | None,
+    score_threshold: float | None,
+    nms_threshold: float | None,
+    sample: str | None,
+    overwrite: bool,
+    quiet: bool,
+) -> None:
+    """Make a bundle out of a trained detector.
+
+    MODEL is an mmdet config and its checkpoint. It takes 15 to 30 seconds and ends by verifying the bundle.
+
+    \b
+    Examples:
+      boxcam export retinanet.py retinanet.pth -o retinanet.boxcam
+      boxcam export faster-rcnn.py epoch_12.pth --layer roi --layer neck --shape 800x1344
+      boxcam export ssd.py ssd.pth --layer /neck/extra/Relu_output_0 --sample street.jpg
+    """
+    with _needs_exporter():
+        from boxcam.export.pipeline import export as run
+
+        target = Path(output) if output else Path(Path(model[0]).stem + ".boxcam")
+        began = time.monotonic()
+        manifest = run(
+            *model,
+            output=target,
+            source=source,
+            layers=layers,
+            shape=shape,
+            score_threshold=score_threshold,
+            nms_threshold=nms_threshold,
+            sample=sample,
+            overwrite=overwrite,
+            progress=_steps(quiet),
+        )
+    if not quiet:
+        worst = max(manifest.verification.items(), key=lambda item: item[1])
+        click.echo(f"verified: {len(manifest.verification)} checks, the largest error is {worst[1]:.1e} ({worst[0]})")
+        names = ", ".join(layer.name for layer in manifest.layers)
+        click.echo(f"wrote {target} in {time.monotonic() - began:.0f} s (layers: {names})")
+
+
+@main.command(epilog="Exit codes: 0 done (also if there is no box), 1 an input or the bundle failed, 2 wrong usage.")
+@click.argument("bundle", type=click.Path())
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.option("-o", "--output", default="explanations", show_default=True, type=click.Path(), help="Folder to write to.")
+@click.option("--method", type=click.Choice(METHODS.names()), default="gradcam", show_default=True, help="CAM method.")
+@click.option("--layer", metavar="NAME", help="Layer to look at; see `boxcam inspect`. [default: the bundle's first]")
+@click.option("--engine", type=click.Choice(["auto", *ENGINES]), default="auto", show_default=True, help="Gradient engine.")  # fmt: skip
+@click.option("--score", type=click.FloatRange(0, 1), default=0.3, show_default=True, help="Lowest score of a box.")
+@click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="At most so many boxes an image.")
+@click.option("--class", "classes", multiple=True, metavar="NAME", help="Only boxes of this class; repeatable.")
+@click.option("--threads", type=click.IntRange(0), default=0, help="CPU threads. [default: all cores]")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+def explain(
+    bundle: str,
+    inputs: tuple[str, ...],
+    output: str,
+    method: str,
+    layer: str | None,
+    engine: str,
+    score: float,
+    top: int,
+    classes: tuple[str, ...],
+    threads: int,
+    quiet: bool,
+) -> None:
+    """Draw a heatmap for each box that a bundle's detector finds.
+
+    INPUT is images, folders or patterns. Each image gives an overlay sheet (.png), the raw maps (.npz, float32
+    [K, height, width]) and the facts (.json).
+
+    \b
+    Examples:
+      boxcam explain retinanet.boxcam street.jpg -o out
+      boxcam explain retinanet.boxcam photos/ 'more/**/*.png' --method hirescam --class car --top 3
+      boxcam explain faster-rcnn.boxcam street.jpg --layer roi --score 0.5
+    """
+    import boxcam
+    from boxcam.explain.explainer import class_indices
+    from boxcam.explain.results import make_folder
+    from boxcam.runtime.images import find_images
+
+    model = boxcam.load(bundle, threads=threads)
+    model.engine(model.layer(layer), engine)
+    class_indices(model, classes or None)
+    files = find_images(inputs)
+    folder = make_folder(output)
+    broken: list[str] = []
+    with _bar(len(files), quiet) as (advance, boxes_done):
+        for file, name in zip(files, _names(files), strict=True):
+            advance(file.name)
+            try:
+                explanation = boxcam.explain(
+                    model, file, method=method, layer=layer, engine=engine, score=score, top=top,
+                    classes=classes or None, progress=boxes_done,
+                )  # fmt: skip
+            except InputError as error:
+                broken.append(str(error))
+                continue
+            _save(explanation, model, folder, name, file, score, quiet)
+    if not quiet:
+        click.echo(f"wrote {len(files) - len(broken)} of {len(files)} explanations to {folder}")
+    for line in broken:
+        click.echo(f"boxcam: {line}", err=True)
+    if broken:
+        raise click.exceptions.Exit(1)
+
+
+@main.command()
+@click.argument("bundle", type=click.Path())
+@click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
+def inspect(bundle: str, as_json: bool) -> None:
+    """Show what a bundle holds: source, labels, preprocessing, layers, verification.
+
+    \b
+    Example:
+      boxcam inspect retinanet.boxcam
+    """
+    from boxcam import bundle as bundles
+
+    manifest = bundles.read(bundle)
+    if as_json:
+        click.echo(json.dumps(asdict(manifest), indent=2, ensure_ascii=False))
+        return
+    from boxcam.inspection import lines
+
+    for line in lines(bundle, manifest):
+        click.echo(line)
+
+
+def _save(
+    explanation: Explanation, model: Model, folder: Path, name: str, file: Path, score: float, quiet: bool
+) -> None:
+    from boxcam.explain.results import save
+
+    save(explanation, folder, name, str(file), model.path.name, {"score_threshold": score})
+    if quiet:
+        return
+    others = f", {explanation.other_boxes} more not shown" if explanation.other_boxes else ""
+    if not len(explanation):
+        click.echo(f"{file.name}: no box of a score of at least {score:g}{others}")
+        return
+    empty = sum(not explanation.has_evidence(k) for k in range(len(explanation)))
+    silent = f", {empty} without positive evidence" if empty else ""
+    click.echo(f"{file.name}: {len(explanation)} {'box' if len(explanation) == 1 else 'boxes'}{silent}{others}")
+
+
+def _names(files: Sequence[Path]) -> list[str]:
+    """Names for the results: the image's own, told apart where two images share one."""
+    taken: dict[str, int] = {}
+    names = []
+    for file in files:
+        count = taken[file.stem] = taken.get(file.stem, 0) + 1
+        names.append(file.stem if count == 1 else f"{file.stem}-{count}")
+    return names
+
+
+def _steps(quiet: bool) -> Callable[[str], None]:
+    began = time.monotonic()
+
+    def step(text: str) -> None:
+        if not quiet:
+            click.echo(f"[{time.monotonic() - began:5.1f} s] {text}", file=sys.__stderr__)
+
+    return step
+
+
+@contextlib.contextmanager
+def _bar(images: int, quiet: bool) -> Iterator[tuple[Callable[[str], None], Callable[[int, int], None]]]:
+    """A progress line on a terminal: image i of n, box k of m."""
+    shown = not quiet and sys.stderr.isatty()
+    state = {"image": 0, "name": ""}
+
+    def show(text: str) -> None:
+        if shown:
+            click.echo(f"\r\x1b[K{text}", err=True, nl=False)
+
+    def advance(name: str) -> None:
+        state.update(image=int(state["image"]) + 1, name=name)
+        show(f"[{state['image']}/{images}] {name}")
+
+    def boxes(done: int, total: int) -> None:
+        show(f"[{state['image']}/{images}] {state['name']}: box {done} of {total}\r" if done < total else "")
+
+    try:
+        yield advance, boxes
+    finally:
+        show("")
+
+
+@contextlib.contextmanager
+def _needs_exporter() -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name and error.name.split(".")[0] in ("onnx", "onnx_ir", "torch", "onnxscript"):
+            raise BoxcamError(
+                f"exporting needs {error.name}, which is not installed here. Install boxcam's 'mmdet' extra as the"
+                " README shows, or export on another machine and copy the bundle."
+            ) from error
+        raise
+
+
+if __name__ == "__main__":
+    main()

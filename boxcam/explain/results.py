@@ -1,0 +1,150 @@
+"""What an explanation leaves on disk: an overlay sheet, the raw maps, and a JSON for machines."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from boxcam import __version__
+from boxcam.errors import OutputError
+from boxcam.explain.explainer import Explanation
+from boxcam.explain.render import Panel, sheet
+
+OVERLAY, MAPS, FACTS = ".png", ".npz", ".json"
+
+
+def make_folder(path: str | os.PathLike[str]) -> Path:
+    """Make sure that a folder is there and can be written.
+
+    Raises:
+        OutputError: it cannot.
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix="."):
+            pass
+    except OSError as error:
+        raise OutputError(f"cannot write into {folder}: {error.strerror}. Choose another folder with -o.") from error
+    return folder
+
+
+def save(explanation: Explanation, folder: Path, name: str, image: str, bundle: str, extra: Mapping[str, Any]) -> None:
+    """Write ``name.png``, ``name.npz`` and ``name.json``; each is whole or not there.
+
+    Args:
+        explanation: what to write.
+        folder: where; see `make_folder`.
+        name: of the files, without extension.
+        image: the image's path, for the JSON.
+        bundle: the bundle's name, for the picture and the JSON.
+        extra: further entries of the JSON.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    peaks, shares = [], []
+    panels = []
+    detections = explanation.detections
+    try:
+        with _aside(folder / (name + MAPS)) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, True, 1) as npz:
+            height, width = explanation.image.shape[:2]
+            with npz.open("maps.npy", "w", force_zip64=True) as stream:
+                shape = (len(explanation), height, width)
+                np.lib.format.write_array_header_1_0(
+                    stream, {"descr": np.lib.format.dtype_to_descr(np.dtype("<f4")), "fortran_order": False, "shape": shape}
+                )
+                for k in range(len(explanation)):
+                    values = explanation.map(k)
+                    stream.write(values.astype("<f4").tobytes())
+                    peaks.append(float(values.max()))
+                    shares.append(_share_inside(values, detections.boxes[k]))
+                    panels.append(_panel(explanation, k, values))
+            for key in ("boxes", "scores", "labels", "logits", "origin"):
+                with npz.open(f"{key}.npy", "w") as stream:
+                    np.lib.format.write_array(stream, getattr(detections, key))
+            with npz.open("names.npy", "w") as stream:
+                np.lib.format.write_array(stream, np.array(detections.names, dtype=np.str_), allow_pickle=False)
+        facts = {
+            "boxcam": __version__,
+            "bundle": bundle,
+            "image": image,
+            "height": height,
+            "width": width,
+            "method": explanation.method,
+            "layer": explanation.layer,
+            "engine": explanation.engine,
+            **extra,
+            "overlay": name + OVERLAY,
+            "maps": name + MAPS,
+            "other_boxes": explanation.other_boxes,
+            "detections": [
+                {
+                    "box": [round(float(v), 3) for v in detections.boxes[k]],
+                    "label": int(detections.labels[k]),
+                    "name": detections.names[k],
+                    "score": float(detections.scores[k]),
+                    "logit": float(detections.logits[k]),
+                    "origin": [int(v) for v in detections.origin[k]],
+                    "tensor": explanation.tensors[k],
+                    "peak": peaks[k],
+                    "positive_evidence": explanation.has_evidence(k),
+                    "share_inside_box": shares[k],
+                }
+                for k in range(len(explanation))
+            ],
+        }
+        subtitle = f"{explanation.method} at {explanation.layer}, {bundle}"
+        picture = sheet(explanation.image, panels, Path(image).name, subtitle)
+        good, data = cv2.imencode(OVERLAY, picture)
+        assert good
+        with _aside(folder / (name + OVERLAY)) as file:
+            file.write(data.tobytes())
+        with _aside(folder / (name + FACTS)) as file:
+            file.write((json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    except OSError as error:
+        raise OutputError(f"cannot write {folder / name}: {error.strerror or error}.") from error
+
+
+def _panel(explanation: Explanation, k: int, values: Any) -> Panel:
+    detections = explanation.detections
+    x1, y1, x2, y2 = (float(v) for v in detections.boxes[k])
+    label, name, score = int(detections.labels[k]), detections.names[k], float(detections.scores[k])
+    return Panel((x1, y1, x2, y2), label, name, score, values)
+
+
+def _share_inside(values: Any, box: Any) -> float | None:
+    """The share of a map's positive energy that lies inside its box; None for a map without any."""
+    positive = np.maximum(values, 0)
+    total = float(positive.sum(dtype=np.float64))
+    if total == 0:
+        return None
+    x1, y1 = (int(np.floor(v)) for v in box[:2])
+    x2, y2 = (int(np.ceil(v)) for v in box[2:])
+    return round(float(positive[y1:y2, x1:x2].sum(dtype=np.float64)) / total, 6)
+
+
+@contextlib.contextmanager
+def _aside(path: Path) -> Iterator[Any]:
+    """A file that is put in place when the block ends well, and is gone if it does not."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(name, 0o666 & ~umask)
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
+        raise

@@ -1,0 +1,65 @@
+"""A bundle's manifest as lines for people."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from boxcam.bundle import Layer, Manifest, Preprocess, Tensor
+
+
+def lines(path: str | os.PathLike[str], manifest: Manifest) -> Iterator[str]:
+    """What `boxcam inspect` prints."""
+    yield f"{os.fspath(path)}  (format {manifest.format}, written by boxcam {manifest.boxcam})"
+    yield ""
+    yield "source"
+    for key, value in manifest.source.items():
+        yield f"  {key:<14}{value}"
+    yield ""
+    shown = ", ".join(manifest.labels[:12])
+    rest = f", … ({len(manifest.labels)} in all)" if len(manifest.labels) > 12 else ""
+    yield f"labels          {shown}{rest}"
+    yield f"preprocessing   {_preprocess(manifest.preprocess)}"
+    activations = sorted({logits.activation for logits in manifest.logits})
+    yield f"scores          {' and '.join(activations)} of {len(manifest.logits)} logit tensor(s)"
+    for layer in manifest.layers:
+        yield ""
+        yield from _layer(layer)
+    yield ""
+    yield "verification    (relative errors, measured at export)"
+    for name, error in manifest.verification.items():
+        yield f"  {name:<52}{error:.1e}"
+
+
+def _preprocess(spec: Preprocess) -> str:
+    fit = "keeping its ratio" if spec.keep_ratio else "stretching it"
+    where = "below and to the right" if spec.pad_to == "top-left" else "all around"
+    mean, std = (", ".join(f"{v:g}" for v in values) for values in (spec.mean, spec.std))
+    return (
+        f"fit the image into {spec.fit_height}x{spec.fit_width} {fit} ({spec.interpolation}), pad it {where} to"
+        f" {spec.height}x{spec.width}; {spec.color}, mean {mean}, std {std}"
+    )
+
+
+def _layer(layer: Layer) -> Iterator[str]:
+    engines = ", ".join(layer.gradients)
+    form = {
+        "windows": "windows: each box depends on a window of cells",
+        "rows": "rows: each box depends on its proposal's own features",
+        "whole": "whole map",
+    }[layer.form]
+    yield f"layer {layer.name}"
+    yield f"  form          {form}" + (f" ({layer.reason})" if layer.reason else "")
+    yield f"  engines       {engines}"
+    for tensor in layer.tensors:
+        yield f"  {tensor.name}"
+        yield f"    {_tensor(tensor)}"
+
+
+def _tensor(tensor: Tensor) -> str:
+    where = "pooled per proposal" if tensor.stride is None else f"stride {tensor.stride[0]:g}x{tensor.stride[1]:g}"
+    if tensor.receptive_field is not None:
+        seen = f"receptive field of a logit {tensor.receptive_field}x{tensor.receptive_field} cells"
+    else:
+        seen = "receptive field of a logit: all of it" if tensor.stride is not None else "one proposal"
+    return f"{tensor.channels} channels, {tensor.height}x{tensor.width} cells, {where}, {seen}"
