@@ -61,7 +61,13 @@ def main() -> None:
 @click.argument("model", nargs=-1, required=True)
 @click.option("-o", "--output", type=click.Path(), help="The bundle to write. [default: CONFIG's name + .boxcam]")
 @click.option("--source", metavar="KIND", help="Kind of source (mmdet). [default: found out from MODEL]")
-@click.option("--layer", "layers", multiple=True, metavar="NAME", help="backbone, neck, roi or a tensor's name; repeatable. [default: all that the model has]")  # fmt: skip
+@click.option(
+    "--layer",
+    "layers",
+    multiple=True,
+    metavar="NAME",
+    help="backbone, neck, roi or a tensor's name; repeatable. [default: those of the three that the model has]",
+)
 @click.option("--shape", type=_Shape(), help="Size of the model's input. [default: the config's test size]")
 @click.option("--score-threshold", type=click.FloatRange(0, 1), help="Lowest score of a box. [default: the config's]")
 @click.option("--nms-threshold", type=click.FloatRange(0, 1), help="IoU at which boxes merge. [default: the config's]")
@@ -117,10 +123,14 @@ def export(
 @main.command(epilog="Exit codes: 0 done (also if there is no box), 1 an input or the bundle failed, 2 wrong usage.")
 @click.argument("bundle", type=click.Path())
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@click.option("-o", "--output", default="explanations", show_default=True, type=click.Path(), help="Folder to write to.")
+@click.option(
+    "-o", "--output", default="explanations", show_default=True, type=click.Path(), help="Folder to write to."
+)
 @click.option("--method", type=click.Choice(METHODS.names()), default="gradcam", show_default=True, help="CAM method.")
 @click.option("--layer", metavar="NAME", help="Layer to look at; see `boxcam inspect`. [default: the bundle's first]")
-@click.option("--engine", type=click.Choice(["auto", *ENGINES]), default="auto", show_default=True, help="Gradient engine.")  # fmt: skip
+@click.option(
+    "--engine", type=click.Choice(["auto", *ENGINES]), default="auto", show_default=True, help="Gradient engine."
+)
 @click.option("--score", type=click.FloatRange(0, 1), default=0.3, show_default=True, help="Lowest score of a box.")
 @click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="At most so many boxes an image.")
 @click.option("--class", "classes", multiple=True, metavar="NAME", help="Only boxes of this class; repeatable.")
@@ -244,18 +254,19 @@ def _steps(quiet: bool) -> Callable[[str], None]:
 def _bar(images: int, quiet: bool) -> Iterator[tuple[Callable[[str], None], Callable[[int, int], None]]]:
     """A progress line on a terminal: image i of n, box k of m."""
     shown = not quiet and sys.stderr.isatty()
-    state = {"image": 0, "name": ""}
+    image, current = 0, ""
 
     def show(text: str) -> None:
         if shown:
             click.echo(f"\r\x1b[K{text}", err=True, nl=False)
 
     def advance(name: str) -> None:
-        state.update(image=int(state["image"]) + 1, name=name)
-        show(f"[{state['image']}/{images}] {name}")
+        nonlocal image, current
+        image, current = image + 1, name
+        show(f"[{image}/{images}] {name}")
 
     def boxes(done: int, total: int) -> None:
-        show(f"[{state['image']}/{images}] {state['name']}: box {done} of {total}\r" if done < total else "")
+        show(f"[{image}/{images}] {current}: box {done} of {total}" if done < total else "")
 
     try:
         yield advance, boxes

@@ -132,6 +132,6 @@ class CellMap:
 
 
 def _check(name: str, array: npt.NDArray[Any], shape: tuple[int | None, ...], dtype: type[np.generic]) -> None:
-    fits = array.ndim == len(shape) and all(want in (None, have) for want, have in zip(shape, array.shape))
+    fits = array.ndim == len(shape) and all(want in (None, have) for want, have in zip(shape, array.shape, strict=True))
     if not fits or array.dtype != dtype:
         raise ValueError(f"{name}: {array.dtype} {list(array.shape)}, expected {np.dtype(dtype)} {list(shape)}")

@@ -61,7 +61,8 @@ def save(explanation: Explanation, folder: Path, name: str, image: str, bundle: 
             with npz.open("maps.npy", "w", force_zip64=True) as stream:
                 shape = (len(explanation), height, width)
                 np.lib.format.write_array_header_1_0(
-                    stream, {"descr": np.lib.format.dtype_to_descr(np.dtype("<f4")), "fortran_order": False, "shape": shape}
+                    stream,
+                    {"descr": np.lib.format.dtype_to_descr(np.dtype("<f4")), "fortran_order": False, "shape": shape},
                 )
                 for k in range(len(explanation)):
                     values = explanation.map(k)

@@ -287,13 +287,15 @@ def run(model: ir.Model, feeds: Mapping[str, Array]) -> dict[str, Array]:
     running = session(model)
     names = [output.name for output in running.get_outputs()]
     wanted = {given.name for given in running.get_inputs()}
-    return dict(zip(names, running.run(None, {name: feed for name, feed in feeds.items() if name in wanted})))
+    return dict(
+        zip(names, running.run(None, {name: feed for name, feed in feeds.items() if name in wanted}), strict=False)
+    )
 
 
 def record_ranks(model: ir.Model, feeds: Mapping[str, Array]) -> None:
     """Tell the rank of every value that shape inference could not, from one run; its dimensions stay open."""
     unknown = [value for value in values(model.graph) if value.shape is None]
-    for value, result in zip(unknown, observe(model, unknown, feeds)):
+    for value, result in zip(unknown, observe(model, unknown, feeds), strict=True):
         value.shape = ir.Shape([None] * result.ndim)
         value.dtype = ir.DataType.from_numpy(result.dtype)
 

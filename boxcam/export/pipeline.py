@@ -120,7 +120,9 @@ class _Export:
             except ExportError as error:
                 raise type(error)(f"layer {name!r}: {error}") from error
         chosen = {name: self._describe(name, layer, scores[name], forward) for name, layer in self.wanted.items()}
-        wanted = [n for layer in chosen.values() for n in (*[t.name for t in layer.tensors], *layer.context, layer.rois)]
+        wanted = [
+            n for layer in chosen.values() for n in (*[t.name for t in layer.tensors], *layer.context, layer.rois)
+        ]
         _set_outputs(forward, self.base_outputs, [source.outputs.origin, source.outputs.logits], wanted)
         ir.save(forward, folder / bundle.FORWARD)
         figures = self._gradients(folder, forward, traced, logits, scores)
@@ -188,7 +190,9 @@ class _Export:
                 break
         assert best is not None
         original = onnx.run(self.original, {self.source.input: chosen})
-        deployed = dict(zip([o.name for o in written.get_outputs()], written.run(None, {self.source.input: chosen})))
+        deployed = dict(
+            zip([o.name for o in written.get_outputs()], written.run(None, {self.source.input: chosen}), strict=True)
+        )
         checks = [
             verify.outputs(original, deployed),
             verify.scores(traced, outputs, best, [best[name] for name in logits]),
@@ -207,8 +211,11 @@ class _Export:
             if layer.kind == "roi":
                 shape = onnx.static_shape(value) or ()
                 if len(shape) != 4 or None in shape[1:]:
-                    raise ExportError(f"layer {name!r}: the pooled features {tensor} have no fixed shape {list(shape)}.")
-                tensors.append(Tensor(tensor, *[int(d or 0) for d in shape[1:]], None, None))
+                    raise ExportError(
+                        f"layer {name!r}: the pooled features {tensor} have no fixed shape {list(shape)}."
+                    )
+                channels, height, width = (int(d or 0) for d in shape[1:])
+                tensors.append(Tensor(tensor, channels, height, width, None))
                 continue
             channels, height, width = maps.check_map(value, name)
             if value not in strides:
@@ -288,5 +295,3 @@ def _draw(spec: Preprocess, seed: int) -> Image:
         else:
             cv2.rectangle(image, (x, y), (x + size, y + int(size * rng.uniform(0.5, 2))), color, -1)
     return image
-
-

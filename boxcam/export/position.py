@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import onnx_ir as ir
 
 from boxcam.export import graph as onnx
@@ -73,12 +74,13 @@ def stack(op: Ops, position: Sequence[Coordinate], like: Position | None = None)
 def at(op: Ops, tensor: ir.Value, position: Position) -> Coordinate:
     """The elements of an integer tensor at K positions."""
     constant = onnx.array(tensor)
-    if constant is not None and all(isinstance(c, int) for c in position):
-        return int(constant[tuple(position)])
+    fixed = [c for c in position if isinstance(c, int)]
+    if constant is not None and len(fixed) == len(position):
+        return int(constant[tuple(fixed)])
     if not position:
         return op.Reshape(tensor, [1])
-    if all(isinstance(c, int) for c in position):
-        return op.GatherND(tensor, op.value([list(position)]))  # type: ignore[list-item]
+    if len(fixed) == len(position):
+        return op.GatherND(tensor, np.array([fixed], np.int64))
     return op.GatherND(tensor, stack(op, position))
 
 
@@ -150,7 +152,7 @@ def scattered(op: Ops, node: ir.Node, position: Position) -> tuple[ir.Value, Cal
         looked_up, sought, kept = [lines], (position[axis],), position
     # One entry that never matches is put last, so that an empty list of updates needs no case of its own.
     hits: ir.Value | None = None
-    for entries, coordinate in zip(looked_up, sought):
+    for entries, coordinate in zip(looked_up, sought, strict=True):
         column = op.Unsqueeze(vector(op, coordinate, position), [1])
         found = op.Equal(entries, column)
         hits = found if hits is None else op.And(hits, found)

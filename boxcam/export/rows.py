@@ -161,7 +161,7 @@ class _Restriction:
             or (node.op_type in _BINARY and self._binary_by_row(value, node))
             or (node.op_type in ("Softmax", "LogSoftmax") and self._axis(node, value, -1) != 0)
             or (node.op_type == "Concat" and self._axis(node, value) != 0)
-            or (node.op_type == "Transpose" and list(attributes.get("perm", [1]))[0] == 0)
+            or (node.op_type == "Transpose" and next(iter(attributes.get("perm", [1]))) == 0)
             or (node.op_type in ("ReduceMean", "ReduceSum", "ReduceMax") and 0 not in (onnx.axes(node) or [0]))
         )
         if not good or len(node.outputs) != 1:

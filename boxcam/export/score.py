@@ -65,7 +65,9 @@ class ScoreGraph:
     parts: tuple[Part, ...]
 
 
-def build(model: ir.Model, logits: Sequence[str], features: Sequence[str], feeds: Mapping[str, onnx.Array]) -> ScoreGraph:
+def build(
+    model: ir.Model, logits: Sequence[str], features: Sequence[str], feeds: Mapping[str, onnx.Array]
+) -> ScoreGraph:
     """Build the score graph of a layer.
 
     Args:
@@ -198,7 +200,12 @@ class _Builder:
         return max(sorted(self.reached[leaf]), key=cells)
 
     def _cut(
-        self, form: Form, numbers: Sequence[int], logit: ir.Value, place: ir.Value, patches: ir.Value | None,
+        self,
+        form: Form,
+        numbers: Sequence[int],
+        logit: ir.Value,
+        place: ir.Value,
+        patches: ir.Value | None,
         reach: tuple[int, int] | None,
     ) -> Part:
         op = Ops(self.model.graph, f"score{numbers[0]}")

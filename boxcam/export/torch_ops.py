@@ -151,7 +151,9 @@ def _reshape(node: ir.Node, x: Inputs, constants: Constants) -> Tensor:
 def _flatten(node: ir.Node, x: Inputs, constants: Constants) -> Tensor:
     axis = int(onnx.attribute(node, "axis", 1))
     axis = axis + x[0].ndim if axis < 0 else axis
-    result: Tensor = x[0].reshape(1, -1) if axis == 0 else x[0].flatten(axis) if axis < x[0].ndim else x[0].unsqueeze(-1)
+    result: Tensor = (
+        x[0].reshape(1, -1) if axis == 0 else x[0].flatten(axis) if axis < x[0].ndim else x[0].unsqueeze(-1)
+    )
     return result if axis <= 1 else result.flatten(0, axis - 1)
 
 
@@ -432,7 +434,7 @@ def _resize(node: ir.Node, x: Inputs, constants: Constants) -> Tensor:
         factors = [a / b for a, b in zip(after, before, strict=True)]
     elif scales is not None and scales.size:
         factors = [float(scale) for scale in scales]
-        after = [int(math.floor(b * f)) for b, f in zip(before, factors, strict=True)]
+        after = [math.floor(b * f) for b, f in zip(before, factors, strict=True)]
     else:
         raise UnsupportedOperatorError(f"{onnx.describe(node)} computes its size; only constant sizes are implemented.")
     result: Tensor = x[0]
@@ -453,16 +455,19 @@ def _resize_axis(node: ir.Node, x: Tensor, axis: int, old: int, new: int, factor
         "align_corners": index * (old - 1) / (new - 1) if new > 1 else index * 0,
     }
     if how not in positions or mode not in ("nearest", "linear") or onnx.attribute(node, "antialias", 0):
-        raise UnsupportedOperatorError(f"{onnx.describe(node)} with mode {mode!r}, {how!r} is not implemented in torch.")
+        raise UnsupportedOperatorError(
+            f"{onnx.describe(node)} with mode {mode!r}, {how!r} is not implemented in torch."
+        )
     position = positions[how]
     if mode == "nearest":
-        rounding = {
+        rounding: dict[str, Callable[[Any], Any]] = {
             "round_prefer_floor": lambda p: np.ceil(p - 0.5),
             "round_prefer_ceil": lambda p: np.floor(p + 0.5),
             "floor": np.floor,
             "ceil": np.ceil,
-        }[str(onnx.attribute(node, "nearest_mode", "round_prefer_floor"))]
-        nearest = np.clip(rounding(position), 0, old - 1).astype(np.int64)
+        }
+        nearest_mode = str(onnx.attribute(node, "nearest_mode", "round_prefer_floor"))
+        nearest = np.clip(rounding[nearest_mode](position), 0, old - 1).astype(np.int64)
         return x.index_select(axis, torch.from_numpy(nearest))
     position = np.clip(position, 0, old - 1)
     low = np.floor(position).astype(np.int64)
@@ -495,7 +500,7 @@ def _roi_align(node: ir.Node, x: Inputs, constants: Constants) -> Tensor:
 
 
 def _since_16(node: ir.Node) -> bool:
-    return node.graph is not None and onnx.opset(node.graph) >= 16  # type: ignore[arg-type]
+    return node.graph is not None and onnx.opset(node.graph) >= 16
 
 
 def _spatial(node: ir.Node, name: str, rank: int, default: int = 1) -> list[int]:

@@ -46,8 +46,7 @@ def gradient_module(score: ScoreGraph, example: Mapping[str, onnx.Array]) -> tor
                 mine[:, 0] = part.leaves[0]
             build = _whole_part if part.form == "whole" else _cropped_part
             parts.append(build(part, inputs, tensors, mine, len(score.features)))
-        scripted = torch.jit.script(_Gradient(parts).eval())
-    return scripted
+        return torch.jit.script(_Gradient(parts).eval())
 
 
 def load(file: Path) -> torch.jit.ScriptModule:
@@ -90,8 +89,7 @@ class _Steps(nn.Module):
             if node.op_type == "Cast":
                 arguments.append(self.one)
             results = TORCH_OPS[node.op_type](node, arguments, [onnx.array(value) for value in node.inputs])
-            for value, result in zip(node.outputs, results if isinstance(results, tuple) else (results,)):
-                known[value] = result
+            known.update(zip(node.outputs, results if isinstance(results, tuple) else (results,), strict=True))
         # An output that is an input is handed on as a new tensor, which tracing needs.
         return [known[value] if value in self._produced() else known[value].clone() for value in self._outputs]
 
@@ -99,9 +97,7 @@ class _Steps(nn.Module):
         return {value for node in self._nodes for value in node.outputs}
 
 
-def _split(
-    part: Part, pivot: ir.Value
-) -> tuple[list[ir.Node], list[ir.Node], list[ir.Value]]:
+def _split(part: Part, pivot: ir.Value) -> tuple[list[ir.Node], list[ir.Node], list[ir.Value]]:
     """Nodes that do not depend on a value, nodes that do, and what the first hand to the second."""
     graph = part.model.graph
     behind = depends(graph, pivot) - {pivot}
@@ -118,7 +114,7 @@ def _split(
 def _trace(steps: _Steps, inputs: list[torch.Tensor], pivot: torch.Tensor) -> torch.jit.ScriptModule:
     with warnings.catch_warnings():
         # Sizes of maps are constants on purpose; whatever must vary is checked with other numbers of boxes afterwards.
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
         traced: torch.jit.ScriptModule = torch.jit.trace(steps.eval(), (inputs, pivot), strict=False, check_trace=False)
     return traced
 
@@ -168,7 +164,9 @@ class _Cropped(nn.Module):
         super().__init__()
         self.gather, self.head = gather, head
 
-    def forward(self, inputs: list[torch.Tensor], origin: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor, torch.Tensor]:
+    def forward(
+        self, inputs: list[torch.Tensor], origin: torch.Tensor
+    ) -> tuple[list[torch.Tensor], torch.Tensor, torch.Tensor]:
         found: list[torch.Tensor] = self.gather(inputs, origin)
         patches = found[0].detach().requires_grad_(True)
         logits: list[torch.Tensor] = self.head(found[2:], patches)
@@ -185,7 +183,9 @@ class _Whole(nn.Module):
         self.shared, self.boxes = shared, boxes
         self.feature_inputs = list(feature_inputs)  # which input a feature is; -1 for one this part does not use
 
-    def forward(self, inputs: list[torch.Tensor], origin: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor, torch.Tensor]:
+    def forward(
+        self, inputs: list[torch.Tensor], origin: torch.Tensor
+    ) -> tuple[list[torch.Tensor], torch.Tensor, torch.Tensor]:
         leaves: list[torch.Tensor] = []
         for index, tensor in enumerate(inputs):
             leaves.append(tensor.detach().requires_grad_(index in self.feature_inputs))
@@ -226,10 +226,7 @@ class _Selected(nn.Module):
     def forward(
         self, tensors: list[torch.Tensor], origin: torch.Tensor
     ) -> tuple[list[torch.Tensor], torch.Tensor, torch.Tensor]:
-        given: list[torch.Tensor] = []
-        for index in self.inputs:
-            given.append(tensors[index])
-        return self.part(given, origin)
+        return self.part([tensors[index] for index in self.inputs], origin)
 
     @torch.jit.export
     def chosen(self, origin: torch.Tensor) -> torch.Tensor:

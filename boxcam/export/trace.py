@@ -65,11 +65,13 @@ def trace(graph: ir.Graph, outputs: Outputs) -> Trace:
         raise TraceError(f"the rank of the scores {outputs.scores!r} is not known; name the right output.")
     box_axis = len(shape) - (1 if outputs.score_column is None else 2)
     if box_axis not in (0, 1):
-        raise TraceError(f"the scores {outputs.scores!r} have shape {list(shape)}; [1, K], [K] or [1, K, n] is expected.")
+        raise TraceError(
+            f"the scores {outputs.scores!r} have shape {list(shape)}; [1, K], [K] or [1, K, n] is expected."
+        )
     size = op.Squeeze(op.Gather(op.Shape(scores), [box_axis]), [0])
     start: list[Coordinate] = [0] * box_axis + [op.Range(0, size, 1)]
     if outputs.score_column is not None:
-        start.append(outputs.score_column % 5 if shape[-1] is None else outputs.score_column % shape[-1])
+        start.append(outputs.score_column)
     tracer = _Tracer()
     columns = tracer.pull(op, scores, tuple(start), "")
     if columns is None or not tracer.logits:
@@ -80,7 +82,7 @@ def trace(graph: ir.Graph, outputs: Outputs) -> Trace:
     origin.name = outputs.origin
     logit = _read(op, tracer.logits, origin)
     logit.name = outputs.logits
-    for value, dtype, dims in ((origin, ir.DataType.INT64, ["K", width]), (logit, ir.DataType.FLOAT, ["K"])):
+    for value, dtype, dims in ((origin, ir.DataType.INT64, ("K", width)), (logit, ir.DataType.FLOAT, ("K",))):
         value.dtype, value.shape = dtype, ir.Shape(dims)
         onnx.add_output(graph, value)
     graph.sort()
@@ -131,7 +133,10 @@ class _Tracer:
         return [len(self.logits) - 1, *position]
 
     def either(
-        self, op: Ops, position: Position, choices: list[tuple[ir.Value, Callable[[ir.Value], tuple[ir.Value, Position]]]],
+        self,
+        op: Ops,
+        position: Position,
+        choices: list[tuple[ir.Value, Callable[[ir.Value], tuple[ir.Value, Position]]]],
         activation: str,
     ) -> Columns | None:
         """Elements that come from one of several values: each choice is a mask [K] and the way on for those in it."""
@@ -168,17 +173,23 @@ def _same(t: _Tracer, op: Ops, value: ir.Value, node: ir.Node, position: Positio
     return t.pull(op, _input(node, 0), position, activation)
 
 
-def _reshape(t: _Tracer, op: Ops, value: ir.Value, node: ir.Node, position: Position, activation: str) -> Columns | None:
+def _reshape(
+    t: _Tracer, op: Ops, value: ir.Value, node: ir.Node, position: Position, activation: str
+) -> Columns | None:
     before = _input(node, 0)
     return t.pull(op, before, at.reshaped(op, position, before, value), activation)
 
 
-def _unsqueeze(t: _Tracer, op: Ops, value: ir.Value, node: ir.Node, position: Position, activation: str) -> Columns | None:
+def _unsqueeze(
+    t: _Tracer, op: Ops, value: ir.Value, node: ir.Node, position: Position, activation: str
+) -> Columns | None:
     inserted = {a % len(position) for a in onnx.axes(node) or []}
     return t.pull(op, _input(node, 0), tuple(c for a, c in enumerate(position) if a not in inserted), activation)
 
 
-def _squeeze(t: _Tracer, op: Ops, value: ir.Value, node: ir.Node, position: Position, activation: str) -> Columns | None:
+def _squeeze(
+    t: _Tracer, op: Ops, value: ir.Value, node: ir.Node, position: Position, activation: str
+) -> Columns | None:
     before = _input(node, 0)
     removed = onnx.axes(node)
     if removed is None:
@@ -188,7 +199,9 @@ def _squeeze(t: _Tracer, op: Ops, value: ir.Value, node: ir.Node, position: Posi
     return t.pull(op, before, tuple(0 if a in gone else next(rest) for a in range(at.rank(before))), activation)
 
 
-def _transpose(t: _Tracer, op: Ops, value: ir.Value, node: ir.Node, position: Position, activation: str) -> Columns | None:
+def _transpose(
+    t: _Tracer, op: Ops, value: ir.Value, node: ir.Node, position: Position, activation: str
+) -> Columns | None:
     order = onnx.attribute(node, "perm") or tuple(reversed(range(len(position))))
     before: list[Coordinate] = [0] * len(position)
     for axis, source in enumerate(order):
@@ -204,14 +217,18 @@ def _gather(t: _Tracer, op: Ops, value: ir.Value, node: ir.Node, position: Posit
     return t.pull(op, data, (*position[:axis], index, *position[middle:]), activation)
 
 
-def _gather_elements(t: _Tracer, op: Ops, value: ir.Value, node: ir.Node, position: Position, activation: str) -> Columns | None:
+def _gather_elements(
+    t: _Tracer, op: Ops, value: ir.Value, node: ir.Node, position: Position, activation: str
+) -> Columns | None:
     data = _input(node, 0)
     axis = int(onnx.attribute(node, "axis", 0)) % at.rank(data)
     index = at.wrapped(op, at.at(op, _input(node, 1), position), data, axis)
     return t.pull(op, data, (*position[:axis], index, *position[axis + 1 :]), activation)
 
 
-def _gather_nd(t: _Tracer, op: Ops, value: ir.Value, node: ir.Node, position: Position, activation: str) -> Columns | None:
+def _gather_nd(
+    t: _Tracer, op: Ops, value: ir.Value, node: ir.Node, position: Position, activation: str
+) -> Columns | None:
     data, indices = _input(node, 0), _input(node, 1)
     batch = int(onnx.attribute(node, "batch_dims", 0))
     shape = onnx.static_shape(indices)
@@ -229,7 +246,9 @@ def _top_k(t: _Tracer, op: Ops, value: ir.Value, node: ir.Node, position: Positi
     return t.pull(op, data, (*position[:axis], index, *position[axis + 1 :]), activation)
 
 
-def _reduce_max(t: _Tracer, op: Ops, value: ir.Value, node: ir.Node, position: Position, activation: str) -> Columns | None:
+def _reduce_max(
+    t: _Tracer, op: Ops, value: ir.Value, node: ir.Node, position: Position, activation: str
+) -> Columns | None:
     data = _input(node, 0)
     reduced = onnx.axes(node)
     if reduced is None or len(reduced) != 1:
@@ -249,7 +268,7 @@ def _slice(t: _Tracer, op: Ops, value: ir.Value, node: ir.Node, position: Positi
     sliced = [int(a) for a in _constant(node, 3, range(count[0]))]
     steps = [int(s) for s in _constant(node, 4, [1] * count[0])]
     before = list(position)
-    for number, (axis, step) in enumerate(zip(sliced, steps)):
+    for number, (axis, step) in enumerate(zip(sliced, steps, strict=True)):
         axis %= at.rank(data)
         size = at.dimension(op, data, axis)
         start = at.wrapped(op, at.at(op, starts, (number,)), data, axis)
@@ -274,7 +293,7 @@ def _split(t: _Tracer, op: Ops, value: ir.Value, node: ir.Node, position: Positi
     data = _input(node, 0)
     axis = int(onnx.attribute(node, "axis", 0)) % at.rank(data)
     start: Coordinate = 0
-    for earlier in node.outputs[: value.index()]:
+    for earlier in list(node.outputs)[: list(node.outputs).index(value)]:
         start = at.add(op, start, at.dimension(op, earlier, axis))
     return t.pull(op, data, (*position[:axis], at.add(op, position[axis], start), *position[axis + 1 :]), activation)
 
@@ -285,7 +304,7 @@ def _concat(t: _Tracer, op: Ops, value: ir.Value, node: ir.Node, position: Posit
     coordinate = position[axis]
     sizes = [at.dimension(op, i, axis) for i in inputs]
     if isinstance(coordinate, int) and all(isinstance(size, int) for size in sizes):
-        for source, size in zip(inputs, sizes):
+        for source, size in zip(inputs, sizes, strict=True):
             assert isinstance(size, int) and isinstance(coordinate, int)
             if coordinate < size:
                 return t.pull(op, source, (*position[:axis], coordinate, *position[axis + 1 :]), activation)
@@ -294,7 +313,7 @@ def _concat(t: _Tracer, op: Ops, value: ir.Value, node: ir.Node, position: Posit
     along = at.vector(op, coordinate, position)
     choices = []
     start: Coordinate = 0
-    for source, size in zip(inputs, sizes):
+    for source, size in zip(inputs, sizes, strict=True):
         end = at.add(op, start, size)
         mask = op.And(op.GreaterOrEqual(along, start), op.Less(along, end))
         choices.append((mask, _branch(op, source, position, axis, along, start)))
@@ -313,7 +332,9 @@ def _branch(
     return way
 
 
-def _scatter(t: _Tracer, op: Ops, value: ir.Value, node: ir.Node, position: Position, activation: str) -> Columns | None:
+def _scatter(
+    t: _Tracer, op: Ops, value: ir.Value, node: ir.Node, position: Position, activation: str
+) -> Columns | None:
     if onnx.attribute(node, "reduction", "none") != "none":
         raise TraceError(f"{onnx.describe(node)} adds up what it scatters; that is no selection.")
     data, updates = _input(node, 0), _input(node, 2)
@@ -334,14 +355,12 @@ def _where(t: _Tracer, op: Ops, value: ir.Value, node: ir.Node, position: Positi
     if anchor is not None:
         mask = op.Expand(mask, op.Shape(anchor))
     assert mask is not None
-    choices = []
-    for flag, source in ((mask, _input(node, 1)), (op.Not(mask), _input(node, 2))):
+    sides = ((mask, _input(node, 1)), (op.Not(mask), _input(node, 2)))
+    return t.either(op, position, [(flag, _broadcast_way(op, source, position)) for flag, source in sides], activation)
 
-        def way(rows: ir.Value, source: ir.Value = source) -> tuple[ir.Value, Position]:
-            return source, _broadcast(op, _pick(op, position, rows), source)
 
-        choices.append((flag, way))
-    return t.either(op, position, choices, activation)
+def _broadcast_way(op: Ops, source: ir.Value, position: Position) -> Callable[[ir.Value], tuple[ir.Value, Position]]:
+    return lambda rows: (source, _broadcast(op, _pick(op, position, rows), source))
 
 
 def _broadcast(op: Ops, position: Position, value: ir.Value) -> Position:
@@ -371,7 +390,7 @@ def _if(t: _Tracer, op: Ops, value: ir.Value, node: ir.Node, position: Position,
     for name in ("then_branch", "else_branch"):
         branch = node.attributes[name].as_graph()
         inside = op.inside(branch)
-        results.append((inside, t.pull(inside, branch.outputs[value.index()], moving, activation)))
+        results.append((inside, t.pull(inside, branch.outputs[list(node.outputs).index(value)], moving, activation)))
     width = max((len(columns) for _, columns in results if columns is not None), default=0)
     if width == 0:
         return None

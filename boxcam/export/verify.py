@@ -107,7 +107,9 @@ def gradients(
     return [
         Check(f"{name}: logits", _relative(here[own], expected[own]), 1e-4),
         Check(f"{name}: logits, disturbed features", _relative(there[own], expected_there[own]), 1e-4),
-        Check(f"{name}: gradient against finite differences", _differences(module, features, context, origin, rng), 1e-4),
+        Check(
+            f"{name}: gradient against finite differences", _differences(module, features, context, origin, rng), 1e-4
+        ),
     ]
 
 
@@ -118,7 +120,7 @@ def sample_origins(
     real = found[origin_name]
     real = real[real[:, 0] >= 0]
     width = real.shape[1]
-    chosen = [row for row in real[: at_most // 2]]
+    chosen = list(real[: at_most // 2])
     for number, tensor in enumerate(logits):
         if not tensor.size:
             continue
@@ -132,13 +134,17 @@ def sample_origins(
 
 
 def _run(
-    module: torch.jit.ScriptModule, features: Arrays, context: Arrays, origin: onnx.Array, dtype: torch.dtype = torch.float32
+    module: torch.jit.ScriptModule,
+    features: Arrays,
+    context: Arrays,
+    origin: onnx.Array,
+    dtype: torch.dtype = torch.float32,
 ) -> tuple[list[torch.Tensor], torch.Tensor, onnx.Array]:
     given = [
         [t.to(dtype) if t.is_floating_point() else t for t in (torch.from_numpy(np.array(a)) for a in group.values())]
         for group in (features, context)
     ]
-    with torch.jit.optimized_execution(False):
+    with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
         patches, places, logits = module(*given, torch.from_numpy(origin))
     return patches, places, logits.numpy()
 

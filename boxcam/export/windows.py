@@ -140,7 +140,7 @@ def _convolution_growth(node: ir.Node) -> Radius | None:
     dilations = onnx.attribute(node, "dilations", [1, 1])
     pads = list(onnx.attribute(node, "pads", [0, 0, 0, 0]))
     padding = onnx.attribute(node, "auto_pad", "NOTSET")
-    reach = tuple(d * (k - 1) // 2 for d, k in zip(dilations, kernel))
+    reach = tuple(d * (k - 1) // 2 for d, k in zip(dilations, kernel, strict=True))
     if any(k % 2 == 0 for k in kernel) or list(strides) != [1, 1]:
         return None
     if padding == "NOTSET" and pads != [*reach, *reach]:
@@ -153,7 +153,7 @@ def _convolution_growth(node: ir.Node) -> Radius | None:
 def _signature(
     leaf: ir.Value, nodes: Sequence[ir.Node], maps: Sequence[ir.Value], radius: Mapping[ir.Value, Radius]
 ) -> tuple[object, ...]:
-    number: dict[ir.Value, int] = {value: i for i, value in enumerate(maps)}
+    number: dict[ir.Value, object] = {value: i for i, value in enumerate(maps)}
     parts: list[object] = []
     for value in maps:
         shape = onnx.static_shape(value)
@@ -161,7 +161,7 @@ def _signature(
         parts.append((shape[1], radius[value]))
     for node in nodes:
         inputs = [
-            None if v is None else number[v] if v in number else v.name  # constants are stored once, so names tell
+            None if v is None else number.get(v, v.name)  # constants are stored once, so names tell
             for v in node.inputs
         ]
         attributes = sorted((name, str(attr.value)) for name, attr in node.attributes.items())
@@ -199,7 +199,7 @@ def emit(op: Ops, chains: Sequence[Chain], numbers: Sequence[int], logits: int, 
     first = chains[0]
     level = op.Gather(_table(op, logits, numbers, range(len(chains))), op.Gather(origin, 0, axis=1))
     channel, y, x = (op.Gather(origin, column, axis=1) for column in (2, 3, 4))
-    heights, widths = zip(*(_size(c.leaf) for c in chains))
+    heights, widths = zip(*(_size(c.leaf) for c in chains), strict=False)
     reach = first.reach
     grid = _Grid(op, level, y, x, list(heights), list(widths))
     index, inside = grid.cells(reach)
@@ -247,7 +247,7 @@ class _Grid:
     def cells(self, reach: Radius) -> tuple[ir.Value, ir.Value]:
         """Of each window: the cells' numbers in the flattened levels, int64 [K, h, w]; whether inside, [K, 1, h, w]."""
         op = self.op
-        offsets = np.cumsum([0] + [h * w for h, w in zip(self.heights, self.widths)])[:-1]
+        offsets = np.cumsum([0] + [h * w for h, w in zip(self.heights, self.widths, strict=True)])[:-1]
         height, width, offset = (
             op.Unsqueeze(op.Gather(np.asarray(t, np.int64), self.level), [1])
             for t in (self.heights, self.widths, offsets)
@@ -310,7 +310,7 @@ def _one_channel(
     dilations = attributes.get("dilations", (1, 1))
     assert isinstance(dilations, (tuple, list))
     if tuple(dilations) != (1, 1):
-        reach = [d * (k - 1) for d, k in zip(dilations, weight.shape[2:])]
+        reach = [d * (k - 1) for d, k in zip(dilations, weight.shape[2:], strict=True)]
         window = op.Slice(window, [0, 0], [r + 1 for r in reach], [2, 3], list(dilations))
     product = op.Mul(window, op.Gather(inputs[1], channel, axis=0))
     logit = op.ReduceSum(product, [1, 2, 3], keepdims=0)

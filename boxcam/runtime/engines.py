@@ -64,9 +64,11 @@ class TorchScriptEngine:
     def patches(self, features: Sequence[Array], context: Sequence[Array], origin: Int) -> list[Patch]:
         import torch
 
-        given = [[torch.from_numpy(np.require(a, requirements="CW")) for a in group] for group in (features, context)]
+        given = [
+            [torch.from_numpy(np.require(a, requirements=["C", "W"])) for a in group] for group in (features, context)
+        ]
         # Specialising the module to the sizes of the first calls costs seconds and gains nothing for a few calls.
-        with torch.jit.optimized_execution(False):
+        with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
             patches, places, _ = self._module(*given, torch.from_numpy(np.ascontiguousarray(origin)))
         return [
             Patch(int(tensor), int(row), (int(y), int(x)), np.ascontiguousarray(patch.detach().numpy()))

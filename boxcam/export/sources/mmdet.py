@@ -133,7 +133,7 @@ def _fill(model: Any, weights: dict[str, Any], config_path: str, checkpoint_path
 
 def _class_count(model: Any, path: str) -> int:
     head = getattr(model, "bbox_head", None) or getattr(getattr(model, "roi_head", None), "bbox_head", None)
-    head = head[-1] if hasattr(head, "__getitem__") else head
+    head = head[-1] if head is not None and hasattr(head, "__getitem__") else head
     count = getattr(head, "num_classes", None)
     if not isinstance(count, int):
         raise SourceError(f"config {path}: the {type(model).__name__} has no box head with classes.")

@@ -176,11 +176,12 @@ def _cast_long() -> Iterator[None]:
     if hasattr(opset9, "_cast_Long"):
         yield
         return
-    opset9._cast_Long = lambda g, value, non_blocking: g.op("Cast", value, to_i=7)  # 7: TensorProto.INT64
+    cast_long = lambda g, value, non_blocking: g.op("Cast", value, to_i=7)  # noqa: E731  (7: TensorProto.INT64)
+    setattr(opset9, "_cast_Long", cast_long)  # noqa: B010  (torch's types do not know it)
     try:
         yield
     finally:
-        del opset9._cast_Long
+        delattr(opset9, "_cast_Long")
 
 
 def _checkpoint_types() -> list[Any]:
