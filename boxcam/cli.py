@@ -6,7 +6,7 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +20,8 @@ from boxcam.runtime.engines import ENGINES
 
 if TYPE_CHECKING:
     from boxcam.explain.explainer import Explanation
-    from boxcam.runtime.model import Model
 
+_LARGEST = 16384
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -32,7 +32,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except BoxcamError as error:
-            click.echo(f"boxcam: {error}", err=True)
+            click.echo(_error(error), err=True)
             ctx.exit(1)
 
 
@@ -43,8 +43,8 @@ class _Shape(click.ParamType[tuple[int, int]]):
         if isinstance(value, tuple):
             return value
         parts = str(value).lower().split("x")
-        if len(parts) != 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
-            self.fail(f"{value!r} is not a height and a width such as 800x1344.", param, ctx)
+        if len(parts) != 2 or not all(part.isdecimal() and 0 < int(part) <= _LARGEST for part in parts):
+            self.fail(f"{value!r} is not a height and a width, up to {_LARGEST}, such as 800x1344.", param, ctx)
         return int(parts[0]), int(parts[1])
 
 
@@ -162,31 +162,36 @@ def explain(
     """
     import boxcam
     from boxcam.explain.explainer import class_indices
-    from boxcam.explain.results import make_folder
+    from boxcam.explain.results import make_folder, names, save
     from boxcam.runtime.images import find_images
 
     model = boxcam.load(bundle, threads=threads)
     model.engine(model.layer(layer), engine)
     class_indices(model, classes or None)
     files = find_images(inputs)
+    named = names(files, Path(output))
     folder = make_folder(output)
-    broken: list[str] = []
-    with _bar(len(files), quiet) as (advance, boxes_done):
-        for file, name in zip(files, _names(files), strict=True):
-            advance(file.name)
-            try:
-                explanation = boxcam.explain(
-                    model, file, method=method, layer=layer, engine=engine, score=score, top=top,
-                    classes=classes or None, progress=boxes_done,
-                )  # fmt: skip
-            except InputError as error:
-                broken.append(str(error))
-                continue
-            _save(explanation, model, folder, name, file, score, quiet)
-    if not quiet:
-        click.echo(f"wrote {len(files) - len(broken)} of {len(files)} explanations to {folder}")
-    for line in broken:
-        click.echo(f"boxcam: {line}", err=True)
+    broken: list[InputError] = []
+    try:
+        for number, (file, name) in enumerate(zip(files, named, strict=True), 1):
+            with _bar(f"[{number}/{len(files)}] {file.name}", quiet) as boxes_done:
+                try:
+                    explanation = boxcam.explain(
+                        model, file, method=method, layer=layer, engine=engine, score=score, top=top,
+                        classes=classes or None, progress=boxes_done,
+                    )  # fmt: skip
+                except InputError as error:
+                    broken.append(error)
+                    continue
+                facts = {"score_threshold": score}
+                save(explanation, folder, name, str(file), model.path.name, facts)
+            if not quiet:
+                click.echo(f"{file.name}: {_summary(explanation, score)}")
+        if not quiet:
+            click.echo(f"wrote {len(files) - len(broken)} of {len(files)} explanations to {folder}")
+    finally:
+        for failure in broken:
+            click.echo(_error(failure), err=True)
     if broken:
         raise click.exceptions.Exit(1)
 
@@ -213,63 +218,45 @@ def inspect(bundle: str, as_json: bool) -> None:
         click.echo(line)
 
 
-def _save(
-    explanation: Explanation, model: Model, folder: Path, name: str, file: Path, score: float, quiet: bool
-) -> None:
-    from boxcam.explain.results import save
+def _error(error: BoxcamError) -> str:
+    """One line, whatever the message was made of."""
+    return f"boxcam: {' '.join(str(error).splitlines())}"
 
-    save(explanation, folder, name, str(file), model.path.name, {"score_threshold": score})
-    if quiet:
-        return
+
+def _summary(explanation: Explanation, score: float) -> str:
+    count = len(explanation)
     others = f", {explanation.other_boxes} more not shown" if explanation.other_boxes else ""
-    if not len(explanation):
-        click.echo(f"{file.name}: no box of a score of at least {score:g}{others}")
-        return
-    empty = sum(not explanation.has_evidence(k) for k in range(len(explanation)))
+    if not count:
+        return f"no box with a score of at least {score:g}{others}"
+    empty = sum(not explanation.has_evidence(k) for k in range(count))
     silent = f", {empty} without positive evidence" if empty else ""
-    click.echo(f"{file.name}: {len(explanation)} {'box' if len(explanation) == 1 else 'boxes'}{silent}{others}")
-
-
-def _names(files: Sequence[Path]) -> list[str]:
-    """Names for the results: the image's own, told apart where two images share one."""
-    taken: dict[str, int] = {}
-    names = []
-    for file in files:
-        count = taken[file.stem] = taken.get(file.stem, 0) + 1
-        names.append(file.stem if count == 1 else f"{file.stem}-{count}")
-    return names
+    return f"{count} {'box' if count == 1 else 'boxes'}{silent}{others}"
 
 
 def _steps(quiet: bool) -> Callable[[str], None]:
+    """Report the steps of an export on a terminal, with the time that has passed."""
+    shown = not quiet and sys.stderr.isatty()
     began = time.monotonic()
 
     def step(text: str) -> None:
-        if not quiet:
-            click.echo(f"[{time.monotonic() - began:5.1f} s] {text}", file=sys.__stderr__)
+        if shown:
+            click.echo(f"[{time.monotonic() - began:5.1f} s] {text}", err=True)
 
     return step
 
 
 @contextlib.contextmanager
-def _bar(images: int, quiet: bool) -> Iterator[tuple[Callable[[str], None], Callable[[int, int], None]]]:
-    """A progress line on a terminal: image i of n, box k of m."""
+def _bar(text: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """A line on a terminal that counts boxes, and is gone when the block ends."""
     shown = not quiet and sys.stderr.isatty()
-    image, current = 0, ""
 
-    def show(text: str) -> None:
+    def show(line: str) -> None:
         if shown:
-            click.echo(f"\r\x1b[K{text}", err=True, nl=False)
+            click.echo(f"\r\x1b[K{line}", err=True, nl=False)
 
-    def advance(name: str) -> None:
-        nonlocal image, current
-        image, current = image + 1, name
-        show(f"[{image}/{images}] {name}")
-
-    def boxes(done: int, total: int) -> None:
-        show(f"[{image}/{images}] {current}: box {done} of {total}" if done < total else "")
-
+    show(text)
     try:
-        yield advance, boxes
+        yield lambda done, total: show(f"{text}: box {done} of {total}")
     finally:
         show("")
 

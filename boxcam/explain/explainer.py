@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from boxcam.errors import UnknownNameError
 from boxcam.explain.methods import METHODS
 from boxcam.explain.placement import place
 from boxcam.runtime.images import check_array, read_image
@@ -73,7 +75,7 @@ def explain(
     engine: str = "auto",
     score: float = DEFAULT_SCORE,
     top: int | None = None,
-    classes: Sequence[str | int] | None = None,
+    classes: str | int | Sequence[str | int] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Explanation:
     """Explain the boxes that a model draws on an image.
@@ -85,19 +87,22 @@ def explain(
         layer: which layer to look at; the bundle's first one by default.
         engine: gradient engine, or ``auto``.
         score: explain boxes of at least this score.
-        top: explain at most so many boxes, the best first.
+        top: explain at most so many boxes, the best first; all by default.
         classes: explain boxes of these classes only, by name or index.
         progress: called with the number of boxes done and their total.
 
     Raises:
-        InputError: the image cannot be read, or a class is not known.
-        UnknownLayerError, UnknownNameError, EngineError: layer, method or engine is not there.
+        InputError: the image cannot be read.
+        UnknownLayerError, UnknownNameError, EngineError: layer, method, class or engine is not there.
+        ValueError: ``top`` is negative.
     """
-    pixels = check_array(image) if isinstance(image, np.ndarray) else read_image(image)
+    if top is not None and top < 0:
+        raise ValueError(f"top: {top}, expected 0 or more")
     compute = METHODS[method]
     chosen_layer = model.layer(layer)
     engine_name = model.engine_name(chosen_layer, engine)
     wanted = class_indices(model, classes)
+    pixels = read_image(image) if isinstance(image, str | os.PathLike) else check_array(image)
     prediction = model.predict(pixels, chosen_layer)
     found = prediction.detections
     keep = found.scores >= score
@@ -124,8 +129,8 @@ def explain(
     )
 
 
-def class_indices(model: Model, classes: Sequence[str | int] | None) -> list[int] | None:
-    """Class names or numbers as indices.
+def class_indices(model: Model, classes: str | int | Sequence[str | int] | None) -> list[int] | None:
+    """Class names or numbers as indices; letters need not match in case.
 
     Raises:
         UnknownNameError: the model has no such class.
@@ -133,25 +138,24 @@ def class_indices(model: Model, classes: Sequence[str | int] | None) -> list[int
     if classes is None:
         return None
     names = model.manifest.labels
-    lookup = {name.lower(): index for index, name in enumerate(names)}
     result = []
-    for wanted in classes:
-        if isinstance(wanted, int) or (wanted.isdigit() and wanted not in names):
-            index = int(wanted)
+    for wanted in [classes] if isinstance(classes, str | int) else classes:
+        text = str(wanted)
+        if isinstance(wanted, str) and wanted in names:
+            index = names.index(wanted)
+        elif text.isdecimal():
+            index = int(text)
         else:
-            index = lookup.get(wanted.lower(), -1)
+            index = next((k for k, name in enumerate(names) if name.lower() == text.lower()), -1)
         if not 0 <= index < len(names):
-            raise _unknown_class(wanted, names)
+            raise _unknown_class(text, names)
         result.append(index)
     return result
 
 
-def _unknown_class(wanted: str | int, names: Sequence[str]) -> Exception:
-    import difflib
-
-    from boxcam.errors import UnknownNameError
-
-    close = difflib.get_close_matches(str(wanted), names, n=3, cutoff=0.5)
+def _unknown_class(wanted: str, names: Sequence[str]) -> UnknownNameError:
+    known = {name.lower(): name for name in names}
+    close = [known[name] for name in difflib.get_close_matches(wanted.lower(), known, n=3, cutoff=0.5)]
     hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
     shown = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
-    return UnknownNameError(f"the model has no class {str(wanted)!r}.{hint} There are: {shown}.")
+    return UnknownNameError(f"the model has no class {wanted!r}.{hint} There are: {shown}.")

@@ -7,7 +7,7 @@ import json
 import os
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
         OutputError: it cannot.
     """
     folder = Path(path)
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"cannot write into {folder}: it is a file, not a folder. Choose a folder with -o.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder, prefix="."):
@@ -36,6 +38,29 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
     except OSError as error:
         raise OutputError(f"cannot write into {folder}: {error.strerror}. Choose another folder with -o.") from error
     return folder
+
+
+def names(images: Sequence[Path], folder: Path) -> list[str]:
+    """Names for the results of some images: each image's own, with a number where two images share one.
+
+    Raises:
+        OutputError: a result would replace one of the images.
+    """
+    own = {image.stem for image in images}
+    taken: set[str] = set()
+    given = []
+    for image in images:
+        name, count = image.stem, 1
+        while name in taken or (count > 1 and name in own):
+            count += 1
+            name = f"{image.stem}-{count}"
+        taken.add(name)
+        given.append(name)
+    results = {os.path.realpath(folder / (name + extension)) for name in given for extension in (OVERLAY, MAPS, FACTS)}
+    for image in images:
+        if os.path.realpath(image) in results:
+            raise OutputError(f"the results would replace the image {image}. Choose another folder with -o.")
+    return given
 
 
 def save(explanation: Explanation, folder: Path, name: str, image: str, bundle: str, extra: Mapping[str, Any]) -> None:
@@ -113,7 +138,7 @@ def save(explanation: Explanation, folder: Path, name: str, image: str, bundle: 
         with _aside(folder / (name + FACTS)) as file:
             file.write((json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
     except OSError as error:
-        raise OutputError(f"cannot write {folder / name}: {error.strerror or error}.") from error
+        raise OutputError(f"cannot write {folder / name}.*: {error.strerror or error}.") from error
 
 
 def _panel(explanation: Explanation, k: int, values: Any) -> Panel:

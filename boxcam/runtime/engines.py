@@ -58,7 +58,8 @@ class TorchScriptEngine:
                 warnings.simplefilter("ignore", DeprecationWarning)  # torch.jit is deprecated as a whole, and works
                 self._module = torch.jit.load(str(file), map_location="cpu")
         except RuntimeError as error:
-            raise EngineError(f"{file} cannot be loaded by torch {torch.__version__}: {error}") from error
+            said = str(error).strip().partition("\n")[0]
+            raise EngineError(f"{file} cannot be loaded by torch {torch.__version__}: {said}") from error
         self._module.eval()
 
     def patches(self, features: Sequence[Array], context: Sequence[Array], origin: Int) -> list[Patch]:

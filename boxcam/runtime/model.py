@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
 from boxcam import bundle
 from boxcam.bundle import Layer, Manifest
@@ -53,7 +52,14 @@ class Model:
 
         Raises:
             BundleError: the bundle is missing, altered, broken, or of a newer version.
+            EngineError: ONNX Runtime is not installed.
         """
+        try:
+            import onnxruntime
+        except ModuleNotFoundError as error:
+            raise EngineError(
+                "boxcam needs ONNX Runtime, which is not installed here: pip install 'boxcam[cpu]' (or 'boxcam[gpu]')."
+            ) from error
         self.path = Path(path)
         self.manifest: Manifest = bundle.read(self.path)
         self._threads = threads
@@ -65,7 +71,8 @@ class Model:
         try:
             self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's own errors share no public root
-            raise BundleError(f"{file} cannot be loaded by onnxruntime {onnxruntime.__version__}: {error}") from error
+            said = " ".join(str(error).split())
+            raise BundleError(f"{file} cannot be loaded by onnxruntime {onnxruntime.__version__}: {said}") from error
         self._check_outputs()
 
     @property
@@ -140,8 +147,11 @@ class Model:
         """The engine that will be used.
 
         Raises:
+            UnknownNameError: there is no such engine.
             EngineError: the bundle has no such gradient.
         """
+        if engine != "auto":
+            ENGINES[engine]
         for name in ENGINES:
             if name in layer.gradients and engine in ("auto", name):
                 return name

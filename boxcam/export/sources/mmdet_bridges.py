@@ -20,6 +20,7 @@ import importlib.machinery
 import importlib.util
 import os
 import pickle
+import re
 import sys
 import types
 import warnings
@@ -64,16 +65,22 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     if not os.path.isfile(path):
         raise SourceError(f"checkpoint {path} does not exist.")
+    if not _begins_like_a_checkpoint(path):
+        raise SourceError(f"{path} is no PyTorch checkpoint. Give the .pth file that training wrote.")
     try:
-        with torch.serialization.safe_globals(_checkpoint_types()):
+        with torch.serialization.safe_globals(_checkpoint_types()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickles that are damaged, which ends in an error anyway
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+    except Exception as error:  # a damaged file can make the unpickler stumble anywhere
+        refused = re.search(r"GLOBAL (\S+)|it asks for (.+)", str(error))
+        if isinstance(error, pickle.UnpicklingError) and refused:
+            raise SourceError(
+                f"checkpoint {path} is refused: it holds {refused[1] or refused[2]}, and unpickling that could run code"
+                " that came with the file. Save the 'state_dict' alone and export that."
+            ) from error
         raise SourceError(
-            f"checkpoint {path} cannot be loaded safely: {_first_sentence(error)} Files with other Python objects"
-            " are refused, since unpickling them can run code. Save its 'state_dict' alone and export that."
+            f"checkpoint {path} cannot be read: it is damaged or cut off ({_first_words(error)}). Copy it again."
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise SourceError(f"checkpoint {path} cannot be read: {_first_sentence(error)} Is the file whole?") from error
     if not isinstance(checkpoint, dict):
         raise SourceError(f"checkpoint {path} holds a {type(checkpoint).__name__}, not a dictionary of weights.")
     if "state_dict" not in checkpoint:
@@ -207,7 +214,18 @@ def _checkpoint_types() -> list[Any]:
     return [*listed, (statistic, "builtins.getattr")]
 
 
-def _first_sentence(error: BaseException) -> str:
-    text = str(error).strip().splitlines()
-    first = text[0].strip() if text else type(error).__name__
-    return first if first.endswith(".") else first + "."
+def _begins_like_a_checkpoint(path: str | os.PathLike[str]) -> bool:
+    """Whether the file begins as a zip archive or as a pickle, which are torch's two formats."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(4)
+    except OSError as error:
+        raise SourceError(f"checkpoint {path} cannot be read: {error.strerror}.") from error
+    return start == b"PK\x03\x04" or start[:1] == b"\x80"
+
+
+def _first_words(error: BaseException) -> str:
+    """What an error of torch says, without the advice and the stack that it adds."""
+    said = str(error).split("WeightsUnpickler error:")[-1].split("This is an internal miniz error")[0]
+    line = next((line.strip() for line in said.splitlines() if line.strip()), type(error).__name__)
+    return line.rstrip(".?!")[:160]

@@ -8,9 +8,9 @@ from typing import Any
 
 from boxcam.bundle import Preprocess
 from boxcam.errors import SourceError
+from boxcam.runtime.preprocess import INTERPOLATIONS
 
 _HARMLESS = {"LoadImageFromFile", "LoadImageFromNDArray", "LoadAnnotations", "PackDetInputs"}
-_GREY = 114.0
 
 
 def read_config(path: str) -> Any:
@@ -44,15 +44,21 @@ def preprocess(config: Any, path: str, shape: tuple[int, int] | None) -> Preproc
     Raises:
         SourceError: the pipeline does something that cannot be repeated without mmdet.
     """
-    data = config.model.get("data_preprocessor") or {}
-    keep_ratio, scale, pad_value, divisor = True, None, None, int(data.get("pad_size_divisor", 1))
+    data = config.model.get("data_preprocessor") or config.get("data_preprocessor") or {}
+    while data.get("data_preprocessor"):  # one for several branches of training wraps the detector's own
+        data = data["data_preprocessor"]
+    keep_ratio, scale, pad_value, divisor = True, None, None, int(data.get("pad_size_divisor") or 1)
     canvas: tuple[int, int] | None = None
+    interpolation: Any = "bilinear"
     for step in _pipeline(config, path):
         kind = str(step["type"]).split(".")[-1]
         if kind in ("Resize", "FixScaleResize"):
-            scale, keep_ratio = _scale(step, path), bool(step.get("keep_ratio", False))
+            scale, keep_ratio = shape or _scale(step, path), bool(step.get("keep_ratio", False))
+            interpolation = step.get("interpolation", "bilinear")
+            if interpolation not in INTERPOLATIONS:
+                raise SourceError(f"config {path}: Resize with interpolation {interpolation!r} cannot be repeated.")
         elif kind == "Pad":
-            pad_value = _pad_value(step.get("pad_val", 0))
+            pad_value = _pad_value(step.get("pad_val", 0), path)
             divisor = max(divisor, int(step.get("size_divisor") or 1))
             if step.get("size"):
                 canvas = (int(step["size"][1]), int(step["size"][0]))
@@ -68,10 +74,16 @@ def preprocess(config: Any, path: str, shape: tuple[int, int] | None) -> Preproc
     fit = shape or scale
     assert fit is not None
     height, width = shape or canvas or (_up(fit[0], divisor), _up(fit[1], divisor))
+    if fit[0] > height or fit[1] > width:
+        raise SourceError(
+            f"config {path}: images are resized to {fit[0]}x{fit[1]} and padded to {height}x{width}, which is smaller."
+        )
     if height % divisor or width % divisor:
         good = f"{_up(height, divisor)}x{_up(width, divisor)}"
         raise SourceError(f"--shape {height}x{width}: this model needs multiples of {divisor}, such as {good}.")
     bgr_input = not data.get("bgr_to_rgb", False) and not data.get("rgb_to_bgr", False)
+    if pad_value and not bgr_input:
+        pad_value = pad_value[::-1]  # the pipeline pads in BGR
     after = float(data.get("pad_value", 0) or 0)
     return Preprocess(
         height=height,
@@ -82,9 +94,10 @@ def preprocess(config: Any, path: str, shape: tuple[int, int] | None) -> Preproc
         pad_to="top-left",
         pad_value=pad_value or (after, after, after),
         pad_before_normalize=pad_value is not None,
-        mean=_triple(data.get("mean"), 0.0),
-        std=_triple(data.get("std"), 1.0),
+        mean=_triple(data.get("mean"), 0.0, path),
+        std=_triple(data.get("std"), 1.0, path),
         color="BGR" if bgr_input else "RGB",
+        interpolation=interpolation,
     )
 
 
@@ -125,15 +138,17 @@ def _scale(step: Mapping[str, Any], path: str) -> tuple[int, int]:
     return int(scale[1]), int(scale[0])
 
 
-def _pad_value(value: Any) -> tuple[float, float, float]:
+def _pad_value(value: Any, path: str) -> tuple[float, float, float]:
     if isinstance(value, Mapping):
         value = value.get("img", 0)
-    return _triple(value if isinstance(value, (tuple, list)) else [value] * 3, _GREY)
+    return _triple(value if isinstance(value, (tuple, list)) else [value] * 3, 0.0, path)
 
 
-def _triple(values: Any, default: float) -> tuple[float, float, float]:
+def _triple(values: Any, default: float, path: str) -> tuple[float, float, float]:
     if values is None:
         return default, default, default
+    if len(values) != 3:
+        raise SourceError(f"config {path}: {list(values)} was expected to be three values, one per colour channel.")
     a, b, c = (float(v) for v in values)
     return a, b, c
 
