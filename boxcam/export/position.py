@@ -1,7 +1,8 @@
 """Positions of elements inside tensors, as nodes of a graph: one int64 vector per axis, for K elements at once.
 
 A position is a tuple with one coordinate per axis.  A coordinate is a Python integer where all K elements agree
-on it at export time, and otherwise an int64 value of shape [K].
+on it at export time, and otherwise an int64 value of shape [K].  What all of them share but only a run can tell (the
+size of a dimension, one computed index) is a value of the static shape [1]; `vector` makes it one per element.
 """
 
 from __future__ import annotations
@@ -18,6 +19,18 @@ Coordinate = int | ir.Value
 Position = tuple[Coordinate, ...]
 
 
+def shared(coordinate: Coordinate) -> bool:
+    """Whether a coordinate is a value that all K elements share."""
+    return isinstance(coordinate, ir.Value) and onnx.static_shape(coordinate) == (1,)
+
+
+def derived(value: ir.Value, *operands: Coordinate) -> ir.Value:
+    """What was computed from shared coordinates alone is shared too."""
+    if all(isinstance(operand, int) or shared(operand) for operand in operands):
+        value.dtype, value.shape = ir.DataType.INT64, ir.Shape([1])
+    return value
+
+
 def add(op: Ops, a: Coordinate, b: Coordinate) -> Coordinate:
     if isinstance(a, int) and isinstance(b, int):
         return a + b
@@ -25,13 +38,13 @@ def add(op: Ops, a: Coordinate, b: Coordinate) -> Coordinate:
         return b
     if isinstance(b, int) and b == 0:
         return a
-    return op.Add(a, b)
+    return derived(op.Add(a, b), a, b)
 
 
 def subtract(op: Ops, a: Coordinate, b: Coordinate) -> Coordinate:
     if isinstance(b, int):
         return add(op, a, -b)
-    return op.Sub(a, b)
+    return derived(op.Sub(a, b), a, b)
 
 
 def multiply(op: Ops, a: Coordinate, b: Coordinate) -> Coordinate:
@@ -40,7 +53,7 @@ def multiply(op: Ops, a: Coordinate, b: Coordinate) -> Coordinate:
     for one, other in ((a, b), (b, a)):
         if isinstance(one, int) and one in (0, 1):
             return 0 if one == 0 else other
-    return op.Mul(a, b)
+    return derived(op.Mul(a, b), a, b)
 
 
 def divide(op: Ops, a: Coordinate, b: Coordinate) -> tuple[Coordinate, Coordinate]:
@@ -50,17 +63,18 @@ def divide(op: Ops, a: Coordinate, b: Coordinate) -> tuple[Coordinate, Coordinat
     if isinstance(a, int) and (a == 0 or isinstance(b, int)):
         return (0, 0) if a == 0 else divmod(a, b)  # type: ignore[operator]
     if not isinstance(b, int):
-        b = op.Max(b, 1)  # an empty tensor has nothing to divide, but ONNX Runtime checks the divisor all the same
-    return op.Div(a, b), op.Mod(a, b)
+        # An empty tensor has nothing to divide, but ONNX Runtime checks the divisor all the same.
+        b = derived(op.Max(b, 1), b)
+    return derived(op.Div(a, b), a, b), derived(op.Mod(a, b), a, b)
 
 
 def vector(op: Ops, coordinate: Coordinate, like: Position) -> ir.Value:
     """A coordinate as a value [K], K being that of the other coordinates of ``like``."""
-    if isinstance(coordinate, ir.Value):
+    if isinstance(coordinate, ir.Value) and not shared(coordinate):
         return coordinate
-    moving = next((c for c in like if isinstance(c, ir.Value)), None)
+    moving = next((c for c in like if isinstance(c, ir.Value) and not shared(c)), None)
     if moving is None:
-        return op.value([coordinate])  # type: ignore[return-value]
+        return op.value([coordinate] if isinstance(coordinate, int) else coordinate)  # type: ignore[return-value]
     return op.Add(op.Mul(moving, 0), coordinate)
 
 
@@ -78,10 +92,12 @@ def at(op: Ops, tensor: ir.Value, position: Position) -> Coordinate:
     if constant is not None and len(fixed) == len(position):
         return int(constant[tuple(fixed)])
     if not position:
-        return op.Reshape(tensor, [1])
-    if len(fixed) == len(position):
-        return op.GatherND(tensor, np.array([fixed], np.int64))
-    return op.GatherND(tensor, stack(op, position))
+        found = op.Reshape(tensor, [1])
+    elif len(fixed) == len(position):
+        found = op.GatherND(tensor, np.array([fixed], np.int64))
+    else:
+        found = op.GatherND(tensor, stack(op, position))
+    return derived(op.Cast(found, to=ir.DataType.INT64) if tensor.dtype != ir.DataType.INT64 else found, *position)
 
 
 def dimension(op: Ops, value: ir.Value, axis: int) -> Coordinate:
@@ -89,7 +105,7 @@ def dimension(op: Ops, value: ir.Value, axis: int) -> Coordinate:
     shape = onnx.static_shape(value)
     if shape is not None and shape[axis] is not None:
         return int(shape[axis])  # type: ignore[arg-type]
-    return op.Gather(op.Shape(value), [axis])
+    return derived(op.Gather(op.Shape(value), [axis]))
 
 
 def rank(value: ir.Value) -> int:
@@ -115,7 +131,7 @@ def wrapped(op: Ops, index: Coordinate, value: ir.Value, axis: int) -> Coordinat
     """An index with ONNX's negative indices counted from the end."""
     if isinstance(index, int):
         return index if index >= 0 else add(op, index, dimension(op, value, axis))
-    return op.Where(op.Less(index, 0), add(op, index, dimension(op, value, axis)), index)
+    return derived(op.Where(op.Less(index, 0), add(op, index, dimension(op, value, axis)), index), index)
 
 
 def subset(op: Ops, mask: ir.Value, position: Position) -> tuple[ir.Value, Position]:
@@ -141,12 +157,14 @@ def scattered(op: Ops, node: ir.Node, position: Position) -> tuple[ir.Value, Cal
     if node.op_type == "ScatterND":
         depth = onnx.static_shape(indices)[-1]  # type: ignore[index]
         assert depth is not None
-        looked_up = [op.Reshape(op.Gather(indices, j, axis=-1), [1, -1]) for j in range(depth)]
+        columns = [op.Reshape(op.Gather(indices, j, axis=-1), [1, -1]) for j in range(depth)]
+        looked_up = [_wrapped_all(op, column, data, j) for j, column in enumerate(columns)]
         sought, kept = position[:depth], position[depth:]
     else:
         axis = int(onnx.attribute(node, "axis", 0)) % rank(data)
         others = [a for a in range(rank(data)) if a != axis]
-        lines = op.Transpose(indices, perm=[*others, axis])
+        entries = _filled(op, _wrapped_all(op, indices, data, axis), indices, data, axis)
+        lines = op.Transpose(entries, perm=[*others, axis])
         where = [position[a] for a in others]
         lines = op.GatherND(lines, stack(op, where, position)) if others else op.Unsqueeze(lines, [0])
         looked_up, sought, kept = [lines], (position[axis],), position
@@ -173,3 +191,20 @@ def scattered(op: Ops, node: ir.Node, position: Position) -> tuple[ir.Value, Cal
         return tuple(entry if a == axis else c for a, c in enumerate(rest))
 
     return written, source
+
+
+def _wrapped_all(op: Ops, indices: ir.Value, value: ir.Value, axis: int) -> ir.Value:
+    """Many indices as int64, with ONNX's negative ones counted from the end."""
+    large = op.Cast(indices, to=ir.DataType.INT64)
+    return op.Where(op.Less(large, 0), op.Add(large, dimension(op, value, axis)), large)
+
+
+def _filled(op: Ops, wrapped: ir.Value, indices: ir.Value, data: ir.Value, axis: int) -> ir.Value:
+    """The indices of a ScatterElements that writes to a part of the data, filled up with -1, which hits nothing."""
+    have, whole = onnx.static_shape(indices), onnx.static_shape(data)
+    assert have is not None and whole is not None
+    others = [a for a in range(len(whole)) if a != axis]
+    if all(have[a] is not None and have[a] == whole[a] for a in others):
+        return wrapped
+    missing = op.Mul(op.Sub(op.Shape(data), op.Shape(indices)), [int(a != axis) for a in range(len(whole))])
+    return op.Pad(wrapped, op.Concat([0] * len(whole), missing, axis=0), -1)

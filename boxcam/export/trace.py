@@ -69,16 +69,17 @@ def trace(graph: ir.Graph, outputs: Outputs) -> Trace:
             f"the scores {outputs.scores!r} have shape {list(shape)}; [1, K], [K] or [1, K, n] is expected."
         )
     size = op.Squeeze(op.Gather(op.Shape(scores), [box_axis]), [0])
-    start: list[Coordinate] = [0] * box_axis + [op.Range(0, size, 1)]
+    numbers = op.Range(0, size, 1)
+    start: list[Coordinate] = [0] * box_axis + [numbers]
     if outputs.score_column is not None:
         start.append(outputs.score_column)
-    tracer = _Tracer()
+    tracer = _Tracer(graph, numbers)
     columns = tracer.pull(op, scores, tuple(start), "")
     if columns is None or not tracer.logits:
         raise TraceError(f"the scores {outputs.scores!r} are constant: they do not come from any logit.")
     width = 1 + max(at.rank(value) for value in tracer.logits)
     columns = columns + [0] * (width - len(columns))
-    origin = op.Identity(at.stack(op, columns, (*columns, *start)))
+    origin = op.Identity(at.stack(op, columns, (numbers,)))
     origin.name = outputs.origin
     logit = _read(op, tracer.logits, origin)
     logit.name = outputs.logits
@@ -102,11 +103,22 @@ def _read(op: Ops, logits: list[ir.Value], origin: ir.Value) -> ir.Value:
 
 @dataclass
 class _Tracer:
+    """Follows elements back.
+
+    Attributes:
+        graph: the main graph, where the logits have to be.
+        elements: int64 [K], some value per element that is followed just now.
+        logits, activations: what was found so far.
+    """
+
+    graph: ir.Graph
+    elements: ir.Value
     logits: list[ir.Value] = field(default_factory=list)
     activations: list[str] = field(default_factory=list)
 
     def pull(self, op: Ops, value: ir.Value, position: Position, activation: str) -> Columns | None:
         """Follow K elements of a value back to the logits; None if they are constants."""
+        position = tuple(at.vector(op, c, (self.elements,)) if at.shared(c) else c for c in position)
         node = value.producer()
         if value.const_value is not None or (node is not None and node.op_type in ("Constant", "ConstantOfShape")):
             return None
@@ -125,6 +137,8 @@ class _Tracer:
                 f"the score is computed by {onnx.describe(node)}, after the class probabilities; only operators that"
                 " select can be traced so far (a score that is a product, such as objectness x class, cannot)."
             )
+        if node.graph is not self.graph:
+            raise TraceError(f"the logits {value.name!r} are computed inside of an If; only selection can be there.")
         for index, known in enumerate(self.logits):
             if known is value:
                 return [index, *position]
@@ -141,10 +155,13 @@ class _Tracer:
     ) -> Columns | None:
         """Elements that come from one of several values: each choice is a mask [K] and the way on for those in it."""
         merged: Columns | None = None
+        elements = self.elements
         for mask, way in choices:
             rows = op.Reshape(op.NonZero(mask), [-1])
             value, inner = way(rows)
+            self.elements = rows
             columns = self.pull(op, value, inner, activation)
+            self.elements = elements
             if columns is None:
                 continue
             if merged is None:
@@ -273,9 +290,9 @@ def _slice(t: _Tracer, op: Ops, value: ir.Value, node: ir.Node, position: Positi
         size = at.dimension(op, data, axis)
         start = at.wrapped(op, at.at(op, starts, (number,)), data, axis)
         if isinstance(start, int) and isinstance(size, int):
-            start = min(start, size if step > 0 else size - 1)
+            start = max(min(start, size if step > 0 else size - 1), 0)
         elif not (isinstance(start, int) and start >= 0 and step > 0):
-            start = op.Min(op.Max(start, 0), at.subtract(op, size, 0 if step > 0 else 1))
+            start = at.derived(op.Min(op.Max(start, 0), at.subtract(op, size, 0 if step > 0 else 1)), start, size)
         before[axis] = at.add(op, at.multiply(op, before[axis], step), start)
     return t.pull(op, data, tuple(before), activation)
 
@@ -310,7 +327,7 @@ def _concat(t: _Tracer, op: Ops, value: ir.Value, node: ir.Node, position: Posit
                 return t.pull(op, source, (*position[:axis], coordinate, *position[axis + 1 :]), activation)
             coordinate -= size
         raise TraceError(f"{onnx.describe(node)} has no element {position[axis]} along axis {axis}.")
-    along = at.vector(op, coordinate, position)
+    along = at.vector(op, coordinate, (t.elements,))
     choices = []
     start: Coordinate = 0
     for source, size in zip(inputs, sizes, strict=True):
@@ -338,7 +355,7 @@ def _scatter(
     if onnx.attribute(node, "reduction", "none") != "none":
         raise TraceError(f"{onnx.describe(node)} adds up what it scatters; that is no selection.")
     data, updates = _input(node, 0), _input(node, 2)
-    moving = tuple(at.vector(op, c, position) if i == 0 else c for i, c in enumerate(position))
+    moving = tuple(at.vector(op, c, (t.elements,)) if i == 0 else c for i, c in enumerate(position))
     written, source = at.scattered(op, node, moving)
     choices = [
         (written, lambda rows: (updates, source(rows))),
@@ -350,11 +367,7 @@ def _scatter(
 def _where(t: _Tracer, op: Ops, value: ir.Value, node: ir.Node, position: Position, activation: str) -> Columns | None:
     condition = _input(node, 0)
     taken = at.at(op, condition, _broadcast(op, position, condition))
-    mask = op.Reshape(taken, [-1]) if isinstance(taken, ir.Value) else op.value([bool(taken)])
-    anchor = next((c for c in position if isinstance(c, ir.Value)), None)
-    if anchor is not None:
-        mask = op.Expand(mask, op.Shape(anchor))
-    assert mask is not None
+    mask = op.Cast(at.vector(op, taken, (t.elements,)), to=ir.DataType.BOOL)
     sides = ((mask, _input(node, 1)), (op.Not(mask), _input(node, 2)))
     return t.either(op, position, [(flag, _broadcast_way(op, source, position)) for flag, source in sides], activation)
 
@@ -385,24 +398,25 @@ def _tile(t: _Tracer, op: Ops, value: ir.Value, node: ir.Node, position: Positio
 
 
 def _if(t: _Tracer, op: Ops, value: ir.Value, node: ir.Node, position: Position, activation: str) -> Columns | None:
-    moving = tuple(at.vector(op, c, position) if i == 0 else c for i, c in enumerate(position))
+    # K may depend on the node's own outputs, so the way back gets an If of its own, with a copy of each branch.
+    number = list(node.outputs).index(value)
     results: list[tuple[Ops, Columns | None]] = []
     for name in ("then_branch", "else_branch"):
-        branch = node.attributes[name].as_graph()
-        inside = op.inside(branch)
-        results.append((inside, t.pull(inside, branch.outputs[list(node.outputs).index(value)], moving, activation)))
+        copy = node.attributes[name].as_graph().clone(allow_outer_scope_values=True)
+        inside = op.inside(copy)
+        results.append((inside, t.pull(inside, copy.outputs[number], position, activation)))
     width = max((len(columns) for _, columns in results if columns is not None), default=0)
     if width == 0:
         return None
+    branches = []
     for inside, columns in results:
         columns = [-1] if columns is None else columns
-        packed = at.stack(inside, columns + [0] * (width - len(columns)), moving)
-        inside.graph.outputs.append(inside.Identity(packed))
-    node.resize_outputs(len(node.outputs) + 1)
-    packed = node.outputs[-1]
-    packed.name = f"{op.prefix}/If_{value.name}"
-    packed.dtype = ir.DataType.INT64
-    return [op.Gather(packed, column, axis=1) for column in range(width)]
+        packed = inside.Identity(at.stack(inside, columns + [0] * (width - len(columns)), (t.elements,)))
+        inside.graph.outputs.clear()
+        inside.graph.outputs.append(packed)
+        branches.append(inside.graph)
+    taken = op.If(_input(node, 0), then_branch=branches[0], else_branch=branches[1])
+    return [op.Gather(taken, column, axis=1) for column in range(width)]
 
 
 _RULES: dict[str, Rule] = {
