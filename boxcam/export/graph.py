@@ -217,7 +217,7 @@ def cut(model: ir.Model, inputs: Sequence[ir.Value], outputs: Sequence[ir.Value]
         given, attributes = [mapped(v) for v in node.inputs], node.attributes.values()
         copy = ir.Node(node.domain, node.op_type, given, attributes, num_outputs=len(node.outputs), name=node.name)
         for old, new in zip(node.outputs, copy.outputs, strict=True):
-            new.name, new.type, new.shape = old.name, old.type, old.shape
+            new.name, new.type, new.shape = old.name, old.type, old.shape if old.type is not None else None
             mapping[old] = new
         copies.append(copy)
     graph = ir.Graph(

@@ -147,7 +147,7 @@ class _Export:
     ) -> dict[str, float]:
         """Write the gradient modules and check everything; returns the figures."""
         self.progress("running the forward graph")
-        found, checks = self._run_forward(folder, forward, traced, logits)
+        found, feeds, checks = self._run_forward(folder, forward, traced, logits)
         origin = verify.sample_origins(
             traced, found, [found[n] for n in logits], self.source.outputs.origin, _CHECKED_BOXES
         )
@@ -165,13 +165,13 @@ class _Export:
             self.progress(f"verifying {name}")
             module = torchscript.load(file)
             some = origin if graph.form != "whole" else origin[: _CHECKED_BOXES // 2]
-            checks += verify.gradients(name, graph, module, self.base, logits, found, some)
+            checks += verify.gradients(name, graph, module, self.base, logits, found, some, feeds)
         return verify.require(checks)
 
     def _run_forward(
         self, folder: Path, forward: ir.Model, traced: Trace, logits: Sequence[str]
-    ) -> tuple[dict[str, Array], list[verify.Check]]:
-        """One pass of the written forward graph on a sample in which something is found, and its checks."""
+    ) -> tuple[dict[str, Array], dict[str, Array], list[verify.Check]]:
+        """One pass of the written forward graph on a sample in which something is found, its input, and its checks."""
         outputs = self.source.outputs
         probe = onnx.clone(forward)
         by_name = {str(value.name): value for value in onnx.values(probe.graph)}
@@ -197,7 +197,7 @@ class _Export:
             verify.outputs(original, deployed),
             verify.scores(traced, outputs, best, [best[name] for name in logits]),
         ]
-        return best, checks
+        return best, {self.source.input: chosen}, checks
 
     def _describe(self, name: str, layer: LayerTensors, graph: ScoreGraph, forward: ir.Model) -> Layer:
         values = {str(value.name): value for value in onnx.values(forward.graph)}

@@ -147,6 +147,7 @@ def _to_onnx(model: Any, config: Any, preprocess: Preprocess) -> tuple[ir.Model,
     from mmengine import Config
 
     from boxcam.export.sources import marks
+    from boxcam.export.sources.mmdet_selection import as_mmdet_selects
 
     height, width = preprocess.height, preprocess.width
     sample = DetDataSample()
@@ -165,6 +166,7 @@ def _to_onnx(model: Any, config: Any, preprocess: Preprocess) -> tuple[ir.Model,
             stack.enter_context(marks.marked_outputs(module, name))
             if name == "roi":
                 stack.enter_context(marks.marked_input(module, 1, "rois"))
+        stack.enter_context(as_mmdet_selects())
         prefix = os.path.join(folder, "model")
         export(
             model,
