@@ -26,10 +26,11 @@ def read_config(path: str) -> Any:
     try:
         config = Config.fromfile(path)
     except Exception as error:  # a config is a program: anything can come out of it
-        raise SourceError(f"config {path} cannot be read: {type(error).__name__}: {_one_line(error)}") from error
+        said = f"{type(error).__name__}: {_one_line(error)}".rstrip(".")
+        raise SourceError(f"config {path} cannot be read: {said}. Give a config that mmdet itself can load.") from error
     model = config.get("model")
     if not isinstance(model, Mapping) or "type" not in model:
-        raise SourceError(f"config {path} has no 'model'; is it an mmdet config?")
+        raise SourceError(f"config {path} has no 'model' with a 'type'. Give the config that a detector was trained with.")
     return config
 
 

@@ -1,0 +1,76 @@
+"""What several tests share: the demo detector's bundle, exported once by the command line, and ways to run commands."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+import boxcam
+from boxcam.cli import main
+
+SIGNS = Path(__file__).resolve().parents[1] / "examples" / "signs"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A run of ``boxcam export``: the bundle, and what it printed."""
+
+    path: Path
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture(scope="session")
+def signs() -> Path:
+    """The demo detector's folder: config.py, signs.pth, images/."""
+    return SIGNS
+
+
+@pytest.fixture(scope="session")
+def signs_export(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """The demo detector, exported as a person would."""
+    path = tmp_path_factory.mktemp("signs") / "signs.boxcam"
+    given = [SIGNS / "config.py", SIGNS / "signs.pth", "-o", path, "--sample", SIGNS / "images" / "cat.jpg"]
+    done = subprocess.run(
+        [sys.executable, "-m", "boxcam.cli", "export", *map(str, given)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return Exported(path, done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="session")
+def signs_bundle(signs_export: Exported) -> Path:
+    """The demo detector's bundle. Copy it before changing anything in it."""
+    return signs_export.path
+
+
+@pytest.fixture(scope="session")
+def signs_model(signs_bundle: Path) -> boxcam.Model:
+    """The demo detector at work."""
+    return boxcam.load(signs_bundle, threads=1)
+
+
+@pytest.fixture
+def cli() -> Callable[..., Result]:
+    """Run a boxcam command in this process; the result tells stdout from stderr."""
+
+    def run(*arguments: str | os.PathLike[str]) -> Result:
+        return CliRunner().invoke(main, [os.fspath(a) for a in arguments], prog_name="boxcam")
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def runtime_python() -> str:
+    """The interpreter of an environment that has boxcam as users get it, and only what explaining needs."""
+    python = os.environ.get("BOXCAM_RUNTIME_PYTHON")
+    if not python:
+        pytest.fail("BOXCAM_RUNTIME_PYTHON is not set. Run the tests by 'make test', which makes that environment.")
+    return python

@@ -1,0 +1,335 @@
+"""The commands as a person runs them: what they print, what they write, how they end."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pty
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import cv2
+import numpy as np
+import pytest
+from click.testing import Result
+
+import boxcam
+from boxcam.bundle import read
+from boxcam.cli import main
+from boxcam.runtime.images import read_image
+
+Cli = Callable[..., Result]
+NECK = "/neck/fpn_convs.0/conv/Conv_output_0"
+
+
+def results(folder: Path) -> list[str]:
+    return sorted(os.listdir(folder))
+
+
+def facts(folder: Path, name: str) -> Any:
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    return json.loads((folder / f"{name}.json").read_text(encoding="utf-8"), parse_constant=refuse)
+
+
+def arrays(folder: Path, name: str) -> dict[str, Any]:
+    with np.load(folder / f"{name}.npz", allow_pickle=False) as file:
+        return dict(file)
+
+
+def test_export_says_what_it_verified_and_wrote(signs_export: Any) -> None:
+    verified, wrote = signs_export.stdout.splitlines()
+    assert re.fullmatch(r"verified: \d+ checks, the largest error is \d\.\de-\d\d \(.+\)", verified)
+    assert re.fullmatch(r"wrote .+ in \d+ s \(layers: neck, backbone\)", wrote)
+    assert str(signs_export.path) in signs_export.stdout
+    assert signs_export.stderr == ""  # a file or a pipe sees no progress
+    assert results(signs_export.path.parent) == ["signs.boxcam"]
+    assert results(signs_export.path) == ["forward.onnx", "gradient", "manifest.json"]
+
+
+def test_export_takes_every_option(
+    signs: Path, signs_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Cli
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(signs_bundle, "config.boxcam")
+    done = cli(
+        *("export", signs / "config.py", signs / "signs.pth", "--source", "mmdet", "--overwrite", "-q"),
+        *("--layer", "backbone.2", "--layer", NECK, "--shape", "256x320"),
+        *("--score-threshold", "0.5", "--nms-threshold", "0.4", "--sample", signs / "images" / "street.jpg"),
+    )
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "", "")
+    assert results(tmp_path) == ["config.boxcam"]
+    model = boxcam.load("config.boxcam", threads=1)
+    assert model.layers == ("backbone.2", NECK)
+    assert (model.manifest.preprocess.height, model.manifest.preprocess.width) == (256, 320)
+    found = model.detect(read_image(signs / "images" / "street.jpg"))
+    assert len(found) >= 3
+    assert found.scores.min() >= 0.5
+    explanation = boxcam.explain(model, signs / "images" / "street.jpg", layer=NECK)
+    assert explanation.layer == NECK
+    assert explanation.maps.max() > 0
+
+
+def test_explain_writes_a_sheet_maps_and_facts_for_each_image(
+    signs: Path, signs_bundle: Path, signs_model: boxcam.Model, tmp_path: Path, cli: Cli
+) -> None:
+    done = cli("explain", signs_bundle, signs / "images", "-o", tmp_path / "new" / "out", "--threads", "1")
+    assert (done.exit_code, done.stderr) == (0, "")
+    images = sorted((signs / "images").glob("*.jpg"))
+    *lines, last = done.stdout.splitlines()
+    assert last == f"wrote 6 of 6 explanations to {tmp_path / 'new' / 'out'}"
+    assert [line.split(":")[0] for line in lines] == [image.name for image in images]
+    folder = tmp_path / "new" / "out"
+    assert results(folder) == sorted(image.stem + end for image in images for end in (".json", ".npz", ".png"))
+    for image, line in zip(images, lines, strict=True):
+        height, width = cv2.imread(str(image)).shape[:2]
+        said, raw = facts(folder, image.stem), arrays(folder, image.stem)
+        count = len(said["detections"])
+        assert re.match(rf"{image.name}: {count} boxes", line)
+        assert count >= 3
+        assert (said["height"], said["width"], said["image"]) == (height, width, str(image))
+        assert (said["method"], said["layer"], said["engine"]) == ("gradcam", "neck", "torchscript")
+        assert (said["boxcam"], said["bundle"], said["score_threshold"]) == (boxcam.__version__, "signs.boxcam", 0.3)
+
+        assert raw["maps"].dtype == np.float32
+        assert raw["maps"].shape == (count, height, width)
+        assert np.isfinite(raw["maps"]).all()
+        for key in ("boxes", "scores", "labels", "logits", "origin", "names"):
+            assert len(raw[key]) == count
+        for k, entry in enumerate(said["detections"]):
+            assert entry["box"] == pytest.approx(raw["boxes"][k], abs=1e-3)
+            assert (entry["label"], entry["name"]) == (raw["labels"][k], raw["names"][k])
+            assert entry["name"] == signs_model.manifest.labels[entry["label"]]
+            assert (entry["score"], entry["logit"]) == pytest.approx((raw["scores"][k], raw["logits"][k]))
+            assert entry["score"] == pytest.approx(1 / (1 + np.exp(-entry["logit"])), abs=1e-6)
+            assert entry["origin"] == raw["origin"][k].tolist()
+            assert entry["peak"] == raw["maps"][k].max()
+            assert entry["positive_evidence"] == bool((raw["maps"][k] > 0).any())
+            x1, y1, x2, y2 = (int(v) for v in (*np.floor(raw["boxes"][k][:2]), *np.ceil(raw["boxes"][k][2:])))
+            positive = np.maximum(raw["maps"][k], 0).astype(np.float64)
+            share = positive[y1:y2, x1:x2].sum() / positive.sum() if positive.any() else None
+            assert entry["share_inside_box"] == (None if share is None else pytest.approx(share, abs=1e-5))
+
+        sheet = cv2.imread(str(folder / said["overlay"]))
+        assert sheet.shape[0] > 2 * 250  # several panels, not one picture
+        assert sheet.shape[1] > 2 * 250
+        assert (sheet[:5] == 255).all()
+        assert (folder / said["maps"]).is_file()
+
+    same = boxcam.explain(signs_model, images[0], top=10)
+    assert np.array_equal(arrays(folder, images[0].stem)["boxes"], same.detections.boxes)
+    assert np.allclose(arrays(folder, images[0].stem)["maps"], same.maps, rtol=1e-4, atol=1e-6 * same.maps.max())
+
+
+def test_explain_takes_every_option(signs: Path, signs_bundle: Path, tmp_path: Path, cli: Cli) -> None:
+    image = signs / "images" / "cat.jpg"
+    done = cli(
+        *("explain", signs_bundle, image, "-o", tmp_path, "--method", "hirescam", "--layer", "backbone"),
+        *("--engine", "torchscript", "--score", "0.1", "--top", "2", "--class", "Stop", "--class", "3"),
+        *("--threads", "1"),
+    )
+    assert (done.exit_code, done.stderr) == (0, "")
+    said = facts(tmp_path, "cat")
+    assert (said["method"], said["layer"], said["engine"]) == ("hirescam", "backbone", "torchscript")
+    assert said["score_threshold"] == 0.1
+    assert len(said["detections"]) == 2
+    assert {entry["name"] for entry in said["detections"]} <= {"stop", "no entry"}  # no entry has number 3
+    assert arrays(tmp_path, "cat")["maps"].min() < 0  # raw: hirescam speaks against, too
+    assert f"cat.jpg: 2 boxes, {said['other_boxes']} more not shown\n" in done.stdout
+    done = cli("explain", signs_bundle, image, "-o", tmp_path, "--class", "no entry", "--threads", "1")
+    assert {entry["name"] for entry in facts(tmp_path, "cat")["detections"]} == {"no entry"}
+    done = cli("explain", signs_bundle, image, "-o", tmp_path, "--top", "1", "--threads", "1")
+    assert "cat.jpg: 1 box, " in done.stdout
+
+
+def test_quiet_means_silent(signs: Path, signs_bundle: Path, tmp_path: Path, cli: Cli) -> None:
+    done = cli("explain", signs_bundle, signs / "images" / "cat.jpg", "-o", tmp_path, "--top", "1", "--quiet")
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "", "")
+    assert results(tmp_path) == ["cat.json", "cat.npz", "cat.png"]
+
+
+def test_no_box_is_a_normal_result(signs: Path, signs_bundle: Path, tmp_path: Path, cli: Cli) -> None:
+    cv2.imwrite(str(tmp_path / "grey.png"), np.full((50, 80, 3), 128, np.uint8))
+    done = cli("explain", signs_bundle, tmp_path / "grey.png", signs / "images" / "cat.jpg", "-o", tmp_path / "out",
+               "--score", "1", "--threads", "1")  # fmt: skip
+    assert (done.exit_code, done.stderr) == (0, "")
+    first, second, last = done.stdout.splitlines()
+    assert first.startswith("grey.png: no box with a score of at least 1")
+    assert re.fullmatch(r"cat.jpg: no box with a score of at least 1, \d+ more not shown", second)
+    assert last.startswith("wrote 2 of 2")
+    said, raw = facts(tmp_path / "out", "grey"), arrays(tmp_path / "out", "grey")
+    assert said["detections"] == []
+    assert (raw["maps"].shape, raw["maps"].dtype) == ((0, 50, 80), np.float32)
+    assert raw["boxes"].shape == (0, 4)
+    assert cv2.imread(str(tmp_path / "out" / "grey.png")) is not None
+    assert facts(tmp_path / "out", "cat")["other_boxes"] >= 5
+
+
+def test_files_folders_and_patterns_and_names_that_meet(
+    signs: Path, signs_bundle: Path, tmp_path: Path, cli: Cli
+) -> None:
+    for name, image in {"a/x.jpg": "cat", "b/x.jpg": "street", "c/deep/y.jpg": "towers", "c/x-2.jpg": "saucer"}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(signs / "images" / f"{image}.jpg", tmp_path / name)
+    (tmp_path / "b" / "notes.txt").touch()
+    done = cli("explain", signs_bundle, tmp_path / "a" / "x.jpg", tmp_path / "b", tmp_path / "c" / "**" / "*.jpg",
+               "-o", tmp_path / "out", "--top", "1", "--threads", "1")  # fmt: skip
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert done.stdout.endswith(f"wrote 4 of 4 explanations to {tmp_path / 'out'}\n")
+    written = {name: facts(tmp_path / "out", name)["image"] for name in ("x", "x-2", "x-3", "y")}
+    assert {name: os.path.relpath(image, tmp_path) for name, image in written.items()} == {
+        "x": "a/x.jpg",
+        "x-3": "b/x.jpg",  # x-2 belongs to the image that is called so
+        "x-2": "c/x-2.jpg",
+        "y": "c/deep/y.jpg",
+    }
+    assert len(results(tmp_path / "out")) == 12
+
+
+def test_explaining_again_replaces_the_results(signs: Path, signs_bundle: Path, tmp_path: Path, cli: Cli) -> None:
+    for top in ("1", "2"):
+        cli("explain", signs_bundle, signs / "images" / "cat.jpg", "-o", tmp_path, "--top", top, "-q", "--threads", "1")
+    assert len(facts(tmp_path, "cat")["detections"]) == len(arrays(tmp_path, "cat")["maps"]) == 2
+    assert results(tmp_path) == ["cat.json", "cat.npz", "cat.png"]
+
+
+def test_results_never_replace_an_image(signs: Path, signs_bundle: Path, tmp_path: Path, cli: Cli) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), cv2.imread(str(signs / "images" / "cat.jpg")))
+    before = (tmp_path / "a.png").read_bytes()
+    done = cli("explain", signs_bundle, tmp_path, "-o", tmp_path)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "would replace the image" in done.stderr
+    assert (tmp_path / "a.png").read_bytes() == before
+
+
+def test_inspect_shows_what_a_bundle_holds(signs_bundle: Path, cli: Cli) -> None:
+    done = cli("inspect", signs_bundle)
+    assert (done.exit_code, done.stderr) == (0, "")
+    for words in (
+        "signs.boxcam  (format 1, written by boxcam 0.1.0)",
+        "RetinaNet",
+        "config.py",
+        "signs.pth",
+        "stop, give way, speed limit, no entry, pedestrian crossing",
+        "fit the image into 320x320 keeping its ratio (bilinear)",
+        "RGB, mean 123.675, 116.28, 103.53, std 58.395, 57.12, 57.375",
+        "layer neck\n  form          windows",
+        "48 channels, 40x40 cells, stride 8x8, receptive field of a logit 7x7 cells",
+        "layer backbone\n  form          whole map (",
+        "128 channels, 10x10 cells, stride 32x32, receptive field of a logit: all of it",
+        "engines       torchscript",
+        "neck: gradient against finite differences",
+    ):
+        assert words in done.stdout
+
+
+def test_inspect_gives_the_manifest_to_machines(signs_bundle: Path, cli: Cli) -> None:
+    done = cli("inspect", "--json", signs_bundle)
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == json.loads(json.dumps(dataclasses.asdict(read(signs_bundle))))
+
+
+@pytest.mark.parametrize("name", sorted(main.commands))
+def test_help_shows_examples_that_can_be_run(name: str, cli: Cli) -> None:
+    for option in ("--help", "-h"):
+        done = cli(name, option)
+        assert (done.exit_code, done.stderr) == (0, "")
+    examples = [line.strip() for line in done.stdout.splitlines() if line.startswith(f"    boxcam {name} ")]
+    assert examples
+    for line in examples:
+        command = main.commands[name]
+        command.make_context(name, shlex.split(line)[2:], parent=click.Context(main))  # UsageError if it is wrong
+
+
+def test_help_names_every_method_and_engine(cli: Cli) -> None:
+    from boxcam.runtime.engines import ENGINES
+
+    said = cli("explain", "--help").stdout
+    assert all(name in said for name in (*boxcam.methods(), *ENGINES, "auto"))
+
+
+def test_version_and_commands(cli: Cli) -> None:
+    assert cli("--version").stdout == f"boxcam, version {boxcam.__version__}\n"
+    said = cli("--help").stdout
+    assert all(name in said for name in ("export", "explain", "inspect"))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["explain"],
+        ["explain", "BUNDLE"],
+        ["explain", "BUNDLE", "a.jpg", "--method", "gradcan"],
+        ["explain", "BUNDLE", "a.jpg", "--engine", "tensorflow"],
+        ["explain", "BUNDLE", "a.jpg", "--score", "1.5"],
+        ["explain", "BUNDLE", "a.jpg", "--top", "0"],
+        ["explain", "BUNDLE", "a.jpg", "--threads", "-1"],
+        ["explain", "BUNDLE", "a.jpg", "--nonsense"],
+        ["inspect"],
+        ["export"],
+        ["export", "a.py", "a.pth", "--shape", "320"],
+        ["export", "a.py", "a.pth", "--score-threshold", "2"],
+        ["exprot"],
+        ["--nonsense"],
+    ],
+)
+def test_wrong_usage_is_exit_code_2(
+    arguments: list[str], signs_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Cli
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = cli(*[str(signs_bundle) if a == "BUNDLE" else a for a in arguments])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "Usage: boxcam" in done.stderr
+    assert "Error: " in done.stderr
+    assert results(tmp_path) == []
+
+
+def test_progress_is_for_terminals_only(signs: Path, signs_bundle: Path, tmp_path: Path) -> None:
+    images = [str(signs / "images" / name) for name in ("cat.jpg", "street.jpg")]
+    (tmp_path / "broken.jpg").touch()
+    command = [sys.executable, "-m", "boxcam.cli", "explain", str(signs_bundle), *images, str(tmp_path / "broken.jpg")]
+
+    def on_terminal(*options: str) -> tuple[int, str, str]:
+        """Exit code, stdout (a pipe), stderr (a terminal)."""
+        ours, theirs = pty.openpty()
+        with subprocess.Popen(
+            [*command, "-o", str(tmp_path / "out"), "--top", "2", "--threads", "1", *options],
+            stdout=subprocess.PIPE,
+            stderr=theirs,
+        ) as process:
+            os.close(theirs)
+            seen = b""
+            while True:
+                try:
+                    data = os.read(ours, 4096)
+                except OSError:  # how Linux says that the other end is closed
+                    break
+                if not data:
+                    break
+                seen += data
+            os.close(ours)
+            assert process.stdout is not None
+            said = process.stdout.read().decode()
+        return process.returncode, said, seen.decode()
+
+    code, said, seen = on_terminal()
+    assert code == 1
+    assert said.startswith("cat.jpg: 2 boxes")
+    assert "\r" not in said
+    assert "\x1b" not in said
+    *steps, after = seen.split("\r\x1b[K")
+    assert "[1/3] cat.jpg" in steps
+    assert "[2/3] street.jpg: box 2 of 2" in steps
+    assert after == f"boxcam: {tmp_path / 'broken.jpg'} is empty.\r\n"  # the line is gone before anything else is said
+
+    code, said, seen = on_terminal("-q")
+    assert (code, said, seen) == (1, "", f"boxcam: {tmp_path / 'broken.jpg'} is empty.\r\n")
