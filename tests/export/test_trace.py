@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 import pytest
-from export_graphs import Arrays, Net, Shape, branch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
@@ -17,6 +16,7 @@ from boxcam.bundle import Outputs
 from boxcam.errors import TraceError
 from boxcam.export import graph as onnx
 from boxcam.export.trace import _RULES, trace
+from tests.export.export_graphs import Arrays, Net, Shape, branch
 
 SCORES = "scores"
 Build = Callable[..., str]
