@@ -193,8 +193,6 @@ def _cast_long() -> Iterator[None]:
 
 def _checkpoint_types() -> list[Any]:
     """What mmengine's runner writes into a checkpoint beside tensors, strings and numbers."""
-    import collections
-
     import numpy as np
     from mmengine.logging.history_buffer import HistoryBuffer
 
@@ -210,7 +208,20 @@ def _checkpoint_types() -> list[Any]:
             raise pickle.UnpicklingError(f"it asks for attribute {name!r} of {owner!r}")
         return getattr(HistoryBuffer, name)
 
-    listed = [HistoryBuffer, collections.defaultdict, np.ndarray, np.dtype, reconstruct, scalar, *dtypes, *old]
+    listed = [
+        HistoryBuffer,
+        collections.defaultdict,
+        list,
+        dict,
+        int,
+        float,
+        np.ndarray,
+        np.dtype,
+        reconstruct,
+        scalar,
+        *dtypes,
+        *old,
+    ]
     return [*listed, (statistic, "builtins.getattr")]
 
 

@@ -30,7 +30,7 @@ def read_config(path: str) -> Any:
         raise SourceError(f"config {path} cannot be read: {said}. Give a config that mmdet itself can load.") from error
     model = config.get("model")
     if not isinstance(model, Mapping) or "type" not in model:
-        raise SourceError(f"config {path} has no 'model' with a 'type'. Give the config that a detector was trained with.")
+        raise SourceError(f"config {path} has no 'model' with a 'type'. Give the config of a detector's training.")
     return config
 
 
