@@ -208,20 +208,7 @@ def _checkpoint_types() -> list[Any]:
             raise pickle.UnpicklingError(f"it asks for attribute {name!r} of {owner!r}")
         return getattr(HistoryBuffer, name)
 
-    listed = [
-        HistoryBuffer,
-        collections.defaultdict,
-        list,
-        dict,
-        int,
-        float,
-        np.ndarray,
-        np.dtype,
-        reconstruct,
-        scalar,
-        *dtypes,
-        *old,
-    ]
+    listed = [HistoryBuffer, np.ndarray, np.dtype, reconstruct, scalar, *dtypes, *old]
     return [*listed, (statistic, "builtins.getattr")]
 
 
