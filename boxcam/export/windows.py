@@ -4,7 +4,8 @@ Going back from a logit map through operators that are local (same-padded convol
 operators, concatenation of channels), the logit at (c, y, x) depends on the cells within a radius of (y, x).  So the
 score graph gathers one window per box out of all levels at once and runs the head's own operators on it, with
 "valid" convolutions that shrink the window to a single cell.  A padded convolution sees zeros outside the map, so
-cells outside the map are set to zero before each of them: the result is exact at every border.
+cells outside the map are set to zero before each of them: the result is exact at every border.  Until then they repeat
+the nearest cell of the map, so that no operator (a logarithm, a quotient) meets a value there that the map has not.
 """
 
 from __future__ import annotations
@@ -116,7 +117,8 @@ def _growth(node: ir.Node, size: Sequence[int | None]) -> Radius | None:
     if node.op_type == "BatchNormalization":
         return (0, 0) if len(shapes) == 1 else None
     if node.op_type == "Concat":
-        return (0, 0) if int(onnx.attribute(node, "axis")) in (1, -3) else None
+        moving = all(onnx.array(value) is None for value in node.inputs)  # a constant map differs from cell to cell
+        return (0, 0) if moving and int(onnx.attribute(node, "axis")) in (1, -3) else None
     if node.op_type in _ELEMENTWISE and all(_per_channel(value) for value in node.inputs):
         return 0, 0
     return None
@@ -177,7 +179,7 @@ class Windows:
 
     Attributes:
         logit: float32 [K].
-        slots: one value per map of the chain, [K, C, h, w]: the windows; cells outside the map are zero.
+        slots: one value per map of the chain, [K, C, h, w]: the windows; outside the map, the nearest cell.
         corner: int64 [K, 2], the cell (y0, x0) at the upper left of the windows of each slot.
     """
 
@@ -213,7 +215,7 @@ def emit(op: Ops, chains: Sequence[Chain], numbers: Sequence[int], logits: int, 
         columns = flat[0] if len(flat) == 1 else op.Concat(*flat, axis=1)
         cells = op.Reshape(_crop(op, index, reach, need), [-1])
         gathered = op.Reshape(op.Gather(columns, cells, axis=1), [shape[1], -1, 2 * need[0] + 1, 2 * need[1] + 1])
-        window = op.Mul(op.Transpose(gathered, perm=[1, 0, 2, 3]), _crop(op, inside, reach, need))
+        window = op.Transpose(gathered, perm=[1, 0, 2, 3])
         windows[value] = (window, need)
         slots.append(window)
         corners.append(op.Concat(op.Unsqueeze(op.Sub(y, need[0]), [1]), op.Unsqueeze(op.Sub(x, need[1]), [1]), axis=1))
@@ -245,7 +247,9 @@ class _Grid:
     widths: list[int]
 
     def cells(self, reach: Radius) -> tuple[ir.Value, ir.Value]:
-        """Of each window: the cells' numbers in the flattened levels, int64 [K, h, w]; whether inside, [K, 1, h, w]."""
+        """Of each window: the cells' numbers in the flattened levels (outside, the nearest one's), int64 [K, h, w];
+        whether they are inside, float32 [K, 1, h, w].
+        """
         op = self.op
         offsets = np.cumsum([0] + [h * w for h, w in zip(self.heights, self.widths, strict=True)])[:-1]
         height, width, offset = (
@@ -257,9 +261,10 @@ class _Grid:
         row_inside = op.And(op.GreaterOrEqual(rows, 0), op.Less(rows, height))
         column_inside = op.And(op.GreaterOrEqual(columns, 0), op.Less(columns, width))
         inside = op.And(op.Unsqueeze(row_inside, [2]), op.Unsqueeze(column_inside, [1]))
-        start = op.Add(op.Mul(rows, width), offset)
-        numbers = op.Add(op.Unsqueeze(start, [2]), op.Unsqueeze(columns, [1]))
-        index = op.Where(inside, numbers, 0)
+        near_rows = op.Min(op.Max(rows, 0), op.Sub(height, 1))
+        near_columns = op.Min(op.Max(columns, 0), op.Sub(width, 1))
+        start = op.Add(op.Mul(near_rows, width), offset)
+        index = op.Add(op.Unsqueeze(start, [2]), op.Unsqueeze(near_columns, [1]))
         return index, op.Unsqueeze(op.Cast(inside, to=ir.DataType.FLOAT), [1])
 
 
