@@ -1,0 +1,308 @@
+"""Small heads written once and built twice: as an ONNX graph, and in torch's own functions on whole maps.
+
+The second is the truth that score graphs and gradient modules are held against; it shares no line with them.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import torch
+import torch.nn.functional as F
+
+from boxcam.export import graph as onnx
+from boxcam.export.score import ORIGIN, ScoreGraph, build
+from boxcam.export.torchscript import gradient_module
+from tests.export.export_graphs import Arrays, Net
+
+
+def weights(key: str, *shape: int) -> np.ndarray:
+    """Random numbers that depend on the name alone."""
+    rng = np.random.default_rng(zlib.crc32(key.encode()))
+    spread = 1 / np.sqrt(np.prod(shape[1:]) if len(shape) > 1 else 4)
+    return (rng.standard_normal(shape) * spread).astype(np.float32)
+
+
+class OnnxSide:
+    """Writes nodes."""
+
+    def __init__(self, net: Net) -> None:
+        self.net = net
+
+    def conv(
+        self,
+        x: str,
+        key: str,
+        shape: Sequence[int],
+        *,
+        dilation: int = 1,
+        group: int = 1,
+        stride: int = 1,
+        bias: bool = True,
+        auto: bool = False,
+        name: str | None = None,
+    ) -> str:
+        pads = [dilation * (k - 1) // 2 for k in shape[2:]]
+        padding: dict[str, Any] = {"auto_pad": "SAME_UPPER"} if auto else {"pads": [*pads, *pads]}
+        inputs = [x, weights(key, *shape), *([weights(f"{key}.bias", shape[0])] if bias else [])]
+        sizes = {"dilations": [dilation] * 2, "strides": [stride] * 2}
+        return self.net.node("Conv", inputs, name=name, group=group, **sizes, **padding)[0]
+
+    def gemm(self, x: str, key: str, shape: Sequence[int], *, transposed: bool = True, name: str | None = None) -> str:
+        matrix = weights(key, *shape) if transposed else weights(key, *shape).T.copy()
+        inputs = [x, matrix, weights(f"{key}.bias", shape[0])]
+        return self.net.node("Gemm", inputs, name=name, transB=int(transposed))[0]
+
+    def scaled(self, x: str, key: str, channels: int) -> str:
+        return self.net.Mul(x, 1 + weights(key, 1, channels, 1, 1))
+
+    def shifted(self, x: str, key: str, channels: int) -> str:
+        return self.net.Add(weights(key, channels, 1, 1), x)
+
+    def relu(self, x: str) -> str:
+        return self.net.Relu(x)
+
+    def silu(self, x: str) -> str:
+        return self.net.Mul(x, self.net.Sigmoid(x))
+
+    def relu6(self, x: str) -> str:
+        return self.net.Clip(x, np.float32(0), np.float32(6))
+
+    def leaky(self, x: str) -> str:
+        return self.net.LeakyRelu(x, alpha=0.1)
+
+    def logarithm(self, x: str) -> str:
+        return self.net.Log(x)
+
+    def root(self, x: str) -> str:
+        return self.net.Sqrt(x)
+
+    def add(self, a: str, b: str) -> str:
+        return self.net.Add(a, b)
+
+    def divide(self, a: str, b: str) -> str:
+        return self.net.Div(a, b)
+
+    def cat(self, *x: str) -> str:
+        return self.net.Concat(*x, axis=1)
+
+    def constant_map(self, key: str, *shape: int) -> str:
+        return self.net.constant(weights(key, *shape))
+
+    def pooled(self, x: str) -> str:
+        return self.net.GlobalAveragePool(x)
+
+    def times(self, a: str, b: str) -> str:
+        return self.net.Mul(a, b)
+
+    def normal(self, x: str, channels: int) -> str:
+        return self.net.InstanceNormalization(x, 1 + weights("in", channels), weights("in.bias", channels))
+
+    def up(self, x: str, size: tuple[int, int]) -> str:
+        shape = self.net.Concat(self.net.Slice(self.net.Shape(x), np.array([0]), np.array([2])), np.array(size), axis=0)
+        return self.net.Resize(
+            x, None, None, shape, mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"
+        )
+
+
+class TorchSide:
+    """Computes."""
+
+    def conv(
+        self,
+        x: torch.Tensor,
+        key: str,
+        shape: Sequence[int],
+        *,
+        dilation: int = 1,
+        group: int = 1,
+        stride: int = 1,
+        bias: bool = True,
+        auto: bool = False,
+        name: str | None = None,
+    ) -> torch.Tensor:
+        pads = [dilation * (k - 1) // 2 for k in shape[2:]]
+        offset = self._of(f"{key}.bias", shape[0]) if bias else None
+        return F.conv2d(x, self._of(key, *shape), offset, stride, pads, dilation, group)
+
+    @staticmethod
+    def _of(key: str, *shape: int) -> torch.Tensor:
+        return torch.from_numpy(weights(key, *shape)).double()
+
+    def gemm(
+        self, x: torch.Tensor, key: str, shape: Sequence[int], *, transposed: bool = True, name: str | None = None
+    ) -> torch.Tensor:
+        return F.linear(x, self._of(key, *shape), self._of(f"{key}.bias", shape[0]))
+
+    def scaled(self, x: torch.Tensor, key: str, channels: int) -> torch.Tensor:
+        return x * torch.from_numpy(1 + weights(key, 1, channels, 1, 1)).double()
+
+    def shifted(self, x: torch.Tensor, key: str, channels: int) -> torch.Tensor:
+        return x + self._of(key, channels, 1, 1)
+
+    def relu(self, x: torch.Tensor) -> torch.Tensor:
+        return F.relu(x)
+
+    def silu(self, x: torch.Tensor) -> torch.Tensor:
+        return F.silu(x)
+
+    def relu6(self, x: torch.Tensor) -> torch.Tensor:
+        return F.relu6(x)
+
+    def leaky(self, x: torch.Tensor) -> torch.Tensor:
+        return F.leaky_relu(x, float(np.float32(0.1)))
+
+    def logarithm(self, x: torch.Tensor) -> torch.Tensor:
+        return x.log()
+
+    def root(self, x: torch.Tensor) -> torch.Tensor:
+        return x.sqrt()
+
+    def add(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return a + b
+
+    def divide(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return a / b
+
+    def cat(self, *x: torch.Tensor) -> torch.Tensor:
+        return torch.cat(x, 1)
+
+    def constant_map(self, key: str, *shape: int) -> torch.Tensor:
+        return self._of(key, *shape)
+
+    def pooled(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mean((2, 3), keepdim=True)
+
+    def times(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return a * b
+
+    def normal(self, x: torch.Tensor, channels: int) -> torch.Tensor:
+        scale = torch.from_numpy(1 + weights("in", channels)).double()
+        return F.instance_norm(x, weight=scale, bias=self._of("in.bias", channels), eps=float(np.float32(1e-5)))
+
+    def up(self, x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        return F.interpolate(x, size=size, mode="nearest")
+
+
+Head = Callable[..., Any]  # (side, *maps) → logits of each level, in a list
+
+
+@dataclass(frozen=True, eq=False)
+class Built:
+    """A head in ONNX behind its features, what it gives for one input, and its score graph."""
+
+    model: ir.Model
+    feeds: Arrays
+    features: list[str]
+    logits: list[str]
+    found: Arrays
+    score: ScoreGraph
+
+    def positions(self) -> np.ndarray:
+        """Origins of every element of every tensor of logits."""
+        rows: list[list[int]] = []
+        width = 1 + max(self.found[name].ndim for name in self.logits)
+        for number, name in enumerate(self.logits):
+            empty = [0] * (width - 1 - self.found[name].ndim)
+            rows += [[number, *position, *empty] for position in np.ndindex(self.found[name].shape)]
+        return np.array(rows, np.int64)
+
+    def module(self, origin: np.ndarray) -> torch.jit.ScriptModule:
+        return gradient_module(self.score, {**self.found, ORIGIN: origin})
+
+    def inputs(self, dtype: torch.dtype = torch.float32) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        groups = []
+        for names in (self.score.features, self.score.context):
+            tensors = [torch.from_numpy(np.array(self.found[name])) for name in names]
+            groups.append([t.to(dtype) if t.is_floating_point() else t for t in tensors])
+        return groups[0], groups[1]
+
+
+def built(
+    head: Head, shapes: Sequence[Sequence[int]], layer: Sequence[int] | None = None, positive: bool = False
+) -> Built:
+    """Build a head on feature maps f0, f1 … of the given shapes; the layer is all of them unless told."""
+    net = Net()
+    rng = np.random.default_rng(len(shapes) + sum(map(sum, shapes)))
+    feeds, features = {}, []
+    for n, shape in enumerate(shapes):
+        values = rng.standard_normal(shape).astype(np.float32)
+        feeds[f"x{n}"] = np.abs(values) + np.float32(0.2) if positive else values
+        features.append(net.node("Mul", [net.input(f"x{n}", shape), np.float32(1.5)], name=f"f{n}")[0])
+    logits = head(OnnxSide(net), *features)
+    model = onnx.fold(net.model([*features, *logits]))
+    return finished(model, feeds, [features[i] for i in (range(len(features)) if layer is None else layer)], logits)
+
+
+def finished(model: ir.Model, feeds: Arrays, layer: list[str], logits: list[str]) -> Built:
+    onnx.record_ranks(model, feeds)
+    score = build(model, logits, layer, feeds)
+    by_name = {str(value.name): value for value in onnx.values(model.graph)}
+    wanted = list(dict.fromkeys([*score.features, *score.context, *layer, *logits]))
+    results = onnx.observe(model, [by_name[name] for name in wanted], feeds)
+    return Built(model, feeds, layer, logits, dict(zip(wanted, results, strict=True)), score)
+
+
+def whole_map_gradients(
+    head: Head, maps: Sequence[np.ndarray], layer: Sequence[int], origin: np.ndarray
+) -> tuple[np.ndarray, list[list[np.ndarray]]]:
+    """The logits at some origins, and the gradient of each by every whole map of the layer, in float64."""
+    leaves = [torch.from_numpy(np.array(m)).double() for m in maps]
+    for index in layer:
+        leaves[index].requires_grad_(True)
+    sources = [leaves[index] for index in layer]
+    logits = head(TorchSide(), *leaves)
+    values, gradients = [], []
+    for number, *position in origin.tolist():
+        value = logits[number][tuple(position[: logits[number].ndim])]
+        values.append(value.item())
+        if not value.requires_grad:
+            gradients.append([np.zeros(source.shape) for source in sources])
+            continue
+        found = torch.autograd.grad(value, sources, retain_graph=True, allow_unused=True)
+        gradients.append([np.zeros(s.shape) if g is None else g.numpy() for g, s in zip(found, sources, strict=True)])
+    return np.array(values), gradients
+
+
+def embedded(patch: np.ndarray, place: Sequence[int], shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """A patch put into an empty map, and where it lies; what sticks out of the map is cut off."""
+    _, row, y, x = place
+    whole, lies = np.zeros(shape), np.zeros(shape, bool)
+    height, width = shape[2:]
+    y0, x0, y1, x1 = max(y, 0), max(x, 0), min(y + patch.shape[1], height), min(x + patch.shape[2], width)
+    whole[row, :, y0:y1, x0:x1] = patch[:, y0 - y : y1 - y, x0 - x : x1 - x]
+    lies[row, :, y0:y1, x0:x1] = True
+    return whole, lies
+
+
+def assert_exact(
+    head: Head, made: Built, maps: Sequence[np.ndarray], layer: Sequence[int], origin: np.ndarray | None = None
+) -> list[list[int]]:
+    """Hold logits and gradients of the module against those of the whole maps; returns the places."""
+    origin = made.positions() if origin is None else origin
+    names = [f"f{index}" for index in layer]
+    values, gradients = whole_map_gradients(head, maps, layer, origin)
+    scale = max(float(np.abs(g).max()) for box in gradients for g in box) or 1.0
+    module = made.module(origin[: len(origin) // 2 + 1])
+    for dtype, tolerance in ((torch.float32, 1e-5), (torch.float64, 1e-9)):
+        module = module.to(dtype)
+        features, context = made.inputs(dtype)
+        with torch.jit.optimized_execution(False):
+            patches, places, logits = module(features, context, torch.from_numpy(origin))
+        np.testing.assert_allclose(logits.numpy(), values, atol=tolerance * np.abs(values).max(), rtol=tolerance)
+        for patch, place, expected in zip(patches, places.tolist(), gradients, strict=True):
+            number = names.index(made.score.features[place[0]])
+            whole, lies = embedded(patch.numpy(), place, expected[number].shape)
+            np.testing.assert_allclose(whole, expected[number], atol=tolerance * scale, rtol=0)
+            assert not expected[number][~lies].any()  # exactly zero outside of the patch
+    for part in made.score.parts:  # the score graph itself, in ONNX Runtime
+        mine = np.isin(origin[:, 0], part.leaves)
+        given = {str(value.name): made.found.get(str(value.name)) for value in part.model.graph.inputs}
+        found = onnx.run(part.model, {**given, ORIGIN: origin[mine]})
+        np.testing.assert_allclose(found["logit"], values[mine], atol=1e-5 * np.abs(values).max(), rtol=1e-5)
+    return places.tolist()
