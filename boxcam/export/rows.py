@@ -98,6 +98,7 @@ class _Restriction:
     row_shapes: Callable[[ir.Value], tuple[int, ...]]
     gathered: list[tuple[ir.Value, ir.Value]] = field(default_factory=list)
     barrier: list[str] = field(default_factory=list)
+    done: dict[tuple[ir.Value, ir.Value], Restricted | None] = field(default_factory=dict)
 
     def linear_column(self, leaf: ir.Value, rows: ir.Value, column: ir.Value) -> tuple[ir.Value, Coordinate] | None:
         """One column of a final linear layer, else the element of the restricted logits."""
@@ -123,6 +124,11 @@ class _Restriction:
 
     def restrict(self, value: ir.Value, rows: ir.Value) -> Restricted | None:
         """The given rows (first axis) of a value, computed from as little as possible; None: not row by row."""
+        if (value, rows) not in self.done:  # a residual asks for the same rows twice
+            self.done[value, rows] = self._restrict(value, rows)
+        return self.done[value, rows]
+
+    def _restrict(self, value: ir.Value, rows: ir.Value) -> Restricted | None:
         if any(value is feature for feature in self.features):
             found = self.op.Gather(value, rows, axis=0)
             self.gathered.append((found, rows))
@@ -162,7 +168,7 @@ class _Restriction:
             or (node.op_type in ("Softmax", "LogSoftmax") and self._axis(node, value, -1) != 0)
             or (node.op_type == "Concat" and self._axis(node, value) != 0)
             or (node.op_type == "Transpose" and next(iter(attributes.get("perm", [1]))) == 0)
-            or (node.op_type in ("ReduceMean", "ReduceSum", "ReduceMax") and 0 not in (onnx.axes(node) or [0]))
+            or (node.op_type in ("ReduceMean", "ReduceSum", "ReduceMax") and self._keeps_rows(node))
         )
         if not good or len(node.outputs) != 1:
             self.barrier.append(onnx.describe(node))
@@ -194,10 +200,17 @@ class _Restriction:
         return self.restrict(before, rows)
 
     def _binary_by_row(self, value: ir.Value, node: ir.Node) -> bool:
-        ranks = [at.rank(v) for v in node.inputs if v is not None and onnx.array(v) is None]
+        moving = [v for v in node.inputs if v is not None and onnx.array(v) is None]
+        ranks = [at.rank(v) for v in moving]
+        if len({(onnx.static_shape(v) or (None,))[0] == 1 for v in moving}) > 1:
+            return False  # one row is spread over all
         constants = [a for a in (onnx.array(v) for v in node.inputs) if a is not None]
         rank = at.rank(value)
         return all(r == rank for r in ranks) and all(a.ndim < rank or a.shape[0] == 1 for a in constants)
+
+    def _keeps_rows(self, node: ir.Node) -> bool:
+        reduced = onnx.axes(node)
+        return bool(reduced) and all(axis % at.rank(_first(node)) != 0 for axis in reduced or ())
 
     def _axis(self, node: ir.Node, value: ir.Value, default: int = 0) -> int:
         return int(onnx.attribute(node, "axis", default)) % at.rank(value)

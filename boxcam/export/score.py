@@ -163,7 +163,7 @@ class _Builder:
             place = _columns(op, [written.tensor, written.row, zero, zero])
             form: Form = "whole" if written.patches is None else "rows"
             if form == "whole":
-                self.barriers.append("RoiAlign")
+                self.barriers.append("RoiAlign" if "RoiAlign" in _operators(written.logit) else "a change of rows")
             return self._cut(form, numbers, written.logit, place, written.patches, None)
         node = leaf.producer()
         self.barriers.append(onnx.describe(node) if node is not None else str(leaf.name))
@@ -253,6 +253,11 @@ class _Builder:
         for part in parts:
             names.update(dict.fromkeys(str(v.name) for v in part.model.graph.inputs))
         return tuple(name for name in names if name not in features and name != ORIGIN)
+
+
+def _operators(value: ir.Value) -> set[str]:
+    """Operators that were written to compute a value of the score graph."""
+    return {node.op_type for node in onnx.ancestors([value]) if _is_own(node.outputs[0])}
 
 
 def _is_own(value: ir.Value) -> bool:

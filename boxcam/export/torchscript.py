@@ -201,15 +201,19 @@ class _Whole(nn.Module):
             if gradient is None:
                 gradient = torch.zeros_like(feature)
             # Outside of what the box depends on the gradient is exactly zero: keep the rectangle where it is not.
-            lit = (gradient[0] != 0).any(0)
+            row = 0
+            if gradient.size(0) > 1:  # one map per proposal
+                row = int((gradient != 0).flatten(1).any(1).int().argmax())
+            place[0, 1] = row
+            lit = (gradient[row] != 0).any(0)
             rows, columns = torch.nonzero(lit.any(1)), torch.nonzero(lit.any(0))
             if rows.size(0) > 0:
                 y0, y1 = int(rows[0, 0]), int(rows[-1, 0]) + 1
                 x0, x1 = int(columns[0, 0]), int(columns[-1, 0]) + 1
-                patches.append(gradient[0, :, y0:y1, x0:x1].contiguous())
+                patches.append(gradient[row, :, y0:y1, x0:x1].contiguous())
                 place[0, 2], place[0, 3] = y0, x0
             else:
-                patches.append(gradient[0, :, :0, :0])
+                patches.append(gradient[row, :, :0, :0])
             places.append(place)
             logits.append(found[0].detach())
         return patches, torch.cat(places), torch.cat(logits)
