@@ -14,6 +14,7 @@ import numpy as np
 import onnx_ir as ir
 import torch
 import torch.nn.functional as F
+from onnx import helper
 
 from boxcam.export import graph as onnx
 from boxcam.export.score import ORIGIN, ScoreGraph, build
@@ -93,6 +94,12 @@ class OnnxSide:
 
     def constant_map(self, key: str, *shape: int) -> str:
         return self.net.constant(weights(key, *shape))
+
+    def flat(self, x: str) -> str:
+        return self.net.Flatten(x)
+
+    def mean(self, x: str) -> str:
+        return self.net.ReduceMean(x, np.array([-2, -1]), keepdims=0)
 
     def pooled(self, x: str) -> str:
         return self.net.GlobalAveragePool(x)
@@ -175,6 +182,12 @@ class TorchSide:
     def constant_map(self, key: str, *shape: int) -> torch.Tensor:
         return self._of(key, *shape)
 
+    def flat(self, x: torch.Tensor) -> torch.Tensor:
+        return x.flatten(1)
+
+    def mean(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mean((2, 3))
+
     def pooled(self, x: torch.Tensor) -> torch.Tensor:
         return x.mean((2, 3), keepdim=True)
 
@@ -224,10 +237,19 @@ class Built:
 
 
 def built(
-    head: Head, shapes: Sequence[Sequence[int]], layer: Sequence[int] | None = None, positive: bool = False
+    head: Head,
+    shapes: Sequence[Sequence[int]],
+    layer: Sequence[int] | None = None,
+    positive: bool = False,
+    more: Arrays | None = None,
 ) -> Built:
-    """Build a head on feature maps f0, f1 … of the given shapes; the layer is all of them unless told."""
+    """Build a head on feature maps f0, f1 … of the given shapes; the layer is all of them unless told.
+
+    ``more`` are further inputs, whose first axis is of any size.
+    """
     net = Net()
+    for name, array in (more or {}).items():
+        net.input(name, [f"{name}.n", *array.shape[1:]], helper.np_dtype_to_tensor_dtype(array.dtype))
     rng = np.random.default_rng(len(shapes) + sum(map(sum, shapes)))
     feeds, features = {}, []
     for n, shape in enumerate(shapes):
@@ -236,7 +258,12 @@ def built(
         features.append(net.node("Mul", [net.input(f"x{n}", shape), np.float32(1.5)], name=f"f{n}")[0])
     logits = head(OnnxSide(net), *features)
     model = onnx.fold(net.model([*features, *logits]))
-    return finished(model, feeds, [features[i] for i in (range(len(features)) if layer is None else layer)], logits)
+    return finished(
+        model,
+        {**feeds, **(more or {})},
+        [features[i] for i in (range(len(features)) if layer is None else layer)],
+        logits,
+    )
 
 
 def finished(model: ir.Model, feeds: Arrays, layer: list[str], logits: list[str]) -> Built:
