@@ -85,6 +85,11 @@ def _clip(node: ir.Node, x: Inputs, constants: Constants) -> Tensor:
     low, high = _bound(node, constants, 1, "min"), _bound(node, constants, 2, "max")
     if low is not None and high is not None and x[0].is_floating_point():
         return F.hardtanh(x[0], low, high)  # zero gradient at both bounds, as ReLU6 has in torch
+    if low is None and high is None:
+        result: Tensor = x[0]
+        return result
+    if not x[0].is_floating_point():  # torch turns integers into floats where a bound is one
+        return torch.clamp(x[0], *(None if bound is None else int(bound) for bound in (low, high)))
     return torch.clamp(x[0], low, high)
 
 
@@ -216,9 +221,7 @@ def _slice(node: ir.Node, x: Inputs, constants: Constants) -> Tensor:
 @TORCH_OPS.register("Gather")
 def _gather(node: ir.Node, x: Inputs, constants: Constants) -> Tensor:
     axis = int(onnx.attribute(node, "axis", 0)) % x[0].ndim
-    indices = x[1]
-    if constants[1] is not None and (constants[1] < 0).any():
-        indices = torch.where(indices < 0, indices + x[0].shape[axis], indices)
+    indices = _from_the_start(x, constants, axis)
     picked: Tensor = x[0].index_select(axis, indices.reshape(-1))
     if indices.ndim == 1:
         return picked
@@ -229,7 +232,8 @@ def _gather(node: ir.Node, x: Inputs, constants: Constants) -> Tensor:
 
 @TORCH_OPS.register("GatherElements")
 def _gather_elements(node: ir.Node, x: Inputs, constants: Constants) -> Tensor:
-    return torch.gather(x[0], int(onnx.attribute(node, "axis", 0)), x[1])
+    axis = int(onnx.attribute(node, "axis", 0))
+    return torch.gather(x[0], axis, _from_the_start(x, constants, axis))
 
 
 @TORCH_OPS.register("GatherND")
@@ -250,7 +254,16 @@ def _scatter_nd(node: ir.Node, x: Inputs, constants: Constants) -> Tensor:
 @TORCH_OPS.register("ScatterElements")
 def _scatter_elements(node: ir.Node, x: Inputs, constants: Constants) -> Tensor:
     _no_reduction(node)
-    return torch.scatter(x[0], int(onnx.attribute(node, "axis", 0)), x[1], x[2])
+    axis = int(onnx.attribute(node, "axis", 0))
+    return torch.scatter(x[0], axis, _from_the_start(x, constants, axis), x[2])
+
+
+def _from_the_start(x: Inputs, constants: Constants, axis: int) -> Tensor:
+    """Indices with ONNX's negative ones counted from the end; only constants have them."""
+    indices: Tensor = x[1]
+    if constants[1] is None or not (constants[1] < 0).any():
+        return indices
+    return torch.where(indices < 0, indices + x[0].shape[axis], indices)
 
 
 def _no_reduction(node: ir.Node) -> None:
@@ -426,6 +439,8 @@ def _layer_norm(node: ir.Node, x: Inputs, constants: Constants) -> Tensor:
 
 @TORCH_OPS.register("Resize")
 def _resize(node: ir.Node, x: Inputs, constants: Constants) -> Tensor:
+    if "axes" in node.attributes:
+        raise UnsupportedOperatorError(f"{onnx.describe(node)} with axes is not implemented in torch.")
     before = [int(size) for size in x[0].shape]
     sizes = constants[3] if len(constants) > 3 else None
     scales = constants[2] if len(constants) > 2 else None
@@ -447,11 +462,11 @@ def _resize(node: ir.Node, x: Inputs, constants: Constants) -> Tensor:
 def _resize_axis(node: ir.Node, x: Tensor, axis: int, old: int, new: int, factor: float) -> Tensor:
     how = str(onnx.attribute(node, "coordinate_transformation_mode", "half_pixel"))
     mode = str(onnx.attribute(node, "mode", "nearest"))
-    index = np.arange(new, dtype=np.float64)
+    index, scale = np.arange(new, dtype=np.float32), np.float32(factor)  # ONNX Runtime rounds ties in float32
     positions = {
-        "half_pixel": (index + 0.5) / factor - 0.5,
-        "pytorch_half_pixel": (index + 0.5) / factor - 0.5 if new > 1 else index * 0,
-        "asymmetric": index / factor,
+        "half_pixel": (index + 0.5) / scale - 0.5,
+        "pytorch_half_pixel": (index + 0.5) / scale - 0.5 if new > 1 else index * 0,
+        "asymmetric": index / scale,
         "align_corners": index * (old - 1) / (new - 1) if new > 1 else index * 0,
     }
     if how not in positions or mode not in ("nearest", "linear") or onnx.attribute(node, "antialias", 0):

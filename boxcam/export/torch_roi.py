@@ -27,8 +27,9 @@ def _axis_weights(start: torch.Tensor, length: torch.Tensor, bins: int, size: in
     most = max(int(each.max()), 1) if each.numel() > 0 else 1
     sample = torch.arange(most, dtype=start.dtype, device=start.device)
     cell = torch.arange(bins, dtype=start.dtype, device=start.device)
-    inside = (sample[None] + 0.5) / each[:, None].clamp(min=1.0)  # [K, most]
-    position = start[:, None, None] + (cell[None, :, None] + inside[:, None]) * (length / bins)[:, None, None]
+    step = (length / bins)[:, None]
+    inside = (sample[None] + 0.5) * step / each[:, None].clamp(min=1.0)  # [K, most]; rounded as ONNX Runtime does
+    position = start[:, None, None] + cell[None, :, None] * step[:, :, None] + inside[:, None]
     used = (sample[None] < each[:, None])[:, None] & (position >= -1.0) & (position <= float(size))
     clamped = position.clamp(0.0, float(size - 1))
     grid = torch.arange(size, dtype=start.dtype, device=start.device)
