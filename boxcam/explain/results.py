@@ -29,7 +29,7 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
         OutputError: it cannot.
     """
     folder = Path(path)
-    if folder.exists() and not folder.is_dir():
+    if os.path.exists(folder) and not folder.is_dir():
         raise OutputError(f"cannot write into {folder}: it is a file, not a folder. Choose a folder with -o.")
     try:
         folder.mkdir(parents=True, exist_ok=True)

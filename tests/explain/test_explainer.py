@@ -1,0 +1,158 @@
+"""Maps and boxes come to lie on the image that was given, whatever its size and shape: the demo detector end to end.
+
+What an explanation holds, how boxes are chosen and what is refused: see test_api.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+import boxcam
+from boxcam.errors import UnknownNameError
+from boxcam.explain.explainer import class_indices
+
+MEAN = (104, 116, 124)
+"""The colour that padding has after normalisation, BGR."""
+
+
+@pytest.fixture(scope="module")
+def picture(signs: Path) -> Any:
+    """A scene of 320 x 240: as wide as the demo detector's canvas, so that it is not resized."""
+    return cv2.resize(cv2.imread(str(signs / "images" / "cat.jpg")), (320, 240))
+
+
+@pytest.mark.parametrize("layer", ["neck", "backbone"])
+@pytest.mark.parametrize("method", boxcam.methods())
+@pytest.mark.parametrize("factor", [2, 5, 9])
+def test_an_enlarged_image_has_the_same_maps_enlarged(
+    factor: int, method: str, layer: str, signs_model: boxcam.Model, picture: Any
+) -> None:
+    large = picture.repeat(factor, axis=0).repeat(factor, axis=1)
+    one = boxcam.explain(signs_model, picture, method=method, layer=layer, top=3)
+    other = boxcam.explain(signs_model, large, method=method, layer=layer, top=3)
+    assert len(one) == len(other) == 3
+    assert np.allclose(other.detections.boxes, one.detections.boxes * factor, atol=0.05 * factor)
+    assert np.array_equal(other.detections.origin, one.detections.origin)
+    for k in range(3):
+        peak = np.abs(one.map(k)).max()
+        reduced = cv2.resize(other.map(k), (320, 240), interpolation=cv2.INTER_AREA)
+        assert np.abs(reduced - one.map(k)).max() < 0.02 * peak
+        assert np.abs(other.map(k)).max() == pytest.approx(peak, rel=0.15)  # raw: only sampled more finely
+
+
+@pytest.mark.parametrize("layer", ["neck", "backbone"])
+@pytest.mark.parametrize("method", boxcam.methods())
+@pytest.mark.parametrize("axis", [0, 1])
+def test_padding_changes_nothing_and_is_gone(
+    axis: int, method: str, layer: str, signs_model: boxcam.Model, picture: Any
+) -> None:
+    """A strip of an image, and the same strip with a border of the padding's colour that makes it square."""
+    square = cv2.copyMakeBorder(picture, 0, 80, 0, 0, cv2.BORDER_CONSTANT, value=MEAN)
+    if axis:
+        square = np.ascontiguousarray(square.transpose(1, 0, 2))
+    strip = np.ascontiguousarray(square[:, :240] if axis else square[:240])
+    whole = boxcam.explain(signs_model, square, method=method, layer=layer)
+    part = boxcam.explain(signs_model, strip, method=method, layer=layer)
+    assert part.maps.shape[1:] == strip.shape[:2]
+    same = [(whole.detections.origin == origin).all(axis=1) for origin in part.detections.origin]
+    pairs = [(k, int(np.flatnonzero(match)[0])) for k, match in enumerate(same) if match.any()]
+    assert len(pairs) >= 2
+    height, width = strip.shape[:2]
+    for k, j in pairs:
+        inside = np.clip(whole.detections.boxes[j], 0, [width, height, width, height])
+        assert np.allclose(part.detections.boxes[k], inside, atol=0.1)
+        # Cells of 32 pixels at the strip's edge are blended with their neighbours beyond it in one and not the other.
+        seen = (slice(0, height - 32 * (1 - axis)), slice(0, width - 32 * axis))
+        peak = np.abs(whole.map(j)).max()
+        assert (
+            np.abs(part.map(k)[seen] - whole.map(j)[seen]).max() < 0.1 * peak
+        )  # the colour is not quite the padding's
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "side"),
+    [(320, 320, 60), (250, 1000, 60), (900, 200, 60), (700, 100, 30), (3000, 4000, 60), (64, 96, 110)],
+)
+@pytest.mark.parametrize("place", [(0, 0), (1, 1), (0.5, 0.5), (0, 1)])
+def test_a_sign_is_boxed_and_lit_where_it_was_put(
+    height: int, width: int, side: int, place: tuple[float, float], signs: Path, signs_model: boxcam.Model
+) -> None:
+    """A stop sign, ``side`` pixels large on the canvas, on a plain image of any shape."""
+    scene = cv2.imread(str(signs / "images" / "cat.jpg"))
+    sign = scene[175:312, 20:147]  # the truth has it at x 32 to 135, y 187 to 300
+    scale = side / 113 * max(height, width) / 320
+    sign = cv2.resize(sign, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    y, x = (
+        round(share * (size - extent)) for share, size, extent in zip(place, (height, width), sign.shape, strict=False)
+    )
+    image = np.full((height, width, 3), MEAN, np.uint8)
+    image[y : y + sign.shape[0], x : x + sign.shape[1]] = sign
+    truth = np.array([x, y, x, y]) + scale * np.array([12, 12, 115, 125])
+
+    explanation = boxcam.explain(signs_model, image, method="hirescam", layer="neck", score=0.2)
+    overlaps = [overlap(truth, box) for box in explanation.detections.boxes]
+    assert max(overlaps, default=0) > 0.7
+    best = int(np.argmax(overlaps))
+    assert "stop" in explanation.detections.names or side > 100  # a sign of 22 pixels is blurred, but is found
+    heat = np.maximum(explanation.map(best), 0).astype(np.float64)
+    down, across = np.mgrid[:height, :width] + 0.5
+    centre = (heat * across).sum() / heat.sum(), (heat * down).sum() / heat.sum()
+    assert truth[0] < centre[0] < truth[2]
+    assert truth[1] < centre[1] < truth[3]
+    x1, y1, x2, y2 = np.clip(np.rint(truth).astype(int), 0, [width, height, width, height])
+    share, even = heat[y1:y2, x1:x2].sum() / heat.sum(), (y2 - y1) * (x2 - x1) / (height * width)
+    assert share > min(5 * even, 0.4)
+
+
+def overlap(first: Any, second: Any) -> float:
+    """Intersection over union of two boxes."""
+    low, high = np.maximum(first[:2], second[:2]), np.minimum(first[2:], second[2:])
+    shared = float(np.prod(np.clip(high - low, 0, None)))
+    areas = [float(np.prod(box[2:] - box[:2])) for box in (first, second)]
+    return shared / (sum(areas) - shared)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 500), (500, 1), (3, 2)])
+def test_images_of_almost_no_pixels(size: tuple[int, int], signs_model: boxcam.Model) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (*size, 3), dtype=np.uint8)
+    for layer in signs_model.layers:
+        explanation = boxcam.explain(signs_model, image, layer=layer, score=0)
+        assert explanation.maps.shape == (len(explanation), *size)
+        assert np.isfinite(explanation.maps).all()
+
+
+def named(*labels: str) -> Any:
+    return SimpleNamespace(manifest=SimpleNamespace(labels=labels))
+
+
+@pytest.mark.parametrize(
+    ("labels", "asked", "expected"),
+    [
+        (("a", "B"), None, None),
+        (("a", "B"), [], []),
+        (("a", "B"), ["b", "A", 1], [1, 0, 1]),
+        (("Cat", "cat"), ["cat"], [1]),  # its own letters first
+        (("Cat", "cat"), ["CAT"], [0]),
+        (("2", "1", "0"), ["0"], [2]),  # a name that is a number is a name
+        (("2", "1", "0"), [0], [0]),
+        (("a", "b"), "b", [1]),
+        (("a", "b"), 1, [1]),
+        (("a", "b"), ["1"], [1]),
+    ],
+)
+def test_classes_by_name_and_number(labels: Sequence[str], asked: Any, expected: Any) -> None:
+    assert class_indices(named(*labels), asked) == expected
+
+
+def test_a_class_that_is_not_there() -> None:
+    with pytest.raises(UnknownNameError, match=r"no class 'x'\. There are: class 0, .*, class 19, …\.$"):
+        class_indices(named(*(f"class {k}" for k in range(40))), ["x"])
+    with pytest.raises(UnknownNameError, match=r"Did you mean 'Zebra'\?"):
+        class_indices(named("Ape", "Zebra"), ["zebar"])

@@ -1,0 +1,106 @@
+"""Gradient engines: found by name, the same result however boxes are grouped, and errors that say what is missing."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import boxcam
+from boxcam.errors import EngineError, UnknownNameError
+from boxcam.runtime.engines import ENGINES, TorchScriptEngine
+from boxcam.runtime.images import read_image
+
+CASES = {"torchscript": TorchScriptEngine}
+
+
+def test_every_engine_has_a_case() -> None:
+    assert {name: ENGINES[name] for name in ENGINES} == CASES
+
+
+def given(model: boxcam.Model, signs: Path, layer: str) -> tuple[Any, Any, Any, Any]:
+    chosen = model.layer(layer)
+    found = model.predict(read_image(signs / "images" / "cat.jpg"), chosen)
+    features = [found.outputs[tensor.name] for tensor in chosen.tensors]
+    return chosen, features, [found.outputs[name] for name in chosen.context], found.detections.origin
+
+
+@pytest.mark.parametrize("layer", ["neck", "backbone"])
+@pytest.mark.parametrize("engine", CASES)
+def test_patches_are_the_same_one_by_one_and_together(
+    engine: str, layer: str, signs: Path, signs_bundle: Path, signs_model: boxcam.Model
+) -> None:
+    chosen, features, context, origin = given(signs_model, signs, layer)
+    running = ENGINES[engine](signs_bundle / chosen.gradients[engine], 1)
+    together = running.patches(features, context, origin[:5])
+    assert len(together) == 5
+    for k, patch in enumerate(together):
+        (alone,) = running.patches(features, context, origin[k : k + 1])
+        assert (alone.tensor, alone.row, alone.corner) == (patch.tensor, patch.row, patch.corner)
+        assert np.allclose(alone.gradient, patch.gradient, rtol=1e-3, atol=1e-5 * np.abs(patch.gradient).max())
+        assert patch.gradient.dtype == np.float32
+        assert patch.gradient.flags.c_contiguous
+        assert patch.gradient.any()
+        assert patch.row == 0
+        assert patch.gradient.shape[0] == features[patch.tensor].shape[1]
+    assert running.patches(features, context, origin[:0]) == []
+
+
+@pytest.mark.parametrize("engine", CASES)
+def test_inputs_are_left_alone_and_may_be_read_only(
+    engine: str, signs: Path, signs_bundle: Path, signs_model: boxcam.Model
+) -> None:
+    chosen, features, context, origin = given(signs_model, signs, "neck")
+    running = ENGINES[engine](signs_bundle / chosen.gradients[engine], 1)
+    expected = running.patches(features, context, origin[[0, 2]])
+    frozen = [np.asfortranarray(array.copy()) for array in features]
+    for array in frozen:
+        array.setflags(write=False)
+    found = running.patches(frozen, context, origin[:4][::2])  # not contiguous either
+    assert np.array_equal(found[0].gradient, expected[0].gradient)
+    assert all(np.array_equal(a, b) for a, b in zip(frozen, features, strict=True))
+
+
+def test_it_works_where_the_caller_has_turned_gradients_off(
+    signs: Path, signs_bundle: Path, signs_model: boxcam.Model
+) -> None:
+    import torch
+
+    chosen, features, context, origin = given(signs_model, signs, "neck")
+    running = ENGINES["torchscript"](signs_bundle / chosen.gradients["torchscript"], 1)
+    expected = running.patches(features, context, origin[:1])
+    with torch.no_grad():
+        found = running.patches(features, context, origin[:1])
+    assert np.array_equal(found[0].gradient, expected[0].gradient)
+
+
+def test_torch_is_missing(signs_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(EngineError, match="needs torch, which is not installed here: pip install torch"):
+        TorchScriptEngine(signs_bundle / "gradient" / "neck.pt")
+
+
+def test_a_file_that_torch_cannot_load_is_named_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "neck.pt").write_bytes(b"PK\x03\x04 and no more")
+    with pytest.raises(EngineError, match=r"neck\.pt cannot be loaded by torch \d") as caught:
+        TorchScriptEngine(tmp_path / "neck.pt")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_engine_is_opened_once(signs_model: boxcam.Model) -> None:
+    layer = signs_model.layer("neck")
+    assert signs_model.engine(layer) is signs_model.engine(layer, "torchscript")
+    assert signs_model.engine(layer) is not signs_model.engine(signs_model.layer("backbone"))
+
+
+def test_engines_that_are_not_there(signs_model: boxcam.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = signs_model.layer("neck")
+    assert signs_model.engine_name(layer) == signs_model.engine_name(layer, "torchscript") == "torchscript"
+    with pytest.raises(UnknownNameError, match=r"no engine 'torchscrip'\. Did you mean 'torchscript'\?"):
+        signs_model.engine_name(layer, "torchscrip")
+    monkeypatch.setitem(ENGINES._things, "another", TorchScriptEngine)
+    with pytest.raises(EngineError, match=r"has no 'another' gradient for layer 'neck' \(there is: torchscript\)"):
+        signs_model.engine(layer, "another")

@@ -1,0 +1,184 @@
+"""What an explanation leaves on disk: whole files, the same figures in each, and names that never collide."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from boxcam.errors import OutputError
+from boxcam.explain import results
+from boxcam.explain.explainer import Explanation
+from boxcam.types import CellMap, Detections, Grid
+
+
+def explanation(*cells: list[list[float]], names: tuple[str, ...] = ()) -> Explanation:
+    """Boxes on an image of 8 x 4 pixels, one per map of 2 x 4 cells that are 2 pixels large each."""
+    count = len(cells)
+    boxes = np.array([[0, 0, 4, 2], [3.5, 1.5, 8, 4], [1, 1, 2, 2]], np.float32)[:count]
+    detections = Detections(
+        boxes=boxes,
+        scores=np.array([0.9, 0.5, 0.4], np.float32)[:count],
+        labels=np.array([2, 0, 1], np.int64)[:count],
+        names=names or ("third", "first", "second")[:count],
+        origin=np.array([[0, 7], [1, 3], [0, 1]], np.int64)[:count],
+        logits=np.array([2.2, 0.0, -0.4], np.float32)[:count],
+    )
+    return Explanation(
+        image=np.full((4, 8, 3), 90, np.uint8),
+        detections=detections,
+        method="gradcam",
+        layer="neck",
+        engine="torchscript",
+        cells=tuple(CellMap(np.array(values, np.float32), (0, 0)) for values in cells),
+        grids=(Grid(0, 0, 2, 2, (0, 2), (0, 4)),) * count,
+        tensors=("p3",) * count,
+        other_boxes=4,
+    )
+
+
+EVEN = [[1.0] * 4] * 2
+LEFT = [[2.0, 2.0, 0.0, 0.0], [0.0] * 4]
+AGAINST = [[-1.0] * 4] * 2
+
+
+def save(found: Explanation, folder: Path) -> tuple[Any, dict[str, Any]]:
+    results.save(found, folder, "a", "photos/a.jpg", "net.boxcam", {"score_threshold": 0.25})
+    with np.load(folder / "a.npz", allow_pickle=False) as file:
+        return json.loads((folder / "a.json").read_text(encoding="utf-8")), dict(file)
+
+
+def test_the_three_files_say_the_same(tmp_path: Path) -> None:
+    found = explanation(EVEN, LEFT, AGAINST)
+    said, arrays = save(found, tmp_path)
+    assert sorted(os.listdir(tmp_path)) == ["a.json", "a.npz", "a.png"]
+    assert {key: said[key] for key in ("bundle", "image", "height", "width", "method", "layer", "engine")} == {
+        "bundle": "net.boxcam",
+        "image": "photos/a.jpg",
+        "height": 4,
+        "width": 8,
+        "method": "gradcam",
+        "layer": "neck",
+        "engine": "torchscript",
+    }
+    assert (said["overlay"], said["maps"], said["other_boxes"], said["score_threshold"]) == ("a.png", "a.npz", 4, 0.25)
+    assert set(arrays) == {"maps", "boxes", "scores", "labels", "names", "origin", "logits"}
+    assert arrays["maps"].dtype == np.float32
+    assert np.array_equal(arrays["maps"], found.maps)
+    for key in ("boxes", "scores", "labels", "origin", "logits"):
+        assert np.array_equal(arrays[key], getattr(found.detections, key))
+        assert arrays[key].dtype == getattr(found.detections, key).dtype
+    assert arrays["names"].tolist() == ["third", "first", "second"]
+    first, second, third = said["detections"]
+    assert first == {
+        "box": [0, 0, 4, 2],
+        "label": 2,
+        "name": "third",
+        "score": pytest.approx(0.9),
+        "logit": pytest.approx(2.2),
+        "origin": [0, 7],
+        "tensor": "p3",
+        "peak": 1.0,
+        "positive_evidence": True,
+        "share_inside_box": 0.25,  # 8 of 32 pixels
+    }
+    assert second["box"] == [3.5, 1.5, 8, 4]
+    assert (third["peak"], third["positive_evidence"], third["share_inside_box"]) == (-1.0, False, None)
+    sheet = cv2.imread(str(tmp_path / "a.png"))
+    assert sheet is not None
+    assert sheet.dtype == np.uint8
+
+
+def test_a_share_counts_every_pixel_that_the_box_touches(tmp_path: Path) -> None:
+    said, _ = save(explanation(EVEN, EVEN), tmp_path)
+    assert said["detections"][1]["share_inside_box"] == pytest.approx(5 * 3 / 32)  # x 3 to 8, y 1 to 4
+
+
+def test_no_box(tmp_path: Path) -> None:
+    said, arrays = save(explanation(), tmp_path)
+    assert said["detections"] == []
+    assert arrays["maps"].shape == (0, 4, 8)
+    assert arrays["names"].shape == (0,)
+    assert cv2.imread(str(tmp_path / "a.png")) is not None
+
+
+def test_names_in_any_script(tmp_path: Path) -> None:
+    said, arrays = save(explanation(EVEN, names=('Füße "猫" \\',)), tmp_path)
+    assert said["detections"][0]["name"] == arrays["names"][0] == 'Füße "猫" \\'
+
+
+def test_files_have_the_rights_that_the_user_asks_for(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        save(explanation(EVEN), tmp_path)
+    finally:
+        os.umask(before)
+    assert {stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()} == {0o640}
+
+
+@pytest.mark.parametrize("end", [".npz", ".png", ".json"])
+def test_a_file_that_cannot_be_written_leaves_no_half_of_it(end: str, tmp_path: Path) -> None:
+    (tmp_path / f"a{end}").mkdir()
+    (tmp_path / f"a{end}" / "mine").touch()
+    with pytest.raises(OutputError, match=r"cannot write .*a\.\*: (Is a directory|Directory not empty|File exists)\.$"):
+        save(explanation(EVEN), tmp_path)
+    assert not [name for name in os.listdir(tmp_path) if name.startswith(".")]
+
+
+def test_an_interruption_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(explanation(EVEN), tmp_path)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+
+    def interrupt(self: Explanation, index: int) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Explanation, "map", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        save(explanation(LEFT), tmp_path)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_a_folder_is_made_and_can_be_written(tmp_path: Path) -> None:
+    assert results.make_folder(tmp_path / "a" / "b") == tmp_path / "a" / "b"
+    assert results.make_folder(tmp_path / "a" / "b").is_dir()
+    assert os.listdir(tmp_path / "a" / "b") == []
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(OutputError, match=r"it is a file, not a folder\. Choose a folder with -o\."):
+        results.make_folder(tmp_path / "file")
+    with pytest.raises(OutputError, match="Not a directory"):
+        results.make_folder(tmp_path / "file" / "below")
+    with pytest.raises(OutputError, match="File name too long"):
+        results.make_folder(tmp_path / ("a" * 300))
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("images", "expected"),
+    [
+        ([], []),
+        (["a.jpg", "b.png"], ["a", "b"]),
+        (["x/a.jpg", "y/a.jpg", "a.png"], ["a", "a-2", "a-3"]),
+        (["x/a.jpg", "y/a.jpg", "a-2.jpg"], ["a", "a-3", "a-2"]),
+        (["a-2.jpg", "x/a.jpg", "y/a.jpg", "z/a-2.jpg"], ["a-2", "a", "a-3", "a-2-2"]),
+        (["a.b.jpg", "a.jpg"], ["a.b", "a"]),
+    ],
+)
+def test_names_never_collide(images: list[str], expected: list[str], tmp_path: Path) -> None:
+    assert results.names([Path(image) for image in images], tmp_path) == expected
+
+
+def test_results_never_replace_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for image in ("a.png", "b.jpg"):
+        (tmp_path / image).touch()
+    (tmp_path / "link").symlink_to(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert results.names([Path("b.jpg")], tmp_path) == ["b"]  # b.png, b.npz and b.json are nobody's
+    for folder in (tmp_path, Path("."), tmp_path / "link"):
+        with pytest.raises(OutputError, match=r"would replace the image a\.png\. Choose another folder with -o\."):
+            results.names([Path("b.jpg"), Path("a.png")], folder)
