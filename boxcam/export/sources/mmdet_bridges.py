@@ -16,6 +16,7 @@ them and a current torch, and this file is the only place that knows of them:
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.machinery
 import importlib.util
 import os
@@ -178,13 +179,13 @@ def _torchscript_exporter() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _cast_long() -> Iterator[None]:
-    from torch.onnx import symbolic_opset9 as opset9
-
+    # By its full name, as mmdeploy imports it: `torch.onnx` may give a module of torch's own that is only called so.
+    opset9 = importlib.import_module("torch.onnx.symbolic_opset9")
     if hasattr(opset9, "_cast_Long"):
         yield
         return
     cast_long = lambda g, value, non_blocking: g.op("Cast", value, to_i=7)  # noqa: E731  (7: TensorProto.INT64)
-    setattr(opset9, "_cast_Long", cast_long)  # noqa: B010  (torch's types do not know it)
+    setattr(opset9, "_cast_Long", cast_long)  # noqa: B010  (its types do not know it)
     try:
         yield
     finally:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import collections
+import importlib
 import importlib.util
 import io
 import os
 import pickle
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -15,12 +17,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch.onnx import symbolic_opset9 as opset9
 
 from boxcam.errors import MissingOperatorError, SourceError
 from boxcam.export.sources.mmdet_bridges import bridged, load_checkpoint
 
 EXTENSION = "mmcv._ext"
+opset9 = importlib.import_module("torch.onnx.symbolic_opset9")  # the module that mmdeploy imports from
 
 
 def state() -> tuple[Any, ...]:
@@ -75,6 +77,18 @@ def test_a_cast_that_torch_still_has_is_left_alone(monkeypatch: pytest.MonkeyPat
     with bridged():
         assert opset9._cast_Long is mine
     assert opset9._cast_Long is mine
+
+
+def test_the_cast_is_where_mmdeploy_looks_for_it_the_first_time() -> None:
+    """In a fresh interpreter ``torch.onnx.symbolic_opset9`` is another module than the one of that name."""
+    code = (
+        "from boxcam.export.sources.mmdet_bridges import bridged\n"
+        "with bridged():\n"
+        "    import mmdeploy.apis.onnx\n"
+        "    from torch.onnx.symbolic_opset9 import _cast_Long\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_compiled_mmcv_wins_when_it_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
