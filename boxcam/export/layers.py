@@ -83,7 +83,8 @@ def _factor(node: ir.Node, source: ir.Value) -> Stride | None:
     if node.op_type in ("Resize", "Upsample", "DepthToSpace", "SpaceToDepth"):
         return _ratio(*sizes[0]), _ratio(*sizes[1])
     if node.op_type == "Slice":
-        steps = dict(zip(_ints(node, 3), _ints(node, 4), strict=False))
+        sliced = _ints(node, 3) or range(len(shape))
+        steps = {axis % len(shape): step for axis, step in zip(sliced, _ints(node, 4), strict=False)}
         return float(steps.get(2, 1)), float(steps.get(3, 1))
     return (1.0, 1.0) if node.op_type == "Pad" or all(b == s for b, s in sizes) else None
 
