@@ -173,9 +173,15 @@ def uses(node: ir.Node) -> Iterator[ir.Value]:
             yield value
     for attr in node.attributes.values():
         if attr.type == ir.AttributeType.GRAPH:
-            for inner in attr.as_graph():
-                yield from uses(inner)
-            yield from attr.as_graph().outputs
+            yield from _captured(attr.as_graph())
+
+
+def _captured(graph: ir.Graph) -> Iterator[ir.Value]:
+    """Values of the graphs around a subgraph that it reads."""
+    own = {*graph.inputs, *graph.initializers.values(), *(value for node in graph for value in node.outputs)}
+    for read in (*(value for node in graph for value in uses(node)), *graph.outputs):
+        if read not in own:
+            yield read
 
 
 def add_output(graph: ir.Graph, value: ir.Value) -> None:
@@ -190,9 +196,14 @@ def cut(model: ir.Model, inputs: Sequence[ir.Value], outputs: Sequence[ir.Value]
     Inputs that the part does not use are left out.
 
     Raises:
-        ExportError: the outputs depend on something that is neither an input nor a constant.
+        ExportError: the outputs depend on something that is neither an input nor a constant, or on a branch.
     """
     nodes = ancestors(outputs, inputs)
+    for node in nodes:
+        if any(attr.type == ir.AttributeType.GRAPH for attr in node.attributes.values()):
+            raise ExportError(
+                f"{describe(node)} between the layer and the logits has branches. Choose a layer behind it."
+            )
     used = {id(value) for node in nodes for value in uses(node)}
     mapping: dict[ir.Value, ir.Value] = {}
     kept = []
