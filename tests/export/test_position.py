@@ -1,0 +1,142 @@
+"""Coordinates that are integers where the export knows them, and values where only a run does."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+from onnx import TensorProto
+
+from boxcam.export import graph as onnx
+from boxcam.export import position as at
+from boxcam.export.graph import Ops
+from tests.export.export_graphs import Net
+
+
+class Bench:
+    """A graph with an input ``k`` of K coordinates, one ``one`` that all share, and a tensor of open sizes."""
+
+    def __init__(self) -> None:
+        net = Net()
+        for name, shape in (("k", ["K"]), ("one", [1]), ("table", ["h", "w"])):
+            net.input(name, shape, TensorProto.INT64)
+        net.node("Identity", ["k"], name="out")
+        self.model = net.model({"out": TensorProto.INT64})
+        self.op = Ops(self.model.graph, "t")
+        self.k, self.one, self.table = self.model.graph.inputs
+
+    def result(self, *coordinates: at.Coordinate, table: np.ndarray | None = None) -> list[list[int]]:
+        """The coordinates of K = 3 elements, k = 0, 5, 7; one = 2."""
+        value = at.stack(self.op, coordinates, (self.k,))
+        onnx.add_output(self.model.graph, value)
+        self.model.graph.sort()
+        given = np.zeros((4, 6), np.int64) if table is None else table
+        feeds = {"k": np.array([0, 5, 7]), "one": np.array([2]), "table": given}
+        found: list[list[int]] = onnx.run(self.model, feeds)[str(value.name)].T.tolist()
+        return found
+
+
+def test_integers_are_computed_at_export_and_write_no_node() -> None:
+    bench = Bench()
+    before = len(bench.model.graph)
+    op = bench.op
+    assert at.add(op, 2, 3) == 5
+    assert at.subtract(op, 2, 3) == -1
+    assert at.multiply(op, 2, 3) == 6
+    assert at.divide(op, 17, 5) == (3, 2)
+    assert at.add(op, bench.k, 0) is bench.k
+    assert at.subtract(op, bench.k, 0) is bench.k
+    assert at.multiply(op, 1, bench.k) is bench.k
+    assert at.multiply(op, bench.k, 0) == 0
+    assert at.divide(op, bench.k, 1) == (bench.k, 0)
+    assert at.divide(op, 0, bench.k) == (0, 0)
+    assert at.wrapped(op, 3, bench.table, 0) == 3
+    assert len(bench.model.graph) == before
+
+
+def test_values_and_integers_mix() -> None:
+    bench = Bench()
+    op, k, one = bench.op, bench.k, bench.one
+    quotient, remainder = at.divide(op, k, 3)
+    found = bench.result(
+        at.add(op, k, one), at.subtract(op, 9, k), at.multiply(op, k, 2), quotient, remainder, 4, at.add(op, one, 1)
+    )
+    assert found == [[2, 7, 9], [9, 4, 2], [0, 10, 14], [0, 1, 2], [0, 2, 1], [4, 4, 4], [3, 3, 3]]
+
+
+def test_what_is_made_of_shared_coordinates_is_shared() -> None:
+    bench = Bench()
+    op, k, one = bench.op, bench.k, bench.one
+    assert at.shared(one)
+    assert at.shared(at.multiply(op, at.add(op, one, 3), one))
+    assert at.shared(at.dimension(op, bench.table, 1))
+    assert at.shared(at.wrapped(op, -1, bench.table, 0))
+    assert not at.shared(at.add(op, one, k))
+    assert not at.shared(k)
+    assert not at.shared(7)
+
+
+def test_elements_are_looked_up_by_integers_values_or_both() -> None:
+    bench = Bench()
+    op = bench.op
+    table = np.arange(8 * 6).reshape(8, 6)
+    by_both = at.at(op, bench.table, (bench.k, 2))
+    by_integers = at.at(op, bench.table, (1, 2))
+    constant = op.value(table)
+    assert constant is not None
+    assert at.at(op, constant, (3, 4)) == 22
+    assert bench.result(by_both, by_integers, at.at(op, constant, (bench.k, 5)), table=table) == [
+        [2, 32, 44],
+        [8, 8, 8],
+        [5, 35, 47],
+    ]
+
+
+def test_negative_indices_count_from_the_end() -> None:
+    bench = Bench()
+    op = bench.op
+    shifted = at.subtract(op, bench.k, 5)  # -5, 0, 2
+    found = bench.result(at.wrapped(op, shifted, bench.table, 1), at.wrapped(op, -2, bench.table, 0))
+    assert found == [[1, 0, 2], [2, 2, 2]]
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize(("before", "after"), [((2, 3, 4), (6, 4)), ((24,), (2, 3, 4)), ((4, 6), (3, 8)), ((8,), (8,))])
+def test_a_reshaped_position_is_that_of_the_same_element(
+    before: tuple[int, ...], after: tuple[int, ...], dynamic: bool
+) -> None:
+    net = Net()
+    x = net.input("x", [f"a{n}" for n in range(len(before))] if dynamic else before)
+    net.node("Reshape", [x, np.array(after)], name="y")
+    model = net.model(["y"])
+    op = Ops(model.graph, "t")
+    elements = np.stack(np.unravel_index([0, 7, 3], after))
+    values = [op.value(row) for row in elements]
+    # Constants of one entry per element stand for the K elements.
+    position = tuple(value for value in values if value is not None)
+    found = at.stack(op, at.reshaped(op, position, model.graph.inputs[0], model.graph.outputs[0]))
+    onnx.add_output(model.graph, found)
+    model.graph.sort()
+    result = onnx.run(model, {"x": np.zeros(before, np.float32)})[str(found.name)]
+    np.testing.assert_array_equal(result, np.stack(np.unravel_index([0, 7, 3], before), 1))
+
+
+def test_a_subset_keeps_what_is_fixed() -> None:
+    bench = Bench()
+    op = bench.op
+    mask = op.Greater(bench.k, 3)
+    chosen, (picked, fixed) = at.subset(op, mask, (bench.k, 4))
+    assert fixed == 4
+    assert isinstance(picked, ir.Value)
+    for value in (chosen, picked):
+        onnx.add_output(bench.model.graph, value)
+    bench.model.graph.sort()
+    feeds = {"k": np.array([0, 5, 7]), "one": np.array([2]), "table": np.zeros((4, 6), np.int64)}
+    found = onnx.run(bench.model, feeds)
+    assert found[str(chosen.name)].tolist() == [1, 2]
+    assert found[str(picked.name)].tolist() == [5, 7]
+
+
+def test_an_unknown_rank_is_refused() -> None:
+    with pytest.raises(ValueError, match="the rank of odd is not known"):
+        at.rank(ir.Value(name="odd"))

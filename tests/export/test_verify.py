@@ -1,0 +1,244 @@
+"""Verification passes what is right and fails what is planted."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+import torch
+
+from boxcam.bundle import Outputs
+from boxcam.errors import VerificationError
+from boxcam.export import verify
+from boxcam.export.score import ORIGIN
+from boxcam.export.torchscript import gradient_module
+from boxcam.export.trace import Trace
+from boxcam.export.verify import Check
+from tests.export.heads import Built, built
+
+CLASSES = 2
+NAMES = Outputs("boxes", "scores", "labels")
+
+
+def dense(s: Any, x: Any) -> list[Any]:
+    return [s.conv(s.silu(s.conv(x, "a", (3, 2, 3, 3))), "b", (CLASSES, 3, 3, 3))]
+
+
+def pyramid(s: Any, fine: Any, coarse: Any) -> list[Any]:
+    both = s.add(s.silu(s.conv(fine, "a", (3, 2, 3, 3))), s.up(s.conv(coarse, "b", (3, 3, 1, 1)), (5, 6)))
+    return [s.conv(both, "c", (CLASSES, 3, 3, 3)), s.conv(s.silu(coarse), "d", (CLASSES, 3, 3, 3))]
+
+
+def rows(s: Any, x: Any) -> list[Any]:
+    return [s.gemm(s.silu(s.gemm(s.flat(x), "a", (6, 24))), "b", (CLASSES, 6))]
+
+
+def mixed_rows(s: Any, x: Any) -> list[Any]:
+    """Every logit depends on every row, which one patch cannot say."""
+    flat = s.flat(x)
+    mean = flat.mean(0, keepdim=True) if isinstance(flat, torch.Tensor) else s.net.ReduceMean(flat, np.array([0]))
+    return [s.gemm(s.add(flat, mean), "a", (CLASSES, 24))]
+
+
+SHAPES: dict[Any, list[tuple[int, ...]]] = {dense: [(1, 2, 5, 6)], pyramid: [(1, 2, 5, 6), (1, 3, 3, 3)]}
+SHAPES |= {rows: [(5, 2, 4, 3)], mixed_rows: [(5, 2, 4, 3)]}
+
+
+def module_of(made: Built, origin: np.ndarray) -> torch.jit.ScriptModule:
+    return gradient_module(made.score, {**made.found, ORIGIN: origin})
+
+
+def checks(made: Built, module: Any, origin: np.ndarray) -> dict[str, Check]:
+    found = verify.gradients("neck", made.score, module, made.model, made.logits, made.found, origin, made.feeds)
+    return {check.name.removeprefix("neck: "): check for check in found}
+
+
+def failed(found: dict[str, Check]) -> set[str]:
+    return {name for name, check in found.items() if not check.error <= check.limit}
+
+
+LOGITS, DISTURBED, DIFFERENCES = "logits", "logits, disturbed features", "gradient against finite differences"
+
+
+@pytest.mark.parametrize("head", [dense, pyramid, rows])
+def test_a_right_module_passes(head: Any) -> None:
+    made = built(head, SHAPES[head])
+    origin = made.positions()[::7]
+    found = checks(made, module_of(made, origin), origin)
+    assert set(found) == {LOGITS, DISTURBED, DIFFERENCES}
+    assert failed(found) == set()
+    assert max(check.error for check in found.values()) < 1e-5
+
+
+@pytest.mark.parametrize("head", [dense, pyramid, rows])
+def test_an_altered_weight_fails(head: Any) -> None:
+    made = built(head, SHAPES[head])
+    origin = made.positions()[::7]
+    module = module_of(made, origin)
+    with torch.no_grad():
+        largest = max((t for t in module.buffers() if t.is_floating_point() and t.ndim > 1), key=torch.numel)
+        largest.mul_(1.01)
+    assert failed(checks(made, module, origin)) >= {LOGITS, DISTURBED}
+
+
+class Spoiled:
+    """A module whose results are tampered with."""
+
+    def __init__(self, module: Any, spoil: Any) -> None:
+        self.module, self.spoil = module, spoil
+
+    def __call__(self, *inputs: Any) -> Any:
+        return self.spoil(*self.module(*inputs))
+
+    def double(self) -> Spoiled:
+        return Spoiled(self.module.double(), self.spoil)
+
+    def float(self) -> Spoiled:
+        return Spoiled(self.module.float(), self.spoil)
+
+
+SPOILS: dict[str, Any] = {
+    "a little too long": lambda patches, places, logits: ([p * 1.001 for p in patches], places, logits),
+    "one of them": lambda patches, places, logits: ([*patches[:-1], patches[-1] * 1.1], places, logits),
+    "turned": lambda patches, places, logits: ([p.flip(2) for p in patches], places, logits),
+    "moved by a cell": lambda patches, places, logits: (patches, places + torch.tensor([0, 0, 0, 1]), logits),
+    "no number": lambda patches, places, logits: ([p * torch.nan for p in patches], places, logits),
+    "nothing": lambda patches, places, logits: ([p * 0 for p in patches], places, logits),
+}
+
+
+@pytest.mark.parametrize("kind", SPOILS)
+def test_a_wrong_gradient_fails_against_differences_alone(kind: str) -> None:
+    made = built(dense, SHAPES[dense])
+    origin = made.positions()[::7]
+    module = Spoiled(module_of(made, origin), SPOILS[kind])
+    assert failed(checks(made, module, origin)) == {DIFFERENCES}
+
+
+def test_a_gradient_of_the_wrong_row_fails() -> None:
+    made = built(rows, SHAPES[rows])
+    origin = made.positions()[:6]
+
+    def spoil(patches: Any, places: torch.Tensor, logits: Any) -> Any:
+        return patches, (places + torch.tensor([0, 1, 0, 0])) % 5, logits
+
+    assert failed(checks(made, Spoiled(module_of(made, origin), spoil), origin)) == {DIFFERENCES}
+
+
+def test_a_gradient_that_one_patch_cannot_hold_fails() -> None:
+    made = built(mixed_rows, SHAPES[mixed_rows])
+    assert made.score.form == "whole"
+    origin = made.positions()
+    assert DIFFERENCES in failed(checks(made, module_of(made, origin), origin))
+
+
+def test_a_wrong_logit_fails() -> None:
+    made = built(dense, SHAPES[dense])
+    origin = made.positions()[::7]
+    module = Spoiled(module_of(made, origin), lambda patches, places, logits: (patches, places, logits + 0.01))
+    assert failed(checks(made, module, origin)) == {LOGITS, DISTURBED}
+
+
+# The forward graph ------------------------------------------------------------------------------------------------
+
+
+def traced(*activations: str) -> Trace:
+    values = tuple(ir.Value(name=f"logits{n}") for n in range(len(activations)))
+    return Trace(values, activations, ir.Value(name="origin"), ir.Value(name="logit"))
+
+
+LOGIT = [np.float32([[0.5, -1.0, 2.0]]), np.float32([[1.0, 0.0], [-2.0, 3.0]])]
+ORIGINS = np.array([[0, 0, 2], [1, 1, 0], [-1, 0, 0]])
+SIGMOID = 1 / (1 + np.exp(-2.0))
+SOFTMAX = np.exp(-2.0) / (np.exp(-2.0) + np.exp(3.0))
+
+
+def test_scores_that_follow_from_their_logits_pass() -> None:
+    found = {"scores": np.float32([[SIGMOID, SOFTMAX, 0]]), "origin": ORIGINS}
+    assert verify.scores(traced("Sigmoid", "Softmax"), NAMES, found, LOGIT).error < 1e-7
+
+
+def test_scores_in_a_column_are_read_from_it() -> None:
+    dets = np.full((1, 3, 5), 7.0, np.float32)
+    dets[0, :, 4] = [SIGMOID, SOFTMAX, 0]
+    names = dataclasses.replace(NAMES, score_column=4)
+    check = verify.scores(traced("Sigmoid", "Softmax"), names, {"scores": dets, "origin": ORIGINS}, LOGIT)
+    assert check.error < 1e-7
+
+
+@pytest.mark.parametrize(
+    ("scores", "activations"),
+    [
+        ([SIGMOID + 1e-5, SOFTMAX, 0], ("Sigmoid", "Softmax")),
+        ([SIGMOID, SOFTMAX, 0], ("Sigmoid", "Sigmoid")),
+        ([SIGMOID, SOFTMAX, 0], ("Identity", "Softmax")),
+        ([SOFTMAX, SIGMOID, 0], ("Sigmoid", "Softmax")),
+        ([np.nan, SOFTMAX, 0], ("Sigmoid", "Softmax")),
+        ([SIGMOID, np.nan, 0], ("Sigmoid", "Softmax")),
+        ([SIGMOID, SOFTMAX, 0.3], ("Sigmoid", "Softmax")),  # a detection that was taken for a filler
+    ],
+)
+def test_a_wrong_score_fails(scores: list[float], activations: tuple[str, ...]) -> None:
+    found = {"scores": np.float32([scores]), "origin": ORIGINS}
+    check = verify.scores(traced(*activations), NAMES, found, LOGIT)
+    assert not check.error <= check.limit
+
+
+OUTPUTS = {"boxes": np.float32([[100, 50], [3, 4]]), "labels": np.array([3, 79])}
+
+
+def test_equal_outputs_pass() -> None:
+    assert verify.outputs(OUTPUTS, {**OUTPUTS, "origin": ORIGINS}).error == 0
+
+
+def test_an_output_that_is_infinite_in_both_passes() -> None:
+    infinite = {"boxes": np.float32([np.inf, 1.0])}
+    check = verify.outputs(infinite, infinite)
+    assert check.error <= check.limit
+
+
+@pytest.mark.parametrize(
+    "altered",
+    [
+        {"boxes": np.float32([[100, 50.1], [3, 4]])},
+        {"boxes": np.float32([[100, 50]])},
+        {"boxes": np.float32([[100, np.nan], [3, 4]])},
+        {"labels": np.array([3, 78])},
+    ],
+)
+def test_an_altered_output_fails(altered: dict[str, np.ndarray]) -> None:
+    check = verify.outputs(OUTPUTS, {**OUTPUTS, **altered})
+    assert not check.error <= check.limit
+
+
+def test_all_figures_are_returned_when_all_pass() -> None:
+    assert verify.require([Check("a", 1.23456e-7, 1e-4), Check("b", 0.0, 1e-4)]) == {"a": 1.23e-7, "b": 0.0}
+
+
+@pytest.mark.parametrize("error", [2e-4, np.inf, np.nan])
+def test_a_failed_check_stops_the_export_with_its_figures(error: float) -> None:
+    with pytest.raises(VerificationError, match=r"\(b: .*, at most 1e-04 passes\).*No bundle was written"):
+        verify.require([Check("a", 0.0, 1e-4), Check("b", error, 1e-4)])
+
+
+def test_origins_to_check_are_real_ones_and_corners() -> None:
+    real = np.array([[0, 0, 1], [-1, 0, 0], [1, 0, 1]])
+    chosen = verify.sample_origins(traced("Sigmoid", "Sigmoid"), {"origin": real}, LOGIT, "origin", 12)
+    assert sorted(map(tuple, chosen.tolist())) == [
+        (0, 0, 1),
+        (0, 0, 2),
+        (0, 0, 2),
+        (1, 0, 1),
+        (1, 1, 1),
+        (1, 1, 1),
+    ]
+
+
+def test_an_empty_tensor_of_logits_has_no_origin_to_check() -> None:
+    empty = [LOGIT[0], np.zeros((0, 2), np.float32)]
+    nothing = {"origin": np.zeros((0, 3), np.int64)}
+    chosen = verify.sample_origins(traced("Sigmoid", "Sigmoid"), nothing, empty, "origin", 12)
+    assert chosen.tolist() == [[0, 0, 2], [0, 0, 2]]
