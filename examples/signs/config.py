@@ -42,12 +42,15 @@ model = dict(
         start_level=0,
         add_extra_convs="on_output",
         num_outs=4,
+        # Rectified neck features and one convolution before the predictor: a channel's mean gradient then says whether
+        # the channel speaks for a sign, which is what Grad-CAM takes it for.
+        act_cfg=dict(type="ReLU", inplace=False),
     ),
     bbox_head=dict(
         type="RetinaHead",
         num_classes=len(classes),
         in_channels=48,
-        stacked_convs=2,
+        stacked_convs=1,
         feat_channels=48,
         # Anchors of 24 to 271 pixels: a sign of 20 to 120 pixels covers three or more cells of its level.
         anchor_generator=dict(

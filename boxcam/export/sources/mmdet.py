@@ -166,7 +166,7 @@ def _to_onnx(model: Any, config: Any, preprocess: Preprocess) -> tuple[ir.Model,
             stack.enter_context(marks.marked_outputs(module, name))
             if name == "roi":
                 stack.enter_context(marks.marked_input(module, 1, "rois"))
-        stack.enter_context(as_mmdet_selects())
+        stack.enter_context(as_mmdet_selects(float((config.model.get("test_cfg") or {}).get("min_bbox_size", -1))))
         prefix = os.path.join(folder, "model")
         export(
             model,

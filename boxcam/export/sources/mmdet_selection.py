@@ -1,10 +1,13 @@
-"""Proposals and boxes of two-stage detectors in the graph as mmdet itself selects them.
+"""Proposals and boxes in the graph as mmdet itself selects them.
 
-mmdeploy 1.3.1 selects otherwise: it suppresses proposals across levels and drops those below a score, where mmdet
-suppresses them level by level; and it keeps for each proposal only the box of its best class, where mmdet keeps a box
-of every class.  So the deployed detector would draw other boxes than the trained one.  For the time of an export the
-two rewriters below take the place of mmdeploy's.  As in ``mmcv.ops.batched_nms``, boxes of different levels or classes
-are moved apart, so that they never overlap, and enter one NonMaxSuppression.
+mmdeploy 1.3.1 selects otherwise, so the deployed detector would draw other boxes than the trained one:
+
+- it suppresses proposals across levels and drops those below a score; mmdet suppresses them level by level;
+- it keeps for each proposal only the box of its best class; mmdet keeps a box of every class;
+- of a dense head it keeps boxes without width or height, which lie beside the image; mmdet drops them.
+
+For the time of an export the functions below take the place of mmdeploy's.  As in ``mmcv.ops.batched_nms``, boxes of
+different levels or classes are moved apart, so that they never overlap, and enter one NonMaxSuppression.
 """
 
 from __future__ import annotations
@@ -22,19 +25,33 @@ _BOXES = "mmdet.models.roi_heads.bbox_heads.bbox_head.BBoxHead.predict_by_feat"
 
 
 @contextlib.contextmanager
-def as_mmdet_selects() -> Iterator[None]:
-    """Put the rewriters in place, and take them out afterwards."""
+def as_mmdet_selects(smallest: float) -> Iterator[None]:
+    """Put the functions in place, and take them out afterwards.
+
+    Args:
+        smallest: a dense head's boxes are wider and higher than this; a negative number keeps all.
+    """
     import mmdeploy.codebase.mmdet.models  # noqa: F401  (registers mmdeploy's own, which these stand in front of)
+    from mmdeploy.codebase.mmdet.models.dense_heads import base_dense_head
     from mmdeploy.core import FUNCTION_REWRITER
 
     records = FUNCTION_REWRITER._registry._rewrite_records
     before = {name: list(records.get(name, [])) for name in (_PROPOSALS, _BOXES)}
     FUNCTION_REWRITER.register_rewriter(_PROPOSALS, backend="onnxruntime")(_proposals)
     FUNCTION_REWRITER.register_rewriter(_BOXES, backend="onnxruntime")(_boxes)
+    suppress = base_dense_head.multiclass_nms
+
+    def without_flat_boxes(boxes: torch.Tensor, scores: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        real = ((boxes[..., 2:] - boxes[..., :2]) > smallest).all(-1, keepdim=True)
+        return suppress(boxes, torch.where(real, scores, torch.full_like(scores, -1.0)), *args, **kwargs)
+
+    if smallest >= 0:
+        base_dense_head.multiclass_nms = without_flat_boxes
     try:
         yield
     finally:
         records.update(before)
+        base_dense_head.multiclass_nms = suppress
 
 
 def _proposals(
@@ -109,7 +126,7 @@ def _suppress(
 
     if cfg.nms.get("type", "nms") != "nms":
         raise SourceError(
-            f"the model's test_cfg asks for {cfg.nms.type!r}; only 'nms' can be exported. Set it to 'nms' in the config."
+            f"the model's test_cfg asks for {cfg.nms.type!r}; only 'nms' can be exported. Say 'nms' in the config."
         )
     moved = (boxes + apart.unsqueeze(1)).unsqueeze(0)
     limits = torch.tensor([cfg.nms.iou_threshold]), torch.tensor([threshold])
