@@ -91,3 +91,8 @@ def test_hirescam_at_the_neck_falls_on_the_signs(figures: dict[tuple[str, str], 
     f = figures["hirescam", "neck"]
     assert f.inside > 5 * f.even
     assert f.empty == 0
+
+
+def test_gradcam_at_the_neck_falls_on_the_signs(figures: dict[tuple[str, str], Figures]) -> None:
+    f = figures["gradcam", "neck"]
+    assert f.inside > 2 * f.even
