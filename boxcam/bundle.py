@@ -93,6 +93,7 @@ class Tensor:
         channels: number of channels.
         height, width: in cells.
         stride: canvas pixels per cell, down and across; None for RoI features.
+        center: canvas position of the centre of cell (0, 0), y and x: what the cell looks at; None for RoI features.
         receptive_field: how many cells (of this tensor, across) one logit depends on; None if it is the whole map.
     """
 
@@ -101,6 +102,7 @@ class Tensor:
     height: int
     width: int
     stride: tuple[float, float] | None
+    center: tuple[float, float] | None = None
     receptive_field: int | None = None
 
 

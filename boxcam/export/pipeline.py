@@ -19,6 +19,7 @@ from boxcam.export import graph as onnx
 from boxcam.export import layers as maps
 from boxcam.export import score, torchscript, verify
 from boxcam.export import sources as _sources  # noqa: F401  (each registers itself)
+from boxcam.export.geometry import cells
 from boxcam.export.graph import Array, Ops
 from boxcam.export.score import ORIGIN, ScoreGraph
 from boxcam.export.source import SOURCES, LayerTensors, Progress, Request, Source
@@ -202,7 +203,7 @@ class _Export:
     def _describe(self, name: str, layer: LayerTensors, graph: ScoreGraph, forward: ir.Model) -> Layer:
         values = {str(value.name): value for value in onnx.values(forward.graph)}
         image = next(value for value in forward.graph.inputs if value.name == self.source.input)
-        strides = maps.strides(forward.graph, image)
+        places = cells(forward.graph, image)
         reach = {part: part.reach for part in graph.parts}
         widest = max((2 * max(r) + 1 for r in reach.values() if r is not None), default=None)
         tensors = []
@@ -218,10 +219,12 @@ class _Export:
                 tensors.append(Tensor(tensor, channels, height, width, None))
                 continue
             channels, height, width = maps.check_map(value, name)
-            if value not in strides:
+            if value not in places:
                 raise ExportError(f"layer {name!r}: the cells of {tensor} cannot be placed on the image.")
             field = widest if graph.form == "windows" else None
-            tensors.append(Tensor(tensor, channels, height, width, strides[value], field))
+            y, x = places[value].y, places[value].x
+            stride, center = (y.stride, x.stride), (y.center, x.center)
+            tensors.append(Tensor(tensor, channels, height, width, stride, center, field))
         rois = None if layer.rois is None else _rois(forward.graph, values[layer.rois], name)
         return Layer(
             name=name,

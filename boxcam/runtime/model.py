@@ -141,7 +141,7 @@ class Model:
             roi = prediction.outputs[layer.rois][patch.row]
             return prediction.transform.roi_grid(roi, tensor.height, tensor.width)
         assert tensor.stride is not None
-        return prediction.transform.map_grid(tensor.height, tensor.width, tensor.stride)
+        return prediction.transform.map_grid(tensor.height, tensor.width, tensor.stride, tensor.center)
 
     def engine_name(self, layer: Layer, engine: str = "auto") -> str:
         """The engine that will be used.

@@ -66,24 +66,29 @@ class Transform:
         """Boxes on the image, float32 [K, 4] x1 y1 x2 y2, as boxes on the canvas."""
         return (boxes * self._scale() + self._offset()).astype(np.float32)
 
-    def map_grid(self, height: int, width: int, stride: tuple[float, float]) -> Grid:
+    def map_grid(
+        self, height: int, width: int, stride: tuple[float, float], center: tuple[float, float] | None = None
+    ) -> Grid:
         """Where the cells of a feature map lie on the image.
 
-        Cell (i, j) covers ``[i·sy, (i + 1)·sy]`` by ``[j·sx, (j + 1)·sx]`` of the canvas. Cells that show nothing but
-        padding are excluded.
+        Cell (i, j) is drawn as the tile of the canvas that is sy high and sx wide around ``center + (i·sy, j·sx)``.
+        Cells whose tile shows nothing but padding are excluded.
 
         Args:
             height, width: of the feature map, in cells.
             stride: (sy, sx), canvas pixels per cell.
+            center: canvas position of the centre of cell (0, 0), y and x; by default the tiles begin at the corner.
         """
         sy, sx = stride
+        y, x = center or (sy / 2, sx / 2)
+        top, left = y - sy / 2, x - sx / 2
         return Grid(
-            y=-self.top / self.scale_y,
-            x=-self.left / self.scale_x,
+            y=(top - self.top) / self.scale_y,
+            x=(left - self.left) / self.scale_x,
             cell_height=sy / self.scale_y,
             cell_width=sx / self.scale_x,
-            rows=_overlap(self.top, self.top + self.resized_height, sy, height),
-            columns=_overlap(self.left, self.left + self.resized_width, sx, width),
+            rows=_overlap(self.top - top, self.top + self.resized_height - top, sy, height),
+            columns=_overlap(self.left - left, self.left + self.resized_width - left, sx, width),
         )
 
     def roi_grid(self, roi: Float, height: int, width: int) -> Grid:
@@ -165,9 +170,10 @@ def fit(height: int, width: int, spec: Preprocess) -> Transform:
     )
 
 
-def _overlap(low: int, high: int, stride: float, count: int) -> tuple[int, int]:
+def _overlap(low: float, high: float, stride: float, count: int) -> tuple[int, int]:
     """First and one past the last cell that overlaps ``[low, high]``; at least one."""
-    return min(math.floor(low / stride), count - 1), min(math.ceil(high / stride), count)
+    first = min(max(math.floor(low / stride), 0), count - 1)
+    return first, max(min(math.ceil(high / stride), count), first + 1)
 
 
 def _widen(low: float, high: float) -> tuple[float, float]:

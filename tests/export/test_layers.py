@@ -10,7 +10,8 @@ import pytest
 
 from boxcam.bundle import Outputs, Preprocess
 from boxcam.errors import ExportError, UnknownLayerError
-from boxcam.export.layers import check_map, resolve, strides
+from boxcam.export.geometry import cells
+from boxcam.export.layers import check_map, resolve
 from boxcam.export.source import LayerTensors, Source
 from tests.export.export_graphs import Net
 
@@ -28,8 +29,8 @@ def stride_of(build: Any, size: tuple[int, int]) -> tuple[float, float] | None:
     image = net.input("image", (1, 3, *size))
     net.node("Relu", [build(net, image)], name="map")
     model = net.model(["map"])
-    found = strides(model.graph, model.graph.inputs[0])
-    return found.get(model.graph.outputs[0])
+    found = cells(model.graph, model.graph.inputs[0]).get(model.graph.outputs[0])
+    return None if found is None else (found.y.stride, found.x.stride)
 
 
 def pyramid(net: Net, image: str) -> str:

@@ -1,0 +1,131 @@
+"""Where the cells of feature maps lie on the canvas: convolution arithmetic along the graph.
+
+Dumoulin & Visin, "A guide to convolution arithmetic for deep learning" (2016); Araujo et al., "Computing receptive
+fields of convolutional neural networks" (Distill 2019), for the centres.  Cell i of a convolution with kernel k,
+stride s and padding p looks at cells ``s·i - p … s·i - p + k - 1``, so its centre lies (k - 1)/2 - p cells beside that
+of cell s·i.  With the usual 3x3 and padding 1, cell i of a map with stride 32 looks at the surroundings of pixel 32·i;
+taken for the tile that begins there, it would be drawn half a cell too far down and to the right.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from boxcam.export import graph as onnx
+
+_TILES = ("DepthToSpace", "Resize", "SpaceToDepth", "Upsample")
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Cells along one axis: cell i has its centre at ``center + i·stride``, in canvas pixels (edges at integers)."""
+
+    stride: float
+    center: float
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The cells of a map.
+
+    Attributes:
+        y, x: down and across.
+        resized: a Resize lies between the image and the map; where two paths meet, the one without is believed.
+    """
+
+    y: Axis
+    x: Axis
+    resized: bool = False
+
+
+def cells(graph: ir.Graph, image: ir.Value) -> dict[ir.Value, Cells]:
+    """The cells of every map of the main graph that is computed from the image."""
+    pixel = Axis(1.0, 0.5)
+    found: dict[ir.Value, Cells] = {image: Cells(pixel, pixel)}
+    for node in graph:
+        sources = [value for value in node.inputs if value is not None and value in found]
+        source = min(sources, key=lambda value: found[value].resized, default=None)
+        shapes = [onnx.static_shape(value) for value in (source, node.outputs[0]) if value is not None]
+        if source is None or any(shape is None or len(shape) != 4 for shape in shapes):
+            continue
+        before = found[source]
+        down, across = (_axis(node, axis, source, old) for axis, old in ((2, before.y), (3, before.x)))
+        if down is not None and across is not None:
+            found.update(dict.fromkeys(node.outputs, Cells(down, across, before.resized or node.op_type in _TILES)))
+    return found
+
+
+def _axis(node: ir.Node, axis: int, source: ir.Value, before: Axis) -> Axis | None:
+    """One axis behind an operator; None where there are no cells any more."""
+    old, new = (shape[axis] if shape else None for shape in map(onnx.static_shape, (source, node.outputs[0])))
+    if node.op_type in ("Conv", "AveragePool", "LpPool", "MaxPool"):
+        return _convolved(node, axis, before, old, new)
+    if node.op_type == "ConvTranspose":
+        return _transposed(node, axis, before)
+    if node.op_type in _TILES:  # the same area, in other tiles
+        if old is None or new is None:
+            return None
+        stride = before.stride * _ratio(old, new)
+        return Axis(stride, before.center + (stride - before.stride) / 2)
+    if node.op_type == "Slice":
+        start, step = _sliced(node, axis, old)
+        return Axis(before.stride * step, before.center + before.stride * start)
+    if node.op_type == "Pad":
+        pads = onnx.attribute(node, "pads") or _ints(node, 1)
+        return Axis(before.stride, before.center - before.stride * int(pads[axis])) if len(pads) == 8 else None
+    return before if old is not None and old == new else None
+
+
+def _convolved(node: ir.Node, axis: int, before: Axis, old: int | None, new: int | None) -> Axis:
+    step, reach, pad = _window(node, axis)
+    padding = onnx.attribute(node, "auto_pad", "NOTSET")
+    if padding in ("SAME_UPPER", "SAME_LOWER") and old is not None and new is not None:
+        total = max((new - 1) * step + reach + 1 - old, 0)
+        pad = total // 2 if padding == "SAME_UPPER" else total - total // 2
+    return Axis(before.stride * step, before.center + before.stride * (reach / 2 - pad))
+
+
+def _transposed(node: ir.Node, axis: int, before: Axis) -> Axis:
+    step, reach, pad = _window(node, axis)
+    stride = before.stride / step
+    return Axis(stride, before.center - stride * (reach / 2 - pad))
+
+
+def _window(node: ir.Node, axis: int) -> tuple[int, int, int]:
+    """Stride, dilated kernel size less one, and padding at the beginning."""
+    place = axis - 2
+    kernel = onnx.attribute(node, "kernel_shape")
+    if kernel is None:
+        weight = onnx.static_shape(node.inputs[1])  # type: ignore[arg-type]
+        kernel = weight[2:] if weight else (1, 1)
+    step = onnx.attribute(node, "strides", (1, 1))[place]
+    dilation = onnx.attribute(node, "dilations", (1, 1))[place]
+    pad = onnx.attribute(node, "pads", (0, 0, 0, 0))[place]
+    return int(step), int(dilation) * (int(kernel[place]) - 1), int(pad)
+
+
+def _sliced(node: ir.Node, axis: int, old: int | None) -> tuple[int, int]:
+    """Start and step of a Slice along an axis."""
+    starts = _ints(node, 1)
+    axes = _ints(node, 3) or list(range(len(starts)))
+    steps = _ints(node, 4) or [1] * len(starts)
+    for start, sliced, step in itertools.zip_longest(starts, axes, steps, fillvalue=0):
+        if sliced % 4 == axis and starts:
+            return (start + (old or 0) if start < 0 else start), step
+    return 0, 1
+
+
+def _ratio(old: int, new: int) -> float:
+    """Old over new size; a whole number (or one over it) if rounding at the map's edge explains the rest."""
+    large, small = max(old, new), min(old, new)
+    whole = round(large / small)
+    ratio = whole if abs(large - whole * small) < whole else large / small
+    return ratio if old >= new else 1 / ratio
+
+
+def _ints(node: ir.Node, position: int) -> list[int]:
+    found = onnx.array(node.inputs[position]) if len(node.inputs) > position else None
+    return [] if found is None else [int(v) for v in found.reshape(-1)]

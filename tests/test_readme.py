@@ -1,0 +1,67 @@
+"""The README does what it says: its Python runs, its commands and their options are there, its figures are measured."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from boxcam.cli import main
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```(\w*)\n(.*?)```", TEXT, re.DOTALL)
+CONSOLE = "".join(block for kind, block in BLOCKS if kind == "console")
+LINES = [line.removeprefix("$ ").split("  #")[0].strip() for line in CONSOLE.splitlines()]
+
+
+def test_the_python_runs_as_it_stands(signs_bundle: Path, tmp_path: Path) -> None:
+    (code,) = [block for kind, block in BLOCKS if kind == "python"]
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "signs.boxcam").symlink_to(signs_bundle)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    environment = {"PYTHONPATH": str(ROOT), "PATH": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("('neck', 'backbone')\n")
+    assert "(320, 320)" in done.stdout
+
+
+def test_every_make_target_is_there() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = re.findall(r"\bmake ([a-z]+)", TEXT)
+    assert {"demo", "test", "check"} <= set(targets)
+    for target in targets:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+@pytest.mark.parametrize("line", [line for line in LINES if line.startswith("boxcam ")])
+def test_every_boxcam_command_is_understood(line: str, signs_bundle: Path, tmp_path: Path) -> None:
+    """The command line accepts it: what fails is only that the user's own files are not here."""
+    arguments = [str(signs_bundle) if a == "mine.boxcam" and "-o" not in line.split() else a for a in shlex.split(line)]
+    runner = CliRunner()
+    with runner.isolated_filesystem(tmp_path):
+        result = runner.invoke(main, arguments[1:])
+    if "inspect" in arguments:
+        assert result.exit_code == 0
+    else:
+        assert result.exit_code == 1, result.output  # 2 would be misuse
+        assert "does not exist" in result.stderr or "matches nothing" in result.stderr
+
+
+def test_every_option_it_names_exists() -> None:
+    helps = "".join(CliRunner().invoke(main, [name, "--help"]).output for name in ("export", "explain", "inspect"))
+    for option in set(re.findall(r"`(--[a-z-]+)", TEXT)):
+        assert option in helps, option
+
+
+def test_links_and_pictures_are_there() -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", TEXT):
+        assert (ROOT / target).exists(), target
