@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import io
 import json
 import os
@@ -480,3 +481,20 @@ def test_a_failed_export_leaves_the_bundle_that_was_there(
     done = cli("export", signs / "config.py", signs / "signs.pth", "-o", bundle, "--overwrite", "--layer", "nekc")
     assert "has no layer 'nekc'. Did you mean 'neck'" in refused(done, capfd)
     assert everything(tmp_path) == before
+
+
+def test_an_operator_that_only_a_compiled_mmcv_has(signs: Path, tmp_path: Path, export: Callable[..., str]) -> None:
+    from boxcam.export.sources import mmdet
+    from boxcam.export.sources.mmdet_bridges import bridged
+    from boxcam.export.sources.mmdet_config import read_config
+
+    if importlib.util.find_spec("mmcv._ext") is not None:
+        return  # then nothing is missing
+    text = (signs / "config.py").read_text()
+    file = tmp_path / "c.py"
+    dcn = "depth=50, dcn=dict(type='DCNv2', deform_groups=1), stage_with_dcn=(False, False, False, True)"
+    file.write_text(text.replace("depth=18", dcn).replace("in_channels=[32, 64, 128]", "in_channels=[128, 256, 512]"))
+    with bridged():
+        state = mmdet.build(read_config(str(file)), str(file)).state_dict()
+    message = export(config=file, checkpoint=saved(tmp_path / "c.pth", {"state_dict": state}))
+    assert "the model calls mmcv's operator 'modulated_deform_conv_forward', which mmcv-lite does not have" in message

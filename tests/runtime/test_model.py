@@ -86,10 +86,14 @@ def test_a_grid_says_where_cells_lie_on_the_image(signs_model: Model, image: Any
     grid = signs_model.grid(prediction, layer, patch)
     tensor = layer.tensors[patch.tensor]
     assert tensor.stride is not None
+    assert tensor.center is not None
+    (stride, _), (center, _) = tensor.stride, tensor.center
     factor = max(image.shape[:2]) / 320
     assert (grid.cell_height, grid.cell_width) == pytest.approx([s * factor for s in tensor.stride])
-    assert grid.columns == (0, tensor.width)
-    assert grid.rows == (0, -(-240 // int(tensor.stride[0])))  # 300 x 400 covers 240 rows of the canvas
+    assert grid.y + grid.cell_height / 2 == pytest.approx(center * factor)
+    # The image covers 240 rows of the canvas: of the cells below that, none takes part.
+    covered = [row for row in range(tensor.height) if (row - 0.5) * stride + center < 240]
+    assert (grid.rows, grid.columns) == ((0, len(covered)), (0, tensor.width))
     assert np.array_equal(signs_model.activation(prediction, layer, patch), prediction.outputs[tensor.name][0])
 
 
