@@ -226,3 +226,25 @@ def test_windows_equal_whole_maps_at_every_border(pairs: dict[str, Pair]) -> Non
         assert patch.tensor == origin[0]
         expected = _gradient(*cut(origin), layer, patch)
         assert np.abs(whole(patch, expected.shape) - expected).max() <= 1e-4 * np.abs(expected).max()
+
+
+def test_proposals_of_every_size_have_their_gradient_on_their_own_level(pairs: dict[str, Pair]) -> None:
+    """Faster R-CNN at the neck, for proposals of all levels, whether or not a box comes from them."""
+    pair = pairs["faster_rcnn"]
+    layer = pair.deployed.layer("neck")
+    cut = reference(pair, PICTURES[0]).cut("neck")
+    rois = pair.deployed.predict(read_image(PICTURES[0]), pair.deployed.layer("roi")).outputs["roi.rois"]
+    size = np.sqrt((rois[:, 2] - rois[:, 0]) * (rois[:, 3] - rois[:, 1]))
+    levels = np.clip(np.floor(np.log2(size / 56 + 1e-6)), 0, 3).astype(int)  # as mmdet's SingleRoIExtractor has it
+    rows = [int(row) for level in set(levels) for row in np.flatnonzero(levels == level)[:3]]
+    assert len(set(levels)) >= 2
+    origins = [[0, row, 17 + i] for i, row in enumerate(rows)]
+    prediction = pair.deployed.predict(read_image(PICTURES[0]), layer)
+    features, context = (
+        [prediction.outputs[n] for n in names] for names in ([t.name for t in layer.tensors], layer.context)
+    )
+    patches = pair.deployed.engine(layer).patches(features, context, np.array(origins, np.int64))
+    for origin, patch in zip(origins, patches, strict=True):
+        assert patch.tensor == levels[origin[1]]
+        expected = _gradient(*cut(origin), layer, patch)
+        assert np.abs(whole(patch, expected.shape) - expected).max() <= 1e-4 * np.abs(expected).max()
