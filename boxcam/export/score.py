@@ -26,6 +26,7 @@ from boxcam.export.dependency import depends, differentiable_inputs, gradient_re
 from boxcam.export.graph import Ops
 
 ORIGIN, LOGIT, PLACE, PATCHES = "origin", "logit", "place", "patches"
+_OWN = "boxcam.score"  # how the names of what is written here begin
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +127,7 @@ class _Builder:
         self.row_shape: Callable[[ir.Value], tuple[int, ...]] = _RowShapes(model, feeds)
         width = 1 + max(at.rank(leaf) for leaf in leaves)
         self.origin = ir.Value(
-            name=f"score/{ORIGIN}", type=ir.TensorType(ir.DataType.INT64), shape=ir.Shape(["K", width])
+            name=f"{_OWN}/{ORIGIN}", type=ir.TensorType(ir.DataType.INT64), shape=ir.Shape(["K", width])
         )
         self.barriers: list[str] = []
 
@@ -152,7 +153,7 @@ class _Builder:
         )
 
     def _part(self, numbers: Sequence[int], chains: Sequence[by_windows.Chain | None]) -> Part:
-        op = Ops(self.model.graph, f"score{numbers[0]}")
+        op = Ops(self.model.graph, f"{_OWN}{numbers[0]}")
         found = [c for c in chains if c is not None]
         if found and any(value in self.reached for value in found[0].maps):
             return self._windows(op, numbers, found)
@@ -180,12 +181,12 @@ class _Builder:
         zero = op.Mul(number, 0)
         if "inner" in kinds:
             self.barriers.extend(chains[0].barrier)
-            tensor = by_windows._table(op, len(self.leaves), numbers, [self._finest(c.leaf) for c in chains])
+            tensor = by_windows.table(op, len(self.leaves), numbers, [self._finest(c.leaf) for c in chains])
             place = _columns(op, [op.Gather(tensor, number), zero, zero, zero])
             return self._cut("whole", numbers, written.logit, place, None, None)
         slot = kinds.index("feature")
         features = [self.features.index(c.maps[slot]) for c in chains]
-        tensor = op.Gather(by_windows._table(op, len(self.leaves), numbers, features), number)
+        tensor = op.Gather(by_windows.table(op, len(self.leaves), numbers, features), number)
         place = op.Concat(_columns(op, [tensor, zero]), written.corner[slot], axis=1)
         reach = chains[0].radius[chains[0].maps[slot]]
         return self._cut("windows", numbers, written.logit, place, written.slots[slot], reach)
@@ -208,7 +209,7 @@ class _Builder:
         patches: ir.Value | None,
         reach: tuple[int, int] | None,
     ) -> Part:
-        op = Ops(self.model.graph, f"score{numbers[0]}")
+        op = Ops(self.model.graph, f"{_OWN}{numbers[0]}")
         outputs = [op.Identity(logit), op.Identity(place)] + ([patches] if patches is not None else [])
         names = [LOGIT, PLACE, PATCHES]
         types = [ir.DataType.FLOAT, ir.DataType.INT64, ir.DataType.FLOAT]
@@ -262,7 +263,7 @@ def _operators(value: ir.Value) -> set[str]:
 
 def _is_own(value: ir.Value) -> bool:
     """Nodes that were written for the score graph (shapes of maps and the like) belong into it."""
-    return bool(value.name and value.name.startswith("score"))
+    return bool(value.name and value.name.startswith(_OWN))
 
 
 def _columns(op: Ops, values: Sequence[ir.Value]) -> ir.Value:

@@ -199,7 +199,7 @@ def emit(op: Ops, chains: Sequence[Chain], numbers: Sequence[int], logits: int, 
         origin: int64 [K, 5]: tensor of logits, image (0), channel, y, x.
     """
     first = chains[0]
-    level = op.Gather(_table(op, logits, numbers, range(len(chains))), op.Gather(origin, 0, axis=1))
+    level = op.Gather(table(op, logits, numbers, range(len(chains))), op.Gather(origin, 0, axis=1))
     channel, y, x = (op.Gather(origin, column, axis=1) for column in (2, 3, 4))
     heights, widths = zip(*(_size(c.leaf) for c in chains), strict=False)
     reach = first.reach
@@ -223,10 +223,11 @@ def emit(op: Ops, chains: Sequence[Chain], numbers: Sequence[int], logits: int, 
     return Windows(logit, tuple(slots), tuple(corners))
 
 
-def _table(op: Ops, size: int, keys: Sequence[int], values: Sequence[int]) -> ir.Value:
-    table = np.zeros(size, np.int64)
-    table[list(keys)] = list(values)
-    constant = op.value(table)
+def table(op: Ops, size: int, keys: Sequence[int], values: Sequence[int]) -> ir.Value:
+    """A constant int64 [size] that holds the values at the keys, and 0 elsewhere."""
+    entries = np.zeros(size, np.int64)
+    entries[list(keys)] = list(values)
+    constant = op.value(entries)
     assert constant is not None
     return constant
 
