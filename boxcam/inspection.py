@@ -24,7 +24,9 @@ def lines(path: str | os.PathLike[str], manifest: Manifest) -> Iterator[str]:
     yield f"scores          {' and '.join(activations)} of {len(manifest.logits)} logit tensor(s)"
     for layer in manifest.layers:
         yield ""
-        yield from _layer(layer)
+        yield from _layer(
+            layer, any(other.kind == "roi" for other in manifest.layers) or manifest.source.get("stages") == "two"
+        )
     yield ""
     yield "verification    (relative errors, measured at export)"
     for name, error in manifest.verification.items():
@@ -41,7 +43,7 @@ def _preprocess(spec: Preprocess) -> str:
     )
 
 
-def _layer(layer: Layer) -> Iterator[str]:
+def _layer(layer: Layer, two_stages: bool) -> Iterator[str]:
     engines = ", ".join(layer.gradients)
     form = {
         "windows": "windows: each box depends on a window of cells",
@@ -51,6 +53,8 @@ def _layer(layer: Layer) -> Iterator[str]:
     yield f"layer {layer.name}"
     yield f"  form          {form}" + (f" ({layer.reason})" if layer.reason else "")
     yield f"  engines       {engines}"
+    if two_stages and layer.kind == "map":
+        yield "  target        the class logit of the box, for its proposal as it is"
     for tensor in layer.tensors:
         yield f"  {tensor.name}"
         yield f"    {_tensor(tensor)}"

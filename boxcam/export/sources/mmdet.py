@@ -49,13 +49,22 @@ def load(request: Request, progress: Progress) -> Source:
         progress("loading the model")
         config = mmdet_config.read_config(config_path)
         mmdet_config.set_thresholds(config, request.score_threshold, request.nms_threshold)
-        preprocess = mmdet_config.preprocess(config, config_path, request.shape)
         checkpoint = load_checkpoint(checkpoint_path)
         model = build(config, config_path)
+        preprocess = mmdet_config.preprocess(config, config_path, request.shape)
         _fill(model, checkpoint["state_dict"], config_path, checkpoint_path)
         labels = mmdet_config.labels(config, checkpoint.get("meta") or {}, _class_count(model, config_path))
         progress("exporting to ONNX")
-        graph, marks = _to_onnx(model, config, preprocess)
+        try:
+            graph, marks = _to_onnx(model, config, preprocess)
+        except BoxcamError:
+            raise
+        except Exception as error:  # mmdeploy, mmdet and torch meet here: anything can come out of it
+            text = " ".join(str(error).split())[:300].rstrip(".")
+            raise SourceError(
+                f"mmdeploy cannot export the {type(model).__name__} of {config_path}: {type(error).__name__}: {text}."
+                " boxcam is proved with RetinaNet and Faster R-CNN; other families may need what mmdeploy lacks."
+            ) from error
     layers = _layers(marks)
     roi = "roi" in layers
     return Source(
@@ -65,7 +74,7 @@ def load(request: Request, progress: Progress) -> Source:
         preprocess=preprocess,
         labels=labels,
         layers=layers,
-        default_layers=tuple(name for name in ("neck", "roi", "backbone") if name in layers),
+        default_layers=tuple(name for name in ("roi", "neck", "backbone") if name in layers),
         description={
             "kind": "mmdet",
             "family": type(model).__name__,
@@ -99,7 +108,9 @@ def build(config: Any, path: str) -> Any:
             raise
         except Exception as error:
             text = " ".join(str(error).split())[:300]
-            raise SourceError(f"the model of config {path} cannot be built: {text}") from error
+            raise SourceError(
+                f"the model of config {path} cannot be built: {text.rstrip('.')}. Give one that mmdet itself builds."
+            ) from error
     if not isinstance(model, BaseDetector):
         raise SourceError(f"config {path} describes a {type(model).__name__}, which is no mmdet detector.")
     return revert_sync_batchnorm(model).eval()
