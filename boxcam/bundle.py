@@ -93,8 +93,8 @@ class Tensor:
         channels: number of channels.
         height, width: in cells.
         stride: canvas pixels per cell, down and across; None for RoI features.
-        center: canvas position of the centre of cell (0, 0), y and x: what the cell looks at; None for RoI features.
         receptive_field: how many cells (of this tensor, across) one logit depends on; None if it is the whole map.
+        center: canvas position of the centre of cell (0, 0), y and x: what the cell looks at; None for RoI features.
     """
 
     name: str
@@ -102,8 +102,8 @@ class Tensor:
     height: int
     width: int
     stride: tuple[float, float] | None
-    center: tuple[float, float] | None = None
     receptive_field: int | None = None
+    center: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

@@ -224,7 +224,7 @@ class _Export:
             field = widest if graph.form == "windows" else None
             y, x = places[value].y, places[value].x
             stride, center = (y.stride, x.stride), (y.center, x.center)
-            tensors.append(Tensor(tensor, channels, height, width, stride, center, field))
+            tensors.append(Tensor(tensor, channels, height, width, stride, field, center))
         rois = None if layer.rois is None else _rois(forward.graph, values[layer.rois], name)
         return Layer(
             name=name,
