@@ -182,3 +182,37 @@ def test_results_never_replace_an_image(tmp_path: Path, monkeypatch: pytest.Monk
     for folder in (tmp_path, Path("."), tmp_path / "link"):
         with pytest.raises(OutputError, match=r"would replace the image a\.png\. Choose another folder with -o\."):
             results.names([Path("b.jpg"), Path("a.png")], folder)
+
+
+@pytest.mark.parametrize("end", [".png", ".npz", ".json"])
+@pytest.mark.parametrize("facts", [None, b"{}", b"[1]", b"\xff\xfe", b'{"box', b"[" * 100_000])
+def test_results_never_replace_a_file_of_the_users(end: str, facts: bytes | None, tmp_path: Path) -> None:
+    if facts is not None:
+        (tmp_path / "a.json").write_bytes(facts)
+    if end != ".json" or facts is None:
+        (tmp_path / f"a{end}").write_text("mine")
+    first = "json" if facts is not None else end[1:]
+    with pytest.raises(OutputError, match=rf"would replace .*a\.{first}, which boxcam did not write .* with -o\.$"):
+        results.names([Path("elsewhere/a.jpg")], tmp_path)
+    assert results.names([Path("elsewhere/b.jpg")], tmp_path) == ["b"]
+
+
+def test_results_replace_earlier_results(tmp_path: Path) -> None:
+    save(explanation(EVEN), tmp_path)
+    assert results.names([Path("elsewhere/a.jpg")], tmp_path) == ["a"]
+    (tmp_path / "a.png").unlink()
+    assert results.names([Path("elsewhere/a.jpg")], tmp_path) == ["a"]
+
+
+def test_the_file_that_marks_results_as_ours_is_in_place_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed between two files, a run can be repeated."""
+    placed: list[str] = []
+    replace = os.replace
+
+    def record(source: Any, target: Any) -> None:
+        placed.append(Path(target).name)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", record)
+    save(explanation(EVEN), tmp_path)
+    assert (placed[0], sorted(placed)) == ("a.json", ["a.json", "a.npz", "a.png"])

@@ -8,8 +8,9 @@ import os
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import cv2
 import numpy as np
@@ -44,7 +45,7 @@ def names(images: Sequence[Path], folder: Path) -> list[str]:
     """Names for the results of some images: each image's own, with a number where two images share one.
 
     Raises:
-        OutputError: a result would replace one of the images.
+        OutputError: a result would replace one of the images, or a file that is no result of boxcam's.
     """
     own = {image.stem for image in images}
     taken: set[str] = set()
@@ -60,7 +61,23 @@ def names(images: Sequence[Path], folder: Path) -> list[str]:
     for image in images:
         if os.path.realpath(image) in results:
             raise OutputError(f"the results would replace the image {image}. Choose another folder with -o.")
+    for name in given:
+        there = [file for end in (FACTS, OVERLAY, MAPS) if os.path.lexists(file := folder / (name + end))]
+        if there and not _is_ours(folder / (name + FACTS)):
+            raise OutputError(
+                f"the results would replace {there[0]}, which boxcam did not write (no {name + FACTS} of its own lies"
+                " beside it). Move it away, or choose another folder with -o."
+            )
     return given
+
+
+def _is_ours(facts: Path) -> bool:
+    """Whether a file is the JSON of an earlier result; what lies beside it under the same name is, too."""
+    try:
+        found = json.loads(facts.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and "boxcam" in found
 
 
 def save(explanation: Explanation, folder: Path, name: str, image: str, bundle: str, extra: Mapping[str, Any]) -> None:
@@ -77,68 +94,94 @@ def save(explanation: Explanation, folder: Path, name: str, image: str, bundle: 
     Raises:
         OutputError: a file cannot be written.
     """
-    peaks, shares = [], []
-    panels = []
-    detections = explanation.detections
     try:
-        with _aside(folder / (name + MAPS)) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, True, 1) as npz:
-            height, width = explanation.image.shape[:2]
-            with npz.open("maps.npy", "w", force_zip64=True) as stream:
-                shape = (len(explanation), height, width)
-                np.lib.format.write_array_header_1_0(
-                    stream,
-                    {"descr": np.lib.format.dtype_to_descr(np.dtype("<f4")), "fortran_order": False, "shape": shape},
-                )
-                for k in range(len(explanation)):
-                    values = explanation.map(k)
-                    stream.write(values.astype("<f4").tobytes())
-                    peaks.append(float(values.max()))
-                    shares.append(_share_inside(values, detections.boxes[k]))
-                    panels.append(_panel(explanation, k, values))
-            for key in ("boxes", "scores", "labels", "logits", "origin"):
-                with npz.open(f"{key}.npy", "w") as stream:
-                    np.lib.format.write_array(stream, getattr(detections, key))
-            with npz.open("names.npy", "w") as stream:
-                np.lib.format.write_array(stream, np.array(detections.names, dtype=np.str_), allow_pickle=False)
-        facts = {
-            "boxcam": __version__,
-            "bundle": bundle,
-            "image": image,
-            "height": height,
-            "width": width,
-            "method": explanation.method,
-            "layer": explanation.layer,
-            "engine": explanation.engine,
-            **extra,
-            "overlay": name + OVERLAY,
-            "maps": name + MAPS,
-            "other_boxes": explanation.other_boxes,
-            "detections": [
-                {
-                    "box": [round(float(v), 3) for v in detections.boxes[k]],
-                    "label": int(detections.labels[k]),
-                    "name": detections.names[k],
-                    "score": float(detections.scores[k]),
-                    "logit": float(detections.logits[k]),
-                    "origin": [int(v) for v in detections.origin[k]],
-                    "tensor": explanation.tensors[k],
-                    "peak": peaks[k],
-                    "positive_evidence": explanation.has_evidence(k),
-                    "share_inside_box": shares[k],
-                }
-                for k in range(len(explanation))
-            ],
-        }
-        subtitle = f"{explanation.method} at {explanation.layer}, {bundle}"
-        picture = sheet(explanation.image, panels, Path(image).name, subtitle)
-        good, data = cv2.imencode(OVERLAY, picture)
-        assert good
-        with _aside(folder / (name + OVERLAY)) as file:
-            file.write(data.tobytes())
-        with _aside(folder / (name + FACTS)) as file:
-            file.write((json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+        with (
+            _aside(folder / (name + MAPS)) as maps,
+            _aside(folder / (name + OVERLAY)) as overlay,
+            _aside(
+                folder / (name + FACTS)
+            ) as facts,  # the last made is the first in place: it marks the others as ours
+        ):
+            shown = _write_maps(explanation, maps)
+            said = {
+                "boxcam": __version__,
+                "bundle": bundle,
+                "image": image,
+                "height": explanation.image.shape[0],
+                "width": explanation.image.shape[1],
+                "method": explanation.method,
+                "layer": explanation.layer,
+                "engine": explanation.engine,
+                **extra,
+                "overlay": name + OVERLAY,
+                "maps": name + MAPS,
+                "other_boxes": explanation.other_boxes,
+                "detections": [_box_facts(explanation, k, of) for k, of in enumerate(shown)],
+            }
+            facts.write((json.dumps(said, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+            subtitle = f"{explanation.method} at {explanation.layer}, {bundle}"
+            picture = sheet(explanation.image, [of.panel for of in shown], Path(image).name, subtitle)
+            good, data = cv2.imencode(OVERLAY, picture)
+            assert good
+            overlay.write(data.tobytes())
     except OSError as error:
         raise OutputError(f"cannot write {folder / name}.*: {error.strerror or error}.") from error
+
+
+@dataclass(frozen=True, eq=False)
+class _Shown:
+    """What is kept of a box's map once it is written.
+
+    Attributes:
+        peak: its largest value.
+        share: see `_share_inside`.
+        panel: for the sheet.
+    """
+
+    peak: float
+    share: float | None
+    panel: Panel
+
+
+def _write_maps(explanation: Explanation, file: IO[bytes]) -> list[_Shown]:
+    """Write the archive of arrays; maps are made and written one by one."""
+    shown = []
+    detections = explanation.detections
+    height, width = explanation.image.shape[:2]
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, True, 1) as npz:
+        with npz.open("maps.npy", "w", force_zip64=True) as stream:
+            shape = (len(explanation), height, width)
+            np.lib.format.write_array_header_1_0(
+                stream,
+                {"descr": np.lib.format.dtype_to_descr(np.dtype("<f4")), "fortran_order": False, "shape": shape},
+            )
+            for k in range(len(explanation)):
+                values = explanation.map(k)
+                stream.write(values.astype("<f4").tobytes())
+                share = _share_inside(values, detections.boxes[k])
+                shown.append(_Shown(float(values.max()), share, _panel(explanation, k, values)))
+        for key in ("boxes", "scores", "labels", "logits", "origin"):
+            with npz.open(f"{key}.npy", "w") as stream:
+                np.lib.format.write_array(stream, getattr(detections, key))
+        with npz.open("names.npy", "w") as stream:
+            np.lib.format.write_array(stream, np.array(detections.names, dtype=np.str_), allow_pickle=False)
+    return shown
+
+
+def _box_facts(explanation: Explanation, k: int, shown: _Shown) -> dict[str, Any]:
+    detections = explanation.detections
+    return {
+        "box": [round(float(v), 3) for v in detections.boxes[k]],
+        "label": int(detections.labels[k]),
+        "name": detections.names[k],
+        "score": float(detections.scores[k]),
+        "logit": float(detections.logits[k]),
+        "origin": [int(v) for v in detections.origin[k]],
+        "tensor": explanation.tensors[k],
+        "peak": shown.peak,
+        "positive_evidence": explanation.has_evidence(k),
+        "share_inside_box": shown.share,
+    }
 
 
 def _panel(explanation: Explanation, k: int, values: Any) -> Panel:
@@ -160,7 +203,7 @@ def _share_inside(values: Any, box: Any) -> float | None:
 
 
 @contextlib.contextmanager
-def _aside(path: Path) -> Iterator[Any]:
+def _aside(path: Path) -> Iterator[IO[bytes]]:
     """A file that is put in place when the block ends well, and is gone if it does not."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
