@@ -32,7 +32,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except BoxcamError as error:
-            click.echo(_error(error), err=True)
+            _say(_error(error), err=True)
             ctx.exit(1)
 
 
@@ -115,9 +115,9 @@ def export(
         )
     if not quiet:
         worst = max(manifest.verification.items(), key=lambda item: item[1])
-        click.echo(f"verified: {len(manifest.verification)} checks, the largest error is {worst[1]:.1e} ({worst[0]})")
+        _say(f"verified: {len(manifest.verification)} checks, the largest error is {worst[1]:.1e} ({worst[0]})")
         names = ", ".join(layer.name for layer in manifest.layers)
-        click.echo(f"wrote {target} in {time.monotonic() - began:.0f} s (layers: {names})")
+        _say(f"wrote {target} in {time.monotonic() - began:.0f} s (layers: {names})")
 
 
 @main.command(epilog="Exit codes: 0 done (also if there is no box), 1 an input or the bundle failed, 2 wrong usage.")
@@ -186,12 +186,12 @@ def explain(
                 facts = {"score_threshold": score}
                 save(explanation, folder, name, str(file), model.path.name, facts)
             if not quiet:
-                click.echo(f"{file.name}: {_summary(explanation, score)}")
+                _say(f"{file.name}: {_summary(explanation, score)}")
         if not quiet:
-            click.echo(f"wrote {len(files) - len(broken)} of {len(files)} explanations to {folder}")
+            _say(f"wrote {len(files) - len(broken)} of {len(files)} explanations to {folder}")
     finally:
         for failure in broken:
-            click.echo(_error(failure), err=True)
+            _say(_error(failure), err=True)
     if broken:
         raise click.exceptions.Exit(1)
 
@@ -210,12 +210,18 @@ def inspect(bundle: str, as_json: bool) -> None:
 
     manifest = bundles.read(bundle)
     if as_json:
-        click.echo(json.dumps(asdict(manifest), indent=2, ensure_ascii=False))
+        _say(json.dumps(asdict(manifest), indent=2, ensure_ascii=False))
         return
     from boxcam.inspection import lines
 
     for line in lines(bundle, manifest):
-        click.echo(line)
+        _say(line)
+
+
+def _say(text: str, err: bool = False, nl: bool = True) -> None:
+    """Print, whatever the terminal can show: other characters, as of file names that are not UTF-8, are escaped."""
+    encoding = getattr(sys.stderr if err else sys.stdout, "encoding", None) or "utf-8"
+    click.echo(text.encode(encoding, "backslashreplace").decode(encoding), err=err, nl=nl)
 
 
 def _error(error: BoxcamError) -> str:
@@ -240,7 +246,7 @@ def _steps(quiet: bool) -> Callable[[str], None]:
 
     def step(text: str) -> None:
         if shown:
-            click.echo(f"[{time.monotonic() - began:5.1f} s] {text}", err=True)
+            _say(f"[{time.monotonic() - began:5.1f} s] {text}", err=True)
 
     return step
 
@@ -252,7 +258,7 @@ def _bar(text: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
 
     def show(line: str) -> None:
         if shown:
-            click.echo(f"\r\x1b[K{line}", err=True, nl=False)
+            _say(f"\r\x1b[K{line}", err=True, nl=False)
 
     show(text)
     try:

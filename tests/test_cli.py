@@ -211,6 +211,22 @@ def test_results_never_replace_an_image(signs: Path, signs_bundle: Path, tmp_pat
     assert (tmp_path / "a.png").read_bytes() == before
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_a_file_name_that_no_terminal_can_show(encoding: str, signs: Path, signs_bundle: Path, tmp_path: Path) -> None:
+    image = os.fsencode(tmp_path) + b"/caf\xe9.jpg"
+    shutil.copy(signs / "images" / "cat.jpg", image)
+    broken = os.fsencode(tmp_path) + b"/\xff.jpg"
+    Path(os.fsdecode(broken)).touch()
+    command = [sys.executable, "-m", "boxcam.cli", "explain", signs_bundle, image, broken, "-o", tmp_path, "--top", "1"]
+    done = subprocess.run(
+        command, env={**os.environ, "PYTHONIOENCODING": f"{encoding}:strict"}, capture_output=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stdout.startswith(b"caf\\udce9.jpg: 1 box")
+    assert re.fullmatch(rb"boxcam: .*/\\udcff\.jpg is empty\.\n", done.stderr)
+    assert {b"caf\xe9.json", b"caf\xe9.npz", b"caf\xe9.png"} <= set(os.listdir(os.fsencode(tmp_path)))
+
+
 def test_inspect_shows_what_a_bundle_holds(signs_bundle: Path, cli: Cli) -> None:
     done = cli("inspect", signs_bundle)
     assert (done.exit_code, done.stderr) == (0, "")

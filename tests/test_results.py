@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import stat
@@ -12,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from boxcam.errors import OutputError
+from boxcam.errors import BoxcamError, OutputError
 from boxcam.explain import results
 from boxcam.explain.explainer import Explanation
 from boxcam.types import CellMap, Detections, Grid
@@ -216,3 +217,22 @@ def test_the_file_that_marks_results_as_ours_is_in_place_first(tmp_path: Path, m
     monkeypatch.setattr(os, "replace", record)
     save(explanation(EVEN), tmp_path)
     assert (placed[0], sorted(placed)) == ("a.json", ["a.json", "a.npz", "a.png"])
+
+
+def test_a_file_name_that_is_not_utf8_comes_back_from_the_json(tmp_path: Path) -> None:
+    odd = os.fsdecode(b"caf\xe9.jpg")
+    results.save(explanation(EVEN), tmp_path, os.fsdecode(b"caf\xe9"), odd, "net.boxcam", {})
+    assert sorted(os.listdir(os.fsencode(tmp_path))) == [b"caf\xe9.json", b"caf\xe9.npz", b"caf\xe9.png"]
+    said = json.loads((tmp_path / os.fsdecode(b"caf\xe9.json")).read_text(encoding="utf-8"))
+    assert said["image"] == odd
+    assert (tmp_path / said["maps"]).is_file()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("field", ["boxes", "scores", "logits"])
+def test_a_value_that_is_no_number_is_an_error_and_nothing_is_written(field: str, value: float, tmp_path: Path) -> None:
+    found = explanation(EVEN, LEFT)
+    detections = dataclasses.replace(found.detections, **{field: np.full_like(getattr(found.detections, field), value)})
+    with pytest.raises(BoxcamError, match=rf"photos/a\.jpg: the model's {field} hold NaN or infinite values"):
+        save(dataclasses.replace(found, detections=detections), tmp_path)
+    assert os.listdir(tmp_path) == []

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from boxcam import __version__
-from boxcam.errors import OutputError
+from boxcam.errors import BoxcamError, OutputError
 from boxcam.explain.explainer import Explanation
 from boxcam.explain.render import Panel, sheet
 
@@ -93,7 +93,14 @@ def save(explanation: Explanation, folder: Path, name: str, image: str, bundle: 
 
     Raises:
         OutputError: a file cannot be written.
+        BoxcamError: the model gave a box, score or logit that is no number.
     """
+    for what in ("boxes", "scores", "logits"):
+        if not np.isfinite(getattr(explanation.detections, what)).all():
+            raise BoxcamError(
+                f"{image}: the model's {what} hold NaN or infinite values, so its result is not written."
+                " Check the model on this image."
+            )
     try:
         with (
             _aside(folder / (name + MAPS)) as maps,
@@ -118,7 +125,8 @@ def save(explanation: Explanation, folder: Path, name: str, image: str, bundle: 
                 "other_boxes": explanation.other_boxes,
                 "detections": [_box_facts(explanation, k, of) for k, of in enumerate(shown)],
             }
-            facts.write((json.dumps(said, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+            text = json.dumps(said, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+            facts.write(text.encode(errors="backslashreplace"))  # a file name that is not UTF-8 comes back from JSON
             subtitle = f"{explanation.method} at {explanation.layer}, {bundle}"
             picture = sheet(explanation.image, [of.panel for of in shown], Path(image).name, subtitle)
             good, data = cv2.imencode(OVERLAY, picture)
