@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import stat
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -236,3 +237,28 @@ def test_a_value_that_is_no_number_is_an_error_and_nothing_is_written(field: str
     with pytest.raises(BoxcamError, match=rf"photos/a\.jpg: the model's {field} hold NaN or infinite values"):
         save(dataclasses.replace(found, detections=detections), tmp_path)
     assert os.listdir(tmp_path) == []
+
+
+def test_memory_does_not_grow_by_a_map_for_each_box(tmp_path: Path) -> None:
+    """The archive has every map whole; what is kept for the sheet is as small as its panels."""
+    count, size = 12, 2000
+
+    def peak_memory(boxes: int) -> int:
+        found = dataclasses.replace(
+            explanation(*[LEFT] * 3),
+            image=np.zeros((size, size, 3), np.uint8),
+            detections=explanation(*[LEFT] * 3).detections.select([0] * boxes),
+            cells=(CellMap(np.array(LEFT, np.float32), (0, 0)),) * boxes,
+            grids=(Grid(0, 0, size / 2, size / 4, (0, 2), (0, 4)),) * boxes,
+            tensors=("p3",) * boxes,
+        )
+        tracemalloc.start()
+        results.save(found, tmp_path, "a", "a.jpg", "net.boxcam", {})
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    one, many = peak_memory(1), peak_memory(count)
+    with np.load(tmp_path / "a.npz") as file:
+        assert file["maps"].shape == (count, size, size)
+    assert many - one < 2 * 4 * size * size  # not eleven maps

@@ -35,21 +35,23 @@ CROWD = 9
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """One box and its map, as a sheet shows it.
+    """One box and its map, as a sheet shows it: small, so that a sheet of many boxes takes little memory.
 
     Attributes:
         box: x1 y1 x2 y2 in image pixels.
         label: class index; it chooses the colour.
         name: class name.
         score: as the model reports it.
-        map: float32 [H, W], raw, as large as the image.
+        peak: the largest value of the raw map.
+        heat: float32 [h, w], 0..1, as large as the picture in the panel; see `panel_heat`.
     """
 
     box: tuple[float, float, float, float]
     label: int
     name: str
     score: float
-    map: Float
+    peak: float
+    heat: Float
 
 
 def heatmap(map: Float) -> Float:
@@ -64,6 +66,20 @@ def heatmap(map: Float) -> Float:
     positive = np.where(np.isfinite(map), np.maximum(map, 0), 0)
     peak = positive.max(initial=0)
     return (positive / peak if peak > 0 else positive).astype(np.float32)
+
+
+def panel_heat(map: Float, boxes: int) -> Float:
+    """A map's heatmap at the size at which a sheet of so many boxes shows it.
+
+    Args:
+        map: float32 [H, W], raw, as large as the image.
+        boxes: how many the sheet has.
+    """
+    height, width = _picture_size(map.shape, boxes)
+    heat = heatmap(map)
+    larger = height * width >= heat.size
+    method = cv2.INTER_NEAREST if larger else cv2.INTER_AREA
+    return np.clip(np.asarray(cv2.resize(heat, (width, height), interpolation=method), np.float32), 0, 1)
 
 
 def overlay(image: Image, heat: Float) -> Image:
@@ -104,12 +120,12 @@ def sheet(image: Image, panels: Sequence[Panel], title: str, subtitle: str = "")
         uint8 [height, width, 3], BGR.
 
     Raises:
-        ValueError: a map is not as large as the image.
+        ValueError: a heatmap is not as large as the picture in its panel.
     """
+    picture = _resize(image, *_fit(image.shape, len(panels)))
     for number, panel in enumerate(panels, 1):
-        if panel.map.shape != image.shape[:2]:
-            raise ValueError(f"map {number}: {list(panel.map.shape)} for an image of {list(image.shape[:2])}")
-    picture = _fit(image, 480 if len(panels) < 12 else 380 if len(panels) < 30 else 300)
+        if panel.heat.shape != picture.shape[:2]:
+            raise ValueError(f"heatmap {number}: {list(panel.heat.shape)} for a picture of {list(picture.shape[:2])}")
     width, height = max(picture.shape[1], NARROWEST) + GAP, picture.shape[0] + CAPTION + GAP
     span = 2 if len(panels) >= CROWD else 1
     rows, columns = _layout(len(panels) + span * span, span, width / height)
@@ -129,9 +145,8 @@ def sheet(image: Image, panels: Sequence[Panel], title: str, subtitle: str = "")
     _overview(page[head:, MARGIN:][: span * height - GAP, : span * width - GAP], image, panels)
     faded = _fade(picture)
     for number, (panel, (row, column)) in enumerate(zip(panels, slots, strict=False), 1):
-        _panel(
-            page[head + row * height :, MARGIN + column * width :][: height - GAP, : width - GAP], faded, panel, number
-        )
+        cell = page[head + row * height :, MARGIN + column * width :][: height - GAP, : width - GAP]
+        _panel(cell, faded, panel, _on_picture(panel.box, picture, image.shape), number)
     if panels:
         _legend(page, MARGIN, total - MARGIN - 12)
     return page
@@ -158,14 +173,11 @@ def _overview(cell: Image, image: Image, panels: Sequence[Panel]) -> None:
     _write(cell, f"{image.shape[1]} x {image.shape[0]} pixels", (0, height + 42), 8, MUTED)
 
 
-def _panel(cell: Image, picture: Image, panel: Panel, number: int) -> None:
+def _panel(cell: Image, picture: Image, panel: Panel, box: tuple[int, int, int, int], number: int) -> None:
     """Fill a cell of the page with the picture, one box and its heatmap, and the caption below."""
-    heat = heatmap(panel.map)
-    larger = picture.shape[0] * picture.shape[1] >= heat.size
-    small = cv2.resize(heat, picture.shape[1::-1], interpolation=cv2.INTER_NEAREST if larger else cv2.INTER_AREA)
-    drawn = overlay(picture, np.clip(small, 0, 1))
+    drawn = overlay(picture, panel.heat)
     color = class_color(panel.label)
-    _outline(drawn, _on_picture(panel.box, picture, panel.map.shape), color)
+    _outline(drawn, box, color)
     _frame(cell, drawn)
     top, width = cell.shape[0] - CAPTION, cell.shape[1]
     after = _badge(cell, str(number), (0, top + 6), 8, color) + 8
@@ -173,7 +185,7 @@ def _panel(cell: Image, picture: Image, panel: Panel, number: int) -> None:
     score_width = _width(score, 9)
     _write(cell, _shorten(panel.name, width - after - score_width - 12, 9), (after, top + 20), 9, INK)
     _write(cell, score, (width - score_width, top + 20), 9, INK)
-    words = f"peak {panel.map.max():.3g}" if heat.any() else "no positive evidence"
+    words = f"peak {panel.peak:.3g}" if panel.peak > 0 else "no positive evidence"
     _write(cell, words, (after, top + 42), 8, MUTED)
 
 
@@ -200,24 +212,46 @@ def _legend(page: Image, x: int, y: int) -> None:
     _write(page, "peak (per box)", (x + 188, y + 10), 8, MUTED)
 
 
-def _fit(image: Image, side: int) -> Image:
-    """The image at about ``side`` pixels; a very long one may be twice as long, so that something can be seen."""
-    long, short = max(image.shape[:2]), min(image.shape[:2])
+def _fit(shape: Sequence[int], boxes: int) -> tuple[float, tuple[int, int]]:
+    """Scale and limit of the picture in a panel; a very long one may be twice as long, so that something can be seen.
+
+    Args:
+        shape: of the image.
+        boxes: how many the sheet has: the more, the smaller.
+    """
+    side = 480 if boxes < 12 else 380 if boxes < 30 else 300
+    long, short = max(shape[:2]), min(shape[:2])
     length = max(side, min(2 * side, long / short * side / 5))
-    return _resize(image, length / long, (2 * side, 2 * side))
+    return length / long, (2 * side, 2 * side)
+
+
+def _picture_size(shape: Sequence[int], boxes: int) -> tuple[int, int]:
+    """Height and width of the picture in a panel."""
+    small, (down, across) = _sizes(shape, *_fit(shape, boxes))
+    return small[0] * down, small[1] * across
+
+
+def _sizes(shape: Sequence[int], scale: float, limit: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Height and width after making smaller, and the whole factors of enlarging by then; see `_resize`."""
+    if scale >= 1:
+        height, width = shape[:2]
+    else:
+        height, width = (
+            min(max(round(length * scale), 1), most) for length, most in zip(shape[:2], limit, strict=True)
+        )
+    down, across = (
+        max(min(max(int(scale), math.ceil(THINNEST / length)), most // length), 1)
+        for length, most in zip((height, width), limit, strict=True)
+    )
+    return (height, width), (down, across)
 
 
 def _resize(image: Image, scale: float, limit: tuple[int, int]) -> Image:
     """The image enlarged by a whole factor or made smaller, at least `THINNEST` and at most ``limit`` on each axis."""
-    if scale >= 1:
-        small = image
-    else:
-        size = [min(max(round(length * scale), 1), most) for length, most in zip(image.shape[:2], limit, strict=True)]
+    size, (down, across) = _sizes(image.shape, scale, limit)
+    small = image
+    if size != image.shape[:2]:
         small = np.asarray(cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA), np.uint8)
-    down, across = (
-        max(min(max(int(scale), math.ceil(THINNEST / length)), most // length), 1)
-        for length, most in zip(small.shape[:2], limit, strict=True)
-    )
     return small.repeat(down, axis=0).repeat(across, axis=1)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from boxcam import __version__
 from boxcam.errors import BoxcamError, OutputError
 from boxcam.explain.explainer import Explanation
-from boxcam.explain.render import Panel, sheet
+from boxcam.explain.render import Panel, panel_heat, sheet
 
 OVERLAY, MAPS, FACTS = ".png", ".npz", ".json"
 
@@ -138,15 +138,13 @@ def save(explanation: Explanation, folder: Path, name: str, image: str, bundle: 
 
 @dataclass(frozen=True, eq=False)
 class _Shown:
-    """What is kept of a box's map once it is written.
+    """What is kept of a box's map once it is written: nothing of the image's size.
 
     Attributes:
-        peak: its largest value.
         share: see `_share_inside`.
         panel: for the sheet.
     """
 
-    peak: float
     share: float | None
     panel: Panel
 
@@ -167,7 +165,7 @@ def _write_maps(explanation: Explanation, file: IO[bytes]) -> list[_Shown]:
                 values = explanation.map(k)
                 stream.write(values.astype("<f4").tobytes())
                 share = _share_inside(values, detections.boxes[k])
-                shown.append(_Shown(float(values.max()), share, _panel(explanation, k, values)))
+                shown.append(_Shown(share, _panel(explanation, k, values)))
         for key in ("boxes", "scores", "labels", "logits", "origin"):
             with npz.open(f"{key}.npy", "w") as stream:
                 np.lib.format.write_array(stream, getattr(detections, key))
@@ -186,7 +184,7 @@ def _box_facts(explanation: Explanation, k: int, shown: _Shown) -> dict[str, Any
         "logit": float(detections.logits[k]),
         "origin": [int(v) for v in detections.origin[k]],
         "tensor": explanation.tensors[k],
-        "peak": shown.peak,
+        "peak": shown.panel.peak,
         "positive_evidence": explanation.has_evidence(k),
         "share_inside_box": shown.share,
     }
@@ -196,7 +194,8 @@ def _panel(explanation: Explanation, k: int, values: Any) -> Panel:
     detections = explanation.detections
     x1, y1, x2, y2 = (float(v) for v in detections.boxes[k])
     label, name, score = int(detections.labels[k]), detections.names[k], float(detections.scores[k])
-    return Panel((x1, y1, x2, y2), label, name, score, values)
+    heat = panel_heat(values, len(explanation))
+    return Panel((x1, y1, x2, y2), label, name, score, float(values.max()), heat)
 
 
 def _share_inside(values: Any, box: Any) -> float | None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from boxcam.explain import render
-from boxcam.explain.render import Panel, class_color, heatmap, overlay, sheet
+from boxcam.explain.render import Panel, class_color, heatmap, overlay, panel_heat, sheet
 
 
 class Written:
@@ -35,11 +35,17 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def panel(
-    shape: Sequence[int], box: tuple[float, float, float, float] = (0, 0, 5, 5), peak: float = 1.0, **changes: Any
+    shape: Sequence[int],
+    box: tuple[float, float, float, float] = (0, 0, 5, 5),
+    peak: float = 1.0,
+    among: int = 1,
+    **changes: Any,
 ) -> Panel:
+    """A panel of an image of this shape; ``among`` so many panels of its sheet."""
     values = np.zeros(shape, np.float32)
     values[-1, -1] = peak
-    return Panel(**({"box": box, "label": 0, "name": "car", "score": 0.5, "map": values} | changes))
+    given = {"box": box, "label": 0, "name": "car", "score": 0.5, "peak": peak, "heat": panel_heat(values, among)}
+    return Panel(**given | changes)
 
 
 GREY = np.full((100, 120, 3), 90, np.uint8)
@@ -152,7 +158,7 @@ def test_in_a_crowd_the_first_panel_is_larger(boxes: int, spanned: bool, monkeyp
     original = render._frame
     monkeypatch.setattr(render, "_frame", lambda cell, picture: (sizes.append(cell.shape), original(cell, picture)))
     image = np.full((300, 300, 3), 77, np.uint8)
-    sheet(image, [panel((300, 300)) for _ in range(boxes)], "t")
+    sheet(image, [panel((300, 300), among=boxes) for _ in range(boxes)], "t")
     assert len(sizes) == boxes + 1
     assert len(set(sizes[1:])) == 1
     assert (sizes[0][1] > 2 * sizes[1][1]) == spanned
@@ -165,7 +171,7 @@ def test_the_peak_and_the_box_are_where_they_belong() -> None:
     values[300, 100] = 1
     values[298:303, 98:103] = 1
     black = np.zeros((*shape, 3), np.uint8)
-    page = sheet(black, [Panel((200, 50, 260, 90), 1, "car", 0.5, values)], "t")
+    page = sheet(black, [Panel((200, 50, 260, 90), 1, "car", 0.5, 1.0, panel_heat(values, 1))], "t")
     # Two panels beside each other; on black, the box's colour and the heat are the only lights.
     x0, y0 = render.MARGIN + 480 + render.GAP, np.flatnonzero((page == 0).all(axis=2).sum(axis=1) > 600)[0]
     part = page[y0 : y0 + 400, x0 : x0 + 480]
@@ -181,7 +187,7 @@ def test_a_large_image_is_made_smaller_and_its_heat_with_it() -> None:
     values = np.zeros((1200, 2400), np.float32)
     values[600:, 1200:] = 3
     black = np.zeros((1200, 2400, 3), np.uint8)
-    page = sheet(black, [Panel((0, 0, 1, 1), 1, "car", 0.5, values)], "t")
+    page = sheet(black, [Panel((0, 0, 1, 1), 1, "car", 0.5, 3.0, panel_heat(values, 1))], "t")
     hot = overlay(np.zeros((1, 1, 3), np.uint8), np.ones((1, 1), np.float32))[0, 0]
     assert count(page, tuple(hot)) == pytest.approx(240 * 120, rel=0.03)
 
@@ -227,16 +233,30 @@ def test_text_that_leaves_the_page_is_lost() -> None:
         assert (page < 255).any()
 
 
-def test_a_map_of_another_size_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"map 2: \[50, 120\] for an image of \[100, 120\]"):
+def test_a_heatmap_of_another_size_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"heatmap 2: \[200, 480\] for a picture of \[400, 480\]"):
         sheet(GREY, [panel((100, 120)), panel((50, 120))], "t")
+
+
+@pytest.mark.parametrize("shape", [(3000, 4000), (4000, 30), (100, 120), (1, 1), (4, 3000)])
+@pytest.mark.parametrize(("boxes", "side"), [(1, 480), (12, 380), (30, 300)])
+def test_a_panel_holds_no_more_than_it_shows(
+    shape: tuple[int, int], boxes: int, side: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = []
+    original = render._frame
+    monkeypatch.setattr(render, "_frame", lambda cell, picture: (shown.append(picture.shape), original(cell, picture)))
+    panels = [panel(shape, among=boxes)] * boxes
+    sheet(np.zeros((*shape, 3), np.uint8), panels, "t")
+    assert {picture[:2] for picture in shown[1:]} == {panels[0].heat.shape}
+    assert max(panels[0].heat.shape) <= 2 * side
 
 
 def test_nothing_that_was_given_is_changed() -> None:
     image = np.random.default_rng(0).integers(0, 255, (50, 60, 3), dtype=np.uint8)
     image.setflags(write=False)
     one = panel((50, 60))
-    one.map.setflags(write=False)
+    one.heat.setflags(write=False)
     sheet(image, [one] * 10, "t")
 
 
@@ -252,7 +272,9 @@ def test_nothing_that_was_given_is_changed() -> None:
 def test_any_sheet_can_be_drawn(height: int, width: int, boxes: int, title: str, corner: float, extent: float) -> None:
     image = np.full((height, width, 3), 40, np.uint8)
     box = (corner, corner / 2, corner + extent, corner / 2 + extent)
-    page = sheet(image, [panel((height, width), box, name=title, label=k) for k in range(boxes)], title, title)
+    page = sheet(
+        image, [panel((height, width), box, among=boxes, name=title, label=k) for k in range(boxes)], title, title
+    )
     assert page.dtype == np.uint8
     assert max(page.shape) < 12_000
     assert page[:8].min() == page[:, :8].min() == page[-8:].min() == page[:, -8:].min() == 255  # margins stay empty
