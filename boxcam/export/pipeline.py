@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,7 +100,8 @@ class _Chosen:
 class _Export:
     def __init__(self, source: Source, names: Sequence[str], pixels: Image | None, progress: Progress) -> None:
         self.source, self.progress, self.pixels = source, progress, pixels
-        self.wanted = maps.resolve(source, names)
+        self.wanted = maps.resolve(source, [names] if isinstance(names, str) else names)
+        self.files = _file_names(self.wanted)
         progress("folding constants")
         self.base = onnx.fold(_with_outputs(source.model, self.wanted))
         self.base_outputs = [str(v.name) for v in source.model.graph.outputs]
@@ -149,23 +151,19 @@ class _Export:
         """Write the gradient modules and check everything; returns the figures."""
         self.progress("running the forward graph")
         found, feeds, checks = self._run_forward(folder, forward, traced, logits)
-        origin = verify.sample_origins(
-            traced, found, [found[n] for n in logits], self.source.outputs.origin, _CHECKED_BOXES
-        )
-        if not len(origin):
-            raise VerificationError(
-                "the model finds nothing in the sample images, not even a proposal, so the gradients cannot be checked."
-                " Give a picture of the kind it was trained for: --sample IMAGE."
-            )
+        values = [found[n] for n in logits]
+        origin = verify.sample_origins(found, values, self.source.outputs.origin)[
+            : max(_CHECKED_BOXES, 2 * len(logits))
+        ]
         (folder / "gradient").mkdir()
         for name, graph in scores.items():
             self.progress(f"differentiating {name}")
             module = torchscript.gradient_module(graph, {**found, ORIGIN: origin})
-            file = folder / "gradient" / f"{_file_name(name)}.pt"
+            file = folder / self.files[name]
             module.save(str(file))
             self.progress(f"verifying {name}")
             module = torchscript.load(file)
-            some = origin if graph.form != "whole" else origin[: _CHECKED_BOXES // 2]
+            some = origin if graph.form != "whole" else origin[: max(_CHECKED_BOXES // 2, len(logits))]
             checks += verify.gradients(name, graph, module, self.base, logits, found, some, feeds)
         return verify.require(checks)
 
@@ -190,15 +188,22 @@ class _Export:
             if count:
                 break
         assert best is not None
-        original = onnx.run(self.original, {self.source.input: chosen})
-        deployed = dict(
-            zip([o.name for o in written.get_outputs()], written.run(None, {self.source.input: chosen}), strict=True)
-        )
+        if not all(np.isfinite(best[name]).all() for name in logits):
+            raise ExportError("the model's logits are not finite on the sample image. Are the weights whole?")
+        if not (best[outputs.origin][:, 0] >= 0).any():
+            given = "the sample image" if self.pixels is not None else "the pictures that are drawn for it"
+            raise VerificationError(
+                f"the model finds no box in {given}, so nothing can be verified. Give a picture of the kind that it was"
+                " trained for with --sample, or lower --score-threshold."
+            )
+        feeds, values = {self.source.input: chosen}, [best[name] for name in logits]
+        original = onnx.run(self.original, feeds)
+        deployed = dict(zip([o.name for o in written.get_outputs()], written.run(None, feeds), strict=True))
         checks = [
             verify.outputs(original, deployed),
-            verify.scores(traced, outputs, best, [best[name] for name in logits]),
+            verify.scores(traced, outputs, best, values, verify.softmax(self.base, traced, values, feeds)),
         ]
-        return best, {self.source.input: chosen}, checks
+        return best, feeds, checks
 
     def _describe(self, name: str, layer: LayerTensors, graph: ScoreGraph, forward: ir.Model) -> Layer:
         values = {str(value.name): value for value in onnx.values(forward.graph)}
@@ -234,7 +239,7 @@ class _Export:
             tensors=tuple(tensors),
             context=graph.context,
             rois=rois,
-            gradients={"torchscript": f"gradient/{_file_name(name)}.pt"},
+            gradients={"torchscript": self.files[name]},
         )
 
     def _first_sample(self) -> Array:
@@ -279,8 +284,14 @@ def _rois(graph: ir.Graph, value: ir.Value, layer: str) -> str:
     return str(boxes.name)
 
 
-def _file_name(layer: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_." else "_" for c in layer.strip("/"))
+def _file_names(layers: Iterable[str]) -> dict[str, str]:
+    """A file for each layer's gradient: layers are named freely, files are not."""
+    files: dict[str, str] = {}
+    for layer in layers:
+        plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in layer.strip("/"))
+        names = (f"gradient/{plain}{f'~{n}' if n > 1 else ''}.pt" for n in itertools.count(1))
+        files[layer] = next(name for name in names if name not in files.values())
+    return files
 
 
 def _draw(spec: Preprocess, seed: int) -> Image:

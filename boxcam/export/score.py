@@ -84,6 +84,9 @@ def build(
     values = {str(value.name): value for value in onnx.values(work.graph)}
     leaves = [values[name] for name in logits]
     sources = [values[name] for name in features]
+    late = [str(source.name) for source in sources if any(source is leaf for leaf in leaves)]
+    if late:
+        raise ExportError(f"{late[0]} is the logits themselves; nothing lies between. Choose a layer in front of them.")
     used = _used(work.graph, sources, leaves)
     if not used:
         raise ExportError(f"no score depends on {', '.join(features)}, so there is nothing to explain there.")

@@ -36,12 +36,14 @@ class Trace:
         activations: the operator between each of them and the score.
         origin: int64 [K, 1 + rank]: number of the logit tensor (-1: no logit, a filler row), then the position in it.
         logit: float32 [K], the logit itself (0 for filler rows).
+        inputs: what the activation reads for each of them: the logits in another layout.
     """
 
     logits: tuple[ir.Value, ...]
     activations: tuple[str, ...]
     origin: ir.Value
     logit: ir.Value
+    inputs: tuple[ir.Value, ...] = ()
 
 
 Columns = list[Coordinate]  # number of the logit tensor, then coordinates; None stands for "not made of logits"
@@ -87,7 +89,7 @@ def trace(graph: ir.Graph, outputs: Outputs) -> Trace:
         value.dtype, value.shape = dtype, ir.Shape(dims)
         onnx.add_output(graph, value)
     graph.sort()
-    return Trace(tuple(tracer.logits), tuple(tracer.activations), origin, logit)
+    return Trace(tuple(tracer.logits), tuple(tracer.activations), origin, logit, tuple(tracer.inputs))
 
 
 def _read(op: Ops, logits: list[ir.Value], origin: ir.Value) -> ir.Value:
@@ -108,13 +110,16 @@ class _Tracer:
     Attributes:
         graph: the main graph, where the logits have to be.
         elements: int64 [K], some value per element that is followed just now.
-        logits, activations: what was found so far.
+        logits, activations, inputs: what was found so far.
+        activated: what the activation reads that was passed last.
     """
 
     graph: ir.Graph
     elements: ir.Value
     logits: list[ir.Value] = field(default_factory=list)
     activations: list[str] = field(default_factory=list)
+    inputs: list[ir.Value] = field(default_factory=list)
+    activated: ir.Value | None = None
 
     def pull(self, op: Ops, value: ir.Value, position: Position, activation: str) -> Columns | None:
         """Follow K elements of a value back to the logits; None if they are constants."""
@@ -125,7 +130,8 @@ class _Tracer:
         if node is None:
             raise TraceError(f"the scores reach the graph's input {value.name!r} without passing a logit.")
         if node.op_type in ACTIVATIONS and not activation:
-            return self.pull(op, _input(node, 0), position, node.op_type)
+            self.activated = _input(node, 0)
+            return self.pull(op, self.activated, position, node.op_type)
         rule = _RULES.get(node.op_type)
         if rule is not None and node.domain in ("", "ai.onnx"):
             return rule(self, op, value, node, position, activation)
@@ -144,6 +150,7 @@ class _Tracer:
                 return [index, *position]
         self.logits.append(value)
         self.activations.append(activation or "Identity")
+        self.inputs.append(self.activated if activation and self.activated is not None else value)
         return [len(self.logits) - 1, *position]
 
     def either(

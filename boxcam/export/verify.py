@@ -10,10 +10,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 import torch
 
@@ -55,21 +57,85 @@ def require(checks: Sequence[Check]) -> dict[str, float]:
 
 
 def outputs(original: Arrays, augmented: Arrays) -> Check:
-    """The new graph's outputs against the original's: largest difference, relative to the largest value."""
+    """The new graph's outputs against the original's: largest difference, relative to the largest value.
+
+    Each column of the last axis counts for itself: boxes and scores may share one output.
+    """
     worst = 0.0
     for name, expected in original.items():
         found = augmented[name]
         if found.shape != expected.shape:
             return Check("outputs", float("inf"), 1e-4)
-        if expected.size:
-            differs = found != expected
-            error = np.abs(found[differs].astype(np.float64) - expected[differs]).max(initial=0.0)
-            worst = float(np.maximum(worst, error / max(np.abs(expected).max(), 1.0)))  # unlike max(), keeps NaN
+        columns = range(expected.shape[-1]) if expected.ndim > 2 else [slice(None)]
+        for column in columns if expected.size else []:
+            want, have = expected[..., column].astype(np.float64), found[..., column]
+            differs = have != want
+            error = np.abs(have[differs] - want[differs]).max(initial=0.0)
+            worst = float(np.maximum(worst, error / max(np.abs(want).max(), 1.0)))  # unlike max(), keeps NaN
     return Check("outputs", worst, 1e-4)
 
 
-def scores(trace: Trace, names: Outputs, found: Arrays, logits: Sequence[onnx.Array]) -> Check:
-    """Scores recomputed from the logits that origin names, in float64, against the reported ones."""
+def softmax(
+    model: ir.Model, trace: Trace, logits: Sequence[onnx.Array], feeds: Arrays
+) -> dict[int, npt.NDArray[np.float64]]:
+    """The softmax of every logit, in float64, in the layout of the logits: tensor of logits → probabilities.
+
+    Which logits share a softmax is found by sending the numbers of the logits through the detector's own operators in
+    front of it; this does not use the trace's arithmetic.
+    """
+    result: dict[int, npt.NDArray[np.float64]] = {}
+    groups: dict[str, list[int]] = {}
+    for index, (value, activation) in enumerate(zip(trace.inputs, trace.activations, strict=True)):
+        if activation == "Softmax":
+            groups.setdefault(str(value.name), []).append(index)
+    for target, members in groups.items():
+        names = [str(trace.logits[i].name) for i in members]
+        ends = np.cumsum([logits[i].size for i in members])
+        starts = ends - [logits[i].size for i in members]
+        values = {n: logits[i] for n, i in zip(names, members, strict=True)}
+        if [target] == names:
+            numbers, row = np.arange(ends[-1]).reshape(logits[members[0]].shape), logits[members[0]]
+        else:
+            if ends[-1] >= 1 << 24:
+                raise VerificationError(f"{target} has more than 2^24 logits, too many to number in float32.")
+            counted = {
+                n: np.arange(start, start + logits[i].size, dtype=np.float32).reshape(logits[i].shape)
+                for n, i, start in zip(names, members, starts, strict=True)
+            }
+            numbers = _run_between(model, names, [target], counted, feeds)[target].astype(np.int64)
+            row = _run_between(model, names, [target], values, feeds)[target]
+        axis = _softmax_axis(model, target)
+        exponent = np.exp(row.astype(np.float64) - row.max(axis=axis, keepdims=True, initial=-np.inf))
+        flat = np.full(ends[-1], np.nan)
+        flat[numbers.reshape(-1)] = (exponent / exponent.sum(axis=axis, keepdims=True)).reshape(-1)
+        for index, start in zip(members, starts, strict=True):
+            result[index] = flat[start : start + logits[index].size].reshape(logits[index].shape)
+    return result
+
+
+def _softmax_axis(model: ir.Model, name: str) -> int:
+    for node in model.graph:
+        if node.op_type == "Softmax" and node.inputs[0] is not None and node.inputs[0].name == name:
+            return int(onnx.attribute(node, "axis", -1))
+    raise VerificationError(f"the softmax of {name} is lost; this is a fault of boxcam.")
+
+
+def scores(
+    trace: Trace,
+    names: Outputs,
+    found: Arrays,
+    logits: Sequence[onnx.Array],
+    probabilities: Mapping[int, npt.NDArray[np.float64]],
+) -> Check:
+    """Scores recomputed from the logits that origin names, in float64, against the reported ones.
+
+    Args:
+        trace: which activation belongs to which logits.
+        names: the outputs.
+        found: the forward graph's outputs in one run.
+        logits: the tensors of logits.
+        probabilities: of `softmax`.
+    """
     reported = found[names.scores]
     reported = (reported[..., names.score_column] if names.score_column is not None else reported).reshape(-1)
     worst = 0.0
@@ -83,8 +149,7 @@ def scores(trace: Trace, names: Outputs, found: Arrays, logits: Sequence[onnx.Ar
         if activation == "Sigmoid":
             value = 1 / (1 + np.exp(-value))
         elif activation == "Softmax":
-            row = tensor[position[:-1]]
-            value = np.exp(value - row.max()) / np.exp(row - row.max()).sum()
+            value = probabilities[int(origin[0])][position]
         worst = float(np.maximum(worst, abs(float(value) - float(score))))
     return Check("scores", worst, 1e-6)
 
@@ -119,11 +184,16 @@ def gradients(
     expected = _at(origin, [found[n] for n in logits])
     disturbed = {n: _disturb(a, rng) for n, a in features.items()}
     there = _run(module, disturbed, context, origin)[2]
-    ran = _run_cut(model, score, logits, disturbed, feeds)
+    targets = [logits[n] for n in sorted({leaf for part in score.parts for leaf in part.leaves})]
+    ran = _run_between(model, score.features, targets, disturbed, feeds)
     expected_there = _at(origin, [ran.get(n, found[n]) for n in logits])
     own = np.isin(origin[:, 0], [leaf for part in score.parts for leaf in part.leaves])
+    others = [origin[:1], np.tile(origin[:3], (3, 1))]  # the module was traced with another number of boxes
+    several = np.concatenate([_run(module, features, context, some)[2] for some in others])
+    again = np.concatenate([here[:1], np.tile(here[:3], 3)])
     return [
         Check(f"{name}: logits", _relative(here[own], expected[own]), 1e-4),
+        Check(f"{name}: logits, other numbers of boxes", _relative(several, again), 1e-4),
         Check(f"{name}: logits, disturbed features", _relative(there[own], expected_there[own]), 1e-4),
         Check(
             f"{name}: gradient against finite differences",
@@ -133,24 +203,27 @@ def gradients(
     ]
 
 
-def sample_origins(
-    trace: Trace, found: Arrays, logits: Sequence[onnx.Array], origin_name: str, at_most: int
-) -> onnx.Array:
-    """Origins to check gradients at: of real detections, and of the highest logit and a corner of each tensor."""
+def sample_origins(found: Arrays, logits: Sequence[onnx.Array], origin_name: str) -> onnx.Array:
+    """Origins to check gradients at: every tensor of logits in turn, best detection first.
+
+    For each tensor they are its first detection, its highest logit, a corner, and its further detections; the result
+    takes the first of each tensor, then the second of each, and so on.
+    """
     real = found[origin_name]
     real = real[real[:, 0] >= 0]
-    width = real.shape[1]
-    chosen = list(real[: at_most // 2])
+    queues: list[list[onnx.Array]] = []
     for number, tensor in enumerate(logits):
-        if not tensor.size:
-            continue
-        for position in (np.unravel_index(int(tensor.argmax()), tensor.shape), [s - 1 for s in tensor.shape]):
-            row = np.zeros(width, np.int64)
+        drawn = list(real[real[:, 0] == number])
+        made = []
+        for position in (
+            (np.unravel_index(int(tensor.argmax()), tensor.shape), [s - 1 for s in tensor.shape]) if tensor.size else []
+        ):
+            row = np.zeros(real.shape[1], np.int64)
             row[0], row[1 : 1 + tensor.ndim] = number, position
-            chosen.append(row)
-    rest = real[at_most // 2 :]
-    chosen.extend(rest[: max(at_most - len(chosen), 0)])
-    return np.array(chosen, np.int64).reshape(-1, width)
+            made.append(row)
+        queues.append([*drawn[:1], *made, *drawn[1:]])
+    turns = itertools.zip_longest(*queues)
+    return np.array([row for turn in turns for row in turn if row is not None], np.int64).reshape(-1, real.shape[1])
 
 
 def _run(
@@ -196,7 +269,8 @@ def _differences(
                 moved = {name: exact[name] + sign * step * way[name] for name in names}
                 sides.append(_moved_one_by_one(double, exact, moved, context, origin, places.numpy()[:, 0]))
             measured = (sides[0] - sides[1]) / (2 * step)
-            size = max(float(np.abs(measured).max()), 1e-12) if measured.size else 1.0
+            largest = max(float(np.abs(measured).max(initial=0.0)), 1e-12)
+            size = np.maximum(np.abs(measured), largest / 1000)  # a box counts by its own size, down to the noise
             best = np.minimum(best, np.abs(along_ways - measured) / size)
             if best.max(initial=0.0) < _LIMIT / 10:
                 break
@@ -231,17 +305,18 @@ def _inner(patch: onnx.Array, direction: onnx.Array, y: int, x: int) -> float:
     return float((patch[:, y0 - y : y1 - y, x0 - x : x1 - x] * direction[:, y0:y1, x0:x1]).sum())
 
 
-def _run_cut(
-    model: ir.Model, score: ScoreGraph, logits: Sequence[str], features: Arrays, feeds: Arrays
+def _run_between(
+    model: ir.Model, names: Sequence[str], targets: Sequence[str], given: Arrays, feeds: Arrays
 ) -> dict[str, onnx.Array]:
-    """Logits by the detector's own operators between the layer and the logits, from features that were disturbed.
+    """Some values by the detector's own operators, from other values that are given.
 
-    What those operators read beside the path of the gradient (proposals, indices, sizes) is held as it was.
+    What those operators read beside the path of the gradient (proposals, indices, sizes) is held as it was when the
+    detector ran with ``feeds``.
     """
     work = onnx.clone(model)
     by_name = {str(value.name): value for value in onnx.values(work.graph)}
-    sources = [by_name[name] for name in score.features]
-    leaves = [by_name[logits[n]] for n in sorted({leaf for part in score.parts for leaf in part.leaves})]
+    sources = [by_name[name] for name in names]
+    leaves = [by_name[name] for name in targets]
     reached = gradient_reaches(work.graph, sources)
     held: dict[ir.Value, None] = {}
     seen: set[ir.Value] = set(sources)
@@ -258,7 +333,7 @@ def _run_cut(
         held.update(dict.fromkeys(used for used in moving if not any(used is c for c in carrying)))
     extra = [value for value in held if value not in sources]
     fixed = dict(zip((str(v.name) for v in extra), onnx.observe(work, extra, feeds), strict=True))
-    return onnx.run(onnx.cut(work, [*sources, *extra], leaves), {**fixed, **features})
+    return onnx.run(onnx.cut(work, [*sources, *extra], leaves), {**fixed, **given})
 
 
 def _at(origin: onnx.Array, logits: Sequence[onnx.Array]) -> onnx.Array:

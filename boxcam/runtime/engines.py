@@ -51,8 +51,7 @@ class TorchScriptEngine:
             )
         import torch
 
-        if threads:
-            torch.set_num_threads(threads)
+        self._file, self._threads = file, threads
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)  # torch.jit is deprecated as a whole, and works
@@ -68,9 +67,22 @@ class TorchScriptEngine:
         given = [
             [torch.from_numpy(np.require(a, requirements=["C", "W"])) for a in group] for group in (features, context)
         ]
-        # Specialising the module to the sizes of the first calls costs seconds and gains nothing for a few calls.
-        with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
-            patches, places, _ = self._module(*given, torch.from_numpy(np.ascontiguousarray(origin)))
+        before = torch.get_num_threads()
+        try:
+            if self._threads:
+                torch.set_num_threads(self._threads)
+            # Specialising the module to the sizes of the first calls costs seconds and gains nothing for a few calls.
+            with (
+                torch.inference_mode(False),
+                torch.enable_grad(),
+                torch.jit.optimized_execution(False),  # type: ignore[attr-defined]
+            ):
+                patches, places, _ = self._module(*given, torch.from_numpy(np.ascontiguousarray(origin)))
+        except RuntimeError as error:
+            said = str(error).strip().splitlines()[-1]
+            raise EngineError(f"the gradient {self._file} failed: {said}. Export the model again.") from error
+        finally:
+            torch.set_num_threads(before)
         return [
             Patch(int(tensor), int(row), (int(y), int(x)), np.ascontiguousarray(patch.detach().numpy()))
             for patch, (tensor, row, y, x) in zip(patches, places.tolist(), strict=True)

@@ -12,11 +12,13 @@ import torch
 
 from boxcam.bundle import Outputs
 from boxcam.errors import VerificationError
+from boxcam.export import graph as onnx
 from boxcam.export import verify
 from boxcam.export.score import ORIGIN
 from boxcam.export.torchscript import gradient_module
 from boxcam.export.trace import Trace
 from boxcam.export.verify import Check
+from tests.export.export_graphs import Net
 from tests.export.heads import Built, built
 
 CLASSES = 2
@@ -61,6 +63,7 @@ def failed(found: dict[str, Check]) -> set[str]:
 
 
 LOGITS, DISTURBED, DIFFERENCES = "logits", "logits, disturbed features", "gradient against finite differences"
+OTHERS = "logits, other numbers of boxes"
 
 
 @pytest.mark.parametrize("head", [dense, pyramid, rows])
@@ -68,7 +71,7 @@ def test_a_right_module_passes(head: Any) -> None:
     made = built(head, SHAPES[head])
     origin = made.positions()[::7]
     found = checks(made, module_of(made, origin), origin)
-    assert set(found) == {LOGITS, DISTURBED, DIFFERENCES}
+    assert set(found) == {LOGITS, OTHERS, DISTURBED, DIFFERENCES}
     assert failed(found) == set()
     assert max(check.error for check in found.values()) < 1e-5
 
@@ -154,18 +157,21 @@ LOGIT = [np.float32([[0.5, -1.0, 2.0]]), np.float32([[1.0, 0.0], [-2.0, 3.0]])]
 ORIGINS = np.array([[0, 0, 2], [1, 1, 0], [-1, 0, 0]])
 SIGMOID = 1 / (1 + np.exp(-2.0))
 SOFTMAX = np.exp(-2.0) / (np.exp(-2.0) + np.exp(3.0))
+PROBABILITIES = {1: np.array([[0.7, 0.3], [SOFTMAX, 1 - SOFTMAX]])}
 
 
 def test_scores_that_follow_from_their_logits_pass() -> None:
     found = {"scores": np.float32([[SIGMOID, SOFTMAX, 0]]), "origin": ORIGINS}
-    assert verify.scores(traced("Sigmoid", "Softmax"), NAMES, found, LOGIT).error < 1e-7
+    assert verify.scores(traced("Sigmoid", "Softmax"), NAMES, found, LOGIT, PROBABILITIES).error < 1e-7
 
 
 def test_scores_in_a_column_are_read_from_it() -> None:
     dets = np.full((1, 3, 5), 7.0, np.float32)
     dets[0, :, 4] = [SIGMOID, SOFTMAX, 0]
     names = dataclasses.replace(NAMES, score_column=4)
-    check = verify.scores(traced("Sigmoid", "Softmax"), names, {"scores": dets, "origin": ORIGINS}, LOGIT)
+    check = verify.scores(
+        traced("Sigmoid", "Softmax"), names, {"scores": dets, "origin": ORIGINS}, LOGIT, PROBABILITIES
+    )
     assert check.error < 1e-7
 
 
@@ -183,7 +189,7 @@ def test_scores_in_a_column_are_read_from_it() -> None:
 )
 def test_a_wrong_score_fails(scores: list[float], activations: tuple[str, ...]) -> None:
     found = {"scores": np.float32([scores]), "origin": ORIGINS}
-    check = verify.scores(traced(*activations), NAMES, found, LOGIT)
+    check = verify.scores(traced(*activations), NAMES, found, LOGIT, PROBABILITIES)
     assert not check.error <= check.limit
 
 
@@ -226,19 +232,70 @@ def test_a_failed_check_stops_the_export_with_its_figures(error: float) -> None:
 
 def test_origins_to_check_are_real_ones_and_corners() -> None:
     real = np.array([[0, 0, 1], [-1, 0, 0], [1, 0, 1]])
-    chosen = verify.sample_origins(traced("Sigmoid", "Sigmoid"), {"origin": real}, LOGIT, "origin", 12)
-    assert sorted(map(tuple, chosen.tolist())) == [
-        (0, 0, 1),
-        (0, 0, 2),
-        (0, 0, 2),
-        (1, 0, 1),
-        (1, 1, 1),
-        (1, 1, 1),
-    ]
+    chosen = verify.sample_origins({"origin": real}, LOGIT, "origin")
+    assert chosen.tolist() == [[0, 0, 1], [1, 0, 1], [0, 0, 2], [1, 1, 1], [0, 0, 2], [1, 1, 1]]
+
+
+def test_every_tensor_of_logits_has_its_turn_before_any_has_its_second() -> None:
+    """Twenty boxes of one level must not crowd out the other levels."""
+    real = np.array([[0, 0, n % 3] for n in range(20)])
+    tensors = [np.zeros((1, 3), np.float32)] * 5
+    chosen = verify.sample_origins({"origin": real}, tensors, "origin")
+    assert chosen[:10, 0].tolist() == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4]
+    assert len(chosen) == 20 + 2 * 5
 
 
 def test_an_empty_tensor_of_logits_has_no_origin_to_check() -> None:
     empty = [LOGIT[0], np.zeros((0, 2), np.float32)]
     nothing = {"origin": np.zeros((0, 3), np.int64)}
-    chosen = verify.sample_origins(traced("Sigmoid", "Sigmoid"), nothing, empty, "origin", 12)
+    chosen = verify.sample_origins(nothing, empty, "origin")
     assert chosen.tolist() == [[0, 0, 2], [0, 0, 2]]
+
+
+def test_an_altered_score_fails_though_it_shares_its_output_with_large_boxes() -> None:
+    dets = np.float32([[[10, 20, 1300, 800, 0.9], [0, 0, 1344, 800, 0.8]]])
+    altered = dets.copy()
+    altered[0, 0, 4] = 0.8
+    check = verify.outputs({"dets": dets}, {"dets": altered})
+    assert not check.error <= check.limit
+
+
+def test_a_module_that_knows_one_number_of_boxes_only_fails() -> None:
+    made = built(dense, SHAPES[dense])
+    origin = made.positions()[::7]
+    module = module_of(made, origin)
+
+    def frozen(patches: Any, places: Any, logits: torch.Tensor) -> Any:
+        return patches, places, logits if len(logits) == len(origin) else logits + 0.01
+
+    assert failed(checks(made, Spoiled(module, frozen), origin)) >= {OTHERS}
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_logits_that_share_a_softmax_are_found_behind_changes_of_layout(joined: bool) -> None:
+    """As an SSD's: [1, anchors x classes, H, W] → [1, H W anchors, classes], level by level or all levels at once."""
+    net = Net()
+    sizes, anchors, classes = [(2, 3), (1, 2)], 2, 3
+    names, flat = [], []
+    for n, (h, w) in enumerate(sizes):
+        image, weight = net.input(f"x{n}", (1, 1, h, w)), np.arange(1.0, 7.0).reshape(6, 1, 1, 1)
+        names.append(net.node("Conv", [image, weight], name=f"z{n}")[0])
+        flat.append(net.Reshape(net.Transpose(names[-1], perm=[0, 2, 3, 1]), np.array([1, -1, classes])))
+    if joined:
+        net.node("Softmax", [net.node("Concat", flat, name="inputs", axis=1)[0]], name="scores", axis=2)
+    else:
+        softmaxes = [net.Softmax(value, axis=2) for value in flat]
+        net.node("Concat", softmaxes, name="scores", axis=1)
+    rng = np.random.default_rng(0)
+    feeds = {f"x{n}": rng.standard_normal((1, 1, *size)).astype(np.float32) for n, size in enumerate(sizes)}
+    model = net.model(["scores", *names])
+    found = onnx.run(model, feeds)
+    values = {str(v.name): v for v in onnx.values(model.graph)}
+    before = [values["inputs"]] * 2 if joined else [values[name] for name in flat]
+    leaves = tuple(values[name] for name in names)
+    made = Trace(leaves, ("Softmax",) * 2, ir.Value(name="origin"), ir.Value(name="logit"), tuple(before))
+    result = verify.softmax(model, made, [found[name] for name in names], feeds)
+    for n, name in enumerate(names):
+        z = found[name].reshape(anchors, classes, *sizes[n]).astype(np.float64)
+        expected = (np.exp(z) / np.exp(z).sum(1, keepdims=True)).reshape(found[name].shape)
+        assert np.abs(result[n] - expected).max() < 1e-12

@@ -87,7 +87,7 @@ def _proposals(
     if smallest >= 0:
         wide = (boxes[:, 2] - boxes[:, 0] > smallest) & (boxes[:, 3] - boxes[:, 1] > smallest)
         scores = torch.where(wide, scores, torch.full_like(scores, -1.0))
-    chosen = _suppress(boxes, scores, level * (max(height, width) + 1), cfg, -0.5)
+    chosen = _suppress(boxes, scores, level, cfg, -0.5)
     dets = torch.cat([boxes[chosen], scores[chosen].unsqueeze(1)], dim=1).unsqueeze(0)
     return dets, torch.zeros_like(chosen).unsqueeze(0)
 
@@ -110,8 +110,7 @@ def _boxes(
         decoded = decoded.unsqueeze(2).repeat(1, 1, classes, 1)
     boxes = decoded.reshape(-1, 4)
     label = torch.arange(classes, device=boxes.device).repeat(rois.shape[1])
-    apart = label.to(boxes.dtype) * (max(height, width) + 1)
-    chosen = _suppress(boxes, scores, apart, rcnn_test_cfg, float(rcnn_test_cfg.score_thr))
+    chosen = _suppress(boxes, scores, label.to(boxes.dtype), rcnn_test_cfg, float(rcnn_test_cfg.score_thr))
     dets = torch.cat([boxes[chosen], scores[chosen].unsqueeze(1)], dim=1).unsqueeze(0)
     # One row of filler, as mmdeploy's own exports have it, keeps the outputs from being empty.
     labels = label[chosen].unsqueeze(0)
@@ -119,16 +118,17 @@ def _boxes(
 
 
 def _suppress(
-    boxes: torch.Tensor, scores: torch.Tensor, apart: torch.Tensor, cfg: Any, threshold: float
+    boxes: torch.Tensor, scores: torch.Tensor, kind: torch.Tensor, cfg: Any, threshold: float
 ) -> torch.Tensor:
-    """NMS of boxes [n, 4] moved apart by [n]: the numbers of those that stay, best score first."""
+    """NMS of boxes [n, 4] of the kinds [n], each kind for itself: numbers of those that stay, best score first."""
     from mmdeploy.mmcv.ops import ONNXNMSop
 
     if cfg.nms.get("type", "nms") != "nms":
         raise SourceError(
             f"the model's test_cfg asks for {cfg.nms.type!r}; only 'nms' can be exported. Say 'nms' in the config."
         )
-    moved = (boxes + apart.unsqueeze(1)).unsqueeze(0)
+    moved = (boxes + (kind * (boxes.max() + 1)).unsqueeze(1)).unsqueeze(0)
+    most = int(cfg.max_per_img) if int(cfg.get("max_per_img", -1)) > 0 else int(boxes.shape[0])
     limits = torch.tensor([cfg.nms.iou_threshold]), torch.tensor([threshold])
-    chosen: torch.Tensor = ONNXNMSop.apply(moved, scores.reshape(1, 1, -1), int(cfg.max_per_img), *limits)[:, 2]
+    chosen: torch.Tensor = ONNXNMSop.apply(moved, scores.reshape(1, 1, -1), most, *limits)[:, 2]
     return chosen
