@@ -41,7 +41,7 @@ test: $(DEV) $(RUNTIME) ## run all tests (ARGS="..." goes to pytest)
 
 demo: demo/signs.boxcam/manifest.json $(RUNTIME) ## export the demo detector, then explain pictures without mmdet
 	rm -rf demo/overlays
-	.venv-runtime/bin/boxcam explain demo/signs.boxcam $(SIGNS)/images -o demo/overlays
+	.venv-runtime/bin/boxcam explain demo/signs.boxcam $(SIGNS)/images -o demo/overlays --method hirescam
 	@echo "The overlays are in demo/overlays."
 
 demo/signs.boxcam/manifest.json: $(DEV) $(SOURCES) $(SIGNS)/config.py $(SIGNS)/signs.pth $(DEMO_SAMPLE)

@@ -247,8 +247,14 @@ def check_target(path: str | os.PathLike[str], *, overwrite: bool = False) -> No
     parent = target.parent
     while not os.path.exists(parent):
         parent = parent.parent
-    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise OutputError(f"cannot write {target}: {parent} is not writable. Choose another place with -o.")
+    try:
+        with tempfile.TemporaryFile(dir=parent):
+            pass
+    except OSError as error:
+        reason = error.strerror or "unknown reason"
+        raise OutputError(
+            f"cannot write {target}: {parent} is not writable ({reason}). Choose another place with -o."
+        ) from error
 
 
 def _put_in_place(aside: Path, target: Path) -> None:

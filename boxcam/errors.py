@@ -42,11 +42,20 @@ class BundleError(BoxcamError):
 class UnknownLayerError(BoxcamError):
     """A layer was asked for that is not there."""
 
-    def __init__(self, name: str, available: Iterable[str], where: str, close: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        available: Iterable[str],
+        where: str,
+        close: Sequence[str] | None = None,
+        advice: str = "",
+    ) -> None:
         names = list(dict.fromkeys(available))
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.5) if close is None else close
         hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-        super().__init__(f"{where} has no layer {name!r}.{hint} There are: {', '.join(names) or 'none'}.")
+        super().__init__(
+            f"{where} has no layer {name!r}.{hint} There are: {', '.join(names) or 'none'}. {advice}".rstrip()
+        )
 
 
 class UnknownNameError(BoxcamError):

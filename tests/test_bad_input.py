@@ -422,9 +422,11 @@ def test_arguments_that_are_no_source(
     signs: Path, tmp_path: Path, export: Callable[..., str], cli: Cli, capfd: Any
 ) -> None:
     assert "nowhere.py does not exist" in export(config=tmp_path / "nowhere.py")
-    assert "is of no known kind. Known kinds are mmdet: CONFIG.py CHECKPOINT.pth" in export(config=tmp_path / "a.txt")
-    assert "is of no known kind" in export(config=signs / "signs.pth", checkpoint=signs / "config.py")
-    assert "is of no known kind" in refused(cli("export", signs / "config.py", "-o", tmp_path / "x"), capfd)
+    assert "is no model of a known kind. Give, in this order, mmdet: CONFIG.py CHECKPOINT.pth" in export(
+        config=tmp_path / "a.txt"
+    )
+    assert "is no model of a known kind" in export(config=signs / "signs.pth", checkpoint=signs / "config.py")
+    assert "is no model of a known kind" in refused(cli("export", signs / "config.py", "-o", tmp_path / "x"), capfd)
     assert "is given by two files" in refused(
         cli("export", signs / "config.py", "-o", tmp_path / "x", "--source", "mmdet"), capfd
     )

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -325,7 +326,7 @@ def test_a_link_to_a_bundle_stays_a_link(bundle: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["file/net.boxcam", "file/deep/er/net.boxcam"])
 def test_a_place_below_a_file(path: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match=r"file is not writable\. Choose another place with -o"):
+    with pytest.raises(OutputError, match=r"file is not writable \(Not a directory\)\. Choose another place with -o"):
         check_target(tmp_path / path)
     with pytest.raises(OutputError, match="file is not writable"):
         make(tmp_path / path)
@@ -333,8 +334,13 @@ def test_a_place_below_a_file(path: str, tmp_path: Path) -> None:
 
 
 def test_a_folder_that_may_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "access", lambda *_: False)
-    with pytest.raises(OutputError, match=f"cannot write .*net.boxcam: {tmp_path} is not writable"):
+    def refuse(**_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    with pytest.raises(
+        OutputError, match=rf"cannot write .*net.boxcam: {tmp_path} is not writable \(Permission denied\)"
+    ):
         make(tmp_path / "deep" / "net.boxcam")
     assert contents(tmp_path) == []
 

@@ -28,7 +28,8 @@ def resolve(source: Source, names: Sequence[str]) -> dict[str, LayerTensors]:
             chosen[name] = LayerTensors((name,))
         else:
             close = difflib.get_close_matches(name, [*source.layers, *values], n=3, cutoff=0.6)
-            raise UnknownLayerError(name, source.layers, "the model", close)
+            advice = "A feature map of the graph can be given by its tensor's name."
+            raise UnknownLayerError(name, source.layers, "the model", close, advice)
     return chosen
 
 

@@ -82,8 +82,10 @@ def detect_source(arguments: tuple[str, ...]) -> str:
     found = [name for name in SOURCES if SOURCES[name].recognises(arguments)]
     if len(found) != 1:
         usages = "; ".join(f"{name}: {SOURCES[name].usage}" for name in SOURCES)
-        what = "could be " + " or ".join(found) if found else "is of no known kind"
-        raise SourceError(f"{' '.join(arguments)!r} {what}. Known kinds are {usages}. Choose one with --source.")
+        what = "could be " + " or ".join(found) if found else "is no model of a known kind"
+        raise SourceError(
+            f"{' '.join(arguments)!r} {what}. Give, in this order, {usages}; or name the kind by --source."
+        )
     return found[0]
 
 

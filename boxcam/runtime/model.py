@@ -89,7 +89,9 @@ class Model:
         for layer in self.manifest.layers:
             if name in (None, layer.name):
                 return layer
-        raise UnknownLayerError(str(name), self.layers, f"bundle {self.path}")
+        raise UnknownLayerError(
+            str(name), self.layers, f"bundle {self.path}", advice="Export the model again with --layer for another one."
+        )
 
     def detect(self, image: Image) -> Detections:
         """The boxes on an image, uint8 [H, W, 3] BGR, best score first, in image pixels."""
@@ -208,6 +210,15 @@ class Model:
         if wanted - there or shape[2:] != [spec.height, spec.width]:
             lacks = ", ".join(sorted(wanted - there)[:3]) or f"an input of {spec.height}x{spec.width}"
             raise BundleError(f"{self.path / bundle.FORWARD} lacks {lacks}, which the manifest promises. Export again.")
+        shapes = {output.name: output.shape for output in self._session.get_outputs()}
         for layer in self.manifest.layers:
+            for tensor in layer.tensors:
+                sizes = [tensor.channels, tensor.height, tensor.width]
+                known = shapes[tensor.name][1:] if len(shapes[tensor.name]) == 4 else []
+                if any(isinstance(have, int) and have != want for have, want in zip(known, sizes, strict=False)):
+                    raise BundleError(
+                        f"{self.path / bundle.FORWARD}: {tensor.name} is {known}, and not {sizes} as the manifest says."
+                        " Export again."
+                    )
             if not layer.gradients:
                 raise EngineError(f"bundle {self.path} has no gradient for layer {layer.name!r}. Export again.")

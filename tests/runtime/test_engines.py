@@ -104,3 +104,28 @@ def test_engines_that_are_not_there(signs_model: boxcam.Model, monkeypatch: pyte
     monkeypatch.setitem(ENGINES._things, "another", TorchScriptEngine)
     with pytest.raises(EngineError, match=r"has no 'another' gradient for layer 'neck' \(there is: torchscript\)"):
         signs_model.engine(layer, "another")
+
+
+def test_torch_is_left_as_it_was_and_its_modes_do_not_matter(
+    signs: Path, signs_bundle: Path, signs_model: boxcam.Model
+) -> None:
+    import torch
+
+    chosen, features, context, origin = given(signs_model, signs, "neck")
+    running = TorchScriptEngine(signs_bundle / chosen.gradients["torchscript"], 1)
+    expected = running.patches(features, context, origin[:2])
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with torch.inference_mode():
+            found = running.patches(features, context, origin[:2])
+            assert torch.is_inference_mode_enabled()
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    for one, other in zip(found, expected, strict=True):
+        assert np.allclose(one.gradient, other.gradient, rtol=1e-3, atol=1e-7)
+    with torch.no_grad():
+        with pytest.raises(EngineError, match=r"the gradient .* failed"):
+            running.patches(features[:1], context, origin[:2])
+        assert not torch.is_grad_enabled()
