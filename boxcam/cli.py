@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from boxcam import __version__
-from boxcam.errors import BoxcamError, InputError
+from boxcam.errors import BoxcamError, InputError, OutputError
 from boxcam.explain.methods import METHODS
 from boxcam.runtime.engines import ENGINES
 
@@ -120,7 +120,9 @@ def export(
         _say(f"wrote {target} in {time.monotonic() - began:.0f} s (layers: {names})")
 
 
-@main.command(epilog="Exit codes: 0 done (also if there is no box), 1 an input or the bundle failed, 2 wrong usage.")
+@main.command(
+    epilog="Exit codes: 0 done (also if there is no box), 1 an input, a result or the bundle failed, 2 wrong usage."
+)
 @click.argument("bundle", type=click.Path())
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option(
@@ -171,7 +173,7 @@ def explain(
     files = find_images(inputs)
     named = names(files, Path(output))
     folder = make_folder(output)
-    broken: list[InputError] = []
+    broken: list[BoxcamError] = []
     try:
         for number, (file, name) in enumerate(zip(files, named, strict=True), 1):
             with _bar(f"[{number}/{len(files)}] {file.name}", quiet) as boxes_done:
@@ -180,11 +182,11 @@ def explain(
                         model, file, method=method, layer=layer, engine=engine, score=score, top=top,
                         classes=classes or None, progress=boxes_done,
                     )  # fmt: skip
-                except InputError as error:
+                    facts = {"score_threshold": score}
+                    save(explanation, folder, name, str(file), model.path.name, facts)
+                except (InputError, OutputError) as error:
                     broken.append(error)
                     continue
-                facts = {"score_threshold": score}
-                save(explanation, folder, name, str(file), model.path.name, facts)
             if not quiet:
                 _say(f"{file.name}: {_summary(explanation, score)}")
         if not quiet:

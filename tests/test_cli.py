@@ -227,6 +227,19 @@ def test_a_file_name_that_no_terminal_can_show(encoding: str, signs: Path, signs
     assert {b"caf\xe9.json", b"caf\xe9.npz", b"caf\xe9.png"} <= set(os.listdir(os.fsencode(tmp_path)))
 
 
+def test_a_result_that_cannot_be_written_keeps_none_from_the_others(
+    signs: Path, signs_bundle: Path, tmp_path: Path, cli: Cli
+) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("n" * 251, "o"):  # .jpg fits, .json does not
+        shutil.copy(signs / "images" / "cat.jpg", tmp_path / "in" / f"{name}.jpg")
+    done = cli("explain", signs_bundle, tmp_path / "in", "-o", tmp_path / "out", "--top", "1", "--threads", "1")
+    assert done.exit_code == 1
+    assert re.fullmatch(r"boxcam: cannot write .*/n+\.\*: File name too long\.\n", done.stderr)
+    assert done.stdout.endswith(f"wrote 1 of 2 explanations to {tmp_path / 'out'}\n")
+    assert results(tmp_path / "out") == ["o.json", "o.npz", "o.png"]
+
+
 def test_inspect_shows_what_a_bundle_holds(signs_bundle: Path, cli: Cli) -> None:
     done = cli("inspect", signs_bundle)
     assert (done.exit_code, done.stderr) == (0, "")

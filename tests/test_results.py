@@ -262,3 +262,22 @@ def test_memory_does_not_grow_by_a_map_for_each_box(tmp_path: Path) -> None:
     with np.load(tmp_path / "a.npz") as file:
         assert file["maps"].shape == (count, size, size)
     assert many - one < 2 * 4 * size * size  # not eleven maps
+
+
+def test_a_name_may_be_as_long_as_a_file_system_lets_it(tmp_path: Path) -> None:
+    name = "n" * (os.pathconf(tmp_path, "PC_NAME_MAX") - len(".json"))
+    results.save(explanation(EVEN), tmp_path, name, f"{name}.jpg", "net.boxcam", {})
+    assert sorted(os.listdir(tmp_path)) == [f"{name}.json", f"{name}.npz", f"{name}.png"]
+    with pytest.raises(OutputError, match="File name too long"):
+        results.save(explanation(EVEN), tmp_path, f"{name}n", f"{name}n.jpg", "net.boxcam", {})
+    assert len(os.listdir(tmp_path)) == 3
+
+
+def test_the_rights_that_other_threads_give_their_files_are_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def changed(mask: int) -> int:
+        raise AssertionError("the umask is the whole process's")
+
+    monkeypatch.setattr(os, "umask", changed)
+    save(explanation(EVEN), tmp_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -212,13 +213,10 @@ def _share_inside(values: Any, box: Any) -> float | None:
 @contextlib.contextmanager
 def _aside(path: Path) -> Iterator[IO[bytes]]:
     """A file that is put in place when the block ends well, and is gone if it does not."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    name = path.parent / f".boxcam-{secrets.token_hex(8)}"  # short: the file's own name may be as long as one can be
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(name, "xb") as file:  # with the rights that the umask leaves, unlike tempfile's
             yield file
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
         os.replace(name, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
