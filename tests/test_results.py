@@ -281,3 +281,28 @@ def test_the_rights_that_other_threads_give_their_files_are_left_alone(
 
     monkeypatch.setattr(os, "umask", changed)
     save(explanation(EVEN), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("values", "corner", "grid", "expected"),
+    [
+        ([[0, 5, 5]], (0, 0), Grid(0, 0, 4, 8, (0, 1), (0, 1)), False),  # only padding's cells are positive
+        ([[0, 5, 5]], (0, 0), Grid(0, 0, 4, 4, (0, 1), (0, 2)), True),
+        ([[5, 5, 0]], (0, -2), Grid(0, 0, 4, 8, (0, 1), (0, 1)), False),  # ... or such that overhang the feature map
+        ([[5, 5, 0]], (0, -1), Grid(0, 0, 4, 4, (0, 1), (0, 2)), True),
+        ([[5], [0]], (3, 0), Grid(-16, 0, 4, 8, (4, 5), (0, 1)), False),
+        ([[5], [0]], (4, 0), Grid(-16, 0, 4, 8, (4, 5), (0, 1)), True),
+        ([[5]], (0, 0), Grid(0, 9, 4, 8, (0, 1), (0, 1), (9, 0, 17, 4)), False),  # a proposal beside the image
+        ([[-5]], (0, 0), Grid(0, 0, 4, 8, (0, 1), (0, 1)), False),
+    ],
+)
+def test_evidence_is_what_the_map_shows(
+    values: list[list[float]], corner: tuple[int, int], grid: Grid, expected: bool, tmp_path: Path
+) -> None:
+    cells = CellMap(np.array(values, np.float32), corner)
+    found = dataclasses.replace(explanation(EVEN), cells=(cells,), grids=(grid,))
+    assert found.has_evidence(0) == expected
+    assert bool((found.map(0) > 0).any()) == expected
+    said, _ = save(found, tmp_path)
+    assert said["detections"][0]["positive_evidence"] == expected
+    assert (said["detections"][0]["share_inside_box"] is not None) == expected

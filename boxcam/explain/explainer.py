@@ -62,8 +62,11 @@ class Explanation:
         return result
 
     def has_evidence(self, index: int) -> bool:
-        """Whether any cell speaks for the box. If not, its map is empty: there is no positive evidence."""
-        return bool((self.cells[index].values > 0).any())
+        """Whether any pixel of the map speaks for the box. If not, there is no positive evidence.
+
+        Cells that show padding only, or lie outside a proposal's part of the image, are no evidence.
+        """
+        return bool((self.cells[index].values > 0).any()) and bool((self.map(index) > 0).any())
 
 
 def explain(

@@ -186,7 +186,7 @@ def _box_facts(explanation: Explanation, k: int, shown: _Shown) -> dict[str, Any
         "origin": [int(v) for v in detections.origin[k]],
         "tensor": explanation.tensors[k],
         "peak": shown.panel.peak,
-        "positive_evidence": explanation.has_evidence(k),
+        "positive_evidence": shown.panel.peak > 0,
         "share_inside_box": shown.share,
     }
 
