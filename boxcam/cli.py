@@ -236,8 +236,11 @@ def _summary(explanation: Explanation, score: float) -> str:
     others = f", {explanation.other_boxes} more not shown" if explanation.other_boxes else ""
     if not count:
         return f"no box with a score of at least {score:g}{others}"
-    empty = sum(not explanation.has_evidence(k) for k in range(count))
+    apart = sum(not explanation.depends(k) for k in range(count))
+    empty = sum(explanation.depends(k) and not explanation.has_evidence(k) for k in range(count))
     silent = f", {empty} without positive evidence" if empty else ""
+    if apart:
+        silent += f", {apart} not depending on {explanation.layer}"
     return f"{count} {'box' if count == 1 else 'boxes'}{silent}{others}"
 
 

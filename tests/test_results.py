@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
+from boxcam.cli import _summary
 from boxcam.errors import BoxcamError, OutputError
 from boxcam.explain import results
 from boxcam.explain.explainer import Explanation
@@ -41,6 +42,7 @@ def explanation(*cells: list[list[float]], names: tuple[str, ...] = ()) -> Expla
         cells=tuple(CellMap(np.array(values, np.float32), (0, 0)) for values in cells),
         grids=(Grid(0, 0, 2, 2, (0, 2), (0, 4)),) * count,
         tensors=("p3",) * count,
+        dependent=(True,) * count,
         other_boxes=4,
     )
 
@@ -86,6 +88,7 @@ def test_the_three_files_say_the_same(tmp_path: Path) -> None:
         "logit": pytest.approx(2.2),
         "origin": [0, 7],
         "tensor": "p3",
+        "depends_on_layer": True,
         "peak": 1.0,
         "positive_evidence": True,
         "share_inside_box": 0.25,  # 8 of 32 pixels
@@ -100,6 +103,24 @@ def test_the_three_files_say_the_same(tmp_path: Path) -> None:
 def test_a_share_counts_every_pixel_that_the_box_touches(tmp_path: Path) -> None:
     said, _ = save(explanation(EVEN, EVEN), tmp_path)
     assert said["detections"][1]["share_inside_box"] == pytest.approx(5 * 3 / 32)  # x 3 to 8, y 1 to 4
+
+
+def test_a_box_that_does_not_depend_on_the_layer_is_told_from_one_without_evidence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[Any] = []
+    sheet = results.sheet
+    monkeypatch.setattr(
+        results, "sheet", lambda image, panels, *rest: (shown.extend(panels), sheet(image, panels, *rest))[1]
+    )
+    nothing = [[0.0] * 4] * 2
+    found = dataclasses.replace(explanation(nothing, nothing), dependent=(True, False))
+    assert (found.depends(0), found.depends(1)) == (True, False)
+    said, _ = save(found, tmp_path)
+    assert [entry["depends_on_layer"] for entry in said["detections"]] == [True, False]
+    assert [entry["positive_evidence"] for entry in said["detections"]] == [False, False]
+    assert [panel.depends for panel in shown] == [True, False]
+    assert _summary(found, 0.3) == "2 boxes, 1 without positive evidence, 1 not depending on neck, 4 more not shown"
 
 
 def test_no_box(tmp_path: Path) -> None:
@@ -251,6 +272,7 @@ def test_memory_does_not_grow_by_a_map_for_each_box(tmp_path: Path) -> None:
             cells=(CellMap(np.array(LEFT, np.float32), (0, 0)),) * boxes,
             grids=(Grid(0, 0, size / 2, size / 4, (0, 2), (0, 4)),) * boxes,
             tensors=("p3",) * boxes,
+            dependent=(True,) * boxes,
         )
         tracemalloc.start()
         results.save(found, tmp_path, "a", "a.jpg", "net.boxcam", {})

@@ -31,6 +31,7 @@ class Explanation:
         cells: the K maps as the method made them, in cells of their feature maps.
         grids: where those cells lie on the image.
         tensors: which feature map each belongs to.
+        dependent: whether each box's score depends on the layer at all; see `depends`.
         other_boxes: how many boxes the model drew that were not asked for (too low a score, another class).
     """
 
@@ -42,6 +43,7 @@ class Explanation:
     cells: tuple[CellMap, ...]
     grids: tuple[Grid, ...]
     tensors: tuple[str, ...]
+    dependent: tuple[bool, ...]
     other_boxes: int
 
     def __len__(self) -> int:
@@ -60,6 +62,14 @@ class Explanation:
         for index in range(len(self)):
             result[index] = self.map(index)
         return result
+
+    def depends(self, index: int) -> bool:
+        """Whether the box's score depends on the layer at all.
+
+        If not, its map is empty because there was nothing to look at: when the layer is one level of a pyramid, say,
+        the boxes that other levels drew. That is no absence of evidence.
+        """
+        return self.dependent[index]
 
     def has_evidence(self, index: int) -> bool:
         """Whether any pixel of the map speaks for the box. If not, there is no positive evidence.
@@ -112,11 +122,12 @@ def explain(
     if wanted is not None:
         keep &= np.isin(found.labels, wanted)
     boxes = np.flatnonzero(keep)[:top]
-    cells, grids, tensors = [], [], []
+    cells, grids, tensors, dependent = [], [], [], []
     for done, patch in enumerate(model.patches(prediction, chosen_layer, boxes.tolist(), engine), start=1):
         cells.append(compute(model.activation(prediction, chosen_layer, patch), patch))
         grids.append(model.grid(prediction, chosen_layer, patch))
         tensors.append(chosen_layer.tensors[patch.tensor].name)
+        dependent.append(patch.gradient.size > 0)
         if progress is not None:
             progress(done, len(boxes))
     return Explanation(
@@ -128,6 +139,7 @@ def explain(
         cells=tuple(cells),
         grids=tuple(grids),
         tensors=tuple(tensors),
+        dependent=tuple(dependent),
         other_boxes=len(found) - len(boxes),
     )
 

@@ -44,6 +44,7 @@ class Panel:
         score: as the model reports it.
         peak: the largest value of the raw map.
         heat: float32 [h, w], 0..1, as large as the picture in the panel; see `panel_heat`.
+        depends: whether the box depends on the layer at all.
     """
 
     box: tuple[float, float, float, float]
@@ -52,6 +53,7 @@ class Panel:
     score: float
     peak: float
     heat: Float
+    depends: bool = True
 
 
 def heatmap(map: Float) -> Float:
@@ -186,6 +188,8 @@ def _panel(cell: Image, picture: Image, panel: Panel, box: tuple[int, int, int, 
     _write(cell, _shorten(panel.name, width - after - score_width - 12, 9), (after, top + 20), 9, INK)
     _write(cell, score, (width - score_width, top + 20), 9, INK)
     words = f"peak {panel.peak:.3g}" if panel.peak > 0 else "no positive evidence"
+    if not panel.depends:
+        words = "does not depend on this layer"
     _write(cell, words, (after, top + 42), 8, MUTED)
 
 

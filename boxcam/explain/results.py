@@ -185,6 +185,7 @@ def _box_facts(explanation: Explanation, k: int, shown: _Shown) -> dict[str, Any
         "logit": float(detections.logits[k]),
         "origin": [int(v) for v in detections.origin[k]],
         "tensor": explanation.tensors[k],
+        "depends_on_layer": explanation.depends(k),
         "peak": shown.panel.peak,
         "positive_evidence": shown.panel.peak > 0,
         "share_inside_box": shown.share,
@@ -196,7 +197,7 @@ def _panel(explanation: Explanation, k: int, values: Any) -> Panel:
     x1, y1, x2, y2 = (float(v) for v in detections.boxes[k])
     label, name, score = int(detections.labels[k]), detections.names[k], float(detections.scores[k])
     heat = panel_heat(values, len(explanation))
-    return Panel((x1, y1, x2, y2), label, name, score, float(values.max()), heat)
+    return Panel((x1, y1, x2, y2), label, name, score, float(values.max()), heat, explanation.depends(k))
 
 
 def _share_inside(values: Any, box: Any) -> float | None:

@@ -5,6 +5,7 @@ What an explanation holds, how boxes are chosen and what is refused: see test_ap
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -154,3 +155,24 @@ def test_a_class_that_is_not_there() -> None:
         class_indices(named(*(f"class {k}" for k in range(40))), ["x"])
     with pytest.raises(UnknownNameError, match=r"Did you mean 'Zebra'\?"):
         class_indices(named("Ape", "Zebra"), ["zebar"])
+
+
+@pytest.mark.parametrize("method", boxcam.methods())
+def test_a_box_of_another_level_does_not_depend_on_this_one(
+    method: str, signs: Path, signs_model: boxcam.Model
+) -> None:
+    """As in a bundle of one level of the pyramid, the gradient of the other levels' boxes has no cell."""
+    patches = boxcam.Model.patches
+
+    class Half(boxcam.Model):
+        def __init__(self) -> None:
+            self.__dict__.update(signs_model.__dict__)
+
+        def patches(self, *given: Any) -> Any:
+            for k, patch in enumerate(patches(self, *given)):
+                empty = np.zeros((len(patch.gradient), 0, 0), np.float32)
+                yield dataclasses.replace(patch, gradient=empty, corner=(0, 0)) if k % 2 else patch
+
+    found = boxcam.explain(Half(), signs / "images" / "cat.jpg", method=method, top=4)
+    assert [found.depends(k) for k in range(4)] == [True, False, True, False]
+    assert [found.has_evidence(k) for k in range(4)] == [True, False, True, False]

@@ -106,6 +106,14 @@ def test_everything_is_said(written: list[str]) -> None:
     assert [text for text in written if text.isdigit()] == ["3", "2", "1", "1", "2", "3", "0"]
 
 
+def test_a_box_that_does_not_depend_on_the_layer_says_so(written: list[str]) -> None:
+    sheet(GREY, [panel((100, 120), peak=0, depends=False)], "street.jpg")
+    words = "does not depend on this layer"
+    assert words in written
+    assert "no positive evidence" not in written
+    assert render._width("99", 8) + 16 + render._width(words, 8) <= render.NARROWEST
+
+
 def test_no_box(written: list[str]) -> None:
     page = sheet(GREY, [], "street.jpg")
     assert written == ["street.jpg", "no box above the threshold", "120 x 100 pixels"]
