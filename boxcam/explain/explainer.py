@@ -6,6 +6,7 @@ import difflib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -88,7 +89,7 @@ def explain(
     engine: str = "auto",
     score: float = DEFAULT_SCORE,
     top: int | None = None,
-    classes: str | int | Sequence[str | int] | None = None,
+    classes: str | int | np.integer[Any] | Sequence[str | int | np.integer[Any]] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Explanation:
     """Explain the boxes that a model draws on an image.
@@ -144,7 +145,9 @@ def explain(
     )
 
 
-def class_indices(model: Model, classes: str | int | Sequence[str | int] | None) -> list[int] | None:
+def class_indices(
+    model: Model, classes: str | int | np.integer[Any] | Sequence[str | int | np.integer[Any]] | None
+) -> list[int] | None:
     """Class names or numbers as indices; letters need not match in case.
 
     Raises:
@@ -154,7 +157,7 @@ def class_indices(model: Model, classes: str | int | Sequence[str | int] | None)
         return None
     names = model.manifest.labels
     result = []
-    for wanted in [classes] if isinstance(classes, str | int) else classes:
+    for wanted in [classes] if isinstance(classes, str | int | np.integer) else classes:
         text = str(wanted)
         if isinstance(wanted, str) and wanted in names:
             index = names.index(wanted)

@@ -144,6 +144,8 @@ def named(*labels: str) -> Any:
         (("a", "b"), "b", [1]),
         (("a", "b"), 1, [1]),
         (("a", "b"), ["1"], [1]),
+        (("a", "b"), np.int64(1), [1]),
+        (("a", "b"), np.array([1, 0], np.uint8), [1, 0]),
     ],
 )
 def test_classes_by_name_and_number(labels: Sequence[str], asked: Any, expected: Any) -> None:
