@@ -277,7 +277,7 @@ def _needs_exporter() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if error.name and error.name.split(".")[0] in ("onnx", "onnx_ir", "torch", "onnxscript"):
+        if error.name and error.name.split(".")[0] in ("onnx", "onnx_ir", "onnxruntime", "torch", "onnxscript"):
             raise BoxcamError(
                 f"exporting needs {error.name}, which is not installed here. Install boxcam's 'mmdet' extra as the"
                 " README shows, or export on another machine and copy the bundle."

@@ -151,6 +151,19 @@ def test_explain_takes_every_option(signs: Path, signs_bundle: Path, tmp_path: P
     assert "cat.jpg: 1 box, " in done.stdout
 
 
+@pytest.mark.parametrize("missing", ["onnx", "onnx_ir", "onnxruntime", "onnxscript", "torch"])
+def test_export_says_what_is_not_installed(
+    missing: str, signs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Cli
+) -> None:
+    def fails(*given: Any, **options: Any) -> None:
+        raise ModuleNotFoundError(f"No module named '{missing}.part'", name=f"{missing}.part")
+
+    monkeypatch.setattr("boxcam.export.pipeline.export", fails)
+    done = cli("export", signs / "config.py", signs / "signs.pth", "-o", tmp_path / "x.boxcam")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"boxcam: exporting needs {missing}.part, which is not installed here.")
+
+
 def test_quiet_means_silent(signs: Path, signs_bundle: Path, tmp_path: Path, cli: Cli) -> None:
     done = cli("explain", signs_bundle, signs / "images" / "cat.jpg", "-o", tmp_path, "--top", "1", "--quiet")
     assert (done.exit_code, done.stdout, done.stderr) == (0, "", "")
