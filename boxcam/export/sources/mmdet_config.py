@@ -53,7 +53,7 @@ def preprocess(config: Any, path: str, shape: tuple[int, int] | None) -> Preproc
     interpolation: Any = "bilinear"
     for step in _pipeline(config, path):
         kind = str(step["type"]).split(".")[-1]
-        if kind in ("Resize", "FixScaleResize"):
+        if kind == "Resize":
             scale, keep_ratio = shape or _scale(step, path), bool(step.get("keep_ratio", False))
             interpolation = step.get("interpolation", "bilinear")
             if interpolation not in INTERPOLATIONS:
