@@ -53,6 +53,7 @@ def preprocess(config: Any, path: str, shape: tuple[int, int] | None) -> Preproc
     interpolation: Any = "bilinear"
     for step in _pipeline(config, path):
         kind = str(step["type"]).split(".")[-1]
+        _check_backend(step, kind, path)
         if kind == "Resize":
             scale, keep_ratio = shape or _scale(step, path), bool(step.get("keep_ratio", False))
             interpolation = step.get("interpolation", "bilinear")
@@ -127,6 +128,16 @@ def _pipeline(config: Any, path: str) -> Sequence[Mapping[str, Any]]:
     if not found:
         raise SourceError(f"config {path} has no test pipeline, so the preprocessing is not known.")
     return list(found)
+
+
+def _check_backend(step: Mapping[str, Any], kind: str, path: str) -> None:
+    """Other libraries than OpenCV decode and resize to other pixels."""
+    for key in ("backend", "imdecode_backend"):
+        if step.get(key) not in (None, "cv2"):
+            raise SourceError(
+                f"config {path}: {kind} with {key} {step[key]!r} cannot be repeated: its pixels are not OpenCV's."
+                f" Take {key} out of the test pipeline if the detector may see images as OpenCV reads them."
+            )
 
 
 def _scale(step: Mapping[str, Any], path: str) -> tuple[int, int]:

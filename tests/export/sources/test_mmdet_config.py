@@ -154,6 +154,7 @@ def test_how_it_is_resized_and_padded() -> None:
     assert not of({"type": "Resize", "scale": (8, 8)}).keep_ratio  # mmcv's default
     assert of({"type": "Resize", "scale": (8, 8), "keep_ratio": True}).keep_ratio
     assert of(resize(interpolation="nearest")).interpolation == "nearest"
+    assert of({"type": "LoadImageFromFile", "imdecode_backend": "cv2"}, resize(backend="cv2")) == of(resize())
     assert of(resize(), pad_value=7).pad_value == (7, 7, 7)
     assert not of(resize(), pad_value=7).pad_before_normalize
     for value, expected in ((9, (9, 9, 9)), ({"img": (1, 2, 3)}, (1, 2, 3)), ({"seg": 255}, (0, 0, 0))):
@@ -193,6 +194,12 @@ REFUSED: list[tuple[list[dict[str, Any]], dict[str, Any], str]] = [
     ([{"type": "PackDetInputs"}], {}, "does not resize; give the model's input with --shape HxW"),
     ([{"type": "Resize", "scale_factor": 2.0}], {}, "has no fixed 'scale'; give the model's input with --shape HxW"),
     ([resize(interpolation="lanczos")], {}, "interpolation 'lanczos' cannot be repeated"),
+    ([resize(backend="pillow")], {}, "c.py: Resize with backend 'pillow' cannot be repeated"),
+    (
+        [{"type": "mmdet.LoadImageFromFile", "imdecode_backend": "pillow"}, resize()],
+        {},
+        "LoadImageFromFile with imdecode_backend 'pillow' cannot be repeated",
+    ),
     ([resize(640, 640), {"type": "Pad", "size": (320, 320)}], {}, "resized to 640x640 and padded to 320x320"),
     ([resize()], {"mean": [1.0]}, r"\[1.0\] was expected to be three values"),
     ([resize()], {"shape": (65, 96), "pad_size_divisor": 32}, "--shape 65x96: .* multiples of 32, such as 96x96"),
