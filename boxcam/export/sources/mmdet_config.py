@@ -112,12 +112,27 @@ def labels(config: Any, meta: Mapping[str, Any], count: int) -> tuple[str, ...]:
 
 
 def set_thresholds(config: Any, score: float | None, nms: float | None) -> None:
-    """Put the user's thresholds into the config's test settings."""
+    """Put the user's thresholds into the config's test settings.
+
+    Raises:
+        SourceError: the model has no such threshold.
+    """
+    if score is not None and not config.model.get("test_cfg"):
+        config.model["test_cfg"] = {}
     test = config.model.get("test_cfg") or {}
-    settings = test.get("rcnn", test)
+    settings = test.get("rcnn") or test
+    merges = isinstance(settings.get("nms"), Mapping)
     if score is not None:
+        # What merges boxes has a lowest score even if the config does not name it; a set of queries has none.
+        if settings and not merges and "score_thr" not in settings:
+            raise SourceError(
+                "--score-threshold: this model has no lowest score to set (no score_thr in its config's test_cfg)."
+                " Export without it, and choose boxes by their score when explaining."
+            )
         settings["score_thr"] = score
-    if nms is not None and "nms" in settings:
+    if nms is not None:
+        if not merges:
+            raise SourceError("--nms-threshold: this model has no NMS (none in its config's test_cfg). Export without.")
         settings["nms"]["iou_threshold"] = nms
 
 

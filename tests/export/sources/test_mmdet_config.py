@@ -273,7 +273,44 @@ def test_thresholds_go_where_the_detector_reads_them() -> None:
     assert (two.model.test_cfg.rcnn.score_thr, two.model.test_cfg.rcnn.nms.iou_threshold) == (0.2, 0.7)
     assert two.model.test_cfg.rpn.nms.iou_threshold == 0.5
 
-    without = config_of()
-    without.model.test_cfg = {"max_per_img": 100}
-    set_thresholds(without, 0.2, 0.7)  # it has no NMS, so there is none to set
-    assert without.model.test_cfg == {"max_per_img": 100, "score_thr": 0.2}
+
+@pytest.mark.parametrize("test", [None, {}, "missing"])
+def test_a_score_threshold_is_kept_where_there_were_no_settings(test: Any) -> None:
+    config = config_of()
+    if test != "missing":
+        config.model.test_cfg = test
+    set_thresholds(config, 0.2, None)
+    assert config.model.test_cfg == {"score_thr": 0.2}
+
+
+@pytest.mark.parametrize("test", [None, {"max_per_img": 100}])
+def test_no_threshold_changes_nothing(test: Any) -> None:
+    config = config_of()
+    config.model.test_cfg = test
+    set_thresholds(config, None, None)
+    assert config.model.test_cfg == test
+    set_thresholds(config_of(), None, None)
+
+
+def test_what_merges_boxes_has_a_lowest_score() -> None:
+    config = config_of()
+    config.model.test_cfg = {"nms": {"type": "nms", "iou_threshold": 0.5}}
+    set_thresholds(config, 0.2, None)
+    assert config.model.test_cfg.score_thr == 0.2
+
+
+@pytest.mark.parametrize(
+    ("test", "thresholds", "message"),
+    [
+        ({"max_per_img": 100}, (0.2, None), "--score-threshold: this model has no lowest score"),
+        ({"max_per_img": 100}, (None, 0.7), "--nms-threshold: this model has no NMS"),
+        ({"score_thr": 0.1, "nms": None}, (None, 0.7), "--nms-threshold: this model has no NMS"),
+        (None, (None, 0.7), "--nms-threshold: this model has no NMS"),
+        ({"rpn": {"nms": {"iou_threshold": 0.5}}, "rcnn": {"max_per_img": 9}}, (None, 0.7), "--nms-threshold: this"),
+    ],
+)
+def test_a_threshold_that_the_model_has_not_is_refused(test: Any, thresholds: Any, message: str) -> None:
+    config = config_of()
+    config.model.test_cfg = test
+    with pytest.raises(SourceError, match=message):
+        set_thresholds(config, *thresholds)
