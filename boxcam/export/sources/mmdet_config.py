@@ -119,8 +119,8 @@ def set_thresholds(config: Any, score: float | None, nms: float | None) -> None:
     """
     if score is not None and not config.model.get("test_cfg"):
         config.model["test_cfg"] = {}
-    test = config.model.get("test_cfg") or {}
-    settings = test.get("rcnn") or test
+    test = config.model.get("test_cfg")
+    settings = {} if test is None else test if test.get("rcnn") is None else test["rcnn"]
     merges = isinstance(settings.get("nms"), Mapping)
     if score is not None:
         # What merges boxes has a lowest score even if the config does not name it; a set of queries has none.
