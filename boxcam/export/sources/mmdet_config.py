@@ -156,13 +156,22 @@ def _check_backend(step: Mapping[str, Any], kind: str, path: str) -> None:
 
 
 def _scale(step: Mapping[str, Any], path: str) -> tuple[int, int]:
-    """Height and width to fit the image into: mmdet's scale is (width, height), or (long edge, short edge)."""
+    """Height and width to fit the image into: mmdet's scale is (width, height).
+
+    Where the ratio is kept, it is a long and a short edge in any order; a bundle's one canvas lies, as most images do.
+    """
     scale = step.get("scale")
     if isinstance(scale, int):
         return scale, scale
     if not isinstance(scale, (tuple, list)) or len(scale) != 2:
         raise SourceError(f"config {path}: Resize has no fixed 'scale'; give the model's input with --shape HxW.")
-    return int(scale[1]), int(scale[0])
+    if not all(isinstance(edge, (int, float)) and edge >= 1 for edge in scale):
+        raise SourceError(
+            f"config {path}: Resize has the scale {scale}, which is not one width and height;"
+            " give the model's input with --shape HxW."
+        )
+    width, height = int(scale[0]), int(scale[1])
+    return (min(width, height), max(width, height)) if step.get("keep_ratio", False) else (height, width)
 
 
 def _pad_value(value: Any, path: str) -> tuple[float, float, float]:

@@ -73,6 +73,15 @@ def test_configs_that_mmdet_ships(name: str) -> None:
         assert preprocess(read_config(shipped(name)), name, None) == SHIPPED[name]
 
 
+def test_edges_that_come_in_the_other_order(signs: Path) -> None:
+    image = cv2.imread(str(signs / "images" / "cat.jpg"))
+    turned = Config(ODD_PAD)
+    turned.test_pipeline[1].scale = (200, 300)
+    with bridged():
+        assert preprocess(turned, "c.py", None) == preprocess(Config(ODD_PAD), "c.py", None)
+        assert np.array_equal(mmdet_input(turned, image), prepare(image, preprocess(turned, "c.py", None))[0])
+
+
 ODD_PAD = {
     "model": {
         "type": "RetinaNet",
@@ -139,6 +148,10 @@ def test_sizes() -> None:
         return p.height, p.width, p.fit_height, p.fit_width
 
     assert sizes(of(resize(500, 300))) == (300, 500, 300, 500)
+    assert sizes(of(resize(300, 500))) == (300, 500, 300, 500)  # a long and a short edge, in any order
+    assert sizes(of(resize(300, 500), pad_size_divisor=32)) == (320, 512, 300, 500)
+    assert sizes(of(resize(300, 500, keep_ratio=False))) == (500, 300, 500, 300)
+    assert sizes(of({"type": "Resize", "scale": [(8, 8), (9, 9)]}, shape=(64, 96))) == (64, 96, 64, 96)
     assert sizes(of(resize(500, 300), pad_size_divisor=32)) == (320, 512, 300, 500)
     assert sizes(of(resize(500, 300), {"type": "Pad", "size_divisor": 64})) == (320, 512, 300, 500)
     assert sizes(of(resize(500, 300), {"type": "Pad", "size": (600, 400)})) == (400, 600, 300, 500)
@@ -193,6 +206,9 @@ REFUSED: list[tuple[list[dict[str, Any]], dict[str, Any], str]] = [
     ([{"type": "mmdet.FixScaleResize", "scale": (64, 32)}], {}, "has 'FixScaleResize', which cannot be repeated"),
     ([{"type": "PackDetInputs"}], {}, "does not resize; give the model's input with --shape HxW"),
     ([{"type": "Resize", "scale_factor": 2.0}], {}, "has no fixed 'scale'; give the model's input with --shape HxW"),
+    ([{"type": "Resize", "scale": [(8, 8), (9, 9)]}], {}, r"scale \[\(8, 8\), \(9, 9\)\], which is not one width and"),
+    ([{"type": "Resize", "scale": (8, None)}], {}, r"scale \(8, None\), which is not one width and height; .* --shape"),
+    ([resize(-1, 8)], {}, r"scale \(-1, 8\), which is not one width and height"),
     ([resize(interpolation="lanczos")], {}, "interpolation 'lanczos' cannot be repeated"),
     ([resize(backend="pillow")], {}, "c.py: Resize with backend 'pillow' cannot be repeated"),
     (
