@@ -107,7 +107,8 @@ def test_centred(size: tuple[int, int], top: int, left: int) -> None:
 
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 def test_interpolations_are_mmcvs(interpolation: str) -> None:
-    mmcv = pytest.importorskip("mmcv")
+    import mmcv
+
     image = noise(200, 150)
     tensor, place = prepare(image, spec(interpolation=interpolation))
     got = tensor[0, :, : place.resized_height, : place.resized_width].transpose(1, 2, 0)
@@ -119,8 +120,7 @@ def test_interpolations_are_mmcvs(interpolation: str) -> None:
 )
 @pytest.mark.parametrize("keep_ratio", [True, False])
 def test_bit_for_bit_the_input_of_mmdets_test_pipeline(size: tuple[int, int], keep_ratio: bool) -> None:
-    torch = pytest.importorskip("torch")
-    pytest.importorskip("mmdet")
+    import torch
     from mmcv.transforms import Resize
     from mmengine.model import ImgDataPreprocessor
 
