@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+import boxcam
 from boxcam.cli import main
+from tests.examples.test_demo_truth import measure
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -32,6 +34,22 @@ def test_the_python_runs_as_it_stands(signs_bundle: Path, tmp_path: Path) -> Non
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("('neck', 'backbone')\n")
     assert "(320, 320)" in done.stdout
+
+
+def test_its_figures_are_measured(signs: Path, signs_model: boxcam.Model) -> None:
+    """Means over the demo's signs; `tests/examples/test_demo_truth.py` prints them."""
+    found = re.search(
+        r"where an even map would have (\d\.\d\d), is (\d\.\d\d) for Grad-CAM and (\d\.\d\d) for HiResCAM at the neck\."
+        r" At the backbone,.*? HiResCAM has (\d\.\d\d), and Grad-CAM is no better than an even map",
+        " ".join(TEXT.split()),
+    )
+    assert found is not None
+    even, gradcam, hirescam, backbone = map(float, found.groups())
+    neck = measure(signs, signs_model, "gradcam", "neck")
+    assert (neck.even, neck.inside) == pytest.approx((even, gradcam), abs=0.02)
+    assert measure(signs, signs_model, "hirescam", "neck").inside == pytest.approx(hirescam, abs=0.02)
+    assert measure(signs, signs_model, "hirescam", "backbone").inside == pytest.approx(backbone, abs=0.02)
+    assert measure(signs, signs_model, "gradcam", "backbone").inside == pytest.approx(even, abs=0.02)
 
 
 def test_every_make_target_is_there() -> None:
