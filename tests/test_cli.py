@@ -240,6 +240,18 @@ def test_a_file_name_that_no_terminal_can_show(encoding: str, signs: Path, signs
     assert {b"caf\xe9.json", b"caf\xe9.npz", b"caf\xe9.png"} <= set(os.listdir(os.fsencode(tmp_path)))
 
 
+def test_results_never_replace_a_file_that_was_not_given(
+    signs: Path, signs_bundle: Path, tmp_path: Path, cli: Cli
+) -> None:
+    shutil.copy(signs / "images" / "cat.jpg", tmp_path / "a.jpg")
+    (tmp_path / "a.png").write_text("a drawing")
+    done = cli("explain", signs_bundle, tmp_path / "a.jpg", "-o", tmp_path)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert f"would replace {tmp_path / 'a.png'}, which boxcam did not write" in done.stderr
+    assert (tmp_path / "a.png").read_text() == "a drawing"
+    assert results(tmp_path) == ["a.jpg", "a.png"]
+
+
 def test_a_result_that_cannot_be_written_keeps_none_from_the_others(
     signs: Path, signs_bundle: Path, tmp_path: Path, cli: Cli
 ) -> None:
