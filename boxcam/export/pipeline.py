@@ -165,7 +165,7 @@ class _Export:
             module.save(str(file))
             self.progress(f"verifying {name}")
             module = torchscript.load(file)
-            some = origin if graph.form != "whole" else origin[: max(_CHECKED_BOXES // 2, len(logits))]
+            some = origin if graph.form != "whole" else origin[: max(_CHECKED_BOXES // 4, len(logits))]
             checks += verify.gradients(name, graph, module, self.base, logits, found, some, feeds)
         return verify.require(checks)
 

@@ -174,6 +174,12 @@ class _Cropped(nn.Module):
         assert gradient is not None
         return list(gradient.unbind(0)), found[1], logits[0].detach()
 
+    @torch.jit.export
+    def logits(self, inputs: list[torch.Tensor], origin: torch.Tensor) -> torch.Tensor:
+        found: list[torch.Tensor] = self.gather(inputs, origin)
+        logits: list[torch.Tensor] = self.head(found[2:], found[0])
+        return logits[0]
+
 
 class _Whole(nn.Module):
     """Gradients by whole maps: what all boxes share is computed once, then one backward pass per box."""
@@ -218,6 +224,12 @@ class _Whole(nn.Module):
             logits.append(found[0].detach())
         return patches, torch.cat(places), torch.cat(logits)
 
+    @torch.jit.export
+    def logits(self, inputs: list[torch.Tensor], origin: torch.Tensor) -> torch.Tensor:
+        maps: list[torch.Tensor] = self.shared(inputs, origin)
+        found: list[torch.Tensor] = self.boxes(maps, origin)
+        return found[0]
+
 
 class _Selected(nn.Module):
     """A part and the boxes that belong to it."""
@@ -231,6 +243,10 @@ class _Selected(nn.Module):
         self, tensors: list[torch.Tensor], origin: torch.Tensor
     ) -> tuple[list[torch.Tensor], torch.Tensor, torch.Tensor]:
         return self.part([tensors[index] for index in self.inputs], origin)
+
+    @torch.jit.export
+    def logits(self, tensors: list[torch.Tensor], origin: torch.Tensor) -> torch.Tensor:
+        return self.part.logits([tensors[index] for index in self.inputs], origin)
 
     @torch.jit.export
     def chosen(self, origin: torch.Tensor) -> torch.Tensor:
@@ -271,3 +287,17 @@ class _Gradient(nn.Module):
                 logits[chosen] = values
         torch.set_grad_enabled(before)
         return patches, places, logits
+
+    @torch.jit.export
+    def logits(self, features: list[torch.Tensor], context: list[torch.Tensor], origin: torch.Tensor) -> torch.Tensor:
+        """The logits alone, without any gradient: float [K]."""
+        before = torch.is_grad_enabled()
+        torch.set_grad_enabled(False)
+        tensors = features + context
+        logits = features[0].new_zeros((origin.size(0),))
+        for part in self.parts:
+            chosen = part.chosen(origin)
+            if chosen.size(0) > 0:
+                logits[chosen] = part.logits(tensors, origin[chosen])
+        torch.set_grad_enabled(before)
+        return logits

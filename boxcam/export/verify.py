@@ -183,14 +183,14 @@ def gradients(
     here = _run(module, features, context, origin)[2]
     expected = _at(origin, [found[n] for n in logits])
     disturbed = {n: _disturb(a, rng) for n, a in features.items()}
-    there = _run(module, disturbed, context, origin)[2]
+    there = _logits(module, disturbed, context, origin)
     targets = [logits[n] for n in sorted({leaf for part in score.parts for leaf in part.leaves})]
     ran = _run_between(model, score.features, targets, disturbed, feeds)
     expected_there = _at(origin, [ran.get(n, found[n]) for n in logits])
     own = np.isin(origin[:, 0], [leaf for part in score.parts for leaf in part.leaves])
-    others = [origin[:1], np.tile(origin[:3], (3, 1))]  # the module was traced with another number of boxes
+    others = [origin[:1], np.repeat(origin[:1], 3, axis=0)]  # the module was traced with another number of boxes
     several = np.concatenate([_run(module, features, context, some)[2] for some in others])
-    again = np.concatenate([here[:1], np.tile(here[:3], 3)])
+    again = np.repeat(here[:1], 4)
     return [
         Check(f"{name}: logits", _relative(here[own], expected[own]), 1e-4),
         Check(f"{name}: logits, other numbers of boxes", _relative(several, again), 1e-4),
@@ -233,13 +233,29 @@ def _run(
     origin: onnx.Array,
     dtype: torch.dtype = torch.float32,
 ) -> tuple[list[torch.Tensor], torch.Tensor, onnx.Array]:
-    given = [
-        [t.to(dtype) if t.is_floating_point() else t for t in (torch.from_numpy(np.array(a)) for a in group.values())]
-        for group in (features, context)
-    ]
+    given = (_tensors(features, dtype), _tensors(context, dtype))
     with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
         patches, places, logits = module(*given, torch.from_numpy(origin))
     return patches, places, logits.numpy()
+
+
+def _logits(
+    module: torch.jit.ScriptModule,
+    features: Arrays,
+    context: Arrays,
+    origin: onnx.Array,
+    dtype: torch.dtype = torch.float32,
+) -> onnx.Array:
+    """The module's logits, without the cost of their gradients."""
+    given = (_tensors(features, dtype), _tensors(context, dtype))
+    with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
+        logits: onnx.Array = module.logits(*given, torch.from_numpy(origin)).numpy()
+    return logits
+
+
+def _tensors(arrays: Arrays, dtype: torch.dtype) -> list[torch.Tensor]:
+    found = [torch.from_numpy(np.array(array)) for array in arrays.values()]
+    return [tensor.to(dtype) if tensor.is_floating_point() else tensor for tensor in found]
 
 
 def _differences(
@@ -293,7 +309,7 @@ def _moved_one_by_one(
         mine = number == index
         if mine.any():
             given = {**features, name: moved[name]}
-            logits[mine] = _run(module, given, context, origin[mine], torch.float64)[2]
+            logits[mine] = _logits(module, given, context, origin[mine], torch.float64)
     return logits
 
 

@@ -96,6 +96,9 @@ class Spoiled:
     def __call__(self, *inputs: Any) -> Any:
         return self.spoil(*self.module(*inputs))
 
+    def logits(self, *inputs: Any) -> Any:
+        return self(*inputs)[2]
+
     def double(self) -> Spoiled:
         return Spoiled(self.module.double(), self.spoil)
 
