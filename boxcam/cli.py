@@ -94,7 +94,7 @@ def export(
     Examples:
       boxcam export retinanet.py retinanet.pth -o retinanet.boxcam
       boxcam export faster-rcnn.py epoch_12.pth --layer roi --layer neck --shape 800x1344
-      boxcam export ssd.py ssd.pth --layer /neck/extra/Relu_output_0 --sample street.jpg
+      boxcam export retinanet.py retinanet.pth --layer backbone.2 --sample street.jpg
     """
     with _needs_exporter():
         from boxcam.export.pipeline import export as run
@@ -233,7 +233,9 @@ def _error(error: BoxcamError) -> str:
 
 def _summary(explanation: Explanation, score: float) -> str:
     count = len(explanation)
-    others = f", {explanation.other_boxes} more not shown" if explanation.other_boxes else ""
+    others = (
+        f", {explanation.other_boxes} others left out by --score, --top or --class" if explanation.other_boxes else ""
+    )
     if not count:
         return f"no box with a score of at least {score:g}{others}"
     apart = sum(not explanation.depends(k) for k in range(count))

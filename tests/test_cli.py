@@ -144,7 +144,7 @@ def test_explain_takes_every_option(signs: Path, signs_bundle: Path, tmp_path: P
     assert len(said["detections"]) == 2
     assert {entry["name"] for entry in said["detections"]} <= {"stop", "no entry"}  # no entry has number 3
     assert arrays(tmp_path, "cat")["maps"].min() < 0  # raw: hirescam speaks against, too
-    assert f"cat.jpg: 2 boxes, {said['other_boxes']} more not shown\n" in done.stdout
+    assert f"cat.jpg: 2 boxes, {said['other_boxes']} others left out by --score, --top or --class\n" in done.stdout
     done = cli("explain", signs_bundle, image, "-o", tmp_path, "--class", "no entry", "--threads", "1")
     assert {entry["name"] for entry in facts(tmp_path, "cat")["detections"]} == {"no entry"}
     done = cli("explain", signs_bundle, image, "-o", tmp_path, "--top", "1", "--threads", "1")
@@ -177,7 +177,9 @@ def test_no_box_is_a_normal_result(signs: Path, signs_bundle: Path, tmp_path: Pa
     assert (done.exit_code, done.stderr) == (0, "")
     first, second, last = done.stdout.splitlines()
     assert first.startswith("grey.png: no box with a score of at least 1")
-    assert re.fullmatch(r"cat.jpg: no box with a score of at least 1, \d+ more not shown", second)
+    assert re.fullmatch(
+        r"cat.jpg: no box with a score of at least 1, \d+ others left out by --score, --top or --class", second
+    )
     assert last.startswith("wrote 2 of 2")
     said, raw = facts(tmp_path / "out", "grey"), arrays(tmp_path / "out", "grey")
     assert said["detections"] == []
