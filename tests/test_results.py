@@ -120,11 +120,8 @@ def test_a_box_that_does_not_depend_on_the_layer_is_told_from_one_without_eviden
     assert [entry["depends_on_layer"] for entry in said["detections"]] == [True, False]
     assert [entry["positive_evidence"] for entry in said["detections"]] == [False, False]
     assert [panel.depends for panel in shown] == [True, False]
-    assert (
-        _summary(found, 0.3)
-    said = "2 boxes, 1 without positive evidence, 1 not depending on neck, 4 others left out by --score, --top or --class"
-    assert _summary(found, 0.3) == said
-    )
+    left = "4 others left out by --score, --top or --class"
+    assert _summary(found, 0.3) == f"2 boxes, 1 without positive evidence, 1 not depending on neck, {left}"
 
 
 def test_no_box(tmp_path: Path) -> None:
