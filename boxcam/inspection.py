@@ -28,9 +28,10 @@ def lines(path: str | os.PathLike[str], manifest: Manifest) -> Iterator[str]:
             layer, any(other.kind == "roi" for other in manifest.layers) or manifest.source.get("stages") == "two"
         )
     yield ""
-    yield "verification    (relative errors, measured at export)"
+    yield "verification    (errors measured at export; that of the scores is absolute, the others are relative)"
+    width = max((len(name) for name in manifest.verification), default=0)
     for name, error in manifest.verification.items():
-        yield f"  {name:<52}{error:.1e}"
+        yield f"  {name:<{width}}  {error:.1e}"
 
 
 def _preprocess(spec: Preprocess) -> str:

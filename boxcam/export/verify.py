@@ -221,7 +221,8 @@ def sample_origins(found: Arrays, logits: Sequence[onnx.Array], origin_name: str
             row = np.zeros(real.shape[1], np.int64)
             row[0], row[1 : 1 + tensor.ndim] = number, position
             made.append(row)
-        queues.append([*drawn[:1], *made, *drawn[1:]])
+        unique = {tuple(row): row for row in (*drawn[:1], *made, *drawn[1:])}
+        queues.append(list(unique.values()))
     turns = itertools.zip_longest(*queues)
     return np.array([row for turn in turns for row in turn if row is not None], np.int64).reshape(-1, real.shape[1])
 
