@@ -150,6 +150,7 @@ class Manifest:
         input: name of the input of ``forward.onnx``, float32 [1, 3, height, width].
         verification: figures measured at export, by check.
         files: sha256 of every other file, by path relative to the bundle.
+        seal: sha256 of the manifest itself but for this entry, so that a label or a stride is not changed unseen.
     """
 
     boxcam: str
@@ -163,6 +164,7 @@ class Manifest:
     verification: dict[str, float]
     files: dict[str, str] = field(default_factory=dict)
     format: int = FORMAT_VERSION
+    seal: str = ""
 
 
 def read(path: str | os.PathLike[str]) -> Manifest:
@@ -199,7 +201,15 @@ def read(path: str | os.PathLike[str]) -> Manifest:
             raise BundleError(f"{root / MANIFEST} has no hash of {name}. Export the model again.")
     for name, expected in manifest.files.items():
         _check_file(root, name, expected)
+    if manifest.seal != seal(data):
+        raise BundleError(f"{root / MANIFEST} was altered: its seal is not right. Copy or export the bundle again.")
     return manifest
+
+
+def seal(data: dict[str, Any]) -> str:
+    """The seal of a manifest's plain data: sha256 of its other entries as JSON with sorted keys."""
+    rest = {key: value for key, value in data.items() if key != "seal"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 @contextmanager
@@ -280,6 +290,7 @@ def write_manifest(root: Path, manifest: Manifest) -> Manifest:
     names = sorted(file.relative_to(root).as_posix() for file in root.rglob("*") if file.is_file())
     files = {name: _sha256(root / name) for name in names if name != MANIFEST}
     manifest = dataclasses.replace(manifest, files=files)
+    manifest = dataclasses.replace(manifest, seal=seal(dataclasses.asdict(manifest)))
     text = json.dumps(dataclasses.asdict(manifest), indent=2, ensure_ascii=False)
     (root / MANIFEST).write_text(text + "\n", encoding="utf-8")
     return manifest

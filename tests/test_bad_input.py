@@ -23,6 +23,7 @@ from click.testing import Result
 from PIL import Image
 
 import boxcam
+from boxcam.bundle import seal
 
 Cli = Callable[..., Result]
 
@@ -204,7 +205,8 @@ def bundle(signs_bundle: Path, tmp_path: Path) -> Path:
 
 def edit_manifest(bundle: Path, **changes: Any) -> None:
     data = json.loads((bundle / "manifest.json").read_text())
-    (bundle / "manifest.json").write_text(json.dumps({**data, **changes}))
+    data.update(changes)
+    (bundle / "manifest.json").write_text(json.dumps({**data, "seal": seal(data)}))
 
 
 def forge(bundle: Path, name: str, data: bytes) -> None:

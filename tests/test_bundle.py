@@ -26,6 +26,7 @@ from boxcam.bundle import (
     Tensor,
     check_target,
     read,
+    seal,
     write,
     write_manifest,
 )
@@ -80,8 +81,10 @@ def make(path: Path, manifest: Manifest = MANIFEST_OF_ALL, **options: Any) -> Ma
 
 
 def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change a manifest and seal it again: what is wrong with it must be found all the same."""
     data = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     change(data)
+    data["seal"] = seal(data)
     (path / MANIFEST).write_text(json.dumps(data), encoding="utf-8")
 
 
@@ -106,7 +109,7 @@ def contents(folder: Path) -> list[str]:
 
 def test_what_was_written_is_read(bundle: Path) -> None:
     manifest = read(bundle)
-    assert dataclasses.replace(manifest, files={}) == MANIFEST_OF_ALL
+    assert dataclasses.replace(manifest, files={}, seal="") == MANIFEST_OF_ALL
     assert set(manifest.files) == set(FILES)
     # sha256 of b"forward", from coreutils
     assert manifest.files[FORWARD] == "9dc08e4033827c93f48cabc2f61e3f9817b51a7f1bcfa513a7537dcbc5d162e7"
@@ -114,6 +117,15 @@ def test_what_was_written_is_read(bundle: Path) -> None:
     assert type(manifest.layers[0].tensors[0].stride) is tuple
     assert contents(bundle.parent) == ["net.boxcam"]
     assert "猫" in (bundle / MANIFEST).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("change", [("猫", "犬"), ('"height": 800', '"height": 832'), ('"seal": "', '"seal": "0')])
+def test_a_manifest_that_was_edited_is_not_believed(change: tuple[str, str], bundle: Path) -> None:
+    text = (bundle / MANIFEST).read_text(encoding="utf-8")
+    assert change[0] in text
+    (bundle / MANIFEST).write_text(text.replace(*change, 1), encoding="utf-8")
+    with pytest.raises(BundleError, match=r"manifest\.json was altered: its seal is not right"):
+        read(bundle)
 
 
 def test_a_bundle_can_be_moved_and_may_hold_more_files(bundle: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import boxcam
+from boxcam.bundle import seal
 from boxcam.errors import BundleError, EngineError, UnknownLayerError
 from boxcam.runtime.images import read_image
 from boxcam.runtime.model import Model
@@ -124,7 +125,7 @@ def alter(change: Callable[[Any], object]) -> Callable[[Path], None]:
     def apply(bundle: Path) -> None:
         data = json.loads((bundle / "manifest.json").read_text())
         change(data)
-        (bundle / "manifest.json").write_text(json.dumps(data))
+        (bundle / "manifest.json").write_text(json.dumps({**data, "seal": seal(data)}))
 
     return apply
 
