@@ -41,13 +41,13 @@ def differentiable_inputs(node: ir.Node) -> list[ir.Value]:
     return [value for value in inputs if value is not None]
 
 
-def gradient_reaches(graph: ir.Graph, sources: Iterable[ir.Value]) -> set[ir.Value]:
-    """Values that depend on the sources by a path along which a gradient flows; the sources are cut apart.
+def gradient_reaches(graph: ir.Graph, sources: Iterable[ir.Value], others: Iterable[ir.Value] = ()) -> set[ir.Value]:
+    """Values that depend on the sources by a path along which a gradient flows, the sources included.
 
-    A source that is computed from another one counts as a source only: what lies behind a cut does not see past it.
+    Sources and ``others`` are cut: what is computed from them does not see past them, and others are not reached.
     """
-    cut = set(sources)
-    reached = set(cut)
+    reached = set(sources)
+    cut = reached | set(others)
     for node in graph:
         if any(value in reached for value in differentiable_inputs(node)):
             reached.update(value for value in node.outputs if value not in cut)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -87,16 +86,6 @@ def detect_source(arguments: tuple[str, ...]) -> str:
             f"{' '.join(arguments)!r} {what}. Give, in this order, {usages}; or name the kind by --source."
         )
     return found[0]
-
-
-@dataclass(frozen=True, eq=False)
-class _Chosen:
-    """A layer on its way into the bundle."""
-
-    name: str
-    kind: str
-    tensors: tuple[str, ...]
-    rois: str | None
 
 
 class _Export:

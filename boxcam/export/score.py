@@ -104,15 +104,8 @@ def _used(graph: ir.Graph, sources: Sequence[ir.Value], leaves: Sequence[ir.Valu
 
 
 def _reached_by(graph: ir.Graph, source: ir.Value, sources: Sequence[ir.Value]) -> set[ir.Value]:
-    others = {s for s in sources if s is not source}
-    cut = gradient_reaches(graph, [source])
-    if not others & cut:
-        return cut
-    reached = {source}
-    for node in graph:
-        if any(value in reached for value in differentiable_inputs(node)):
-            reached.update(value for value in node.outputs if value not in others)
-    return reached
+    """Values that a gradient of one source reaches, when all of them are cut."""
+    return gradient_reaches(graph, [source], [other for other in sources if other is not source])
 
 
 class _Builder:
