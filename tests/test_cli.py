@@ -238,7 +238,7 @@ def test_a_file_name_that_no_terminal_can_show(encoding: str, signs: Path, signs
     )
     assert done.returncode == 1
     assert done.stdout.startswith(b"caf\\udce9.jpg: 1 box")
-    assert re.fullmatch(rb"boxcam: .*/\\udcff\.jpg is empty\.\n", done.stderr)
+    assert re.fullmatch(rb"boxcam: .*/\\udcff\.jpg is empty\. Copy it again\.\n", done.stderr)
     assert {b"caf\xe9.json", b"caf\xe9.npz", b"caf\xe9.png"} <= set(os.listdir(os.fsencode(tmp_path)))
 
 
@@ -387,7 +387,9 @@ def test_progress_is_for_terminals_only(signs: Path, signs_bundle: Path, tmp_pat
     *steps, after = seen.split("\r\x1b[K")
     assert "[1/3] cat.jpg" in steps
     assert "[2/3] street.jpg: box 2 of 2" in steps
-    assert after == f"boxcam: {tmp_path / 'broken.jpg'} is empty.\r\n"  # the line is gone before anything else is said
+    assert (
+        after == f"boxcam: {tmp_path / 'broken.jpg'} is empty. Copy it again.\r\n"
+    )  # the line is gone before anything else is said
 
     code, said, seen = on_terminal("-q")
-    assert (code, said, seen) == (1, "", f"boxcam: {tmp_path / 'broken.jpg'} is empty.\r\n")
+    assert (code, said, seen) == (1, "", f"boxcam: {tmp_path / 'broken.jpg'} is empty. Copy it again.\r\n")

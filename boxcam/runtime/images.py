@@ -232,7 +232,7 @@ def _check_whole(data: bytes) -> None:
         _UnreadableError: it is empty, no image, cut off, damaged, without pixels, or too large.
     """
     if not data:
-        raise _UnreadableError("is empty.")
+        raise _UnreadableError("is empty. Copy it again.")
     if data.startswith(_PNG):
         _check_png(data)
     elif data.startswith(_JPEG):
