@@ -26,19 +26,28 @@ _EMITTED_FROM_OPSET = 13  # the operators written here have had their present in
 class Ops:
     """Writes nodes into a graph: ``op.Add(a, 1)`` appends an Add node and returns its output.
 
-    Numbers and arrays become initializers (Python integers int64, floats float32), each stored once.
+    Numbers and arrays become initializers (Python integers int64, all floats of one type), each stored once.
     Nodes are appended at the end; sort the graph when all is written.
+
+    Args:
+        graph: where to write.
+        prefix: how the names of all that is written begin.
+        constants: where the initializers go, if not to the graph.
+        real: floating-point type of the constants.
     """
 
-    def __init__(self, graph: ir.Graph, prefix: str, constants: ir.Graph | None = None) -> None:
+    def __init__(
+        self, graph: ir.Graph, prefix: str, constants: ir.Graph | None = None, real: npt.DTypeLike = np.float32
+    ) -> None:
         self.graph = graph
         self.prefix = prefix
+        self.real = np.dtype(real)
         self._holder = constants or graph
         self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
 
     def inside(self, graph: ir.Graph) -> Ops:
         """Write into a subgraph; constants stay in the outer graph, where a subgraph may use them."""
-        nested = Ops(graph, self.prefix, self._holder)
+        nested = Ops(graph, self.prefix, self._holder, self.real)
         nested._constants = self._constants
         return nested
 
@@ -66,8 +75,8 @@ class Ops:
         if operand is None or isinstance(operand, ir.Value):
             return operand
         array = np.asarray(operand)
-        if array.dtype == np.float64:
-            array = array.astype(np.float32)
+        if array.dtype.kind == "f":
+            array = array.astype(self.real, copy=False)
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._constants:
             name = f"{self.prefix}/constant_{_serial(self._holder)}"

@@ -29,9 +29,10 @@ class Net:
         self.inputs.append(helper.make_tensor_value_info(name, dtype, shape))
         return name
 
-    def constant(self, array: Any, name: str | None = None) -> str:
+    def constant(self, array: Any, name: str | None = None, keep: bool = False) -> str:
+        """Store an array; float64 becomes float32 unless it is to be kept."""
         found = np.asarray(array)
-        if found.dtype == np.float64:
+        if found.dtype == np.float64 and not keep:
             found = found.astype(np.float32)
         name = name or self.name("constant")
         self.constants.append(numpy_helper.from_array(found, name))
