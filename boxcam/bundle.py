@@ -22,7 +22,7 @@ from typing import Any, Literal, TypeVar
 
 from boxcam.errors import BundleError, OutputError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 FORWARD = "forward.onnx"
 
@@ -107,28 +107,41 @@ class Tensor:
 
 
 @dataclass(frozen=True)
+class Gradient:
+    """How the gradient of a layer is computed, by one engine.
+
+    Attributes:
+        file: relative to the bundle.
+        form: windows, RoI rows or whole maps.
+        reason: why this form and not a cheaper one; empty when there is none.
+        context: outputs of ``forward.onnx`` that it reads beside the layer's tensors (saved activations, proposals).
+        boxes_at_once: how many boxes fit into the memory that is meant for them.
+    """
+
+    file: str
+    form: Form
+    reason: str
+    context: tuple[str, ...]
+    boxes_at_once: int
+
+
+@dataclass(frozen=True)
 class Layer:
     """A named group of feature maps that can be explained.
 
     Attributes:
         name: ``backbone``, ``neck``, ``roi``, or the tensor's name.
         kind: ``map`` for maps of the whole image, ``roi`` for one small map per proposal.
-        form: how its gradient is computed (windows, RoI rows, whole map).
-        reason: why this form and not a cheaper one; empty when there is none.
         tensors: the feature maps.
-        context: further outputs of ``forward.onnx`` that the gradient needs.
         rois: the output with the proposals, float32 [R, 4], x1 y1 x2 y2 on the canvas; None for maps.
-        gradients: engine name to file, relative to the bundle.
+        gradients: how it is computed, by engine.
     """
 
     name: str
     kind: Literal["map", "roi"]
-    form: Form
-    reason: str
     tensors: tuple[Tensor, ...]
-    context: tuple[str, ...]
     rois: str | None
-    gradients: dict[str, str]
+    gradients: dict[str, Gradient]
 
 
 @dataclass(frozen=True)
@@ -187,6 +200,11 @@ def read(path: str | os.PathLike[str]) -> Manifest:
     version = data.get("format") if isinstance(data, dict) else None
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise BundleError(f"{root / MANIFEST} does not say its format. Export the model again.")
+    if version < FORMAT_VERSION:
+        raise BundleError(
+            f"bundle {root} has format {version}, which this boxcam no longer reads (it reads {FORMAT_VERSION})."
+            " Export the model again."
+        )
     if version > FORMAT_VERSION:
         raise BundleError(
             f"bundle {root} has format {version}, this boxcam reads up to {FORMAT_VERSION}. Update boxcam"
@@ -196,7 +214,7 @@ def read(path: str | os.PathLike[str]) -> Manifest:
         manifest: Manifest = _decode(Manifest, data)
     except (TypeError, ValueError, KeyError, OverflowError) as error:
         raise BundleError(f"{root / MANIFEST} is not a valid manifest: {error}. Export the model again.") from error
-    for name in (FORWARD, *(name for layer in manifest.layers for name in layer.gradients.values())):
+    for name in (FORWARD, *(g.file for layer in manifest.layers for g in layer.gradients.values())):
         if name not in manifest.files:
             raise BundleError(f"{root / MANIFEST} has no hash of {name}. Export the model again.")
     for name, expected in manifest.files.items():

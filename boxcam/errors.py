@@ -14,7 +14,8 @@
         ├── UnsupportedOperatorError  an operator on the score path is not known
         └── VerificationError     the exported files do not agree with the model
 
-A message says what is wrong, where, and what to do about it, in one line.
+A message says what is wrong, where, and what to do about it, in one line. What boxcam can do without, but has to say,
+is a `BoxcamWarning`, through Python's ``warnings``.
 """
 
 from __future__ import annotations
@@ -25,6 +26,14 @@ from collections.abc import Iterable, Sequence
 
 class BoxcamError(Exception):
     """Root of all errors that boxcam raises on purpose."""
+
+
+class BoxcamWarning(UserWarning):
+    """All warnings of boxcam's own: the result is right, but not made as was asked."""
+
+
+class BoxcamWarning(UserWarning):
+    """Something works, but not as one may expect."""
 
 
 class InputError(BoxcamError):

@@ -7,6 +7,12 @@ from collections.abc import Iterator
 
 from boxcam.bundle import Layer, Manifest, Preprocess, Tensor
 
+_FORMS = {
+    "windows": "windows: each box depends on a window of cells",
+    "rows": "rows: each box depends on its proposal's own features",
+    "whole": "whole map",
+}
+
 
 def lines(path: str | os.PathLike[str], manifest: Manifest) -> Iterator[str]:
     """What `boxcam inspect` prints."""
@@ -45,15 +51,12 @@ def _preprocess(spec: Preprocess) -> str:
 
 
 def _layer(layer: Layer, two_stages: bool) -> Iterator[str]:
-    engines = ", ".join(layer.gradients)
-    form = {
-        "windows": "windows: each box depends on a window of cells",
-        "rows": "rows: each box depends on its proposal's own features",
-        "whole": "whole map",
-    }[layer.form]
     yield f"layer {layer.name}"
-    yield f"  form          {form}" + (f" ({layer.reason})" if layer.reason else "")
-    yield f"  engines       {engines}"
+    for engine, gradient in layer.gradients.items():
+        reason = f" ({gradient.reason})" if gradient.reason else ""
+        yield f"  {engine:<14}{_FORMS[gradient.form]}{reason}"
+        if gradient.context:
+            yield f"  {'':<14}reads {len(gradient.context)} saved tensors of the forward pass"
     if two_stages and layer.kind == "map":
         yield "  target        the class logit of the box, for its proposal as it is"
     for tensor in layer.tensors:

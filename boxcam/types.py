@@ -66,22 +66,29 @@ class Detections:
 
 @dataclass(frozen=True, eq=False)
 class Patch:
-    """The gradient of one target with respect to one feature map: exactly zero outside the patch.
+    """The gradient of one target with respect to one feature map.
+
+    Outside of the patch it is exactly zero, or ``uniform`` if there is such a term.
 
     Attributes:
         tensor: which tensor of the layer.
         row: which entry of the tensor's first axis (0 for a feature map of the image, the proposal's number for RoI).
         corner: (y0, x0), the cell of the feature map at the patch's upper left; it may lie outside the map.
         gradient: float32 [C, h, w].
+        uniform: float32 [C], added to the gradient in every cell of the map (what arrives through a global pooling); or
+            None.
     """
 
     tensor: int
     row: int
     corner: tuple[int, int]
     gradient: Float
+    uniform: Float | None = None
 
     def __post_init__(self) -> None:
         _check("gradient", self.gradient, (None, None, None), np.float32)
+        if self.uniform is not None:
+            _check("uniform", self.uniform, (len(self.gradient),), np.float32)
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
-"""Export: source → fold → trace → score graphs → gradient modules → verify → bundle."""
+"""Export: source → fold → trace → score and gradient graphs → verify → bundle."""
 
 from __future__ import annotations
 
 import itertools
 import os
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -13,23 +15,29 @@ import onnx_ir as ir
 
 import boxcam
 from boxcam import bundle
-from boxcam.bundle import Layer, Logits, Manifest, Preprocess, Tensor
-from boxcam.errors import ExportError, SourceError, VerificationError
+from boxcam.bundle import Form, Gradient, Layer, Logits, Manifest, Preprocess, Tensor
+from boxcam.errors import BoxcamWarning, ExportError, SourceError, VerificationError
+from boxcam.export import gradient, score, verify, verify_gradient
 from boxcam.export import graph as onnx
 from boxcam.export import layers as maps
-from boxcam.export import score, torchscript, verify
 from boxcam.export import sources as _sources  # noqa: F401  (each registers itself)
 from boxcam.export.geometry import cells
+from boxcam.export.gradient import GradientGraph
 from boxcam.export.graph import Array, Ops
 from boxcam.export.score import ORIGIN, ScoreGraph
 from boxcam.export.source import SOURCES, LayerTensors, Progress, Request, Source
 from boxcam.export.trace import Trace, trace
 from boxcam.runtime.images import read_image
+from boxcam.runtime.onnx_gradient import OnnxGradient
 from boxcam.runtime.preprocess import prepare
-from boxcam.types import Image
+from boxcam.types import Image, Patch
+
+ENGINES = ("onnx", "torchscript")
+"""The gradients that can be built; ``both`` is all of them."""
 
 _CHECKED_BOXES = 12
 _SAMPLES = 4
+_BOXES_AT_ONCE: dict[Form, int] = {"windows": 32, "rows": 64, "whole": 8}  # of a TorchScript module
 
 
 def export(
@@ -41,6 +49,7 @@ def export(
     score_threshold: float | None = None,
     nms_threshold: float | None = None,
     sample: str | os.PathLike[str] | None = None,
+    engine: str = "both",
     overwrite: bool = False,
     progress: Progress = lambda step: None,
 ) -> Manifest:
@@ -54,6 +63,7 @@ def export(
         shape: height and width of the model's input; the source's own by default.
         score_threshold, nms_threshold: instead of the source's own.
         sample: an image to verify with; drawn ones by default.
+        engine: which gradients to build: ``onnx``, ``torchscript`` or ``both``, which are checked against each other.
         overwrite: replace a bundle that is there.
         progress: called with a few words as each step begins.
 
@@ -64,12 +74,15 @@ def export(
         ExportError: the model cannot be exported, or the result does not agree with it; nothing is written then.
         OutputError: the bundle cannot be written there.
     """
+    engines = ENGINES if engine == "both" else (engine,)
+    if not set(engines) <= set(ENGINES):
+        raise ValueError(f"engine: {engine!r}, expected {', '.join(ENGINES)} or both")
     bundle.check_target(output, overwrite=overwrite)
     pixels = None if sample is None else read_image(sample)
     request = Request(tuple(str(a) for a in arguments), shape, score_threshold, nms_threshold)
     loaded = SOURCES[source or detect_source(request.arguments)].load(request, progress)
     with bundle.write(output, overwrite=overwrite) as folder:
-        return _Export(loaded, layers, pixels, progress).into(folder)
+        return _Export(loaded, layers, pixels, engines, progress).into(folder)
 
 
 def detect_source(arguments: tuple[str, ...]) -> str:
@@ -88,9 +101,42 @@ def detect_source(arguments: tuple[str, ...]) -> str:
     return found[0]
 
 
+@dataclass(frozen=True, eq=False)
+class _Built:
+    """What the gradient of a layer is made of, for each engine that was asked for."""
+
+    features: tuple[str, ...]
+    score: ScoreGraph | None
+    gradient: GradientGraph | None
+
+    @property
+    def context(self) -> list[str]:
+        """Values of the forward pass that are read beside the features."""
+        names = [] if self.score is None else list(self.score.context)
+        if self.gradient is not None:
+            names += [name for name in self.gradient.inputs if name not in self.features]
+        return names
+
+    @property
+    def field(self) -> int | None:
+        """How many cells across one logit depends on, if these are a window."""
+        if self.gradient is not None:
+            return self.gradient.field
+        assert self.score is not None
+        reach = [part.reach for part in self.score.parts if part.reach is not None]
+        return max((2 * max(r) + 1 for r in reach), default=None) if self.score.form == "windows" else None
+
+
 class _Export:
-    def __init__(self, source: Source, names: Sequence[str], pixels: Image | None, progress: Progress) -> None:
-        self.source, self.progress, self.pixels = source, progress, pixels
+    def __init__(
+        self,
+        source: Source,
+        names: Sequence[str],
+        pixels: Image | None,
+        engines: Sequence[str],
+        progress: Progress,
+    ) -> None:
+        self.source, self.progress, self.pixels, self.engines = source, progress, pixels, engines
         self.wanted = maps.resolve(source, [names] if isinstance(names, str) else names)
         self.files = _file_names(self.wanted)
         progress("folding constants")
@@ -106,20 +152,22 @@ class _Export:
         forward = onnx.clone(self.base)
         traced = trace(forward.graph, source.outputs)
         logits = [str(value.name) for value in traced.logits]
-        scores: dict[str, ScoreGraph] = {}
+        built = {}
         for name, layer in self.wanted.items():
-            self.progress(f"building the score graph of {name}")
+            self.progress(f"differentiating {name}")
             try:
-                scores[name] = score.build(self.base, logits, layer.tensors, feeds)
+                built[name] = self._build(logits, layer, feeds)
             except ExportError as error:
                 raise type(error)(f"layer {name!r}: {error}") from error
-        chosen = {name: self._describe(name, layer, scores[name], forward) for name, layer in self.wanted.items()}
+        chosen = {name: self._describe(name, layer, built[name], forward) for name, layer in self.wanted.items()}
         wanted = [
-            n for layer in chosen.values() for n in (*[t.name for t in layer.tensors], *layer.context, layer.rois)
+            n
+            for name, layer in chosen.items()
+            for n in (*[t.name for t in layer.tensors], *built[name].context, layer.rois)
         ]
         _set_outputs(forward, self.base_outputs, [source.outputs.origin, source.outputs.logits], wanted)
         ir.save(forward, folder / bundle.FORWARD)
-        figures = self._gradients(folder, forward, traced, logits, scores)
+        figures = self._gradients(folder, forward, traced, logits, built)
         manifest = Manifest(
             boxcam=boxcam.__version__,
             source=dict(source.description),
@@ -136,10 +184,16 @@ class _Export:
         )
         return bundle.write_manifest(folder, manifest)
 
+    def _build(self, logits: Sequence[str], layer: LayerTensors, feeds: Mapping[str, Array]) -> _Built:
+        features = score.used_features(self.base, logits, layer.tensors)
+        by_torch = score.build(self.base, logits, features, feeds) if "torchscript" in self.engines else None
+        by_onnx = gradient.build(self.base, logits, features) if "onnx" in self.engines else None
+        return _Built(tuple(features), by_torch, by_onnx)
+
     def _gradients(
-        self, folder: Path, forward: ir.Model, traced: Trace, logits: Sequence[str], scores: Mapping[str, ScoreGraph]
+        self, folder: Path, forward: ir.Model, traced: Trace, logits: Sequence[str], layers: Mapping[str, _Built]
     ) -> dict[str, float]:
-        """Write the gradient modules and check everything; returns the figures."""
+        """Write the gradients and check everything; returns the figures."""
         self.progress("running the forward graph")
         found, feeds, checks = self._run_forward(folder, forward, traced, logits)
         values = [found[n] for n in logits]
@@ -147,16 +201,45 @@ class _Export:
             : max(_CHECKED_BOXES, 2 * len(logits))
         ]
         (folder / "gradient").mkdir()
-        for name, graph in scores.items():
-            self.progress(f"differentiating {name}")
-            module = torchscript.gradient_module(graph, {**found, ORIGIN: origin})
-            file = folder / self.files[name]
-            module.save(str(file))
-            self.progress(f"verifying {name}")
-            module = torchscript.load(file)
-            some = origin if graph.form != "whole" else origin[: max(_CHECKED_BOXES // 4, len(logits))]
-            checks += verify.gradients(name, graph, module, self.base, logits, found, some, feeds)
+        for name, built in layers.items():
+            checks += self._layer_gradients(folder, name, built, logits, found, origin, feeds)
         return verify.require(checks)
+
+    def _layer_gradients(
+        self,
+        folder: Path,
+        name: str,
+        built: _Built,
+        logits: Sequence[str],
+        found: Mapping[str, Array],
+        origin: Array,
+        feeds: Mapping[str, Array],
+    ) -> list[verify.Check]:
+        checks: list[verify.Check] = []
+        whole = "whole" in [g.form for g in (built.score, built.gradient) if g is not None]
+        some = origin[: max(_CHECKED_BOXES // 4, len(logits))] if whole else origin
+        patches: dict[str, list[Patch]] = {}
+        if built.gradient is not None:
+            self.progress(f"verifying {name} (onnx)")
+            file = folder / f"{self.files[name]}.onnx"
+            ir.save(built.gradient.model, file)
+            running = OnnxGradient(onnx.session(file))
+            given = (self.base, built.features, logits, found, some, feeds)
+            checks.append(verify_gradient.differences(name, built.gradient, running, *given))
+            patches["onnx"] = running.patches(found, some)
+        if built.score is not None:
+            from boxcam.export import torchscript, verify_torchscript
+
+            self.progress(f"verifying {name} (torchscript)")
+            file = folder / f"{self.files[name]}.pt"
+            torchscript.gradient_module(built.score, {**found, ORIGIN: origin}).save(str(file))
+            module = torchscript.load(file)
+            checks += verify_torchscript.gradients(name, built.score, module, self.base, logits, found, some, feeds)
+            patches["torchscript"] = verify_torchscript.patches(module, built.score, found, some)
+        if len(patches) == 2:
+            shapes = {i: found[n].shape[2:] for i, n in enumerate(built.features)}
+            checks.append(verify_gradient.against(name, patches["onnx"], patches["torchscript"], shapes))
+        return checks
 
     def _run_forward(
         self, folder: Path, forward: ir.Model, traced: Trace, logits: Sequence[str]
@@ -196,14 +279,12 @@ class _Export:
         ]
         return best, feeds, checks
 
-    def _describe(self, name: str, layer: LayerTensors, graph: ScoreGraph, forward: ir.Model) -> Layer:
+    def _describe(self, name: str, layer: LayerTensors, built: _Built, forward: ir.Model) -> Layer:
         values = {str(value.name): value for value in onnx.values(forward.graph)}
         image = next(value for value in forward.graph.inputs if value.name == self.source.input)
         places = cells(forward.graph, image)
-        reach = {part: part.reach for part in graph.parts}
-        widest = max((2 * max(r) + 1 for r in reach.values() if r is not None), default=None)
         tensors = []
-        for tensor in graph.features:
+        for tensor in built.features:
             value = values[tensor]
             if layer.kind == "roi":
                 shape = onnx.static_shape(value) or ()
@@ -217,21 +298,31 @@ class _Export:
             channels, height, width = maps.check_map(value, name)
             if value not in places:
                 raise ExportError(f"layer {name!r}: the cells of {tensor} cannot be placed on the image.")
-            field = widest if graph.form == "windows" else None
             y, x = places[value].y, places[value].x
             stride, center = (y.stride, x.stride), (y.center, x.center)
-            tensors.append(Tensor(tensor, channels, height, width, stride, field, center))
+            tensors.append(Tensor(tensor, channels, height, width, stride, built.field, center))
         rois = None if layer.rois is None else _rois(forward.graph, values[layer.rois], name)
-        return Layer(
-            name=name,
-            kind=layer.kind,
-            form=graph.form,
-            reason=graph.reason,
-            tensors=tuple(tensors),
-            context=graph.context,
-            rois=rois,
-            gradients={"torchscript": self.files[name]},
-        )
+        if built.field == 1:
+            warnings.warn(
+                f"layer {name!r} is so late that each logit depends on a single cell of it: a map of it shows one lit"
+                " cell. Choose an earlier layer with --layer.",
+                BoxcamWarning,
+                stacklevel=2,
+            )
+        return Layer(name, layer.kind, tuple(tensors), rois, self._files(name, built))
+
+    def _files(self, name: str, built: _Built) -> dict[str, Gradient]:
+        """What the manifest says of each gradient; the first is what ``auto`` takes."""
+        result = {}
+        if built.gradient is not None:
+            graph, file = built.gradient, f"{self.files[name]}.onnx"
+            context = tuple(n for n in graph.inputs if n not in built.features)
+            result["onnx"] = Gradient(file, graph.form, graph.reason, context, graph.boxes_at_once)
+        if built.score is not None:
+            made, file = built.score, f"{self.files[name]}.pt"
+            at_once = _BOXES_AT_ONCE[made.form]
+            result["torchscript"] = Gradient(file, made.form, made.reason, made.context, at_once)
+        return result
 
     def _first_sample(self) -> Array:
         return next(iter(self._samples()))
@@ -276,11 +367,11 @@ def _rois(graph: ir.Graph, value: ir.Value, layer: str) -> str:
 
 
 def _file_names(layers: Iterable[str]) -> dict[str, str]:
-    """A file for each layer's gradient: layers are named freely, files are not."""
+    """A file name, without its end, for each layer's gradient: layers are named freely, files are not."""
     files: dict[str, str] = {}
     for layer in layers:
         plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in layer.strip("/"))
-        names = (f"gradient/{plain}{f'~{n}' if n > 1 else ''}.pt" for n in itertools.count(1))
+        names = (f"gradient/{plain}{f'~{n}' if n > 1 else ''}" for n in itertools.count(1))
         files[layer] = next(name for name in names if name not in files.values())
     return files
 

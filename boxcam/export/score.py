@@ -83,13 +83,7 @@ def build(
     work = onnx.clone(model)
     values = {str(value.name): value for value in onnx.values(work.graph)}
     leaves = [values[name] for name in logits]
-    sources = [values[name] for name in features]
-    late = [str(source.name) for source in sources if any(source is leaf for leaf in leaves)]
-    if late:
-        raise ExportError(f"{late[0]} is the logits themselves; nothing lies between. Choose a layer in front of them.")
-    used = _used(work.graph, sources, leaves)
-    if not used:
-        raise ExportError(f"no score depends on {', '.join(features)}, so there is nothing to explain there.")
+    used = [values[name] for name in used_features(work, logits, features)]
     builder = _Builder(work, leaves, used, feeds)
     parts = builder.parts()
     order: list[Form] = ["windows", "rows", "whole"]
@@ -98,9 +92,25 @@ def build(
     return ScoreGraph(form, builder.reason if form == "whole" else "", names, builder.context(parts, names), parts)
 
 
-def _used(graph: ir.Graph, sources: Sequence[ir.Value], leaves: Sequence[ir.Value]) -> list[ir.Value]:
-    """The sources that some logit depends on, once all of them are cut."""
-    return [source for source in sources if any(leaf in _reached_by(graph, source, sources) for leaf in leaves)]
+def used_features(model: ir.Model, logits: Sequence[str], features: Sequence[str]) -> list[str]:
+    """Those of a layer's tensors that some logit depends on, once all of them are cut.
+
+    Raises:
+        ExportError: there is none, or the layer is the logits themselves.
+    """
+    values = {str(value.name): value for value in onnx.values(model.graph)}
+    leaves, sources = [values[name] for name in logits], [values[name] for name in features]
+    late = [name for name in features if name in logits]
+    if late:
+        raise ExportError(f"{late[0]} is the logits themselves; nothing lies between. Choose a layer in front of them.")
+    used = []
+    for source in sources:
+        reached = _reached_by(model.graph, source, sources)
+        if any(leaf in reached for leaf in leaves):
+            used.append(str(source.name))
+    if not used:
+        raise ExportError(f"no score depends on {', '.join(features)}, so there is nothing to explain there.")
+    return used
 
 
 def _reached_by(graph: ir.Graph, source: ir.Value, sources: Sequence[ir.Value]) -> set[ir.Value]:

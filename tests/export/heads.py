@@ -16,9 +16,11 @@ import torch
 import torch.nn.functional as F
 from onnx import helper
 
+from boxcam.export import gradient
 from boxcam.export import graph as onnx
 from boxcam.export.score import ORIGIN, ScoreGraph, build
 from boxcam.export.torchscript import gradient_module
+from boxcam.runtime.onnx_gradient import OnnxGradient
 from tests.export.export_graphs import Arrays, Net
 
 
@@ -332,4 +334,27 @@ def assert_exact(
         given = {str(value.name): made.found.get(str(value.name)) for value in part.model.graph.inputs}
         found = onnx.run(part.model, {**given, ORIGIN: origin[mine]})
         np.testing.assert_allclose(found["logit"], values[mine], atol=1e-5 * np.abs(values).max(), rtol=1e-5)
+    assert_gradient_graph(made, origin, gradients, names)
     return places.tolist()
+
+
+def assert_gradient_graph(
+    made: Built, origin: np.ndarray, gradients: Sequence[Sequence[np.ndarray]], names: Sequence[str]
+) -> None:
+    """Hold the ONNX gradient, in blocks and on whole maps, against the true gradient by every feature."""
+    scale = max(float(np.abs(g).max()) for box in gradients for g in box) or 1.0
+    by_name = {str(value.name): value for value in onnx.values(made.model.graph)}
+    for local in (True, False):
+        graph = gradient.build(made.model, made.logits, made.score.features, local=local)
+        values = onnx.observe(made.model, [by_name[n] for n in graph.inputs], made.feeds)
+        running = OnnxGradient(onnx.session(graph.model))
+        patches = running.patches(dict(zip(graph.inputs, values, strict=True)), origin)
+        for patch, expected in zip(patches, gradients, strict=True):
+            number = names.index(made.score.features[patch.tensor])
+            shape = expected[number].shape
+            whole, lies = embedded(patch.gradient, (0, patch.row, *patch.corner), shape)
+            if patch.uniform is not None:
+                whole[patch.row] += patch.uniform[:, None, None]
+                lies[patch.row] = True
+            np.testing.assert_allclose(whole, expected[number], atol=1e-5 * scale, rtol=0)
+            assert not expected[number][~lies].any()  # exactly zero outside of the patch

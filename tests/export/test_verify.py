@@ -13,7 +13,7 @@ import torch
 from boxcam.bundle import Outputs
 from boxcam.errors import VerificationError
 from boxcam.export import graph as onnx
-from boxcam.export import verify
+from boxcam.export import verify, verify_torchscript
 from boxcam.export.score import ORIGIN
 from boxcam.export.torchscript import gradient_module
 from boxcam.export.trace import Trace
@@ -54,7 +54,7 @@ def module_of(made: Built, origin: np.ndarray) -> torch.jit.ScriptModule:
 
 
 def checks(made: Built, module: Any, origin: np.ndarray) -> dict[str, Check]:
-    found = verify.gradients("neck", made.score, module, made.model, made.logits, made.found, origin, made.feeds)
+    found = verify_torchscript.gradients("neck", made.score, module, made.model, made.logits, made.found, origin, made.feeds)
     return {check.name.removeprefix("neck: "): check for check in found}
 
 

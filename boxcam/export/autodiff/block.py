@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx_ir as ir
 
-from boxcam.export.graph import Ops
+from boxcam.export.graph import Array, Ops
 
 Size = int | ir.Value
 """A number of positions: known at export, or an int64 [1] of the graph."""
@@ -193,7 +193,7 @@ def sizes(op: Ops, parts: Sequence[Size]) -> ir.Value:
         vector = op.value(np.array(parts, np.int64))
         assert vector is not None
         return vector
-    groups: list[ir.Value | np.ndarray] = []
+    groups: list[ir.Value | Array] = []
     for part in parts:
         if isinstance(part, int) and groups and isinstance(groups[-1], np.ndarray):
             groups[-1] = np.append(groups[-1], part)

@@ -56,6 +56,7 @@ class Tape:
         self.op, self.opset, self.reached, self.local = op, opset, reached, local
         self.positions = Positions(op)
         self.barriers: dict[str, None] = {}
+        self.largest = 1  # numbers that the largest gradient of one box has, as far as that is known here
         self._known: dict[ir.Value, ir.Value] = dict(given)
         self._gathered: dict[object, ir.Value] = {}
 
@@ -87,6 +88,7 @@ class Tape:
                         used = node.inputs[index]
                         assert used is not None
                         pending.setdefault(used, []).extend(found)
+                        self.largest = max([self.largest, *(self._numbers(used, block) for block in found)])
         return {value: self.merged(found) for value, found in pending.items() if value in ends}
 
     def _through(
@@ -97,7 +99,7 @@ class Tape:
             raise unsupported(node, self.opset, f"operators of {node.domain} have no gradient here")
         if any(attr.type == ir.AttributeType.GRAPH for attr in node.attributes.values()):
             raise unsupported(node, self.opset, "has branches, which are not differentiated")
-        if self.local and not block.dense and name in LOCAL:
+        if self.local and name in LOCAL:
             found = LOCAL[name](self, node, number, block, wanted)
             if found is not None:
                 return found
@@ -116,22 +118,33 @@ class Tape:
         kept = [a for a in block.windowed() if a in independent]
         if len(kept) < len(block.windowed()):
             self.barriers.setdefault(onnx.describe(node))
-        block = self.widened(block, [a for a in range(len(block.axes)) if a not in kept], y)
-        site = self.site(node, lambda value: self.at(value, block.axes, self.rank(y)), wanted) if kept else whole
+        once = block.uniform() if rule.broadcasts else []
+        block = self.widened(block, [a for a in range(len(block.axes)) if a not in (*kept, *once)], y)
+        spread: set[int] = set()  # axes along which a uniform gradient met a value that is not
+
+        def read(value: ir.Value) -> ir.Value:
+            extra = self.rank(y) - self.rank(value)
+            spread.update(a for a in once if a >= extra and self.dims(value)[a - extra] != 1)
+            return self.at(value, block.axes, self.rank(y))
+
+        site = self.site(node, read, wanted) if kept or once else whole
         gs = [block.value if i == number else None for i in range(len(node.outputs))]
         contributions = rule.function(site, gs)
+        common = set(spread)  # what was read for all of the contributions
         result: dict[int, list[Block]] = {}
         for index in wanted:
+            spread.clear()
+            spread.update(common)
             found = contributions[index] if index < len(contributions) else None
             value = found() if callable(found) else found
             used = node.inputs[index]
             if value is None or used is None:
                 continue
             if rule.broadcasts:
-                result[index] = [self._shrunk(Block(value, block.axes, block.boxes), y, used)]
+                axes = tuple(None if a in spread else axis for a, axis in enumerate(block.axes))
+                result[index] = [self._shrunk(Block(value, axes, block.boxes), y, used)]
             else:
-                rank = self.rank(used)
-                axes = tuple(block.axes[a] if a in kept else None for a in range(rank))
+                axes = tuple(block.axes[a] if a in kept else None for a in range(self.rank(used)))
                 result[index] = [Block(value, axes, block.boxes)]
         return result
 
@@ -148,10 +161,23 @@ class Tape:
         value = block.value
         if summed:
             value = op.ReduceSum(value, [a + 1 for a in summed], keepdims=1)
+            for a in summed:
+                if block.axes[a] is UNIFORM:  # stored once, and there as often as the axis is long
+                    length = self.length(y, a)
+                    real = ir.DataType.from_numpy(op.real)
+                    value = op.Mul(value, float(length) if isinstance(length, int) else op.Cast(length, to=real))
         if extra:
             value = op.ReduceSum(value, [a + 1 for a in range(extra)], keepdims=0)
         axes = [None if a in summed else axis for a, axis in enumerate(block.axes)][extra:]
         return Block(value, tuple(axes), block.boxes)
+
+    def _numbers(self, value: ir.Value, block: Block) -> int:
+        """How many numbers a block has for one box; sizes that are not known count as 1."""
+        count = 1
+        for length, axis in zip(self.dims(value), block.axes, strict=True):
+            size = axis.size if isinstance(axis, Window) else 1 if axis is UNIFORM else length
+            count *= size if isinstance(size, int) else 1
+        return count
 
     # -- values of the forward pass
 

@@ -1,10 +1,11 @@
 """Gradient rules: what one ONNX operator does to a gradient on its way back.
 
-A rule is a function ``(site, g) → contributions``.  ``g`` is the gradient that arrives at the node's output, [M, *y.shape]:
-M boxes are differentiated at once, so a gradient has one axis more than the value it belongs to, in front.  Forward
-values (``site.x(i)``, ``site.y()``) have no such axis, and broadcast against gradients from the right.  For this to work,
-rules count axes from the end (``site.axis``).  A rule returns one contribution for each input, [M, *x.shape]: a value,
-None where no gradient flows, or a function that writes the nodes when it is called, for inputs that may not matter.
+A rule is a function ``(site, gs) → contributions``.  ``gs`` holds the gradient that arrives at an output, of shape
+[M, *y.shape]: M boxes are differentiated at once, so a gradient has one axis more than the value it belongs to, in
+front.  Forward values (``site.x(i)``, ``site.y()``) have no such axis, and broadcast against gradients from the right.
+For this to work, rules count axes from the end (``site.axis``).  A rule returns one contribution for each input,
+[M, *x.shape]: a value, None where no gradient flows, or a function that writes the nodes when it is called, for inputs
+that may not matter.
 
 Each operator has one of three verdicts: a rule, a zero gradient (`ZERO`), or none: then it is unsupported.
 """
@@ -107,6 +108,10 @@ class Site:
     def dims(self, index: int = 0) -> tuple[int | None, ...]:
         """Shape of an input with None for dimensions that are not known before the model runs."""
         return self._dims(self._input(index))
+
+    def out_dims(self, index: int = 0) -> tuple[int | None, ...]:
+        """Shape of an output; as `dims`."""
+        return self._dims(self.node.outputs[index])
 
     def real(self, number: float | onnx.Array) -> onnx.Array:
         """A constant of the gradient graph's floating-point type."""

@@ -1,0 +1,174 @@
+"""The gradient graph of a layer: from values of one forward pass and ``origin`` to one patch for each box.
+
+The detector's graph is walked back from its logits to the layer by `boxcam.export.autodiff`.  What the walk needs of
+the forward pass (the activations behind the masks, the statistics of a normalisation) is not computed anew: the forward
+graph hands it over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from boxcam.bundle import Form
+from boxcam.export import autodiff as _autodiff  # noqa: F401  (its rules register themselves)
+from boxcam.export import graph as onnx
+from boxcam.export.autodiff import local as _local  # noqa: F401  (the same)
+from boxcam.export.autodiff.block import Block, Boxes, Start, Support, Window
+from boxcam.export.autodiff.engine import Tape
+from boxcam.export.autodiff.rule import OPSET
+from boxcam.export.autodiff.vjp import finished
+from boxcam.export.dependency import gradient_reaches
+from boxcam.export.graph import Ops
+from boxcam.export.score import ORIGIN
+
+_MEMORY = 1 << 26  # bytes for the largest gradient of some boxes; several of them live at a time
+_MOST_AT_ONCE = 64  # more boxes at once are no faster
+
+PATCHES, PLACE, BOX, UNIFORM_PART = "patches", "place", "box", "uniform"
+
+
+@dataclass(frozen=True, eq=False)
+class GradientGraph:
+    """How a layer's patches are computed.
+
+    Attributes:
+        model: inputs: values of the forward pass by their names there, and ``origin``, int64 [K, D]; outputs, for
+            groups of boxes g = 0, 1 …: ``patches.g`` float32 [M, C, h, w]; ``place.g`` int64 [M, 4]: feature, row, y0,
+            x0; ``box.g`` int64 [M]: which of the K boxes they are of; and, where a patch has one, ``uniform.g`` float32
+            [M, C]: what is added to the gradient in every cell of the map.
+        form: the most expensive form among the groups.
+        reason: why not a cheaper one, for people.
+        inputs: names of the values of the forward pass.
+        field: size of the widest window, in cells; None if there are others.
+        boxes_at_once: how many boxes fit into the memory that is meant for them.
+    """
+
+    model: ir.Model
+    form: Form
+    reason: str
+    inputs: tuple[str, ...]
+    field: int | None
+    boxes_at_once: int
+
+
+def build(model: ir.Model, logits: Sequence[str], features: Sequence[str], local: bool = True) -> GradientGraph:
+    """Differentiate the logits of boxes by a layer.
+
+    Args:
+        model: the folded detector; it is not changed.
+        logits: the tensors of logits, in the order in which ``origin`` numbers them.
+        features: the layer's tensors that some logit depends on.
+        local: whether gradients may be kept in windows and rows; whole maps give the same, more slowly.
+
+    Raises:
+        UnsupportedOperatorError: an operator between the layer and the logits has no rule.
+    """
+    work = onnx.clone(model)
+    values = {str(value.name): value for value in onnx.values(work.graph)}
+    builder = _Builder(work, [values[n] for n in logits], [values[n] for n in features], local)
+    return builder.build()
+
+
+class _Builder:
+    def __init__(self, model: ir.Model, leaves: Sequence[ir.Value], features: Sequence[ir.Value], local: bool) -> None:
+        self.leaves, self.features = list(leaves), list(features)
+        width = 1 + max(len(onnx.static_shape(leaf) or ()) for leaf in leaves)
+        self.origin = ir.Value(name=ORIGIN, type=ir.TensorType(ir.DataType.INT64), shape=ir.Shape([None, width]))
+        self.graph = ir.Graph([self.origin], [], nodes=[], opset_imports={"": OPSET}, name="gradient")
+        self.op = Ops(self.graph, "boxcam.gradient")
+        self.reached = [gradient_reaches(model.graph, [f], [o for o in features if o is not f]) for f in features]
+        everything = gradient_reaches(model.graph, features)
+        self.tape = Tape(self.op, onnx.opset(model), {}, everything, local)
+        self.forms: list[Form] = []
+        self.fields: list[int] = []
+
+    def build(self) -> GradientGraph:
+        for number, leaf in enumerate(self.leaves):
+            if any(leaf in reached for reached in self.reached):
+                self._leaf(number, leaf)
+        model = finished(self.graph)
+        order: list[Form] = ["windows", "rows", "whole"]
+        form = max(self.forms, key=order.index)
+        barriers = list(self.tape.barriers)[:2]
+        reason = f"{' and '.join(barriers)} between the layer and the logits" if barriers and form == "whole" else ""
+        inputs = tuple(str(v.name) for v in model.graph.inputs if v.name != ORIGIN)
+        field = max(self.fields) if form == "windows" and self.fields else None
+        at_once = min(max(_MEMORY // (4 * self.tape.largest), 1), _MOST_AT_ONCE)
+        return GradientGraph(model, form, reason, inputs, field, at_once)
+
+    def _leaf(self, number: int, leaf: ir.Value) -> None:
+        found = self.tape.backward({leaf: self._seed(number, leaf)}, self.features)
+        groups: dict[Boxes, dict[int, list[Block]]] = {}
+        for feature, arrived in found.items():
+            index = next(i for i, f in enumerate(self.features) if f is feature)
+            for block in arrived:
+                groups.setdefault(block.boxes, {}).setdefault(index, []).append(block)
+        for by_feature in groups.values():
+            index = max(sorted(by_feature), key=self._cells)  # of several maps, the one with the most cells
+            self._group(index, by_feature[index])
+
+    def _cells(self, index: int) -> int:
+        shape = onnx.static_shape(self.features[index]) or ()
+        return (shape[2] or 0) * (shape[3] or 0) if len(shape) == 4 else 0
+
+    def _seed(self, number: int, leaf: ir.Value) -> Block:
+        """A single 1 for each box, at its logit."""
+        op, shape = self.op, onnx.static_shape(leaf) or ()
+        mine = op.Equal(op.Gather(self.origin, 0, axis=1), number)
+        index = op.Reshape(op.NonZero(mine), [-1])
+        own = op.Gather(self.origin, index, axis=0)
+        axes: list[Support] = []
+        for a, length in enumerate(shape):
+            axes.append(None if length == 1 else Window(Start(op.Gather(own, a + 1, axis=1)), 1))
+        count = op.Shape(index)
+        ones = op.Expand(np.ones((), np.float32), op.Concat(count, np.ones(len(shape), np.int64), axis=0))
+        return Block(ones, tuple(axes), Boxes(index))
+
+    def _group(self, index: int, found: Sequence[Block]) -> None:
+        """Write what is known of some boxes: their patches, and where these lie."""
+        op, tape, feature = self.op, self.tape, self.features[index]
+        group = len(self.forms)
+        dims = tape.dims(feature)
+        uniform = [b for b in found if b.uniform() == [2, 3]]
+        others = [b for b in found if b not in uniform]
+        if not others:
+            others, uniform = uniform, []
+        if len(others) > 1:
+            others = tape.merged([tape.widened(b, b.uniform(), feature) for b in others])
+        (block,) = others
+        block = tape.widened(block, [1, *block.uniform()], feature)
+        if block.axes[0] is None and dims[0] != 1:
+            block = self._one_row(block)
+        zero = op.Mul(block.boxes.index, 0)
+        columns = [op.Add(zero, index)]
+        for a in (0, 2, 3):
+            support = block.axes[a]
+            columns.append(zero if support is None else tape.positions.start(support.start))  # type: ignore[union-attr]
+        place = op.Concat(*(op.Unsqueeze(c, [1]) for c in columns), axis=1)
+        self._output(op.Squeeze(block.value, [1]), f"{PATCHES}.{group}", ir.DataType.FLOAT, 4)
+        self._output(place, f"{PLACE}.{group}", ir.DataType.INT64, 2)
+        self._output(block.boxes.index, f"{BOX}.{group}", ir.DataType.INT64, 1)
+        if uniform:
+            (even,) = tape.merged(uniform)
+            even = tape.widened(even, [0, 1], feature)
+            self._output(op.Reshape(even.value, [0, -1]), f"{UNIFORM_PART}.{group}", ir.DataType.FLOAT, 2)
+        windows = all(isinstance(block.axes[a], Window) for a in (2, 3))
+        self.fields += [a.size for a in block.axes[2:] if isinstance(a, Window) and isinstance(a.size, int)]
+        self.forms.append("rows" if isinstance(block.axes[0], Window) else "windows" if windows else "whole")
+
+    def _one_row(self, block: Block) -> Block:
+        """Of a gradient with respect to all rows, the row that is not zero."""
+        op = self.op
+        largest = op.ReduceMax(op.Abs(block.value), [2, 3, 4], keepdims=0)
+        row = op.ArgMax(largest, axis=1, keepdims=0)
+        chosen = op.GatherND(block.value, op.Unsqueeze(row, [1]), batch_dims=1)
+        return Block(op.Unsqueeze(chosen, [1]), (Window(Start(row), 1), *block.axes[1:]), block.boxes)
+
+    def _output(self, value: ir.Value, name: str, dtype: ir.DataType, rank: int) -> None:
+        result = self.op.Identity(value)
+        result.name, result.dtype, result.shape = name, dtype, ir.Shape([None] * rank)
+        self.graph.outputs.append(result)

@@ -1,0 +1,129 @@
+"""Replay: run the part of a detector between some of its values and others, with everything beside it held fixed.
+
+What the operators in between read beside the path of the gradient (proposals, indices, sizes) is held as it was in one
+run of the detector: a perturbed feature would move the proposals too, and a gradient is for the given ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from math import prod
+from typing import Any
+
+import numpy as np
+import onnx as reference_onnx
+import onnx_ir as ir
+from onnx.reference import ReferenceEvaluator
+
+from boxcam.export import graph as onnx
+from boxcam.export.dependency import differentiable_inputs, gradient_reaches
+
+Arrays = Mapping[str, onnx.Array]
+
+_REFERENCE_LIMIT = 3e8  # products; beyond, ONNX's reference implementation takes too long
+_SLOW_IN_REFERENCE = {"GridSample", "NonMaxSuppression", "RoiAlign", "Einsum", "MaxPool", "AveragePool", "Resize"}
+
+
+class Replay:
+    """A part of a detector that can be run again and again.
+
+    Args:
+        model: the folded detector; it is not changed.
+        names: the values that will be given.
+        targets: the values that are asked for.
+        feeds: of the detector's run that fixes everything else.
+    """
+
+    def __init__(self, model: ir.Model, names: Sequence[str], targets: Sequence[str], feeds: Arrays) -> None:
+        work = onnx.clone(model)
+        by_name = {str(value.name): value for value in onnx.values(work.graph)}
+        sources = [by_name[name] for name in names]
+        leaves = [by_name[name] for name in targets]
+        beside = _beside(work.graph, sources, leaves)
+        held = onnx.observe(work, beside, feeds)
+        self.targets = list(targets)
+        self._fixed = dict(zip((str(v.name) for v in beside), held, strict=True))
+        self._model = onnx.cut(work, [*sources, *beside], leaves)
+
+    def __call__(self, given: Arrays) -> dict[str, onnx.Array]:
+        """The targets in float32, by ONNX Runtime."""
+        names = [i.name for i in self._session.get_inputs()]
+        everything = {**self._fixed, **given}
+        results = self._session.run(None, {name: everything[name] for name in names})
+        return dict(zip(self.targets, results, strict=True))
+
+    def exactly(self, given: Arrays) -> dict[str, onnx.Array]:
+        """The targets in float64, by ONNX's reference implementation; only for what is `small`."""
+        everything = {name: _double(array) for name, array in {**self._fixed, **given}.items()}
+        names = [i.name for i in self._reference.proto_.graph.input]  # type: ignore[attr-defined]
+        results = self._reference.run(None, {name: everything[name] for name in names})
+        return dict(zip(self.targets, results, strict=True))
+
+    @cached_property
+    def small(self) -> bool:
+        """Whether the reference implementation can run it in a few seconds."""
+        nodes = list(self._model.graph)
+        return all(n.op_type not in _SLOW_IN_REFERENCE for n in nodes) and sum(map(_products, nodes)) < _REFERENCE_LIMIT
+
+    @cached_property
+    def _session(self) -> Any:
+        return onnx.session(self._model)
+
+    @cached_property
+    def _reference(self) -> ReferenceEvaluator:
+        return ReferenceEvaluator(_in_double(ir.to_proto(self._model)))
+
+
+def _beside(graph: ir.Graph, sources: Sequence[ir.Value], leaves: Sequence[ir.Value]) -> list[ir.Value]:
+    """Values that the operators in between read beside the path of the gradient."""
+    reached = gradient_reaches(graph, sources)
+    held: dict[ir.Value, None] = {}
+    seen: set[ir.Value] = set(sources)
+    todo = [leaf for leaf in leaves if leaf not in seen]
+    while todo:
+        value = todo.pop()
+        node = value.producer()
+        if value in seen or node is None:
+            continue
+        seen.add(value)
+        carrying = [used for used in differentiable_inputs(node) if used in reached]
+        todo.extend(carrying)
+        moving = [used for used in onnx.uses(node) if onnx.array(used) is None]
+        held.update(dict.fromkeys(used for used in moving if not any(used is c for c in carrying)))
+    return [value for value in held if value not in sources]
+
+
+def _products(node: ir.Node) -> float:
+    """Multiplications of a convolution or a matrix product; other operators do not count."""
+    out = onnx.static_shape(node.outputs[0]) or ()
+    weight = onnx.array(node.inputs[1]) if len(node.inputs) > 1 else None
+    if node.op_type not in ("Conv", "ConvTranspose", "Gemm", "MatMul") or weight is None:
+        return 0.0
+    cells = prod(d or 1 for d in out)
+    return float(cells * weight.size / max(weight.shape[0 if node.op_type == "Conv" else -1], 1))
+
+
+def _double(array: onnx.Array) -> onnx.Array:
+    return array.astype(np.float64) if array.dtype == np.float32 else array
+
+
+def _in_double(model: Any) -> Any:
+    """The same graph, all of its float32 values in float64."""
+    single, double = reference_onnx.TensorProto.FLOAT, reference_onnx.TensorProto.DOUBLE
+    for tensor in model.graph.initializer:
+        if tensor.data_type == single:
+            array = reference_onnx.numpy_helper.to_array(tensor).astype(np.float64)
+            tensor.CopyFrom(reference_onnx.numpy_helper.from_array(array, tensor.name))
+    for value in [*model.graph.input, *model.graph.output]:
+        if value.type.tensor_type.elem_type == single:
+            value.type.tensor_type.elem_type = double
+    del model.graph.value_info[:]
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "Cast" and attribute.name == "to" and attribute.i == single:
+                attribute.i = double
+            if attribute.HasField("t") and attribute.t.data_type == single:
+                array = reference_onnx.numpy_helper.to_array(attribute.t).astype(np.float64)
+                attribute.t.CopyFrom(reference_onnx.numpy_helper.from_array(array))
+    return model
