@@ -12,9 +12,10 @@ from boxcam.export import graph as onnx
 _DIFFERENTIABLE: dict[str, tuple[int, ...]] = {
     **dict.fromkeys(
         (
-            "Expand", "Flatten", "Gather", "GatherElements", "GatherND", "Pad", "ReduceL1", "ReduceL2", "ReduceMax",
-            "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "Reshape", "Resize", "RoiAlign", "Slice", "Split",
-            "Squeeze", "Tile", "TopK", "Transpose", "Unsqueeze", "Upsample",
+            "CastLike", "Compress", "CumSum", "DequantizeLinear", "Dropout", "Expand", "Flatten", "Gather",
+            "GatherElements", "GatherND", "Pad", "QuantizeLinear", "ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean",
+            "ReduceMin", "ReduceProd", "ReduceSum", "Reshape", "Resize", "RoiAlign", "Slice", "Split", "Squeeze",
+            "Tile", "TopK", "Transpose", "Trilu", "Unsqueeze", "Upsample",
         ),
         (0,),
     ),
@@ -23,9 +24,11 @@ _DIFFERENTIABLE: dict[str, tuple[int, ...]] = {
     "Clip": (0,),
     **dict.fromkeys(
         (
-            "And", "ArgMax", "ArgMin", "Ceil", "ConstantOfShape", "Equal", "Floor", "Greater", "GreaterOrEqual",
-            "IsInf", "IsNaN", "Less", "LessOrEqual", "NonMaxSuppression", "NonZero", "Not", "OneHot", "Or", "Range",
-            "Round", "Shape", "Sign", "Size", "Xor",
+            "And", "ArgMax", "ArgMin", "Bernoulli", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor",
+            "Ceil", "Constant", "ConstantOfShape", "Equal", "EyeLike", "Floor", "Greater", "GreaterOrEqual",
+            "Hardmax", "IsInf", "IsNaN", "Less", "LessOrEqual", "Multinomial", "NonMaxSuppression", "NonZero", "Not", "OneHot", "Or",
+            "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Range", "Round", "Shape",
+            "Sign", "Size", "Xor",
         ),
         (),
     ),
@@ -34,7 +37,7 @@ _DIFFERENTIABLE: dict[str, tuple[int, ...]] = {
 
 def differentiable_inputs(node: ir.Node) -> list[ir.Value]:
     """Inputs through which a gradient flows: not indices, sizes, conditions or proposals."""
-    if node.op_type == "Cast" and ir.DataType(node.attributes["to"].as_int()).is_integer():
+    if node.op_type == "Cast" and not ir.DataType(node.attributes["to"].as_int()).is_floating_point():
         return []
     chosen = _DIFFERENTIABLE.get(node.op_type)
     inputs = node.inputs if chosen is None else [node.inputs[i] for i in chosen if i < len(node.inputs)]

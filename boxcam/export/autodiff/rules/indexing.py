@@ -1,0 +1,222 @@
+"""What takes elements by index, or puts them there: forwards and backwards change places."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from boxcam.export.autodiff.rule import Contribution, Site, rule
+from boxcam.export.autodiff.rules.shapes import (
+    Gradients,
+    along,
+    arriving,
+    boxes,
+    like,
+    padded,
+    reshaped,
+    scattered,
+    ungathered,
+)
+from boxcam.export.graph import Array, Operand
+
+
+def _length(site: Site, axis: int) -> int:
+    length = site.dims()[axis]
+    if length is None:
+        site.unsupported("the length of the axis that it indexes is not known before the model runs")
+    return length
+
+
+def _beside_gathered(site: Site) -> list[int]:
+    """Axes in front of the one that is indexed; those behind it too, if they keep their numbers.
+
+    Computed indices are read as they are, and must not be aligned with an axis of which only a part is at hand.
+    """
+    axis = int(site.attribute("axis", 0)) % site.rank()
+    behind = range(axis + 1, site.rank()) if site.rank(1) == 1 and site.constant(1) is not None else range(0)
+    return [*range(axis), *behind]
+
+
+@rule("Gather", independent=_beside_gathered)
+def _gather(site: Site, gs: Gradients) -> Sequence[Contribution]:
+    """Rows go back to where they come from."""
+    g, rank = arriving(gs)[1], site.rank()
+    axis = site.axis(site.attribute("axis", 0))
+    front, index_rank = rank + axis, site.rank(1)
+    if index_rank == 0:
+        g = site.op.Unsqueeze(g, [1 + front])
+    elif index_rank > 1:
+        g = reshaped(site, g, [None] * front + [_product(site.dims(1)), *site.dims()[front + 1 :]], kept=front)
+    index = site.constant(1)
+    if index is not None:
+        return [ungathered(site, g, rank, axis, index.reshape(-1), _length(site, axis))]
+    computed = site.op.Reshape(site.x(1), [-1])
+    return [scattered(site, g, along(site, computed, axis), axis, _length(site, axis))]
+
+
+def _product(dims: Sequence[int | None]) -> int | None:
+    return None if None in dims else math.prod(d for d in dims if d is not None)
+
+
+def _same_length(site: Site, index: Sequence[int | None], axis: int) -> list[int]:
+    """Axes along which data and indices are equally long, but for one; elsewhere indices may end earlier."""
+    rank, data = site.rank(), site.dims()
+    return [a for a in range(rank) if a != axis % rank and data[a] is not None and data[a] == index[a]]
+
+
+@rule("GatherElements", independent=lambda site: _same_length(site, site.out_dims(), int(site.attribute("axis", 0))))
+def _gather_elements(site: Site, gs: Gradients) -> Sequence[Contribution]:
+    return [_elements_back(site, arriving(gs)[1], site.x(1), site.axis(site.attribute("axis", 0)))]
+
+
+@rule("TopK", independent=lambda site: _same_length(site, site.out_dims(), int(site.attribute("axis", -1))))
+def _top_k(site: Site, gs: Gradients) -> Sequence[Contribution]:
+    """The values, taken by the indices that were found."""
+    return [_elements_back(site, arriving(gs)[1], site.y(1), site.axis(site.attribute("axis", -1)))]
+
+
+def _elements_back(site: Site, g: ir.Value, index: ir.Value, axis: int) -> ir.Value:
+    back = scattered(site, g, index, axis, _length(site, axis))
+    for other, (have, want) in enumerate(zip(site.out_dims(), site.dims(), strict=True)):
+        if other == site.rank() + axis or have == want:
+            continue
+        if have is None or want is None:
+            site.unsupported("whether its indices fill the other axes is not known before the model runs")
+        back = padded(site, back, site.rank(), other - site.rank(), 0, want - have)
+    return back
+
+
+def _linear(site: Site, index: Operand, dims: Sequence[int], shape: Sequence[int]) -> ir.Value:
+    """Several indices, along a last axis of len(dims), as one index into the axes joined, of the given shape."""
+    steps = np.array([math.prod(dims[i + 1 :]) for i in range(len(dims))])
+    if isinstance(index, np.ndarray):
+        constant = site.op.value(np.reshape((index % np.array(dims) * steps).sum(-1), shape))
+        assert constant is not None
+        return constant
+    op = site.op
+    positive = op.Where(op.Less(index, 0), op.Add(index, np.array(dims)), index)
+    return op.Reshape(op.ReduceSum(op.Mul(positive, steps), [-1], keepdims=0), list(shape))
+
+
+def _indexed(site: Site, batch: int) -> tuple[int, list[int], list[int]]:
+    """How many axes GatherND and ScatterND index, their lengths, and those of the axes behind them."""
+    depth = site.dims(1)[-1]
+    if depth is None:
+        site.unsupported("how many axes it indexes is not known before the model runs")
+    shape = site.shape()
+    return depth, list(shape[batch : batch + depth]), list(shape[batch + depth :])
+
+
+@rule("GatherND")
+def _gather_nd(site: Site, gs: Gradients) -> Sequence[Contribution]:
+    """Joins the axes that are indexed to one, and those in front of them and behind them."""
+    batch = int(site.attribute("batch_dims", 0))
+    _, dims, rest = _indexed(site, batch)
+    batches, rows = math.prod(site.shape()[:batch]), math.prod(rest)
+    count = _product(site.dims(1)[batch:-1])
+    length = math.prod(dims)
+    g = reshaped(site, arriving(gs)[1], [batches, count, rows])
+    index = site.constant(1)
+    unknown = -1 if count is None else count
+    if index is not None and batches == 1:
+        taken = _flat(index, dims)
+        return [like(site, ungathered(site, g, 3, -2, taken, length))]
+    linear = _linear(site, site.x(1) if index is None else index, dims, [batches, unknown, 1])
+    return [like(site, scattered(site, g, linear, -2, length))]
+
+
+def _flat(index: Array, dims: Sequence[int]) -> Array:
+    return np.asarray(np.ravel_multi_index(tuple((index % np.array(dims)).reshape(-1, len(dims)).T), tuple(dims)))
+
+
+def _adds(site: Site) -> bool:
+    """Whether a scatter adds to the data, or replaces it.
+
+    Raises:
+        UnsupportedOperatorError: it does something else.
+    """
+    reduction = str(site.attribute("reduction", "none"))
+    if reduction not in ("none", "add"):
+        site.unsupported(f"reduction={reduction} is not supported, only none and add")
+    return reduction == "add"
+
+
+@rule("ScatterElements", note="reduction none and add")
+def _scatter_elements(site: Site, gs: Gradients) -> Sequence[Contribution]:
+    op, g = site.op, arriving(gs)[1]
+    axis, adds = site.axis(site.attribute("axis", 0)), _adds(site)
+
+    def data() -> ir.Value:
+        if adds:
+            return g
+        index = site.x(1)
+        ones = op.Expand(1.0, list(site.shape()))
+        return op.Mul(g, op.ScatterElements(ones, index, op.Expand(0.0, op.Shape(index)), axis=axis))
+
+    def updates() -> ir.Value:
+        index = site.x(1)
+        return op.GatherElements(_cut(site, g, axis), op.Expand(index, _with_boxes(site, g, index)), axis=axis)
+
+    return [data, None, updates]
+
+
+def _cut(site: Site, g: ir.Value, axis: int) -> ir.Value:
+    """The gradient, no longer than the indices along the axes that are not indexed."""
+    op, rank = site.op, site.rank()
+    lengths = site.dims(1)
+    others = [a for a in range(rank) if a != rank + axis and lengths[a] != site.dims()[a]]
+    if not others:
+        return g
+    if any(lengths[a] is None for a in others):
+        site.unsupported("the shape of its indices is not known before the model runs")
+    return op.Slice(g, [0] * len(others), [lengths[a] for a in others], [a + 1 for a in others])
+
+
+def _with_boxes(site: Site, g: ir.Value, value: ir.Value) -> ir.Value:
+    """The shape of a forward value, with M in front."""
+    return site.op.Concat(boxes(site, g), site.op.Shape(value), axis=0)
+
+
+@rule("ScatterND", note="reduction none and add")
+def _scatter_nd(site: Site, gs: Gradients) -> Sequence[Contribution]:
+    """Joins the axes that are indexed, as GatherND."""
+    op, g, adds = site.op, arriving(gs)[1], _adds(site)
+    _, dims, rest = _indexed(site, 0)
+    length, rows = math.prod(dims), math.prod(rest)
+    joined = reshaped(site, g, [length, rows])
+    constant = site.constant(1)
+
+    def linear() -> ir.Value:
+        return _linear(site, site.x(1) if constant is None else constant, dims, [-1])
+
+    def data() -> ir.Value:
+        if adds:
+            return g
+        index = linear()
+        kept = op.ScatterElements(op.Expand(1.0, [length]), index, op.Expand(0.0, op.Shape(index)), axis=0)
+        return like(site, op.Mul(joined, op.Unsqueeze(kept, [1])))
+
+    def updates() -> ir.Value:
+        return like(site, op.Gather(joined, linear(), axis=1), index=2)
+
+    return [data, None, updates]
+
+
+def _summed_axis(site: Site) -> int:
+    return int(site.need_constant(1, "axis").reshape(()))
+
+
+@rule(
+    "CumSum",
+    independent=lambda site: [a for a in range(site.rank()) if a != _summed_axis(site) % site.rank()],
+    note="the axis must be constant",
+)
+def _cum_sum(site: Site, gs: Gradients) -> Sequence[Contribution]:
+    """Sums from the other end."""
+    axis = site.axis(_summed_axis(site))
+    reverse = 1 - int(site.attribute("reverse", 0))
+    exclusive = int(site.attribute("exclusive", 0))
+    return [site.op.CumSum(gs[0], np.array(axis), exclusive=exclusive, reverse=reverse)]
