@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from boxcam.errors import BoxcamError as BoxcamError
+    from boxcam.errors import BoxcamWarning as BoxcamWarning
     from boxcam.explain.explainer import Explanation as Explanation
     from boxcam.explain.explainer import explain as explain
     from boxcam.export.pipeline import export as export
@@ -27,26 +29,40 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "BoxcamError": "boxcam.errors",
+    "BoxcamWarning": "boxcam.errors",
     "Detections": "boxcam.types",
     "Explanation": "boxcam.explain.explainer",
     "Model": "boxcam.runtime.model",
 }
-__all__ = ["BoxcamError", "Detections", "Explanation", "Model", "explain", "export", "load", "methods"]
+__all__ = ["BoxcamError", "BoxcamWarning", "Detections", "Explanation", "Model", "explain", "export", "load", "methods"]
 
 
-def load(path: str | os.PathLike[str], *, threads: int = 0) -> Model:
+def load(
+    path: str | os.PathLike[str],
+    *,
+    threads: int = 0,
+    device: str = "cpu",
+    providers: str | Sequence[str] = (),
+) -> Model:
     """Open a bundle.
 
     Args:
         path: the bundle's directory, as `boxcam export` wrote it.
         threads: CPU threads to use, 0 for as many as there are cores.
+        device: ``cpu``, or ``cuda`` for the forward pass and the gradient on an NVIDIA GPU.
+        providers: names of ONNX Runtime's execution providers, the preferred one first, instead of the device's.
 
     Raises:
         BundleError: the bundle is missing, altered, broken, or of a newer version.
+        EngineError: ONNX Runtime is not installed, or twice.
+        UnknownNameError: there is no such device or provider.
+
+    Warns:
+        BoxcamWarning: the device or a provider cannot be used, and the CPU is instead.
     """
     from boxcam.runtime.model import Model
 
-    return Model(path, threads=threads)
+    return Model(path, threads=threads, device=device, providers=providers)
 
 
 def methods() -> tuple[str, ...]:

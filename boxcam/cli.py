@@ -6,6 +6,7 @@ import contextlib
 import json
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -14,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from boxcam import __version__
-from boxcam.errors import BoxcamError, InputError, OutputError
+from boxcam.errors import BoxcamError, BoxcamWarning, InputError, OutputError
 from boxcam.explain.methods import METHODS
 from boxcam.runtime.engines import ENGINES
+from boxcam.runtime.sessions import DEVICES
 
 if TYPE_CHECKING:
     from boxcam.explain.explainer import Explanation
@@ -26,11 +28,12 @@ _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 class _Commands(click.Group):
-    """Turns boxcam's errors into one line and exit code 1."""
+    """Turns boxcam's errors into one line and exit code 1, and its warnings into one line each."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with _warnings_as_lines():
+                return super().invoke(ctx)
         except BoxcamError as error:
             _say(_error(error), err=True)
             ctx.exit(1)
@@ -136,8 +139,18 @@ def export(
 @click.option("--score", type=click.FloatRange(0, 1), default=0.3, show_default=True, help="Lowest score of a box.")
 @click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="At most so many boxes an image.")
 @click.option("--class", "classes", multiple=True, metavar="NAME", help="Only boxes of this class; repeatable.")
+@click.option(
+    "--device", type=click.Choice([*DEVICES]), default="cpu", show_default=True, help="What runs model and gradient."
+)
+@click.option(
+    "--provider",
+    "providers",
+    multiple=True,
+    metavar="NAME",
+    help="ONNX Runtime's execution provider to use instead of the device's; repeatable, the preferred one first.",
+)
 @click.option("--threads", type=click.IntRange(0), default=0, help="CPU threads. [default: all cores]")
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors and warnings.")
 def explain(
     bundle: str,
     inputs: tuple[str, ...],
@@ -148,6 +161,8 @@ def explain(
     score: float,
     top: int,
     classes: tuple[str, ...],
+    device: str,
+    providers: tuple[str, ...],
     threads: int,
     quiet: bool,
 ) -> None:
@@ -167,7 +182,7 @@ def explain(
     from boxcam.explain.results import make_folder, names, save
     from boxcam.runtime.images import find_images
 
-    model = boxcam.load(bundle, threads=threads)
+    model = boxcam.load(bundle, threads=threads, device=device, providers=providers)
     model.engine(model.layer(layer), engine)
     class_indices(model, classes or None)
     files = find_images(inputs)
@@ -229,6 +244,23 @@ def _say(text: str, err: bool = False, nl: bool = True) -> None:
 def _error(error: BoxcamError) -> str:
     """One line, whatever the message was made of."""
     return f"boxcam: {' '.join(str(error).splitlines())}"
+
+
+@contextlib.contextmanager
+def _warnings_as_lines() -> Iterator[None]:
+    """Each of boxcam's warnings once, as a line; those of other packages as Python shows them."""
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, BoxcamWarning):
+                _say(f"boxcam: warning: {' '.join(str(message).splitlines())}", err=True)
+            else:
+                others(message, category, *where, **more)
+
+        warnings.showwarning = show
+        warnings.simplefilter("default", BoxcamWarning)
+        yield
 
 
 def _summary(explanation: Explanation, score: float) -> str:

@@ -29,11 +29,7 @@ class BoxcamError(Exception):
 
 
 class BoxcamWarning(UserWarning):
-    """All warnings of boxcam's own: the result is right, but not made as was asked."""
-
-
-class BoxcamWarning(UserWarning):
-    """Something works, but not as one may expect."""
+    """Something works, but not as was asked, or not as one may expect."""
 
 
 class InputError(BoxcamError):

@@ -6,34 +6,34 @@ import importlib.util
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-from boxcam.errors import EngineError
+from boxcam.errors import BoxcamWarning, EngineError
 from boxcam.registry import Registry
+from boxcam.runtime.sessions import Device
+from boxcam.runtime.tensors import Tensors
 from boxcam.types import Int, Patch
-
-Array = npt.NDArray[Any]
 
 
 class GradientEngine(Protocol):
     """Computes ∂logit/∂feature for K boxes."""
 
-    def patches(self, features: Sequence[Array], context: Sequence[Array], origin: Int) -> list[Patch]:
+    def patches(self, tensors: Tensors, features: Sequence[str], context: Sequence[str], origin: Int) -> list[Patch]:
         """One patch per box.
 
         Args:
-            features: the layer's tensors, as `forward.onnx` gives them.
-            context: what else of the forward pass the gradient needs, in the layer's order.
+            tensors: of a forward pass; ``tensors[name]`` is an array, ``tensors.ort(name)`` ONNX Runtime's value.
+            features: names of the layer's tensors.
+            context: names of what else of the forward pass the gradient needs, in the layer's order.
             origin: int64 [K, D], which logit made each box.
         """
         ...
 
 
-EngineFactory = Callable[[Path, int], GradientEngine]
-"""From the gradient's file and the number of threads (0: as many as there are cores)."""
+EngineFactory = Callable[[Path, Device], GradientEngine]
+"""From the gradient's file and what it is to run on."""
 
 ENGINES: Registry[EngineFactory] = Registry("engine")
 """The first one that a bundle has a file for is what ``auto`` takes."""
@@ -41,9 +41,12 @@ ENGINES: Registry[EngineFactory] = Registry("engine")
 
 @ENGINES.register("torchscript")
 class TorchScriptEngine:
-    """The TorchScript module of a bundle: runs ``torch.autograd.grad`` inside; needs torch and nothing else of it."""
+    """The TorchScript module of a bundle: runs ``torch.autograd.grad`` inside; needs torch and nothing else of it.
 
-    def __init__(self, file: Path, threads: int = 0) -> None:
+    It runs on the CPU whatever the device, and says so if that is not what was asked for.
+    """
+
+    def __init__(self, file: Path, device: Device | None = None) -> None:
         if importlib.util.find_spec("torch") is None:
             raise EngineError(
                 "the torchscript engine needs torch, which is not installed here: pip install torch"
@@ -51,7 +54,7 @@ class TorchScriptEngine:
             )
         import torch
 
-        self._file, self._threads = file, threads
+        self._file, self._threads = file, device.threads if device else 0
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)  # torch.jit is deprecated as a whole, and works
@@ -60,12 +63,19 @@ class TorchScriptEngine:
             said = str(error).strip().partition("\n")[0]
             raise EngineError(f"{file} cannot be loaded by torch {torch.__version__}: {said}") from error
         self._module.eval()
+        if device and device.name != "cpu":
+            warnings.warn(
+                f"the torchscript engine computes gradients on the CPU, and not on {device.name}.",
+                BoxcamWarning,
+                stacklevel=2,
+            )
 
-    def patches(self, features: Sequence[Array], context: Sequence[Array], origin: Int) -> list[Patch]:
+    def patches(self, tensors: Tensors, features: Sequence[str], context: Sequence[str], origin: Int) -> list[Patch]:
         import torch
 
         given = [
-            [torch.from_numpy(np.require(a, requirements=["C", "W"])) for a in group] for group in (features, context)
+            [torch.from_numpy(np.require(tensors[name], requirements=["C", "W"])) for name in group]
+            for group in (features, context)
         ]
         before = torch.get_num_threads()
         try:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from boxcam import bundle
 from boxcam.bundle import Layer, Manifest
 from boxcam.errors import BundleError, EngineError, UnknownLayerError
-from boxcam.runtime.engines import ENGINES, Array, GradientEngine
+from boxcam.runtime.engines import ENGINES, GradientEngine
 from boxcam.runtime.preprocess import Transform, prepare
+from boxcam.runtime.sessions import Device, Session
+from boxcam.runtime.tensors import Array, Tensors
 from boxcam.types import Detections, Float, Grid, Image, Patch
-
-_BOXES_AT_ONCE = {"windows": 32, "rows": 64, "whole": 8}  # bounds the memory that gradients take
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,12 +26,12 @@ class Prediction:
     Attributes:
         detections: the boxes, best score first.
         transform: where the image lies on the canvas.
-        outputs: the tensors that were asked for, by name.
+        outputs: the tensors that were asked for, by name; features are arrays only once they are read.
     """
 
     detections: Detections
     transform: Transform
-    outputs: Mapping[str, Array]
+    outputs: Tensors
 
 
 class Model:
@@ -43,36 +42,35 @@ class Model:
         manifest: what it says about itself.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, threads: int = 0) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        threads: int = 0,
+        device: str = "cpu",
+        providers: str | Sequence[str] = (),
+    ) -> None:
         """Open a bundle; `boxcam.load` is the same.
 
         Args:
             path: the bundle's directory.
             threads: CPU threads to use, 0 for as many as there are cores.
+            device: ``cpu``, or ``cuda`` for the forward pass and the gradient on an NVIDIA GPU.
+            providers: names of ONNX Runtime's execution providers, the preferred one first, instead of the device's.
 
         Raises:
             BundleError: the bundle is missing, altered, broken, or of a newer version.
-            EngineError: ONNX Runtime is not installed.
+            EngineError: ONNX Runtime is not installed, or twice.
+            UnknownNameError: there is no such device or provider.
+
+        Warns:
+            BoxcamWarning: the device or a provider cannot be used, and the CPU is instead.
         """
-        try:
-            import onnxruntime
-        except ModuleNotFoundError as error:
-            raise EngineError(
-                "boxcam needs ONNX Runtime, which is not installed here: pip install 'boxcam[cpu]' (or 'boxcam[gpu]')."
-            ) from error
         self.path = Path(path)
         self.manifest: Manifest = bundle.read(self.path)
-        self._threads = threads
+        self._device = Device(device, threads, (providers,) if isinstance(providers, str) else tuple(providers))
         self._engines: dict[tuple[str, str], GradientEngine] = {}
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
-        file = self.path / bundle.FORWARD
-        try:
-            self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's own errors share no public root
-            said = " ".join(str(error).split())
-            raise BundleError(f"{file} cannot be loaded by onnxruntime {onnxruntime.__version__}: {said}") from error
+        self._session = Session(self.path / bundle.FORWARD, self._device)
         self._check_outputs()
 
     @property
@@ -97,16 +95,20 @@ class Model:
         """The boxes on an image, uint8 [H, W, 3] BGR, best score first, in image pixels."""
         return self.predict(image).detections
 
-    def predict(self, image: Image, layer: Layer | None = None) -> Prediction:
+    def predict(self, image: Image, layer: Layer | None = None, engine: str = "auto") -> Prediction:
         """One forward pass.
 
         Args:
             image: uint8 [H, W, 3], BGR.
             layer: also return what explaining this layer needs.
+            engine: by this gradient engine, or ``auto``.
         """
         tensor, transform = prepare(image, self.manifest.preprocess)
-        names = self._outputs_for(layer)
-        found = dict(zip(names, self._session.run(names, {self.manifest.input: tensor}), strict=True))
+        keep: set[str] = set()
+        if layer is not None:
+            context = layer.gradients[self.engine_name(layer, engine)].context
+            keep = {*(of.name for of in layer.tensors), *context}
+        found = self._session.run(Tensors({self.manifest.input: tensor}), self._outputs_for(layer, keep), keep)
         return Prediction(self._detections(found, transform), transform, found)
 
     def patches(
@@ -115,7 +117,7 @@ class Model:
         """The gradient of each box's logit with respect to a layer, a few boxes at a time.
 
         Args:
-            prediction: a forward pass made for this layer.
+            prediction: a forward pass made for this layer and engine.
             layer: the layer.
             boxes: indices into ``prediction.detections``.
             engine: name of a gradient engine, or ``auto``.
@@ -123,13 +125,12 @@ class Model:
         Raises:
             EngineError: the engine is not in the bundle or cannot run here.
         """
-        running = self.engine(layer, engine)
-        features = [prediction.outputs[tensor.name] for tensor in layer.tensors]
-        context = [prediction.outputs[name] for name in layer.context]
+        running, gradient = self.engine(layer, engine), layer.gradients[self.engine_name(layer, engine)]
+        features = [tensor.name for tensor in layer.tensors]
         origin = prediction.detections.origin[np.asarray(boxes, np.int64)]
-        step = _BOXES_AT_ONCE[layer.form]
+        step = max(gradient.boxes_at_once, 1)  # bounds the memory that gradients take
         for start in range(0, len(origin), step):
-            yield from running.patches(features, context, origin[start : start + step])
+            yield from running.patches(prediction.outputs, features, gradient.context, origin[start : start + step])
 
     def activation(self, prediction: Prediction, layer: Layer, patch: Patch) -> Float:
         """The feature map that a patch belongs to: [C, H, W], the proposal's own for RoI features."""
@@ -168,19 +169,17 @@ class Model:
         name = self.engine_name(layer, engine)
         key = (layer.name, name)
         if key not in self._engines:
-            self._engines[key] = ENGINES[name](self.path / layer.gradients[name], self._threads)
+            self._engines[key] = ENGINES[name](self.path / layer.gradients[name].file, self._device)
         return self._engines[key]
 
-    def _outputs_for(self, layer: Layer | None) -> list[str]:
+    def _outputs_for(self, layer: Layer | None, more: Iterable[str] = ()) -> list[str]:
         outputs = self.manifest.outputs
         names = dict.fromkeys([outputs.boxes, outputs.scores, outputs.labels, outputs.origin, outputs.logits])
-        if layer is not None:
-            names.update(dict.fromkeys([t.name for t in layer.tensors] + list(layer.context)))
-            if layer.rois is not None:
-                names[layer.rois] = None
-        return list(names)
+        if layer is not None and layer.rois is not None:
+            names[layer.rois] = None
+        return [*names, *sorted(set(more) - set(names))]
 
-    def _detections(self, found: Mapping[str, Any], transform: Transform) -> Detections:
+    def _detections(self, found: Mapping[str, Array], transform: Transform) -> Detections:
         outputs = self.manifest.outputs
         boxes, scores = found[outputs.boxes], found[outputs.scores]
         if outputs.box_columns is not None:
@@ -203,22 +202,24 @@ class Model:
         )
 
     def _check_outputs(self) -> None:
-        there = {output.name for output in self._session.get_outputs()}
-        wanted = {name for layer in self.manifest.layers for name in self._outputs_for(layer)}
+        shapes = self._session.outputs
+        wanted = set(self._outputs_for(None))
+        for layer in self.manifest.layers:
+            context = (name for gradient in layer.gradients.values() for name in gradient.context)
+            wanted.update(self._outputs_for(layer, context), (tensor.name for tensor in layer.tensors))
         spec = self.manifest.preprocess
-        shape = self._session.get_inputs()[0].shape
-        if wanted - there or shape[2:] != [spec.height, spec.width]:
-            lacks = ", ".join(sorted(wanted - there)[:3]) or f"an input of {spec.height}x{spec.width}"
+        size = self._session.inputs.get(self.manifest.input, ())[2:]
+        if wanted - set(shapes) or size != (spec.height, spec.width):
+            lacks = ", ".join(sorted(wanted - set(shapes))[:3]) or f"an input of {spec.height}x{spec.width}"
             raise BundleError(f"{self.path / bundle.FORWARD} lacks {lacks}, which the manifest promises. Export again.")
-        shapes = {output.name: output.shape for output in self._session.get_outputs()}
         for layer in self.manifest.layers:
             for tensor in layer.tensors:
-                sizes = [tensor.channels, tensor.height, tensor.width]
-                known = shapes[tensor.name][1:] if len(shapes[tensor.name]) == 4 else []
+                sizes = tensor.channels, tensor.height, tensor.width
+                known = shapes[tensor.name][1:] if len(shapes[tensor.name]) == 4 else ()
                 if any(isinstance(have, int) and have != want for have, want in zip(known, sizes, strict=False)):
                     raise BundleError(
-                        f"{self.path / bundle.FORWARD}: {tensor.name} is {known}, and not {sizes} as the manifest says."
-                        " Export again."
+                        f"{self.path / bundle.FORWARD}: {tensor.name} is {list(known)}, and not {list(sizes)} as the"
+                        " manifest says. Export again."
                     )
             if not layer.gradients:
                 raise EngineError(f"bundle {self.path} has no gradient for layer {layer.name!r}. Export again.")

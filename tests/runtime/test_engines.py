@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 import boxcam
-from boxcam.errors import EngineError, UnknownNameError
+from boxcam.errors import BoxcamWarning, EngineError, UnknownNameError
 from boxcam.runtime.engines import ENGINES, TorchScriptEngine
 from boxcam.runtime.images import read_image
+from boxcam.runtime.sessions import Device
+from boxcam.runtime.tensors import Tensors
 
 CASES = {"torchscript": TorchScriptEngine}
 
@@ -21,11 +23,16 @@ def test_every_engine_has_a_case() -> None:
     assert {name: ENGINES[name] for name in ENGINES} == CASES
 
 
-def given(model: boxcam.Model, signs: Path, layer: str) -> tuple[Any, Any, Any, Any]:
+ONE = Device(threads=1)
+
+
+def given(model: boxcam.Model, signs: Path, layer: str, engine: str = "torchscript") -> tuple[Any, Any, Any, Any]:
+    """A layer's gradient, the tensors of a forward pass, the names of those that it needs, and the origin of boxes."""
     chosen = model.layer(layer)
-    found = model.predict(read_image(signs / "images" / "cat.jpg"), chosen)
-    features = [found.outputs[tensor.name] for tensor in chosen.tensors]
-    return chosen, features, [found.outputs[name] for name in chosen.context], found.detections.origin
+    found = model.predict(read_image(signs / "images" / "cat.jpg"), chosen, engine)
+    gradient = chosen.gradients[engine]
+    names = [tensor.name for tensor in chosen.tensors], gradient.context
+    return gradient, found.outputs, names, found.detections.origin
 
 
 @pytest.mark.parametrize("layer", ["neck", "backbone"])
@@ -33,35 +40,35 @@ def given(model: boxcam.Model, signs: Path, layer: str) -> tuple[Any, Any, Any, 
 def test_patches_are_the_same_one_by_one_and_together(
     engine: str, layer: str, signs: Path, signs_bundle: Path, signs_model: boxcam.Model
 ) -> None:
-    chosen, features, context, origin = given(signs_model, signs, layer)
-    running = ENGINES[engine](signs_bundle / chosen.gradients[engine], 1)
-    together = running.patches(features, context, origin[:5])
+    gradient, tensors, names, origin = given(signs_model, signs, layer, engine)
+    running = ENGINES[engine](signs_bundle / gradient.file, ONE)
+    together = running.patches(tensors, *names, origin[:5])
     assert len(together) == 5
     for k, patch in enumerate(together):
-        (alone,) = running.patches(features, context, origin[k : k + 1])
+        (alone,) = running.patches(tensors, *names, origin[k : k + 1])
         assert (alone.tensor, alone.row, alone.corner) == (patch.tensor, patch.row, patch.corner)
         assert np.allclose(alone.gradient, patch.gradient, rtol=1e-3, atol=1e-5 * np.abs(patch.gradient).max())
         assert patch.gradient.dtype == np.float32
         assert patch.gradient.flags.c_contiguous
         assert patch.gradient.any()
         assert patch.row == 0
-        assert patch.gradient.shape[0] == features[patch.tensor].shape[1]
-    assert running.patches(features, context, origin[:0]) == []
+        assert patch.gradient.shape[0] == tensors[names[0][patch.tensor]].shape[1]
+    assert running.patches(tensors, *names, origin[:0]) == []
 
 
 @pytest.mark.parametrize("engine", CASES)
 def test_inputs_are_left_alone_and_may_be_read_only(
     engine: str, signs: Path, signs_bundle: Path, signs_model: boxcam.Model
 ) -> None:
-    chosen, features, context, origin = given(signs_model, signs, "neck")
-    running = ENGINES[engine](signs_bundle / chosen.gradients[engine], 1)
-    expected = running.patches(features, context, origin[[0, 2]])
-    frozen = [np.asfortranarray(array.copy()) for array in features]
-    for array in frozen:
+    gradient, tensors, names, origin = given(signs_model, signs, "neck")
+    running = ENGINES[engine](signs_bundle / gradient.file, ONE)
+    expected = running.patches(tensors, *names, origin[[0, 2]])
+    frozen = {name: np.asfortranarray(tensors[name].copy()) for name in tensors}
+    for array in frozen.values():
         array.setflags(write=False)
-    found = running.patches(frozen, context, origin[:4][::2])  # not contiguous either
+    found = running.patches(Tensors(frozen), *names, origin[:4][::2])  # not contiguous either
     assert np.array_equal(found[0].gradient, expected[0].gradient)
-    assert all(np.array_equal(a, b) for a, b in zip(frozen, features, strict=True))
+    assert all(np.array_equal(frozen[name], tensors[name]) for name in tensors)
 
 
 def test_it_works_where_the_caller_has_turned_gradients_off(
@@ -69,11 +76,11 @@ def test_it_works_where_the_caller_has_turned_gradients_off(
 ) -> None:
     import torch
 
-    chosen, features, context, origin = given(signs_model, signs, "neck")
-    running = ENGINES["torchscript"](signs_bundle / chosen.gradients["torchscript"], 1)
-    expected = running.patches(features, context, origin[:1])
+    gradient, tensors, names, origin = given(signs_model, signs, "neck")
+    running = ENGINES["torchscript"](signs_bundle / gradient.file, ONE)
+    expected = running.patches(tensors, *names, origin[:1])
     with torch.no_grad():
-        found = running.patches(features, context, origin[:1])
+        found = running.patches(tensors, *names, origin[:1])
     assert np.array_equal(found[0].gradient, expected[0].gradient)
 
 
@@ -111,14 +118,14 @@ def test_torch_is_left_as_it_was_and_its_modes_do_not_matter(
 ) -> None:
     import torch
 
-    chosen, features, context, origin = given(signs_model, signs, "neck")
-    running = TorchScriptEngine(signs_bundle / chosen.gradients["torchscript"], 1)
-    expected = running.patches(features, context, origin[:2])
+    gradient, tensors, names, origin = given(signs_model, signs, "neck")
+    running = TorchScriptEngine(signs_bundle / gradient.file, ONE)
+    expected = running.patches(tensors, *names, origin[:2])
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
         with torch.inference_mode():
-            found = running.patches(features, context, origin[:2])
+            found = running.patches(tensors, *names, origin[:2])
             assert torch.is_inference_mode_enabled()
         assert torch.get_num_threads() == 2
     finally:
@@ -127,5 +134,11 @@ def test_torch_is_left_as_it_was_and_its_modes_do_not_matter(
         assert np.allclose(one.gradient, other.gradient, rtol=1e-3, atol=1e-7)
     with torch.no_grad():
         with pytest.raises(EngineError, match=r"the gradient .* failed"):
-            running.patches(features[:1], context, origin[:2])
+            running.patches(tensors, names[0][:1], names[1], origin[:2])
         assert not torch.is_grad_enabled()
+
+
+def test_torchscript_on_a_gpu_says_that_it_stays_on_the_cpu(signs_model: boxcam.Model, signs_bundle: Path) -> None:
+    file = signs_bundle / signs_model.layer("neck").gradients["torchscript"].file
+    with pytest.warns(BoxcamWarning, match="torchscript engine computes gradients on the CPU, and not on cuda"):
+        TorchScriptEngine(file, Device("cuda"))

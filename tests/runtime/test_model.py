@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -53,7 +54,8 @@ def test_a_prediction_carries_what_its_layer_needs(signs_model: Model, image: An
         prediction = signs_model.predict(image, layer)
         for tensor in layer.tensors:
             assert prediction.outputs[tensor.name].shape == (1, tensor.channels, tensor.height, tensor.width)
-        assert set(layer.context) <= set(prediction.outputs)
+        for gradient in layer.gradients.values():
+            assert set(gradient.context) <= set(prediction.outputs)
     assert not set(signs_model.predict(image).outputs) & {tensor.name for tensor in layer.tensors}
 
 
@@ -68,13 +70,13 @@ def test_patches_come_in_the_order_that_was_asked_for(signs_model: Model, image:
     assert list(signs_model.patches(prediction, layer, [])) == []
 
 
-def test_more_boxes_than_are_taken_at_once(signs_model: Model, image: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_boxes_than_are_taken_at_once(signs_model: Model, image: Any) -> None:
     layer = signs_model.layer("backbone")
     prediction = signs_model.predict(image, layer)
     count = len(prediction.detections)
     expected = list(signs_model.patches(prediction, layer, range(count)))
-    monkeypatch.setattr("boxcam.runtime.model._BOXES_AT_ONCE", {"whole": 3})
-    found = list(signs_model.patches(prediction, layer, range(count)))
+    few = {name: dataclasses.replace(gradient, boxes_at_once=3) for name, gradient in layer.gradients.items()}
+    found = list(signs_model.patches(prediction, dataclasses.replace(layer, gradients=few), range(count)))
     assert len(found) == len(expected) == count > 3
     for one, other in zip(found, expected, strict=True):
         assert np.allclose(one.gradient, other.gradient, rtol=1e-3, atol=1e-5 * np.abs(other.gradient).max())

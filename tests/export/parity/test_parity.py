@@ -222,8 +222,8 @@ def test_windows_equal_whole_maps_at_every_border(pairs: dict[str, Pair]) -> Non
             (h // 2, w - 1),
         }
         origins += [[level, 0, 37 + level, y, x] for y, x in sorted(edges | {(min(2, h - 1), min(3, w - 1))})]
-    features = [prediction.outputs[t.name] for t in layer.tensors]
-    patches = engine.patches(features, [], np.array(origins, np.int64))
+    features, context = [t.name for t in layer.tensors], layer.gradients[pair.deployed.engine_name(layer)].context
+    patches = engine.patches(prediction.outputs, features, context, np.array(origins, np.int64))
     cut = source.cut("neck")
     for origin, patch in zip(origins, patches, strict=True):
         assert patch.tensor == origin[0]
@@ -243,10 +243,8 @@ def test_proposals_of_every_size_have_their_gradient_on_their_own_level(pairs: d
     assert len(set(levels)) >= 2
     origins = [[0, row, 17 + i] for i, row in enumerate(rows)]
     prediction = pair.deployed.predict(read_image(PICTURES[0]), layer)
-    features, context = (
-        [prediction.outputs[n] for n in names] for names in ([t.name for t in layer.tensors], layer.context)
-    )
-    patches = pair.deployed.engine(layer).patches(features, context, np.array(origins, np.int64))
+    features, context = [t.name for t in layer.tensors], layer.gradients[pair.deployed.engine_name(layer)].context
+    patches = pair.deployed.engine(layer).patches(prediction.outputs, features, context, np.array(origins, np.int64))
     for origin, patch in zip(origins, patches, strict=True):
         assert patch.tensor == levels[origin[1]]
         expected = _gradient(*cut(origin), layer, patch)

@@ -1,0 +1,206 @@
+"""ONNX Runtime's sessions: the one place that opens them, for graphs that explaining runs.
+
+What ``device`` means: ``cpu`` asks for the CPU's execution provider, ``cuda`` for CUDA's with the CPU's behind it.
+Where CUDA was asked for and cannot be had, a `BoxcamWarning` says so and why, and the CPU does the work: never the one
+without the other. Other providers are chosen by the names that ONNX Runtime gives them.
+
+``onnxruntime`` and ``onnxruntime-gpu`` install into the same folder, so with both there the files of one lie among
+those of the other. It is an error if ONNX Runtime does not work or lacks the CUDA that was asked for, since that is
+then the cause; otherwise it is a warning.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import warnings
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from boxcam.errors import BoxcamWarning, BundleError, EngineError, UnknownNameError
+from boxcam.runtime.tensors import Tensors
+
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+DEVICES: Mapping[str, tuple[str, ...]] = {"cpu": (CPU,), "cuda": (CUDA, CPU)}
+"""Execution providers by device, the preferred one first."""
+_ON_CUDA = {CUDA, "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider"}
+"""Providers whose tensors lie in the memory that ONNX Runtime calls ``cuda``."""
+_RIVALS = ("onnxruntime", "onnxruntime-gpu")
+
+
+@dataclass(frozen=True)
+class Device:
+    """What runs a graph.
+
+    Attributes:
+        name: ``cpu`` or ``cuda``.
+        threads: CPU threads to use, 0 for as many as there are cores.
+        providers: names of ONNX Runtime's execution providers, the preferred one first, instead of the device's own;
+            what they cannot run, the CPU runs.
+
+    Raises:
+        UnknownNameError: there is no such device.
+        ValueError: the number of threads is negative.
+    """
+
+    name: str = "cpu"
+    threads: int = 0
+    providers: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.name not in DEVICES:
+            raise UnknownNameError(f"there is no device {self.name!r}. There are: {', '.join(DEVICES)}.")
+        if self.threads < 0:
+            raise ValueError(f"threads: {self.threads}, expected 0 or more")
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """The execution providers to ask for, the preferred one first; the CPU's is always the last resort."""
+        return tuple(dict.fromkeys((*self.providers, CPU))) if self.providers else DEVICES[self.name]
+
+
+class Session:
+    """An open graph; runs as often as one likes.
+
+    Attributes:
+        file: the graph.
+        providers: the execution providers that it got.
+        inputs, outputs: shapes by name; a dimension that is not fixed is a name or None.
+    """
+
+    def __init__(self, file: Path, device: Device) -> None:
+        """Open a graph.
+
+        Raises:
+            EngineError: ONNX Runtime is not installed, or twice.
+            UnknownNameError: it has no such execution provider.
+            BundleError: it cannot load the file.
+        """
+        runtime = _onnxruntime()
+        available = tuple(runtime.get_available_providers())
+        wanted = _available(device, available)
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = device.threads
+        options.log_severity_level = 3
+        # Threads that spin after a run, in wait of the next, slow down the gradient's session and numpy 1.5 to 3 times.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+        if CUDA in wanted and hasattr(runtime, "preload_dlls"):
+            with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find
+                runtime.preload_dlls()  # finds CUDA and cuDNN where pip has put them
+        try:
+            self._session = runtime.InferenceSession(str(file), options, providers=list(wanted))
+        except Exception as error:  # onnxruntime's own errors share no public root
+            said = " ".join(str(error).split())
+            raise BundleError(f"{file} cannot be loaded by onnxruntime {runtime.__version__}: {said}") from error
+        self.file = file
+        self.providers = tuple(self._session.get_providers())
+        for name in wanted:
+            if name not in self.providers:
+                _warn_of_fallback(name, "it could not be started; its libraries or its hardware are missing")
+        self._memory = "cuda" if _ON_CUDA.intersection(self.providers) else "cpu"
+        self.inputs = {value.name: tuple(value.shape) for value in self._session.get_inputs()}
+        self.outputs = {value.name: tuple(value.shape) for value in self._session.get_outputs()}
+
+    def run(self, feeds: Tensors, outputs: Sequence[str], keep: Collection[str] = ()) -> Tensors:
+        """Run the graph once; nothing is copied that does not have to go from one memory to another.
+
+        Args:
+            feeds: the graph's inputs; what else is in them is ignored.
+            outputs: names of the outputs to compute.
+            keep: those that go on into another graph: on a GPU they stay there until they are read.
+
+        Raises:
+            EngineError: the run failed.
+        """
+        given = {name: feeds.ort(name) for name in self.inputs}
+        binding = self._session.io_binding()
+        try:
+            for name, value in given.items():
+                binding.bind_ortvalue_input(name, value)
+            for name in outputs:
+                binding.bind_output(name, self._memory if name in keep else "cpu")
+            self._session.run_with_iobinding(binding)
+        except Exception as error:  # onnxruntime's own errors share no public root
+            said = " ".join(str(error).split())
+            raise EngineError(f"{self.file} failed in onnxruntime ({', '.join(self.providers)}): {said}") from error
+        return Tensors(dict(zip(outputs, binding.get_outputs(), strict=True)))
+
+
+def _onnxruntime() -> Any:
+    """The package, if it is there once.
+
+    Raises:
+        EngineError: it is not there, or does not work.
+    """
+    both = _both_installed()
+    try:
+        import onnxruntime
+
+        onnxruntime.InferenceSession  # noqa: B018 - what is left of the folder of an uninstalled one can be imported
+    except (ImportError, AttributeError) as error:
+        if both:
+            raise EngineError(both) from error
+        if isinstance(error, ModuleNotFoundError) and error.name == "onnxruntime":
+            raise EngineError(
+                "boxcam needs ONNX Runtime, which is not installed here: pip install 'boxcam[cpu]' (or 'boxcam[gpu]')."
+            ) from error
+        raise EngineError(
+            f"ONNX Runtime is broken here ({error}): pip uninstall onnxruntime onnxruntime-gpu, then"
+            " pip install 'boxcam[cpu]' (or 'boxcam[gpu]')."
+        ) from error
+    if both:
+        _warn(both)
+    return onnxruntime
+
+
+def _both_installed() -> str:
+    """What to say if ONNX Runtime's two distributions are in each other's way; nothing if not.
+
+    They are if both have left their record beside the package. (`importlib.metadata` would ask the whole path, and
+    takes 25 ms to import.)
+    """
+    spec = importlib.util.find_spec("onnxruntime")
+    folders = {Path(place).parent for place in (spec and spec.submodule_search_locations) or ()}
+    records = sorted(file.stem.split("-")[:2] for folder in folders for file in folder.glob("onnxruntime*-*.dist-info"))
+    found = [f"{name.replace('_', '-')} {version}" for name, version in records if name.replace("_", "-") in _RIVALS]
+    if len(found) < 2:
+        return ""
+    return (
+        f"{' and '.join(found)} are both installed here and overwrite each other's files: pip uninstall"
+        f" {' '.join(_RIVALS)}, then pip install 'boxcam[cpu]' or 'boxcam[gpu]', not both."
+    )
+
+
+def _available(device: Device, available: Sequence[str]) -> tuple[str, ...]:
+    """The providers to ask for; says so if CUDA is not among them although it was asked for.
+
+    Raises:
+        UnknownNameError: ONNX Runtime has no provider of a name that was given.
+        EngineError: CUDA is lacking because of a second ONNX Runtime.
+    """
+    for name in device.wanted:
+        if name in available:
+            continue
+        if name == CUDA and (both := _both_installed()):
+            raise EngineError(f"ONNX Runtime has no {CUDA} here: {both}")
+        if name in device.providers:
+            raise UnknownNameError(
+                f"ONNX Runtime has no execution provider {name!r} here. There are: {', '.join(available)}."
+            )
+        _warn_of_fallback(
+            name,
+            f"ONNX Runtime has only {', '.join(available)} here; with an NVIDIA GPU: pip uninstall onnxruntime, then"
+            " pip install 'boxcam[gpu]'",
+        )
+    return tuple(name for name in device.wanted if name in available)
+
+
+def _warn_of_fallback(provider: str, why: str) -> None:
+    _warn(f"{provider} is not used, the CPU is instead: {why}.")
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, BoxcamWarning, stacklevel=2)
