@@ -26,7 +26,7 @@ from boxcam.export.graph import Ops
 from boxcam.export.score import ORIGIN
 
 _MEMORY = 1 << 26  # bytes for the largest gradient of some boxes; several of them live at a time
-_MOST_AT_ONCE = 64  # more boxes at once are no faster
+_MOST_AT_ONCE = 128  # more boxes at once are no faster
 
 PATCHES, PLACE, BOX, UNIFORM_PART = "patches", "place", "box", "uniform"
 
@@ -85,6 +85,7 @@ class _Builder:
         self.tape = Tape(self.op, onnx.opset(model), {}, everything, local)
         self.forms: list[Form] = []
         self.fields: list[int] = []
+        self.reasons: dict[str, None] = {}
 
     def build(self) -> GradientGraph:
         for number, leaf in enumerate(self.leaves):
@@ -93,15 +94,17 @@ class _Builder:
         model = finished(self.graph)
         order: list[Form] = ["windows", "rows", "whole"]
         form = max(self.forms, key=order.index)
-        barriers = list(self.tape.barriers)[:2]
-        reason = f"{' and '.join(barriers)} between the layer and the logits" if barriers and form == "whole" else ""
+        reasons = list(self.reasons)[:2]
+        reason = f"{' and '.join(reasons)} between the layer and the logits" if form == "whole" else ""
         inputs = tuple(str(v.name) for v in model.graph.inputs if v.name != ORIGIN)
         field = max(self.fields) if form == "windows" and self.fields else None
         at_once = min(max(_MEMORY // (4 * self.tape.largest), 1), _MOST_AT_ONCE)
         return GradientGraph(model, form, reason, inputs, field, at_once)
 
     def _leaf(self, number: int, leaf: ir.Value) -> None:
+        self.tape.barriers.clear()
         found = self.tape.backward({leaf: self._seed(number, leaf)}, self.features)
+        self.reasons.update(self.tape.barriers)
         groups: dict[Boxes, dict[int, list[Block]]] = {}
         for feature, arrived in found.items():
             index = next(i for i, f in enumerate(self.features) if f is feature)
@@ -156,7 +159,7 @@ class _Builder:
             (even,) = tape.merged(uniform)
             even = tape.widened(even, [0, 1], feature)
             self._output(op.Reshape(even.value, [0, -1]), f"{UNIFORM_PART}.{group}", ir.DataType.FLOAT, 2)
-        windows = all(isinstance(block.axes[a], Window) for a in (2, 3))
+        windows = not self.tape.barriers  # a window that covers the map is stored as the whole of it
         self.fields += [a.size for a in block.axes[2:] if isinstance(a, Window) and isinstance(a.size, int)]
         self.forms.append("rows" if isinstance(block.axes[0], Window) else "windows" if windows else "whole")
 

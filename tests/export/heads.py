@@ -118,6 +118,17 @@ class OnnxSide:
             x, None, None, shape, mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"
         )
 
+    def zoom(self, x: str, size: tuple[int, int]) -> str:
+        shape = self.net.Concat(self.net.Slice(self.net.Shape(x), np.array([0]), np.array([2])), np.array(size), axis=0)
+        return self.net.Resize(x, None, None, shape, mode="linear", coordinate_transformation_mode="half_pixel")
+
+    def maxpool(self, x: str, kernel: int, stride: int) -> str:
+        pads = [kernel // 2] * 4
+        return self.net.MaxPool(x, kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=pads)
+
+    def halves(self, x: str, channels: int) -> list[str]:
+        return self.net.node("Split", [x, np.array([channels, channels])], 2, axis=1)
+
 
 class TorchSide:
     """Computes."""
@@ -202,6 +213,15 @@ class TorchSide:
 
     def up(self, x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         return F.interpolate(x, size=size, mode="nearest")
+
+    def zoom(self, x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
+
+    def maxpool(self, x: torch.Tensor, kernel: int, stride: int) -> torch.Tensor:
+        return F.max_pool2d(x, kernel, stride, kernel // 2)
+
+    def halves(self, x: torch.Tensor, channels: int) -> list[torch.Tensor]:
+        return list(x.split(channels, 1))
 
 
 Head = Callable[..., Any]  # (side, *maps) → logits of each level, in a list

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
 import onnx_ir as ir
@@ -185,6 +186,15 @@ def multiply(op: Ops, size: Size, factor: int) -> Size:
     if factor == 1:
         return size
     return size * factor if isinstance(size, int) else op.Mul(size, factor)
+
+
+def product(op: Ops, parts: Sequence[Size]) -> Size:
+    """Several sizes multiplied."""
+    result: Size = prod(part for part in parts if isinstance(part, int))
+    for part in parts:
+        if not isinstance(part, int):
+            result = op.Mul(part, result)
+    return result
 
 
 def sizes(op: Ops, parts: Sequence[Size]) -> ir.Value:

@@ -140,6 +140,8 @@ class Tape:
             used = node.inputs[index]
             if value is None or used is None:
                 continue
+            if spread:
+                self.barriers.setdefault(onnx.describe(node))
             if rule.broadcasts:
                 axes = tuple(None if a in spread else axis for a, axis in enumerate(block.axes))
                 result[index] = [self._shrunk(Block(value, axes, block.boxes), y, used)]
@@ -240,32 +242,46 @@ class Tape:
     def gathered(self, value: ir.Value, windows: Mapping[int, Window]) -> ir.Value:
         """A forward value at windows of some axes: [M, b1 … bn]; outside of an axis, its nearest position."""
         key = (value, tuple(sorted(windows.items())))
-        if key in self._gathered:
-            return self._gathered[key]
+        if key not in self._gathered:
+            chosen = range(min(windows), max(windows) + 1)
+            self._gathered[key] = self._gather(value, chosen, windows)
+        return self._gathered[key]
+
+    def _gather(self, value: ir.Value, chosen: Sequence[int], windows: Mapping[int, Window]) -> ir.Value:
+        """Gather windows of neighbouring axes: the value is seen as [before, chosen, behind]."""
         op, rank = self.op, self.rank(value)
-        chosen = sorted(windows)
-        others = [a for a in range(rank) if a not in windows]
+        before, behind = range(chosen[0]), range(chosen[-1] + 1, rank)
+        lengths = [self.length(value, a) for a in range(rank)]
         table_key = ("table", value, tuple(chosen))
         if table_key not in self._gathered:
             table = self.whole(value)
-            order = [*chosen, *others]
-            if order != sorted(order):
-                table = op.Transpose(table, perm=order)
-            if len(chosen) > 1:
-                table = op.Reshape(table, blocks.sizes(op, [-1, *(self.length(value, a) for a in others)]))
-            self._gathered[table_key] = table
+            if any(lengths[a] != 1 for a in before):  # gathering whole rows is much faster than single numbers
+                table = self._swapped(table, [[lengths[a] for a in part] for part in (before, chosen, behind)], ())
+            flat = blocks.product(op, [lengths[a] for a in (*before, *behind)])
+            count = blocks.product(op, [lengths[a] for a in chosen])
+            self._gathered[table_key] = op.Reshape(table, blocks.sizes(op, [count, flat]))
         index: ir.Value | None = None
         for n, a in enumerate(chosen):
-            at = self.positions.nearest(windows[a], self.length(value, a))
+            if a in windows:
+                at = self.positions.nearest(windows[a], lengths[a])
+            else:
+                at = op.Unsqueeze(self.positions.count(lengths[a]), [0])
             at = op.Unsqueeze(at, [1 + i for i in range(len(chosen)) if i != n]) if len(chosen) > 1 else at
-            index = at if index is None else op.Add(op.Mul(index, self.length(value, a)), at)
-        found = op.Gather(self._gathered[table_key], index, axis=0)  # [M, windows …, others …]
-        order = [*chosen, *others]
-        back = [0] + [1 + order.index(a) for a in range(rank)]
-        if back != sorted(back):
-            found = op.Transpose(found, perm=back)
-        self._gathered[key] = found
-        return found
+            index = at if index is None else op.Add(op.Mul(index, lengths[a]), at)
+        found = op.Gather(self._gathered[table_key], index, axis=0)  # [M, chosen …, before · behind]
+        stored = [windows[a].size if a in windows else lengths[a] for a in range(rank)]
+        if any(lengths[a] != 1 for a in before):
+            found = self._swapped(found, [[stored[a] for a in part] for part in (chosen, before, behind)], (0,))
+        return op.Reshape(found, blocks.sizes(op, [0, *stored]))
+
+    def _swapped(self, table: ir.Value, parts: Sequence[Sequence[Size]], lead: tuple[int, ...]) -> ir.Value:
+        """Swap the first two of three groups of axes, each flattened, behind a leading axis or none."""
+        op, n = self.op, len(lead)
+        flat = [blocks.product(op, part) for part in parts]
+        perm = [*range(n), n + 1, n, n + 2]
+        if flat[2] == 1:  # as a plain matrix it is several times faster
+            flat, perm = flat[:2], perm[:-1]
+        return op.Transpose(op.Reshape(table, blocks.sizes(op, [*lead, *flat])), perm=perm)
 
     def _source(self, value: ir.Value) -> ir.Value | None:
         """What a forward value is better computed from than kept."""
@@ -322,6 +338,8 @@ class Tape:
             return op.Mul(
                 value, op.Unsqueeze(column, [1 + a for a in range(rank) if a != axis]) if rank > 1 else column
             )
+        if rank == 1:
+            return op.Squeeze(op.MatMul(place, op.Unsqueeze(value, [2])), [2])
         fill = list(range(1, rank - 1))
         if axis == rank - 1:
             matrix = op.Transpose(place, perm=[0, 2, 1])

@@ -318,54 +318,75 @@ def _roi_align(tape: Tape, node: ir.Node, number: int, block: Block, wanted: Col
 def _convolution(tape: Tape, node: ir.Node, number: int, block: Block, wanted: Collection[int]) -> Found | None:
     """Windows grow by the kernel; what comes to lie outside of the map is padding, and is dropped."""
     weight, x, y = onnx.array(node.inputs[1]), _input(node), node.outputs[0]
-    if weight is None or len(block.axes) != 4 or not all(isinstance(a, Window) for a in block.axes[2:]):
+    if weight is None or len(block.axes) != 4 or not _has_window(block) or tape.dims(x)[0] != 1:
         return None
-    block = tape.widened(block, [0] if tape.dims(x)[0] == 1 else [], y)
-    if block.axes[0] is not None:
-        return None
-    site = tape.site(node, tape.whole, wanted)
-    kernel, strides, dilations, pads = convolution.spatial(site)
-    group = int(onnx.attribute(node, "group", 1))
-    axes: list[Support] = [None, None]
-    for i, support in enumerate(block.axes[2:]):
-        assert isinstance(support, Window)
-        grown = blocks.multiply(tape.op, blocks.add(tape.op, support.size, -1), strides[i])
-        size = blocks.add(tape.op, grown, dilations[i] * (kernel[i] - 1) + 1)
-        axes.append(Window(support.start.scaled(strides[i]).moved(-pads[i]), size))
-    value = _spread(tape, block, y, weight, group, kernel, strides, dilations)
-    found = Block(value, tuple(axes), block.boxes)
-    if any(pads) or any(k > 1 or s > 1 for k, s in zip(kernel, strides, strict=True)):
-        found = tape.masked(found, x)
+    block = tape.widened(block, [0, *block.uniform()], y)
+    window = convolution.spatial(tape.site(node, tape.whole, wanted))
+    axes = [None, None, *_grown(tape, block, window)]
+    value = _spread(tape, block, y, weight, int(onnx.attribute(node, "group", 1)), window)
+    for a, support in enumerate(axes):
+        if a >= 2 and support is None:
+            low, spread = window.pads[a - 2], _spread_length(window, a - 2, tape.dims(y)[a])
+            length = tape.dims(x)[a]
+            if spread is None or length is None:
+                return None
+            value = _cut_out(tape, value, a, low, length, spread)
+    found = tape.masked(Block(value, tuple(axes), block.boxes), x)
     return {0: [tape.limited(found, x)]}
 
 
+def _has_window(block: Block) -> bool:
+    return any(isinstance(axis, Window) for axis in block.axes[2:])
+
+
+def _grown(tape: Tape, block: Block, window: convolution.Spatial) -> list[Support]:
+    """The windows of the input that the kernel sees from windows of the output; full axes stay full."""
+    axes: list[Support] = []
+    for i, support in enumerate(block.axes[2:]):
+        if not isinstance(support, Window):
+            axes.append(None)
+            continue
+        grown = blocks.multiply(tape.op, blocks.add(tape.op, support.size, -1), window.strides[i])
+        size = blocks.add(tape.op, grown, window.reach[i] + 1)
+        axes.append(Window(support.start.scaled(window.strides[i]).moved(-window.pads[i]), size))
+    return axes
+
+
 def _spread(
-    tape: Tape,
-    block: Block,
-    y: ir.Value,
-    weight: onnx.Array,
-    group: int,
-    kernel: Sequence[int],
-    strides: Sequence[int],
-    dilations: Sequence[int],
+    tape: Tape, block: Block, y: ir.Value, weight: onnx.Array, group: int, window: convolution.Spatial
 ) -> ir.Value:
-    """The transposed convolution of a block without padding: [M, 1, C, h, w] of the input."""
+    """The transposed convolution of a block, with all that lies on the padding: [M, 1, C, h, w] of the input."""
     op, channel = tape.op, block.axes[1]
     single = all(isinstance(a, Window) and a.size == 1 for a in block.axes[1:])
     if single and group == 1:
         assert isinstance(channel, Window)
-        table = _with_holes(weight, dilations)
-        row = op.Gather(table, tape.positions.of(channel), axis=0)  # [M, 1, C, kh, kw]
+        row = op.Gather(_with_holes(weight, window.dilations), tape.positions.of(channel), axis=0)  # [M, 1, C, kh, kw]
         return op.Mul(block.value, row)
     block = tape.widened(block, [1], y)
     g = op.Squeeze(block.value, [1])
-    if all(s == 1 for s in strides):
-        full = [d * (k - 1) for d, k in zip(dilations, kernel, strict=True)]
+    if set(window.strides) == {1}:
         flipped = convolution.transposed_weight(weight, group)
-        value = op.Conv(g, flipped, group=group, dilations=list(dilations), pads=full * 2)
+        value = op.Conv(g, flipped, group=group, dilations=window.dilations, pads=window.reach * 2)
     else:
-        value = op.ConvTranspose(g, weight, group=group, dilations=list(dilations), strides=list(strides))
+        value = op.ConvTranspose(g, weight, group=group, dilations=window.dilations, strides=window.strides)
     return op.Unsqueeze(value, [1])
+
+
+def _spread_length(window: convolution.Spatial, i: int, length: int | None) -> int | None:
+    return None if length is None else (length - 1) * window.strides[i] + window.reach[i] + 1
+
+
+def _cut_out(tape: Tape, value: ir.Value, axis: int, low: int, length: int, spread: int) -> ir.Value:
+    """The part of a full axis that is no padding; cells that no kernel reached are zero."""
+    op = tape.op
+    if low or low + length < spread:
+        value = op.Slice(value, [low], [low + length], [axis + 1])
+    missing = low + length - spread
+    if missing > 0:
+        pads = np.zeros(10, np.int64)
+        pads[5 + axis + 1] = missing
+        value = op.Pad(value, pads)
+    return value
 
 
 def _with_holes(weight: onnx.Array, dilations: Sequence[int]) -> onnx.Array:
@@ -384,17 +405,19 @@ def _resize(tape: Tape, node: ir.Node, number: int, block: Block, wanted: Collec
     """Interpolation is a matrix along each axis; a window of the output sees a window of the input."""
     x, y = _input(node), node.outputs[0]
     xs, ys = tape.dims(x), tape.dims(y)
-    if len(xs) != 4 or not all(isinstance(a, Window) for a in block.axes[2:]) or None in xs[2:] or None in ys[2:]:
+    if len(xs) != 4 or not _has_window(block) or xs[:2] != ys[:2] or None in (*xs[2:], *ys[2:]):
         return None
-    if xs[:2] != ys[:2] or block.axes[0] is not None:
-        return None
+    block = tape.widened(block, [a for a in block.uniform() if a >= 2], y)
     op, axes, value = tape.op, list(block.axes), block.value
     for axis in (2, 3):
         support, size_in, size_out = axes[axis], xs[axis], ys[axis]
-        assert isinstance(support, Window) and size_in is not None and size_out is not None
+        assert size_in is not None and size_out is not None
         if size_in == size_out:
             continue
         matrix = resize.matrix(tape.site(node, tape.whole, wanted), axis, size_in, size_out)
+        if not isinstance(support, Window):
+            value = op.MatMul(matrix, value) if axis == 2 else op.MatMul(value, np.ascontiguousarray(matrix.T))
+            continue
         touched = matrix != 0
         first = np.where(touched.any(0), touched.argmax(0), 0)
         last = np.where(touched.any(0), size_in - 1 - touched[::-1].argmax(0), 0)
@@ -433,31 +456,27 @@ def _seen_by(tape: Tape, support: Window, first: onnx.Array, last: onnx.Array, s
 @LOCAL.register("MaxPool")
 def _max_pool(tape: Tape, node: ir.Node, number: int, block: Block, wanted: Collection[int]) -> Found | None:
     """Pool the window of the input anew, to see which cell each maximum came from."""
-    x = _input(node)
-    if len(block.axes) != 4 or number != 0 or block.axes[0] is not None or block.axes[1] is not None:
+    x, y = _input(node), node.outputs[0]
+    if len(block.axes) != 4 or number != 0 or not _has_window(block) or tape.dims(x)[0] != 1:
         return None
-    if not all(isinstance(a, Window) for a in block.axes[2:]) or onnx.attribute(node, "ceil_mode", 0):
+    if onnx.attribute(node, "ceil_mode", 0):
         return None
-    kernel, strides, dilations, pads = convolution.spatial(tape.site(node, tape.whole, wanted))
-    op = tape.op
-    axes: list[Support] = [None, None]
-    for i, support in enumerate(block.axes[2:]):
-        assert isinstance(support, Window)
-        grown = blocks.multiply(op, blocks.add(op, support.size, -1), strides[i])
-        size = blocks.add(op, grown, dilations[i] * (kernel[i] - 1) + 1)
-        axes.append(Window(support.start.scaled(strides[i]).moved(-pads[i]), size))
+    block = tape.widened(block, [0, 1, *block.uniform()], y)
+    window = convolution.spatial(tape.site(node, tape.whole, wanted))
+    op, axes = tape.op, (None, None, *_grown(tape, block, window))
     windows = {a: w for a, w in enumerate(axes) if isinstance(w, Window)}
     seen = op.Squeeze(tape.gathered(x, windows), [1])
     for a, w in windows.items():
         inside = op.Unsqueeze(tape.positions.inside(w, tape.length(x, a)), [1, 5 - a])
         seen = op.Where(inside, seen, float("-inf"))
-    attributes = {"kernel_shape": list(kernel), "strides": list(strides), "dilations": list(dilations)}
-    index = op.emit("MaxPool", [seen], attributes, 2)[1]
+    pads = [0 if 2 + i % 2 in windows else p for i, p in enumerate(window.pads)]
+    attributes = {"strides": window.strides, "dilations": window.dilations, "pads": pads}
+    index = op.emit("MaxPool", [seen], {"kernel_shape": window.kernel, **attributes}, 2)[1]
     zeros = op.Reshape(op.Expand(np.zeros((), op.real), op.Shape(seen)), [-1])
     flat = op.Reshape(index, [-1]), op.Reshape(block.value, [-1])
     scattered = op.ScatterElements(zeros, *flat, axis=0, reduction="add")
     value = op.Unsqueeze(op.Reshape(scattered, op.Shape(seen)), [1])
-    return {0: [tape.limited(tape.masked(Block(value, tuple(axes), block.boxes), x), x)]}
+    return {0: [tape.limited(tape.masked(Block(value, axes, block.boxes), x), x)]}
 
 
 @LOCAL.register("GlobalAveragePool")
