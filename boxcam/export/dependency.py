@@ -13,9 +13,10 @@ _DIFFERENTIABLE: dict[str, tuple[int, ...]] = {
     **dict.fromkeys(
         (
             "CastLike", "Compress", "CumSum", "DequantizeLinear", "Dropout", "Expand", "Flatten", "Gather",
-            "GatherElements", "GatherND", "Pad", "QuantizeLinear", "ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean",
-            "ReduceMin", "ReduceProd", "ReduceSum", "Reshape", "Resize", "RoiAlign", "Slice", "Split", "Squeeze",
-            "Tile", "TopK", "Transpose", "Trilu", "Unsqueeze", "Upsample",
+            "GatherElements", "GatherND", "Pad", "QuantizeLinear", "ReduceL1", "ReduceL2", "ReduceLogSum",
+            "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare",
+            "Reshape", "Resize", "RoiAlign", "Slice", "Split", "Squeeze", "Tile", "TopK", "Transpose", "Trilu",
+            "Unsqueeze", "Upsample",
         ),
         (0,),
     ),
@@ -26,9 +27,9 @@ _DIFFERENTIABLE: dict[str, tuple[int, ...]] = {
         (
             "And", "ArgMax", "ArgMin", "Bernoulli", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor",
             "Ceil", "Constant", "ConstantOfShape", "Equal", "EyeLike", "Floor", "Greater", "GreaterOrEqual",
-            "Hardmax", "IsInf", "IsNaN", "Less", "LessOrEqual", "Multinomial", "NonMaxSuppression", "NonZero", "Not", "OneHot", "Or",
-            "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Range", "Round", "Shape",
-            "Sign", "Size", "Xor",
+            "Hardmax", "IsInf", "IsNaN", "Less", "LessOrEqual", "Multinomial", "NonMaxSuppression", "NonZero",
+            "Not", "OneHot", "Or", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Range",
+            "Round", "Shape", "Sign", "Size", "Xor",
         ),
         (),
     ),
