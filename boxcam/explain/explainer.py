@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 
 from boxcam.errors import UnknownNameError
-from boxcam.explain.methods import METHODS
+from boxcam.explain.methods import METHODS, Method
 from boxcam.explain.placement import place
 from boxcam.runtime.images import check_array, read_image
 from boxcam.runtime.model import Model
-from boxcam.types import CellMap, Detections, Float, Grid, Image
+from boxcam.types import CellMap, Detections, Float, Grid, Image, Patch
 
 DEFAULT_METHOD = "gradcam"
 DEFAULT_SCORE = 0.3
+_WAITING = 1 << 26
+"""Bytes of gradients that are kept to be made into maps together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,18 +119,23 @@ def explain(
     engine_name = model.engine_name(chosen_layer, engine)
     wanted = class_indices(model, classes)
     pixels = read_image(image) if isinstance(image, str | os.PathLike) else check_array(image)
-    prediction = model.predict(pixels, chosen_layer)
+    prediction = model.predict(pixels, chosen_layer, engine)
     found = prediction.detections
     keep = found.scores >= score
     if wanted is not None:
         keep &= np.isin(found.labels, wanted)
     boxes = np.flatnonzero(keep)[:top]
-    cells, grids, tensors, dependent = [], [], [], []
+    cells: list[CellMap] = []
+    grids, tensors, dependent = [], [], []
+    waiting: list[Patch] = []
     for done, patch in enumerate(model.patches(prediction, chosen_layer, boxes.tolist(), engine), start=1):
-        cells.append(compute(model.activation(prediction, chosen_layer, patch), patch))
         grids.append(model.grid(prediction, chosen_layer, patch))
         tensors.append(chosen_layer.tensors[patch.tensor].name)
-        dependent.append(patch.gradient.size > 0)
+        dependent.append(patch.gradient.size > 0 or patch.uniform is not None)
+        waiting.append(patch)
+        if done == len(boxes) or sum(some.gradient.nbytes for some in waiting) > _WAITING:
+            cells += _maps(compute, waiting, lambda some: model.activation(prediction, chosen_layer, some))
+            waiting.clear()
         if progress is not None:
             progress(done, len(boxes))
     return Explanation(
@@ -143,6 +150,18 @@ def explain(
         dependent=tuple(dependent),
         other_boxes=len(found) - len(boxes),
     )
+
+
+def _maps(compute: Method, patches: Sequence[Patch], activation: Callable[[Patch], Float]) -> list[CellMap]:
+    """One map for each patch; a method sees the patches of one feature map together."""
+    groups: dict[tuple[int, int], list[int]] = {}
+    for index, patch in enumerate(patches):
+        groups.setdefault((patch.tensor, patch.row), []).append(index)
+    found: dict[int, CellMap] = {}
+    for members in groups.values():
+        mine = [patches[index] for index in members]
+        found.update(zip(members, compute(activation(mine[0]), mine), strict=True))
+    return [found[index] for index in range(len(patches))]
 
 
 def class_indices(

@@ -1,13 +1,14 @@
-"""CAM methods: how the gradient of one box's target becomes a map of cells.
+"""CAM methods: how the gradients of some boxes' targets become maps of cells.
 
-A method is one short function of the activation A (float32 [C, H, W], the whole feature map or the proposal's row)
-and the patch that holds G = ∂y/∂A (zero outside the patch). It sees no image: `placement` puts its map there.
-Sums are taken in float64; the map is float32 and finite.
+A method is one short function of the activation A of one feature map (float32 [C, H, W], the whole map or the
+proposal's row) and the patches of all boxes that look at it: each holds G = ∂y/∂A, which outside the patch is zero, or
+``uniform`` in each channel. It gives one map for each patch, and sees no image: `placement` puts its maps there.
+Sums are taken in float64; maps are float32 and finite.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,51 +18,84 @@ from boxcam.errors import BoxcamError
 from boxcam.registry import Registry
 from boxcam.types import CellMap, Float, Patch
 
-Method = Callable[[Float, Patch], CellMap]
+Method = Callable[[Float, Sequence[Patch]], list[CellMap]]
 METHODS: Registry[Method] = Registry("method")
+Float64 = npt.NDArray[np.float64]
+_BLOCK = 4096
+"""Cells: as much of a feature map is copied into float64 at a time."""
 
 
 @METHODS.register("gradcam")
-def gradcam(activation: Float, patch: Patch) -> CellMap:
+def gradcam(activation: Float, patches: Sequence[Patch]) -> list[CellMap]:
     """Grad-CAM: ReLU(Σₖ αₖ Aₖ), αₖ = (1/Z) Σᵢⱼ Gₖᵢⱼ, Z = H·W.
 
     Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", ICCV 2017,
     equations 1 (α) and 2 (the map). Z counts the cells of the whole feature map, whatever the patch covers, and the
     map covers all of it: its corner is (0, 0). Where no channel speaks for the box, the map is zero.
     """
-    gradient, _ = _inside(activation, patch)
-    alpha = gradient.sum(axis=(1, 2), dtype=np.float64) / (activation.shape[1] * activation.shape[2])
-    weighted = np.einsum("k,kij->ij", alpha, activation, optimize=True)  # in float64, as alpha is
-    return CellMap(_float32(np.maximum(weighted, 0)), (0, 0))
+    _check(activation, patches)
+    alphas, count = [], activation[0].size
+    for patch in patches:
+        gradient, _ = _inside(activation, patch)
+        alpha = gradient.sum(axis=(1, 2), dtype=np.float64) / count
+        alphas.append(alpha if patch.uniform is None else alpha + patch.uniform)
+    maps = _float32(np.maximum(_weighted(alphas, activation), 0))
+    return [CellMap(values, (0, 0)) for values in maps]
 
 
 @METHODS.register("hirescam")
-def hirescam(activation: Float, patch: Patch) -> CellMap:
+def hirescam(activation: Float, patches: Sequence[Patch]) -> list[CellMap]:
     """HiResCAM: Σₖ Gₖ ⊙ Aₖ, cell by cell.
 
     Draelos and Carin, "Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional neural networks",
     2020 (arXiv:2011.08891), the definition of HiResCAM in section 3. As published there is no ReLU: negative cells
-    speak against the box. The map covers the patch only; cells of it that overhang the feature map are zero.
+    speak against the box. The map covers the patch only, or the whole feature map if the gradient is uniform outside;
+    cells of it that overhang the feature map are zero.
     """
-    gradient, (rows, columns) = _inside(activation, patch)
-    y0, x0 = patch.corner
-    values = np.zeros(patch.gradient.shape[1:], np.float64)
-    values[rows.start - y0 : rows.stop - y0, columns.start - x0 : columns.stop - x0] = np.einsum(
-        "kij,kij->ij", gradient, activation[:, rows, columns], dtype=np.float64, casting="same_kind"
-    )
-    return CellMap(_float32(values), patch.corner)
+    _check(activation, patches)
+    everywhere = iter(_weighted([patch.uniform for patch in patches if patch.uniform is not None], activation))
+    maps = []
+    for patch in patches:
+        gradient, (rows, columns) = _inside(activation, patch)
+        if patch.uniform is None:
+            values, (y0, x0) = np.zeros(patch.gradient.shape[1:], np.float64), patch.corner
+        else:
+            values, (y0, x0) = next(everywhere), (0, 0)
+        values[rows.start - y0 : rows.stop - y0, columns.start - x0 : columns.stop - x0] += np.einsum(
+            "kij,kij->ij", gradient, activation[:, rows, columns], dtype=np.float64, casting="same_kind"
+        )
+        maps.append(CellMap(_float32(values), (y0, x0)))
+    return maps
 
 
-def _inside(activation: Float, patch: Patch) -> tuple[Float, tuple[slice, slice]]:
-    """The part of the patch's gradient that lies on the feature map, and where: rows and columns of the map.
+def _weighted(weights: Sequence[npt.NDArray[Any]], activation: Float) -> Float64:
+    """Σₖ wₖ Aₖ for each of some boxes, as one product of matrices: [boxes, H, W]."""
+    cells = activation[0].size
+    result = np.empty((len(weights), cells), np.float64)
+    if len(weights):
+        table, flat = np.array(weights, np.float64), activation.reshape(-1, cells)
+        with np.errstate(invalid="ignore"):  # what is no number is refused later, by name
+            for start in range(0, cells, _BLOCK):
+                block = slice(start, start + _BLOCK)
+                np.matmul(table, flat[:, block].astype(np.float64), out=result[:, block])
+    return result.reshape(len(weights), *activation.shape[1:])
+
+
+def _check(activation: Float, patches: Sequence[Patch]) -> None:
+    """Check that shapes and dtypes go together.
 
     Raises:
-        ValueError: the shapes or dtypes do not go together.
+        ValueError: they do not.
     """
     if activation.ndim != 3 or activation.dtype != np.float32 or 0 in activation.shape:
         raise ValueError(f"activation: {activation.dtype} {list(activation.shape)}, expected float32 [C, H, W]")
-    if patch.gradient.shape[0] != activation.shape[0]:
-        raise ValueError(f"gradient of {patch.gradient.shape[0]} channels, activation of {activation.shape[0]}")
+    for patch in patches:
+        if len(patch.gradient) != len(activation):
+            raise ValueError(f"gradient of {len(patch.gradient)} channels, activation of {len(activation)}")
+
+
+def _inside(activation: Float, patch: Patch) -> tuple[Float, tuple[slice, slice]]:
+    """The part of the patch's gradient that lies on the feature map, and where: rows and columns of the map."""
     rows, columns = (
         slice(min(max(corner, 0), size), min(max(corner + extent, 0), size))
         for corner, extent, size in zip(patch.corner, patch.gradient.shape[1:], activation.shape[1:], strict=True)

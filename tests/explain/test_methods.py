@@ -17,8 +17,15 @@ from boxcam.types import CellMap, Float, Patch
 ACTIVATION = np.array([[[1, 2], [3, 4]], [[1, 0], [0, 2]]], np.float32)
 
 
-def patch(gradient: object, corner: tuple[int, int] = (0, 0)) -> Patch:
-    return Patch(0, 0, corner, np.array(gradient, np.float32))
+def patch(gradient: object, corner: tuple[int, int] = (0, 0), uniform: object = None) -> Patch:
+    even = None if uniform is None else np.array(uniform, np.float32)
+    return Patch(0, 0, corner, np.array(gradient, np.float32), even)
+
+
+def one(name: str, activation: Float, given: Patch) -> CellMap:
+    """The map of one box alone."""
+    (cells,) = METHODS[name](activation, [given])
+    return cells
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,20 @@ GOLDENS: dict[str, list[Golden]] = {
             (0, 0),
             "one cell: alpha = 2, 0.5; 6 - 1",
         ),
+        Golden(
+            ACTIVATION,
+            patch([[[8]], [[4]]], corner=(1, 0), uniform=[-1, 2]),
+            [[4, 2], [3, 10]],
+            (0, 0),
+            "alpha = 8/4 - 1, 4/4 + 2; 1·[1 2; 3 4] + 3·[1 0; 0 2]",
+        ),
+        Golden(
+            ACTIVATION,
+            patch(np.zeros((2, 0, 0)), uniform=[1, -3]),
+            [[0, 2], [3, 0]],
+            (0, 0),
+            "alpha = 1, -3; [1 2; 3 4] - 3·[1 0; 0 2] = [-2 2; 3 -2]; ReLU",
+        ),
     ],
     "hirescam": [
         Golden(
@@ -96,6 +117,23 @@ GOLDENS: dict[str, list[Golden]] = {
         ),
         Golden(ACTIVATION, patch([[[4]], [[4]]], corner=(0, -1)), [[0]], (0, -1), "wholly outside the map"),
         Golden(np.array([[[3]], [[-2]]], np.float32), patch([[[2]], [[0.5]]]), [[5]], (0, 0), "one cell: 2·3 + 0.5·-2"),
+        Golden(
+            ACTIVATION,
+            patch([[[8]], [[4]]], corner=(1, 1), uniform=[-1, 3]),
+            [[2, -2], [-3, 42]],
+            (0, 0),
+            "-[1 2; 3 4] + 3·[1 0; 0 2] = [2 -2; -3 2] on the whole map, and 8·4 + 4·2 in cell (1, 1)",
+        ),
+        Golden(
+            ACTIVATION,
+            patch([[[9, 9], [9, 5]], [[9, 9], [9, -8]]], corner=(-1, -1), uniform=[1, 0]),
+            [[-2, 2], [3, 4]],
+            (0, 0),
+            "[1 2; 3 4], and 5·1 - 8·1 in cell (0, 0); what overhangs has no place in the map",
+        ),
+        Golden(
+            ACTIVATION, patch([[[4]], [[4]]], corner=(0, 7), uniform=[1, 1]), [[2, 2], [3, 6]], (0, 0), "uniform only"
+        ),
     ],
 }
 
@@ -108,7 +146,7 @@ def test_every_method_has_a_golden() -> None:
     ("name", "golden"), [(name, golden) for name, goldens in GOLDENS.items() for golden in goldens]
 )
 def test_goldens(name: str, golden: Golden) -> None:
-    cells = METHODS[name](golden.activation, golden.patch)
+    cells = one(name, golden.activation, golden.patch)
     assert isinstance(cells, CellMap)
     assert cells.values.dtype == np.float32
     assert cells.corner == golden.corner
@@ -129,7 +167,7 @@ def test_sums_are_taken_in_float64(name: str) -> None:
     activation = np.full((count, 1, 1), 2.0**-12, np.float32)
     gradient = np.full((count, 1, 1), 2.0**-13, np.float32)
     activation[0], gradient[0] = 1, 1
-    got = METHODS[name](activation, patch(gradient)).values.item()
+    got = one(name, activation, patch(gradient)).values.item()
     assert got == np.float32(1 + (count - 1) * 2.0**-25)
     assert got > 1
 
@@ -137,7 +175,7 @@ def test_sums_are_taken_in_float64(name: str) -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_maps_are_finite_even_beyond_float32(name: str) -> None:
     huge = np.full((3, 2, 2), 3e38, np.float32)
-    assert METHODS[name](huge, patch(huge)).values.tolist() == [[float(np.finfo(np.float32).max)] * 2] * 2
+    assert one(name, huge, patch(huge)).values.tolist() == [[float(np.finfo(np.float32).max)] * 2] * 2
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -146,22 +184,21 @@ def test_a_model_that_gives_nan_is_named_as_the_culprit(name: str, bad: float) -
     broken = ACTIVATION.copy()
     broken[0, 0, 0] = bad
     with pytest.raises(BoxcamError, match="NaN or infinite values: the model's"):
-        METHODS[name](broken, patch([[[1]], [[1]]]))
+        one(name, broken, patch([[[1]], [[1]]]))
     with pytest.raises(BoxcamError, match="NaN or infinite values: the model's"):
-        METHODS[name](ACTIVATION, patch([[[bad]], [[1]]]))
+        one(name, ACTIVATION, patch([[[bad]], [[1]]]))
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_inputs_that_do_not_go_together(name: str) -> None:
-    method = METHODS[name]
     with pytest.raises(ValueError, match="gradient of 3 channels, activation of 2"):
-        method(ACTIVATION, patch([[[1]], [[1]], [[1]]]))
+        one(name, ACTIVATION, patch([[[1]], [[1]], [[1]]]))
     with pytest.raises(ValueError, match=r"float64 \[2, 2, 2\], expected float32"):
-        method(ACTIVATION.astype(np.float64), patch([[[1]], [[1]]]))  # type: ignore[arg-type]
+        one(name, ACTIVATION.astype(np.float64), patch([[[1]], [[1]]]))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"float32 \[1, 2, 2, 2\], expected"):
-        method(ACTIVATION[None], patch([[[1]], [[1]]]))
+        one(name, ACTIVATION[None], patch([[[1]], [[1]]]))
     with pytest.raises(ValueError, match=r"float32 \[2, 0, 2\], expected"):
-        method(ACTIVATION[:, :0], patch([[[1]], [[1]]]))
+        one(name, ACTIVATION[:, :0], patch([[[1]], [[1]]]))
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -182,8 +219,8 @@ def test_a_patch_is_the_whole_gradient_with_zeros_around_it(
             y, x = corner[0] + i, corner[1] + j
             if 0 <= y < 6 and 0 <= x < 7:
                 whole[:, y, x] = gradient[:, i, j]
-    expected = METHODS[name](activation, patch(whole)).values
-    cells = METHODS[name](activation, patch(gradient, corner))
+    expected = one(name, activation, patch(whole)).values
+    cells = one(name, activation, patch(gradient, corner))
     got = np.zeros((6, 7), np.float32)
     for (i, j), value in np.ndenumerate(cells.values):
         y, x = cells.corner[0] + i, cells.corner[1] + j
@@ -192,6 +229,36 @@ def test_a_patch_is_the_whole_gradient_with_zeros_around_it(
         else:
             assert value == 0
     assert got == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("side", [3, 80])  # of the feature map: 80 x 80 cells are more than one block
+def test_boxes_together_have_the_maps_that_they_have_alone(name: str, side: int) -> None:
+    random = np.random.default_rng(side)
+    activation = random.normal(size=(5, side, side)).astype(np.float32)
+    gradients = random.normal(size=(6, 5, 4, 3)).astype(np.float32)  # patches are views into it
+    evens = [None, *random.normal(size=(4, 5)).astype(np.float32), None]
+    patches = [Patch(0, 0, (2 * k - 4, k - 2), gradients[k], evens[k]) for k in range(6)]
+    patches.append(patch(np.zeros((5, 0, 0))))
+    for alike, cells in zip(patches, METHODS[name](activation, patches), strict=True):
+        alone = one(name, activation, alike)
+        assert cells.corner == alone.corner
+        assert cells.values == pytest.approx(alone.values, rel=1e-6, abs=1e-7)
+        full = (0, 0) if name == "hirescam" and alike.uniform is None else (side, side)
+        assert cells.values.shape in (full, alike.gradient.shape[1:])
+    assert METHODS[name](activation, []) == []
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_what_is_uniform_is_a_whole_gradient_that_is(name: str) -> None:
+    random = np.random.default_rng(0)
+    activation = random.normal(size=(3, 6, 7)).astype(np.float32)
+    gradient, even = random.normal(size=(3, 2, 4)).astype(np.float32), random.normal(size=3).astype(np.float32)
+    whole = np.repeat(even, 42).reshape(3, 6, 7)
+    whole[:, 4:6, 0:3] += gradient[:, :, 1:]
+    found, expected = one(name, activation, Patch(0, 0, (4, -1), gradient, even)), one(name, activation, patch(whole))
+    assert found.corner == expected.corner == (0, 0)
+    assert found.values == pytest.approx(expected.values, abs=1e-6)
 
 
 def test_the_registry() -> None:
