@@ -163,13 +163,13 @@ class Tape:
         value = block.value
         if summed:
             value = op.ReduceSum(value, [a + 1 for a in summed], keepdims=1)
-            for a in summed:
-                if block.axes[a] is UNIFORM:  # stored once, and there as often as the axis is long
-                    length = self.length(y, a)
-                    real = ir.DataType.from_numpy(op.real)
-                    value = op.Mul(value, float(length) if isinstance(length, int) else op.Cast(length, to=real))
         if extra:
             value = op.ReduceSum(value, [a + 1 for a in range(extra)], keepdims=0)
+        for a in (*range(extra), *summed):
+            if block.axes[a] is UNIFORM:  # stored once, and there as often as the axis is long
+                length = self.length(y, a)
+                real = ir.DataType.from_numpy(op.real)
+                value = op.Mul(value, float(length) if isinstance(length, int) else op.Cast(length, to=real))
         axes = [None if a in summed else axis for a, axis in enumerate(block.axes)][extra:]
         return Block(value, tuple(axes), block.boxes)
 

@@ -17,6 +17,7 @@ from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
 from boxcam.export.autodiff.vjp import SEED, vjp
+from tests.export.autodiff import reference
 from tests.export.export_graphs import Net
 
 _STEP = 1e-6
@@ -107,7 +108,7 @@ def _places(index: np.ndarray, axis: int) -> tuple[np.ndarray, ...]:
     return tuple(places)
 
 
-FORWARD = [DequantizeLinear, Erf, GatherElements, Gelu, Pad, QuantizeLinear, ScatterElements]
+FORWARD = [DequantizeLinear, Erf, GatherElements, Gelu, Pad, QuantizeLinear, ScatterElements, *reference.FORWARD]
 
 
 def evaluator(model: onnx.ModelProto) -> ReferenceEvaluator:
@@ -225,22 +226,28 @@ def run_vjp(
     given_model = ir.from_proto(onnx.shape_inference.infer_shapes(model if double else _single(model)))
     proto = ir.to_proto(vjp(given_model, output, wanted, real))
     onnx.checker.check_model(proto, full_check=True)
-    needed = [value.name for value in proto.graph.input if value.name != SEED]
-    inner = [name for name in needed if name not in feeds]
-    probe = onnx.ModelProto()
-    probe.CopyFrom(model)
-    del probe.graph.output[:]
-    probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in inner)
-    values = dict(zip(inner, evaluator(probe).run(None, feeds) if inner else [], strict=True))
-    given = {name: feeds.get(name, values.get(name)) for name in needed}
-    if any(value.name == SEED for value in proto.graph.input):
-        given[SEED] = arrived
+    given = with_forward_values(proto, model, {**feeds, SEED: arrived})
     if double:
         return list(evaluator(proto).run(None, given))
     options = onnxruntime.SessionOptions()
     options.log_severity_level, options.intra_op_num_threads = 3, 1
     running = onnxruntime.InferenceSession(proto.SerializeToString(), options, ["CPUExecutionProvider"])
     return list(running.run(None, {name: _narrowed(np.asarray(value)) for name, value in given.items()}))
+
+
+def with_forward_values(
+    gradient: onnx.ModelProto, model: onnx.ModelProto, feeds: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """What a gradient graph needs: what is fed, and values of the forward graph that are computed from it."""
+    needed = [value.name for value in gradient.graph.input]
+    inner = [name for name in needed if name not in feeds]
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    del probe.graph.output[:]
+    probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in inner)
+    given = {value.name: feeds[value.name] for value in model.graph.input}
+    found = dict(zip(inner, evaluator(probe).run(None, given) if inner else [], strict=True))
+    return {name: feeds[name] if name in feeds else found[name] for name in needed}
 
 
 def _narrowed(array: np.ndarray) -> np.ndarray:
