@@ -165,7 +165,7 @@ def _mean_variance(site: Site, gs: Sequence[ir.Value | None]) -> Sequence[Contri
     return [op.Sub(straight, op.Mul(centred, op.Div(shared, op.Mul(deviation, op.Mul(divisor, divisor)))))]
 
 
-@rule("LRN", independent=lambda site: [a for a in range(site.rank()) if a != 1])
+@rule("LRN", independent=lambda site: (0,))
 def _local_response(site: Site, gs: Sequence[ir.Value | None]) -> Sequence[Contribution]:
     """``y = x · d^-β`` with ``d = b + α/n · B·x²``, where B sums over n neighbouring channels.
 
