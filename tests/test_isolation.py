@@ -68,6 +68,47 @@ def test_looking_at_a_bundle_needs_neither_torch_nor_onnxruntime(signs_bundle: P
     assert not loaded_after(code, signs_bundle) & {"onnxruntime", *FORBIDDEN}
 
 
+# An engine that needs nothing, so that what is loaded is loaded by the rest.
+STUB = """
+import numpy
+from boxcam.runtime.engines import ENGINES
+from boxcam.types import Patch
+
+class Stub:
+    def __init__(self, file, device): pass
+    def patches(self, tensors, features, context, origin):
+        channels = tensors[features[0]].shape[1]
+        return [Patch(0, 0, (3, 3), numpy.ones((channels, 2, 2), numpy.float32)) for _ in origin]
+
+for name in ENGINES:
+    ENGINES._things[name] = Stub
+"""
+UNUSED = (
+    *("boxcam.export", "boxcam.inspection", "cProfile", "email", "http", "importlib.metadata", "multiprocessing"),
+    *("numpy.f2py", "numpy.ma", "numpy.random", "numpy.testing", "sqlite3", "ssl", "unittest", "xml"),
+)
+
+
+def test_explaining_loads_only_what_it_uses(signs: Path, signs_bundle: Path, tmp_path: Path) -> None:
+    code = f"""
+import sys
+{STUB}
+from boxcam.cli import main
+main(["explain", *sys.argv[1:], "-q"], standalone_mode=False)
+for name, module in sorted(sys.modules.items()):
+    print(name, "site-packages" in (getattr(module, "__file__", None) or ""))
+"""
+    given = [str(signs_bundle), str(signs / "images" / "cat.jpg"), "-o", str(tmp_path), "--threads", "1"]
+    done = subprocess.run([sys.executable, "-c", code, *given], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(os.listdir(tmp_path)) == ["cat.json", "cat.npz", "cat.png"]
+    loaded = dict(line.split() for line in done.stdout.splitlines())
+    installed = {name.split(".")[0] for name, from_there in loaded.items() if from_there == "True"}
+    own = {name for name in installed if not name.startswith("_")} - {"boxcam"}
+    assert own == {"click", "cv2", "numpy", "onnxruntime"}
+    assert not [name for name in loaded if f"{name}.".startswith(tuple(f"{unused}." for unused in UNUSED))]
+
+
 @pytest.mark.parametrize(
     ("package", "advice"),
     [
