@@ -150,7 +150,7 @@ class Tape:
                 result[index] = [Block(value, axes, block.boxes)]
         return result
 
-    def site(self, node: ir.Node, read: Callable[[ir.Value], ir.Value], wanted: Sequence[int]) -> Site:
+    def site(self, node: ir.Node, read: Callable[[ir.Value], ir.Value], wanted: Collection[int]) -> Site:
         """A node as its rule sees it."""
         return Site(self.op, node, self.opset, read, frozenset(wanted))
 
@@ -288,6 +288,8 @@ class Tape:
         node = value.producer()
         if node is None or node.op_type not in _RECOMPUTED or node.domain not in ("", "ai.onnx"):
             return None
+        if value is not node.outputs[0]:  # the mask of Dropout
+            return None
         source = node.inputs[0]
         if source is None:
             return None
@@ -301,6 +303,8 @@ class Tape:
         if node.op_type in ("Identity", "Dropout"):
             return source
         attributes = {name: attr.value for name, attr in node.attributes.items()}
+        if node.op_type == "Cast":
+            attributes = {"to": attributes["to"]}  # others are newer than this graph's opset, and about 8 bits
         return self.op.emit(node.op_type, [source], attributes)[0]
 
     def _save(self, value: ir.Value) -> ir.Value:

@@ -46,12 +46,12 @@ class Site:
     wanted: frozenset[int]
 
     def x(self, index: int = 0) -> ir.Value:
-        """An input of the node."""
-        return self.read(self._input(index))
+        """An input of the node; floating-point numbers in the gradient graph's type."""
+        return self._read(self._input(index))
 
     def y(self, index: int = 0) -> ir.Value:
-        """An output of the node."""
-        return self.read(self.node.outputs[index])
+        """An output of the node, as `x`."""
+        return self._read(self.node.outputs[index])
 
     def has(self, index: int) -> bool:
         """Whether the node has this input."""
@@ -120,6 +120,14 @@ class Site:
     def unsupported(self, why: str) -> NoReturn:
         """Refuse this node: ``why`` is half a sentence about it."""
         raise unsupported(self.node, self.opset, why)
+
+    def _read(self, value: ir.Value) -> ir.Value:
+        read, real = self.read(value), ir.DataType.from_numpy(self.op.real)
+        if onnx.array(value) is not None or value.dtype is None:  # constants are of that type already
+            return read
+        if value.dtype == real or not value.dtype.is_floating_point():
+            return read
+        return self.op.Cast(read, to=real)  # a graph of mixed precision
 
     def _input(self, index: int) -> ir.Value:
         value = self.node.inputs[index]
