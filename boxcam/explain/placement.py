@@ -14,7 +14,7 @@ import numpy.typing as npt
 from boxcam.types import CellMap, Float, Grid
 
 Float64 = npt.NDArray[np.float64]
-BLOCK = 64
+BLOCK = 32
 
 
 def place(cells: CellMap, grid: Grid, height: int, width: int) -> Float:
@@ -38,14 +38,19 @@ def place(cells: CellMap, grid: Grid, height: int, width: int) -> Float:
     y, down = _axis(height, grid.y, grid.cell_height, grid.rows, cells.corner[0], rows, (bounds[1], bounds[3]))
     x, across = _axis(width, grid.x, grid.cell_width, grid.columns, cells.corner[1], columns, (bounds[0], bounds[2]))
     placed = np.zeros((height, width), np.float32)
-    _multiply(down, cells.values.astype(np.float64) @ across.T, out=placed[y, x])
+    sideways = np.empty((len(across), rows), np.float64)
+    _multiply(across, cells.values.T.astype(np.float64), out=sideways)
+    _multiply(down, sideways.T, out=placed[y, x])
     return placed
 
 
-def _multiply(down: Float64, values: Float64, out: Float) -> None:
-    """``out[:] = down @ values`` in blocks of rows: each sees few cells, and the rest of the product is zeros."""
-    for start in range(0, len(down), BLOCK):
-        weights = down[start : start + BLOCK]
+def _multiply(axis: Float64, values: Float64, out: npt.NDArray[Any]) -> None:
+    """``out[:] = axis @ values`` in blocks of rows: each sees few cells, and the rest of the product is zeros.
+
+    So small a block is also a product that no BLAS hands to several threads: waking them takes longer.
+    """
+    for start in range(0, len(axis), BLOCK):
+        weights = axis[start : start + BLOCK]
         seen = np.flatnonzero(weights.any(axis=0))
         band = slice(seen[0], seen[-1] + 1) if len(seen) else slice(0, 0)
         out[start : start + BLOCK] = weights[:, band] @ values[band]
