@@ -27,6 +27,18 @@ def out_dims(site: Site) -> tuple[int | None, ...]:
     return (None,) * site.out_rank() if dims is None else dims
 
 
+def maps(site: Site, output: bool = False) -> list[int]:
+    """The spatial sizes of the first input, or of the output: those behind batch and channels.
+
+    Raises:
+        UnsupportedOperatorError: one is not known before the model runs.
+    """
+    found = [size for size in (out_dims(site) if output else site.dims())[2:] if size is not None]
+    if len(found) + 2 < site.rank():
+        site.unsupported("the size of its maps is not known before the model runs")
+    return found
+
+
 def merged(site: Site, g: ir.Value) -> ir.Value:
     """[M, N, …] → [M·N, …]: the boxes and the batch as one axis, for operators that know one leading axis."""
     op, rest = site.op, out_dims(site)[1:]

@@ -12,7 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from boxcam.export.autodiff.rule import Contribution, Site, rule
-from boxcam.export.autodiff.rules.axes import arrived, divided, merged
+from boxcam.export.autodiff.rules.axes import arrived, divided, maps, merged
 from boxcam.export.graph import Array, Operand
 
 
@@ -48,7 +48,7 @@ def spatial(site: Site) -> Spatial:
         return result
     total = []
     for axis, (stride, reach) in enumerate(zip(strides, result.reach, strict=True)):
-        size = 1 if stride == 1 else site.shape()[2 + axis]
+        size = 1 if stride == 1 else maps(site)[axis]
         total.append(max((-(-size // stride) - 1) * stride + reach + 1 - size, 0))
     low = [t // 2 if auto == "SAME_UPPER" else t - t // 2 for t in total]
     return result._replace(pads=low + [t - b for t, b in zip(total, low, strict=True)])
@@ -101,7 +101,7 @@ def _conv(site: Site, gs: Sequence[ir.Value | None]) -> Sequence[Contribution]:
 def _transposed(site: Site, g: ir.Value, window: Spatial, group: int) -> ir.Value:
     """ConvTranspose to the size that the Conv had as input."""
     op, n = site.op, len(window.kernel)
-    size, out = site.shape()[2:], site.out_shape()[2:]
+    size, out = maps(site), maps(site, output=True)
     low, high = window.pads[:n], window.pads[n:]
     weight: Operand = site.constant(1)
     weight = site.x(1) if weight is None else weight
@@ -127,7 +127,7 @@ def _conv_transpose(site: Site, gs: Sequence[ir.Value | None]) -> Sequence[Contr
     given, n = site.constant(1), site.rank() - 2
     kernel = list(site.shape(1)[2:])
     strides, dilations = list(site.attribute("strides", [1] * n)), list(site.attribute("dilations", [1] * n))
-    size, out = site.shape()[2:], site.out_shape()[2:]
+    size, out = maps(site), maps(site, output=True)
     reach = [d * (k - 1) for d, k in zip(dilations, kernel, strict=True)]
     low = _low_pads(site, Spatial(kernel, strides, dilations, []), size, out)
     # As many cells behind the output as the last window needs; less than none: cells that no input reached.

@@ -172,7 +172,9 @@ def _local_response(site: Site, gs: Sequence[ir.Value | None]) -> Sequence[Contr
     ``dx = g · d^-β - 2·α·β/n · x · Bᵀ·(g · y / d)``
     """
     op, g, x = site.op, arrived(gs), site.x()
-    size, channels = site.attribute("size"), site.shape()[1]
+    size, channels = site.attribute("size"), site.dims()[1]
+    if channels is None:
+        site.unsupported("the number of its channels is not known before the model runs")
     alpha, beta, bias = (site.attribute(n, v) for n, v in (("alpha", 1e-4), ("beta", 0.75), ("bias", 1.0)))
     offset = np.arange(channels)[None] - np.arange(channels)[:, None]
     band = (offset >= -((size - 1) // 2)) & (offset <= size // 2)

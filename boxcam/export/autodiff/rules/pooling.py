@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from boxcam.export.autodiff.block import Size
 from boxcam.export.autodiff.rule import Contribution, Site, rule
-from boxcam.export.autodiff.rules.axes import along, arrived, count, expanded, out_dims, ranked, together
+from boxcam.export.autodiff.rules.axes import along, arrived, count, expanded, maps, out_dims, ranked, together
 from boxcam.export.autodiff.rules.convolution import spatial
 from boxcam.export.graph import Array
 
@@ -34,9 +34,7 @@ def _average_pool(site: Site, gs: Sequence[ir.Value | None]) -> Sequence[Contrib
 def average(site: Site, position: int) -> Array:
     """The weights of an AveragePool along one of its spatial axes: [in, out]."""
     window, n = spatial(site), site.rank() - 2
-    size, out = site.dims()[2 + position], out_dims(site)[2 + position]
-    if size is None or out is None:
-        site.unsupported("the size of its input or output is not known before the model runs")
+    size, out = maps(site)[position], maps(site, output=True)[position]
     start = np.arange(out) * window.strides[position] - window.pads[position]
     cells = start[:, None] + np.arange(window.kernel[position]) * window.dilations[position]  # [out, kernel]
     counted = (cells >= 0) & (cells < size)

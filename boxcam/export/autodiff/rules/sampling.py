@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from boxcam.export.autodiff.block import Size
 from boxcam.export.autodiff.rule import Contribution, Site, rule
-from boxcam.export.autodiff.rules.axes import arrived, length, out_dims, ranked, real_type, together
+from boxcam.export.autodiff.rules.axes import arrived, length, maps, out_dims, ranked, real_type, together
 from boxcam.export.graph import Operand, Ops
 
 # -- RoiAlign
@@ -239,7 +239,7 @@ class _Grid(NamedTuple):
 
 @rule("GridSample", independent=lambda site: (0,), note="linear and nearest")
 def _grid_sample(site: Site, gs: Sequence[ir.Value | None]) -> Sequence[Contribution]:
-    op, g, space = site.op, arrived(gs), site.shape()[2:]
+    op, g, space = site.op, arrived(gs), maps(site)
     n = len(space)
     grid = ranked(op, site.x(1), n + 2)  # [1 or M, N, …, n]
     points = together(out_dims(site)[2:])
@@ -255,7 +255,7 @@ def _grid_sample(site: Site, gs: Sequence[ir.Value | None]) -> Sequence[Contribu
 def _number(site: Site, grid: _Grid, corner: Sequence[int]) -> ir.Value:
     """Of a neighbour, among all cells: [1 or M, N, 1, points]."""
     op, number = site.op, grid.looks[0].cells[corner[0]]
-    for look, choice, size in zip(grid.looks[1:], corner[1:], site.shape()[3:], strict=True):
+    for look, choice, size in zip(grid.looks[1:], corner[1:], maps(site)[1:], strict=True):
         number = op.Add(op.Mul(number, size), look.cells[choice])
     return op.Unsqueeze(number, [2])
 
@@ -275,7 +275,7 @@ def _to_map(site: Site, grid: _Grid) -> ir.Value:
     zero = op.Expand(0.0, op.Concat(grid.front, [grid.cells], axis=0))
     joined = [op.Concat(*parts, axis=3) for parts in (numbers, values)]
     back = op.ScatterElements(zero, *joined, axis=3, reduction="add")
-    return op.Reshape(back, op.Concat(grid.front, list(site.shape()[2:]), axis=0))
+    return op.Reshape(back, op.Concat(grid.front, maps(site), axis=0))
 
 
 def _to_grid(site: Site, grid: _Grid, g: ir.Value) -> ir.Value:
