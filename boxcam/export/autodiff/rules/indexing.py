@@ -40,7 +40,7 @@ def _beside_gathered(site: Site) -> list[int]:
     return [*range(axis), *behind]
 
 
-@rule("Gather", independent=_beside_gathered)
+@rule("Gather", independent=_beside_gathered, note="the axis must have a known length")
 def _gather(site: Site, gs: Gradients) -> Sequence[Contribution]:
     """Rows go back to where they come from."""
     g, rank = arriving(gs)[1], site.rank()
@@ -67,12 +67,20 @@ def _same_length(site: Site, index: Sequence[int | None], axis: int) -> list[int
     return [a for a in range(rank) if a != axis % rank and data[a] is not None and data[a] == index[a]]
 
 
-@rule("GatherElements", independent=lambda site: _same_length(site, site.out_dims(), int(site.attribute("axis", 0))))
+@rule(
+    "GatherElements",
+    independent=lambda site: _same_length(site, site.out_dims(), int(site.attribute("axis", 0))),
+    note="the axis must have a known length",
+)
 def _gather_elements(site: Site, gs: Gradients) -> Sequence[Contribution]:
     return [_elements_back(site, arriving(gs)[1], site.x(1), site.axis(site.attribute("axis", 0)))]
 
 
-@rule("TopK", independent=lambda site: _same_length(site, site.out_dims(), int(site.attribute("axis", -1))))
+@rule(
+    "TopK",
+    independent=lambda site: _same_length(site, site.out_dims(), int(site.attribute("axis", -1))),
+    note="the axis must have a known length",
+)
 def _top_k(site: Site, gs: Gradients) -> Sequence[Contribution]:
     """The values, taken by the indices that were found."""
     return [_elements_back(site, arriving(gs)[1], site.y(1), site.axis(site.attribute("axis", -1)))]
@@ -110,7 +118,7 @@ def _indexed(site: Site, batch: int) -> tuple[int, list[int], list[int]]:
     return depth, list(shape[batch : batch + depth]), list(shape[batch + depth :])
 
 
-@rule("GatherND")
+@rule("GatherND", note="the shape of the data must be known")
 def _gather_nd(site: Site, gs: Gradients) -> Sequence[Contribution]:
     """Joins the axes that are indexed to one, and those in front of them and behind them."""
     batch = int(site.attribute("batch_dims", 0))
@@ -144,7 +152,7 @@ def _adds(site: Site) -> bool:
     return reduction == "add"
 
 
-@rule("ScatterElements", note="reduction none and add")
+@rule("ScatterElements", note="reduction none, of indices that do not repeat, and add")
 def _scatter_elements(site: Site, gs: Gradients) -> Sequence[Contribution]:
     op, g = site.op, arriving(gs)[1]
     axis, adds = site.axis(site.attribute("axis", 0)), _adds(site)
@@ -180,7 +188,7 @@ def _with_boxes(site: Site, g: ir.Value, value: ir.Value) -> ir.Value:
     return site.op.Concat(boxes(site, g), site.op.Shape(value), axis=0)
 
 
-@rule("ScatterND", note="reduction none and add")
+@rule("ScatterND", note="reduction none, of indices that do not repeat, and add; data of a known shape")
 def _scatter_nd(site: Site, gs: Gradients) -> Sequence[Contribution]:
     """Joins the axes that are indexed, as GatherND."""
     op, g, adds = site.op, arriving(gs)[1], _adds(site)
@@ -212,7 +220,7 @@ def _summed_axis(site: Site) -> int:
 @rule(
     "CumSum",
     independent=lambda site: [a for a in range(site.rank()) if a != _summed_axis(site) % site.rank()],
-    note="the axis must be constant",
+    note="a constant axis",
 )
 def _cum_sum(site: Site, gs: Gradients) -> Sequence[Contribution]:
     """Sums from the other end."""

@@ -81,7 +81,7 @@ def _once(site: Site) -> int:
     return next((a for a, n in enumerate(_repeats(site)) if n != 1), site.rank())
 
 
-@rule("Tile", independent=lambda site: range(_once(site)))
+@rule("Tile", independent=lambda site: range(_once(site)), note="repeats that are constant, or known shapes")
 def _tile(site: Site, gs: Gradients) -> Sequence[Contribution]:
     """Sum over the copies."""
     dims: list[int | None] = []
@@ -136,7 +136,7 @@ def _parts(site: Site, length: int | None) -> list[int]:
     return [min(chunk, length - i * chunk) for i in range(count)]
 
 
-@rule("Split", independent=lambda site: _other_axes(site, site.attribute("axis", 0)))
+@rule("Split", independent=lambda site: _other_axes(site, site.attribute("axis", 0)), note="constant lengths")
 def _split(site: Site, gs: Gradients) -> Sequence[Contribution]:
     number, g = arriving(gs)
     axis = site.axis(site.attribute("axis", 0))
@@ -166,7 +166,11 @@ def _slices(site: Site) -> dict[int, tuple[Array | None, Array | None, int]]:
     }
 
 
-@rule("Slice", independent=lambda site: [a for a in range(site.rank()) if a - site.rank() not in _slices(site)])
+@rule(
+    "Slice",
+    independent=lambda site: [a for a in range(site.rank()) if a - site.rank() not in _slices(site)],
+    note="constant axes and steps; the axes must have a known length",
+)
 def _slice(site: Site, gs: Gradients) -> Sequence[Contribution]:
     g = arriving(gs)[1]
     for number, (axis, (start, stop, step)) in enumerate(_slices(site).items()):
@@ -209,7 +213,11 @@ def _pads(site: Site) -> dict[int, tuple[int, int]]:
     return {axis: (before, after) for axis, (before, after) in found.items() if before or after}
 
 
-@rule("Pad", independent=lambda site: [a for a in range(site.rank()) if a - site.rank() not in _pads(site)])
+@rule(
+    "Pad",
+    independent=lambda site: [a for a in range(site.rank()) if a - site.rank() not in _pads(site)],
+    note="constant pads; the axes must have a known length; no gradient to the value",
+)
 def _pad(site: Site, gs: Gradients) -> Sequence[Contribution]:
     """Cut off again; what reflect, edge and wrap repeat is added to where it comes from."""
     g, mode = arriving(gs)[1], str(site.attribute("mode", "constant"))
@@ -271,7 +279,7 @@ def _compressed(site: Site) -> list[int]:
     return [] if axis is None else _other_axes(site, axis)
 
 
-@rule("Compress", independent=_compressed, note="the condition must be constant")
+@rule("Compress", independent=_compressed, note="a constant condition")
 def _compress(site: Site, gs: Gradients) -> Sequence[Contribution]:
     g, axis = arriving(gs)[1], site.attribute("axis")
     taken = np.flatnonzero(site.need_constant(1, "condition"))

@@ -58,8 +58,9 @@ def reshaped(site: Site, g: ir.Value, dims: Sequence[int | None], kept: int = 0)
 def like(site: Site, g: ir.Value, index: int = 0, kept: int = 0) -> ir.Value:
     """The gradient in the shape of an input; see `reshaped`."""
     dims = site.dims(index)
-    if dims[kept:].count(None) > 1 and not kept:
-        return site.op.Reshape(g, site.op.Concat(boxes(site, g), site.op.Shape(site.x(index)), axis=0))
+    if dims[kept:].count(None) > 1:
+        rest = site.op.Shape(site.x(index), start=kept - len(dims))
+        return site.op.Reshape(g, site.op.Concat(np.zeros(1 + kept, np.int64), rest, axis=0))
     return reshaped(site, g, dims, kept)
 
 
