@@ -18,6 +18,7 @@ import pytest
 import boxcam
 from boxcam.errors import UnknownNameError
 from boxcam.explain.explainer import class_indices
+from boxcam.explain.methods import METHODS
 
 MEAN = (104, 116, 124)
 """The colour that padding has after normalisation, BGR."""
@@ -178,3 +179,29 @@ def test_a_box_of_another_level_does_not_depend_on_this_one(
     found = boxcam.explain(Half(), signs / "images" / "cat.jpg", method=method, top=4)
     assert [found.depends(k) for k in range(4)] == [True, False, True, False]
     assert [found.has_evidence(k) for k in range(4)] == [True, False, True, False]
+
+
+@pytest.mark.parametrize("method", boxcam.methods())
+def test_maps_are_the_same_however_many_gradients_wait_for_each_other(
+    method: str, signs: Path, signs_model: boxcam.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, sizes = METHODS[method], []
+
+    def counting(activation: Any, patches: Any) -> Any:
+        assert len({(patch.tensor, patch.row) for patch in patches}) == 1
+        sizes.append(len(patches))
+        return real(activation, patches)
+
+    monkeypatch.setitem(METHODS._things, method, counting)
+    found = {}
+    for waiting in (1 << 26, 0):
+        sizes.clear()
+        monkeypatch.setattr("boxcam.explain.explainer._WAITING", waiting)
+        found[waiting] = boxcam.explain(signs_model, signs / "images" / "cat.jpg", method=method, score=0)
+        assert sum(sizes) == len(found[waiting]) > 4
+        assert (max(sizes) == 1) == (waiting == 0)
+    together, alone = found.values()
+    assert together.tensors == alone.tensors
+    assert len({*together.tensors}) > 1  # boxes of several levels come back in their own order
+    for k in range(len(alone)):
+        assert together.map(k) == pytest.approx(alone.map(k), rel=1e-4, abs=1e-6 * float(np.abs(alone.map(k)).max()))
