@@ -30,7 +30,12 @@ def by_name(model: ir.Model) -> dict[str, ir.Value]:
         ("ArgMax", ["a"], {}, []),
         ("Shape", ["a"], {}, []),
         ("Cast", ["a"], {"to": TensorProto.INT64}, []),
+        ("Cast", ["a"], {"to": TensorProto.BOOL}, []),
         ("Cast", ["a"], {"to": TensorProto.DOUBLE}, ["a"]),
+        ("CastLike", ["a", "b"], {}, ["a"]),
+        ("QuantizeLinear", ["a", "b", "i"], {}, ["a"]),
+        ("CumSum", ["a", "i"], {}, ["a"]),
+        ("Pow", ["a", "b"], {}, ["a", "b"]),
         ("Resize", ["a", None, "b"], {}, ["a"]),
     ],
 )
