@@ -137,15 +137,16 @@ def prepare(image: Image, spec: Preprocess) -> tuple[Float, Transform]:
     place = fit(image.shape[0], image.shape[1], spec)
     size = (place.resized_width, place.resized_height)
     pixels = cv2.resize(image, size, interpolation=INTERPOLATIONS[spec.interpolation])
-    if spec.color == "RGB":
-        pixels = pixels[..., ::-1]
-    # The same operations in the same order and precision as torch's (x.float() - mean) / std.
+    # The same operations in the same order and precision as torch's (x.float() - mean) / std, for each value there is.
     mean, std, fill = (np.array(values, np.float32) for values in (spec.mean, spec.std, spec.pad_value))
+    normalized = (np.arange(256, dtype=np.float32) - mean[:, None]) / std[:, None]
     canvas = np.empty((1, 3, spec.height, spec.width), np.float32)
     canvas[0] = ((fill - mean) / std if spec.pad_before_normalize else fill)[:, None, None]
     rows = slice(place.top, place.top + place.resized_height)
     columns = slice(place.left, place.left + place.resized_width)
-    canvas[0, :, rows, columns] = ((pixels.astype(np.float32) - mean) / std).transpose(2, 0, 1)
+    for channel in range(3):
+        plane = cv2.extractChannel(pixels, 2 - channel if spec.color == "RGB" else channel)
+        canvas[0, channel, rows, columns] = cv2.LUT(plane, normalized[channel])
     return canvas, place
 
 
