@@ -253,7 +253,8 @@ def test_a_broken_bundle(kind: str, signs: Path, bundle: Path, tmp_path: Path, c
 
 FORGED: dict[str, tuple[str, bytes, str]] = {
     "forward graph": ("forward.onnx", b"garbage", "forward.onnx cannot be loaded by onnxruntime"),
-    "gradient": ("gradient/neck.pt", b"garbage", "neck.pt cannot be loaded by torch"),
+    "gradient": ("gradient/neck.onnx", b"garbage", "neck.onnx cannot be loaded by onnxruntime"),
+    "scripted gradient": ("gradient/neck.pt", b"garbage", "neck.pt cannot be loaded by torch"),
     "gradient that is a pickle": ("gradient/neck.pt", pickle.dumps({"a": 1}), "neck.pt cannot be loaded by torch"),
 }
 
@@ -262,7 +263,8 @@ FORGED: dict[str, tuple[str, bytes, str]] = {
 def test_a_bundle_that_was_forged(kind: str, signs: Path, bundle: Path, tmp_path: Path, cli: Cli, capfd: Any) -> None:
     name, data, expected = FORGED[kind]
     forge(bundle, name, data)
-    done = cli("explain", bundle, signs / "images" / "cat.jpg", "-o", tmp_path / "out")
+    engine = "torchscript" if name.endswith(".pt") else "auto"
+    done = cli("explain", bundle, signs / "images" / "cat.jpg", "-o", tmp_path / "out", "--engine", engine)
     assert expected in refused(done, capfd)
     assert not (tmp_path / "out").exists()
 
@@ -273,7 +275,7 @@ def test_loading_a_bundle_runs_no_pickle(signs: Path, bundle: Path, tmp_path: Pa
     stream = io.BytesIO()
     torch.save({"a": Touch(tmp_path / "sentinel")}, stream)
     forge(bundle, "gradient/neck.pt", stream.getvalue())
-    done = cli("explain", bundle, signs / "images" / "cat.jpg", "-o", tmp_path / "out")
+    done = cli("explain", bundle, signs / "images" / "cat.jpg", "-o", tmp_path / "out", "--engine", "torchscript")
     assert "neck.pt cannot be loaded by torch" in refused(done, capfd)
     assert not (tmp_path / "sentinel").exists()
 

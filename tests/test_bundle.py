@@ -18,6 +18,7 @@ from boxcam.bundle import (
     FORMAT_VERSION,
     FORWARD,
     MANIFEST,
+    Gradient,
     Layer,
     Logits,
     Manifest,
@@ -59,14 +60,14 @@ MANIFEST_OF_ALL = Manifest(
         Layer(
             name="neck",
             kind="map",
-            form="windows",
-            reason="",
             tensors=(Tensor("p3", 256, 100, 168, (8.0, 8.0), 11), Tensor("p4", 256, 50, 84, (16.0, 16.0))),
-            context=("relu_1",),
             rois=None,
-            gradients={"onnx": "gradient/neck.onnx", "torchscript": "gradient/neck.pt"},
+            gradients={
+                "onnx": Gradient("gradient/neck.onnx", "windows", "", ("relu_1",), 128),
+                "torchscript": Gradient("gradient/neck.pt", "whole", "Conv (c) stands between", (), 8),
+            },
         ),
-        Layer("roi", "roi", "rows", "", (Tensor("pooled", 256, 7, 7, None),), (), "rois", {}),
+        Layer("roi", "roi", (Tensor("pooled", 256, 7, 7, None),), "rois", {}),
     ),
     verification={"original outputs": 0.0, "onnx gradients": 1.25e-7},
 )
@@ -206,7 +207,7 @@ EDITS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "size of 0": (set_in("preprocess", "fit_width", to=0), "sizes must be positive"),
     "no hashes": (lambda data: data.pop("files"), "has no hash of forward.onnx"),
     "a gradient without a hash": (
-        set_in("layers", 0, "gradients", "onnx", to="../evil.onnx"),
+        set_in("layers", 0, "gradients", "onnx", "file", to="../evil.onnx"),
         r"has no hash of \.\./evil.onnx",
     ),
     "a hash that is no text": (set_in("files", FORWARD, to=None), "str was expected, not None"),

@@ -86,6 +86,7 @@ class _Builder:
         self.forms: list[Form] = []
         self.fields: list[int] = []
         self.reasons: dict[str, None] = {}
+        self.channels: int | None = None
 
     def build(self) -> GradientGraph:
         for number, leaf in enumerate(self.leaves):
@@ -152,6 +153,7 @@ class _Builder:
             support = block.axes[a]
             columns.append(zero if support is None else tape.positions.start(support.start))  # type: ignore[union-attr]
         place = op.Concat(*(op.Unsqueeze(c, [1]) for c in columns), axis=1)
+        self.channels = dims[1]
         self._output(op.Squeeze(block.value, [1]), f"{PATCHES}.{group}", ir.DataType.FLOAT, 4)
         self._output(place, f"{PLACE}.{group}", ir.DataType.INT64, 2)
         self._output(block.boxes.index, f"{BOX}.{group}", ir.DataType.INT64, 1)
@@ -173,5 +175,8 @@ class _Builder:
 
     def _output(self, value: ir.Value, name: str, dtype: ir.DataType, rank: int) -> None:
         result = self.op.Identity(value)
-        result.name, result.dtype, result.shape = name, dtype, ir.Shape([None] * rank)
+        shape: list[int | None] = [None] * rank
+        if name.startswith(PATCHES):
+            shape[1] = self.channels
+        result.name, result.dtype, result.shape = name, dtype, ir.Shape(shape)
         self.graph.outputs.append(result)

@@ -298,8 +298,13 @@ def session(model: ir.Model | str | Path, options: Any = None) -> Any:
     options = options or quiet_options()
     if isinstance(model, (str, Path)):
         return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-    data = ir.to_proto(model).SerializeToString()
-    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(serialized(model), options, providers=["CPUExecutionProvider"])
+
+
+def serialized(model: ir.Model) -> bytes:
+    """A model as the bytes of its file."""
+    data: bytes = ir.to_proto(model).SerializeToString()
+    return data
 
 
 def run(model: ir.Model, feeds: Mapping[str, Array]) -> dict[str, Array]:

@@ -27,9 +27,10 @@ from boxcam.export.graph import Array, Ops
 from boxcam.export.score import ORIGIN, ScoreGraph
 from boxcam.export.source import SOURCES, LayerTensors, Progress, Request, Source
 from boxcam.export.trace import Trace, trace
+from boxcam.runtime.engines import OnnxEngine
 from boxcam.runtime.images import read_image
-from boxcam.runtime.onnx_gradient import OnnxGradient
 from boxcam.runtime.preprocess import prepare
+from boxcam.runtime.tensors import Tensors
 from boxcam.types import Image, Patch
 
 ENGINES = ("onnx", "torchscript")
@@ -223,10 +224,10 @@ class _Export:
             self.progress(f"verifying {name} (onnx)")
             file = folder / f"{self.files[name]}.onnx"
             ir.save(built.gradient.model, file)
-            running = OnnxGradient(onnx.session(file))
+            running = OnnxEngine(file)
             given = (self.base, built.features, logits, found, some, feeds)
-            checks.append(verify_gradient.differences(name, built.gradient, running, *given))
-            patches["onnx"] = running.patches(found, some)
+            checks += verify_gradient.differences(name, built.gradient, running, *given)
+            patches["onnx"] = running.patches(Tensors(found), (), (), some)
         if built.score is not None:
             from boxcam.export import torchscript, verify_torchscript
 

@@ -56,7 +56,7 @@ class Replay:
     def exactly(self, given: Arrays) -> dict[str, onnx.Array]:
         """The targets in float64, by ONNX's reference implementation; only for what is `small`."""
         everything = {name: _double(array) for name, array in {**self._fixed, **given}.items()}
-        names = [i.name for i in self._reference.proto_.graph.input]  # type: ignore[attr-defined]
+        names = [i.name for i in self._reference.proto_.graph.input]
         results = self._reference.run(None, {name: everything[name] for name in names})
         return dict(zip(self.targets, results, strict=True))
 

@@ -3,12 +3,17 @@
 Directional derivatives by the gradient against central differences, at features that were disturbed: real ones can lie
 exactly on a kink (a ReLU's input that is 0), where a difference means nothing.  The logits come from the detector's own
 graph, cut at the layer, and everything beside it (the proposals) is held fixed: from ONNX's reference implementation in
-float64 where that takes seconds, and from ONNX Runtime in float32 otherwise, which is less exact.
+float64 where that takes seconds, and from ONNX Runtime in float32 otherwise.
+
+In float32 a step has to be so long that it takes some ReLUs past zero, and a random direction tells no more than that
+nothing large is missing.  The direction of the gradients themselves changes a logit most for its length, so a much
+shorter step does; it tells that what is there is right.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
@@ -17,18 +22,20 @@ from boxcam.export import graph as onnx
 from boxcam.export.gradient import GradientGraph
 from boxcam.export.replay import Arrays, Replay
 from boxcam.export.verify import Check, at, disturb, inner
-from boxcam.runtime.onnx_gradient import OnnxGradient
+from boxcam.runtime.engines import OnnxEngine
+from boxcam.runtime.tensors import Tensors
 from boxcam.types import Patch
 
-_EXACT_LIMIT, _EXACT_STEPS = 1e-4, (1e-6, 1e-7, 1e-8)
-_SINGLE_LIMIT, _SINGLE_STEPS = 2e-2, (1e-2, 3e-3, 1e-3, 3e-4)
 _TORCH_LIMIT = 1e-4
+_EXACT_LIMIT, _EXACT_STEPS = 1e-4, (1e-6, 1e-7, 1e-8)
+_RANDOM_LIMIT, _RANDOM_STEPS = 0.1, (1e-2, 3e-3, 1e-3, 3e-4)
+_OWN_LIMIT, _OWN_STEPS = 5e-3, (3e-2, 1e-2, 3e-3)  # the steps are changes of the logits
 
 
 def differences(
     name: str,
     gradient: GradientGraph,
-    running: OnnxGradient,
+    running: OnnxEngine,
     model: ir.Model,
     features: Sequence[str],
     logits: Sequence[str],
@@ -36,12 +43,12 @@ def differences(
     origin: onnx.Array,
     feeds: Arrays,
     seed: int = 0,
-) -> Check:
+) -> list[Check]:
     """Check a layer's gradient against finite differences.
 
     Args:
         name: of the layer.
-        gradient, running: the gradient graph, and a session of it.
+        gradient, running: the gradient graph, and an engine of it.
         model: the folded detector.
         features, logits: names of the layer's tensors and of the tensors of logits.
         found: the forward graph's outputs and logits in one run.
@@ -53,35 +60,101 @@ def differences(
     base = {n: disturb(found[n], rng) for n in features}
     saved = [n for n in gradient.inputs if n not in features]
     values = Replay(model, features, saved, feeds)(base) if saved else {}
-    patches = running.patches({**base, **values}, origin)
-    scale = {n: max(float(np.abs(a).mean()), 1e-3) for n, a in base.items()}
-    ways = {n: rng.standard_normal(a.shape) * scale[n] for n, a in base.items()}
-    along = np.array([_along(patch, ways[features[patch.tensor]]) for patch in patches])
-    numbers = np.array([patch.tensor for patch in patches])
+    patches = running.patches(Tensors({**base, **values}), (), (), origin)
     targets = [logits[n] for n in sorted({int(row[0]) for row in origin})]
     replay = Replay(model, features, targets, feeds)
-    run, steps, limit, dtype = replay, _SINGLE_STEPS, _SINGLE_LIMIT, np.float32
+    lines = _Lines(features, base, patches, origin, [found.get(n) for n in logits], list(logits))
+    scale = {n: max(float(np.abs(a).mean()), 1e-3) for n, a in base.items()}
+    random = {n: rng.standard_normal(a.shape) * scale[n] for n, a in base.items()}
+    what = f"{name}: ONNX gradient against finite differences"
     if replay.small:
-        run, steps, limit, dtype = replay.exactly, _EXACT_STEPS, _EXACT_LIMIT, np.float64  # type: ignore[assignment]
-    exact = {n: a.astype(np.float64) for n, a in base.items()}
-    best: onnx.Array = np.full(len(origin), np.inf)
-    for step in steps:  # a step that takes one ReLU past zero spoils a difference: each box's best step counts
-        measured = np.zeros(len(origin))
+        error = lines.disagreement(replay.exactly, np.float64, random, _EXACT_STEPS, _EXACT_LIMIT, 1000)
+        return [Check(f"{what}, float64", error, _EXACT_LIMIT)]
+    own, longest = lines.along_gradients(rng)
+    steps = [step / longest for step in _OWN_STEPS]
+    return [
+        Check(
+            f"{what}, random direction, float32",
+            lines.disagreement(replay, np.float32, random, _RANDOM_STEPS, _RANDOM_LIMIT, 1),
+            _RANDOM_LIMIT,
+        ),
+        Check(
+            f"{what}, own direction, float32",
+            lines.disagreement(replay, np.float32, own, steps, _OWN_LIMIT, 10),
+            _OWN_LIMIT,
+        ),
+    ]
+
+
+@dataclass(frozen=True, eq=False)
+class _Lines:
+    """Logits of some boxes along lines through the features."""
+
+    features: Sequence[str]
+    base: Arrays
+    patches: Sequence[Patch]
+    origin: onnx.Array
+    found: Sequence[onnx.Array | None]
+    logits: list[str]
+
+    def along_gradients(self, rng: np.random.Generator) -> tuple[dict[str, onnx.Array], float]:
+        """The gradients of all boxes added up with random signs, and the largest derivative in this direction."""
+        ways = {n: np.zeros(a.shape) for n, a in self.base.items()}
+        for patch in self.patches:
+            size = float(np.linalg.norm(patch.gradient)) or 1.0
+            way = ways[self.features[patch.tensor]][patch.row]
+            way += rng.choice([-1.0, 1.0]) * embedded(patch, *way.shape[1:]) / size
+        return ways, max(float(np.abs(self.derivatives(ways)).max(initial=0.0)), 1e-12)
+
+    def derivatives(self, ways: Arrays) -> onnx.Array:
+        """Of each box's logit in a direction, by the gradients."""
+        return np.array([_along(patch, ways[self.features[patch.tensor]]) for patch in self.patches])
+
+    def disagreement(
+        self,
+        run: Callable[[Arrays], Mapping[str, onnx.Array]],
+        dtype: type[np.floating],
+        ways: Arrays,
+        steps: Sequence[float],
+        limit: float,
+        range_of_sizes: float,
+    ) -> float:
+        """The largest difference between derivatives by the gradients and by differences.
+
+        A box counts by the size of its own derivative, but for those that are ``range_of_sizes`` times smaller than the
+        largest (or, for 1, than the typical one), where noise would be all there is.
+        """
+        along = self.derivatives(ways)
+        best: onnx.Array = np.full(len(along), np.inf)
+        for step in steps:  # a step that takes one ReLU past zero spoils a difference: each box's best step counts
+            measured = self._measured(run, dtype, ways, step)
+            sizes = np.abs(measured)
+            typical = float(np.sqrt((measured**2).mean())) if range_of_sizes == 1 else sizes.max() / range_of_sizes
+            best = np.minimum(best, np.abs(along - measured) / np.maximum(sizes, max(typical, 1e-12)))
+            if best.max(initial=0.0) < limit / 10:
+                break
+        return float(best.max(initial=0.0))
+
+    def _measured(
+        self,
+        run: Callable[[Arrays], Mapping[str, onnx.Array]],
+        dtype: type[np.floating],
+        ways: Arrays,
+        step: float,
+    ) -> onnx.Array:
+        exact = {n: a.astype(np.float64) for n, a in self.base.items()}
+        numbers = np.array([patch.tensor for patch in self.patches])
+        measured: onnx.Array = np.zeros(len(numbers))
         for index in sorted(set(numbers.tolist())):  # only the feature moves that a box's gradient is of
-            mine = numbers == index
+            mine, name = numbers == index, self.features[index]
             sides = []
             for sign in (1, -1):
-                moved = {**exact, features[index]: exact[features[index]] + sign * step * ways[features[index]]}
+                moved = {**exact, name: exact[name] + sign * step * ways[name]}
                 logit = run({n: a.astype(dtype) for n, a in moved.items()})
-                sides.append(at(origin[mine], [logit.get(n, found[n]) for n in logits]))
+                values = [logit.get(n, given) for n, given in zip(self.logits, self.found, strict=True)]
+                sides.append(at(self.origin[mine], values))  # type: ignore[arg-type]
             measured[mine] = (sides[0] - sides[1]) / (2 * step)
-        largest = max(float(np.abs(measured).max(initial=0.0)), 1e-12)
-        size = np.maximum(np.abs(measured), largest / (1000 if replay.small else 10))
-        best = np.minimum(best, np.abs(along - measured) / size)
-        if best.max(initial=0.0) < limit / 10:
-            break
-    how = "float64" if replay.small else "float32"
-    return Check(f"{name}: ONNX gradient against finite differences, {how}", float(best.max(initial=0.0)), limit)
+        return measured
 
 
 def against(
@@ -102,7 +175,7 @@ def against(
         if (one.tensor, one.row) != (other.tensor, other.row):
             return Check(f"{name}: ONNX gradient against TorchScript", float("inf"), _TORCH_LIMIT)
         height, width = shapes[one.tensor]
-        have, want = (_embedded(patch, height, width) for patch in (one, other))
+        have, want = (embedded(patch, height, width) for patch in (one, other))
         size = max(float(np.abs(want).max()), 1e-12)
         worst = float(np.maximum(worst, np.abs(have - want).max() / size))  # unlike max(), keeps NaN
         largest = max(largest, size)
@@ -118,7 +191,7 @@ def _along(patch: Patch, way: onnx.Array) -> float:
     return result
 
 
-def _embedded(patch: Patch, height: int, width: int) -> onnx.Array:
+def embedded(patch: Patch, height: int, width: int) -> onnx.Array:
     """The gradient by a whole map: [C, H, W]."""
     channels, h, w = patch.gradient.shape
     whole = np.zeros((channels, height, width), np.float32)

@@ -12,7 +12,7 @@ import numpy as np
 
 from boxcam.errors import BoxcamWarning, EngineError
 from boxcam.registry import Registry
-from boxcam.runtime.sessions import Device
+from boxcam.runtime.sessions import Device, Session
 from boxcam.runtime.tensors import Tensors
 from boxcam.types import Int, Patch
 
@@ -37,6 +37,39 @@ EngineFactory = Callable[[Path, Device], GradientEngine]
 
 ENGINES: Registry[EngineFactory] = Registry("engine")
 """The first one that a bundle has a file for is what ``auto`` takes."""
+
+
+@ENGINES.register("onnx")
+class OnnxEngine:
+    """The ONNX gradient of a bundle: a graph from values of a forward pass and ``origin`` to patches.
+
+    Its outputs are, for groups of boxes g = 0, 1 …, ``patches.g`` [M, C, h, w], ``place.g`` [M, 4]: feature, row, y0,
+    x0, ``box.g`` [M]: which of the K boxes they are of, and sometimes ``uniform.g`` [M, C]: see `boxcam.types.Patch`.
+
+    Args:
+        file: the graph, or its bytes.
+        device: what runs it.
+    """
+
+    def __init__(self, file: Path | bytes, device: Device | None = None) -> None:
+        self._session = Session(file, device or Device())
+        self._names = list(self._session.outputs)
+        self._groups = sorted({int(name.rpartition(".")[2]) for name in self._names})
+        channels = next(shape[1] for name, shape in self._session.outputs.items() if name.startswith("patches."))
+        # Of a box that no path leads to from the layer.
+        self._nothing = Patch(0, 0, (0, 0), np.zeros((channels, 0, 0), np.float32))
+
+    def patches(self, tensors: Tensors, features: Sequence[str], context: Sequence[str], origin: Int) -> list[Patch]:
+        given = {name: tensors.ort(name) for name in self._session.inputs if name != "origin"}
+        found = self._session.run(Tensors({**given, "origin": origin}), self._names)
+        patches = [self._nothing] * len(origin)
+        for group in self._groups:
+            gradients = found[f"patches.{group}"]
+            uniform = found.get(f"uniform.{group}")
+            places, boxes = found[f"place.{group}"].tolist(), found[f"box.{group}"].tolist()
+            for m, (box, (tensor, row, y, x)) in enumerate(zip(boxes, places, strict=True)):
+                patches[box] = Patch(tensor, row, (y, x), gradients[m], None if uniform is None else uniform[m])
+        return patches
 
 
 @ENGINES.register("torchscript")

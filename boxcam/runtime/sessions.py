@@ -66,19 +66,21 @@ class Session:
     """An open graph; runs as often as one likes.
 
     Attributes:
-        file: the graph.
+        file: the graph, or a word for it.
         providers: the execution providers that it got.
         inputs, outputs: shapes by name; a dimension that is not fixed is a name or None.
     """
 
-    def __init__(self, file: Path, device: Device) -> None:
-        """Open a graph.
+    def __init__(self, file: Path | bytes, device: Device) -> None:
+        """Open a graph, a file or its bytes.
 
         Raises:
             EngineError: ONNX Runtime is not installed, or twice.
             UnknownNameError: it has no such execution provider.
             BundleError: it cannot load the file.
         """
+        graph = file if isinstance(file, bytes) else str(file)
+        self.file = "the graph" if isinstance(file, bytes) else str(file)
         runtime = _onnxruntime()
         available = tuple(runtime.get_available_providers())
         wanted = _available(device, available)
@@ -91,11 +93,10 @@ class Session:
             with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find
                 runtime.preload_dlls()  # finds CUDA and cuDNN where pip has put them
         try:
-            self._session = runtime.InferenceSession(str(file), options, providers=list(wanted))
+            self._session = runtime.InferenceSession(graph, options, providers=list(wanted))
         except Exception as error:  # onnxruntime's own errors share no public root
             said = " ".join(str(error).split())
-            raise BundleError(f"{file} cannot be loaded by onnxruntime {runtime.__version__}: {said}") from error
-        self.file = file
+            raise BundleError(f"{self.file} cannot be loaded by onnxruntime {runtime.__version__}: {said}") from error
         self.providers = tuple(self._session.get_providers())
         for name in wanted:
             if name not in self.providers:

@@ -20,7 +20,8 @@ from boxcam.export import gradient
 from boxcam.export import graph as onnx
 from boxcam.export.score import ORIGIN, ScoreGraph, build
 from boxcam.export.torchscript import gradient_module
-from boxcam.runtime.onnx_gradient import OnnxGradient
+from boxcam.runtime.engines import OnnxEngine
+from boxcam.runtime.tensors import Tensors
 from tests.export.export_graphs import Arrays, Net
 
 
@@ -330,9 +331,18 @@ def embedded(patch: np.ndarray, place: Sequence[int], shape: Sequence[int]) -> t
 
 
 def assert_exact(
-    head: Head, made: Built, maps: Sequence[np.ndarray], layer: Sequence[int], origin: np.ndarray | None = None
+    head: Head,
+    made: Built,
+    maps: Sequence[np.ndarray],
+    layer: Sequence[int],
+    origin: np.ndarray | None = None,
+    open_sizes: bool = False,
 ) -> list[list[int]]:
-    """Hold logits and gradients of the module against those of the whole maps; returns the places."""
+    """Hold logits and gradients of both engines against those of the whole maps; returns the places.
+
+    With ``open_sizes`` the number of proposals is not known before the model runs: then the ONNX gradient is computed
+    in rows and windows only.
+    """
     origin = made.positions() if origin is None else origin
     names = [f"f{index}" for index in layer]
     values, gradients = whole_map_gradients(head, maps, layer, origin)
@@ -354,21 +364,25 @@ def assert_exact(
         given = {str(value.name): made.found.get(str(value.name)) for value in part.model.graph.inputs}
         found = onnx.run(part.model, {**given, ORIGIN: origin[mine]})
         np.testing.assert_allclose(found["logit"], values[mine], atol=1e-5 * np.abs(values).max(), rtol=1e-5)
-    assert_gradient_graph(made, origin, gradients, names)
+    assert_gradient_graph(made, origin, gradients, names, (True,) if open_sizes else (True, False))
     return places.tolist()
 
 
 def assert_gradient_graph(
-    made: Built, origin: np.ndarray, gradients: Sequence[Sequence[np.ndarray]], names: Sequence[str]
+    made: Built,
+    origin: np.ndarray,
+    gradients: Sequence[Sequence[np.ndarray]],
+    names: Sequence[str],
+    forms: Sequence[bool] = (True, False),
 ) -> None:
     """Hold the ONNX gradient, in blocks and on whole maps, against the true gradient by every feature."""
     scale = max(float(np.abs(g).max()) for box in gradients for g in box) or 1.0
     by_name = {str(value.name): value for value in onnx.values(made.model.graph)}
-    for local in (True, False):
+    for local in forms:
         graph = gradient.build(made.model, made.logits, made.score.features, local=local)
         values = onnx.observe(made.model, [by_name[n] for n in graph.inputs], made.feeds)
-        running = OnnxGradient(onnx.session(graph.model))
-        patches = running.patches(dict(zip(graph.inputs, values, strict=True)), origin)
+        running = OnnxEngine(onnx.serialized(graph.model))
+        patches = running.patches(Tensors(dict(zip(graph.inputs, values, strict=True))), (), (), origin)
         for patch, expected in zip(patches, gradients, strict=True):
             number = names.index(made.score.features[patch.tensor])
             shape = expected[number].shape

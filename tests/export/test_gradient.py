@@ -15,9 +15,10 @@ import pytest
 
 from boxcam.export import gradient
 from boxcam.export import graph as onnx
-from boxcam.runtime.onnx_gradient import OnnxGradient
+from boxcam.runtime.engines import OnnxEngine
+from boxcam.runtime.tensors import Tensors
 from tests.export.export_graphs import Net
-from tests.export.heads import Head, OnnxSide, assert_gradient_graph, built, finished, whole_map_gradients
+from tests.export.heads import Built, Head, OnnxSide, assert_gradient_graph, built, finished, whole_map_gradients
 
 CLASSES = 2
 
@@ -183,36 +184,33 @@ def test_a_window_is_no_larger_than_it_has_to_be() -> None:
     assert graph.field is not None
 
 
-def test_no_box_and_boxes_of_one_level_only() -> None:
-    this = case.all["pyramid_by_all_stages"]
-    made = built(this.head, this.shapes)
+def running(name: str, layer: tuple[int, ...] | None = None) -> tuple[Built, OnnxEngine, Tensors]:
+    """A case, an engine of its gradient, and the values that it reads."""
+    this = case.all[name]
+    made = built(this.head, this.shapes, layer)
     graph = gradient.build(made.model, made.logits, made.score.features)
     by_name = {str(value.name): value for value in onnx.values(made.model.graph)}
-    values = dict(
-        zip(graph.inputs, onnx.observe(made.model, [by_name[n] for n in graph.inputs], made.feeds), strict=True)
-    )
-    running = OnnxGradient(onnx.session(graph.model))
+    values = onnx.observe(made.model, [by_name[n] for n in graph.inputs], made.feeds)
+    return made, OnnxEngine(onnx.serialized(graph.model)), Tensors(dict(zip(graph.inputs, values, strict=True)))
+
+
+def test_no_box_and_boxes_of_one_level_only() -> None:
+    made, engine, values = running("pyramid_by_all_stages")
     origin = made.positions()
-    assert running.patches(values, origin[:0]) == []
-    every = running.patches(values, origin)
+    assert engine.patches(values, (), (), origin[:0]) == []
+    every = engine.patches(values, (), (), origin)
     for number in range(3):
         mine = np.flatnonzero(origin[:, 0] == number)[:5]
-        for patch, box in zip(running.patches(values, origin[mine]), mine, strict=True):
+        for patch, box in zip(engine.patches(values, (), (), origin[mine]), mine, strict=True):
             assert (patch.tensor, patch.corner) == (every[box].tensor, every[box].corner)
             np.testing.assert_allclose(patch.gradient, every[box].gradient, atol=1e-6)
 
 
 def test_a_box_that_does_not_depend_on_the_layer_has_an_empty_patch() -> None:
     """The coarsest level's logits do not depend on the finest stage."""
-    this = case.all["pyramid_by_all_stages"]
-    made = built(this.head, this.shapes, (0,))
-    graph = gradient.build(made.model, made.logits, made.score.features)
-    by_name = {str(value.name): value for value in onnx.values(made.model.graph)}
-    values = dict(
-        zip(graph.inputs, onnx.observe(made.model, [by_name[n] for n in graph.inputs], made.feeds), strict=True)
-    )
+    made, engine, values = running("pyramid_by_all_stages", (0,))
     origin = made.positions()[::9]
-    for patch, row in zip(OnnxGradient(onnx.session(graph.model)).patches(values, origin), origin, strict=True):
+    for patch, row in zip(engine.patches(values, (), (), origin), origin, strict=True):
         assert (patch.gradient.size == 0) == (row[0] != 0)
 
 

@@ -54,7 +54,9 @@ def module_of(made: Built, origin: np.ndarray) -> torch.jit.ScriptModule:
 
 
 def checks(made: Built, module: Any, origin: np.ndarray) -> dict[str, Check]:
-    found = verify_torchscript.gradients("neck", made.score, module, made.model, made.logits, made.found, origin, made.feeds)
+    found = verify_torchscript.gradients(
+        "neck", made.score, module, made.model, made.logits, made.found, origin, made.feeds
+    )
     return {check.name.removeprefix("neck: "): check for check in found}
 
 
