@@ -20,8 +20,7 @@ from boxcam.types import CellMap, Float, Patch
 
 Method = Callable[[Float, Sequence[Patch]], list[CellMap]]
 METHODS: Registry[Method] = Registry("method")
-Float64 = npt.NDArray[np.float64]
-_BLOCK = 4096
+_BLOCK = 1024
 """Cells: as much of a feature map is copied into float64 at a time."""
 
 
@@ -39,7 +38,8 @@ def gradcam(activation: Float, patches: Sequence[Patch]) -> list[CellMap]:
         gradient, _ = _inside(activation, patch)
         alpha = gradient.sum(axis=(1, 2), dtype=np.float64) / count
         alphas.append(alpha if patch.uniform is None else alpha + patch.uniform)
-    maps = _float32(np.maximum(_weighted(alphas, activation), 0))
+    maps = _weighted(alphas, activation)
+    np.maximum(maps, 0, out=maps)
     return [CellMap(values, (0, 0)) for values in maps]
 
 
@@ -57,27 +57,30 @@ def hirescam(activation: Float, patches: Sequence[Patch]) -> list[CellMap]:
     maps = []
     for patch in patches:
         gradient, (rows, columns) = _inside(activation, patch)
-        if patch.uniform is None:
-            values, (y0, x0) = np.zeros(patch.gradient.shape[1:], np.float64), patch.corner
-        else:
-            values, (y0, x0) = next(everywhere), (0, 0)
-        values[rows.start - y0 : rows.stop - y0, columns.start - x0 : columns.stop - x0] += np.einsum(
+        product = np.einsum(
             "kij,kij->ij", gradient, activation[:, rows, columns], dtype=np.float64, casting="same_kind"
         )
-        maps.append(CellMap(_float32(values), (y0, x0)))
+        if patch.uniform is None:
+            values, (y0, x0) = np.zeros(patch.gradient.shape[1:], np.float32), patch.corner
+        else:
+            values, (y0, x0) = next(everywhere), (0, 0)
+        there = values[rows.start - y0 : rows.stop - y0, columns.start - x0 : columns.stop - x0]
+        there[:] = _float32(there + product)
+        maps.append(CellMap(values, (y0, x0)))
     return maps
 
 
-def _weighted(weights: Sequence[npt.NDArray[Any]], activation: Float) -> Float64:
+def _weighted(weights: Sequence[npt.NDArray[Any]], activation: Float) -> Float:
     """Σₖ wₖ Aₖ for each of some boxes, as one product of matrices: [boxes, H, W]."""
     cells = activation[0].size
-    result = np.empty((len(weights), cells), np.float64)
+    result = np.empty((len(weights), cells), np.float32)
     if len(weights):
         table, flat = np.array(weights, np.float64), activation.reshape(-1, cells)
-        with np.errstate(invalid="ignore"):  # what is no number is refused later, by name
-            for start in range(0, cells, _BLOCK):
-                block = slice(start, start + _BLOCK)
-                np.matmul(table, flat[:, block].astype(np.float64), out=result[:, block])
+        for start in range(0, cells, _BLOCK):
+            block = slice(start, start + _BLOCK)
+            with np.errstate(invalid="ignore"):  # what is no number is refused in a moment
+                product = table @ flat[:, block].astype(np.float64)
+            result[:, block] = _float32(product)
     return result.reshape(len(weights), *activation.shape[1:])
 
 
@@ -111,6 +114,10 @@ def _float32(values: npt.NDArray[Any]) -> Float:
     Raises:
         BoxcamError: a value is NaN or infinite.
     """
+    with np.errstate(over="ignore"):
+        result: Float = values.astype(np.float32)
+    if np.isfinite(result).all():
+        return result
     if not np.isfinite(values).all():
         raise BoxcamError(
             "a map holds NaN or infinite values: the model's feature map or gradient does."
