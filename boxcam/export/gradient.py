@@ -38,8 +38,8 @@ class GradientGraph:
     Attributes:
         model: inputs: values of the forward pass by their names there, and ``origin``, int64 [K, D]; outputs, for
             groups of boxes g = 0, 1 …: ``patches.g`` float32 [M, C, h, w]; ``place.g`` int64 [M, 4]: feature, row, y0,
-            x0; ``box.g`` int64 [M]: which of the K boxes they are of; and, where a patch has one, ``uniform.g`` float32
-            [M, C]: what is added to the gradient in every cell of the map.
+            x0; ``box.g`` int64 [M]: which of the K boxes they are of, -1 for none; and, where a patch has one,
+            ``uniform.g`` float32 [M, C]: what is added to the gradient in every cell of the map.
         form: the most expensive form among the groups.
         reason: why not a cheaper one, for people.
         inputs: names of the values of the forward pass.
@@ -123,14 +123,14 @@ class _Builder:
         """A single 1 for each box, at its logit."""
         op, shape = self.op, onnx.static_shape(leaf) or ()
         mine = op.Equal(op.Gather(self.origin, 0, axis=1), number)
-        index = op.Reshape(op.NonZero(mine), [-1])
-        own = op.Gather(self.origin, index, axis=0)
+        index, stands_in = self.tape.positions.chosen(mine)
+        own = op.Where(stands_in, 0, op.Gather(self.origin, index, axis=0))
         axes: list[Support] = []
         for a, length in enumerate(shape):
             axes.append(None if length == 1 else Window(Start(op.Gather(own, a + 1, axis=1)), 1))
         count = op.Shape(index)
         ones = op.Expand(np.ones((), np.float32), op.Concat(count, np.ones(len(shape), np.int64), axis=0))
-        return Block(ones, tuple(axes), Boxes(index))
+        return Block(ones, tuple(axes), Boxes(op.Where(stands_in, -1, index)))
 
     def _group(self, index: int, found: Sequence[Block]) -> None:
         """Write what is known of some boxes: their patches, and where these lie."""

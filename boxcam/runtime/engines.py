@@ -44,7 +44,8 @@ class OnnxEngine:
     """The ONNX gradient of a bundle: a graph from values of a forward pass and ``origin`` to patches.
 
     Its outputs are, for groups of boxes g = 0, 1 …, ``patches.g`` [M, C, h, w], ``place.g`` [M, 4]: feature, row, y0,
-    x0, ``box.g`` [M]: which of the K boxes they are of, and sometimes ``uniform.g`` [M, C]: see `boxcam.types.Patch`.
+    x0, ``box.g`` [M]: which of the K boxes they are of (-1: none), and sometimes ``uniform.g`` [M, C]: see
+    `boxcam.types.Patch`.
 
     Args:
         file: the graph, or its bytes.
@@ -60,6 +61,8 @@ class OnnxEngine:
         self._nothing = Patch(0, 0, (0, 0), np.zeros((channels, 0, 0), np.float32))
 
     def patches(self, tensors: Tensors, features: Sequence[str], context: Sequence[str], origin: Int) -> list[Patch]:
+        if not len(origin):
+            return []
         given = {name: tensors.ort(name) for name in self._session.inputs if name != "origin"}
         found = self._session.run(Tensors({**given, "origin": origin}), self._names)
         patches = [self._nothing] * len(origin)
@@ -68,7 +71,8 @@ class OnnxEngine:
             uniform = found.get(f"uniform.{group}")
             places, boxes = found[f"place.{group}"].tolist(), found[f"box.{group}"].tolist()
             for m, (box, (tensor, row, y, x)) in enumerate(zip(boxes, places, strict=True)):
-                patches[box] = Patch(tensor, row, (y, x), gradients[m], None if uniform is None else uniform[m])
+                if box >= 0:
+                    patches[box] = Patch(tensor, row, (y, x), gradients[m], None if uniform is None else uniform[m])
         return patches
 
 

@@ -69,8 +69,10 @@ Support = Window | Uniform | None
 class Boxes:
     """Which boxes a block is about.
 
+    There is always one, since ONNX Runtime cannot broadcast against no boxes at all: if there is none, a stand-in.
+
     Attributes:
-        index: int64 [M], their numbers among the K boxes that were asked for.
+        index: int64 [M], their numbers among the K boxes that were asked for; -1 for a stand-in.
     """
 
     index: ir.Value
@@ -159,6 +161,18 @@ class Positions:
             last = length - 1 if isinstance(length, int) else op.Sub(length, 1)
             self._done[key] = op.Min(op.Max(self.of(window), 0), last)
         return self._done[key]
+
+    def chosen(self, condition: ir.Value) -> tuple[ir.Value, ir.Value]:
+        """Which of some boxes a condition, bool [M], holds for; if for none, the first one as a stand-in.
+
+        Returns:
+            int64 [N], N ≥ 1; and whether it is a stand-in, bool [1].
+        """
+        op = self.op
+        index = op.Reshape(op.NonZero(condition), [-1])
+        count = op.Shape(index)
+        index = op.Concat(index, op.Slice([0], count, [1], [0]), axis=0)
+        return index, op.Equal(count, 0)
 
     def placement(self, window: Window, inside: Window | Size) -> ir.Value:
         """Puts a window into a larger one, or into the whole axis: 0 or 1, [M, larger, size]."""

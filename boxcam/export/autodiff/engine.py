@@ -228,6 +228,7 @@ class Tape:
         """
         shape = self.dims(value)
         extra = rank - len(shape)
+        assert extra >= 0 or not any(isinstance(axis, Window) for axis in axes), "axes do not line up"
         windows = {
             a: window for a, size in enumerate(shape) if isinstance(window := axes[a + extra], Window) and size != 1
         }
@@ -259,7 +260,12 @@ class Tape:
                 table = self._swapped(table, [[lengths[a] for a in part] for part in (before, chosen, behind)], ())
             flat = blocks.product(op, [lengths[a] for a in (*before, *behind)])
             count = blocks.product(op, [lengths[a] for a in chosen])
-            self._gathered[table_key] = op.Reshape(table, blocks.sizes(op, [count, flat]))
+            table = op.Reshape(table, blocks.sizes(op, [count, flat]))
+            if not isinstance(count, int):  # there may be none, and something has to be gathered for a stand-in
+                assert value.dtype is not None, value.name
+                nothing = op.Cast(np.zeros((1, 1)), to=value.dtype)
+                table = op.Concat(table, op.Expand(nothing, blocks.sizes(op, [1, flat])), axis=0)
+            self._gathered[table_key] = table
         index: ir.Value | None = None
         for n, a in enumerate(chosen):
             if a in windows:

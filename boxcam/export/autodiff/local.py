@@ -25,7 +25,7 @@ Dims = tuple[int | None, ...]
 def subset(tape: Tape, block: Block, condition: ir.Value) -> Block:
     """The part of a block that is about some of its boxes: ``condition`` is bool [M]."""
     op = tape.op
-    chosen = op.Reshape(op.NonZero(condition), [-1])
+    chosen, stands_in = tape.positions.chosen(condition)
     moved: dict[ir.Value, ir.Value] = {}
 
     def picked(axis: Support) -> Support:
@@ -36,7 +36,7 @@ def subset(tape: Tape, block: Block, condition: ir.Value) -> Block:
             moved[base] = op.Gather(base, chosen, axis=0)
         return Window(Start(moved[base], axis.start.factor, axis.start.offset), axis.size)
 
-    boxes = Boxes(op.Gather(block.boxes.index, chosen, axis=0))
+    boxes = Boxes(op.Where(stands_in, -1, op.Gather(block.boxes.index, chosen, axis=0)))
     return Block(op.Gather(block.value, chosen, axis=0), tuple(picked(a) for a in block.axes), boxes)
 
 
