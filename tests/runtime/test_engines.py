@@ -11,12 +11,12 @@ import pytest
 
 import boxcam
 from boxcam.errors import BoxcamWarning, EngineError, UnknownNameError
-from boxcam.runtime.engines import ENGINES, TorchScriptEngine
+from boxcam.runtime.engines import ENGINES, OnnxEngine, TorchScriptEngine
 from boxcam.runtime.images import read_image
 from boxcam.runtime.sessions import Device
 from boxcam.runtime.tensors import Tensors
 
-CASES = {"torchscript": TorchScriptEngine}
+CASES = {"onnx": OnnxEngine, "torchscript": TorchScriptEngine}
 
 
 def test_every_engine_has_a_case() -> None:
@@ -56,11 +56,24 @@ def test_patches_are_the_same_one_by_one_and_together(
     assert running.patches(tensors, *names, origin[:0]) == []
 
 
+@pytest.mark.parametrize("layer", ["neck", "backbone"])
+def test_engines_agree(layer: str, signs: Path, signs_bundle: Path, signs_model: boxcam.Model) -> None:
+    maps = {
+        engine: boxcam.explain(signs_model, signs / "images" / "cat.jpg", method="hirescam", layer=layer, engine=engine)
+        for engine in CASES
+    }
+    first, *others = maps.values()
+    assert len(first) >= 3
+    for other in others:
+        assert other.tensors == first.tensors
+        assert np.allclose(other.maps, first.maps, rtol=1e-3, atol=1e-5 * np.abs(first.maps).max())
+
+
 @pytest.mark.parametrize("engine", CASES)
 def test_inputs_are_left_alone_and_may_be_read_only(
     engine: str, signs: Path, signs_bundle: Path, signs_model: boxcam.Model
 ) -> None:
-    gradient, tensors, names, origin = given(signs_model, signs, "neck")
+    gradient, tensors, names, origin = given(signs_model, signs, "neck", engine)
     running = ENGINES[engine](signs_bundle / gradient.file, ONE)
     expected = running.patches(tensors, *names, origin[[0, 2]])
     frozen = {name: np.asfortranarray(tensors[name].copy()) for name in tensors}
@@ -99,17 +112,20 @@ def test_a_file_that_torch_cannot_load_is_named_in_one_line(tmp_path: Path) -> N
 
 def test_an_engine_is_opened_once(signs_model: boxcam.Model) -> None:
     layer = signs_model.layer("neck")
-    assert signs_model.engine(layer) is signs_model.engine(layer, "torchscript")
+    assert signs_model.engine(layer) is signs_model.engine(layer, "onnx")
+    assert signs_model.engine(layer, "torchscript") is signs_model.engine(layer, "torchscript")
     assert signs_model.engine(layer) is not signs_model.engine(signs_model.layer("backbone"))
 
 
 def test_engines_that_are_not_there(signs_model: boxcam.Model, monkeypatch: pytest.MonkeyPatch) -> None:
     layer = signs_model.layer("neck")
-    assert signs_model.engine_name(layer) == signs_model.engine_name(layer, "torchscript") == "torchscript"
+    assert signs_model.engine_name(layer) == signs_model.engine_name(layer, "onnx") == "onnx"
     with pytest.raises(UnknownNameError, match=r"no engine 'torchscrip'\. Did you mean 'torchscript'\?"):
         signs_model.engine_name(layer, "torchscrip")
     monkeypatch.setitem(ENGINES._things, "another", TorchScriptEngine)
-    with pytest.raises(EngineError, match=r"has no 'another' gradient for layer 'neck' \(there is: torchscript\)"):
+    with pytest.raises(
+        EngineError, match=r"has no 'another' gradient for layer 'neck' \(there is: onnx, torchscript\)"
+    ):
         signs_model.engine(layer, "another")
 
 

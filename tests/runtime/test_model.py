@@ -51,10 +51,10 @@ def test_signs_are_found(signs_model: Model, signs: Path, image: Any) -> None:
 def test_a_prediction_carries_what_its_layer_needs(signs_model: Model, image: Any) -> None:
     for name in signs_model.layers:
         layer = signs_model.layer(name)
-        prediction = signs_model.predict(image, layer)
-        for tensor in layer.tensors:
-            assert prediction.outputs[tensor.name].shape == (1, tensor.channels, tensor.height, tensor.width)
-        for gradient in layer.gradients.values():
+        for engine, gradient in layer.gradients.items():
+            prediction = signs_model.predict(image, layer, engine)
+            for tensor in layer.tensors:
+                assert prediction.outputs[tensor.name].shape == (1, tensor.channels, tensor.height, tensor.width)
             assert set(gradient.context) <= set(prediction.outputs)
     assert not set(signs_model.predict(image).outputs) & {tensor.name for tensor in layer.tensors}
 
