@@ -97,7 +97,7 @@ def test_explain_writes_a_sheet_maps_and_facts_for_each_image(
         assert re.match(rf"{image.name}: {count} boxes", line)
         assert count >= 3
         assert (said["height"], said["width"], said["image"]) == (height, width, str(image))
-        assert (said["method"], said["layer"], said["engine"]) == ("gradcam", "neck", "torchscript")
+        assert (said["method"], said["layer"], said["engine"]) == ("gradcam", "neck", "onnx")
         assert (said["boxcam"], said["bundle"], said["score_threshold"]) == (boxcam.__version__, "signs.boxcam", 0.3)
 
         assert raw["maps"].dtype == np.float32
@@ -271,20 +271,20 @@ def test_inspect_shows_what_a_bundle_holds(signs_bundle: Path, cli: Cli) -> None
     done = cli("inspect", signs_bundle)
     assert (done.exit_code, done.stderr) == (0, "")
     for words in (
-        "signs.boxcam  (format 1, written by boxcam 0.1.0)",
+        "signs.boxcam  (format 2, written by boxcam 0.1.0)",
         "RetinaNet",
         "config.py",
         "signs.pth",
         "stop, give way, speed limit, no entry, pedestrian crossing",
         "fit the image into 320x320 keeping its ratio (bilinear)",
         "RGB, mean 123.675, 116.28, 103.53, std 58.395, 57.12, 57.375",
-        "layer neck\n  form          windows",
+        "layer neck\n  onnx          windows: each box depends on a window of cells\n",
         "48 channels, 40x40 cells, stride 8x8, receptive field of a logit {0}x{0} cells".format(
             read(signs_bundle).layers[0].tensors[0].receptive_field
         ),
-        "layer backbone\n  form          whole map (",
-        "128 channels, 10x10 cells, stride 32x32, receptive field of a logit: all of it",
-        "engines       torchscript",
+        "layer backbone\n  onnx          windows",
+        "  torchscript   whole map (",
+        "128 channels, 10x10 cells, stride 32x32, receptive field of a logit",
         "neck: gradient against finite differences",
     ):
         assert words in done.stdout
