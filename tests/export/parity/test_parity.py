@@ -28,13 +28,14 @@ FAMILIES = {
     "retinanet": "retinanet/retinanet_r18_fpn_1x_coco.py",
     "faster_rcnn": "faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py",
 }
-FORMS = {
-    ("retinanet", "neck"): "windows",
-    ("retinanet", "backbone"): "whole",
-    ("faster_rcnn", "roi"): "rows",
-    ("faster_rcnn", "neck"): "whole",
-    ("faster_rcnn", "backbone"): "whole",
+FORMS = {  # of the ONNX gradient, and of the TorchScript one
+    ("retinanet", "neck"): ("windows", "windows"),
+    ("retinanet", "backbone"): ("windows", "whole"),
+    ("faster_rcnn", "roi"): ("rows", "rows"),
+    ("faster_rcnn", "neck"): ("windows", "whole"),
+    ("faster_rcnn", "backbone"): ("windows", "whole"),
 }
+ENGINES = ("onnx", "torchscript")
 BOXES = 20
 
 
@@ -164,17 +165,18 @@ def test_mmdets_own_logit_at_origin_makes_each_box(pairs: dict[str, Pair], famil
             assert np.abs(prediction.transform.boxes_to_image(box[None])[0] - found.boxes[k]).max() < 0.5
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(("name", "layer_name"), FORMS)
-def test_gradients_are_mmdets_own(pairs: dict[str, Pair], name: str, layer_name: str) -> None:
+def test_gradients_are_mmdets_own(pairs: dict[str, Pair], name: str, layer_name: str, engine: str) -> None:
     pair = pairs[name]
     layer = pair.deployed.layer(layer_name)
-    assert layer.form == FORMS[name, layer_name]
+    assert layer.gradients[engine].form == FORMS[name, layer_name][ENGINES.index(engine)]
     worst, count, tensors = 0.0, 0, set()
     for picture in PICTURES:
-        prediction = pair.deployed.predict(read_image(picture), layer)
+        prediction = pair.deployed.predict(read_image(picture), layer, engine)
         boxes = range(min(BOXES, len(prediction.detections)))
         cut = reference(pair, picture).cut(layer_name)
-        for k, patch in zip(boxes, pair.deployed.patches(prediction, layer, list(boxes)), strict=True):
+        for k, patch in zip(boxes, pair.deployed.patches(prediction, layer, list(boxes), engine), strict=True):
             target, leaves = cut(prediction.detections.origin[k].tolist())
             expected = _gradient(target, leaves, layer, patch)
             assert np.abs(expected).max() > 1e-6, "a gradient that vanishes proves nothing"
@@ -184,7 +186,7 @@ def test_gradients_are_mmdets_own(pairs: dict[str, Pair], name: str, layer_name:
             worst = max(worst, error)
             tensors.add(patch.tensor)
             count += 1
-    print(f"{name} {layer_name}: {count} boxes, tensors {sorted(tensors)}, relative error {worst:.1e}")  # noqa: T201
+    print(f"{name} {layer_name} {engine}: {count} boxes, tensors {sorted(tensors)}, relative error {worst:.1e}")  # noqa: T201
     assert count >= 50
     assert worst <= 1e-4
 
@@ -200,14 +202,15 @@ def _gradient(target: torch.Tensor, leaves: list[torch.Tensor], layer: Layer, pa
     return found[0].numpy()
 
 
-def test_windows_equal_whole_maps_at_every_border(pairs: dict[str, Pair]) -> None:
+@pytest.mark.parametrize("name", ENGINES)
+def test_windows_equal_whole_maps_at_every_border(pairs: dict[str, Pair], name: str) -> None:
     """Logits along the borders and corners of every level of RetinaNet, whether or not a box comes from them."""
     pair = pairs["retinanet"]
     layer = pair.deployed.layer("neck")
-    prediction = pair.deployed.predict(read_image(PICTURES[0]), layer)
+    prediction = pair.deployed.predict(read_image(PICTURES[0]), layer, name)
     source = reference(pair, PICTURES[0])
     assert isinstance(source, Dense)
-    engine = pair.deployed.engine(layer)
+    engine = pair.deployed.engine(layer, name)
     origins = []
     for level, tensor in enumerate(layer.tensors):
         h, w = tensor.height, tensor.width
@@ -222,7 +225,7 @@ def test_windows_equal_whole_maps_at_every_border(pairs: dict[str, Pair]) -> Non
             (h // 2, w - 1),
         }
         origins += [[level, 0, 37 + level, y, x] for y, x in sorted(edges | {(min(2, h - 1), min(3, w - 1))})]
-    features, context = [t.name for t in layer.tensors], layer.gradients[pair.deployed.engine_name(layer)].context
+    features, context = [t.name for t in layer.tensors], layer.gradients[name].context
     patches = engine.patches(prediction.outputs, features, context, np.array(origins, np.int64))
     cut = source.cut("neck")
     for origin, patch in zip(origins, patches, strict=True):
@@ -231,7 +234,8 @@ def test_windows_equal_whole_maps_at_every_border(pairs: dict[str, Pair]) -> Non
         assert np.abs(whole(patch, expected.shape) - expected).max() <= 1e-4 * np.abs(expected).max()
 
 
-def test_proposals_of_every_size_have_their_gradient_on_their_own_level(pairs: dict[str, Pair]) -> None:
+@pytest.mark.parametrize("name", ENGINES)
+def test_proposals_of_every_size_have_their_gradient_on_their_own_level(pairs: dict[str, Pair], name: str) -> None:
     """Faster R-CNN at the neck, for proposals of all levels, whether or not a box comes from them."""
     pair = pairs["faster_rcnn"]
     layer = pair.deployed.layer("neck")
@@ -242,9 +246,9 @@ def test_proposals_of_every_size_have_their_gradient_on_their_own_level(pairs: d
     rows = [int(row) for level in set(levels) for row in np.flatnonzero(levels == level)[:3]]
     assert len(set(levels)) >= 2
     origins = [[0, row, 17 + i] for i, row in enumerate(rows)]
-    prediction = pair.deployed.predict(read_image(PICTURES[0]), layer)
-    features, context = [t.name for t in layer.tensors], layer.gradients[pair.deployed.engine_name(layer)].context
-    patches = pair.deployed.engine(layer).patches(prediction.outputs, features, context, np.array(origins, np.int64))
+    prediction = pair.deployed.predict(read_image(PICTURES[0]), layer, name)
+    features, context = [t.name for t in layer.tensors], layer.gradients[name].context
+    patches = pair.deployed.engine(layer, name).patches(prediction.outputs, features, context, np.array(origins, np.int64))
     for origin, patch in zip(origins, patches, strict=True):
         assert patch.tensor == levels[origin[1]]
         expected = _gradient(*cut(origin), layer, patch)
