@@ -20,8 +20,9 @@ from boxcam.types import CellMap, Float, Patch
 
 Method = Callable[[Float, Sequence[Patch]], list[CellMap]]
 METHODS: Registry[Method] = Registry("method")
-_BLOCK = 1024
-"""Cells: as much of a feature map is copied into float64 at a time."""
+_BLOCK = 1 << 22
+"""Numbers of a feature map that are copied into float64 at a time: 32 MB, and a few products of matrices for the largest
+maps. Where other programs want the cores too, each product costs the threads of a BLAS some waiting for each other."""
 
 
 @METHODS.register("gradcam")
@@ -76,8 +77,9 @@ def _weighted(weights: Sequence[npt.NDArray[Any]], activation: Float) -> Float:
     result = np.empty((len(weights), cells), np.float32)
     if len(weights):
         table, flat = np.array(weights, np.float64), activation.reshape(-1, cells)
-        for start in range(0, cells, _BLOCK):
-            block = slice(start, start + _BLOCK)
+        step = max(_BLOCK // len(activation), 1)
+        for start in range(0, cells, step):
+            block = slice(start, start + step)
             with np.errstate(invalid="ignore"):  # what is no number is refused in a moment
                 product = table @ flat[:, block].astype(np.float64)
             result[:, block] = _float32(product)

@@ -232,8 +232,12 @@ def test_a_patch_is_the_whole_gradient_with_zeros_around_it(
 
 
 @pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize("side", [3, 80])  # of the feature map: 80 x 80 cells are more than one block
-def test_boxes_together_have_the_maps_that_they_have_alone(name: str, side: int) -> None:
+@pytest.mark.parametrize("side", [3, 20])  # of the feature map
+@pytest.mark.parametrize("block", [1 << 22, 250, 1])
+def test_boxes_together_have_the_maps_that_they_have_alone(
+    name: str, side: int, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("boxcam.explain.methods._BLOCK", block)
     random = np.random.default_rng(side)
     activation = random.normal(size=(5, side, side)).astype(np.float32)
     gradients = random.normal(size=(6, 5, 4, 3)).astype(np.float32)  # patches are views into it
