@@ -21,8 +21,8 @@ from boxcam.types import CellMap, Float, Patch
 Method = Callable[[Float, Sequence[Patch]], list[CellMap]]
 METHODS: Registry[Method] = Registry("method")
 _BLOCK = 1 << 22
-"""Numbers of a feature map that are copied into float64 at a time: 32 MB, and a few products of matrices for the largest
-maps. Where other programs want the cores too, each product costs the threads of a BLAS some waiting for each other."""
+"""Numbers of a feature map that are copied into float64 at a time: 32 MB, and one product of matrices for most maps.
+Where other programs want the cores too, each product costs the threads of a BLAS some waiting for each other."""
 
 
 @METHODS.register("gradcam")
