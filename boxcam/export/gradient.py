@@ -8,7 +8,7 @@ graph hands it over.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
@@ -17,7 +17,7 @@ from boxcam.bundle import Form
 from boxcam.export import autodiff as _autodiff  # noqa: F401  (its rules register themselves)
 from boxcam.export import graph as onnx
 from boxcam.export.autodiff import local as _local  # noqa: F401  (the same)
-from boxcam.export.autodiff.block import Block, Boxes, Start, Support, Window
+from boxcam.export.autodiff.block import UNIFORM, Block, Boxes, Start, Support, Window
 from boxcam.export.autodiff.engine import Tape
 from boxcam.export.autodiff.rule import OPSET
 from boxcam.export.autodiff.vjp import finished
@@ -45,6 +45,8 @@ class GradientGraph:
         inputs: names of the values of the forward pass.
         field: size of the widest window, in cells; None if there are others.
         boxes_at_once: how many boxes fit into the memory that is meant for them.
+        means: a smaller graph with the same outputs and no other inputs that gives, as ``uniform.g``, only the mean of
+            each channel's gradient over the map, which is all that Grad-CAM needs; None where it would not be cheaper.
     """
 
     model: ir.Model
@@ -53,6 +55,7 @@ class GradientGraph:
     inputs: tuple[str, ...]
     field: int | None
     boxes_at_once: int
+    means: ir.Model | None = None
 
 
 def build(model: ir.Model, logits: Sequence[str], features: Sequence[str], local: bool = True) -> GradientGraph:
@@ -69,12 +72,25 @@ def build(model: ir.Model, logits: Sequence[str], features: Sequence[str], local
     """
     work = onnx.clone(model)
     values = {str(value.name): value for value in onnx.values(work.graph)}
-    builder = _Builder(work, [values[n] for n in logits], [values[n] for n in features], local)
-    return builder.build()
+    leaves, layer = [values[n] for n in logits], [values[n] for n in features]
+    builder = _Builder(work, leaves, layer, local)
+    found = builder.build()
+    if not local or "rows" in builder.forms:
+        return found
+    condensed = _Builder(work, leaves, layer, local, means=True)
+    means = condensed.build().model
+    return replace(found, means=means if condensed.cheaper else None)
 
 
 class _Builder:
-    def __init__(self, model: ir.Model, leaves: Sequence[ir.Value], features: Sequence[ir.Value], local: bool) -> None:
+    def __init__(
+        self,
+        model: ir.Model,
+        leaves: Sequence[ir.Value],
+        features: Sequence[ir.Value],
+        local: bool,
+        means: bool = False,
+    ) -> None:
         self.leaves, self.features = list(leaves), list(features)
         width = 1 + max(len(onnx.static_shape(leaf) or ()) for leaf in leaves)
         self.origin = ir.Value(name=ORIGIN, type=ir.TensorType(ir.DataType.INT64), shape=ir.Shape([None, width]))
@@ -82,7 +98,8 @@ class _Builder:
         self.op = Ops(self.graph, "boxcam.gradient")
         self.reached = [gradient_reaches(model.graph, [f], [o for o in features if o is not f]) for f in features]
         everything = gradient_reaches(model.graph, features)
-        self.tape = Tape(self.op, onnx.opset(model), {}, everything, local)
+        self.means, self.cheaper = means, False
+        self.tape = Tape(self.op, onnx.opset(model), {}, everything, local, features if means else ())
         self.forms: list[Form] = []
         self.fields: list[int] = []
         self.reasons: dict[str, None] = {}
@@ -139,7 +156,11 @@ class _Builder:
         dims = tape.dims(feature)
         uniform = [b for b in found if b.uniform() == [2, 3]]
         others = [b for b in found if b not in uniform]
-        if not others:
+        if self.means:
+            self.cheaper = self.cheaper or bool(uniform)
+            uniform += [self._condensed(b, feature) for b in others]
+            others = [self._nothing(uniform[0], feature)]
+        elif not others:
             others, uniform = uniform, []
         if len(others) > 1:
             others = tape.merged([tape.widened(b, b.uniform(), feature) for b in others])
@@ -164,6 +185,23 @@ class _Builder:
         windows = not self.tape.barriers  # a window that covers the map is stored as the whole of it
         self.fields += [a.size for a in block.axes[2:] if isinstance(a, Window) and isinstance(a.size, int)]
         self.forms.append("rows" if isinstance(block.axes[0], Window) else "windows" if windows else "whole")
+
+    def _condensed(self, block: Block, feature: ir.Value) -> Block:
+        """The mean of a gradient over the map, as a uniform gradient."""
+        op, tape = self.op, self.tape
+        block = tape.widened(block, [0, 1, *block.uniform()], feature)
+        cells = [tape.length(feature, a) for a in (2, 3)]
+        total = op.ReduceSum(block.value, [3, 4], keepdims=1)
+        for size in cells:
+            total = op.Div(total, float(size) if isinstance(size, int) else op.Cast(size, to=ir.DataType.FLOAT))
+        return Block(total, (None, None, UNIFORM, UNIFORM), block.boxes)
+
+    def _nothing(self, block: Block, feature: ir.Value) -> Block:
+        """A gradient without any cell, beside a uniform one."""
+        op = self.op
+        shape = op.Concat(op.Shape(block.value, start=0, end=1), [1, self.tape.dims(feature)[1] or 0, 0, 0], axis=0)
+        empty = op.Expand(np.zeros((), np.float32), shape)
+        return Block(empty, (None, None, None, None), block.boxes)
 
     def _one_row(self, block: Block) -> Block:
         """Of a gradient with respect to all rows, the row that is not zero."""

@@ -382,7 +382,8 @@ def assert_gradient_graph(
         graph = gradient.build(made.model, made.logits, made.score.features, local=local)
         values = onnx.observe(made.model, [by_name[n] for n in graph.inputs], made.feeds)
         running = OnnxEngine(onnx.serialized(graph.model))
-        patches = running.patches(Tensors(dict(zip(graph.inputs, values, strict=True))), (), (), origin)
+        tensors = Tensors(dict(zip(graph.inputs, values, strict=True)))
+        patches = running.patches(tensors, (), (), origin)
         for patch, expected in zip(patches, gradients, strict=True):
             number = names.index(made.score.features[patch.tensor])
             shape = expected[number].shape
@@ -392,3 +393,11 @@ def assert_gradient_graph(
                 lies[patch.row] = True
             np.testing.assert_allclose(whole, expected[number], atol=1e-5 * scale, rtol=0)
             assert not expected[number][~lies].any()  # exactly zero outside of the patch
+        if graph.means is not None:
+            means = OnnxEngine(onnx.serialized(graph.means)).patches(tensors, (), (), origin)
+            for patch, same, expected in zip(means, patches, gradients, strict=True):
+                if same.gradient.size or same.uniform is not None:
+                    assert patch.uniform is not None
+                    assert patch.gradient.size == 0
+                    truth = expected[names.index(made.score.features[patch.tensor])][0].mean((1, 2))
+                    np.testing.assert_allclose(patch.uniform, truth, atol=1e-5 * scale, rtol=0)

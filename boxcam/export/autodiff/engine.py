@@ -42,6 +42,8 @@ class Tape:
         given: forward values that are inputs of the gradient graph already.
         reached: forward values that a gradient has to be carried through.
         local: whether to keep gradients in blocks; otherwise all are whole, which is what blocks are checked against.
+        means: features of whose gradient only the mean over the map of each channel matters, where that is cheaper:
+            such a gradient may be given as a uniform one.
         real: floating-point type of the gradient.
     """
 
@@ -52,8 +54,9 @@ class Tape:
         given: Mapping[ir.Value, ir.Value],
         reached: Collection[ir.Value],
         local: bool = True,
+        means: Collection[ir.Value] = (),
     ) -> None:
-        self.op, self.opset, self.reached, self.local = op, opset, reached, local
+        self.op, self.opset, self.reached, self.local, self.means = op, opset, reached, local, set(means)
         self.positions = Positions(op)
         self.barriers: dict[str, None] = {}
         self.largest = 1  # numbers that the largest gradient of one box has, as far as that is known here

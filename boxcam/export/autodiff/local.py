@@ -306,6 +306,10 @@ def _roi_align(tape: Tape, node: ir.Node, number: int, block: Block, wanted: Col
         weights.append(sampling.axis_weights(site, own, axis, length, positions.of(window)))
         axes.append(window)
     pooled = op.Squeeze(block.value, [1])  # [M, C, ph, pw]
+    if x in tape.means:
+        seen = [op.ReduceSum(w, [2], keepdims=0) for w in weights]  # [M, ph], [M, pw]
+        each = op.MatMul(op.MatMul(op.Unsqueeze(seen[0], [1, 2]), pooled), op.Unsqueeze(seen[1], [1, 3]))
+        return {0: [_mean(tape, op.Unsqueeze(each, [1]), block, x)]}
     rows = op.Transpose(op.Unsqueeze(weights[0], [1]), perm=[0, 1, 3, 2])  # [M, 1, h, ph]
     value = op.MatMul(op.MatMul(rows, pooled), op.Unsqueeze(weights[1], [1]))
     return {0: [Block(op.Unsqueeze(value, [1]), (None, None, *axes), block.boxes)]}
@@ -322,8 +326,11 @@ def _convolution(tape: Tape, node: ir.Node, number: int, block: Block, wanted: C
         return None
     block = tape.widened(block, [0, *block.uniform()], y)
     window = convolution.spatial(tape.site(node, tape.whole, wanted))
+    group = int(onnx.attribute(node, "group", 1))
+    if x in tape.means and group == 1 and None not in tape.dims(x):
+        return {0: [_mean(tape, _sum_of_convolution(tape, block, x, y, weight, window), block, x)]}
     axes = [None, None, *_grown(tape, block, window)]
-    value = _spread(tape, block, y, weight, int(onnx.attribute(node, "group", 1)), window)
+    value = _spread(tape, block, y, weight, group, window)
     for a, support in enumerate(axes):
         if a >= 2 and support is None:
             low, spread = window.pads[a - 2], _spread_length(window, a - 2, tape.dims(y)[a])
@@ -333,6 +340,39 @@ def _convolution(tape: Tape, node: ir.Node, number: int, block: Block, wanted: C
             value = _cut_out(tape, value, a, low, length, spread)
     found = tape.masked(Block(value, tuple(axes), block.boxes), x)
     return {0: [tape.limited(found, x)]}
+
+
+def _sum_of_convolution(
+    tape: Tape, block: Block, x: ir.Value, y: ir.Value, weight: onnx.Array, window: convolution.Spatial
+) -> ir.Value:
+    """The gradient of a convolution's input, summed over the map without being computed: [M, 1, C, 1, 1].
+
+    ``Σ_p dx[c, p] = Σ_t Σ_o w[o, c, t] · Σ_q g[o, q]``, the last sum over the cells q whose tap t is on the map: once
+    per channel and tap, instead of once per cell of the window.
+    """
+    op, real = tape.op, ir.DataType.from_numpy(tape.op.real)
+    block = tape.widened(block, [1], y)
+    taps = []
+    for i, support in enumerate(block.axes[2:]):
+        if isinstance(support, Window):
+            cells = tape.positions.of(support)  # [M, h]
+        else:
+            cells = op.Unsqueeze(tape.positions.count(tape.length(y, 2 + i)), [0])
+        first = op.Sub(op.Mul(cells, window.strides[i]), window.pads[i])
+        reached = op.Add(op.Unsqueeze(first, [1]), np.arange(window.kernel[i])[None, :, None] * window.dilations[i])
+        inside = op.And(op.GreaterOrEqual(reached, 0), op.Less(reached, tape.length(x, 2 + i)))
+        taps.append(op.Unsqueeze(op.Cast(inside, to=real), [1]))  # [M, 1, k, h]
+    g = op.Squeeze(block.value, [1])
+    sums = op.MatMul(op.MatMul(taps[0], g), op.Transpose(taps[1], perm=[0, 1, 3, 2]))  # [M, O, kh, kw]
+    out, channels = weight.shape[:2]
+    matrix = np.ascontiguousarray(weight.transpose(0, 2, 3, 1).reshape(-1, channels))
+    total = op.MatMul(op.Reshape(sums, [-1, out * window.kernel[0] * window.kernel[1]]), matrix)
+    return op.Reshape(total, [-1, 1, channels, 1, 1])
+
+
+def _mean(tape: Tape, total: ir.Value, block: Block, x: ir.Value) -> Block:
+    """A gradient that is the same in every cell of a map, with a given sum over them."""
+    return _evenly(tape, Block(total, (None,) * 4, block.boxes), x, (2, 3), mean=True)
 
 
 def _has_window(block: Block) -> bool:

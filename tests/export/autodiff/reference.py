@@ -12,6 +12,10 @@ import torchvision
 from onnx.reference.op_run import OpRun
 
 
+def _tensor(array: Any) -> torch.Tensor:
+    return torch.tensor(np.ascontiguousarray(array))  # torch takes no array that runs backwards
+
+
 def _pads(
     size: Any, kernel: Any, strides: Any, dilations: Any, pads: Any, auto_pad: str
 ) -> tuple[list[int], list[int]]:
@@ -39,8 +43,8 @@ class Conv(OpRun):
         low, high = _pads(x.shape[2:], w.shape[2:], strides, dilations, pads, auto_pad)
         padded = np.pad(x, [(0, 0), (0, 0), *zip(low, high, strict=True)])
         run = (F.conv1d, F.conv2d, F.conv3d)[n - 1]
-        bias = None if b is None else torch.tensor(b)
-        return (run(torch.tensor(padded), torch.tensor(w), bias, strides, 0, dilations, group).numpy(),)
+        bias = None if b is None else _tensor(b)
+        return (run(_tensor(padded), _tensor(w), bias, strides, 0, dilations, group).numpy(),)
 
 
 class ConvTranspose(OpRun):
@@ -54,8 +58,8 @@ class ConvTranspose(OpRun):
         strides, dilations = list(strides or [1] * n), list(dilations or [1] * n)
         more = list(output_padding or [0] * n)
         run = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[n - 1]
-        bias = None if b is None else torch.tensor(b)
-        full = run(torch.tensor(x), torch.tensor(w), bias, strides, 0, 0, group, dilations).numpy()
+        bias = None if b is None else _tensor(b)
+        full = run(_tensor(x), _tensor(w), bias, strides, 0, 0, group, dilations).numpy()
         full = np.pad(full, [(0, 0), (0, 0), *((0, m) for m in more)])
         if output_shape or auto_pad.startswith("SAME"):
             output_shape = output_shape or [i * s for i, s in zip(x.shape[2:], strides, strict=True)]
@@ -164,7 +168,7 @@ class RoiAlign(OpRun):
         boxes = torch.tensor(np.concatenate([batch[:, None].astype(x.dtype), rois], 1))
         size = (output_height, output_width)
         return (
-            torchvision.ops.roi_align(torch.tensor(x), boxes, size, spatial_scale, sampling_ratio, aligned).numpy(),
+            torchvision.ops.roi_align(_tensor(x), boxes, size, spatial_scale, sampling_ratio, aligned).numpy(),
         )
 
 
@@ -173,7 +177,7 @@ class GridSample(OpRun):
 
     def _run(self, x, grid, align_corners=0, mode="linear", padding_mode="zeros"):  # type: ignore[no-untyped-def]
         mode = "nearest" if mode == "nearest" else "bilinear"
-        return (F.grid_sample(torch.tensor(x), torch.tensor(grid), mode, padding_mode, bool(align_corners)).numpy(),)
+        return (F.grid_sample(_tensor(x), _tensor(grid), mode, padding_mode, bool(align_corners)).numpy(),)
 
 
 FORWARD = [

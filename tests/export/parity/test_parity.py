@@ -248,7 +248,9 @@ def test_proposals_of_every_size_have_their_gradient_on_their_own_level(pairs: d
     origins = [[0, row, 17 + i] for i, row in enumerate(rows)]
     prediction = pair.deployed.predict(read_image(PICTURES[0]), layer, name)
     features, context = [t.name for t in layer.tensors], layer.gradients[name].context
-    patches = pair.deployed.engine(layer, name).patches(prediction.outputs, features, context, np.array(origins, np.int64))
+    patches = pair.deployed.engine(layer, name).patches(
+        prediction.outputs, features, context, np.array(origins, np.int64)
+    )
     for origin, patch in zip(origins, patches, strict=True):
         assert patch.tensor == levels[origin[1]]
         expected = _gradient(*cut(origin), layer, patch)
