@@ -116,6 +116,8 @@ class Gradient:
         reason: why this form and not a cheaper one; empty when there is none.
         context: outputs of ``forward.onnx`` that it reads beside the layer's tensors (saved activations, proposals).
         boxes_at_once: how many boxes fit into the memory that is meant for them.
+        means: a file that gives only the mean of each channel's gradient, which is cheaper and all that some methods
+            need; empty if there is none.
     """
 
     file: str
@@ -123,6 +125,12 @@ class Gradient:
     reason: str
     context: tuple[str, ...]
     boxes_at_once: int
+    means: str = ""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All files of it."""
+        return (self.file, self.means) if self.means else (self.file,)
 
 
 @dataclass(frozen=True)
@@ -214,7 +222,7 @@ def read(path: str | os.PathLike[str]) -> Manifest:
         manifest: Manifest = _decode(Manifest, data)
     except (TypeError, ValueError, KeyError, OverflowError) as error:
         raise BundleError(f"{root / MANIFEST} is not a valid manifest: {error}. Export the model again.") from error
-    for name in (FORWARD, *(g.file for layer in manifest.layers for g in layer.gradients.values())):
+    for name in (FORWARD, *(name for layer in manifest.layers for g in layer.gradients.values() for name in g.files)):
         if name not in manifest.files:
             raise BundleError(f"{root / MANIFEST} has no hash of {name}. Export the model again.")
     for name, expected in manifest.files.items():

@@ -25,7 +25,7 @@ from boxcam.export.dependency import gradient_reaches
 from boxcam.export.graph import Ops
 from boxcam.export.score import ORIGIN
 
-_MEMORY = 1 << 26  # bytes for the largest gradient of some boxes; several of them live at a time
+_MEMORY = 1 << 27  # bytes for the largest gradient of some boxes; several of them live at a time
 _MOST_AT_ONCE = 128  # more boxes at once are no faster
 
 PATCHES, PLACE, BOX, UNIFORM_PART = "patches", "place", "box", "uniform"

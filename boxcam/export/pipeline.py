@@ -228,6 +228,11 @@ class _Export:
             given = (self.base, built.features, logits, found, some, feeds)
             checks += verify_gradient.differences(name, built.gradient, running, *given)
             patches["onnx"] = running.patches(Tensors(found), (), (), some)
+            if built.gradient.means is not None:
+                ir.save(built.gradient.means, folder / f"{self.files[name]}.means.onnx")
+                means = OnnxEngine(folder / f"{self.files[name]}.means.onnx").patches(Tensors(found), (), (), some)
+                shapes = {i: found[n].shape[2:] for i, n in enumerate(built.features)}
+                checks.append(verify_gradient.means(name, means, patches["onnx"], shapes))
         if built.score is not None:
             from boxcam.export import torchscript, verify_torchscript
 
@@ -318,7 +323,8 @@ class _Export:
         if built.gradient is not None:
             graph, file = built.gradient, f"{self.files[name]}.onnx"
             context = tuple(n for n in graph.inputs if n not in built.features)
-            result["onnx"] = Gradient(file, graph.form, graph.reason, context, graph.boxes_at_once)
+            means = "" if graph.means is None else f"{self.files[name]}.means.onnx"
+            result["onnx"] = Gradient(file, graph.form, graph.reason, context, graph.boxes_at_once, means)
         if built.score is not None:
             made, file = built.score, f"{self.files[name]}.pt"
             at_once = _BOXES_AT_ONCE[made.form]

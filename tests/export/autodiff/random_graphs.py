@@ -48,7 +48,8 @@ class Eager:
         name = self.net.input(f"x{len(self.inputs)}", shape, TensorProto.DOUBLE)
         self.values[name] = self.rng.standard_normal(shape)
         self.inputs.append(name)
-        self._made(name)
+        self.pool.append(name)
+        self.unused[name] = None
         return name
 
     def __getattr__(self, kind: str) -> Callable[..., str]:
@@ -83,19 +84,15 @@ class Eager:
     def normal(self, *shape: int) -> np.ndarray:
         return self.rng.standard_normal(shape)
 
-    def _made(self, name: str) -> None:
-        self.pool.append(name)
-        self.unused[name] = None
-
     def add(self, name: str) -> None:
         """Take a value into the pool, scaled to a moderate size."""
         value = self.values[name]
         largest = float(np.abs(value).max(initial=0.0))
-        if not value.size or value.size > _MOST:
-            return
         if not 0.1 < largest < 3:
             name = self.Mul(name, np.array(1 / max(largest, 1e-2)))
-        self._made(name)
+        self.unused[name] = None
+        if value.size <= _MOST:
+            self.pool.append(name)
 
     # -- what is chosen
 
@@ -337,7 +334,9 @@ def resized(g: Eager, x: str) -> str | None:
     extra = {"coordinate_transformation_mode": g.one(modes)}
     if mode == "nearest":
         extra["nearest_mode"] = g.one(["round_prefer_floor", "floor", "ceil", "round_prefer_ceil"])
-    sizes = [*g.shape(x)[:2], *(g.number(1, 2 * n) for n in g.shape(x)[2:])]
+    # Of a single cubic cell that is placed as in PyTorch, ONNX Runtime and the reference think differently.
+    smallest = 2 if mode == "cubic" else 1
+    sizes = [*g.shape(x)[:2], *(g.number(smallest, max(2 * n, smallest)) for n in g.shape(x)[2:])]
     return g.Resize(x, None, None, np.array(sizes), mode=mode, **extra)
 
 
@@ -389,7 +388,9 @@ def reshaped(g: Eager, x: str) -> str:
 
 
 @step
-def transposed(g: Eager, x: str) -> str:
+def transposed(g: Eager, x: str) -> str | None:
+    if not g.shape(x):
+        return None
     return g.Transpose(x, perm=g.draw(st.permutations(range(len(g.shape(x))))))
 
 

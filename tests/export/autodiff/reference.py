@@ -72,6 +72,13 @@ class ConvTranspose(OpRun):
         return (full[(slice(None), slice(None), *cut)],)
 
 
+class Mean(OpRun):
+    """The reference does not broadcast the first operand."""
+
+    def _run(self, *operands):  # type: ignore[no-untyped-def]
+        return (sum(operands) / len(operands),)
+
+
 class MaxPool(OpRun):
     """The reference is wrong for some pads and strides; among equal ones the first is taken."""
 
@@ -182,5 +189,5 @@ class GridSample(OpRun):
 
 FORWARD = [
     BatchNormalization, Conv, ConvTranspose, GlobalMaxPool, GridSample, GroupNormalization, LRN, LpNormalization,
-    MaxPool, MeanVarianceNormalization, RoiAlign,
+    MaxPool, Mean, MeanVarianceNormalization, RoiAlign,
 ]  # fmt: skip
