@@ -1,0 +1,1 @@
+"""What a user would run to check boxcam's figures: ``make bench``, or ``python benchmarks/run.py``."""

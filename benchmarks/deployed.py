@@ -1,0 +1,292 @@
+"""boxcam at work on one image and one layer, in the pieces that are timed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.passes import common as passes
+
+import boxcam
+from benchmarks.equality import Array
+from boxcam.errors import UnsupportedOperatorError
+from boxcam.explain.methods import METHODS
+from boxcam.export import gradient
+from boxcam.export import graph as onnx
+from boxcam.runtime.engines import OnnxEngine
+from boxcam.runtime.images import read_image
+from boxcam.runtime.preprocess import prepare
+from boxcam.runtime.sessions import Device, Session
+from boxcam.runtime.tensors import Tensors
+from boxcam.types import Patch
+
+METHOD = "gradcam"
+
+
+class TooFewBoxesError(Exception):
+    """The detector draws fewer boxes than should be explained."""
+
+
+class Deployed:
+    """What boxcam runs for one layer; all of it deterministic, with the image and the boxes given.
+
+    Attributes:
+        origin: int64 [K, D], which logit made each of the K boxes, the best first.
+        groups: which of the layer's tensors each box is explained on.
+        engines: the gradients that there are.
+        tensor: the model's input, float32 [1, 3, H, W].
+    """
+
+    origin: Array
+    groups: list[int]
+    engines: tuple[str, ...]
+    tensor: Array
+
+    def floor(self) -> object:
+        """The original model's forward pass, in ONNX Runtime."""
+        raise NotImplementedError
+
+    def prepare(self) -> object:
+        """From the image to the model's input."""
+        raise NotImplementedError
+
+    def detect(self) -> object:
+        """From the image to boxes, with nothing of explaining."""
+        raise NotImplementedError
+
+    def forward(self) -> object:
+        """From the image to boxes and what the ONNX gradient needs."""
+        raise NotImplementedError
+
+    def gradients(self, count: int) -> object:
+        """The gradients of so many boxes, of a forward pass that is done, by the ONNX engine."""
+        raise NotImplementedError
+
+    def explain(self, count: int, engine: str) -> list[Array]:
+        """From the image to the maps of so many boxes, [H, W] each, in cells of the feature map."""
+        raise NotImplementedError
+
+    def whole_maps(self) -> Callable[[Sequence[int]], list[Array]] | None:
+        """The same gradient without windows and rows: what gives the maps of some boxes after a forward pass.
+
+        None if there is no such gradient: the number of proposals is known only when the model runs.
+        """
+        raise NotImplementedError
+
+
+class Bundle(Deployed):
+    """A bundle's layer.
+
+    Args:
+        path: the bundle.
+        layer: the layer's name.
+        picture: the image.
+        count: how many boxes there have to be.
+        threads: CPU threads.
+    """
+
+    def __init__(self, path: Path, layer: str, picture: Path, count: int, threads: int) -> None:
+        self.model = boxcam.load(path, threads=threads)
+        self.layer = self.model.layer(layer)
+        self.engines = tuple(self.layer.gradients)
+        self.image = read_image(picture)
+        self.tensor = prepare(self.image, self.model.manifest.preprocess)[0]
+        self.prediction = self.model.predict(self.image, self.layer, "onnx")
+        found = self.prediction.detections
+        if len(found) < count:
+            raise TooFewBoxesError(f"{path.name} draws {len(found)} boxes on {picture.name}; {count} are needed.")
+        self.origin = found.origin[:count]
+        self.groups = [patch.tensor for patch in self._patches(range(count))]
+        self._device = Device("cpu", threads)
+        outputs = self.model.manifest.outputs
+        self._original = without_extras(
+            path / "forward.onnx", [outputs.boxes, outputs.scores, outputs.labels], self._device
+        )
+
+    @property
+    def rois(self) -> Array | None:
+        """The proposals, [R, 4], of a two-stage detector."""
+        for layer in self.model.manifest.layers:
+            if layer.rois is not None:
+                return self.model.predict(self.image, layer, "onnx").outputs[layer.rois]
+        return None
+
+    def floor(self) -> object:
+        return self._original.run(Tensors({self.model.manifest.input: self.tensor}), list(self._original.outputs))
+
+    def prepare(self) -> object:
+        return prepare(self.image, self.model.manifest.preprocess)
+
+    def detect(self) -> object:
+        return self.model.detect(self.image)
+
+    def forward(self) -> object:
+        return self.model.predict(self.image, self.layer, "onnx")
+
+    def gradients(self, count: int) -> object:
+        return self._patches(range(count))
+
+    def _patches(self, boxes: Sequence[int]) -> list[Patch]:
+        return list(self.model.patches(self.prediction, self.layer, boxes, "onnx"))
+
+    def explain(self, count: int, engine: str) -> list[Array]:
+        made = boxcam.explain(
+            self.model, self.image, method=METHOD, layer=self.layer.name, engine=engine, score=0.0, top=count
+        )
+        return [cells.values for cells in made.cells]
+
+    def whole_maps(self) -> Callable[[Sequence[int]], list[Array]] | None:
+        graph = ir.load(self.model.path / "forward.onnx")
+        ir.external_data.load_to_model(graph)
+        names = [logits.name for logits in self.model.manifest.logits]
+        features = [tensor.name for tensor in self.layer.tensors]
+        return whole_maps(graph, names, features, {self.model.manifest.input: self.tensor}, self.origin, self._device)
+
+
+class Graph(Deployed):
+    """A graph that ends at feature maps and class logits, differentiated without a bundle.
+
+    Args:
+        model: inputs: the image; outputs: the detector's own.
+        logits, features: names of tensors.
+        tensor: the model's input.
+        count: how many of the highest logits are explained.
+        threads: CPU threads.
+    """
+
+    engines = ("onnx",)
+
+    def __init__(
+        self, model: ir.Model, logits: Sequence[str], features: Sequence[str], tensor: Array, count: int, threads: int
+    ) -> None:
+        self.tensor, self.logits, self.features = tensor, list(logits), list(features)
+        self._device = Device("cpu", threads)
+        self._input = str(model.graph.inputs[0].name)
+        self._own = [str(value.name) for value in model.graph.outputs]
+        self.base = onnx.fold(_with_outputs(model, [*logits, *features]))
+        onnx.record_ranks(self.base, {self._input: tensor})
+        self._gradient = gradient.build(self.base, logits, features)
+        self._engine = OnnxEngine(onnx.serialized(self._gradient.model), self._device)
+        self._wanted = list(dict.fromkeys([*self._own, *features, *self._gradient.inputs]))
+        self._original = Session(onnx.serialized(_only_outputs(self.base, self._own)), self._device)
+        self._forward = Session(onnx.serialized(_only_outputs(self.base, self._wanted)), self._device)
+        maps = onnx.observe(self.base, [_values(self.base)[name] for name in logits], {self._input: tensor})
+        self.origin = highest(maps, count)
+        self._values = self.forward()
+        self.groups = [patch.tensor for patch in self._patches(self._values, self.origin)]
+
+    def floor(self) -> object:
+        return self._original.run(Tensors({self._input: self.tensor}), self._own)
+
+    def prepare(self) -> object:
+        return None
+
+    def detect(self) -> object:
+        return self.floor()
+
+    def forward(self) -> Tensors:
+        return self._forward.run(Tensors({self._input: self.tensor}), self._wanted)
+
+    def gradients(self, count: int) -> object:
+        return self._patches(self._values, self.origin[:count])
+
+    def explain(self, count: int, engine: str) -> list[Array]:
+        values = self.forward()
+        return cams(self._patches(values, self.origin[:count]), values, self.features)
+
+    def whole_maps(self) -> Callable[[Sequence[int]], list[Array]] | None:
+        feeds = {self._input: self.tensor}
+        return whole_maps(self.base, self.logits, self.features, feeds, self.origin, self._device)
+
+    def _patches(self, values: Tensors, origin: Array) -> list[Patch]:
+        step = self._gradient.boxes_at_once
+        return [
+            patch
+            for start in range(0, len(origin), step)
+            for patch in self._engine.patches(values, (), (), origin[start : start + step])
+        ]
+
+
+def cams(patches: Sequence[Patch], values: Mapping[str, Array], features: Sequence[str]) -> list[Array]:
+    """The Grad-CAM map of each patch; those of one feature map are computed together."""
+    found: list[Array | None] = [None] * len(patches)
+    for key in dict.fromkeys((patch.tensor, patch.row) for patch in patches):
+        mine = [i for i, patch in enumerate(patches) if (patch.tensor, patch.row) == key]
+        made = METHODS[METHOD](values[features[key[0]]][key[1]], [patches[i] for i in mine])
+        for i, cells in zip(mine, made, strict=True):
+            found[i] = cells.values
+    return [values for values in found if values is not None]
+
+
+def highest(maps: Sequence[Array], count: int) -> Array:
+    """Origins of the highest logits."""
+    flat = np.concatenate([values.reshape(-1) for values in maps])
+    chosen = np.argsort(-flat, kind="stable")[:count]
+    starts = np.cumsum([0, *(values.size for values in maps)])
+    rows = []
+    for position in chosen.tolist():
+        number = int(np.searchsorted(starts, position, side="right")) - 1
+        rows.append([number, *(int(i) for i in np.unravel_index(position - starts[number], maps[number].shape))])
+    return np.array(rows, np.int64)
+
+
+def without_extras(file: Path, outputs: Sequence[str], device: Device) -> Session:
+    """A bundle's forward graph with the original model's outputs only, and what these need."""
+    model = ir.load(file)
+    ir.external_data.load_to_model(model)
+    return Session(onnx.serialized(_only_outputs(model, list(dict.fromkeys(outputs)))), device)
+
+
+def whole_maps(
+    model: ir.Model,
+    logits: Sequence[str],
+    features: Sequence[str],
+    feeds: Mapping[str, Array],
+    origin: Array,
+    device: Device,
+) -> Callable[[Sequence[int]], list[Array]] | None:
+    """The gradient on whole maps of the same layer: from some of the boxes to their maps."""
+    onnx.record_ranks(model, dict(feeds))
+    try:
+        built = gradient.build(model, logits, features, local=False)
+    except UnsupportedOperatorError:
+        return None
+    wanted = list(dict.fromkeys([*built.inputs, *features]))
+    found = onnx.observe(model, [_values(model)[name] for name in wanted], dict(feeds))
+    values = Tensors(dict(zip(wanted, found, strict=True)))
+    engine = OnnxEngine(onnx.serialized(built.model), device)
+
+    def run(boxes: Sequence[int]) -> list[Array]:
+        step = built.boxes_at_once
+        patches = [
+            patch
+            for start in range(0, len(boxes), step)
+            for patch in engine.patches(values, (), (), origin[list(boxes[start : start + step])])
+        ]
+        return cams(patches, values, features)
+
+    return run
+
+
+def _values(model: ir.Model) -> dict[str, Any]:
+    return {str(value.name): value for value in onnx.values(model.graph)}
+
+
+def _with_outputs(model: ir.Model, names: Sequence[str]) -> ir.Model:
+    work = onnx.clone(model)
+    values = _values(work)
+    for name in names:
+        onnx.add_output(work.graph, values[name])
+    return work
+
+
+def _only_outputs(model: ir.Model, names: Sequence[str]) -> ir.Model:
+    work = onnx.clone(model)
+    values = _values(work)
+    work.graph.outputs.clear()
+    work.graph.outputs.extend(values[name] for name in names)
+    passes.RemoveUnusedNodesPass()(work)
+    return work
