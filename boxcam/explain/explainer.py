@@ -128,12 +128,13 @@ def explain(
     cells: list[CellMap] = []
     grids, tensors, dependent = [], [], []
     waiting: list[Patch] = []
-    for done, patch in enumerate(model.patches(prediction, chosen_layer, boxes.tolist(), engine), start=1):
+    patches = model.patches(prediction, chosen_layer, boxes.tolist(), engine, means=compute.means)
+    for done, patch in enumerate(patches, start=1):
         grids.append(model.grid(prediction, chosen_layer, patch))
         tensors.append(chosen_layer.tensors[patch.tensor].name)
         dependent.append(patch.gradient.size > 0 or patch.uniform is not None)
         waiting.append(patch)
-        if done == len(boxes) or sum(some.gradient.nbytes for some in waiting) > _WAITING:
+        if done == len(boxes) or sum(map(_bytes, waiting)) > _WAITING:
             cells += _maps(compute, waiting, lambda some: model.activation(prediction, chosen_layer, some))
             waiting.clear()
         if progress is not None:
@@ -150,6 +151,10 @@ def explain(
         dependent=tuple(dependent),
         other_boxes=len(found) - len(boxes),
     )
+
+
+def _bytes(patch: Patch) -> int:
+    return patch.gradient.nbytes + (0 if patch.uniform is None else patch.uniform.nbytes)
 
 
 def _maps(compute: Method, patches: Sequence[Patch], activation: Callable[[Patch], Float]) -> list[CellMap]:

@@ -9,6 +9,7 @@ Sums are taken in float64; maps are float32 and finite.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,14 +19,43 @@ from boxcam.errors import BoxcamError
 from boxcam.registry import Registry
 from boxcam.types import CellMap, Float, Patch
 
-Method = Callable[[Float, Sequence[Patch]], list[CellMap]]
+Compute = Callable[[Float, Sequence[Patch]], list[CellMap]]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A CAM method.
+
+    Attributes:
+        compute: from an activation and patches to maps.
+        means: whether of a gradient it needs only each channel's mean over the map, which can be had for less: a patch
+            may then hold nothing but a uniform gradient with that mean.
+    """
+
+    compute: Compute
+    means: bool = False
+
+    def __call__(self, activation: Float, patches: Sequence[Patch]) -> list[CellMap]:
+        return self.compute(activation, patches)
+
+
 METHODS: Registry[Method] = Registry("method")
 _BLOCK = 1 << 22
 """Numbers of a feature map that are copied into float64 at a time: 32 MB, and one product of matrices for most maps.
 Where other programs want the cores too, each product costs the threads of a BLAS some waiting for each other."""
 
 
-@METHODS.register("gradcam")
+def method(name: str, means: bool = False) -> Callable[[Compute], Compute]:
+    """Register a function as a method; see `Method`."""
+
+    def put(function: Compute) -> Compute:
+        METHODS.register(name)(Method(function, means))
+        return function
+
+    return put
+
+
+@method("gradcam", means=True)
 def gradcam(activation: Float, patches: Sequence[Patch]) -> list[CellMap]:
     """Grad-CAM: ReLU(Σₖ αₖ Aₖ), αₖ = (1/Z) Σᵢⱼ Gₖᵢⱼ, Z = H·W.
 
@@ -44,7 +74,7 @@ def gradcam(activation: Float, patches: Sequence[Patch]) -> list[CellMap]:
     return [CellMap(values, (0, 0)) for values in maps]
 
 
-@METHODS.register("hirescam")
+@method("hirescam")
 def hirescam(activation: Float, patches: Sequence[Patch]) -> list[CellMap]:
     """HiResCAM: Σₖ Gₖ ⊙ Aₖ, cell by cell.
 

@@ -227,10 +227,12 @@ class _Export:
             running = OnnxEngine(file)
             given = (self.base, built.features, logits, found, some, feeds)
             checks += verify_gradient.differences(name, built.gradient, running, *given)
-            patches["onnx"] = running.patches(Tensors(found), (), (), some)
+            patches["onnx"] = running.patches(Tensors(found), built.features, (), some)
             if built.gradient.means is not None:
                 ir.save(built.gradient.means, folder / f"{self.files[name]}.means.onnx")
-                means = OnnxEngine(folder / f"{self.files[name]}.means.onnx").patches(Tensors(found), (), (), some)
+                means = OnnxEngine(folder / f"{self.files[name]}.means.onnx").patches(
+                    Tensors(found), built.features, (), some
+                )
                 shapes = {i: found[n].shape[2:] for i, n in enumerate(built.features)}
                 checks.append(verify_gradient.means(name, means, patches["onnx"], shapes))
         if built.score is not None:

@@ -60,7 +60,7 @@ def differences(
     base = {n: disturb(found[n], rng) for n in features}
     saved = [n for n in gradient.inputs if n not in features]
     values = Replay(model, features, saved, feeds)(base) if saved else {}
-    patches = running.patches(Tensors({**base, **values}), (), (), origin)
+    patches = running.patches(Tensors({**base, **values}), features, (), origin)
     targets = [logits[n] for n in sorted({int(row[0]) for row in origin})]
     replay = Replay(model, features, targets, feeds)
     lines = _Lines(features, base, patches, origin, [found.get(n) for n in logits], list(logits))

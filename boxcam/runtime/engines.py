@@ -56,16 +56,15 @@ class OnnxEngine:
         self._session = Session(file, device or Device())
         self._names = list(self._session.outputs)
         self._groups = sorted({int(name.rpartition(".")[2]) for name in self._names})
-        channels = next(shape[1] for name, shape in self._session.outputs.items() if name.startswith("patches."))
-        # Of a box that no path leads to from the layer.
-        self._nothing = Patch(0, 0, (0, 0), np.zeros((channels, 0, 0), np.float32))
 
     def patches(self, tensors: Tensors, features: Sequence[str], context: Sequence[str], origin: Int) -> list[Patch]:
         if not len(origin):
             return []
         given = {name: tensors.ort(name) for name in self._session.inputs if name != "origin"}
         found = self._session.run(Tensors({**given, "origin": origin}), self._names)
-        patches = [self._nothing] * len(origin)
+        # Of a box that no path leads to from the layer.
+        channels = tensors.ort(features[0]).shape()[1]
+        patches = [Patch(0, 0, (0, 0), np.zeros((channels, 0, 0), np.float32))] * len(origin)
         for group in self._groups:
             gradients = found[f"patches.{group}"]
             uniform = found.get(f"uniform.{group}")

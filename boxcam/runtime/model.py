@@ -69,7 +69,7 @@ class Model:
         self.path = Path(path)
         self.manifest: Manifest = bundle.read(self.path)
         self._device = Device(device, threads, (providers,) if isinstance(providers, str) else tuple(providers))
-        self._engines: dict[tuple[str, str], GradientEngine] = {}
+        self._engines: dict[str, GradientEngine] = {}
         self._session = Session(self.path / bundle.FORWARD, self._device)
         self._check_outputs()
 
@@ -112,7 +112,13 @@ class Model:
         return Prediction(self._detections(found, transform), transform, found)
 
     def patches(
-        self, prediction: Prediction, layer: Layer, boxes: Sequence[int], engine: str = "auto"
+        self,
+        prediction: Prediction,
+        layer: Layer,
+        boxes: Sequence[int],
+        engine: str = "auto",
+        *,
+        means: bool = False,
     ) -> Iterator[Patch]:
         """The gradient of each box's logit with respect to a layer, a few boxes at a time.
 
@@ -121,11 +127,13 @@ class Model:
             layer: the layer.
             boxes: indices into ``prediction.detections``.
             engine: name of a gradient engine, or ``auto``.
+            means: whether the mean of each channel's gradient over the map is enough: where that is cheaper to compute,
+                a patch is then a uniform gradient with this mean.
 
         Raises:
             EngineError: the engine is not in the bundle or cannot run here.
         """
-        running, gradient = self.engine(layer, engine), layer.gradients[self.engine_name(layer, engine)]
+        running, gradient = self.engine(layer, engine, means=means), layer.gradients[self.engine_name(layer, engine)]
         features = [tensor.name for tensor in layer.tensors]
         origin = prediction.detections.origin[np.asarray(boxes, np.int64)]
         step = max(gradient.boxes_at_once, 1)  # bounds the memory that gradients take
@@ -164,13 +172,14 @@ class Model:
             " Export the model again, or choose another engine."
         )
 
-    def engine(self, layer: Layer, engine: str = "auto") -> GradientEngine:
-        """The gradient engine of a layer, opened once and kept."""
+    def engine(self, layer: Layer, engine: str = "auto", *, means: bool = False) -> GradientEngine:
+        """The gradient engine of a layer, opened once and kept; with ``means``, the cheaper one if there is one."""
         name = self.engine_name(layer, engine)
-        key = (layer.name, name)
-        if key not in self._engines:
-            self._engines[key] = ENGINES[name](self.path / layer.gradients[name].file, self._device)
-        return self._engines[key]
+        gradient = layer.gradients[name]
+        file = gradient.means if means and gradient.means else gradient.file
+        if file not in self._engines:
+            self._engines[file] = ENGINES[name](self.path / file, self._device)
+        return self._engines[file]
 
     def _outputs_for(self, layer: Layer | None, more: Iterable[str] = ()) -> list[str]:
         outputs = self.manifest.outputs

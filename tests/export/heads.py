@@ -380,10 +380,11 @@ def assert_gradient_graph(
     by_name = {str(value.name): value for value in onnx.values(made.model.graph)}
     for local in forms:
         graph = gradient.build(made.model, made.logits, made.score.features, local=local)
-        values = onnx.observe(made.model, [by_name[n] for n in graph.inputs], made.feeds)
+        names_read = list(dict.fromkeys([*graph.inputs, *made.score.features]))
+        values = onnx.observe(made.model, [by_name[n] for n in names_read], made.feeds)
         running = OnnxEngine(onnx.serialized(graph.model))
-        tensors = Tensors(dict(zip(graph.inputs, values, strict=True)))
-        patches = running.patches(tensors, (), (), origin)
+        tensors = Tensors(dict(zip(names_read, values, strict=True)))
+        patches = running.patches(tensors, made.score.features, (), origin)
         for patch, expected in zip(patches, gradients, strict=True):
             number = names.index(made.score.features[patch.tensor])
             shape = expected[number].shape
@@ -394,7 +395,7 @@ def assert_gradient_graph(
             np.testing.assert_allclose(whole, expected[number], atol=1e-5 * scale, rtol=0)
             assert not expected[number][~lies].any()  # exactly zero outside of the patch
         if graph.means is not None:
-            means = OnnxEngine(onnx.serialized(graph.means)).patches(tensors, (), (), origin)
+            means = OnnxEngine(onnx.serialized(graph.means)).patches(tensors, made.score.features, (), origin)
             for patch, same, expected in zip(means, patches, gradients, strict=True):
                 if same.gradient.size or same.uniform is not None:
                     assert patch.uniform is not None

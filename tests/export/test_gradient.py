@@ -190,18 +190,19 @@ def running(name: str, layer: tuple[int, ...] | None = None) -> tuple[Built, Onn
     made = built(this.head, this.shapes, layer)
     graph = gradient.build(made.model, made.logits, made.score.features)
     by_name = {str(value.name): value for value in onnx.values(made.model.graph)}
-    values = onnx.observe(made.model, [by_name[n] for n in graph.inputs], made.feeds)
-    return made, OnnxEngine(onnx.serialized(graph.model)), Tensors(dict(zip(graph.inputs, values, strict=True)))
+    names = list(dict.fromkeys([*graph.inputs, *made.score.features]))
+    values = onnx.observe(made.model, [by_name[n] for n in names], made.feeds)
+    return made, OnnxEngine(onnx.serialized(graph.model)), Tensors(dict(zip(names, values, strict=True)))
 
 
 def test_no_box_and_boxes_of_one_level_only() -> None:
     made, engine, values = running("pyramid_by_all_stages")
     origin = made.positions()
-    assert engine.patches(values, (), (), origin[:0]) == []
-    every = engine.patches(values, (), (), origin)
+    assert engine.patches(values, made.score.features, (), origin[:0]) == []
+    every = engine.patches(values, made.score.features, (), origin)
     for number in range(3):
         mine = np.flatnonzero(origin[:, 0] == number)[:5]
-        for patch, box in zip(engine.patches(values, (), (), origin[mine]), mine, strict=True):
+        for patch, box in zip(engine.patches(values, made.score.features, (), origin[mine]), mine, strict=True):
             assert (patch.tensor, patch.corner) == (every[box].tensor, every[box].corner)
             np.testing.assert_allclose(patch.gradient, every[box].gradient, atol=1e-6)
 
@@ -210,7 +211,7 @@ def test_a_box_that_does_not_depend_on_the_layer_has_an_empty_patch() -> None:
     """The coarsest level's logits do not depend on the finest stage."""
     made, engine, values = running("pyramid_by_all_stages", (0,))
     origin = made.positions()[::9]
-    for patch, row in zip(engine.patches(values, (), (), origin), origin, strict=True):
+    for patch, row in zip(engine.patches(values, made.score.features, (), origin), origin, strict=True):
         assert (patch.gradient.size == 0) == (row[0] != 0)
 
 

@@ -223,7 +223,7 @@ def run_vjp(
     the reference implementation, too; one in single precision by ONNX Runtime.
     """
     double = np.dtype(real) == np.float64
-    given_model = ir.from_proto(onnx.shape_inference.infer_shapes(model if double else _single(model)))
+    given_model = ir.from_proto(onnx.shape_inference.infer_shapes(model if double else single(model)))
     proto = ir.to_proto(vjp(given_model, output, wanted, real))
     onnx.checker.check_model(proto, full_check=True)
     given = with_forward_values(proto, model, {**feeds, SEED: arrived})
@@ -254,7 +254,7 @@ def _narrowed(array: np.ndarray) -> np.ndarray:
     return array.astype(np.float32) if array.dtype == np.float64 else array
 
 
-def _single(model: onnx.ModelProto) -> onnx.ModelProto:
+def single(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model with all its doubles as floats."""
     result = onnx.ModelProto()
     result.CopyFrom(model)

@@ -21,7 +21,6 @@ from tests.export.autodiff.differences import evaluator
 from tests.export.export_graphs import Net
 
 _MARGIN = 1e-4  # of a kink or a tie; a hundred times the step of a difference
-_MOST = 200  # numbers of a value
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 Operand = str | np.ndarray | None
@@ -34,6 +33,7 @@ class Eager:
     draw: Draw
     opset: int
     seed: int
+    most: int = 200  # numbers of a value that is used again
     net: Net = field(init=False)
     values: dict[str, np.ndarray] = field(default_factory=dict)
     pool: list[str] = field(default_factory=list)
@@ -72,6 +72,7 @@ class Eager:
         results = evaluator(model).run(None, {n: self.values[n] for n in names if n})
         for name, result in zip(found, results, strict=True):
             self.values[name] = np.asarray(result)
+            assert np.isfinite(self.values[name]).all(), f"{kind} leaves the finite numbers"
         for name in names:
             self.unused.pop(name or "", None)
         return found
@@ -91,8 +92,15 @@ class Eager:
         if not 0.1 < largest < 3:
             name = self.Mul(name, np.array(1 / max(largest, 1e-2)))
         self.unused[name] = None
-        if value.size <= _MOST:
+        if value.size <= self.most:
             self.pool.append(name)
+
+    def fits(self, one: Sequence[int], other: Sequence[int]) -> bool:
+        """Whether two shapes broadcast to one that is not too large."""
+        try:
+            return math.prod(np.broadcast_shapes(tuple(one), tuple(other))) <= self.most
+        except ValueError:
+            return False
 
     # -- what is chosen
 
@@ -140,7 +148,7 @@ class Eager:
     def partner(self, name: str) -> str | np.ndarray:
         """Something that broadcasts with a value: itself, another one, its mean over some axes, a constant."""
         shape = self.shape(name)
-        fitting = [n for n in self.pool if _joint(self.shape(n), shape) is not None]
+        fitting = [n for n in self.pool if self.fits(self.shape(n), shape)]
         kind = self.number(0, 2)
         if kind == 0:
             return str(self.one(fitting))
@@ -152,14 +160,6 @@ class Eager:
 
 def _different(value: np.ndarray) -> bool:
     return value.size < 2 or float(np.diff(np.sort(value.reshape(-1))).min()) > 3 * _MARGIN / 100
-
-
-def _joint(a: Sequence[int], b: Sequence[int]) -> tuple[int, ...] | None:
-    try:
-        joint = np.broadcast_shapes(tuple(a), tuple(b))
-    except ValueError:
-        return None
-    return joint if math.prod(joint) <= _MOST else None
 
 
 Step = Callable[[Eager, str], "str | list[str] | None"]
@@ -255,7 +255,7 @@ def reduced(g: Eager, x: str) -> str | None:
     return g.node(kind, [x, *given], keepdims=int(g.yes()))[0]
 
 
-def _window(g: Eager, x: str, largest: int = 3) -> dict[str, Any]:
+def window(g: Eager, x: str, largest: int = 3) -> dict[str, Any]:
     """Kernel, strides, dilations and pads that fit into a map."""
     space = g.shape(x)[2:]
     kernel = [g.number(1, largest) for _ in space]
@@ -269,7 +269,7 @@ def _window(g: Eager, x: str, largest: int = 3) -> dict[str, Any]:
     return {"kernel_shape": kernel, "strides": strides, "dilations": dilations, "pads": low + high}
 
 
-def _auto(g: Eager, window: dict[str, Any]) -> dict[str, Any]:
+def auto_pads(g: Eager, window: dict[str, Any]) -> dict[str, Any]:
     """Sometimes pads by a rule; ONNX does not say what they are for dilated kernels."""
     if g.number(0, 4) == 0 and set(window["dilations"]) == {1}:
         return {**{k: v for k, v in window.items() if k != "pads"}, "auto_pad": g.one(["SAME_UPPER", "SAME_LOWER"])}
@@ -284,7 +284,7 @@ def _is_map(g: Eager, x: str) -> bool:
 def convolved(g: Eager, x: str) -> str | None:
     if not _is_map(g, x):
         return None
-    channels, window = g.shape(x)[1], _auto(g, _window(g, x))
+    channels, window = g.shape(x)[1], auto_pads(g, window(g, x))
     group = g.one([n for n in range(1, channels + 1) if channels % n == 0])
     out = group * g.number(1, 2)
     weight = g.normal(out, channels // group, *window["kernel_shape"])
@@ -295,7 +295,7 @@ def convolved(g: Eager, x: str) -> str | None:
 def transposed_convolution(g: Eager, x: str) -> str | None:
     if not _is_map(g, x):
         return None
-    channels, window = g.shape(x)[1], _window(g, x)
+    channels, window = g.shape(x)[1], window(g, x)
     n = len(window["strides"])
     for i, length in enumerate(g.shape(x)[2:]):  # something has to be left
         full = (length - 1) * window["strides"][i] + window["dilations"][i] * (window["kernel_shape"][i] - 1) + 1
@@ -316,7 +316,7 @@ def pooled(g: Eager, x: str) -> str | None:
         x = g.apart(x)
     if kind.startswith("Global"):
         return g.node(kind, [x])[0]
-    window = _window(g, x)
+    window = window(g, x)
     if kind == "AveragePool":
         window["dilations"] = [1] * len(window["dilations"])  # the reference does not know them
         if g.opset < 19:
@@ -576,7 +576,7 @@ def multiplied(g: Eager, x: str) -> str | None:
     fitting = [
         n for n in g.pool
         if len(s := g.shape(n)) >= 1 and s[-2 if len(s) > 1 else -1] == shape[-1]
-        and _joint(s[:-2], shape[:-2]) is not None
+        and g.fits(s[:-2], shape[:-2])
     ]  # fmt: skip
     if kind == 2 and fitting:
         return g.MatMul(x, g.one(fitting))

@@ -13,7 +13,7 @@ from onnx.reference.op_run import OpRun
 
 
 def _tensor(array: Any) -> torch.Tensor:
-    return torch.tensor(np.ascontiguousarray(array))  # torch takes no array that runs backwards
+    return torch.tensor(np.array(array, order="C"))  # torch takes no array that runs backwards
 
 
 def _pads(
@@ -174,9 +174,7 @@ class RoiAlign(OpRun):
         aligned = coordinate_transformation_mode == "half_pixel"
         boxes = torch.tensor(np.concatenate([batch[:, None].astype(x.dtype), rois], 1))
         size = (output_height, output_width)
-        return (
-            torchvision.ops.roi_align(_tensor(x), boxes, size, spatial_scale, sampling_ratio, aligned).numpy(),
-        )
+        return (torchvision.ops.roi_align(_tensor(x), boxes, size, spatial_scale, sampling_ratio, aligned).numpy(),)
 
 
 class GridSample(OpRun):
