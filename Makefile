@@ -39,7 +39,7 @@ help: ## list the targets
 test: $(DEV) $(RUNTIME) ## run all tests (ARGS="..." goes to pytest)
 	BOXCAM_RUNTIME_PYTHON="$(CURDIR)/.venv-runtime/bin/python" .venv/bin/python -m pytest $(ARGS)
 
-demo: demo/signs.boxcam/manifest.json $(RUNTIME) ## export the demo detector, then explain pictures without mmdet
+demo: demo/signs.boxcam/manifest.json $(RUNTIME) ## export the demo detector, then explain pictures without torch
 	rm -rf demo/overlays
 	.venv-runtime/bin/boxcam explain demo/signs.boxcam $(SIGNS)/images -o demo/overlays --method hirescam
 	@echo "The overlays are in demo/overlays."
@@ -83,7 +83,7 @@ $(RUNTIME): .venv-runtime/.synced requirements/build.txt $(SOURCES)
 
 lock: $(UV_NEEDED) ## compile the requirement files anew, with the newest versions that pyproject.toml allows
 	$(COMPILE) pyproject.toml --extra mmyolo --extra torchscript --extra dev -o requirements/all.txt
-	$(COMPILE) pyproject.toml --extra cpu --extra torchscript -c requirements/all.txt -o requirements/runtime.txt
+	$(COMPILE) pyproject.toml --extra cpu -c requirements/all.txt -o requirements/runtime.txt
 	$(COMPILE) requirements/build.in -c requirements/all.txt -o requirements/build.txt
 	$(COMPILE) requirements/uv.in -o requirements/uv.txt
 

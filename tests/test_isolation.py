@@ -123,7 +123,7 @@ def test_a_package_that_exporting_needs_is_missing(package: str, signs: Path, tm
     assert os.listdir(tmp_path) == []
 
 
-# The environment that users have who only explain: boxcam as a wheel, and nothing of the above but torch
+# The environment that users have who only explain: boxcam as a wheel with its extra [cpu], and nothing of the above
 
 
 def clean(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -143,7 +143,7 @@ def test_the_runtime_environment_has_no_framework(runtime_python: str, tmp_path:
     done = clean(runtime_python, "-c", code, *FORBIDDEN, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     there, version = done.stdout.splitlines()
-    assert there == "torch"
+    assert there == "", "torch above all"
     assert version.startswith(f"{boxcam.__version__} ")
     assert "site-packages" in version  # the installed wheel, not this checkout
 
@@ -185,6 +185,17 @@ def test_explaining_there_loads_nothing_more(
     loaded = set(done.stdout.split())
     assert "onnxruntime" in loaded
     assert not loaded & set(FORBIDDEN)
+
+
+def test_the_torchscript_engine_there_says_what_is_missing(
+    runtime_python: str, signs: Path, signs_bundle: Path, tmp_path: Path
+) -> None:
+    command = Path(runtime_python).parent / "boxcam"
+    given = (signs_bundle, signs / "images" / "cat.jpg", "-o", "out", "--engine", "torchscript")
+    done = clean(command, "explain", *given, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("boxcam: the torchscript engine needs torch, which is not installed here")
+    assert os.listdir(tmp_path) == []
 
 
 def test_exporting_there_says_what_is_missing(runtime_python: str, signs: Path, tmp_path: Path) -> None:
