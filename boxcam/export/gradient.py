@@ -18,7 +18,7 @@ from boxcam.export import autodiff as _autodiff  # noqa: F401  (its rules regist
 from boxcam.export import graph as onnx
 from boxcam.export.autodiff import local as _local  # noqa: F401  (the same)
 from boxcam.export.autodiff.block import UNIFORM, Block, Boxes, Start, Support, Window
-from boxcam.export.autodiff.engine import Tape
+from boxcam.export.autodiff.engine import SHAPE, Tape
 from boxcam.export.autodiff.rule import OPSET
 from boxcam.export.autodiff.vjp import finished
 from boxcam.export.dependency import gradient_reaches
@@ -62,7 +62,7 @@ def build(model: ir.Model, logits: Sequence[str], features: Sequence[str], local
     """Differentiate the logits of boxes by a layer.
 
     Args:
-        model: the folded detector; it is not changed.
+        model: the folded detector; it gets nodes that compute the shapes that the gradient reads, see `provide`.
         logits: the tensors of logits, in the order in which ``origin`` numbers them.
         features: the layer's tensors that some logit depends on.
         local: whether gradients may be kept in windows and rows; whole maps give the same, more slowly.
@@ -75,11 +75,25 @@ def build(model: ir.Model, logits: Sequence[str], features: Sequence[str], local
     leaves, layer = [values[n] for n in logits], [values[n] for n in features]
     builder = _Builder(work, leaves, layer, local)
     found = builder.build()
+    provide(model, found)
     if not local or "rows" in builder.forms:
         return found
     condensed = _Builder(work, leaves, layer, local, means=True)
-    means = condensed.build().model
-    return replace(found, means=means if condensed.cheaper else None)
+    means = condensed.build()
+    if not condensed.cheaper or not set(means.inputs) <= set(found.inputs):
+        return found
+    return replace(found, means=means.model)
+
+
+def provide(model: ir.Model, gradient: GradientGraph) -> None:
+    """Give a copy of the forward graph what a gradient reads and the detector does not compute: shapes of values."""
+    there = {str(value.name): value for value in onnx.values(model.graph)}
+    for name in gradient.inputs:
+        if name not in there:
+            node = ir.node("Shape", [there[name.removesuffix(SHAPE)]])
+            node.outputs[0].name = name
+            node.outputs[0].dtype = ir.DataType.INT64
+            model.graph.append(node)
 
 
 class _Builder:

@@ -160,6 +160,8 @@ class _Export:
                 built[name] = self._build(logits, layer, feeds)
             except ExportError as error:
                 raise type(error)(f"layer {name!r}: {error}") from error
+            if (graph := built[name].gradient) is not None:
+                gradient.provide(forward, graph)
         chosen = {name: self._describe(name, layer, built[name], forward) for name, layer in self.wanted.items()}
         wanted = [
             n

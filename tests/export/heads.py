@@ -377,9 +377,9 @@ def assert_gradient_graph(
 ) -> None:
     """Hold the ONNX gradient, in blocks and on whole maps, against the true gradient by every feature."""
     scale = max(float(np.abs(g).max()) for box in gradients for g in box) or 1.0
-    by_name = {str(value.name): value for value in onnx.values(made.model.graph)}
     for local in forms:
         graph = gradient.build(made.model, made.logits, made.score.features, local=local)
+        by_name = {str(value.name): value for value in onnx.values(made.model.graph)}
         names_read = list(dict.fromkeys([*graph.inputs, *made.score.features]))
         values = onnx.observe(made.model, [by_name[n] for n in names_read], made.feeds)
         running = OnnxEngine(onnx.serialized(graph.model))

@@ -27,6 +27,9 @@ _RECOMPUTED = {
 }  # fmt: skip
 
 
+SHAPE = ".shape"
+"""How the names of inputs end that are the shape of a forward value."""
+
 LocalRule = Callable[["Tape", ir.Node, int, Block, Collection[int]], Mapping[int, Sequence[Block]] | None]
 """``(tape, node, output, block, wanted inputs) → blocks by input``, or None to leave the node to its plain rule."""
 
@@ -203,7 +206,20 @@ class Tape:
             return size
         key = ("length", value, axis)
         if key not in self._gathered:
-            self._gathered[key] = self.op.Shape(self.whole(value), start=axis, end=axis + 1)
+            if value in self._known:
+                self._gathered[key] = self.op.Shape(self._known[value], start=axis, end=axis + 1)
+            else:
+                self._gathered[key] = self.op.Slice(self._shape(value), [axis], [axis + 1], [0])
+        return self._gathered[key]
+
+    def _shape(self, value: ir.Value) -> ir.Value:
+        """The shape of a forward value, without the value itself."""
+        key = ("shape", value)
+        if key not in self._gathered:
+            rank = ir.Shape([self.rank(value)])
+            shape = ir.Value(name=f"{value.name}{SHAPE}", type=ir.TensorType(ir.DataType.INT64), shape=rank)
+            self.op.graph.inputs.append(shape)
+            self._gathered[key] = shape
         return self._gathered[key]
 
     def whole(self, value: ir.Value) -> ir.Value:
