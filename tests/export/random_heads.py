@@ -310,7 +310,7 @@ def heads(draw: Draw, most: int = 8) -> RandomHead:
     if len(flat) > 1 and g.yes():
         logits = [*(n for n in logits if n not in flat), g.Concat(*flat, axis=1)]
     logits = [g.Add(n, g.normal(1)) if n in features else n for n in logits]
-    outputs = {n: onnx.TensorProto.DOUBLE for n in dict.fromkeys([*features, *logits])}
+    outputs = dict.fromkeys([*features, *logits], onnx.TensorProto.DOUBLE)
     model = onnx.helper.make_model(g.net.graph(outputs), opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9)
     feeds = {n: g.values[n].astype(np.float32) for n in g.inputs}
     return RandomHead(single(model), features, logits, feeds, tuple(taken))

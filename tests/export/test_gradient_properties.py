@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import onnx_ir as ir
-from hypothesis import given, settings
+import pytest
+from hypothesis import Phase, given, settings
 
 from boxcam.errors import ExportError
 from boxcam.export import gradient
 from boxcam.export import graph as onnx
+from boxcam.export.autodiff.engine import Tape
 from boxcam.export.score import used_features
 from boxcam.runtime.engines import OnnxEngine
 from boxcam.runtime.tensors import Tensors
@@ -26,10 +28,11 @@ class Running:
         self.head, self.model = head, onnx.fold(ir.from_proto(head.model))
         onnx.record_ranks(self.model, head.feeds)
         self.found = self.observed([*head.features, *head.logits])
-        rows, width = [], 1 + max(self.found[n].ndim for n in head.logits)
+        rows: list[list[int]] = []
+        width = 1 + max(self.found[n].ndim for n in head.logits)
         for number, name in enumerate(head.logits):
-            for position in np.ndindex(self.found[name].shape):
-                rows.append([number, *position, *[0] * (width - 1 - len(position))])
+            fill = [0] * (width - 1 - self.found[name].ndim)
+            rows += [[number, *position, *fill] for position in np.ndindex(self.found[name].shape)]
         self.origin = np.array(rows, np.int64)
 
     def observed(self, names: list[str]) -> dict[str, np.ndarray]:
@@ -37,17 +40,16 @@ class Running:
         unique = list(dict.fromkeys(names))
         return dict(zip(unique, onnx.observe(self.model, [by_name[n] for n in unique], self.head.feeds), strict=True))
 
-    def patches(self, features: list[str], local: bool) -> list[Patch]:
+    def patches(self, features: list[str], local: bool) -> list[list[Patch]]:
+        """Of all logits; and those that hold only means, if there are any."""
         graph = gradient.build(self.model, self.head.logits, features, local=local)
-        engine = OnnxEngine(onnx.serialized(graph.model))
-        return engine.patches(Tensors(self.observed(list(graph.inputs))), (), (), self.origin)
+        tensors = Tensors({**self.found, **self.observed(list(graph.inputs))})
+        models = [graph.model] if graph.means is None else [graph.model, graph.means]
+        return [OnnxEngine(onnx.serialized(m)).patches(tensors, features, (), self.origin) for m in models]
 
     def whole(self, patch: Patch, feature: str) -> np.ndarray:
         """A patch as a gradient by the whole map."""
-        shape = self.found[feature].shape
-        if not patch.gradient.size:
-            return np.zeros(shape)
-        whole, _ = embedded(patch.gradient, (0, patch.row, *patch.corner), shape)
+        whole, _ = embedded(patch.gradient, (0, patch.row, *patch.corner), self.found[feature].shape)
         return whole + (0 if patch.uniform is None else patch.uniform[None, :, None, None])
 
 
@@ -58,17 +60,24 @@ def disagreement(head: RandomHead) -> float:
         used = used_features(running.model, head.logits, head.features)
     except ExportError:
         return 0.0
-    truth = {n: [running.whole(p, n) for p in running.patches([n], local=False)] for n in used}
+    truth = {n: [running.whole(p, n) for p in running.patches([n], local=False)[0]] for n in used}
     scale = max(float(np.abs(g).max()) for n in used for g in truth[n])
     if scale < 1e-4:  # saturated
         return 0.0
     worst = 0.0
     for layer in [used, *([[n] for n in used] if len(used) > 1 else [])]:
-        for box, patch in enumerate(running.patches(layer, local=True)):
+        patches, *means = running.patches(layer, local=True)
+        for box, patch in enumerate(patches):
             name = layer[patch.tensor]
-            worst = max(worst, float(np.abs(running.whole(patch, name) - truth[name][box]).max()))
-            if not patch.gradient.size and patch.uniform is None:
+            expected = truth[name][box]
+            worst = max(worst, float(np.abs(running.whole(patch, name) - expected).max()))
+            if not patch.gradient.size and patch.uniform is None:  # depends on none of the layer's maps
                 worst = max(worst, *(float(np.abs(truth[n][box]).max()) for n in layer))
+        for patch, mean in zip(patches, *means, strict=True) if means else ():
+            assert mean.tensor == patch.tensor
+            name = layer[mean.tensor]
+            found = running.whole(mean, name).mean((2, 3)) - running.whole(patch, name).mean((2, 3))
+            worst = max(worst, float(np.abs(found).max()))
     return worst / scale
 
 
@@ -76,3 +85,16 @@ def disagreement(head: RandomHead) -> float:
 @given(heads())
 def test_blocks_are_the_whole_maps(head: RandomHead) -> None:
     assert disagreement(head) < _LIMIT
+
+
+def test_a_wrong_block_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes to lie on the padding is dropped; if it is not, a border tells."""
+    monkeypatch.setattr(Tape, "masked", lambda self, block, value: block)
+
+    @settings(max_examples=60, deadline=None, derandomize=True, database=None, phases=[Phase.generate])
+    @given(heads())
+    def search(head: RandomHead) -> None:
+        assert disagreement(head) < _LIMIT
+
+    with pytest.raises(AssertionError):
+        search()

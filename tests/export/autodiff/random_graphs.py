@@ -269,11 +269,14 @@ def window(g: Eager, x: str, largest: int = 3) -> dict[str, Any]:
     return {"kernel_shape": kernel, "strides": strides, "dilations": dilations, "pads": low + high}
 
 
-def auto_pads(g: Eager, window: dict[str, Any]) -> dict[str, Any]:
-    """Sometimes pads by a rule; ONNX does not say what they are for dilated kernels."""
-    if g.number(0, 4) == 0 and set(window["dilations"]) == {1}:
-        return {**{k: v for k, v in window.items() if k != "pads"}, "auto_pad": g.one(["SAME_UPPER", "SAME_LOWER"])}
-    return window
+def auto_pads(g: Eager, given: dict[str, Any]) -> dict[str, Any]:
+    """Sometimes pads by a rule, where all agree on what they are: not for dilated kernels, nor for long strides."""
+    plain = set(given["dilations"]) == {1} and all(
+        s <= k for s, k in zip(given["strides"], given["kernel_shape"], strict=True)
+    )
+    if plain and g.number(0, 4) == 0:
+        return {**{k: v for k, v in given.items() if k != "pads"}, "auto_pad": g.one(["SAME_UPPER", "SAME_LOWER"])}
+    return given
 
 
 def _is_map(g: Eager, x: str) -> bool:
@@ -284,27 +287,27 @@ def _is_map(g: Eager, x: str) -> bool:
 def convolved(g: Eager, x: str) -> str | None:
     if not _is_map(g, x):
         return None
-    channels, window = g.shape(x)[1], auto_pads(g, window(g, x))
+    channels, spread = g.shape(x)[1], auto_pads(g, window(g, x))
     group = g.one([n for n in range(1, channels + 1) if channels % n == 0])
     out = group * g.number(1, 2)
-    weight = g.normal(out, channels // group, *window["kernel_shape"])
-    return g.Conv(x, weight, *([g.normal(out)] if g.yes() else []), group=group, **window)
+    weight = g.normal(out, channels // group, *spread["kernel_shape"])
+    return g.Conv(x, weight, *([g.normal(out)] if g.yes() else []), group=group, **spread)
 
 
 @step
 def transposed_convolution(g: Eager, x: str) -> str | None:
     if not _is_map(g, x):
         return None
-    channels, window = g.shape(x)[1], window(g, x)
-    n = len(window["strides"])
+    channels, spread = g.shape(x)[1], window(g, x)
+    n = len(spread["strides"])
     for i, length in enumerate(g.shape(x)[2:]):  # something has to be left
-        full = (length - 1) * window["strides"][i] + window["dilations"][i] * (window["kernel_shape"][i] - 1) + 1
-        if full <= window["pads"][i] + window["pads"][n + i]:
-            window["pads"][i] = window["pads"][n + i] = 0
-    more = [g.number(0, s - 1) for s in window["strides"]]
+        full = (length - 1) * spread["strides"][i] + spread["dilations"][i] * (spread["kernel_shape"][i] - 1) + 1
+        if full <= spread["pads"][i] + spread["pads"][n + i]:
+            spread["pads"][i] = spread["pads"][n + i] = 0
+    more = [g.number(0, s - 1) for s in spread["strides"]]
     group = g.one([n for n in range(1, channels + 1) if channels % n == 0])
-    weight = g.normal(channels, g.number(1, 2), *window["kernel_shape"])
-    return g.ConvTranspose(x, weight, group=group, output_padding=more, **window)
+    weight = g.normal(channels, g.number(1, 2), *spread["kernel_shape"])
+    return g.ConvTranspose(x, weight, group=group, output_padding=more, **spread)
 
 
 @step
@@ -316,13 +319,13 @@ def pooled(g: Eager, x: str) -> str | None:
         x = g.apart(x)
     if kind.startswith("Global"):
         return g.node(kind, [x])[0]
-    window = window(g, x)
+    spread = window(g, x)
     if kind == "AveragePool":
-        window["dilations"] = [1] * len(window["dilations"])  # the reference does not know them
+        spread["dilations"] = [1] * len(spread["dilations"])  # the reference does not know them
         if g.opset < 19:
-            window.pop("dilations")
-        window["count_include_pad"] = int(g.yes())
-    return g.node(kind, [x], **window)[0]
+            spread.pop("dilations")
+        spread["count_include_pad"] = int(g.yes())
+    return g.node(kind, [x], **spread)[0]
 
 
 @step
@@ -469,15 +472,15 @@ def padded(g: Eager, x: str) -> str | None:
     if not g.shape(x):
         return None
     mode = g.one(["constant", "reflect", "edge"])
-    pads = [[], []]
+    low, high = [], []
     for n in g.shape(x):
         most = min(2, n - 1)
         before, after = g.number(0, most), g.number(0, most)
         if mode == "constant" and n > 2 and g.number(0, 5) == 0:
             before = -1
-        pads[0].append(before)
-        pads[1].append(after)
-    return g.Pad(x, np.array(sum(pads, [])), mode=mode)
+        low.append(before)
+        high.append(after)
+    return g.Pad(x, np.array(low + high), mode=mode)
 
 
 @step

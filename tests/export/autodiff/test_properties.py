@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 
 from tests.export.autodiff.differences import evaluator, run_vjp
-from tests.export.autodiff.random_graphs import STEPS, Graph, graphs
+from tests.export.autodiff.random_graphs import Graph, graphs
 
 _STEP, _LIMIT = 1e-6, 1e-5
 _BOXES, _DIRECTIONS = 2, 3
