@@ -31,7 +31,7 @@ export UV_HTTP_TIMEOUT ?= 300
 # Trust whom the system trusts, as pip does: behind a proxy with its own certificate uv's own list is not enough.
 export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/* /etc/pki/tls/certs/*),1,0)
 
-.PHONY: help test demo check format lock clean
+.PHONY: help test demo bench check format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,18 @@ demo: demo/signs.boxcam/manifest.json $(RUNTIME) ## export the demo detector, th
 demo/signs.boxcam/manifest.json: $(DEV) $(SOURCES) $(SIGNS)/config.py $(SIGNS)/signs.pth $(DEMO_SAMPLE)
 	mkdir -p demo
 	.venv/bin/boxcam export $(SIGNS)/config.py $(SIGNS)/signs.pth -o demo/signs.boxcam --overwrite --sample $(DEMO_SAMPLE)
+
+bench: $(DEV) $(RUNTIME) .build/bench/.ready ## measure boxcam against other ways (25 minutes), write docs/performance.md
+	PYTHONPATH=.build/bench .venv/bin/python benchmarks/run.py --runtime-python .venv-runtime/bin/python \
+		--write docs/performance.md $(ARGS)
+
+# What only the benchmark needs lies beside .venv. grad-cam has no wheel: its build runs, with .venv's own setuptools.
+.build/bench/.ready: requirements/bench.txt $(DEV)
+	@echo "Fetching what the benchmark compares with ..."
+	rm -rf .build/bench
+	$(UV) pip install --quiet --no-deps --require-hashes --no-build-isolation --python .venv/bin/python \
+		--target .build/bench -r requirements/bench.txt
+	@touch $@
 
 check: $(DEV) ## format, lint, types, and nothing of one machine's in the files
 	scripts/check
@@ -86,6 +98,7 @@ lock: $(UV_NEEDED) ## compile the requirement files anew, with the newest versio
 	$(COMPILE) pyproject.toml --extra cpu -c requirements/all.txt -o requirements/runtime.txt
 	$(COMPILE) requirements/build.in -c requirements/all.txt -o requirements/build.txt
 	$(COMPILE) requirements/uv.in -o requirements/uv.txt
+	$(COMPILE) --no-deps requirements/bench.in -o requirements/bench.txt
 
 clean: ## remove the environments and everything made here
-	rm -rf .venv .venv-runtime .build build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-runtime .build .bench build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -12,7 +12,6 @@ from onnx_ir.passes import common as passes
 
 import boxcam
 from benchmarks.equality import Array
-from boxcam.errors import UnsupportedOperatorError
 from boxcam.explain.methods import METHODS
 from boxcam.export import gradient
 from boxcam.export import graph as onnx
@@ -69,10 +68,11 @@ class Deployed:
         """From the image to the maps of so many boxes, [H, W] each, in cells of the feature map."""
         raise NotImplementedError
 
-    def whole_maps(self) -> Callable[[Sequence[int]], list[Array]] | None:
+    def whole_maps(self) -> Callable[[Sequence[int]], list[Array]]:
         """The same gradient without windows and rows: what gives the maps of some boxes after a forward pass.
 
-        None if there is no such gradient: the number of proposals is known only when the model runs.
+        Raises:
+            UnsupportedOperatorError: there is none.
         """
         raise NotImplementedError
 
@@ -114,6 +114,12 @@ class Bundle(Deployed):
                 return self.model.predict(self.image, layer, "onnx").outputs[layer.rois]
         return None
 
+    def maps(self, layer: str) -> list[Array]:
+        """The values of a layer's tensors."""
+        of = self.model.layer(layer)
+        outputs = self.model.predict(self.image, of, "onnx").outputs
+        return [outputs[tensor.name] for tensor in of.tensors]
+
     def floor(self) -> object:
         return self._original.run(Tensors({self.model.manifest.input: self.tensor}), list(self._original.outputs))
 
@@ -138,7 +144,7 @@ class Bundle(Deployed):
         )
         return [cells.values for cells in made.cells]
 
-    def whole_maps(self) -> Callable[[Sequence[int]], list[Array]] | None:
+    def whole_maps(self) -> Callable[[Sequence[int]], list[Array]]:
         graph = ir.load(self.model.path / "forward.onnx")
         ir.external_data.load_to_model(graph)
         names = [logits.name for logits in self.model.manifest.logits]
@@ -178,6 +184,10 @@ class Graph(Deployed):
         self._values = self.forward()
         self.groups = [patch.tensor for patch in self._patches(self._values, self.origin)]
 
+    def maps(self) -> list[Array]:
+        """The values of the feature maps."""
+        return [self._values[name] for name in self.features]
+
     def floor(self) -> object:
         return self._original.run(Tensors({self._input: self.tensor}), self._own)
 
@@ -197,7 +207,7 @@ class Graph(Deployed):
         values = self.forward()
         return cams(self._patches(values, self.origin[:count]), values, self.features)
 
-    def whole_maps(self) -> Callable[[Sequence[int]], list[Array]] | None:
+    def whole_maps(self) -> Callable[[Sequence[int]], list[Array]]:
         feeds = {self._input: self.tensor}
         return whole_maps(self.base, self.logits, self.features, feeds, self.origin, self._device)
 
@@ -206,7 +216,7 @@ class Graph(Deployed):
         return [
             patch
             for start in range(0, len(origin), step)
-            for patch in self._engine.patches(values, (), (), origin[start : start + step])
+            for patch in self._engine.patches(values, self.features, (), origin[start : start + step])
         ]
 
 
@@ -247,13 +257,10 @@ def whole_maps(
     feeds: Mapping[str, Array],
     origin: Array,
     device: Device,
-) -> Callable[[Sequence[int]], list[Array]] | None:
+) -> Callable[[Sequence[int]], list[Array]]:
     """The gradient on whole maps of the same layer: from some of the boxes to their maps."""
     onnx.record_ranks(model, dict(feeds))
-    try:
-        built = gradient.build(model, logits, features, local=False)
-    except UnsupportedOperatorError:
-        return None
+    built = gradient.build(model, logits, features, local=False)
     wanted = list(dict.fromkeys([*built.inputs, *features]))
     found = onnx.observe(model, [_values(model)[name] for name in wanted], dict(feeds))
     values = Tensors(dict(zip(wanted, found, strict=True)))
@@ -264,7 +271,7 @@ def whole_maps(
         patches = [
             patch
             for start in range(0, len(boxes), step)
-            for patch in engine.patches(values, (), (), origin[list(boxes[start : start + step])])
+            for patch in engine.patches(values, features, (), origin[list(boxes[start : start + step])])
         ]
         return cams(patches, values, features)
 

@@ -25,23 +25,31 @@ class MissingPackageError(Exception):
     """A method that should be timed is not installed."""
 
 
-def _package(name: str, package: str) -> Any:
+MODULES = {"pytorch-grad-cam": "pytorch_grad_cam", "captum LayerGradCam": "captum.attr"}
+
+
+def require_package(method: str) -> Any:
+    """The module behind a method.
+
+    Raises:
+        MissingPackageError: it cannot be imported.
+    """
     try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
+        return importlib.import_module(MODULES[method])
+    except ImportError as error:
         raise MissingPackageError(
-            f"{package} cannot be imported ({error}). 'make bench' installs it from requirements/bench.txt;"
-            " or leave it out with --without."
+            f"{method} cannot be imported ({error}). 'make bench' installs it from requirements/bench.txt; or leave it"
+            f" out by --without '{method}'."
         ) from error
 
 
 def pytorch_grad_cam(network: Network, image: torch.Tensor, boxes: Sequence[int]) -> Run:
     """pytorch-grad-cam with one target per box: a forward and a backward pass through the whole network each.
 
-    Its result is scaled to 0..1 and resized to the image. To compare, what its own ``get_cam_image`` gave it before that
-    is kept.
+    Its result is scaled to 0..1 and resized to the image. To compare, what its own ``get_cam_image`` gave before
+    that is kept.
     """
-    library = _package("pytorch_grad_cam", "pytorch-grad-cam")
+    library = require_package("pytorch-grad-cam")
 
     def one(box: int) -> Array:
         network.boxes = [box]
@@ -57,7 +65,7 @@ def pytorch_grad_cam(network: Network, image: torch.Tensor, boxes: Sequence[int]
 
 def captum(network: Network, image: torch.Tensor, boxes: Sequence[int]) -> Run:
     """captum's LayerGradCam for each box: a forward pass and a backward pass to the layer each."""
-    library = _package("captum.attr", "captum")
+    library = require_package("captum LayerGradCam")
 
     def one(box: int) -> Array:
         network.boxes = [box]
