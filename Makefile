@@ -49,7 +49,7 @@ demo/signs.boxcam/manifest.json: $(DEV) $(SOURCES) $(SIGNS)/config.py $(SIGNS)/s
 	.venv/bin/boxcam export $(SIGNS)/config.py $(SIGNS)/signs.pth -o demo/signs.boxcam --overwrite --sample $(DEMO_SAMPLE)
 
 bench: $(DEV) $(RUNTIME) .build/bench/.ready ## measure boxcam against other ways (25 minutes), write docs/performance.md
-	PYTHONPATH=.build/bench .venv/bin/python benchmarks/run.py --runtime-python .venv-runtime/bin/python \
+	PYTHONPATH="$(CURDIR)/.build/bench" .venv/bin/python benchmarks/run.py --runtime-python .venv-runtime/bin/python \
 		--write docs/performance.md $(ARGS)
 
 # What only the benchmark needs lies beside .venv. grad-cam has no wheel: its build runs, with .venv's own setuptools.

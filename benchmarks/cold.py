@@ -52,9 +52,19 @@ def cold_starts(bundle: Path, runtime: Path, threads: int, repeats: int, torch_t
     Raises:
         ColdStartError: a process failed.
     """
-    explain = ["-m", "boxcam.cli", "explain", str(bundle), str(PICTURE), "--threads", str(threads), "--quiet"]
-    own = os.path.abspath(runtime) != os.path.abspath(sys.executable)
-    found = [_start("boxcam explain", [str(runtime), *explain, "-o"], threads, repeats, own)]
+    explain = [
+        "-m",
+        "boxcam.cli",
+        "explain",
+        os.path.abspath(bundle),
+        str(PICTURE),
+        "--threads",
+        str(threads),
+        "--quiet",
+    ]
+    interpreter = os.path.abspath(runtime)  # not resolved: a virtual environment's is a link
+    own = interpreter != os.path.abspath(sys.executable)
+    found = [_start("boxcam explain", [interpreter, *explain, "-o"], threads, repeats, own)]
     if torch_too:
         script = [sys.executable, str(_HERE / "cold_torch.py"), str(PICTURE)]
         found.append(_start("mmdet and pytorch-grad-cam", script, threads, max(repeats // 2, 1), own=False))
@@ -67,12 +77,19 @@ def _start(job: str, command: Sequence[str], threads: int, repeats: int, own: bo
     ``own``: in an environment of its own, which must not find the packages that PYTHONPATH adds to this one.
     """
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    if own:
-        environment.pop("PYTHONPATH", None)
+    path = environment.pop("PYTHONPATH", "")
+    if path and not own:  # the process starts in another folder
+        environment["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, path.split(os.pathsep)))
     probe = "import importlib.util as u; print(u.find_spec('torch') is not None)"
     runs = []
     with tempfile.TemporaryDirectory() as place:
-        done = subprocess.run([command[0], "-c", probe], env=environment, cwd=place, capture_output=True, text=True)
+        try:
+            done = subprocess.run([command[0], "-c", probe], env=environment, cwd=place, capture_output=True, text=True)
+        except OSError as error:
+            raise ColdStartError(
+                f"{command[0]} does not run ({error.strerror}): give --runtime-python the interpreter of an environment"
+                " in which boxcam is installed."
+            ) from error
         if done.returncode:
             raise ColdStartError(f"{command[0]} does not run: {done.stderr.strip()[-300:]}")
         for number in range(repeats + 1):
