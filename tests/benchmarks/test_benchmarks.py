@@ -236,7 +236,7 @@ def test_the_demo_starts_cold(signs_bundle: Path) -> None:
     assert found.peak > 20
     with pytest.raises(ColdStartError, match="boxcam explain failed"):
         cold_starts(signs_bundle / "no.boxcam", Path(sys.executable), 1, 1, torch_too=False)
-    with pytest.raises(ColdStartError, match="nowhere/python does not run .*: give --runtime-python"):
+    with pytest.raises(ColdStartError, match=r"nowhere/python does not run .*: give --runtime-python"):
         cold_starts(signs_bundle, Path("nowhere/python"), 1, 1, torch_too=False)
 
 
