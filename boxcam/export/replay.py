@@ -42,23 +42,27 @@ class Replay:
         leaves = [by_name[name] for name in targets]
         beside = _beside(work.graph, sources, leaves)
         held = onnx.observe(work, beside, feeds)
-        self.targets = list(targets)
         self._fixed = dict(zip((str(v.name) for v in beside), held, strict=True))
-        self._model = onnx.cut(work, [*sources, *beside], leaves)
+        ends = [*sources, *beside]
+        self._handed_on = [str(leaf.name) for leaf in leaves if leaf in ends]  # given, or held as they are
+        self.targets = [name for name in targets if name not in self._handed_on]
+        self._model = onnx.cut(work, ends, [leaf for leaf in leaves if leaf not in ends])
 
     def __call__(self, given: Arrays) -> dict[str, onnx.Array]:
         """The targets in float32, by ONNX Runtime."""
-        names = [i.name for i in self._session.get_inputs()]
         everything = {**self._fixed, **given}
-        results = self._session.run(None, {name: everything[name] for name in names})
-        return dict(zip(self.targets, results, strict=True))
+        names = [str(value.name) for value in self._model.graph.inputs]
+        results = self._session.run(None, {name: everything[name] for name in names}) if self.targets else []
+        found = dict(zip(self.targets, results, strict=True))
+        return {**found, **{name: everything[name] for name in self._handed_on}}
 
     def exactly(self, given: Arrays) -> dict[str, onnx.Array]:
         """The targets in float64, by ONNX's reference implementation; only for what is `small`."""
         everything = {name: _double(array) for name, array in {**self._fixed, **given}.items()}
-        names = [i.name for i in self._reference.proto_.graph.input]
-        results = self._reference.run(None, {name: everything[name] for name in names})
-        return dict(zip(self.targets, results, strict=True))
+        names = [str(value.name) for value in self._model.graph.inputs]
+        results = self._reference.run(None, {name: everything[name] for name in names}) if self.targets else []
+        found = dict(zip(self.targets, results, strict=True))
+        return {**found, **{name: everything[name] for name in self._handed_on}}
 
     @cached_property
     def small(self) -> bool:
@@ -80,7 +84,8 @@ def _beside(graph: ir.Graph, sources: Sequence[ir.Value], leaves: Sequence[ir.Va
     reached = gradient_reaches(graph, sources)
     held: dict[ir.Value, None] = {}
     seen: set[ir.Value] = set(sources)
-    todo = [leaf for leaf in leaves if leaf not in seen]
+    held.update(dict.fromkeys(leaf for leaf in leaves if leaf not in reached))  # no feature moves these
+    todo = [leaf for leaf in leaves if leaf in reached and leaf not in seen]
     while todo:
         value = todo.pop()
         node = value.producer()

@@ -1,0 +1,51 @@
+"""Parts of a detector that are run again: what moves, what is held, in float32 and in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+from onnx import TensorProto
+
+from boxcam.export import graph as onnx
+from boxcam.export.replay import Replay
+from tests.export.export_graphs import Net
+
+FEED = {"x": np.array([[0.5, -1.0, 2.0]], np.float32)}
+
+
+def network() -> ir.Model:
+    """f = 2x; the sum of f's two largest squares, and their number, behind it."""
+    net = Net()
+    f = net.node("Mul", [net.input("x", (1, 3)), np.float32(2)], name="f")[0]
+    largest, places = net.node("TopK", [f, np.array([2])], 2, name="largest")
+    picked = net.node("GatherElements", [net.Mul(f, f), places], name="picked", axis=1)[0]
+    total = net.node("ReduceSum", [picked, np.array([1])], name="total", keepdims=0)[0]
+    size = net.node("Shape", [picked], name="size")[0]
+    return onnx.fold(
+        net.model({**dict.fromkeys([f, largest, picked, total], TensorProto.FLOAT), size: TensorProto.INT64})
+    )
+
+
+def test_values_on_the_path_move_and_what_lies_beside_it_is_held() -> None:
+    """The places of the largest stay those of the first run, as proposals do."""
+    model = network()
+    replay = Replay(model, ["f"], ["total"], FEED)
+    assert replay({"f": np.array([[1, -2, 4]], np.float32)})["total"] == pytest.approx(17)
+    assert replay({"f": np.array([[1, 9, 4]], np.float32)})["total"] == pytest.approx(17), "not the new largest"
+
+
+def test_a_target_whose_size_is_read_too_moves_all_the_same() -> None:
+    replay = Replay(network(), ["f"], ["picked", "size"], FEED)
+    found = replay({"f": np.array([[3, -2, 5]], np.float32)})
+    assert sorted(found["picked"].ravel()) == [9, 25]
+    assert found["size"].tolist() == [1, 2]
+
+
+def test_float64_is_float64() -> None:
+    replay = Replay(network(), ["f"], ["total"], FEED)
+    assert replay.small
+    found = replay.exactly({"f": np.array([[1 + 1e-12, -2, 4]])})["total"]
+    assert found.dtype == np.float64
+    assert found[0] == pytest.approx(17 + 2e-12, abs=1e-15)
+    assert found[0] != 17
