@@ -17,7 +17,7 @@ FEED = {"x": np.array([[0.5, -1.0, 2.0]], np.float32)}
 def network() -> ir.Model:
     """f = 2x; the sum of f's two largest squares, and their number, behind it."""
     net = Net()
-    f = net.node("Mul", [net.input("x", (1, 3)), np.float32(2)], name="f")[0]
+    f = net.node("Mul", [net.input("x", ("b", 3)), np.float32(2)], name="f")[0]
     largest, places = net.node("TopK", [f, np.array([2])], 2, name="largest")
     picked = net.node("GatherElements", [net.Mul(f, f), places], name="picked", axis=1)[0]
     total = net.node("ReduceSum", [picked, np.array([1])], name="total", keepdims=0)[0]
