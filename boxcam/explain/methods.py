@@ -3,7 +3,8 @@
 A method is one short function of the activation A of one feature map (float32 [C, H, W], the whole map or the
 proposal's row) and the patches of all boxes that look at it: each holds G = ∂y/∂A, which outside the patch is zero, or
 ``uniform`` in each channel. It gives one map for each patch, and sees no image: `placement` puts its maps there.
-Sums are taken in float64; maps are float32 and finite.
+Means of gradients are taken in float64, products over channels in float32, as the frameworks do; maps are float32
+and finite.
 """
 
 from __future__ import annotations
@@ -40,9 +41,6 @@ class Method:
 
 
 METHODS: Registry[Method] = Registry("method")
-_BLOCK = 1 << 22
-"""Numbers of a feature map that are copied into float64 at a time: 32 MB, and one product of matrices for most maps.
-Where other programs want the cores too, each product costs the threads of a BLAS some waiting for each other."""
 
 
 def method(name: str, means: bool = False) -> Callable[[Compute], Compute]:
@@ -103,17 +101,16 @@ def hirescam(activation: Float, patches: Sequence[Patch]) -> list[CellMap]:
 
 def _weighted(weights: Sequence[npt.NDArray[Any]], activation: Float) -> Float:
     """Σₖ wₖ Aₖ for each of some boxes, as one product of matrices: [boxes, H, W]."""
-    cells = activation[0].size
-    result = np.empty((len(weights), cells), np.float32)
-    if len(weights):
-        table, flat = np.array(weights, np.float64), activation.reshape(-1, cells)
-        step = max(_BLOCK // len(activation), 1)
-        for start in range(0, cells, step):
-            block = slice(start, start + step)
-            with np.errstate(invalid="ignore"):  # what is no number is refused in a moment
-                product = table @ flat[:, block].astype(np.float64)
-            result[:, block] = _float32(product)
-    return result.reshape(len(weights), *activation.shape[1:])
+    shape = len(weights), *activation.shape[1:]
+    if not len(weights):
+        return np.zeros(shape, np.float32)
+    table, flat = np.array(weights, np.float64), activation.reshape(len(activation), -1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        result: Float = table.astype(np.float32) @ flat
+    if not np.isfinite(result).all():  # beyond float32, or no number, which is refused
+        with np.errstate(invalid="ignore"):
+            result = _float32(table @ flat.astype(np.float64))
+    return result.reshape(shape)
 
 
 def _check(activation: Float, patches: Sequence[Patch]) -> None:
