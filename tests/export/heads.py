@@ -113,6 +113,14 @@ class OnnxSide:
     def normal(self, x: str, channels: int) -> str:
         return self.net.InstanceNormalization(x, 1 + weights("in", channels), weights("in.bias", channels))
 
+    def group_normal(self, x: str, groups: int, shape: tuple[int, int, int, int]) -> str:
+        """GroupNorm as PyTorch's exporter writes it: an InstanceNormalization of reshaped channels."""
+        grouped = self.net.Reshape(x, np.array([0, groups, -1]))
+        plain = self.net.InstanceNormalization(grouped, np.ones(groups), np.zeros(groups))
+        back = self.net.Reshape(plain, np.array(shape))
+        scaled = self.net.Mul(back, 1 + weights("gn", shape[1], 1, 1))
+        return self.net.Add(scaled, weights("gn.bias", shape[1], 1, 1))
+
     def up(self, x: str, size: tuple[int, int]) -> str:
         shape = self.net.Concat(self.net.Slice(self.net.Shape(x), np.array([0]), np.array([2])), np.array(size), axis=0)
         return self.net.Resize(
@@ -211,6 +219,12 @@ class TorchSide:
     def normal(self, x: torch.Tensor, channels: int) -> torch.Tensor:
         scale = torch.from_numpy(1 + weights("in", channels)).double()
         return F.instance_norm(x, weight=scale, bias=self._of("in.bias", channels), eps=float(np.float32(1e-5)))
+
+    def group_normal(self, x: torch.Tensor, groups: int, shape: tuple[int, int, int, int]) -> torch.Tensor:
+        scale = torch.from_numpy(1 + weights("gn", shape[1], 1, 1)).double().flatten()
+        return F.group_norm(
+            x, groups, scale, self._of("gn.bias", shape[1], 1, 1).flatten(), eps=float(np.float32(1e-5))
+        )
 
     def up(self, x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         return F.interpolate(x, size=size, mode="nearest")

@@ -159,6 +159,14 @@ def normalised(s: Any, x: Any) -> list[Any]:
     return [s.conv(s.relu(s.normal(s.conv(x, "a", (3, 3, 3, 3)), 3)), "b", (CLASSES, 3, 3, 3))]
 
 
+@case((1, 4, 6, 7), (1, 4, 3, 4), form="whole")
+def normalised_in_groups(s: Any, *maps: Any) -> list[Any]:
+    """The head of FCOS: each level is normalised as a whole, and no other one is touched."""
+    sizes = [(1, 4, 6, 7), (1, 4, 3, 4)]
+    inner = [s.group_normal(s.conv(x, "a", (4, 4, 3, 3)), 2, size) for x, size in zip(maps, sizes, strict=True)]
+    return [s.conv(s.relu(x), "b", (CLASSES, 4, 3, 3)) for x in inner]
+
+
 @pytest.mark.parametrize("name", case.all)
 def test_the_gradient_is_that_of_the_whole_map(name: str) -> None:
     this = case.all[name]

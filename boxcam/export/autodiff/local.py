@@ -52,7 +52,10 @@ def _view(tape: Tape, node: ir.Node, number: int, block: Block, wanted: Collecti
     x, y = _input(node), node.outputs[0]
     xs, ys = tape.dims(x), tape.dims(y)
     same = {a: b for a in range(len(ys)) if (b := _same_axis(ys, a, xs)) is not None}
-    block = tape.widened(block, [a for a in range(len(ys)) if a not in same], y)
+    mixed = [a for a in range(len(ys)) if a not in same]
+    if any(isinstance(block.axes[a], Window) for a in mixed):
+        tape.barriers.setdefault(onnx.describe(node))
+    block = tape.widened(block, mixed, y)
     axes: list[Support] = [None] * len(xs)
     for a, b in same.items():
         axes[b] = block.axes[a]
