@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 import onnxruntime
+from onnx import version_converter
 from onnx_ir.passes import common as passes
 
 from boxcam.errors import ExportError, UnsupportedOperatorError
@@ -19,8 +20,10 @@ from boxcam.errors import ExportError, UnsupportedOperatorError
 Array = npt.NDArray[Any]
 Operand = ir.Value | Array | int | float | bool | Sequence[int] | None
 
-_STANDARD = ("", "ai.onnx")
+STANDARD = ("", "ai.onnx")
+"""Domains of standard operators."""
 _EMITTED_FROM_OPSET = 13  # the operators written here have had their present inputs since then
+_CONVERTED_FROM_OPSET = 11
 
 
 class Ops:
@@ -134,9 +137,19 @@ def axes(node: ir.Node, position: int = 1) -> list[int] | None:
 
 def describe(node: ir.Node) -> str:
     """A node in a message: operator, name."""
-    domain = "" if node.domain in _STANDARD else f"{node.domain}::"
+    domain = "" if node.domain in STANDARD else f"{node.domain}::"
     label = node.name or (node.outputs[0].name if node.outputs else None)
     return f"{domain}{node.op_type} ({label})"
+
+
+def with_shape(value: ir.Value | None) -> str:
+    """A value in a message: name, shape."""
+    if value is None:
+        return "nothing"
+    shape = static_shape(value)
+    return (
+        f"{value.name} [{'rank unknown' if shape is None else ', '.join('?' if d is None else str(d) for d in shape)}]"
+    )
 
 
 def find(graph: ir.Graph, name: str) -> ir.Value | None:
@@ -259,30 +272,61 @@ def clone(model: ir.Model) -> ir.Model:
 def fold(model: ir.Model) -> ir.Model:
     """Fold constants, fuse BatchNormalization into Conv, drop what does nothing; outputs keep their names.
 
-    The work is ONNX Runtime's own "basic" optimisation, which emits standard operators only.
+    The work is ONNX Runtime's own "basic" optimisation, which emits standard operators only.  Opsets 11 and 12 become
+    13 first.
+
+    Raises:
+        ExportError: the opset is older, or the graph cannot be converted.
+        UnsupportedOperatorError: an operator is none of the standard's.
     """
+    model = _modern(model)
     with tempfile.TemporaryDirectory() as folder:
         folded = os.path.join(folder, "folded.onnx")
         options = quiet_options()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.optimized_model_filepath = folded
-        session(model, options)
+        try:
+            session(model, options)
+        except Exception as error:  # onnxruntime's own errors share no public root
+            said = " ".join(str(error).split())
+            raise ExportError(
+                f"onnxruntime {onnxruntime.__version__} cannot load the model (opset {opset(model)}): {said}"
+            ) from error
         result = ir.load(folded)
         ir.external_data.load_to_model(result)
         for constant in result.graph.initializers.values():
             if constant.const_value is not None:  # detach from the temporary file
                 constant.const_value = ir.tensor(np.array(constant.const_value.numpy()), name=constant.name)
-    foreign = sorted({describe(node) for node in result.graph.all_nodes() if node.domain not in _STANDARD})
+    foreign = sorted({describe(node) for node in result.graph.all_nodes() if node.domain not in STANDARD})
     if foreign:
         raise UnsupportedOperatorError(f"the model uses operators outside the ONNX standard: {', '.join(foreign[:3])}.")
-    kept = {domain: version for domain, version in result.opset_imports.items() if domain in _STANDARD}
+    kept = {domain: version for domain, version in result.opset_imports.items() if domain in STANDARD}
     result.graph.opset_imports.clear()
     result.graph.opset_imports.update(kept)
     passes.DeduplicateHashedInitializersPass(size_limit=1 << 40)(result)
     passes.ShapeInferencePass()(result)
-    if opset(result) < _EMITTED_FROM_OPSET:
-        raise ExportError(f"the model has opset {opset(result)}; opset {_EMITTED_FROM_OPSET} or newer is needed.")
     return result
+
+
+def _modern(model: ir.Model) -> ir.Model:
+    """The model in an opset that nodes can be written into."""
+    version = opset(model)
+    if version >= _EMITTED_FROM_OPSET:
+        return model
+    if version < _CONVERTED_FROM_OPSET:
+        raise ExportError(
+            f"the model has opset {version}; export it with opset {_CONVERTED_FROM_OPSET} or newer, best with"
+            f" {_EMITTED_FROM_OPSET} or newer."
+        )
+    try:
+        converted = version_converter.convert_version(ir.to_proto(model), _EMITTED_FROM_OPSET)
+    except RuntimeError as error:  # the converter's own, and those of the library below it
+        said = str(error).strip().rpartition("\n")[2]
+        raise ExportError(
+            f"the model has opset {version} and cannot be converted to {_EMITTED_FROM_OPSET} ({said}); export it with"
+            f" opset {_EMITTED_FROM_OPSET} or newer."
+        ) from error
+    return ir.from_proto(converted)
 
 
 def quiet_options(threads: int = 0) -> Any:

@@ -14,12 +14,11 @@ _HEAD = f"""\
 # Operators that a gradient passes
 
 What lies between the layer and the scores is differentiated from the ONNX graph, operator by operator. It may have
-any opset from 13 on; the gradient is a graph of opset {OPSET}, of standard operators only.
+any opset from 11 on; the gradient is a graph of opset {OPSET}, of standard operators only.
 
 - **rule**: the gradient is computed. Each rule is checked against central finite differences in double precision.
 - **zero**: the gradient is zero wherever it exists, so that nothing is computed.
-- Any other operator is **unsupported**: export stops, and says which node it was. Choose a layer behind it, or
-  `--engine torchscript`.
+- Any other operator is **unsupported**: export stops, and says which node it was. Choose a layer behind it.
 
 Inputs that hold indices, sizes or conditions get no gradient.
 
