@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 
 import onnx_ir as ir
 
@@ -37,11 +37,14 @@ _DIFFERENTIABLE: dict[str, tuple[int, ...]] = {
 
 
 def differentiable_inputs(node: ir.Node) -> list[ir.Value]:
-    """Inputs through which a gradient flows: not indices, sizes, conditions or proposals."""
+    """Inputs through which a gradient flows: not indices, sizes, conditions or proposals.
+
+    Of a node that runs another graph, what that graph reads of this one counts too.
+    """
     if node.op_type == "Cast" and not ir.DataType(node.attributes["to"].as_int()).is_floating_point():
         return []
     chosen = _DIFFERENTIABLE.get(node.op_type)
-    inputs = node.inputs if chosen is None else [node.inputs[i] for i in chosen if i < len(node.inputs)]
+    inputs = onnx.uses(node) if chosen is None else [node.inputs[i] for i in chosen if i < len(node.inputs)]
     return [value for value in inputs if value is not None]
 
 
@@ -56,6 +59,14 @@ def gradient_reaches(graph: ir.Graph, sources: Iterable[ir.Value], others: Itera
         if any(value in reached for value in differentiable_inputs(node)):
             reached.update(value for value in node.outputs if value not in cut)
     return reached
+
+
+def between(graph: ir.Graph, sources: Collection[ir.Value], leaves: Iterable[ir.Value]) -> Iterator[ir.Node]:
+    """Nodes that a gradient passes on its way from some values back to the sources."""
+    reached = gradient_reaches(graph, sources)
+    for node in onnx.ancestors(leaves, sources):
+        if any(value in reached for value in differentiable_inputs(node)):
+            yield node
 
 
 def depends(graph: ir.Graph, source: ir.Value) -> set[ir.Value]:

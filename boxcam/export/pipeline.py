@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +17,12 @@ import onnx_ir as ir
 import boxcam
 from boxcam import bundle
 from boxcam.bundle import Form, Gradient, Layer, Logits, Manifest, Preprocess, Tensor
-from boxcam.errors import BoxcamWarning, ExportError, SourceError, VerificationError
-from boxcam.export import gradient, score, verify, verify_gradient
+from boxcam.errors import BoxcamWarning, ExportError, SourceError, UnsupportedOperatorError, VerificationError
+from boxcam.export import admission, gradient, quantized, score, verify, verify_gradient
 from boxcam.export import graph as onnx
 from boxcam.export import layers as maps
 from boxcam.export import sources as _sources  # noqa: F401  (each registers itself)
+from boxcam.export.dependency import gradient_reaches
 from boxcam.export.geometry import cells
 from boxcam.export.gradient import GradientGraph
 from boxcam.export.graph import Array, Ops
@@ -104,11 +106,15 @@ def detect_source(arguments: tuple[str, ...]) -> str:
 
 @dataclass(frozen=True, eq=False)
 class _Built:
-    """What the gradient of a layer is made of, for each engine that was asked for."""
+    """What the gradient of a layer is made of, for each engine that was asked for.
+
+    ``rounded`` tells that the layer's scores are computed with quantized numbers.
+    """
 
     features: tuple[str, ...]
     score: ScoreGraph | None
     gradient: GradientGraph | None
+    rounded: bool
 
     @property
     def context(self) -> list[str]:
@@ -117,6 +123,11 @@ class _Built:
         if self.gradient is not None:
             names += [name for name in self.gradient.inputs if name not in self.features]
         return names
+
+    def reason(self, form: str) -> str:
+        """Why a gradient has its form, and what else has to be said of it."""
+        rounding = ["the model is quantized: straight-through, as if it did not round"] if self.rounded else []
+        return "; ".join([*([form] if form else []), *rounding])
 
     @property
     def field(self) -> int | None:
@@ -140,6 +151,9 @@ class _Export:
         self.source, self.progress, self.pixels, self.engines = source, progress, pixels, engines
         self.wanted = maps.resolve(source, [names] if isinstance(names, str) else names)
         self.files = _file_names(self.wanted)
+        admission.check_input(source.model, source.input)
+        admission.check_operators(source.model)
+        admission.check_precision(source.model, source.input)
         progress("folding constants")
         self.base = onnx.fold(_with_outputs(source.model, self.wanted))
         self.base_outputs = [str(v.name) for v in source.model.graph.outputs]
@@ -149,6 +163,7 @@ class _Export:
         self.original = onnx.clone(source.model)
         feeds = {source.input: self._first_sample()}
         onnx.record_ranks(self.base, feeds)
+        self.smooth = quantized.straight_through(self.base)  # what gradients are of
         self.progress("tracing scores to logits")
         forward = onnx.clone(self.base)
         traced = trace(forward.graph, source.outputs)
@@ -188,10 +203,42 @@ class _Export:
         return bundle.write_manifest(folder, manifest)
 
     def _build(self, logits: Sequence[str], layer: LayerTensors, feeds: Mapping[str, Array]) -> _Built:
-        features = score.used_features(self.base, logits, layer.tensors)
-        by_torch = score.build(self.base, logits, features, feeds) if "torchscript" in self.engines else None
-        by_onnx = gradient.build(self.base, logits, features) if "onnx" in self.engines else None
-        return _Built(tuple(features), by_torch, by_onnx)
+        """Differentiate a layer; ONNX first, as its messages say which other engine may help."""
+        features = score.used_features(self.base, logits, layer.tensors, self._explained)
+        admission.check_path(self.base, logits, features)
+        by_onnx = gradient.build(self.smooth, logits, features) if "onnx" in self.engines else None
+        by_torch = None
+        rounding = quantized.rounded(self.base, logits, features)
+        if rounding and self.engines == ("torchscript",):
+            raise UnsupportedOperatorError(
+                f"the model is quantized ({rounding[0]}), and only the ONNX gradient passes its rounding. Use --engine"
+                " onnx."
+            )
+        if "torchscript" in self.engines and not rounding:
+            with self._torch_may_lack():
+                by_torch = score.build(self.smooth, logits, features, feeds)
+        return _Built(tuple(features), by_torch, by_onnx, bool(rounding))
+
+    @contextlib.contextmanager
+    def _torch_may_lack(self) -> Iterator[None]:
+        """Where an operator is missing in torch only, say how to do without torch."""
+        try:
+            yield
+        except UnsupportedOperatorError as error:
+            if "onnx" not in self.engines:
+                raise
+            raise UnsupportedOperatorError(f"{error} Or do without torch, with --engine onnx.") from error
+
+    def _explained(self) -> str:
+        """Of the layers that the source names, those that a score depends on."""
+        graph, outputs = self.source.model.graph, self.source.outputs
+        values = {str(value.name): value for value in onnx.values(graph)}
+        found = []
+        for name, layer in self.source.layers.items():
+            reached = gradient_reaches(graph, [values[n] for n in layer.tensors])
+            if values[outputs.scores] in reached:
+                found.append(name)
+        return ", ".join(found)
 
     def _gradients(
         self, folder: Path, forward: ir.Model, traced: Trace, logits: Sequence[str], layers: Mapping[str, _Built]
@@ -227,7 +274,7 @@ class _Export:
             file = folder / f"{self.files[name]}.onnx"
             ir.save(built.gradient.model, file)
             running = OnnxEngine(file)
-            given = (self.base, built.features, logits, found, some, feeds)
+            given = (self.smooth, built.features, logits, found, some, feeds)
             checks += verify_gradient.differences(name, built.gradient, running, *given)
             patches["onnx"] = running.patches(Tensors(found), built.features, (), some)
             if built.gradient.means is not None:
@@ -242,9 +289,10 @@ class _Export:
 
             self.progress(f"verifying {name} (torchscript)")
             file = folder / f"{self.files[name]}.pt"
-            torchscript.gradient_module(built.score, {**found, ORIGIN: origin}).save(str(file))
+            with self._torch_may_lack():
+                torchscript.gradient_module(built.score, {**found, ORIGIN: origin}).save(str(file))
             module = torchscript.load(file)
-            checks += verify_torchscript.gradients(name, built.score, module, self.base, logits, found, some, feeds)
+            checks += verify_torchscript.gradients(name, built.score, module, self.smooth, logits, found, some, feeds)
             patches["torchscript"] = verify_torchscript.patches(module, built.score, found, some)
         if len(patches) == 2:
             shapes = {i: found[n].shape[2:] for i, n in enumerate(built.features)}
@@ -319,6 +367,13 @@ class _Export:
                 BoxcamWarning,
                 stacklevel=2,
             )
+        if built.rounded:
+            warnings.warn(
+                f"the model is quantized: gradients by layer {name!r} are straight-through, as if it did not round, and"
+                " for the onnx engine only.",
+                BoxcamWarning,
+                stacklevel=2,
+            )
         return Layer(name, layer.kind, tuple(tensors), rois, self._files(name, built))
 
     def _files(self, name: str, built: _Built) -> dict[str, Gradient]:
@@ -328,11 +383,11 @@ class _Export:
             graph, file = built.gradient, f"{self.files[name]}.onnx"
             context = tuple(n for n in graph.inputs if n not in built.features)
             means = "" if graph.means is None else f"{self.files[name]}.means.onnx"
-            result["onnx"] = Gradient(file, graph.form, graph.reason, context, graph.boxes_at_once, means)
+            result["onnx"] = Gradient(file, graph.form, built.reason(graph.reason), context, graph.boxes_at_once, means)
         if built.score is not None:
             made, file = built.score, f"{self.files[name]}.pt"
             at_once = _BOXES_AT_ONCE[made.form]
-            result["torchscript"] = Gradient(file, made.form, made.reason, made.context, at_once)
+            result["torchscript"] = Gradient(file, made.form, built.reason(made.reason), made.context, at_once)
         return result
 
     def _first_sample(self) -> Array:

@@ -92,8 +92,16 @@ def build(
     return ScoreGraph(form, builder.reason if form == "whole" else "", names, builder.context(parts, names), parts)
 
 
-def used_features(model: ir.Model, logits: Sequence[str], features: Sequence[str]) -> list[str]:
+def used_features(
+    model: ir.Model, logits: Sequence[str], features: Sequence[str], others: Callable[[], str] = lambda: ""
+) -> list[str]:
     """Those of a layer's tensors that some logit depends on, once all of them are cut.
+
+    Args:
+        model: the folded detector.
+        logits: the tensors of logits.
+        features: the layer's tensors.
+        others: for a message, names of layers that scores depend on.
 
     Raises:
         ExportError: there is none, or the layer is the logits themselves.
@@ -109,7 +117,9 @@ def used_features(model: ir.Model, logits: Sequence[str], features: Sequence[str
         if any(leaf in reached for leaf in leaves):
             used.append(str(source.name))
     if not used:
-        raise ExportError(f"no score depends on {', '.join(features)}, so there is nothing to explain there.")
+        known = others()
+        advice = f" They do depend on {known}: choose one by --layer." if known else ""
+        raise ExportError(f"no score depends on {', '.join(features)}, so there is nothing to explain there.{advice}")
     return used
 
 

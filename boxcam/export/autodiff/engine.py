@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
+from boxcam.errors import UnsupportedOperatorError
 from boxcam.export import graph as onnx
 from boxcam.export.autodiff import block as blocks
 from boxcam.export.autodiff.block import UNIFORM, Block, Positions, Size, Start, Support, Window
@@ -86,10 +87,11 @@ class Tape:
         for node in reversed(onnx.ancestors(list(seeds), ends)):
             carrying = differentiable_inputs(node)
             wanted = [i for i, v in enumerate(node.inputs) if v in self.reached and any(v is c for c in carrying)]
+            passes = any(v in self.reached for v in carrying)
             for number, value in enumerate(node.outputs):
                 if value in ends:
                     continue
-                for arrived in self.merged(pending.pop(value, [])) if wanted else []:
+                for arrived in self.merged(pending.pop(value, [])) if passes else []:
                     for index, found in self._through(node, number, arrived, wanted).items():
                         used = node.inputs[index]
                         assert used is not None
@@ -102,9 +104,9 @@ class Tape:
     ) -> Mapping[int, Sequence[Block]]:
         name = node.op_type
         if node.domain not in ("", "ai.onnx"):
-            raise unsupported(node, self.opset, f"operators of {node.domain} have no gradient here")
+            raise unsupported(node, self.opset, f"has no gradient, as it is no standard operator but {node.domain}'s")
         if any(attr.type == ir.AttributeType.GRAPH for attr in node.attributes.values()):
-            raise unsupported(node, self.opset, "has branches, which are not differentiated")
+            raise unsupported(node, self.opset, "runs another graph, which no gradient passes")
         if self.local and name in LOCAL:
             found = LOCAL[name](self, node, number, block, wanted)
             if found is not None:
@@ -112,7 +114,7 @@ class Tape:
         if name in ZERO:
             return {}
         if name not in RULES:
-            raise unsupported(node, self.opset, f"{name} has no gradient rule")
+            raise unsupported(node, self.opset, "has no gradient rule")
         return self._by_rule(RULES[name], node, number, block, wanted)
 
     def _by_rule(
@@ -195,8 +197,11 @@ class Tape:
 
     def dims(self, value: ir.Value) -> tuple[int | None, ...]:
         """Shape of a forward value; None for dimensions that are not known before the model runs."""
-        shape = onnx.static_shape(value)
-        assert shape is not None, value.name
+        shape, node = onnx.static_shape(value), value.producer()
+        if shape is None and node is not None:
+            raise unsupported(node, self.opset, f"the rank of {value.name} is not known before the model runs")
+        if shape is None:
+            raise UnsupportedOperatorError(f"the rank of {value.name} is not known. Export the model with its shapes.")
         return shape
 
     def length(self, value: ir.Value, axis: int) -> Size:

@@ -119,7 +119,7 @@ class Site:
 
     def unsupported(self, why: str) -> NoReturn:
         """Refuse this node: ``why`` is half a sentence about it."""
-        raise unsupported(self.node, self.opset, why)
+        raise unsupported(self.node, self.opset, why, "or try --engine torchscript")
 
     def _read(self, value: ir.Value) -> ir.Value:
         read, real = self.read(value), ir.DataType.from_numpy(self.op.real)
@@ -203,11 +203,18 @@ def elementwise(*operators: str, note: str = "") -> Callable[[RuleFunction], Rul
     return put
 
 
-def unsupported(node: ir.Node, opset: int, why: str) -> UnsupportedOperatorError:
-    """The error for a node that cannot be differentiated."""
+def unsupported(node: ir.Node, opset: int, why: str, otherwise: str = "") -> UnsupportedOperatorError:
+    """The error for a node that cannot be differentiated.
+
+    Args:
+        node: the node.
+        opset: of the graph that it is in.
+        why: half a sentence about it.
+        otherwise: what else may help, beside another layer.
+    """
     return UnsupportedOperatorError(
         f"{onnx.describe(node)}, opset {opset}, lies between the layer and the scores, and {why}."
-        " Choose a layer behind it with --layer, or use --engine torchscript."
+        f" Choose a layer behind it with --layer{f', {otherwise}' if otherwise else ''}."
     )
 
 

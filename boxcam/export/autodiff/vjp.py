@@ -9,6 +9,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
+from boxcam.errors import UnsupportedOperatorError
 from boxcam.export import graph as onnx
 from boxcam.export.autodiff.block import Block, Boxes
 from boxcam.export.autodiff.engine import Tape
@@ -40,7 +41,8 @@ def vjp(model: ir.Model, output: str, inputs: Sequence[str], real: npt.DTypeLike
     target, sources = values[output], [values[name] for name in inputs]
     dtype = ir.DataType.from_numpy(np.dtype(real))
     shape = onnx.static_shape(target)
-    assert shape is not None
+    if shape is None:
+        raise UnsupportedOperatorError(f"the rank of {output} is not known. Export the model with its shapes.")
     seed = ir.Value(name=SEED, type=ir.TensorType(dtype), shape=ir.Shape([None, *shape]))
     graph = ir.Graph([seed], [], nodes=[], opset_imports={"": OPSET}, name="gradient")
     op = Ops(graph, "gradient", real=real)

@@ -35,7 +35,8 @@ def maps(site: Site, output: bool = False) -> list[int]:
     """
     found = [size for size in (out_dims(site) if output else site.dims())[2:] if size is not None]
     if len(found) + 2 < site.rank():
-        site.unsupported("the size of its maps is not known before the model runs")
+        value = site.node.outputs[0] if output else site.node.inputs[0]
+        site.unsupported(f"the size of its maps, {onnx.with_shape(value)}, is not known before the model runs")
     return found
 
 

@@ -131,7 +131,8 @@ def _resize(site: Site, gs: Sequence[ir.Value | None]) -> Sequence[Contribution]
     for axis in reversed(resized(site)):
         in_size, out_size = site.dims()[axis], out_dims(site)[axis]
         if in_size is None or out_size is None:
-            site.unsupported("the size of its input or output is not known before the model runs")
+            unknown = site.node.inputs[0] if in_size is None else site.node.outputs[0]
+            site.unsupported(f"the size of its maps, {onnx.with_shape(unknown)}, is not known before the model runs")
         weights = matrix(site, axis, in_size, out_size)
         times = out_size // in_size
         if axis >= 2 and np.array_equal(weights, np.repeat(np.eye(in_size), times, axis=1)):
