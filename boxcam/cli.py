@@ -75,8 +75,15 @@ def main() -> None:
 @click.option("--score-threshold", type=click.FloatRange(0, 1), help="Lowest score of a box. [default: the config's]")
 @click.option("--nms-threshold", type=click.FloatRange(0, 1), help="IoU at which boxes merge. [default: the config's]")
 @click.option("--sample", type=click.Path(), metavar="IMAGE", help="Picture to verify with. [default: drawn ones]")
+@click.option(
+    "--engine",
+    type=click.Choice([*ENGINES, "both"]),
+    default="both",
+    show_default=True,
+    help="Gradients to build; each of two is the other's check. Explaining by torchscript needs torch.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace a bundle that is there.")
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors and warnings.")
 def export(
     model: tuple[str, ...],
     output: str | None,
@@ -86,6 +93,7 @@ def export(
     score_threshold: float | None,
     nms_threshold: float | None,
     sample: str | None,
+    engine: str,
     overwrite: bool,
     quiet: bool,
 ) -> None:
@@ -98,6 +106,7 @@ def export(
       boxcam export retinanet.py retinanet.pth -o retinanet.boxcam
       boxcam export faster-rcnn.py epoch_12.pth --layer roi --layer neck --shape 800x1344
       boxcam export retinanet.py retinanet.pth --layer backbone.2 --sample street.jpg
+      boxcam export retinanet.py retinanet.pth --engine onnx
     """
     with _needs_exporter():
         from boxcam.export.pipeline import export as run
@@ -113,6 +122,7 @@ def export(
             score_threshold=score_threshold,
             nms_threshold=nms_threshold,
             sample=sample,
+            engine=engine,
             overwrite=overwrite,
             progress=_steps(quiet),
         )

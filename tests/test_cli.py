@@ -65,9 +65,11 @@ def test_export_takes_every_option(
         *("export", signs / "config.py", signs / "signs.pth", "--source", "mmdet", "--overwrite", "-q"),
         *("--layer", "backbone.2", "--layer", NECK, "--shape", "256x320"),
         *("--score-threshold", "0.5", "--nms-threshold", "0.4", "--sample", signs / "images" / "street.jpg"),
+        *("--engine", "onnx"),
     )
     assert (done.exit_code, done.stdout, done.stderr) == (0, "", "")
     assert results(tmp_path) == ["config.boxcam"]
+    assert {Path(name).suffix for name in results(tmp_path / "config.boxcam" / "gradient")} == {".onnx"}
     model = boxcam.load("config.boxcam", threads=1)
     assert model.layers == ("backbone.2", NECK)
     assert (model.manifest.preprocess.height, model.manifest.preprocess.width) == (256, 320)
@@ -336,6 +338,7 @@ def test_version_and_commands(cli: Cli) -> None:
         ["export"],
         ["export", "a.py", "a.pth", "--shape", "320"],
         ["export", "a.py", "a.pth", "--score-threshold", "2"],
+        ["export", "a.py", "a.pth", "--engine", "auto"],
         ["exprot"],
         ["--nonsense"],
     ],
