@@ -113,6 +113,8 @@ def enlarged(g: Eager, x: str) -> str:
 @step
 def pooled(g: Eager, x: str) -> str:
     kind, spread = g.one(["MaxPool", "AveragePool"]), auto_pads(g, window(g, x, 4))
+    if any(x in node.output for node in g.net.nodes if node.op_type == "Pad"):
+        x = g.Tanh(x)  # ONNX Runtime would join the two, and then refuse pads as large as the kernel
     if kind == "AveragePool":
         spread.pop("dilations")
         if "pads" in spread:

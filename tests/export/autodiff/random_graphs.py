@@ -89,8 +89,8 @@ class Eager:
         """Take a value into the pool, scaled to a moderate size."""
         value = self.values[name]
         largest = float(np.abs(value).max(initial=0.0))
-        if not 0.1 < largest < 3:
-            name = self.Mul(name, np.array(1 / max(largest, 1e-2)))
+        if largest > 3 or 1e-3 < largest < 0.1:  # what is 0 but for rounding errors stays so
+            name = self.Mul(name, np.array(1 / largest))
         self.unused[name] = None
         if value.size <= self.most:
             self.pool.append(name)
