@@ -182,10 +182,15 @@ class Tape:
         return Block(value, tuple(axes), block.boxes)
 
     def _numbers(self, value: ir.Value, block: Block) -> int:
-        """How many numbers a block has for one box; sizes that are not known count as 1."""
+        """How many numbers a block has for one box.
+
+        Windows as long as the longest of their proposals count as half of their axis, lengths that are not known as 1.
+        """
         count = 1
         for length, axis in zip(self.dims(value), block.axes, strict=True):
-            size = axis.size if isinstance(axis, Window) else 1 if axis is UNIFORM else length
+            size: Size | None = 1 if axis is UNIFORM else length
+            if isinstance(axis, Window):
+                size = axis.size if isinstance(axis.size, int) else ((length or 1) + 1) // 2
             count *= size if isinstance(size, int) else 1
         return count
 
