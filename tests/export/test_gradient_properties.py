@@ -81,7 +81,7 @@ def disagreement(head: RandomHead) -> float:
     return worst / scale
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@settings(max_examples=80, deadline=None, derandomize=True, database=None)
 @given(heads())
 def test_blocks_are_the_whole_maps(head: RandomHead) -> None:
     assert disagreement(head) < _LIMIT

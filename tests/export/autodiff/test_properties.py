@@ -33,7 +33,7 @@ def disagreement(graph: Graph) -> float:
     return float(worst / scale)
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, database=None)
+@settings(max_examples=500, deadline=None, derandomize=True, database=None)
 @given(graphs())
 def test_the_gradient_of_a_random_graph(graph: Graph) -> None:
     assert disagreement(graph) < _LIMIT
