@@ -17,10 +17,12 @@ import torch
 import boxcam
 from benchmarks.deployed import Bundle, Deployed, Graph
 from benchmarks.networks import Network, OneStage, Plain, TwoStage
+from boxcam.errors import VerificationError
 
 ROOT = Path(__file__).resolve().parents[1]
 SIGNS = ROOT / "examples" / "signs"
 PICTURE = SIGNS / "images" / "coffee.jpg"
+_SEEDS = 3
 Say = Callable[[str], None]
 
 
@@ -103,17 +105,18 @@ def _network(model: Any, layer: str, deployed: Bundle) -> Network:
 def _export(config: str, shape: tuple[int, int], folder: Path, say: Say) -> None:
     from benchmarks import models
 
-    say("making a detector with live random weights")
-    config_path, checkpoint, _ = models.make(config, folder, shape, [PICTURE], all_levels=True)
-    boxcam.export(
-        config_path,
-        checkpoint,
-        output=folder / "model.boxcam",
-        shape=shape,
-        sample=PICTURE,
-        engine="both",
-        progress=say,
-    )
+    for seed in range(_SEEDS):
+        say(f"making a detector with live random weights (seed {seed})")
+        made = models.make(config, folder, shape, [PICTURE], seed, all_levels=True)
+        target = folder / "model.boxcam"
+        try:
+            boxcam.export(*made[:2], output=target, shape=shape, sample=PICTURE, engine="both", progress=say)
+        except VerificationError as error:  # two boxes can be so alike that float32 noise swaps them
+            if seed == _SEEDS - 1:
+                raise
+            say(f"another one: {error}")
+        else:
+            return
 
 
 def _yolo(case: Case, count: int, threads: int, say: Say) -> Iterator[Subject]:
