@@ -287,7 +287,7 @@ def test_inspect_shows_what_a_bundle_holds(signs_bundle: Path, cli: Cli) -> None
         "layer backbone\n  onnx          windows",
         "  torchscript   whole map (",
         "128 channels, 10x10 cells, stride 32x32, receptive field of a logit",
-        "neck: gradient against finite differences",
+        "neck: TorchScript gradient against finite differences",
     ):
         assert words in done.stdout
 

@@ -62,11 +62,11 @@ def gradients(
     several = np.concatenate([_run(module, features, context, some)[2] for some in others])
     again = np.repeat(here[:1], 4)
     return [
-        Check(f"{name}: logits", relative(here[own], expected[own]), 1e-4),
-        Check(f"{name}: logits, other numbers of boxes", relative(several, again), 1e-4),
-        Check(f"{name}: logits, disturbed features", relative(there[own], expected_there[own]), 1e-4),
+        Check(f"{name}: TorchScript logits", relative(here[own], expected[own]), 1e-4),
+        Check(f"{name}: TorchScript logits, other numbers of boxes", relative(several, again), 1e-4),
+        Check(f"{name}: TorchScript logits, disturbed features", relative(there[own], expected_there[own]), 1e-4),
         Check(
-            f"{name}: gradient against finite differences",
+            f"{name}: TorchScript gradient against finite differences",
             _differences(module, disturbed, context, origin, rng),
             _LIMIT,
         ),

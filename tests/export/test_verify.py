@@ -57,7 +57,7 @@ def checks(made: Built, module: Any, origin: np.ndarray) -> dict[str, Check]:
     found = verify_torchscript.gradients(
         "neck", made.score, module, made.model, made.logits, made.found, origin, made.feeds
     )
-    return {check.name.removeprefix("neck: "): check for check in found}
+    return {check.name.removeprefix("neck: TorchScript "): check for check in found}
 
 
 def failed(found: dict[str, Check]) -> set[str]:
