@@ -108,7 +108,7 @@ def measure(case: str, title: str, subject: Subject, settings: Settings, say: Ca
     floor, parts, rows = _boxcam(subject, references, settings, say)
     if WHOLE not in settings.without:
         say(f"timing {WHOLE}")
-        rows.append(_whole(subject, references, settings))
+        rows.append(_whole(subject, references, settings, say))
     methods: dict[str, torch_methods.Method] = {LOOP: torch_methods.loop, **LIBRARIES}
     for name, method in methods.items():
         if name not in settings.without:
@@ -116,7 +116,7 @@ def measure(case: str, title: str, subject: Subject, settings: Settings, say: Ca
             rows.append(_box_by_box(name, method, subject, references, settings))
     if BATCHED not in settings.without:
         say(f"timing {BATCHED}")
-        rows.append(_batches(subject, references, settings))
+        rows.append(_batches(subject, references, settings, say))
     if DRISE not in settings.without:
         rows.append(Row(DRISE, {count: Figure(MASKS * floor, True) for count in settings.counts}, note="another map"))
     rows.sort(key=lambda row: METHODS.index(row.method))
@@ -181,11 +181,12 @@ def _boxcam(
     return taken["floor"], parts, rows
 
 
-def _whole(subject: Subject, references: Mapping[int, Array], settings: Settings) -> Row:
+def _whole(subject: Subject, references: Mapping[int, Array], settings: Settings, say: Callable[[str], None]) -> Row:
     try:
         run = subject.deployed.whole_maps()
     except UnsupportedOperatorError as error:
-        return Row(WHOLE, {}, note=f"not possible: {str(error)[:60]}")
+        say(f"  not possible: {error}")
+        return Row(WHOLE, {}, note="not possible")
     compared = list(references)
     maps = dict(zip(compared, run(compared), strict=True))
     worst = require(WHOLE, maps, references)
@@ -219,7 +220,7 @@ def _box_by_box(
     return Row(name, figures, worst)
 
 
-def _batches(subject: Subject, references: Mapping[int, Array], settings: Settings) -> Row:
+def _batches(subject: Subject, references: Mapping[int, Array], settings: Settings, say: Callable[[str], None]) -> Row:
     """One batch of the boxes of each feature map is timed."""
     groups, found, share = subject.deployed.groups, {}, {}
     for group in dict.fromkeys(groups):
@@ -228,8 +229,8 @@ def _batches(subject: Subject, references: Mapping[int, Array], settings: Settin
         try:
             found.update(zip(boxes, run(), strict=True))
         except RuntimeError as error:
-            reason = str(error).strip().partition("\n")[0]
-            return Row(BATCHED, {}, note=f"not possible: {reason[:60]}")
+            say(f"  not possible: {error}")
+            return Row(BATCHED, {}, note="not possible")
         share[group] = median(run, settings.slow_repeats, warm=False) / len(boxes)
     worst = require(BATCHED, found, references)
     figures = {n: Figure(sum(share[group] for group in groups[:n]), True) for n in settings.counts if n > 1}
