@@ -18,7 +18,8 @@ from boxcam.export import autodiff as _autodiff  # noqa: F401  (its rules regist
 from boxcam.export import graph as onnx
 from boxcam.export.autodiff import local as _local  # noqa: F401  (the same)
 from boxcam.export.autodiff.block import UNIFORM, Block, Boxes, Start, Support, Window
-from boxcam.export.autodiff.engine import SHAPE, Tape
+from boxcam.export.autodiff.engine import Tape
+from boxcam.export.autodiff.forward import SHAPE
 from boxcam.export.autodiff.rule import OPSET
 from boxcam.export.autodiff.vjp import finished
 from boxcam.export.dependency import gradient_reaches
