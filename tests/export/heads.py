@@ -121,6 +121,9 @@ class OnnxSide:
         scaled = self.net.Mul(back, 1 + weights("gn", shape[1], 1, 1))
         return self.net.Add(scaled, weights("gn.bias", shape[1], 1, 1))
 
+    def sigmoid_of_row(self, x: str, count: int) -> str:
+        return self.net.Sigmoid(self.net.Reshape(x, np.array([1, count])))
+
     def up(self, x: str, size: tuple[int, int]) -> str:
         shape = self.net.Concat(self.net.Slice(self.net.Shape(x), np.array([0]), np.array([2])), np.array(size), axis=0)
         return self.net.Resize(
@@ -225,6 +228,9 @@ class TorchSide:
         return F.group_norm(
             x, groups, scale, self._of("gn.bias", shape[1], 1, 1).flatten(), eps=float(np.float32(1e-5))
         )
+
+    def sigmoid_of_row(self, x: torch.Tensor, count: int) -> torch.Tensor:
+        return x.reshape(1, count).sigmoid()
 
     def up(self, x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         return F.interpolate(x, size=size, mode="nearest")

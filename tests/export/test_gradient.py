@@ -159,6 +159,13 @@ def normalised(s: Any, x: Any) -> list[Any]:
     return [s.conv(s.relu(s.normal(s.conv(x, "a", (3, 3, 3, 3)), 3)), "b", (CLASSES, 3, 3, 3))]
 
 
+@case((1, 2, 6, 7))
+def logits_in_one_row(s: Any, x: Any) -> list[Any]:
+    """The position in a row is the position on the map, found again."""
+    logits = s.conv(s.relu(s.conv(x, "a", (3, 2, 3, 3))), "b", (CLASSES, 3, 3, 3))
+    return [s.sigmoid_of_row(logits, CLASSES * 6 * 7)]
+
+
 @case((1, 4, 6, 7), (1, 4, 3, 4), form="whole")
 def normalised_in_groups(s: Any, *maps: Any) -> list[Any]:
     """The head of FCOS: each level is normalised as a whole, and no other one is touched."""

@@ -21,17 +21,24 @@ Dims = tuple[int | None, ...]
 @LOCAL.register("Squeeze")
 @LOCAL.register("Unsqueeze")
 def _view(tape: Tape, node: ir.Node, number: int, block: Block, wanted: Collection[int]) -> Found | None:
-    """Axes that a change of shape leaves alone keep their windows; the others are widened."""
+    """Axes that a change of shape leaves alone keep their windows; a single position is found again; others widen."""
     x, y = data_of(node), node.outputs[0]
     xs, ys = tape.dims(x), tape.dims(y)
-    same = {a: b for a in range(len(ys)) if (b := _same_axis(ys, a, xs)) is not None}
-    mixed = [a for a in range(len(ys)) if a not in same]
+    axes: list[Support] = [None] * len(xs)
+    mixed = []
+    for a, support in enumerate(block.axes):
+        same = _same_axis(ys, a, xs)
+        parts = _joined_axes(ys, a, xs) if same is None else None
+        if same is not None:
+            axes[same] = support
+        elif parts is not None and isinstance(support, Window) and support.size == 1:
+            for b, start in _unravelled(tape, support.start, parts, xs).items():
+                axes[b] = Window(start, 1)
+        else:
+            mixed.append(a)
     if any(isinstance(block.axes[a], Window) for a in mixed):
         tape.barriers.setdefault(onnx.describe(node))
     block = tape.widened(block, mixed, y)
-    axes: list[Support] = [None] * len(xs)
-    for a, b in same.items():
-        axes[b] = block.axes[a]
     shape = [_stored(tape, axes[b], x, b) for b in range(len(xs))]
     value = tape.op.Reshape(block.value, blocks.sizes(tape.op, [0, *shape]))
     return {0: [Block(value, tuple(axes), block.boxes)]}
@@ -44,6 +51,28 @@ def _same_axis(ys: Dims, a: int, xs: Dims) -> int | None:
         if xs[b] == ys[a] and _equal(*before) and _equal(*after):
             return b
     return None
+
+
+def _joined_axes(ys: Dims, a: int, xs: Dims) -> range | None:
+    """The axes of the input that axis ``a`` of the output was put together from."""
+    for begin in range(len(xs)):
+        for end in range(begin + 1, len(xs) + 1):
+            fits = None not in xs[begin:end] and prod(d or 1 for d in xs[begin:end]) == ys[a]
+            if fits and _equal(ys[:a], xs[:begin]) and _equal(ys[a + 1 :], xs[end:]):
+                return range(begin, end)
+    return None
+
+
+def _unravelled(tape: Tape, start: Start, parts: range, xs: Dims) -> dict[int, Start]:
+    """A position in axes that were joined, by axis; axes of length 1 have none."""
+    op, rest, found = tape.op, tape.positions.start(start), {}
+    for b in reversed(parts):
+        length = xs[b]
+        assert length is not None
+        if length > 1:
+            found[b] = Start(op.Mod(rest, length))
+            rest = op.Div(rest, length)
+    return found
 
 
 def _equal(one: Dims, other: Dims) -> bool:
