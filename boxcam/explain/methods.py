@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -105,8 +106,9 @@ def _weighted(weights: Sequence[npt.NDArray[Any]], activation: Float) -> Float:
     if not len(weights):
         return np.zeros(shape, np.float32)
     table, flat = np.array(weights, np.float64), activation.reshape(len(activation), -1)
-    with np.errstate(over="ignore", invalid="ignore"):
-        result: Float = table.astype(np.float32) @ flat
+    # OpenCV's product and not numpy's: the threads of a BLAS keep spinning after it, and slow down the next forward pass.
+    product = cv2.gemm(table.astype(np.float32), flat, 1, np.empty(0, np.float32), 0)
+    result: Float = np.asarray(product, np.float32)
     if not np.isfinite(result).all():  # beyond float32, or no number, which is refused
         with np.errstate(invalid="ignore"):
             result = _float32(table @ flat.astype(np.float64))
