@@ -193,7 +193,7 @@ def explain(
     from boxcam.runtime.images import find_images
 
     model = boxcam.load(bundle, threads=threads, device=device, providers=providers)
-    model.engine(model.layer(layer), engine)
+    model.engine(model.layer(layer), engine, means=METHODS[method].means)
     class_indices(model, classes or None)
     files = find_images(inputs)
     named = names(files, Path(output))

@@ -106,7 +106,7 @@ def _weighted(weights: Sequence[npt.NDArray[Any]], activation: Float) -> Float:
     if not len(weights):
         return np.zeros(shape, np.float32)
     table, flat = np.array(weights, np.float64), activation.reshape(len(activation), -1)
-    # OpenCV's product and not numpy's: the threads of a BLAS keep spinning after it, and slow down the next forward pass.
+    # OpenCV's product and not numpy's: the threads of a BLAS spin on after it, and slow down the next forward pass.
     product = cv2.gemm(table.astype(np.float32), flat, 1, np.empty(0, np.float32), 0)
     result: Float = np.asarray(product, np.float32)
     if not np.isfinite(result).all():  # beyond float32, or no number, which is refused

@@ -7,13 +7,15 @@ graph hands it over.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
 
 from boxcam.bundle import Form
+from boxcam.errors import ExportError
 from boxcam.export import autodiff as _autodiff  # noqa: F401  (its rules register themselves)
 from boxcam.export import graph as onnx
 from boxcam.export.autodiff import local as _local  # noqa: F401  (the same)
@@ -26,6 +28,7 @@ from boxcam.export.dependency import gradient_reaches
 from boxcam.export.graph import Ops
 from boxcam.export.score import ORIGIN
 
+_OWN_NAME = re.compile(r"(patches|place|box|uniform)\.\d+")
 _MEMORY = 1 << 27  # bytes for the largest gradient of some boxes; several of them live at a time
 _MOST_AT_ONCE = 128  # more boxes at once are no faster
 
@@ -70,6 +73,7 @@ def build(model: ir.Model, logits: Sequence[str], features: Sequence[str], local
 
     Raises:
         UnsupportedOperatorError: an operator between the layer and the logits has no rule.
+        ExportError: the model uses a name that a gradient graph needs.
     """
     work = onnx.clone(model)
     values = {str(value.name): value for value in onnx.values(work.graph)}
@@ -124,6 +128,9 @@ class _Builder:
         for number, leaf in enumerate(self.leaves):
             if any(leaf in reached for reached in self.reached):
                 self._leaf(number, leaf)
+        for value in self.graph.inputs:
+            if value is not self.origin and (value.name == ORIGIN or _OWN_NAME.fullmatch(str(value.name))):
+                raise ExportError(f"the model has a tensor named {value.name!r}, a name of boxcam's own. Rename it.")
         model = finished(self.graph)
         order: list[Form] = ["windows", "rows", "whole"]
         form = max(self.forms, key=order.index)
@@ -143,9 +150,20 @@ class _Builder:
             index = next(i for i, f in enumerate(self.features) if f is feature)
             for block in arrived:
                 groups.setdefault(block.boxes, {}).setdefault(index, []).append(block)
+        if not all(one is other or one.apart_from(other) for one in groups for other in groups):
+            groups = self._united(groups)
         for by_feature in groups.values():
             index = max(sorted(by_feature), key=self._cells)  # of several maps, the one with the most cells
             self._group(index, by_feature[index])
+
+    def _united(self, groups: Mapping[Boxes, dict[int, list[Block]]]) -> dict[Boxes, dict[int, list[Block]]]:
+        """Groups that may share boxes, as one group of all boxes."""
+        united: dict[int, list[Block]] = {}
+        for by_feature in groups.values():
+            for index, found in by_feature.items():
+                united.setdefault(index, []).extend(self.tape.united(block) for block in found)
+        merged = {index: self.tape.merged(found) for index, found in united.items()}
+        return {next(iter(groups)).root: merged}
 
     def _cells(self, index: int) -> int:
         shape = onnx.static_shape(self.features[index]) or ()
@@ -169,7 +187,8 @@ class _Builder:
         op, tape, feature = self.op, self.tape, self.features[index]
         group = len(self.forms)
         dims = tape.dims(feature)
-        uniform = [b for b in found if b.uniform() == [2, 3]]
+        # A uniform part is one of a single map; of a map among others it is stored in full.
+        uniform = [b for b in found if b.uniform() == [2, 3] and dims[0] == 1]
         others = [b for b in found if b not in uniform]
         if self.means:
             self.cheaper = self.cheaper or bool(uniform)

@@ -55,10 +55,7 @@ def straight_through(model: ir.Model) -> ir.Model:
 def _replace(graph: ir.Graph, old: ir.Value, new: ir.Value) -> None:
     new.name, old.name = old.name, f"{old.name}.rounded"
     new.type, new.shape = old.type, old.shape
-    ir.convenience.replace_all_uses_with(old, new)
-    for number, output in enumerate(graph.outputs):
-        if output is old:
-            graph.outputs[number] = new
+    ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
     if new.const_value is not None:
         graph.register_initializer(new)
 

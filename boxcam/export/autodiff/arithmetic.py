@@ -2,18 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 import onnx_ir as ir
 
 from boxcam.export.autodiff import block as blocks
-from boxcam.export.autodiff.block import UNIFORM, Block, Size, Start, Support, Window
+from boxcam.export.autodiff.block import UNIFORM, Block, Boxes, Route, Size, Start, Support, Window
 from boxcam.export.autodiff.forward import ForwardValues
 
 
 class BlockArithmetic(ForwardValues):
     """Changes how gradients are stored, and not what they are."""
+
+    def routed(self, parent: Boxes, fork: object, branch: object, condition: Callable[[], ir.Value]) -> Boxes:
+        """Those boxes of a group that go one way at a fork: the same group whenever it is asked for."""
+        key = ("routed", fork, branch)
+        if key not in self._routed:
+            op = self.op
+            chosen, stands_in = self.positions.chosen(condition())
+            index = op.Where(stands_in, -1, op.Gather(parent.index, chosen, axis=0))
+            self._routed[key] = Boxes(index, Route(parent, chosen, stands_in, fork, branch))
+        return self._routed[key]
+
+    def united(self, block: Block) -> Block:
+        """The same gradient for all boxes that the walk began with; it is zero for those that it is not about."""
+        op, route = self.op, block.boxes.route
+        if route is None:
+            return block
+        place = op.Unsqueeze(route.chosen, [1])
+        count = op.Shape(route.parent.index)
+        moved: dict[ir.Value, ir.Value] = {}
+        for support in block.axes:
+            if isinstance(support, Window) and support.start.base not in moved:
+                zeros = op.Expand(np.zeros(1, np.int64), count)
+                moved[support.start.base] = op.ScatterND(zeros, place, support.start.base)
+        axes = tuple(
+            Window(Start(moved[a.start.base], a.start.factor, a.start.offset), a.size) if isinstance(a, Window) else a
+            for a in block.axes
+        )
+        shape = op.Concat(count, op.Shape(block.value, start=1), axis=0)
+        own = op.Mul(block.value, op.Cast(op.Not(route.stands_in), to=ir.DataType.from_numpy(op.real)))
+        value = op.ScatterND(op.Expand(np.zeros((), op.real), shape), place, own)
+        return self.united(Block(value, axes, route.parent))
 
     def widened(self, block: Block, axes: Collection[int], value: ir.Value) -> Block:
         """The same gradient with these axes stored in full."""

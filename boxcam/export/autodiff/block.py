@@ -73,9 +73,48 @@ class Boxes:
 
     Attributes:
         index: int64 [M], their numbers among the K boxes that were asked for; -1 for a stand-in.
+        route: which boxes of which group they are; None for all that a walk began with.
     """
 
     index: ir.Value
+    route: Route | None = None
+
+    def way(self) -> list[tuple[object, object]]:
+        """The turns by which these boxes came here, the first one first."""
+        return [] if self.route is None else [*self.route.parent.way(), (self.route.fork, self.route.branch)]
+
+    @property
+    def root(self) -> Boxes:
+        """The boxes that the walk began with."""
+        return self if self.route is None else self.route.parent.root
+
+    def apart_from(self, other: Boxes) -> bool:
+        """Whether no box can be in both groups: at one fork they took different branches."""
+        for (fork, branch), (other_fork, other_branch) in zip(self.way(), other.way(), strict=False):
+            if fork != other_fork:
+                return False
+            if branch != other_branch:
+                return True
+        return False
+
+
+@dataclass(frozen=True, eq=False)
+class Route:
+    """Some of the boxes of a group: those that went one way at a fork.
+
+    Attributes:
+        parent: the group.
+        chosen: int64 [M], their positions in it.
+        stands_in: bool [1], whether the only one is a stand-in.
+        fork: what decided; equal for groups that share no box if their branches differ.
+        branch: which way.
+    """
+
+    parent: Boxes
+    chosen: ir.Value
+    stands_in: ir.Value
+    fork: object
+    branch: object
 
 
 @dataclass(frozen=True, eq=False)

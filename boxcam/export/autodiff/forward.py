@@ -15,7 +15,7 @@ import onnx_ir as ir
 from boxcam.errors import UnsupportedOperatorError
 from boxcam.export import graph as onnx
 from boxcam.export.autodiff import block as blocks
-from boxcam.export.autodiff.block import Positions, Size, Support, Window
+from boxcam.export.autodiff.block import Boxes, Positions, Size, Support, Window
 from boxcam.export.autodiff.rule import unsupported
 from boxcam.export.graph import Ops
 
@@ -26,7 +26,7 @@ _RECOMPUTED = {
 }  # fmt: skip
 
 
-SHAPE = ".shape"
+SHAPE = ".boxcam.shape"
 """How the names of inputs end that are the shape of a forward value."""
 
 
@@ -44,6 +44,7 @@ class ForwardValues:
         self.positions = Positions(op)
         self._known: dict[ir.Value, ir.Value] = dict(given)
         self._gathered: dict[object, ir.Value] = {}
+        self._routed: dict[object, Boxes] = {}
 
     def rank(self, value: ir.Value) -> int:
         """Rank of a forward value."""
@@ -152,6 +153,8 @@ class ForwardValues:
                 at = op.Unsqueeze(self.positions.count(lengths[a]), [0])
             at = op.Unsqueeze(at, [1 + i for i in range(len(chosen)) if i != n]) if len(chosen) > 1 else at
             index = at if index is None else op.Add(op.Mul(index, lengths[a]), at)
+        if any(not isinstance(lengths[a], int) for a in chosen):
+            index = op.Max(index, 0)  # of no rows at all the nearest is -1; then the first is the one put in
         found = op.Gather(self._gathered[table_key], index, axis=0)  # [M, chosen …, before · behind]
         stored = [windows[a].size if a in windows else lengths[a] for a in range(rank)]
         if any(lengths[a] != 1 for a in before):

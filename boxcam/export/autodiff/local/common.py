@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 
 import onnx_ir as ir
 
-from boxcam.export.autodiff.block import UNIFORM, Block, Boxes, Start, Support, Window
+from boxcam.export.autodiff.block import UNIFORM, Block, Start, Support, Window
 from boxcam.export.autodiff.engine import Tape
 
 Found = Mapping[int, Sequence[Block]]
 
 
-def subset(tape: Tape, block: Block, condition: ir.Value) -> Block:
-    """The part of a block that is about some of its boxes: ``condition`` is bool [M]."""
+def subset(
+    tape: Tape, block: Block, fork: tuple[object, ...], branch: object, condition: Callable[[], ir.Value]
+) -> Block:
+    """The part of a block that is about some of its boxes.
+
+    Args:
+        tape: where to write.
+        block: of all of them.
+        fork: what decides; blocks of the same boxes that meet the same fork are divided alike.
+        branch: which way; boxes that went another one at the same fork are others.
+        condition: writes which of the boxes went there, bool [M].
+    """
     op = tape.op
-    chosen, stands_in = tape.positions.chosen(condition)
+    boxes = tape.routed(block.boxes, (block.boxes, *fork), branch, condition)
+    assert boxes.route is not None
+    chosen = boxes.route.chosen
     moved: dict[ir.Value, ir.Value] = {}
 
     def picked(axis: Support) -> Support:
@@ -27,7 +39,6 @@ def subset(tape: Tape, block: Block, condition: ir.Value) -> Block:
             moved[base] = op.Gather(base, chosen, axis=0)
         return Window(Start(moved[base], axis.start.factor, axis.start.offset), axis.size)
 
-    boxes = Boxes(op.Where(stands_in, -1, op.Gather(block.boxes.index, chosen, axis=0)))
     return Block(op.Gather(block.value, chosen, axis=0), tuple(picked(a) for a in block.axes), boxes)
 
 
@@ -39,7 +50,14 @@ def data_of(node: ir.Node) -> ir.Value:
 
 
 def evenly(tape: Tape, block: Block, x: ir.Value, axes: Sequence[int]) -> Block:
-    """The gradient of a mean over some axes: the same at each of their positions."""
+    """The gradient of a mean over some axes: the same at each of their positions.
+
+    Args:
+        tape: where to write.
+        block: of the mean, which has these axes in full, and of length 1.
+        x: what the mean is of.
+        axes: which axes.
+    """
     op, value = tape.op, block.value
     lengths = [tape.length(x, a) for a in axes]
     for size in lengths:

@@ -46,6 +46,8 @@ def _view(tape: Tape, node: ir.Node, number: int, block: Block, wanted: Collecti
 
 def _same_axis(ys: Dims, a: int, xs: Dims) -> int | None:
     """The axis of the input that is the same as axis ``a`` of the output."""
+    if max(xs.count(None), ys.count(None)) > 1:
+        return None  # which of them is which cannot be told
     for b in range(len(xs)):
         before, after = (ys[:a], xs[:b]), (ys[a + 1 :], xs[b + 1 :])
         if xs[b] == ys[a] and _equal(*before) and _equal(*after):
@@ -116,10 +118,13 @@ def _concat(tape: Tape, node: ir.Node, number: int, block: Block, wanted: Collec
             axes = (*block.axes[:axis], Window(start, support.size), *block.axes[axis + 1 :])
             moved = Block(block.value, axes, block.boxes)
             if support.size == 1:
-                inside = op.Squeeze(tape.positions.inside(Window(start, 1), length), [1])
-                result[index] = [subset(tape, moved, inside)]
+
+                def inside(start: Start = start, length: Size = length) -> ir.Value:
+                    return op.Squeeze(tape.positions.inside(Window(start, 1), length), [1])
+
+                result[index] = [subset(tape, moved, (node, support.start), index, inside)]
             else:
-                result[index] = [tape.masked(moved, value)]
+                result[index] = [tape.limited(tape.masked(moved, value), value)]
         elif index in wanted:
             part = op.Slice(block.value, _vector(offset), _vector(end), [axis + 1])
             result[index] = [Block(part, block.axes, block.boxes)]
@@ -147,7 +152,8 @@ def _before(tape: Tape, start: Start, offset: Size) -> Start:
 def _slice(tape: Tape, node: ir.Node, number: int, block: Block, wanted: Collection[int]) -> Found | None:
     x, y = data_of(node), node.outputs[0]
     given = [onnx.array(node.inputs[i]) if i < len(node.inputs) else None for i in range(1, 5)]
-    if given[0] is None or given[1] is None:
+    computed = [i for i, array in enumerate(given, 1) if array is None and i < len(node.inputs) and node.inputs[i]]
+    if given[0] is None or given[1] is None or computed:
         return None
     rank = len(block.axes)
     axes = [int(a) % rank for a in (range(len(given[0])) if given[2] is None else given[2])]

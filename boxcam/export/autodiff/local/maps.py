@@ -92,7 +92,9 @@ def _spread(
     single = all(isinstance(a, Window) and a.size == 1 for a in block.axes[1:])
     if single and group == 1:
         assert isinstance(channel, Window)
-        row = op.Gather(_with_holes(weight, window.dilations), tape.positions.of(channel), axis=0)  # [M, 1, C, kh, kw]
+        row = op.Gather(
+            _with_holes(weight, window.dilations), tape.positions.nearest(channel, len(weight)), axis=0
+        )  # [M, 1, C, kh, kw]
         return op.Mul(block.value, row)
     block = tape.widened(block, [1], y)
     g = op.Squeeze(block.value, [1])
@@ -215,7 +217,8 @@ def _max_pool(tape: Tape, node: ir.Node, number: int, block: Block, wanted: Coll
 def _global_average(tape: Tape, node: ir.Node, number: int, block: Block, wanted: Collection[int]) -> Found | None:
     """The mean over a map passes its gradient to all cells alike: it is stored once."""
     x = data_of(node)
-    return {0: [evenly(tape, block, x, range(2, tape.rank(x)))]}
+    axes = range(2, tape.rank(x))
+    return {0: [evenly(tape, tape.widened(block, axes, node.outputs[0]), x, axes)]}
 
 
 @LOCAL.register("ReduceMean")
@@ -224,4 +227,4 @@ def _reducemean_over_map(tape: Tape, node: ir.Node, number: int, block: Block, w
     axes = [a % tape.rank(x) for a in onnx.axes(node) or range(tape.rank(x))]
     if not onnx.attribute(node, "keepdims", 1) or any(a < 2 for a in axes):
         return None
-    return {0: [evenly(tape, block, x, axes)]}
+    return {0: [evenly(tape, tape.widened(block, axes, node.outputs[0]), x, axes)]}

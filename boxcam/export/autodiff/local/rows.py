@@ -23,7 +23,7 @@ def _gather(tape: Tape, node: ir.Node, number: int, block: Block, wanted: Collec
     if indices is None or tape.rank(indices) != 1 or not isinstance(support, Window) or support.size != 1:
         return None
     op = tape.op
-    row = op.Squeeze(tape.gathered(indices, {0: support}), [1])
+    row = op.Cast(op.Squeeze(tape.gathered(indices, {0: support}), [1]), to=ir.DataType.INT64)
     length = tape.length(data_of(node), axis)
     row = op.Where(op.Less(row, 0), op.Add(row, length), row)
     axes = (*block.axes[:axis], Window(Start(row), 1), *block.axes[axis + 1 :])
@@ -41,6 +41,7 @@ def _scatter(tape: Tape, node: ir.Node, number: int, block: Block, wanted: Colle
     if tape.rank(indices) != 2 or not isinstance(support, Window) or support.size != 1:
         return None
     op = tape.op
+    fork = (node, support.start)
     rows = op.Reshape(tape.whole(indices), [1, -1])
     rows = op.Where(op.Less(rows, 0), op.Add(rows, tape.length(data, 0)), rows)
     guarded = op.Concat(np.array([[-1]]), rows, axis=1)  # so that there is a position even if no row was written
@@ -50,9 +51,9 @@ def _scatter(tape: Tape, node: ir.Node, number: int, block: Block, wanted: Colle
     result: dict[int, list[Block]] = {}
     if 2 in wanted:
         moved = Block(block.value, (Window(Start(source), 1), *block.axes[1:]), block.boxes)
-        result[2] = [subset(tape, moved, written)]
+        result[2] = [subset(tape, moved, fork, "updates", lambda: written)]
     if 0 in wanted:
-        result[0] = [subset(tape, block, op.Not(written))]
+        result[0] = [subset(tape, block, fork, "data", lambda: op.Not(written))]
     return result
 
 
@@ -79,7 +80,9 @@ def _columns(tape: Tape, node: ir.Node, block: Block, matrix: onnx.Array) -> Fou
     if not isinstance(support, Window) or support.size != 1 or tape.rank(data_of(node)) != len(block.axes):
         return None
     op = tape.op
-    chosen = op.Gather(np.ascontiguousarray(matrix), op.Squeeze(tape.positions.of(support), [1]), axis=0)  # [M, K]
+    chosen = op.Gather(
+        np.ascontiguousarray(matrix), op.Squeeze(tape.positions.nearest(support, len(matrix)), [1]), axis=0
+    )
     chosen = op.Unsqueeze(chosen, list(range(1, len(block.axes))))
     return {0: [Block(op.Mul(block.value, chosen), (*block.axes[:-1], None), block.boxes)]}
 
@@ -88,6 +91,7 @@ def _columns(tape: Tape, node: ir.Node, block: Block, matrix: onnx.Array) -> Fou
 def _roi_align(tape: Tape, node: ir.Node, number: int, block: Block, wanted: Collection[int]) -> Found | None:
     """The gradient of one proposal's features lies where the proposal lies: Wyᵀ · dP · Wx on a window of the map."""
     support, x, rois = block.axes[0], data_of(node), node.inputs[1]
+    block = tape.widened(block, block.uniform(), node.outputs[0])
     if not isinstance(support, Window) or support.size != 1 or any(a is not None for a in block.axes[1:]):
         return None
     if rois is None or tape.dims(x)[0] != 1:

@@ -166,9 +166,16 @@ def _slices(site: Site) -> dict[int, tuple[Array | None, Array | None, int]]:
     }
 
 
+def _unsliced(site: Site) -> list[int]:
+    """The axes that are not sliced; without the last one if bounds are computed, as these would line up with it."""
+    slices = _slices(site)
+    computed = any(start is None or stop is None for start, stop, _ in slices.values())
+    return [a for a in range(site.rank() - computed) if a - site.rank() not in slices]
+
+
 @rule(
     "Slice",
-    independent=lambda site: [a for a in range(site.rank()) if a - site.rank() not in _slices(site)],
+    independent=lambda site: _unsliced(site),
     note="constant axes and steps; the axes must have a known length",
 )
 def _slice(site: Site, gs: Gradients) -> Sequence[Contribution]:
