@@ -28,6 +28,10 @@ class Results:
     threads: int
 
 
+_NOISE = 0.01
+"""Differences of two medians that are a smaller share of the forward pass say nothing."""
+
+
 def duration(seconds: float) -> str:
     """Seconds with two digits or three."""
     if seconds < 1:
@@ -58,15 +62,18 @@ def table(results: Results) -> str:
         place = f"{of.title}, {of.layer}"
         rows.append([place, "forward pass alone", *[duration(of.floor)] * len(counts), "", ""])
         for row in of.rows:
-            cells = [_cell(row.figures.get(count), of.floor) for count in counts]
+            noise = _NOISE if row.method.startswith("boxcam") else 0.0
+            cells = [_cell(row.figures.get(count), of.floor, noise) for count in counts]
             rows.append([place, row.method, *cells, _times(of, row, counts[-1]), _deviation(row)])
     return markdown(header, rows, 2)
 
 
-def _cell(figure: Figure | None, floor: float) -> str:
+def _cell(figure: Figure | None, floor: float, noise: float = 0.0) -> str:
     if figure is None:
         return "–"
     ratio = figure.seconds / floor
+    if ratio < noise and not figure.extrapolated:
+        return f"< {duration(noise * floor)} (< {noise:.0%})"
     share = f"{ratio:.1%}" if ratio < 0.0995 else f"{ratio:.0%}" if ratio < 9.995 else f"{ratio:,.0f}x"
     return f"{duration(figure.seconds)} ({share}){'*' if figure.extrapolated else ''}"
 
