@@ -89,7 +89,7 @@ for name, module in sorted(sys.modules.items()):
     loaded = dict(line.split() for line in done.stdout.splitlines())
     installed = {name.split(".")[0] for name, from_there in loaded.items() if from_there == "True"}
     own = {name for name in installed if not name.startswith("_")} - {"boxcam"}
-    assert own == {"click", "cv2", "numpy", "onnxruntime"}
+    assert own == {"click", "cv2", "numpy", "onnxruntime", "threadpoolctl"}
     assert not [name for name in loaded if f"{name}.".startswith(tuple(f"{unused}." for unused in UNUSED))]
 
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -100,15 +100,23 @@ def hirescam(activation: Float, patches: Sequence[Patch]) -> list[CellMap]:
     return maps
 
 
+@cache
+def _threads() -> Any:
+    """What sets the number of a BLAS's threads."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
 def _weighted(weights: Sequence[npt.NDArray[Any]], activation: Float) -> Float:
     """Σₖ wₖ Aₖ for each of some boxes, as one product of matrices: [boxes, H, W]."""
     shape = len(weights), *activation.shape[1:]
     if not len(weights):
         return np.zeros(shape, np.float32)
     table, flat = np.array(weights, np.float64), activation.reshape(len(activation), -1)
-    # OpenCV's product and not numpy's: the threads of a BLAS spin on after it, and slow down the next forward pass.
-    product = cv2.gemm(table.astype(np.float32), flat, 1, np.empty(0, np.float32), 0)
-    result: Float = np.asarray(product, np.float32)
+    # On one thread: those of a BLAS spin on after a product, which slows down the next forward pass by a tenth.
+    with np.errstate(over="ignore", invalid="ignore"), _threads().limit(limits=1, user_api="blas"):
+        result: Float = table.astype(np.float32) @ flat
     if not np.isfinite(result).all():  # beyond float32, or no number, which is refused
         with np.errstate(invalid="ignore"):
             result = _float32(table @ flat.astype(np.float64))
