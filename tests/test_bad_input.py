@@ -254,6 +254,7 @@ def test_a_broken_bundle(kind: str, signs: Path, bundle: Path, tmp_path: Path, c
 FORGED: dict[str, tuple[str, bytes, str]] = {
     "forward graph": ("forward.onnx", b"garbage", "forward.onnx cannot be loaded by onnxruntime"),
     "gradient": ("gradient/neck.onnx", b"garbage", "neck.onnx cannot be loaded by onnxruntime"),
+    "means of a gradient": ("gradient/neck.means.onnx", b"garbage", "neck.means.onnx cannot be loaded by onnxruntime"),
     "scripted gradient": ("gradient/neck.pt", b"garbage", "neck.pt cannot be loaded by torch"),
     "gradient that is a pickle": ("gradient/neck.pt", pickle.dumps({"a": 1}), "neck.pt cannot be loaded by torch"),
 }
@@ -263,8 +264,9 @@ FORGED: dict[str, tuple[str, bytes, str]] = {
 def test_a_bundle_that_was_forged(kind: str, signs: Path, bundle: Path, tmp_path: Path, cli: Cli, capfd: Any) -> None:
     name, data, expected = FORGED[kind]
     forge(bundle, name, data)
-    engine = "torchscript" if name.endswith(".pt") else "auto"
-    done = cli("explain", bundle, signs / "images" / "cat.jpg", "-o", tmp_path / "out", "--engine", engine)
+    options = ["--engine", "torchscript" if name.endswith(".pt") else "auto"]
+    options += ["--method", "gradcam" if "means" in name else "hirescam"]
+    done = cli("explain", bundle, signs / "images" / "cat.jpg", "-o", tmp_path / "out", *options)
     assert expected in refused(done, capfd)
     assert not (tmp_path / "out").exists()
 

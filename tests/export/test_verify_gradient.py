@@ -1,0 +1,65 @@
+"""The checks of ONNX gradients that need no model: what they pass, and what they must not."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from boxcam.export import verify_gradient
+from boxcam.types import Patch
+
+SHAPES = {0: (4, 5)}
+GRADIENT = np.random.default_rng(0).standard_normal((3, 2, 2)).astype(np.float32)
+PATCH = Patch(0, 0, (1, 2), GRADIENT)
+NOTHING = Patch(0, 0, (0, 0), np.zeros((3, 0, 0), np.float32))
+MEANS = dataclasses.replace(NOTHING, uniform=GRADIENT.sum((1, 2)) / np.float32(20))
+
+
+def error(check: verify_gradient.Check) -> float:
+    return check.error
+
+
+def test_the_same_gradients_agree() -> None:
+    assert error(verify_gradient.against("neck", [PATCH], [PATCH], SHAPES)) == 0
+    assert error(verify_gradient.against("neck", [NOTHING], [NOTHING], SHAPES)) == 0
+    assert error(verify_gradient.means("neck", [MEANS], [PATCH], SHAPES)) < 1e-6
+    assert error(verify_gradient.means("neck", [NOTHING], [NOTHING], SHAPES)) == 0
+
+
+def test_a_patch_is_compared_where_it_lies_and_not_how_it_is_stored() -> None:
+    larger = np.zeros((3, 4, 4), np.float32)
+    larger[:, 1:3, 1:3] = GRADIENT
+    assert error(verify_gradient.against("neck", [Patch(0, 0, (0, 1), larger)], [PATCH], SHAPES)) == 0
+    uniform = dataclasses.replace(NOTHING, uniform=np.ones(3, np.float32))
+    whole = Patch(0, 0, (0, 0), np.ones((3, 4, 5), np.float32))
+    assert error(verify_gradient.against("neck", [uniform], [whole], SHAPES)) == 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        dataclasses.replace(PATCH, corner=(1, 1)),
+        dataclasses.replace(PATCH, gradient=GRADIENT * np.float32(1.001)),
+        dataclasses.replace(PATCH, gradient=GRADIENT * np.float32(np.nan)),
+        dataclasses.replace(PATCH, row=1),
+        dataclasses.replace(PATCH, uniform=np.float32([0, 0, 0.01])),
+        NOTHING,
+    ],
+)
+def test_another_gradient_does_not_pass(wrong: Patch) -> None:
+    check = verify_gradient.against("neck", [PATCH, wrong], [PATCH, PATCH], SHAPES)
+    assert not check.error <= check.limit
+
+
+@pytest.mark.parametrize("wrong", [PATCH, dataclasses.replace(NOTHING, uniform=np.float32([0, 1, 0]))])
+def test_a_gradient_where_there_is_none_does_not_pass(wrong: Patch) -> None:
+    check = verify_gradient.against("neck", [wrong], [NOTHING], SHAPES)
+    assert not check.error <= check.limit
+
+
+@pytest.mark.parametrize("wrong", [NOTHING, dataclasses.replace(MEANS, uniform=MEANS.uniform * np.float32(1.001))])
+def test_other_means_do_not_pass(wrong: Patch) -> None:
+    check = verify_gradient.means("neck", [MEANS, wrong], [PATCH, PATCH], SHAPES)
+    assert not check.error <= check.limit
