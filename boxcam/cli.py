@@ -207,13 +207,13 @@ def explain(
                         model, file, method=method, layer=layer, engine=engine, score=score, top=top,
                         classes=classes or None, progress=boxes_done,
                     )  # fmt: skip
-                    facts = {"score_threshold": score}
+                    facts = {"score_threshold": score, "top": top, "classes": list(classes), "device": device}
                     save(explanation, folder, name, str(file), model.path.name, facts)
                 except (InputError, OutputError) as error:
                     broken.append(error)
                     continue
             if not quiet:
-                _say(f"{file.name}: {_summary(explanation, score)}")
+                _say(f"{file.name}: {_summary(explanation, score, classes)}")
         if not quiet:
             _say(f"wrote {len(files) - len(broken)} of {len(files)} explanations to {folder}")
     finally:
@@ -273,13 +273,14 @@ def _warnings_as_lines() -> Iterator[None]:
         yield
 
 
-def _summary(explanation: Explanation, score: float) -> str:
+def _summary(explanation: Explanation, score: float, classes: tuple[str, ...] = ()) -> str:
     count = len(explanation)
     others = (
         f", {explanation.other_boxes} others left out by --score, --top or --class" if explanation.other_boxes else ""
     )
     if not count:
-        return f"no box with a score of at least {score:g}{others}"
+        of_class = " of a class asked for" if classes else ""
+        return f"no box{of_class} with a score of at least {score:g}{others}"
     apart = sum(not explanation.depends(k) for k in range(count))
     empty = sum(explanation.depends(k) and not explanation.has_evidence(k) for k in range(count))
     silent = f", {empty} without positive evidence" if empty else ""

@@ -56,18 +56,20 @@ def _layer(layer: Layer, two_stages: bool) -> Iterator[str]:
         reason = f" ({gradient.reason})" if gradient.reason else ""
         yield f"  {engine:<14}{_FORMS[gradient.form]}{reason}"
         if gradient.context:
-            yield f"  {'':<14}reads {len(gradient.context)} saved tensors of the forward pass"
+            yield f"  {'':<14}reads {len(gradient.context)} more outputs of the forward pass"
     if two_stages and layer.kind == "map":
         yield "  target        the class logit of the box, for its proposal as it is"
     for tensor in layer.tensors:
         yield f"  {tensor.name}"
-        yield f"    {_tensor(tensor)}"
+        yield f"    {_tensor(tensor, layer)}"
 
 
-def _tensor(tensor: Tensor) -> str:
+def _tensor(tensor: Tensor, layer: Layer) -> str:
     where = "pooled per proposal" if tensor.stride is None else f"stride {tensor.stride[0]:g}x{tensor.stride[1]:g}"
     if tensor.receptive_field is not None:
         seen = f"receptive field of a logit {tensor.receptive_field}x{tensor.receptive_field} cells"
     else:
-        seen = "receptive field of a logit: all of it" if tensor.stride is not None else "one proposal"
+        windows = any(gradient.form == "windows" for gradient in layer.gradients.values())
+        extent = "a window that differs from box to box" if windows else "all of it"
+        seen = f"receptive field of a logit: {extent}" if tensor.stride is not None else "one proposal"
     return f"{tensor.channels} channels, {tensor.height}x{tensor.width} cells, {where}, {seen}"

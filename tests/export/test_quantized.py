@@ -20,7 +20,7 @@ def test_a_dequantized_output_keeps_its_name_and_loses_its_rounding() -> None:
     assert [value.name for value in plain.graph.outputs] == [feature, logits]
     x = np.array([[0.512, -0.033, 100, -100]], np.float32)
     found = onnx.run(plain, {"x": x})
-    np.testing.assert_allclose(found[feature], [[1.024, -0.066, 12.4, -13.1]], atol=1e-5)  # (-128 … 127) - 3, times 0.1
+    np.testing.assert_allclose(found[feature], [[1.024, -0.066, 12.45, -13.15]], atol=1e-5)  # what rounds to -128 … 127
     np.testing.assert_allclose(found[logits], 3 * found[feature], atol=1e-5)
     assert {node.op_type for node in plain.graph} == {"Mul", "Clip"}
     rounded = onnx.run(model, {"x": x})[feature]
