@@ -2,6 +2,7 @@
 
 from boxcam.export.autodiff.rules import activation as _activation  # noqa: F401
 from boxcam.export.autodiff.rules import arithmetic as _arithmetic  # noqa: F401
+from boxcam.export.autodiff.rules import attention as _attention  # noqa: F401
 from boxcam.export.autodiff.rules import convolution as _convolution  # noqa: F401
 from boxcam.export.autodiff.rules import indexing as _indexing  # noqa: F401
 from boxcam.export.autodiff.rules import layout as _layout  # noqa: F401
