@@ -50,7 +50,7 @@ demo/signs.boxcam/manifest.json: $(DEV) $(SOURCES) $(SIGNS)/config.py $(SIGNS)/s
 
 bench: $(DEV) $(RUNTIME) .build/bench/.ready ## measure boxcam against other ways (25 minutes), write docs/performance.md
 	PYTHONPATH="$(CURDIR)/.build/bench" .venv/bin/python benchmarks/run.py --runtime-python .venv-runtime/bin/python \
-		--write docs/performance.md $(ARGS)
+		$(if $(ARGS),,--write docs/performance.md) $(ARGS)
 
 # What only the benchmark needs lies beside .venv. grad-cam has no wheel: its build runs, with .venv's own setuptools.
 .build/bench/.ready: requirements/bench.txt $(DEV)

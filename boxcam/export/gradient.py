@@ -200,6 +200,9 @@ class _Builder:
             others = tape.merged([tape.widened(b, b.uniform(), feature) for b in others])
         (block,) = others
         block = tape.widened(block, [1, *block.uniform()], feature)
+        first = block.axes[0]
+        if isinstance(first, Window) and first.size != 1:  # where gradients by several ways met
+            block = tape.widened(block, [0], feature)
         if block.axes[0] is None and dims[0] != 1:
             block = self._one_row(block)
         zero = op.Mul(block.boxes.index, 0)

@@ -192,13 +192,6 @@ def test_the_gradient_is_that_of_the_whole_map(name: str) -> None:
     assert gradient.build(made.model, made.logits, made.score.features, local=False).form == "whole"
 
 
-def test_a_window_is_no_larger_than_it_has_to_be() -> None:
-    made = built(case.all["pyramid_by_its_coarsest_stage"].head, [FINE, MIDDLE, (1, 4, 30, 40)], (2,))
-    graph = gradient.build(made.model, made.logits, made.score.features)
-    # Two 3x3 convolutions of the head and one behind the sum see 7 cells, which are 3 at half the size twice.
-    assert graph.field is not None
-
-
 def running(name: str, layer: tuple[int, ...] | None = None) -> tuple[Built, OnnxEngine, Tensors]:
     """A case, an engine of its gradient, and the values that it reads."""
     this = case.all[name]
@@ -208,6 +201,29 @@ def running(name: str, layer: tuple[int, ...] | None = None) -> tuple[Built, Onn
     names = list(dict.fromkeys([*graph.inputs, *made.score.features]))
     values = onnx.observe(made.model, [by_name[n] for n in names], made.feeds)
     return made, OnnxEngine(onnx.serialized(graph.model)), Tensors(dict(zip(names, values, strict=True)))
+
+
+def test_windows_are_as_large_as_what_a_logit_sees_and_no_larger() -> None:
+    """Worked out by hand: the head and the convolution behind the sum see 7 cells, which touch 4 of half the size and
+    these 3 of a quarter.
+    """
+
+    def head(s: Any, fine: Any, middle: Any, coarse: Any) -> list[Any]:
+        mid = s.add(s.conv(middle, "l2", (3, 3, 1, 1)), s.up(s.conv(coarse, "l3", (3, 4, 1, 1)), (24, 32)))
+        high = s.add(s.conv(fine, "l1", (3, 2, 1, 1)), s.up(mid, (48, 64)))
+        return [head_of(s, s.conv(x, "smooth", (3, 3, 3, 3))) for x in (high, mid)]
+
+    made = built(head, [(1, 2, 48, 64), (1, 3, 24, 32), (1, 4, 12, 16)], (2,))
+    graph = gradient.build(made.model, made.logits, made.score.features)
+    by_name = {str(value.name): value for value in onnx.values(made.model.graph)}
+    names = list(dict.fromkeys([*graph.inputs, *made.score.features]))
+    values = Tensors(dict(zip(names, onnx.observe(made.model, [by_name[n] for n in names], made.feeds), strict=True)))
+    origin = np.array([[0, 0, 1, 20, 31], [1, 0, 0, 11, 9]], np.int64)
+    found = OnnxEngine(onnx.serialized(graph.model)).patches(values, made.score.features, (), origin)
+    assert [patch.gradient.shape for patch in found] == [(4, 3, 3), (4, 4, 4)]
+    assert graph.field == 4
+    strided_once = built(strided, [(1, 2, 40, 40)])  # 3 cells, 2 apart, each of which sees 3
+    assert gradient.build(strided_once.model, strided_once.logits, ["f0"]).field == 7
 
 
 def test_no_box_and_boxes_of_one_level_only() -> None:

@@ -174,3 +174,19 @@ def test_a_tensor_of_the_model_that_has_a_name_of_ours_is_refused(name: str) -> 
     onnx.record_ranks(model, IMAGE)
     with pytest.raises(ExportError, match=f"has a tensor named '{name}', a name of boxcam's own"):
         gradient.build(model, [logits], [f])
+
+
+def test_rows_that_come_by_two_forks_are_one_row() -> None:
+    def build() -> tuple[Net, list[str], str]:
+        net = Net()
+        f = net.Mul(net.input("x", [6, 3, 4, 4]), np.float32(1.5))
+
+        def parted(at: int) -> str:
+            ends = [(0, at), (at, 6)]
+            rows = [net.Slice(f, np.array([a]), np.array([b]), np.array([0])) for a, b in ends]
+            return net.Concat(net.Mul(rows[0], np.float32(2)), rows[1], axis=0)
+
+        return net, [f], net.Gemm(net.Flatten(net.Add(parted(3), parted(2))), weight(5, 48), transB=1)
+
+    feeds = {"x": np.random.default_rng(3).standard_normal((6, 3, 4, 4)).astype(np.float32)}
+    assert_same(build, feeds, [[0, 2, 3], [0, 5, 1], [0, 0, 2]], means=False)
