@@ -17,6 +17,7 @@ import click
 from boxcam import __version__
 from boxcam.errors import BoxcamError, BoxcamWarning, InputError, OutputError
 from boxcam.explain.methods import METHODS
+from boxcam.reading_options import reading_options
 from boxcam.runtime.engines import ENGINES
 from boxcam.runtime.sessions import DEVICES
 
@@ -73,7 +74,9 @@ def main() -> None:
 )
 @click.option("--shape", type=_Shape(), help="Size of the model's input. [default: the config's test size]")
 @click.option("--score-threshold", type=click.FloatRange(0, 1), help="Lowest score of a box. [default: the config's]")
-@click.option("--nms-threshold", type=click.FloatRange(0, 1), help="IoU at which boxes merge. [default: the config's]")
+@click.option(
+    "--nms-threshold", "--nms", type=click.FloatRange(0, 1), help="IoU at which boxes merge. [default: the config's]"
+)
 @click.option("--sample", type=click.Path(), metavar="IMAGE", help="Picture to verify with. [default: drawn ones]")
 @click.option(
     "--engine",
@@ -82,6 +85,7 @@ def main() -> None:
     show_default=True,
     help="Gradients to build; each of two is the other's check. Explaining by torchscript needs torch.",
 )
+@reading_options(_Shape())
 @click.option("--overwrite", is_flag=True, help="Replace a bundle that is there.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors and warnings.")
 def export(
@@ -96,6 +100,7 @@ def export(
     engine: str,
     overwrite: bool,
     quiet: bool,
+    **options: Any,
 ) -> None:
     """Make a bundle out of a trained detector.
 
@@ -125,6 +130,7 @@ def export(
             engine=engine,
             overwrite=overwrite,
             progress=_steps(quiet),
+            **options,
         )
     if not quiet:
         worst = max(manifest.verification.items(), key=lambda item: item[1])

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
 import cv2
 import numpy as np
@@ -27,7 +28,7 @@ from boxcam.export.geometry import cells
 from boxcam.export.gradient import GradientGraph
 from boxcam.export.graph import Array, Ops
 from boxcam.export.score import ORIGIN, ScoreGraph
-from boxcam.export.source import SOURCES, LayerTensors, Progress, Request, Source
+from boxcam.export.source import SOURCES, LayerTensors, Options, Progress, Request, Source
 from boxcam.export.trace import Trace, trace
 from boxcam.runtime.engines import OnnxEngine
 from boxcam.runtime.images import read_image
@@ -55,6 +56,7 @@ def export(
     engine: str = "both",
     overwrite: bool = False,
     progress: Progress = lambda step: None,
+    **options: Unpack[Options],
 ) -> Manifest:
     """Turn a trained detector into a bundle.
 
@@ -69,6 +71,8 @@ def export(
         engine: which gradients to build: ``onnx``, ``torchscript`` or ``both``, which are checked against each other.
         overwrite: replace a bundle that is there.
         progress: called with a few words as each step begins.
+        options: how to read a model that does not say enough about itself, above all a plain ONNX file: ``scores``,
+            ``boxes``, ``preprocess`` and others, which `boxcam.export.source.Request` explains.
 
     Returns:
         The manifest that was written.
@@ -82,8 +86,12 @@ def export(
         raise ValueError(f"engine: {engine!r}, expected {', '.join(ENGINES)} or both")
     bundle.check_target(output, overwrite=overwrite)
     pixels = None if sample is None else read_image(sample)
-    request = Request(tuple(str(a) for a in arguments), shape, score_threshold, nms_threshold)
-    loaded = SOURCES[source or detect_source(request.arguments)].load(request, progress)
+    layers = (layers,) if isinstance(layers, str) else tuple(layers)
+    given = tuple(str(a) for a in arguments)
+    request = Request(given, shape, score_threshold, nms_threshold, layers, **options)
+    kind = source or detect_source(request.arguments)
+    SOURCES[kind].check(request, kind)
+    loaded = SOURCES[kind].load(request, progress)
     with bundle.write(output, overwrite=overwrite) as folder:
         return _Export(loaded, layers, pixels, engines, progress).into(folder)
 
@@ -149,7 +157,7 @@ class _Export:
         progress: Progress,
     ) -> None:
         self.source, self.progress, self.pixels, self.engines = source, progress, pixels, engines
-        self.wanted = maps.resolve(source, [names] if isinstance(names, str) else names)
+        self.wanted = maps.resolve(source, names)
         self.files = _file_names(self.wanted)
         admission.check_input(source.model, source.input)
         admission.check_operators(source.model)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Literal
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal, TypedDict
 
 import onnx_ir as ir
 
 from boxcam.bundle import Outputs, Preprocess
+from boxcam.errors import SourceError
 from boxcam.registry import Registry
 
 Progress = Callable[[str], None]
@@ -54,7 +56,24 @@ class Source:
     description: Mapping[str, str]
 
 
-@dataclass(frozen=True)
+class Options(TypedDict, total=False):
+    """How to read a model that does not say enough about itself; `Request` tells what each of them means."""
+
+    scores: str | None
+    boxes: str | None
+    labels: str | None
+    box_format: str | None
+    box_scale: str | None
+    score_activation: str | None
+    background: str | None
+    class_names: str | os.PathLike[str] | Sequence[str] | None
+    preprocess: str | Sequence[str]
+    layout: str | None
+    tokens: tuple[int, int] | None
+    decode: str | Callable[..., Any] | None
+
+
+@dataclass(frozen=True, eq=False)
 class Request:
     """What the user asks of a source.
 
@@ -63,12 +82,45 @@ class Request:
         shape: height and width of the model's input, or None for the source's own.
         score_threshold: lowest score of a box, or None for the source's own.
         nms_threshold: IoU above which the weaker of two boxes is dropped, or None for the source's own.
+        layers: names of layers or tensors; empty for the source's own choice.
+        scores, boxes, labels: names of the tensors that hold them, instead of those that are found.
+        box_format: ``xyxy``, ``yxyx``, ``cxcywh`` or ``xywh``, the order of a box's four numbers.
+        box_scale: ``pixels`` of the canvas, or ``normalized`` to 0..1.
+        score_activation: ``none`` if the scores are probabilities, otherwise what has to be put behind the logits:
+            ``sigmoid`` or ``softmax``.
+        background: where the class that stands for nothing is: ``first``, ``last`` or ``none``.
+        class_names: a file with one name a line, or the names, by index.
+        preprocess: how an image becomes the input: a preset, a YAML file, or ``key=value``, see
+            `boxcam.export.preprocessing`.
+        layout: of a layer that is given by a tensor's name: ``NCHW``, ``NHWC`` or ``tokens``.
+        tokens: height and width of the map that a sequence of tokens is.
+        decode: a function, or ``FILE.py:function``, that writes the operators from outputs to boxes and scores, see
+            `boxcam.export.heads.hook`.
     """
 
     arguments: tuple[str, ...]
     shape: tuple[int, int] | None = None
     score_threshold: float | None = None
     nms_threshold: float | None = None
+    layers: tuple[str, ...] = ()
+    scores: str | None = None
+    boxes: str | None = None
+    labels: str | None = None
+    box_format: str | None = None
+    box_scale: str | None = None
+    score_activation: str | None = None
+    background: str | None = None
+    class_names: str | os.PathLike[str] | Sequence[str] | None = None
+    preprocess: str | Sequence[str] = ()
+    layout: str | None = None
+    tokens: tuple[int, int] | None = None
+    decode: str | Callable[..., Any] | None = None
+
+    @property
+    def options(self) -> list[str]:
+        """Names of the `Options` that were given."""
+        names = [field.name for field in fields(self) if field.name in Options.__annotations__]
+        return [name for name in names if getattr(self, name) not in (None, (), "", [])]
 
 
 @dataclass(frozen=True)
@@ -79,11 +131,26 @@ class Way:
         usage: what the arguments are, for ``--help``.
         recognises: whether the arguments look like this kind of source; reads no more than it must.
         load: makes a source of a request; reports its steps.
+        options: those of the `Options` that it reads; layout and tokens belong to the layers and are for all.
     """
 
     usage: str
     recognises: Callable[[tuple[str, ...]], bool]
     load: Callable[[Request, Progress], Source]
+    options: frozenset[str] = frozenset()
+
+    def check(self, request: Request, name: str) -> None:
+        """Refuse options that this way does not read.
+
+        Raises:
+            SourceError: there is one.
+        """
+        idle = [option for option in request.options if option not in {*self.options, "layout", "tokens"}]
+        if idle:
+            raise SourceError(
+                f"--{idle[0].replace('_', '-')} has no meaning for a model of the kind {name!r}, which says that"
+                " itself. Leave it out."
+            )
 
 
 SOURCES: Registry[Way] = Registry("source")
