@@ -32,25 +32,30 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Preprocess:
-    """How an image becomes the model's input: resize, normalise, pad.
+    """How an image becomes the model's input: resize, then pad or cut, normalise.
 
     Attributes:
         height, width: the canvas, in pixels: the model's input.
-        fit_height, fit_width: the image is resized to fit into this; no larger than the canvas.
-        keep_ratio: resize both axes by one factor; otherwise stretch to the fit size.
-        pad_to: where the image lies on the canvas.
+        fit_height, fit_width: what the image is resized to. For ``fit`` and ``stretch`` no larger than the canvas, the
+            rest is padded; for ``cover`` no smaller than it, the rest is cut off.
+        resize: ``fit`` resizes both axes by one factor, so that the image lies inside the fit size; ``stretch`` to
+            exactly the fit size; ``cover`` by one factor, so that the image covers the fit size (a square one: its
+            shorter side is as long), and the canvas is the middle of it.
+        pad_to: where the image lies on the canvas; for ``cover`` in the centre.
         pad_value: one value per channel, in the order of the model's input.
         pad_before_normalize: ``pad_value`` is in 0..255 and is normalised too; otherwise it is put in afterwards.
         mean, std: per channel, in the order of the model's input, for pixels in 0..255: ``(pixel - mean) / std``.
         color: channel order of the model's input.
         interpolation: of the resize.
+        layout: of the model's input: [1, 3, height, width] or [1, height, width, 3].
+        dtype: of the model's input. ``uint8`` is the pixels themselves: mean 0, std 1.
     """
 
     height: int
     width: int
     fit_height: int
     fit_width: int
-    keep_ratio: bool
+    resize: Literal["fit", "stretch", "cover"]
     pad_to: Literal["top-left", "center"]
     pad_value: tuple[float, float, float]
     pad_before_normalize: bool
@@ -58,14 +63,32 @@ class Preprocess:
     std: tuple[float, float, float]
     color: Literal["RGB", "BGR"]
     interpolation: Literal["bilinear", "nearest", "area", "bicubic"] = "bilinear"
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    dtype: Literal["float32", "float16", "uint8"] = "float32"
 
     def __post_init__(self) -> None:
+        fit, canvas = f"{self.fit_height}x{self.fit_width}", f"{self.height}x{self.width}"
         if min(self.height, self.width, self.fit_height, self.fit_width) < 1:
             raise ValueError(f"preprocess: sizes must be positive: {self}")
-        if self.fit_height > self.height or self.fit_width > self.width:
-            raise ValueError(f"preprocess: {self.fit_height}x{self.fit_width} exceeds {self.height}x{self.width}")
+        if self.resize == "cover":
+            if self.fit_height < self.height or self.fit_width < self.width:
+                raise ValueError(f"preprocess: {fit} does not cover {canvas}")
+            if self.pad_to != "center":
+                raise ValueError("preprocess: what covers the canvas is cut out of the middle: pad_to center")
+        elif self.fit_height > self.height or self.fit_width > self.width:
+            raise ValueError(f"preprocess: {fit} exceeds {canvas}")
         if min(self.std) <= 0:
             raise ValueError(f"preprocess: std must be positive, not {self.std}")
+        if self.dtype == "uint8":
+            if any(self.mean) or set(self.std) != {1.0}:
+                raise ValueError(f"preprocess: uint8 is not normalised: mean {self.mean}, std {self.std}")
+            if any(not 0 <= value <= 255 or value != int(value) for value in self.pad_value):
+                raise ValueError(f"preprocess: pad_value of uint8 must be 0 to 255, whole, not {self.pad_value}")
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Of the model's input."""
+        return (1, 3, self.height, self.width) if self.layout == "NCHW" else (1, self.height, self.width, 3)
 
 
 @dataclass(frozen=True)

@@ -41,13 +41,16 @@ def lines(path: str | os.PathLike[str], manifest: Manifest) -> Iterator[str]:
 
 
 def _preprocess(spec: Preprocess) -> str:
-    fit = "keeping its ratio" if spec.keep_ratio else "stretching it"
-    where = "below and to the right" if spec.pad_to == "top-left" else "all around"
+    fit, canvas = f"{spec.fit_height}x{spec.fit_width}", f"{spec.height}x{spec.width}"
+    if spec.resize == "cover":
+        how = f"resize the image to cover {fit} ({spec.interpolation}), cut {canvas} out of the middle"
+    else:
+        ratio = "keeping its ratio" if spec.resize == "fit" else "stretching it"
+        where = "below and to the right" if spec.pad_to == "top-left" else "all around"
+        how = f"fit the image into {fit} {ratio} ({spec.interpolation}), pad it {where} to {canvas}"
     mean, std = (", ".join(f"{v:g}" for v in values) for values in (spec.mean, spec.std))
-    return (
-        f"fit the image into {spec.fit_height}x{spec.fit_width} {fit} ({spec.interpolation}), pad it {where} to"
-        f" {spec.height}x{spec.width}; {spec.color}, mean {mean}, std {std}"
-    )
+    form = "" if (spec.layout, spec.dtype) == ("NCHW", "float32") else f"; {spec.layout}, {spec.dtype}"
+    return f"{how}; {spec.color}, mean {mean}, std {std}{form}"
 
 
 def _layer(layer: Layer, two_stages: bool) -> Iterator[str]:

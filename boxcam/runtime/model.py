@@ -217,7 +217,8 @@ class Model:
             context = (name for gradient in layer.gradients.values() for name in gradient.context)
             wanted.update(self._outputs_for(layer, context), (tensor.name for tensor in layer.tensors))
         spec = self.manifest.preprocess
-        size = self._session.inputs.get(self.manifest.input, ())[2:]
+        size = self._session.inputs.get(self.manifest.input, ())
+        size = size[2:] if spec.layout == "NCHW" else size[1:3]
         if wanted - set(shapes) or size != (spec.height, spec.width):
             lacks = ", ".join(sorted(wanted - set(shapes))[:3]) or f"an input of {spec.height}x{spec.width}"
             raise BundleError(f"{self.path / bundle.FORWARD} lacks {lacks}, which the manifest promises. Export again.")

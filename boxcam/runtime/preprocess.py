@@ -1,19 +1,25 @@
 """An image becomes the model's input, and what comes out goes back onto the image.
 
 The arithmetic is that of mmdet's test pipeline, step by step (``mmcv.imrescale``, then ``DetDataPreprocessor``), so
-that a bundle sees exactly the input that the detector would have seen. Frames are named in `boxcam.types`.
+that a bundle sees exactly the input that the detector would have seen; that of ``cover`` is torchvision's ``Resize``
+and ``CenterCrop``. Frames are named in `boxcam.types`.
+
+The resize is OpenCV's. Its bilinear and bicubic do not average over what is made smaller, as those of Pillow and of
+torchvision do; ``area`` does, and is the nearest to them.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from boxcam.bundle import Preprocess
+from boxcam.errors import InputError
 from boxcam.types import Float, Grid, Image
 
 INTERPOLATIONS = {
@@ -24,6 +30,8 @@ INTERPOLATIONS = {
 }
 SMALLEST_ROI = 1.0
 """Canvas pixels: a proposal smaller than this has no usable cells, and is widened around its centre."""
+MAX_PIXELS = 1 << 28
+"""Of an image after the resize. Only a picture that is a thousand times longer than wide has more to be cut off."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +41,8 @@ class Transform:
     Attributes:
         height, width: the image.
         canvas_height, canvas_width: the model's input.
-        resized_height, resized_width: the image on the canvas.
-        top, left: its upper left corner on the canvas.
+        resized_height, resized_width: the image in canvas pixels; what sticks out of the canvas is cut off.
+        top, left: its upper left corner on the canvas; negative where the image is cut off.
     """
 
     height: int
@@ -56,11 +64,23 @@ class Transform:
         """Canvas pixels per image pixel, across."""
         return self.resized_width / self.width
 
+    @property
+    def seen(self) -> tuple[float, float, float, float]:
+        """The part of the image that lies on the canvas, x1 y1 x2 y2 in image pixels: all of it, if nothing is cut."""
+        x1, x2 = _seen(self.left, self.resized_width, self.canvas_width, self.width)
+        y1, y2 = _seen(self.top, self.resized_height, self.canvas_height, self.height)
+        return x1, y1, x2, y2
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether a part of the image lies outside of the canvas."""
+        return self.seen != (0.0, 0.0, self.width, self.height)
+
     def boxes_to_image(self, boxes: Float) -> Float:
-        """Boxes on the canvas, float32 [K, 4] x1 y1 x2 y2, as boxes on the image, cut off at its edges."""
+        """Boxes on the canvas, float32 [K, 4] x1 y1 x2 y2, as boxes on the image, cut off where `seen` ends."""
         moved = (boxes - self._offset()) / self._scale()
-        limit = np.array([self.width, self.height] * 2, np.float64)
-        return np.clip(moved, 0, limit).astype(np.float32)
+        x1, y1, x2, y2 = self.seen
+        return np.clip(moved, [x1, y1] * 2, [x2, y2] * 2).astype(np.float32)
 
     def boxes_to_canvas(self, boxes: Float) -> Float:
         """Boxes on the image, float32 [K, 4] x1 y1 x2 y2, as boxes on the canvas."""
@@ -72,7 +92,8 @@ class Transform:
         """Where the cells of a feature map lie on the image.
 
         Cell (i, j) is drawn as the tile of the canvas that is sy high and sx wide around ``center + (i·sy, j·sx)``.
-        Cells whose tile shows nothing but padding are excluded.
+        Cells whose tile shows nothing but padding are excluded. Where the image is cut off, the grid's bounds are what
+        was seen of it.
 
         Args:
             height, width: of the feature map, in cells.
@@ -82,13 +103,16 @@ class Transform:
         sy, sx = stride
         y, x = center or (sy / 2, sx / 2)
         top, left = y - sy / 2, x - sx / 2
+        bottom = min(self.top + self.resized_height, self.canvas_height)
+        right = min(self.left + self.resized_width, self.canvas_width)
         return Grid(
             y=(top - self.top) / self.scale_y,
             x=(left - self.left) / self.scale_x,
             cell_height=sy / self.scale_y,
             cell_width=sx / self.scale_x,
-            rows=_overlap(self.top - top, self.top + self.resized_height - top, sy, height),
-            columns=_overlap(self.left - left, self.left + self.resized_width - left, sx, width),
+            rows=_overlap(max(self.top, 0) - top, bottom - top, sy, height),
+            columns=_overlap(max(self.left, 0) - left, right - left, sx, width),
+            bounds=self.seen if self.is_cut else None,
         )
 
     def roi_grid(self, roi: Float, height: int, width: int) -> Grid:
@@ -102,7 +126,8 @@ class Transform:
             height, width: of the feature map, in cells.
 
         Returns:
-            The grid; its bounds are the proposal on the image, which may stick out of it.
+            The grid; its bounds are the proposal on the image, which may stick out of it, but not of what was seen of
+            an image that is cut off.
         """
         x1, y1, x2, y2 = (float(value) for value in roi)
         left, right = (edge / self.scale_x for edge in _widen(x1 - self.left, x2 - self.left))
@@ -114,8 +139,16 @@ class Transform:
             cell_width=(right - left) / width,
             rows=(0, height),
             columns=(0, width),
-            bounds=(left, top, right, bottom),
+            bounds=self._within_seen((left, top, right, bottom)),
         )
+
+    def _within_seen(self, box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+        """The part of a box on the image that was seen, if the image is cut off; nothing is ``(0, 0, 0, 0)``."""
+        if not self.is_cut:
+            return box
+        (left, top, right, bottom), seen = box, self.seen
+        x1, y1, x2, y2 = max(left, seen[0]), max(top, seen[1]), min(right, seen[2]), min(bottom, seen[3])
+        return (x1, y1, x2, y2) if x1 < x2 and y1 < y2 else (0.0, 0.0, 0.0, 0.0)
 
     def _offset(self) -> npt.NDArray[np.float64]:
         return np.array([self.left, self.top] * 2, np.float64)
@@ -124,38 +157,58 @@ class Transform:
         return np.array([self.scale_x, self.scale_y] * 2, np.float64)
 
 
-def prepare(image: Image, spec: Preprocess) -> tuple[Float, Transform]:
-    """Resize, normalise and pad an image for the model.
+def prepare(image: Image, spec: Preprocess) -> tuple[npt.NDArray[Any], Transform]:
+    """Resize, pad or cut, and normalise an image for the model.
 
     Args:
         image: uint8 [H, W, 3], BGR, as `images.read_image` and `images.check_array` give it.
         spec: what the model wants.
 
     Returns:
-        The model's input, float32 [1, 3, spec.height, spec.width], and where the image lies on it.
+        The model's input, ``spec.dtype`` [1, 3, spec.height, spec.width] (or [1, spec.height, spec.width, 3], by
+        ``spec.layout``), and where the image lies on it.
+
+    Raises:
+        InputError: the image is so long and narrow that it cannot be resized to cover the canvas.
     """
     place = fit(image.shape[0], image.shape[1], spec)
+    if place.resized_height * place.resized_width > MAX_PIXELS:
+        sizes = f"{spec.fit_height}x{spec.fit_width}, it is {place.resized_height}x{place.resized_width}"
+        raise InputError(
+            f"an image of {image.shape[0]}x{image.shape[1]} pixels (height x width) is too long and narrow: resized to"
+            f" cover {sizes}. Cut out the part to be looked at."
+        )
     size = (place.resized_width, place.resized_height)
     pixels = cv2.resize(image, size, interpolation=INTERPOLATIONS[spec.interpolation])
+    pixels = pixels[max(-place.top, 0) :, max(-place.left, 0) :][: spec.height, : spec.width]
     # The same operations in the same order and precision as torch's (x.float() - mean) / std, for each value there is.
     mean, std, fill = (np.array(values, np.float32) for values in (spec.mean, spec.std, spec.pad_value))
     normalized = (np.arange(256, dtype=np.float32) - mean[:, None]) / std[:, None]
-    canvas = np.empty((1, 3, spec.height, spec.width), np.float32)
-    canvas[0] = ((fill - mean) / std if spec.pad_before_normalize else fill)[:, None, None]
-    rows = slice(place.top, place.top + place.resized_height)
-    columns = slice(place.left, place.left + place.resized_width)
+    around = ((fill - mean) / std if spec.pad_before_normalize else fill)[:, None, None]
+    rows = slice(max(place.top, 0), max(place.top, 0) + pixels.shape[0])
+    columns = slice(max(place.left, 0), max(place.left, 0) + pixels.shape[1])
+    canvas = np.empty(spec.shape, spec.dtype)
+    planes = canvas[0] if spec.layout == "NCHW" else canvas[0].transpose(2, 0, 1)
+    planes[:] = around
     for channel in range(3):
         plane = cv2.extractChannel(pixels, 2 - channel if spec.color == "RGB" else channel)
-        canvas[0, channel, rows, columns] = cv2.LUT(plane, normalized[channel])
+        planes[channel, rows, columns] = cv2.LUT(plane, normalized[channel])
     return canvas, place
 
 
 def fit(height: int, width: int, spec: Preprocess) -> Transform:
-    """Where an image of this size comes to lie on the canvas; the sizes round as ``mmcv.imrescale`` rounds them."""
-    if spec.keep_ratio:
+    """Where an image of this size comes to lie on the canvas.
+
+    The sizes of ``fit`` round as ``mmcv.imrescale`` rounds them; those of ``cover``, and its crop, as torchvision's
+    ``Resize`` (the longer side is rounded down) and ``CenterCrop`` round.
+    """
+    if spec.resize == "fit":
         factor = min(spec.fit_height / height, spec.fit_width / width)
         resized_height = min(max(int(height * factor + 0.5), 1), spec.fit_height)
         resized_width = min(max(int(width * factor + 0.5), 1), spec.fit_width)
+    elif spec.resize == "cover":
+        resized_height = max(spec.fit_height, spec.fit_width * height // width)
+        resized_width = max(spec.fit_width, spec.fit_height * width // height)
     else:
         resized_height, resized_width = spec.fit_height, spec.fit_width
     centred = spec.pad_to == "center"
@@ -166,9 +219,24 @@ def fit(height: int, width: int, spec: Preprocess) -> Transform:
         canvas_width=spec.width,
         resized_height=resized_height,
         resized_width=resized_width,
-        top=(spec.height - resized_height) // 2 if centred else 0,
-        left=(spec.width - resized_width) // 2 if centred else 0,
+        top=_middle(spec.height, resized_height) if centred else 0,
+        left=_middle(spec.width, resized_width) if centred else 0,
     )
+
+
+def _middle(canvas: int, resized: int) -> int:
+    """Where the image begins on the canvas, in pixels.
+
+    The odd row of padding is put below, as letterboxes have it; the odd row that is cut off is above or below, as
+    torchvision has it, which rounds half to even.
+    """
+    return (canvas - resized) // 2 if resized <= canvas else -round((resized - canvas) / 2)
+
+
+def _seen(start: int, resized: int, canvas: int, size: int) -> tuple[float, float]:
+    """Where the part of an axis of the image begins and ends that lies on the canvas, in image pixels."""
+    scale = resized / size
+    return max(0.0, -start / scale), (canvas - start) / scale if start + resized > canvas else size
 
 
 def _overlap(low: float, high: float, stride: float, count: int) -> tuple[int, int]:

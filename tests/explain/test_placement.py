@@ -63,7 +63,7 @@ def letterbox(size: tuple[int, int], pad_to: str = "top-left", canvas: tuple[int
     spec = Preprocess(
         *canvas,
         *canvas,
-        True,
+        "fit",
         pad_to,
         (0, 0, 0),
         False,

@@ -17,7 +17,7 @@ from tests.export.heads import weights
 
 HEIGHT, WIDTH, CELLS, CLASSES, FOUND = 24, 32, 48, 2, 5
 SPEC = Preprocess(
-    HEIGHT, WIDTH, HEIGHT, WIDTH, True, "top-left", (0, 0, 0), False, (128, 128, 128), (64, 64, 64), "RGB"
+    HEIGHT, WIDTH, HEIGHT, WIDTH, "fit", "top-left", (0, 0, 0), False, (128, 128, 128), (64, 64, 64), "RGB"
 )
 Part = Callable[[Net, str], str]
 

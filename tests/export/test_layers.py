@@ -15,7 +15,7 @@ from boxcam.export.layers import check_map, resolve
 from boxcam.export.source import LayerTensors, Source
 from tests.export.export_graphs import Net
 
-SPEC = Preprocess(8, 8, 8, 8, True, "top-left", (0, 0, 0), False, (0, 0, 0), (1, 1, 1), "RGB")
+SPEC = Preprocess(8, 8, 8, 8, "fit", "top-left", (0, 0, 0), False, (0, 0, 0), (1, 1, 1), "RGB")
 
 
 def conv(net: Net, x: str, stride: int, channels: tuple[int, int], kernel: int = 3, name: str | None = None) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from boxcam.bundle import Preprocess
+from boxcam.errors import InputError
 from boxcam.runtime.preprocess import INTERPOLATIONS, Transform, fit, prepare
 from boxcam.types import Grid
 
@@ -19,7 +21,7 @@ PLAIN = Preprocess(
     width=96,
     fit_height=64,
     fit_width=96,
-    keep_ratio=True,
+    resize="fit",
     pad_to="top-left",
     pad_value=(0, 0, 0),
     pad_before_normalize=False,
@@ -57,7 +59,7 @@ def test_the_resized_size(size: tuple[int, int], expected: tuple[int, int]) -> N
     place = fit(*size, PLAIN)
     assert (place.resized_height, place.resized_width) == expected
     assert (place.scale_y, place.scale_x) == (expected[0] / size[0], expected[1] / size[1])
-    stretched = fit(*size, spec(keep_ratio=False))
+    stretched = fit(*size, spec(resize="stretch"))
     assert (stretched.resized_height, stretched.resized_width) == (64, 96)
 
 
@@ -118,17 +120,17 @@ def test_interpolations_are_mmcvs(interpolation: str) -> None:
 @pytest.mark.parametrize(
     "size", [(64, 64), (480, 640), (333, 500), (37, 53), (1000, 999), (1, 7), (2, 500), (700, 3), (63, 65)]
 )
-@pytest.mark.parametrize("keep_ratio", [True, False])
-def test_bit_for_bit_the_input_of_mmdets_test_pipeline(size: tuple[int, int], keep_ratio: bool) -> None:
+@pytest.mark.parametrize("how", ["fit", "stretch"])
+def test_bit_for_bit_the_input_of_mmdets_test_pipeline(size: tuple[int, int], how: str) -> None:
     import torch
     from mmcv.transforms import Resize
     from mmengine.model import ImgDataPreprocessor
 
     image = noise(*size)
-    resized = Resize(scale=(128, 128), keep_ratio=keep_ratio)({"img": image})["img"]
+    resized = Resize(scale=(128, 128), keep_ratio=how == "fit")({"img": image})["img"]
     normalise = ImgDataPreprocessor(COCO["mean"], COCO["std"], pad_size_divisor=128, pad_value=3.5, bgr_to_rgb=True)
     expected = normalise({"inputs": [torch.from_numpy(resized).permute(2, 0, 1)]})["inputs"].numpy()
-    to = spec(height=128, width=128, fit_height=128, fit_width=128, keep_ratio=keep_ratio, pad_value=(3.5,) * 3, **COCO)
+    to = spec(height=128, width=128, fit_height=128, fit_width=128, resize=how, pad_value=(3.5,) * 3, **COCO)
     tensor, _ = prepare(image, to)
     assert tensor.dtype == expected.dtype
     assert tensor.tobytes() == np.ascontiguousarray(expected).tobytes()
@@ -184,11 +186,17 @@ def test_a_degenerate_proposal_is_one_canvas_pixel_around_its_centre(roi: tuple[
 sizes = st.integers(1, 3000)
 
 
-@given(height=sizes, width=sizes, keep=st.booleans(), centre=st.booleans(), stride=st.sampled_from([4, 8, 32, 61, 128]))
+@given(
+    height=sizes,
+    width=sizes,
+    how=st.sampled_from(["fit", "stretch"]),
+    centre=st.booleans(),
+    stride=st.sampled_from([4, 8, 32, 61, 128]),
+)
 def test_the_valid_cells_cover_the_image_and_no_more(
-    height: int, width: int, keep: bool, centre: bool, stride: int
+    height: int, width: int, how: str, centre: bool, stride: int
 ) -> None:
-    place = fit(height, width, spec(keep_ratio=keep, pad_to="center" if centre else "top-left"))
+    place = fit(height, width, spec(resize=how, pad_to="center" if centre else "top-left"))
     assert 0 <= place.top <= place.top + place.resized_height <= 64
     assert 0 <= place.left <= place.left + place.resized_width <= 96
     grid = place.map_grid(-(-64 // stride), -(-96 // stride), (stride, stride))
@@ -208,3 +216,135 @@ def test_boxes_come_back(height: int, width: int, numbers: list[float]) -> None:
     box = np.array([numbers], np.float32) * np.array([width, height] * 2, np.float32)
     back = place.boxes_to_image(place.boxes_to_canvas(box))
     assert np.abs(back - box).max() <= 1e-4 * max(height, width)
+
+
+def covering(height: int, width: int, fit_to: int | tuple[int, int], **more: Any) -> Preprocess:
+    fit_height, fit_width = (fit_to, fit_to) if isinstance(fit_to, int) else fit_to
+    sizes = {"height": height, "width": width, "fit_height": fit_height, "fit_width": fit_width}
+    return spec(**sizes, resize="cover", pad_to="center", **more)
+
+
+def test_covering_by_hand() -> None:
+    # 4 x 8 pixels, as they are, and the 4 x 4 in the middle of them: columns 2 to 5.
+    image = np.zeros((4, 8, 3), np.uint8)
+    image[:] = np.arange(8, dtype=np.uint8)[:, None] * 10
+    tensor, place = prepare(image, covering(4, 4, 4))
+    assert tensor.tolist() == [[[[20, 30, 40, 50]] * 4] * 3]
+    assert place == Transform(4, 8, 4, 4, 4, 8, 0, -2)
+    assert place.seen == (2, 0, 6, 4)
+    # Covering 4 x 4 and cut to 2 x 2: rows 1 and 2, columns 3 and 4.
+    smaller, place = prepare(image, covering(2, 2, 4))
+    assert smaller.tolist() == [[[[30, 40]] * 2] * 3]
+    assert place.seen == (3, 1, 5, 3)
+    # An image that covers a wide canvas is cut below and above.
+    place = fit(100, 100, covering(32, 64, (32, 64)))
+    assert (place.resized_height, place.resized_width, place.top, place.left) == (64, 64, -16, 0)
+    assert place.seen == (0, 25, 100, 75)
+
+
+def test_what_was_cut_off_gets_no_box_and_no_map() -> None:
+    # 100 x 200 pixels halved to 50 x 100; of that a canvas of 40 x 60, from row 5 and column 20 on: image pixels
+    # 10 to 90 down, 40 to 160 across.
+    place = fit(100, 200, covering(40, 60, (50, 60)))
+    assert (place.top, place.left, place.is_cut) == (-5, -20, True)
+    assert place.seen == (40, 10, 160, 90)
+    boxes = np.array([[0, 0, 60, 40], [10, 5, 20, 15], [-9, -9, 70, 15]], np.float32)
+    assert place.boxes_to_image(boxes).tolist() == [[40, 10, 160, 90], [60, 20, 80, 40], [40, 10, 160, 40]]
+    assert place.boxes_to_canvas(np.array([[60, 20, 80, 40]], np.float32)).tolist() == [[10, 5, 20, 15]]
+    # Cells of 8 canvas pixels are 16 image pixels; the first begins where the cut is. Five of them fill the 40 rows,
+    # and the eighth column is half outside, which the bounds leave out.
+    assert place.map_grid(5, 8, (8, 8)) == Grid(10, 40, 16, 16, (0, 5), (0, 8), bounds=(40, 10, 160, 90))
+    assert place.map_grid(6, 9, (8, 8)).rows == (0, 5)  # a sixth row would lie below the canvas
+    grid = place.roi_grid(np.array([50, 5, 64, 19], np.float32), 7, 7)
+    assert grid == Grid(20, 140, 4, 4, (0, 7), (0, 7), bounds=(140, 20, 160, 48))
+    beside = place.roi_grid(np.array([61, 5, 75, 19], np.float32), 7, 7)
+    assert beside.bounds == (0, 0, 0, 0)
+
+
+def test_a_placed_map_lies_on_what_was_seen_and_nowhere_else() -> None:
+    from boxcam.explain.placement import place as put
+    from boxcam.types import CellMap
+
+    place = fit(10, 20, covering(8, 8, 10))  # rows 1 to 8, columns 6 to 13 of the image
+    ones = put(CellMap(np.ones((4, 4), np.float32), (0, 0)), place.map_grid(4, 4, (2, 2)), 10, 20)
+    expected = np.zeros((10, 20))
+    expected[1:9, 6:14] = 1
+    assert ones.tolist() == expected.tolist()
+    # The cell (1, 2) covers canvas rows 2, 3 and columns 4, 5: on the image rows 3, 4 and columns 10, 11.
+    lit = np.zeros((4, 4), np.float32)
+    lit[1, 2] = 1
+    placed = put(CellMap(lit, (0, 0)), place.map_grid(4, 4, (2, 2)), 10, 20)
+    assert np.argwhere(placed == placed.max()).tolist() == [[3, 10], [3, 11], [4, 10], [4, 11]]
+
+
+@pytest.mark.parametrize("size", [(480, 640), (333, 500), (500, 333), (1000, 999), (37, 53), (256, 256), (224, 31)])
+def test_covering_is_torchvisions_resize_and_centre_crop(size: tuple[int, int]) -> None:
+    """The size of theirs, and of our resize (theirs has other weights) the part that theirs cuts out."""
+    import torch
+    from torchvision.transforms import v2
+
+    image = noise(*size)
+    rows, columns = v2.Resize(71)(torch.from_numpy(image).permute(2, 0, 1)).shape[1:]
+    resized = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_LINEAR)
+    cut = v2.CenterCrop(64)(torch.from_numpy(resized).permute(2, 0, 1))
+    tensor, place = prepare(image, covering(64, 64, 71))
+    assert (place.resized_height, place.resized_width) == (rows, columns)
+    assert (tensor[0] == cut.numpy()).all()
+
+
+@given(height=sizes, width=sizes, margin=st.integers(0, 40))
+def test_covering_leaves_no_padding(height: int, width: int, margin: int) -> None:
+    place = fit(height, width, covering(64, 96, (64 + margin, 96 + margin)))
+    assert place.top <= 0
+    assert place.top + place.resized_height >= 64
+    assert place.left <= 0
+    assert place.left + place.resized_width >= 96
+    x1, y1, x2, y2 = place.seen
+    assert 0 <= x1 < x2 <= width
+    assert 0 <= y1 < y2 <= height
+    whole = place.boxes_to_image(np.array([[0, 0, 96, 64]], np.float32))
+    assert whole == pytest.approx(np.array([place.seen]), rel=1e-5)
+
+
+def test_an_image_too_long_to_cover_the_canvas_is_refused() -> None:
+    with pytest.raises(InputError, match=r"9x1 pixels.*too long .* cover 9000x9000, it is 81000x9000"):
+        prepare(np.zeros((9, 1, 3), np.uint8), covering(9000, 9000, 9000))
+
+
+def test_other_layouts_and_types() -> None:
+    image = np.array([[[10, 20, 30], [40, 50, 61]]], np.uint8)
+    to = spec(height=2, width=3, fit_height=1, fit_width=2, mean=(10, 20, 30), std=(2, 4, 5), pad_value=(7, 8, 9))
+    plain, place = prepare(image, to)
+    last, same = prepare(image, dataclasses.replace(to, layout="NHWC"))
+    assert place == same
+    assert last.tolist() == [
+        [[[0, 0, 0], [15, 7.5, np.float32(31 / 5)], [7, 8, 9]], [[7, 8, 9]] * 3],
+    ]
+    assert (last == plain.transpose(0, 2, 3, 1)).all()
+    half, _ = prepare(image, dataclasses.replace(to, dtype="float16"))
+    assert half.dtype == np.float16
+    assert (half == plain.astype(np.float16)).all()
+    assert half[0, 2, 0, 1] != plain[0, 2, 0, 1]  # 6.2 has no exact half
+    whole, _ = prepare(image, dataclasses.replace(to, dtype="uint8", layout="NHWC", mean=(0, 0, 0), std=(1, 1, 1)))
+    assert whole.dtype == np.uint8
+    assert whole.tolist() == [[[[10, 20, 30], [40, 50, 61], [7, 8, 9]], [[7, 8, 9]] * 3]]
+    assert dataclasses.replace(to, layout="NHWC").shape == (1, 2, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"resize": "cover", "pad_to": "center", "fit_height": 63}, "63x96 does not cover 64x96"),
+        ({"resize": "cover"}, "cut out of the middle"),
+        ({"fit_width": 97}, "64x97 exceeds 64x96"),
+        ({"height": 0}, "sizes must be positive"),
+        ({"std": (1, 0, 1)}, "std must be positive"),
+        ({"dtype": "uint8", "mean": (0, 1, 0)}, "uint8 is not normalised"),
+        ({"dtype": "uint8", "std": (1, 2, 1)}, "uint8 is not normalised"),
+        ({"dtype": "uint8", "pad_value": (0.5, 0, 0)}, "pad_value of uint8 must be 0 to 255, whole"),
+        ({"dtype": "uint8", "pad_value": (256, 0, 0)}, "pad_value of uint8 must be 0 to 255, whole"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        spec(**changes)

@@ -92,7 +92,7 @@ def preprocess(config: Any, path: str, shape: tuple[int, int] | None) -> Preproc
         width=width,
         fit_height=fit[0],
         fit_width=fit[1],
-        keep_ratio=keep_ratio,
+        resize="fit" if keep_ratio else "stretch",
         pad_to="top-left",
         pad_value=pad_value or (after, after, after),
         pad_before_normalize=pad_value is not None,

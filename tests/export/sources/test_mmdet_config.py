@@ -21,8 +21,8 @@ IMAGENET = {"mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375), "
 PLAIN = {"pad_to": "top-left", "pad_value": (0.0, 0.0, 0.0), "pad_before_normalize": False, "interpolation": "bilinear"}
 
 
-def spec(size: tuple[int, int], fit: tuple[int, int], keep_ratio: bool = True, **other: Any) -> Preprocess:
-    sizes = {"height": size[0], "width": size[1], "fit_height": fit[0], "fit_width": fit[1], "keep_ratio": keep_ratio}
+def spec(size: tuple[int, int], fit: tuple[int, int], resize: str = "fit", **other: Any) -> Preprocess:
+    sizes = {"height": size[0], "width": size[1], "fit_height": fit[0], "fit_width": fit[1], "resize": resize}
     return Preprocess(**{**sizes, **PLAIN, **IMAGENET, **other})
 
 
@@ -38,7 +38,7 @@ SHIPPED = {
     "fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py": spec(
         (800, 1344), (800, 1333), mean=(102.9801, 115.9465, 122.7717), std=(1.0, 1.0, 1.0), color="BGR"
     ),
-    "ssd/ssd300_coco.py": spec((300, 300), (300, 300), False, std=(1.0, 1.0, 1.0)),
+    "ssd/ssd300_coco.py": spec((300, 300), (300, 300), "stretch", std=(1.0, 1.0, 1.0)),
     "yolo/yolov3_d53_8xb8-ms-608-273e_coco.py": spec((608, 608), (608, 608), mean=(0.0,) * 3, std=(255.0,) * 3),
     "yolox/yolox_tiny_8xb8-300e_coco.py": spec((416, 416), (416, 416), **grey((0.0,) * 3, (1.0,) * 3)),
     "rtmdet/rtmdet_tiny_8xb32-300e_coco.py": spec(
@@ -164,8 +164,8 @@ def test_sizes() -> None:
 
 
 def test_how_it_is_resized_and_padded() -> None:
-    assert not of({"type": "Resize", "scale": (8, 8)}).keep_ratio  # mmcv's default
-    assert of({"type": "Resize", "scale": (8, 8), "keep_ratio": True}).keep_ratio
+    assert of({"type": "Resize", "scale": (8, 8)}).resize == "stretch"  # mmcv's default
+    assert of({"type": "Resize", "scale": (8, 8), "keep_ratio": True}).resize == "fit"
     assert of(resize(interpolation="nearest")).interpolation == "nearest"
     assert of({"type": "LoadImageFromFile", "imdecode_backend": "cv2"}, resize(backend="cv2")) == of(resize())
     assert of(resize(), pad_value=7).pad_value == (7, 7, 7)
@@ -243,8 +243,9 @@ def test_what_cannot_be_repeated_is_refused(steps: list[Any], options: dict[str,
 def test_a_preprocess_is_complete() -> None:
     """Every field is set on purpose; a new one has to be read from the config here."""
     assert {field.name for field in dataclasses.fields(Preprocess)} == {
-        *("height", "width", "fit_height", "fit_width", "keep_ratio"),
+        *("height", "width", "fit_height", "fit_width", "resize"),
         *("pad_to", "pad_value", "pad_before_normalize", "mean", "std", "color", "interpolation"),
+        *("layout", "dtype"),  # mmdeploy's are always NCHW and float32
     }
 
 
