@@ -124,6 +124,19 @@ class BlockArithmetic(ForwardValues):
                 result.append(block)
         return result
 
+    def added(self, found: Sequence[Block], value: ir.Value) -> list[Block]:
+        """Add up gradients until no box has more than one, for what is not linear in them.
+
+        Args:
+            found: as `merged` gives them.
+            value: that they are of.
+        """
+        if len(found) > 1:
+            found = self.merged([self.widened(block, block.uniform(), value) for block in found])
+        if all(one is other or one.boxes.apart_from(other.boxes) for one in found for other in found):
+            return list(found)
+        return self.merged([self.united(block) for block in found])
+
     def _sum(self, a: Block, b: Block) -> Block:
         for axis, (one, other) in enumerate(zip(a.axes, b.axes, strict=True)):
             if one == other or (one is None and other is None):

@@ -14,6 +14,7 @@ import onnx_ir as ir
 from boxcam.export import graph as onnx
 from boxcam.export.autodiff.arithmetic import BlockArithmetic
 from boxcam.export.autodiff.block import UNIFORM, Block, Size, Window
+from boxcam.export.autodiff.guided import rectifiers
 from boxcam.export.autodiff.rule import RULES, ZERO, Rule, Site, unsupported
 from boxcam.export.dependency import differentiable_inputs
 from boxcam.export.graph import Ops
@@ -34,6 +35,8 @@ class Tape(BlockArithmetic):
         local: whether to keep gradients in blocks; otherwise all are whole, which is what blocks are checked against.
         means: features of whose gradient only the mean over the map of each channel matters, where that is cheaper:
             such a gradient may be given as a uniform one.
+        guided: whether rectifying activations pass only what is positive, where they are active; see
+            `boxcam.export.autodiff.guided`.
     """
 
     def __init__(
@@ -44,9 +47,10 @@ class Tape(BlockArithmetic):
         reached: Collection[ir.Value],
         local: bool = True,
         means: Collection[ir.Value] = (),
+        guided: bool = False,
     ) -> None:
         super().__init__(op, opset, given)
-        self.reached, self.local, self.means = reached, local, set(means)
+        self.reached, self.local, self.means, self.guided = reached, local, set(means), guided
         self.barriers: dict[str, None] = {}
         self.largest = 1  # numbers that the largest gradient of one box has, as far as that is known here
 
@@ -65,20 +69,43 @@ class Tape(BlockArithmetic):
         """
         pending: dict[ir.Value, list[Block]] = {value: [seed] for value, seed in seeds.items()}
         ends = set(features)
-        for node in reversed(onnx.ancestors(list(seeds), ends)):
+        nodes = onnx.ancestors(list(seeds), ends)
+        rectified = rectifiers(nodes) if self.guided else {}
+        for node in reversed(nodes):
             carrying = differentiable_inputs(node)
             wanted = [i for i, v in enumerate(node.inputs) if v in self.reached and any(v is c for c in carrying)]
             passes = any(v in self.reached for v in carrying)
             for number, value in enumerate(node.outputs):
                 if value in ends:
                     continue
-                for arrived in self.merged(pending.pop(value, [])) if passes else []:
+                gathered = self.merged(pending.pop(value, [])) if passes else []
+                if value in rectified:
+                    gathered = [self._positive(block, value, rectified[value]) for block in self.added(gathered, value)]
+                for arrived in gathered:
                     for index, found in self._through(node, number, arrived, wanted).items():
                         used = node.inputs[index]
                         assert used is not None
                         pending.setdefault(used, []).extend(found)
                         self.largest = max([self.largest, *(self._numbers(used, block) for block in found)])
         return {value: self.merged(found) for value, found in pending.items() if value in ends}
+
+    def _positive(self, block: Block, y: ir.Value, sign: ir.Value) -> Block:
+        """What is positive of the gradient of a rectifying activation's output, where the activation is active.
+
+        Args:
+            block: all that arrives.
+            y: the output.
+            sign: of the same shape, and positive where the activation is active.
+        """
+        op, node = self.op, y.producer()
+        assert node is not None
+        uneven = [a for a in block.uniform() if self.dims(y)[a] != 1]
+        if uneven:
+            self.barriers.setdefault(onnx.describe(node))
+        block = self.widened(block, uneven, y)
+        active = self.site(node, lambda value: self.at(value, block.axes, self.rank(y)), ()).forward(sign)
+        passing = op.And(op.Greater(block.value, 0.0), op.Greater(active, 0.0))
+        return Block(op.Where(passing, block.value, 0.0), block.axes, block.boxes)
 
     def _through(
         self, node: ir.Node, number: int, block: Block, wanted: Sequence[int]

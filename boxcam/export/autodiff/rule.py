@@ -47,11 +47,11 @@ class Site:
 
     def x(self, index: int = 0) -> ir.Value:
         """An input of the node; floating-point numbers in the gradient graph's type."""
-        return self._read(self._input(index))
+        return self.forward(self._input(index))
 
     def y(self, index: int = 0) -> ir.Value:
         """An output of the node, as `x`."""
-        return self._read(self.node.outputs[index])
+        return self.forward(self.node.outputs[index])
 
     def has(self, index: int) -> bool:
         """Whether the node has this input."""
@@ -121,7 +121,8 @@ class Site:
         """Refuse this node: ``why`` is half a sentence about it."""
         raise unsupported(self.node, self.opset, why, "or try --engine torchscript")
 
-    def _read(self, value: ir.Value) -> ir.Value:
+    def forward(self, value: ir.Value) -> ir.Value:
+        """A value of the forward pass; floating-point numbers in the gradient graph's type."""
         read, real = self.read(value), ir.DataType.from_numpy(self.op.real)
         if onnx.array(value) is not None or value.dtype is None:  # constants are of that type already
             return read

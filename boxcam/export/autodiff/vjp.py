@@ -20,7 +20,9 @@ from boxcam.export.graph import Ops
 SEED = "seed"
 
 
-def vjp(model: ir.Model, output: str, inputs: Sequence[str], real: npt.DTypeLike = np.float32) -> ir.Model:
+def vjp(
+    model: ir.Model, output: str, inputs: Sequence[str], real: npt.DTypeLike = np.float32, guided: bool = False
+) -> ir.Model:
     """Differentiate one value of a graph by others.
 
     Args:
@@ -28,6 +30,7 @@ def vjp(model: ir.Model, output: str, inputs: Sequence[str], real: npt.DTypeLike
         output: name of the value to differentiate.
         inputs: names of the values to differentiate by.
         real: floating-point type of all of them.
+        guided: whether activations pass only what is positive; see `boxcam.export.autodiff.guided`.
 
     Returns:
         A graph from values of one forward pass (its inputs, by the names that they have there) and ``seed``, [M, *shape
@@ -46,7 +49,7 @@ def vjp(model: ir.Model, output: str, inputs: Sequence[str], real: npt.DTypeLike
     seed = ir.Value(name=SEED, type=ir.TensorType(dtype), shape=ir.Shape([None, *shape]))
     graph = ir.Graph([seed], [], nodes=[], opset_imports={"": OPSET}, name="gradient")
     op = Ops(graph, "gradient", real=real)
-    tape = Tape(op, onnx.opset(work), {}, gradient_reaches(work.graph, sources), local=False)
+    tape = Tape(op, onnx.opset(work), {}, gradient_reaches(work.graph, sources), local=False, guided=guided)
     start = Block(seed, (None,) * len(shape), Boxes(seed))
     found = tape.backward({target: start}, sources) if target not in sources else {target: [start]}
     for number, source in enumerate(sources):
