@@ -1,4 +1,4 @@
-"""CAM methods: how the gradients of some boxes' targets become maps of cells.
+"""Methods: how the gradients of some boxes' targets become maps of cells.
 
 A method is one short function of the activation A of one feature map (float32 [C, H, W], the whole map or the
 proposal's row) and the patches of all boxes that look at it: each holds G = ∂y/∂A, which outside the patch is zero, or
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,21 +21,29 @@ from boxcam.errors import BoxcamError
 from boxcam.registry import Registry
 from boxcam.types import CellMap, Float, Patch
 
+Rules = Literal["plain", "guided"]
 Compute = Callable[[Float, Sequence[Patch]], list[CellMap]]
 
 
 @dataclass(frozen=True)
 class Method:
-    """A CAM method.
+    """A method.
 
     Attributes:
         compute: from an activation and patches to maps.
         means: whether of a gradient it needs only each channel's mean over the map, which can be had for less: a patch
             may then hold nothing but a uniform gradient with that mean.
+        rules: which gradient it is made of: the plain one, or the guided one, which activations pass only where they
+            are active and what arrives is positive (`boxcam.export.autodiff.guided`).
+        image: whether it is for the gradient to the model's input, the layer ``image``, and for no other layer.
+        times: the method whose map on another layer, placed on the image, its own map is multiplied with there.
     """
 
     compute: Compute
     means: bool = False
+    rules: Rules = "plain"
+    image: bool = False
+    times: str | None = None
 
     def __call__(self, activation: Float, patches: Sequence[Patch]) -> list[CellMap]:
         return self.compute(activation, patches)
@@ -44,11 +52,13 @@ class Method:
 METHODS: Registry[Method] = Registry("method")
 
 
-def method(name: str, means: bool = False) -> Callable[[Compute], Compute]:
+def method(
+    name: str, means: bool = False, rules: Rules = "plain", image: bool = False, times: str | None = None
+) -> Callable[[Compute], Compute]:
     """Register a function as a method; see `Method`."""
 
     def put(function: Compute) -> Compute:
-        METHODS.register(name)(Method(function, means))
+        METHODS.register(name)(Method(function, means, rules, image, times))
         return function
 
     return put
@@ -96,6 +106,59 @@ def hirescam(activation: Float, patches: Sequence[Patch]) -> list[CellMap]:
             values, (y0, x0) = next(everywhere), (0, 0)
         there = values[rows.start - y0 : rows.stop - y0, columns.start - x0 : columns.stop - x0]
         there[:] = _float32(there + product)
+        maps.append(CellMap(values, (y0, x0)))
+    return maps
+
+
+@method("saliency", image=True)
+def saliency(activation: Float, patches: Sequence[Patch]) -> list[CellMap]:
+    """Saliency: maxₖ |Gₖ|, pixel by pixel.
+
+    Simonyan, Vedaldi and Zisserman, "Deep Inside Convolutional Networks: Visualising Image Classification Models and
+    Saliency Maps", ICLR workshop 2014 (arXiv:1312.6034), section 3.1: how much the target changes with the colour of
+    each pixel that it depends on most, whether for or against. The map covers what the patch covers, or everything if
+    the gradient is uniform outside; cells that overhang the image are zero.
+    """
+    return _strongest(activation, patches)
+
+
+@method("guided-backprop", rules="guided", image=True)
+def guided_backprop(activation: Float, patches: Sequence[Patch]) -> list[CellMap]:
+    """Guided backpropagation: maxₖ |Gₖ| of the guided gradient, pixel by pixel.
+
+    Springenberg et al., "Striving for Simplicity: The All Convolutional Net", ICLR workshop 2015 (arXiv:1412.6806),
+    section 3.4. They show G itself as colours; here its channels become one number as in `saliency`, so that both may
+    be compared. Activations other than ReLU: see `boxcam.export.autodiff.guided`.
+    """
+    return _strongest(activation, patches)
+
+
+@method("guided-gradcam", rules="guided", image=True, times="gradcam")
+def guided_gradcam(activation: Float, patches: Sequence[Patch]) -> list[CellMap]:
+    """Guided Grad-CAM: maxₖ |Gₖ| of the guided gradient, times Grad-CAM's map at the same pixel.
+
+    Selvaraju et al. 2017, section 3.2: Grad-CAM, of another layer, is enlarged to the image and multiplied with guided
+    backpropagation. As it is nowhere negative, it does not matter that the channels become one number before. This
+    gives the first factor; who knows both layers multiplies it with the second.
+    """
+    return _strongest(activation, patches)
+
+
+def _strongest(activation: Float, patches: Sequence[Patch]) -> list[CellMap]:
+    """The absolute gradient of the channel where it is largest, cell by cell."""
+    _check(activation, patches)
+    maps = []
+    for patch in patches:
+        gradient, (rows, columns) = _inside(activation, patch)
+        if patch.uniform is None:
+            total: npt.NDArray[Any] = gradient
+            values, (y0, x0) = np.zeros(patch.gradient.shape[1:], np.float32), patch.corner
+        else:
+            strongest = _float32(np.abs(patch.uniform).max(keepdims=True))
+            total = gradient + patch.uniform.astype(np.float64)[:, None, None]
+            values, (y0, x0) = np.full(activation.shape[1:], strongest, np.float32), (0, 0)
+        there = values[rows.start - y0 : rows.stop - y0, columns.start - x0 : columns.stop - x0]
+        there[:] = _float32(np.abs(total).max(axis=0))
         maps.append(CellMap(values, (y0, x0)))
     return maps
 

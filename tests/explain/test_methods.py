@@ -39,7 +39,35 @@ class Golden:
     why: str
 
 
+_STRONGEST = [
+    Golden(
+        ACTIVATION,
+        patch([[[1, -5], [0, 2]], [[-4, 3], [0, 2]]]),
+        [[4, 5], [0, 2]],
+        (0, 0),
+        "the larger of |1| and |-4|, of |-5| and |3|, of 0 and 0, of |2| and |2|, whatever the activation",
+    ),
+    Golden(ACTIVATION, patch([[[-8]], [[4]]], corner=(1, 1)), [[8]], (1, 1), "on the patch only"),
+    Golden(
+        ACTIVATION,
+        patch([[[7, 7], [7, 5]], [[7, 7], [7, -6]]], corner=(-1, -1)),
+        [[0, 0], [0, 6]],
+        (-1, -1),
+        "what overhangs is zero",
+    ),
+    Golden(ACTIVATION, patch([[[4]], [[4]]], corner=(0, -1)), [[0]], (0, -1), "wholly outside the map"),
+    Golden(
+        ACTIVATION,
+        patch([[[5]], [[-1]]], corner=(1, 0), uniform=[-3, 2]),
+        [[3, 3], [2, 3]],
+        (0, 0),
+        "|-3| everywhere but in cell (1, 0), where it is the larger of |5 - 3| and |-1 + 2|",
+    ),
+    Golden(ACTIVATION, patch(np.zeros((2, 0, 0)), uniform=[1, -2]), [[2, 2], [2, 2]], (0, 0), "uniform only"),
+]
+
 GOLDENS: dict[str, list[Golden]] = {
+    **dict.fromkeys(("saliency", "guided-backprop", "guided-gradcam"), _STRONGEST),
     "gradcam": [
         Golden(
             ACTIVATION,
@@ -156,8 +184,27 @@ def test_goldens(name: str, golden: Golden) -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_the_docstring_gives_the_formula_and_the_paper(name: str) -> None:
     text = METHODS[name].compute.__doc__ or ""
-    assert "Σ" in text.splitlines()[0]
-    assert any(str(year) in text for year in range(2015, 2027))
+    assert "Σ" in text.splitlines()[0] or "maxₖ" in text.splitlines()[0]
+    assert any(str(year) in text for year in range(2014, 2027))
+
+
+def test_which_gradient_and_which_layer_a_method_is_for() -> None:
+    asked = {name: (found.rules, found.image, found.times) for name, found in METHODS._things.items()}
+    assert asked == {
+        "gradcam": ("plain", False, None),
+        "hirescam": ("plain", False, None),
+        "saliency": ("plain", True, None),
+        "guided-backprop": ("guided", True, None),
+        "guided-gradcam": ("guided", True, "gradcam"),
+    }
+
+
+def test_channels_may_become_one_number_before_the_product_with_a_cam() -> None:
+    """What `guided-gradcam` says of itself."""
+    random = np.random.default_rng(0)
+    gradient, cam = random.normal(size=(3, 4, 5)).astype(np.float32), random.random((4, 5), np.float32)
+    ours = one("guided-gradcam", np.ones((3, 4, 5), np.float32), patch(gradient)).values * cam
+    assert ours == pytest.approx(np.abs(gradient * cam).max(0), rel=1e-6)
 
 
 def test_hirescam_sums_channels_in_float64() -> None:
@@ -187,7 +234,10 @@ def test_gradcam_averages_gradients_in_float64_and_sums_channels_as_frameworks_d
 @pytest.mark.parametrize("name", METHODS)
 def test_maps_are_finite_even_beyond_float32(name: str) -> None:
     huge = np.full((3, 2, 2), 3e38, np.float32)
-    assert one(name, huge, patch(huge)).values.tolist() == [[float(np.finfo(np.float32).max)] * 2] * 2
+    limit = float(np.finfo(np.float32).max)
+    if METHODS[name].image:  # no product leaves the range, but a sum may
+        assert one(name, huge, patch(huge)).values.tolist() == huge[0].tolist()
+    assert one(name, huge, patch(huge, uniform=[3e38] * 3)).values.tolist() == [[limit] * 2] * 2
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -195,10 +245,13 @@ def test_maps_are_finite_even_beyond_float32(name: str) -> None:
 def test_a_model_that_gives_nan_is_named_as_the_culprit(name: str, bad: float) -> None:
     broken = ACTIVATION.copy()
     broken[0, 0, 0] = bad
-    with pytest.raises(BoxcamError, match="NaN or infinite values: the model's"):
-        one(name, broken, patch([[[1]], [[1]]]))
+    if not METHODS[name].image:  # the others read no activation
+        with pytest.raises(BoxcamError, match="NaN or infinite values: the model's"):
+            one(name, broken, patch([[[1]], [[1]]]))
     with pytest.raises(BoxcamError, match="NaN or infinite values: the model's"):
         one(name, ACTIVATION, patch([[[bad]], [[1]]]))
+    with pytest.raises(BoxcamError, match="NaN or infinite values: the model's"):
+        one(name, ACTIVATION, patch([[[1]], [[1]]], uniform=[1, bad]))
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -256,7 +309,7 @@ def test_boxes_together_have_the_maps_that_they_have_alone(name: str, side: int)
         alone = one(name, activation, alike)
         assert cells.corner == alone.corner
         assert cells.values == pytest.approx(alone.values, rel=1e-6, abs=1e-6)
-        full = (0, 0) if name == "hirescam" and alike.uniform is None else (side, side)
+        full = (0, 0) if name != "gradcam" and alike.uniform is None else (side, side)
         assert cells.values.shape in (full, alike.gradient.shape[1:])
     assert METHODS[name](activation, []) == []
 
