@@ -8,6 +8,9 @@ import onnx_ir as ir
 
 from boxcam.export import graph as onnx
 
+STOP = "boxcam.stop"
+"""How the names of nodes begin that no gradient passes, see `boxcam.export.stops`."""
+
 # Inputs through which a gradient flows, where it is not all of them; () where it is none.
 _DIFFERENTIABLE: dict[str, tuple[int, ...]] = {
     **dict.fromkeys(
@@ -37,10 +40,12 @@ _DIFFERENTIABLE: dict[str, tuple[int, ...]] = {
 
 
 def differentiable_inputs(node: ir.Node) -> list[ir.Value]:
-    """Inputs through which a gradient flows: not indices, sizes, conditions or proposals.
+    """Inputs through which a gradient flows: not indices, sizes, conditions or proposals, and not stops.
 
     Of a node that runs another graph, what that graph reads of this one counts too.
     """
+    if node.op_type == "Identity" and (node.name or "").startswith(STOP):
+        return []
     if node.op_type == "Cast" and not ir.DataType(node.attributes["to"].as_int()).is_floating_point():
         return []
     chosen = _DIFFERENTIABLE.get(node.op_type)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import onnx_ir as ir
 
+from boxcam.errors import TraceError
 from boxcam.export import graph as onnx
 from boxcam.export.graph import Ops
 
@@ -111,7 +112,10 @@ def dimension(op: Ops, value: ir.Value, axis: int) -> Coordinate:
 def rank(value: ir.Value) -> int:
     shape = onnx.static_shape(value)
     if shape is None:
-        raise ValueError(f"the rank of {value.name} is not known")
+        raise TraceError(
+            f"the rank of {value.name!r}, on the way from the detections to what made them, is not known. Export the"
+            " model with the shapes of its values (shape inference)."
+        )
     return len(shape)
 
 

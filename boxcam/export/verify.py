@@ -1,7 +1,8 @@
 """Verification: before a bundle is finished, everything in it is run and compared.
 
 1. The forward graph gives the source model's own outputs.
-2. The logit that `origin` names, put through its activation, gives the reported score.
+2. The logit that `origin` names, put through its activation, gives the reported score. Where the score is a product,
+   the logit alone moves it, and no other (`products`). Other targets are the reported numbers (`values`).
 3. The gradients: `boxcam.export.verify_torchscript`, `boxcam.export.verify_gradient`.
 """
 
@@ -19,7 +20,8 @@ from boxcam.bundle import Outputs
 from boxcam.errors import VerificationError
 from boxcam.export import graph as onnx
 from boxcam.export.replay import Replay
-from boxcam.export.trace import Trace
+from boxcam.export.trace import SIDES, Trace, trace
+from boxcam.export.trace import names as output_names
 
 Arrays = Mapping[str, onnx.Array]
 
@@ -122,6 +124,8 @@ def scores(
 ) -> Check:
     """Scores recomputed from the logits that origin names, in float64, against the reported ones.
 
+    Scores that are products do not follow from a logit and are left to `products`.
+
     Args:
         trace: which activation belongs to which logits.
         names: the outputs.
@@ -129,12 +133,12 @@ def scores(
         logits: the tensors of logits.
         probabilities: of `softmax`.
     """
-    reported = found[names.scores]
-    reported = (reported[..., names.score_column] if names.score_column is not None else reported).reshape(-1)
     worst = 0.0
-    for score, origin in zip(reported, found[names.origin], strict=True):
+    for score, origin in zip(reported(names, found, "score"), found[names.origin], strict=True):
         if origin[0] < 0:  # a filler has no score
             worst = float(np.maximum(worst, score))
+            continue
+        if trace.products and trace.products[origin[0]]:
             continue
         tensor, activation = logits[origin[0]].astype(np.float64), trace.activations[origin[0]]
         position = tuple(origin[1 : 1 + tensor.ndim])
@@ -145,6 +149,103 @@ def scores(
             value = probabilities[int(origin[0])][position]
         worst = float(np.maximum(worst, abs(float(value) - float(score))))
     return Check("scores", worst, 1e-6)
+
+
+def reported(names: Outputs, found: Arrays, target: str) -> onnx.Array:
+    """The scores, or one side of all boxes in canvas pixels, as the detector gives them: float32 [K]."""
+    if target not in SIDES:
+        scores = found[names.scores]
+        return (scores if names.score_column is None else scores[..., names.score_column]).reshape(-1)
+    first = 0 if names.box_columns is None else names.box_columns[0]
+    return found[names.boxes][..., first + SIDES.index(target)].reshape(-1)
+
+
+def values(target: str, names: Outputs, found: Arrays, canvas: int) -> Check:
+    """The numbers that the origins of a target name, against the reported ones.
+
+    Args:
+        target: ``score``, ``x1``, ``y1``, ``x2`` or ``y2``.
+        names: the outputs.
+        found: the forward graph's outputs in one run, `boxcam.export.trace.names` among them.
+        canvas: longest side of the canvas, in pixels; errors of sides are relative to it, those of a score to it.
+
+    Returns:
+        The largest error. A row without an origin is a filler: it may have no score.
+    """
+    origin, value = (found[name] for name in output_names(names, target))
+    expected = reported(names, found, target).astype(np.float64)
+    filler = origin[:, 0] < 0
+    error = np.abs(value - expected)[~filler]
+    if target == "score":
+        error = np.concatenate([error / np.maximum(np.abs(expected[~filler]), 1e-12), expected[filler]])
+    largest = float(np.max(error, initial=0.0))
+    return Check(f"{target}: value", largest, 1e-6) if target == "score" else Check(f"{target}: value", largest / canvas, 1e-5)
+
+
+def products(model: ir.Model, names: Outputs, feeds: Arrays, most: int = 12) -> Check:
+    """Whether the logit that is named for a score that is a product is its own: tried by moving it.
+
+    Everything else is held. The score has to move with its logit, and no other element of the tensors in which scores
+    are computed may: an objectness would move all classes of its box. Of a softmax, others may move the other way.
+
+    Args:
+        model: the folded detector, its ranks recorded; it is not changed.
+        names: the outputs.
+        feeds: of a run in which something is found.
+        most: how many detections to try.
+
+    Returns:
+        The largest movement of anything else, relative to that of the score; infinite where this does not move.
+    """
+    work = onnx.clone(model)
+    by_logit, by_score = trace(work.graph, names), trace(work.graph, names, "score")
+    added = [n for target in ("logit", "score") for n in output_names(names, target)]
+    by_name = {str(value.name): value for value in onnx.values(work.graph)}
+    inner = [str(value.name) for value in by_logit.logits]
+    wanted = list(dict.fromkeys([*added, *inner, names.scores]))
+    found = dict(zip(wanted, onnx.observe(work, [by_name[n] for n in wanted], feeds), strict=True))
+    origin, _, own, value = (found[n] for n in added)
+    given = {n: found[n] for n in inner}
+    replay = Replay(work, inner, [str(end.name) for end in by_score.logits], feeds)
+    worst = 0.0 if np.array_equal(value[own[:, 0] >= 0], reported(names, found, "score")[own[:, 0] >= 0]) else np.inf
+    rows = [k for k, row in enumerate(origin) if row[0] >= 0 and by_logit.products[row[0]]]
+    for k in rows[:: max(len(rows) // most, 1)]:
+        softmax = by_logit.activations[origin[k, 0]] == "Softmax"
+        tried = [_moved(replay, given, by_logit, by_score, origin[k], own[k], softmax, step) for step in _STEPS]
+        worst = float(np.maximum(worst, min(tried)))
+    return Check("scores that are products", worst, 1e-6)
+
+
+_STEPS = (0.5, 0.05, 0.005)  # a large one may change the order of boxes, or saturate
+
+
+def _moved(
+    replay: Replay,
+    given: Arrays,
+    by_logit: Trace,
+    by_score: Trace,
+    origin: onnx.Array,
+    own: onnx.Array,
+    softmax: bool,
+    step: float,
+) -> float:
+    """How much moves beside an element of the scores, relative to this, when one logit is moved."""
+    end = by_logit.logits[origin[0]]
+    position = tuple(origin[1 : 1 + len(onnx.static_shape(end) or ())])
+    changed = np.array(given[str(end.name)])
+    direction = -1.0 if changed[position] > 0 else 1.0  # away from saturation
+    changed[position] += direction * step
+    before, after = replay(given), replay({**given, str(end.name): changed})
+    score, others = 0.0, 0.0
+    for number, tensor in enumerate(by_score.logits):
+        name = str(tensor.name)
+        moved = direction * (after[name].astype(np.float64) - before[name])
+        if own[0] == number:
+            place = tuple(own[1 : 1 + moved.ndim])
+            score = float(moved[place])
+            moved[place] = 0
+        others = max(others, float((moved if softmax else np.abs(moved)).max(initial=0.0)))
+    return others / score if 0 < score < np.inf else np.inf
 
 
 def sample_origins(found: Arrays, logits: Sequence[onnx.Array], origin_name: str) -> onnx.Array:

@@ -15,7 +15,8 @@ from onnx import TensorProto, helper
 from boxcam.bundle import Outputs
 from boxcam.errors import TraceError
 from boxcam.export import graph as onnx
-from boxcam.export.trace import _RULES, trace
+from boxcam.export.selection.tracer import SELECTION as _RULES
+from boxcam.export.trace import trace
 from tests.export.export_graphs import Arrays, Net, Shape, branch
 
 SCORES = "scores"
@@ -378,6 +379,31 @@ def reduce_max_that_keeps_its_axis(net: Net, s: str) -> str:
     return net.Squeeze(net.Transpose(net.ReduceMax(s, np.array([1]), keepdims=1), perm=[0, 2, 1]), np.array([2]))
 
 
+@case((1, 7, 3))
+def reduce_min(net: Net, s: str) -> str:
+    return net.ReduceMin(s, np.array([2]), keepdims=0)
+
+
+@case((5, 3), feeds=({"keep": np.array([True, False, False, True, True])}, {"keep": np.zeros(5, bool)}))
+def compress_rows(net: Net, s: str) -> str:
+    return net.Flatten(net.Compress(s, net.input("keep", [5], TensorProto.BOOL), axis=0), axis=0)
+
+
+@case((2, 3), dynamic=True)
+def compress_of_all_axes(net: Net, s: str) -> str:
+    return net.Compress(s, np.array([False, True, True, False, True]))
+
+
+@case((2, 3))
+def pad_with_zeros_and_cut(net: Net, s: str) -> str:
+    return net.Flatten(net.Pad(s, np.array([1, -1, 0, 2])), axis=0)
+
+
+@case((2, 3), dynamic=True)
+def pad_one_axis(net: Net, s: str) -> str:
+    return net.Reshape(net.Pad(s, np.array([2, 1]), np.float32(0), np.array([-1])), np.array([-1]))
+
+
 # Level assembly -------------------------------------------------------------------------------------------------
 
 
@@ -664,17 +690,28 @@ def refused(net: Net, scores: str, message: str, column: int | None = None) -> N
         trace(net.model([SCORES]).graph, Outputs("boxes", SCORES, "labels", score_column=column))
 
 
-def test_a_product_of_scores_is_refused_and_named() -> None:
+def test_a_product_of_equal_factors_is_refused_and_named() -> None:
     net = Net()
     a, b = (level(net, n, (1, 4), "Sigmoid", -1) for n in range(2))
     product = net.node("Mul", [a, b], name="product")[0]
-    refused(net, product, r"computed by Mul \(node_product\).*objectness x class")
+    refused(net, product, r"computed by Mul \(node_product\).*cannot be told apart.*single class.*--target score")
 
 
-def test_a_root_of_a_product_is_refused() -> None:
+def test_a_product_with_the_square_of_an_objectness_is_refused() -> None:
+    net = Net()
+    a, b = level(net, 0, (1, 4), "Sigmoid", -1), level(net, 1, (1, 4), "Sigmoid", -1)
+    refused(net, net.Pow(a, b), "computed by Pow .* of two computed values.*--target score")
+
+
+def test_a_mean_of_probabilities_is_refused() -> None:
     net = Net()
     a, b = (level(net, n, (1, 4), "Sigmoid", -1) for n in range(2))
-    refused(net, net.Sqrt(net.Mul(a, b)), "computed by Sqrt")
+    refused(net, net.Div(net.Add(a, b), np.float32(2)), "computed by Add .*after the class.*--target score")
+
+
+def test_another_function_of_a_probability_is_refused() -> None:
+    net = Net()
+    refused(net, net.Exp(level(net, 0, (1, 4), "Sigmoid", -1)), "computed by Exp .*after the class.*--target score")
 
 
 def test_constant_scores_are_refused() -> None:

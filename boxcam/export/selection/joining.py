@@ -1,0 +1,83 @@
+"""Operators that put one value together from several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import onnx_ir as ir
+
+from boxcam.errors import TraceError
+from boxcam.export import graph as onnx
+from boxcam.export import position as at
+from boxcam.export.graph import Ops
+from boxcam.export.position import Coordinate, Position
+from boxcam.export.selection.tracer import Columns, Place, Tracer, pick, selects
+
+
+@selects("Concat")
+def concat(t: Tracer, op: Ops, place: Place) -> Columns | None:
+    node, position, axis = place.node, place.position, place.axis(0)
+    inputs = [place.input(i) for i in range(len(node.inputs))]
+    coordinate = position[axis]
+    sizes = [at.dimension(op, i, axis) for i in inputs]
+    if isinstance(coordinate, int) and all(isinstance(size, int) for size in sizes):
+        for source, size in zip(inputs, sizes, strict=True):
+            assert isinstance(size, int) and isinstance(coordinate, int)
+            if coordinate < size:
+                return t.pull(op, source, (*position[:axis], coordinate, *position[axis + 1 :]), place.passed)
+            coordinate -= size
+        raise TraceError(f"{onnx.describe(node)} has no element {position[axis]} along axis {axis}.")
+    along = at.vector(op, coordinate, (t.elements,))
+    choices = []
+    start: Coordinate = 0
+    for source, size in zip(inputs, sizes, strict=True):
+        end = at.add(op, start, size)
+        mask = op.And(op.GreaterOrEqual(along, start), op.Less(along, end))
+        choices.append((mask, _branch(op, source, position, axis, along, start)))
+        start = end
+    return t.either(op, choices, place.passed)
+
+
+def _branch(
+    op: Ops, source: ir.Value, position: Position, axis: int, along: ir.Value, start: Coordinate
+) -> Callable[[ir.Value], tuple[ir.Value, Position]]:
+    def way(rows: ir.Value) -> tuple[ir.Value, Position]:
+        inner = at.subtract(op, op.Gather(along, rows, axis=0), start)
+        picked = pick(op, position, rows)
+        return source, (*picked[:axis], inner, *picked[axis + 1 :])
+
+    return way
+
+
+@selects("ScatterElements", "ScatterND")
+def scatter(t: Tracer, op: Ops, place: Place) -> Columns | None:
+    if onnx.attribute(place.node, "reduction", "none") != "none":
+        raise TraceError(f"{onnx.describe(place.node)} adds up what it scatters; that is no selection.")
+    data, updates = place.input(0), place.input(2)
+    moving = tuple(at.vector(op, c, (t.elements,)) if i == 0 else c for i, c in enumerate(place.position))
+    written, source = at.scattered(op, place.node, moving)
+    choices = [
+        (written, lambda rows: (updates, source(rows))),
+        (op.Not(written), lambda rows: (data, pick(op, moving, rows))),
+    ]
+    return t.either(op, choices, place.passed)
+
+
+@selects("Pad")
+def pad(t: Tracer, op: Ops, place: Place) -> Columns | None:
+    node, data = place.node, place.input(0)
+    mode = onnx.attribute(node, "mode", "constant")
+    amounts = onnx.array(place.input(1))
+    axes = onnx.axes(node, 3) if len(node.inputs) > 3 else None
+    if mode != "constant" or amounts is None:
+        raise TraceError(f"{onnx.describe(node)} pads by a computed amount, or in mode {mode}; that cannot be traced.")
+    padded = [a % at.rank(data) for a in (range(at.rank(data)) if axes is None else axes)]
+    inside = op.GreaterOrEqual(t.elements, t.elements)
+    before = list(place.position)
+    for number, axis in enumerate(padded):
+        before[axis] = at.subtract(op, before[axis], int(amounts[number]))
+        if amounts[number] or amounts[number + len(padded)]:
+            along = at.vector(op, before[axis], (t.elements,))
+            within = op.And(op.GreaterOrEqual(along, 0), op.Less(along, at.dimension(op, data, axis)))
+            inside = op.And(inside, within)
+    return t.either(op, [(inside, lambda rows: (data, pick(op, tuple(before), rows)))], place.passed)
