@@ -343,6 +343,8 @@ class _Export:
             verify.outputs(original, deployed),
             verify.scores(traced, outputs, best, values, verify.softmax(self.base, traced, values, feeds)),
         ]
+        if any(traced.products):
+            checks.append(verify.products(self.base, outputs, feeds))
         return best, feeds, checks
 
     def _describe(self, name: str, layer: LayerTensors, built: _Built, forward: ir.Model) -> Layer:

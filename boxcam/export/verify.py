@@ -179,7 +179,11 @@ def values(target: str, names: Outputs, found: Arrays, canvas: int) -> Check:
     if target == "score":
         error = np.concatenate([error / np.maximum(np.abs(expected[~filler]), 1e-12), expected[filler]])
     largest = float(np.max(error, initial=0.0))
-    return Check(f"{target}: value", largest, 1e-6) if target == "score" else Check(f"{target}: value", largest / canvas, 1e-5)
+    return (
+        Check(f"{target}: value", largest, 1e-6)
+        if target == "score"
+        else Check(f"{target}: value", largest / canvas, 1e-5)
+    )
 
 
 def products(model: ir.Model, names: Outputs, feeds: Arrays, most: int = 12) -> Check:
