@@ -7,8 +7,8 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto
 
-from boxcam.export import graph as onnx
 from boxcam.errors import TraceError
+from boxcam.export import graph as onnx
 from boxcam.export import position as at
 from boxcam.export.graph import Ops
 from tests.export.export_graphs import Net
@@ -139,5 +139,5 @@ def test_a_subset_keeps_what_is_fixed() -> None:
 
 
 def test_an_unknown_rank_is_refused() -> None:
-    with pytest.raises(TraceError, match="the rank of 'odd', .* is not known"):
+    with pytest.raises(TraceError, match=r"the rank of 'odd', .* is not known"):
         at.rank(ir.Value(name="odd"))
