@@ -1,0 +1,114 @@
+"""A bundle at work, as the matrix needs it: the one place here that knows how a bundle is laid out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+import torch
+
+import boxcam
+from boxcam.bundle import Layer
+from boxcam.runtime.images import read_image
+from boxcam.runtime.model import Model, Prediction
+from boxcam.runtime.preprocess import prepare
+from boxcam.types import Patch
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Explained:
+    """The gradients of some boxes' targets with respect to a layer.
+
+    Attributes:
+        features: the layer's tensors, [N, C, H, W], N being 1 or the number of proposals.
+        boxes: for each box and tensor the gradient's pieces.
+    """
+
+    features: list[Array]
+    boxes: list[list[list[Patch]]]
+
+
+class Deployed:
+    """A bundle."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.model = path, boxcam.load(path, threads=1)
+        graph = onnx.load(path / "forward.onnx")
+        self._ends = [logits.name for logits in self.model.manifest.logits]
+        have = {output.name for output in graph.graph.output}
+        graph.graph.output.extend(onnx.ValueInfoProto(name=name) for name in self._ends if name not in have)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        self._session = onnxruntime.InferenceSession(
+            graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+
+    def canvas(self, picture: Path) -> torch.Tensor:
+        """A picture as the model's input."""
+        return torch.from_numpy(prepare(read_image(picture), self.model.manifest.preprocess)[0])
+
+    def predict(self, picture: Path, layer: str | None = None, engine: str = "auto") -> Prediction:
+        return self.model.predict(read_image(picture), None if layer is None else self.model.layer(layer), engine)
+
+    def logits(self, image: torch.Tensor) -> list[Array]:
+        """The whole tensors that ``origin`` counts positions in, on a canvas."""
+        return list(self._session.run(self._ends, {self.model.manifest.input: image.numpy()}))
+
+    def rois(self) -> list[str]:
+        """The outputs that hold the proposals which a box can come from, one for each tensor of the roi layer."""
+        found = [layer for layer in self.model.manifest.layers if layer.kind == "roi"]
+        return [layer.rois for layer in found if layer.rois is not None][:1]
+
+    def proposals(self, image: torch.Tensor) -> list[Array]:
+        """The proposals on a canvas, [R, 4] each; none of a model that has none."""
+        names = self.rois()
+        return list(self._session.run(names, {self.model.manifest.input: image.numpy()})) if names else []
+
+    def form(self, layer: str, engine: str) -> str:
+        return self.model.layer(layer).gradients[engine].form
+
+    def reason(self, layer: str, engine: str) -> str:
+        return self.model.layer(layer).gradients[engine].reason
+
+    def explain(self, prediction: Prediction, name: str, boxes: Sequence[int], engine: str) -> Explained:
+        """The gradients of some boxes of a prediction that was made for the layer and the engine."""
+        layer = self.model.layer(name)
+        found = list(self.model.patches(prediction, layer, list(boxes), engine))
+        pieces = [[[p for p in [patch] if p.tensor == i] for i in range(len(layer.tensors))] for patch in found]
+        return Explained(self._features(prediction, layer), pieces)
+
+    def _features(self, prediction: Prediction, layer: Layer) -> list[Array]:
+        return [np.asarray(prediction.outputs[tensor.name]) for tensor in layer.tensors]
+
+
+def whole(pieces: Sequence[Patch], shape: tuple[int, ...], rows: Sequence[int] = (0,)) -> Array:
+    """The sum of a box's pieces of gradient on one tensor, put into zeros; where they overhang the map they are zero.
+
+    Args:
+        pieces: of one box and tensor.
+        shape: [r, C, H, W].
+        rows: which rows of the tensor's first axis these r are.
+    """
+    full = np.zeros(shape, np.float32)
+    for patch in pieces:
+        row = list(rows).index(patch.row)
+        (y, x), (h, w) = patch.corner, patch.gradient.shape[1:]
+        y0, y1, x0, x1 = max(y, 0), max(min(y + h, shape[2]), 0), max(x, 0), max(min(x + w, shape[3]), 0)
+        full[row, :, y0:y1, x0:x1] += patch.gradient[:, y0 - y : y1 - y, x0 - x : x1 - x]
+        outside = np.ones((h, w), bool)
+        outside[y0 - y : y1 - y, x0 - x : x1 - x] = False
+        assert not patch.gradient[:, outside].any(), "a gradient beside the map"
+        if patch.uniform is not None:
+            full[row] += patch.uniform[:, None, None]
+    return full
+
+
+__all__ = ["Deployed", "Explained", "Model", "whole"]

@@ -1,0 +1,61 @@
+"""What the matrix measured: one JSON line for each case, in the folder that BOXCAM_MATRIX names."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Result:
+    """One passed case.
+
+    Attributes:
+        family: its name in the registry.
+        kind: of what.
+        layer, engine, form, reason: of a gradient.
+        count: how many boxes were compared.
+        tensors: how many of the layer's tensors these boxes depend on.
+        error: the largest difference: of a gradient relative to its largest value, of boxes in canvas pixels.
+        limit: the largest that passes.
+        noise: the framework's own, where it was needed.
+        scores: the largest difference of scores, of detections.
+    """
+
+    family: str
+    kind: Literal["detections", "gradients"]
+    layer: str = ""
+    engine: str = ""
+    form: str = ""
+    reason: str = ""
+    count: int = 0
+    tensors: int = 0
+    error: float = 0.0
+    limit: float = 0.0
+    noise: float | None = None
+    scores: float | None = None
+
+    def line(self) -> str:
+        return json.dumps(dataclasses.asdict(self), ensure_ascii=False)
+
+
+def record(result: Result) -> None:
+    """Append a result to the run's, if it is kept."""
+    if folder := os.environ.get("BOXCAM_MATRIX"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with (Path(folder) / "results.jsonl").open("a", encoding="utf-8") as lines:
+            lines.write(result.line() + "\n")
+
+
+def read(folder: Path) -> list[Result]:
+    """All results in a folder; of a case that ran twice the last one."""
+    found: dict[tuple[str, str, str, str], Result] = {}
+    for file in sorted(folder.glob("*.jsonl")):
+        for line in file.read_text(encoding="utf-8").splitlines():
+            result = Result(**json.loads(line))
+            found[result.family, result.kind, result.layer, result.engine] = result
+    return list(found.values())
