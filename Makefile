@@ -31,13 +31,22 @@ export UV_HTTP_TIMEOUT ?= 300
 # Trust whom the system trusts, as pip does: behind a proxy with its own certificate uv's own list is not enough.
 export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/* /etc/pki/tls/certs/*),1,0)
 
-.PHONY: help test demo bench check format lock clean
+.PHONY: help test matrix models demo bench check format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 test: $(DEV) $(RUNTIME) ## run all tests (ARGS="..." goes to pytest)
 	BOXCAM_RUNTIME_PYTHON="$(CURDIR)/.venv-runtime/bin/python" .venv/bin/python -m pytest $(ARGS)
+
+matrix: $(DEV) ## run the heavy half of the matrix of detectors, which make test leaves out
+	.venv/bin/python -m pytest tests/matrix -m heavy $(ARGS)
+
+models: $(DEV) ## run the whole matrix and write docs/models.md (ARGS="-k torchvision": only those figures are new)
+	rm -rf .build/matrix
+	BOXCAM_MATRIX=.build/matrix .venv/bin/python -m pytest tests/matrix -m "heavy or not heavy" $(ARGS)
+	$(if $(ARGS),,rm -f tests/matrix/results.jsonl)
+	.venv/bin/python -m tests.matrix.table .build/matrix
 
 demo: demo/signs.boxcam/manifest.json $(RUNTIME) ## export the demo detector, then explain pictures without torch
 	rm -rf demo/overlays

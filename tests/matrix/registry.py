@@ -18,7 +18,10 @@
 Nothing else has to be written: where the logits are in the framework's model, and in which layout, is found by their
 values (`tests.matrix.counterpart`).
 
-To try one: ``pytest tests/matrix -k "RetinaNet" -m "heavy or not heavy" -s``.
+To try one, ``make models ARGS='-k "RetinaNet" -s'``, which also writes its figures into docs/models.md; or by hand::
+
+    BOXCAM_MATRIX=.build/matrix python -m pytest tests/matrix -m "heavy or not heavy" -k "RetinaNet" -s
+    python -m tests.matrix.table .build/matrix
 
 **What cannot be exported** is registered too, with the words that export says: ``REFUSED.register("mmdet: …")(
 Refused(why="ONNX has no …", error=UnsupportedOperatorError, message="…", make=make))``; a test holds export to it.

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+Key = tuple[str, str, str, str]
+"""Of a case: family, kind, layer, engine."""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -39,6 +42,10 @@ class Result:
     noise: float | None = None
     scores: float | None = None
 
+    @property
+    def key(self) -> Key:
+        return self.family, self.kind, self.layer, self.engine
+
     def line(self) -> str:
         return json.dumps(dataclasses.asdict(self), ensure_ascii=False)
 
@@ -51,11 +58,8 @@ def record(result: Result) -> None:
             lines.write(result.line() + "\n")
 
 
-def read(folder: Path) -> list[Result]:
-    """All results in a folder; of a case that ran twice the last one."""
-    found: dict[tuple[str, str, str, str], Result] = {}
-    for file in sorted(folder.glob("*.jsonl")):
-        for line in file.read_text(encoding="utf-8").splitlines():
-            result = Result(**json.loads(line))
-            found[result.family, result.kind, result.layer, result.engine] = result
-    return list(found.values())
+def read(file: Path) -> list[Result]:
+    """The results in a file, none if there is no file; of a case that ran twice the last one."""
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    found = [Result(**json.loads(line)) for line in lines]
+    return list({result.key: result for result in found}.values())
