@@ -8,6 +8,7 @@ size of a dimension, one computed index) is a value of the static shape [1]; `ve
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 
 import numpy as np
 import onnx_ir as ir
@@ -121,14 +122,41 @@ def rank(value: ir.Value) -> int:
 
 def reshaped(op: Ops, position: Position, before: ir.Value, after: ir.Value) -> Position:
     """The position in ``before`` of what lies at ``position`` in ``after``, its reshaped version."""
-    flat: Coordinate = 0
-    for axis, coordinate in enumerate(position):
-        flat = add(op, multiply(op, flat, dimension(op, after, axis)), coordinate)
     coordinates: list[Coordinate] = []
-    for axis in range(rank(before) - 1, 0, -1):
-        flat, remainder = divide(op, flat, dimension(op, before, axis))
-        coordinates.append(remainder)
-    return (flat, *reversed(coordinates)) if rank(before) else ()
+    for new, old in reversed(_same_sizes(after, before)):
+        flat: Coordinate = 0
+        for axis in new:
+            flat = add(op, multiply(op, flat, dimension(op, after, axis)), position[axis])
+        long = [axis for axis in old if dimension(op, before, axis) != 1]
+        found: dict[int, Coordinate] = dict.fromkeys(old, 0)
+        for axis in reversed(long[1:]):
+            flat, found[axis] = divide(op, flat, dimension(op, before, axis))
+        if long:
+            found[long[0]] = flat
+        coordinates += [found[axis] for axis in reversed(old)]
+    return tuple(reversed(coordinates))
+
+
+def _same_sizes(one: ir.Value, other: ir.Value) -> list[tuple[range, range]]:
+    """Axes of two shapes of the same elements, in groups of the same size: between these, nothing moves.
+
+    A constant coordinate (a column of boxes) stays one by this, and a coordinate is divided no more than it has to be.
+    """
+    shapes = onnx.static_shape(one) or (), onnx.static_shape(other) or ()
+    starts, ends = [rank(one), rank(other)], [rank(one), rank(other)]
+    groups: list[tuple[range, range]] = []
+    while True:
+        sizes = [prod(shape[start:end]) for shape, start, end in zip(shapes, starts, ends, strict=True)]  # type: ignore[arg-type]
+        if starts != ends and sizes[0] == sizes[1] > 0:
+            groups.append((range(starts[0], ends[0]), range(starts[1], ends[1])))
+            ends = list(starts)
+            sizes = [1, 1]
+        smaller = 0 if sizes[0] <= sizes[1] else 1
+        if starts[smaller] < 2 or not shapes[smaller][starts[smaller] - 1]:  # the last group; open, or nothing at all
+            break
+        starts[smaller] -= 1
+    groups.append((range(ends[0]), range(ends[1])))
+    return list(reversed(groups))
 
 
 def wrapped(op: Ops, index: Coordinate, value: ir.Value, axis: int) -> Coordinate:

@@ -141,3 +141,31 @@ def test_a_subset_keeps_what_is_fixed() -> None:
 def test_an_unknown_rank_is_refused() -> None:
     with pytest.raises(TraceError, match=r"the rank of 'odd', .* is not known"):
         at.rank(ir.Value(name="odd"))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "position", "expected"),
+    [
+        (["N", 2, 2], ["N", 4], ("k", 3), ("k", 1, 1)),
+        (["N", 2, 2], ["N", 4], (5, 2), (5, 1, 0)),
+        ([1, "N", 4], ["N", 4], ("k", 3), (0, "k", 3)),
+        (["N", 1, 4], ["N", 4], ("k", 3), ("k", 0, 3)),
+        (["N", 4], ["N", 1, 4, 1], ("k", 0, 3, 0), ("k", 3)),
+        ([3, 4, 5], [3, 20], (2, "k"), (2, None, None)),
+        ([6, 4, 5], [2, 3, 20], (1, 2, 7), (5, 1, 2)),
+        ([2, 3], [3, 2], ("k", 1), (None, None)),
+        ([], [1, 1], (0, 0), ()),
+        ([1, 1], [], (), (0, 0)),
+    ],
+)
+def test_columns_stay_columns_when_rows_are_reshaped(
+    before: list[int | str], after: list[int | str], position: tuple[int | str, ...], expected: tuple[int | str | None]
+) -> None:
+    """None: computed. A coordinate that is nothing but handed on costs no operation."""
+    net = Net()
+    net.input("k", ["n"], TensorProto.INT64)
+    graph = net.model([]).graph
+    k = graph.inputs[0]
+    values = [ir.Value(name=name, shape=ir.Shape(shape)) for name, shape in (("b", before), ("a", after))]
+    found = at.reshaped(Ops(graph, "test"), tuple(k if c == "k" else int(c) for c in position), *values)
+    assert ["k" if c is k else c if isinstance(c, int) else None for c in found] == list(expected)
