@@ -1,4 +1,4 @@
-"""Detectors with random weights whose activations and gradients are alive: benchmarks and parity tests run on them.
+"""Detectors with random weights whose activations and gradients are alive, for benchmarks and the matrix of tests.
 
 With mmdet's own initialisation a random detector hides errors behind vanishing signals, so BatchNorm is calibrated on
 pictures, and heads are scaled until there are boxes.

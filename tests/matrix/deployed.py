@@ -81,7 +81,17 @@ class Deployed:
     def explain(self, prediction: Prediction, name: str, boxes: Sequence[int], engine: str) -> Explained:
         """The gradients of some boxes of a prediction that was made for the layer and the engine."""
         layer = self.model.layer(name)
-        found = list(self.model.patches(prediction, layer, list(boxes), engine))
+        return self._explained(prediction, layer, list(self.model.patches(prediction, layer, list(boxes), engine)))
+
+    def explain_at(self, prediction: Prediction, name: str, origin: Sequence[Sequence[int]], engine: str) -> Explained:
+        """The same of logits that need not have made a box."""
+        layer = self.model.layer(name)
+        names, context = [tensor.name for tensor in layer.tensors], layer.gradients[engine].context
+        running = self.model.engine(layer, engine)
+        found = running.patches(prediction.outputs, names, context, np.array(origin, np.int64))
+        return self._explained(prediction, layer, found)
+
+    def _explained(self, prediction: Prediction, layer: Layer, found: Sequence[Patch]) -> Explained:
         pieces = [[[p for p in [patch] if p.tensor == i] for i in range(len(layer.tensors))] for patch in found]
         return Explained(self._features(prediction, layer), pieces)
 

@@ -72,13 +72,16 @@ class Case:
         return self._scenes[picture]
 
     def _scene(self, picture: Path) -> Scene:
-        image = self.canvas(picture)
         detections = self.deployed.predict(picture).detections
         last = len(detections) - 1
         boxes = sorted({round(k) for k in np.linspace(0, last, min(self.subject.boxes, last + 1))})
+        return self.scene_at(picture, detections.origin[boxes].tolist(), boxes)
+
+    def scene_at(self, picture: Path, origin: Sequence[Sequence[int]], boxes: Sequence[int] = ()) -> Scene:
+        """A picture, with logits that need not have made a box."""
+        image, boxes = self.canvas(picture), list(boxes)
         logits, proposals = self.deployed.logits(image), self.deployed.proposals(image)
-        origins = [(int(number), list(map(int, place))) for number, *place in detections.origin[boxes]]
-        origins = [(number, place[: logits[number].ndim]) for number, place in origins]
+        origins = [(number, list(place)[: logits[number].ndim]) for number, *place in origin]
         if not proposals:
             flat = [(n, int(np.ravel_multi_index(place, logits[n].shape))) for n, place in origins]
             return Scene(picture, image, boxes, flat, logits, [], [0])

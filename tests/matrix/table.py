@@ -1,8 +1,8 @@
 """docs/models.md: which families work, out of the figures of a run.
 
 ``make models`` runs the whole matrix and writes the page. ``python -m tests.matrix.table FOLDER`` writes it again out
-of the figures in FOLDER (one JSON line for each case, see `tests.matrix.results`): new ones take the place of those that
-`RESULTS` keeps of the same case. What is no longer registered goes.
+of the figures in FOLDER (one JSON line for each case, see `tests.matrix.results`): new ones take the place of those
+that `RESULTS` keeps of the same case. What is no longer registered goes.
 """
 
 from __future__ import annotations

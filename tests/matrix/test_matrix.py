@@ -5,55 +5,18 @@ With BOXCAM_MATRIX naming a folder, each result is written into it, for `tests.m
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 import boxcam
 import tests.matrix.families  # noqa: F401  (registers them)
+from tests.matrix.cases import CASES, NAMES, REFUSALS
 from tests.matrix.measure import Case, differences
-from tests.matrix.registry import FAMILIES, REFUSED
+from tests.matrix.registry import REFUSED
 from tests.matrix.results import Result, record
 
 BOXES = 20
-
-
-def _marked(name: str, heavy: bool, *more: object) -> object:
-    return pytest.param(
-        *([name, *more]), marks=[pytest.mark.heavy] if heavy else [], id="-".join([name, *map(str, more)])
-    )
-
-
-NAMES = [_marked(name, FAMILIES[name].heavy) for name in FAMILIES]
-CASES = [
-    _marked(name, FAMILIES[name].heavy, layer, engine)
-    for name in FAMILIES
-    for layer, engine, _ in FAMILIES[name].cases()
-]
-REFUSALS = [_marked(name, REFUSED[name].heavy) for name in REFUSED]
-
-
-@pytest.fixture(scope="module")
-def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
-    """A family, exported once."""
-    family = FAMILIES[request.param]
-    folder = tmp_path_factory.mktemp("family")
-    engines = {engine for _, engine, _ in family.cases()}
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with family.within():
-        subject = family.make(folder)
-        boxcam.export(
-            *subject.arguments,
-            output=folder / "family.boxcam",
-            layers=list(family.layers),
-            engine="both" if len(engines) == 2 else engines.pop(),
-            **subject.options,
-        )
-        yield Case(request.param, family, subject, folder / "family.boxcam")
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("case", NAMES, indirect=True)

@@ -1,0 +1,20 @@
+"""The registry as parameters of tests; what is heavy is marked so."""
+
+from __future__ import annotations
+
+import pytest
+from _pytest.mark import ParameterSet
+
+import tests.matrix.families  # noqa: F401  (registers them)
+from tests.matrix.registry import FAMILIES, REFUSED
+
+
+def marked(name: str, *more: str) -> ParameterSet:
+    """A family, and what else a test is of, as a test's parameters."""
+    heavy = FAMILIES[name].heavy if name in FAMILIES else REFUSED[name].heavy
+    return pytest.param(name, *more, marks=[pytest.mark.heavy] if heavy else [], id="-".join([name, *more]))
+
+
+NAMES = [marked(name) for name in FAMILIES]
+CASES = [marked(name, layer, engine) for name in FAMILIES for layer, engine, _ in FAMILIES[name].cases()]
+REFUSALS = [marked(name) for name in REFUSED]

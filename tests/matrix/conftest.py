@@ -1,0 +1,36 @@
+"""The families of the matrix, each made and exported once for all of its tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+import boxcam
+import tests.matrix.families  # noqa: F401  (registers them)
+from tests.matrix.measure import Case
+from tests.matrix.registry import FAMILIES
+
+
+@pytest.fixture(scope="package")
+def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
+    """A family of the registry in its framework and as a bundle; its name is the parameter."""
+    family = FAMILIES[request.param]
+    folder = tmp_path_factory.mktemp("family")
+    engines = {engine for _, engine, _ in family.cases()}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with family.within():
+            subject = family.make(folder)
+            boxcam.export(
+                *subject.arguments,
+                output=folder / "family.boxcam",
+                layers=list(family.layers),
+                engine="both" if len(engines) == 2 else engines.pop(),
+                **subject.options,
+            )
+            yield Case(request.param, family, subject, folder / "family.boxcam")
+    finally:
+        torch.set_num_threads(threads)
