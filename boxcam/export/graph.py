@@ -279,7 +279,7 @@ def fold(model: ir.Model) -> ir.Model:
         ExportError: the opset is older, or the graph cannot be converted.
         UnsupportedOperatorError: an operator is none of the standard's.
     """
-    model = _modern(model)
+    model = modern(model)
     with tempfile.TemporaryDirectory() as folder:
         folded = os.path.join(folder, "folded.onnx")
         options = quiet_options()
@@ -308,7 +308,7 @@ def fold(model: ir.Model) -> ir.Model:
     return result
 
 
-def _modern(model: ir.Model) -> ir.Model:
+def modern(model: ir.Model) -> ir.Model:
     """The model in an opset that nodes can be written into."""
     version = opset(model)
     if version >= _EMITTED_FROM_OPSET:

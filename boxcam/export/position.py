@@ -19,6 +19,7 @@ from boxcam.export.graph import Ops
 
 Coordinate = int | ir.Value
 Position = tuple[Coordinate, ...]
+_BOUNDS = "boxcam.bounds"
 
 
 def shared(coordinate: Coordinate) -> bool:
@@ -33,6 +34,31 @@ def derived(value: ir.Value, *operands: Coordinate) -> ir.Value:
     return value
 
 
+def bounds(coordinate: Coordinate) -> tuple[int, int] | None:
+    """The smallest and the largest that a coordinate may be, if that is known."""
+    if isinstance(coordinate, int):
+        return coordinate, coordinate
+    known: tuple[int, int] | None = coordinate.meta.get(_BOUNDS)
+    return known
+
+
+def bound(coordinate: Coordinate, low: int, high: int) -> None:
+    """Remember the smallest and the largest that a coordinate may be."""
+    if isinstance(coordinate, ir.Value):
+        coordinate.meta[_BOUNDS] = (low, high)
+
+
+def some(op: Ops, position: Position, rows: ir.Value) -> Position:
+    """The positions of some of the K elements."""
+    result: list[Coordinate] = []
+    for coordinate in position:
+        found: Coordinate = op.Gather(coordinate, rows, axis=0) if isinstance(coordinate, ir.Value) else coordinate
+        if (known := bounds(coordinate)) is not None:
+            bound(found, *known)
+        result.append(found)
+    return tuple(result)
+
+
 def add(op: Ops, a: Coordinate, b: Coordinate) -> Coordinate:
     if isinstance(a, int) and isinstance(b, int):
         return a + b
@@ -40,7 +66,11 @@ def add(op: Ops, a: Coordinate, b: Coordinate) -> Coordinate:
         return b
     if isinstance(b, int) and b == 0:
         return a
-    return derived(op.Add(a, b), a, b)
+    value, moved = (a, b) if isinstance(a, ir.Value) else (b, a)
+    found = derived(op.Add(a, b), a, b)
+    if (known := bounds(value)) is not None and isinstance(moved, int):
+        bound(found, known[0] + moved, known[1] + moved)
+    return found
 
 
 def subtract(op: Ops, a: Coordinate, b: Coordinate) -> Coordinate:
@@ -169,7 +199,7 @@ def wrapped(op: Ops, index: Coordinate, value: ir.Value, axis: int) -> Coordinat
 def subset(op: Ops, mask: ir.Value, position: Position) -> tuple[ir.Value, Position]:
     """Which of the K elements a bool mask [K] picks: their numbers, int64 [n], and their positions."""
     chosen = op.Reshape(op.NonZero(mask), [-1])
-    return chosen, tuple(op.Gather(c, chosen, axis=0) if isinstance(c, ir.Value) else c for c in position)
+    return chosen, some(op, position, chosen)
 
 
 def scattered(op: Ops, node: ir.Node, position: Position) -> tuple[ir.Value, Callable[[ir.Value], Position]]:

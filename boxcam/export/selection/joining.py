@@ -28,10 +28,18 @@ def concat(t: Tracer, op: Ops, place: Place) -> Columns | None:
             coordinate -= size
         raise TraceError(f"{onnx.describe(node)} has no element {position[axis]} along axis {axis}.")
     along = at.vector(op, coordinate, (t.elements,))
+    low, high = at.bounds(coordinate) or (0, None)
     choices = []
     start: Coordinate = 0
     for source, size in zip(inputs, sizes, strict=True):
         end = at.add(op, start, size)
+        if isinstance(start, int) and isinstance(end, int):
+            if end <= low or (high is not None and start > high):
+                start = end
+                continue  # the elements lie elsewhere, as the class scores do that share a value with the boxes
+            if start <= low and high is not None and high < end:
+                inner = at.subtract(op, coordinate, start)
+                return t.pull(op, source, (*position[:axis], inner, *position[axis + 1 :]), place.passed)
         mask = op.And(op.GreaterOrEqual(along, start), op.Less(along, end))
         choices.append((mask, _branch(op, source, position, axis, along, start)))
         start = end

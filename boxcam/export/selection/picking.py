@@ -94,6 +94,9 @@ def slice_(t: Tracer, op: Ops, place: Place) -> Columns | None:
         elif not (isinstance(start, int) and start >= 0 and step > 0):
             start = at.derived(op.Min(op.Max(start, 0), at.subtract(op, size, 0 if step > 0 else 1)), start, size)
         before[axis] = at.add(op, at.multiply(op, before[axis], step), start)
+        count_left = at.dimension(op, place.value, axis)
+        if step == 1 and isinstance(start, int) and isinstance(count_left, int):
+            at.bound(before[axis], start, start + count_left - 1)
     return t.pull(op, data, tuple(before), place.passed)
 
 

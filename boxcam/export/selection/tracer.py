@@ -200,7 +200,7 @@ def _of_activations(node: ir.Node) -> bool:
 
 def pick(op: Ops, position: Position, rows: ir.Value) -> Position:
     """The positions of some of the K elements."""
-    return tuple(op.Gather(c, rows, axis=0) if isinstance(c, ir.Value) else c for c in position)
+    return at.some(op, position, rows)
 
 
 def broadcast(op: Ops, position: Position, value: ir.Value) -> Position:

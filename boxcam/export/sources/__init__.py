@@ -1,3 +1,4 @@
 """The ways in, one file each: importing this package registers them."""
 
 from boxcam.export.sources import mmdet as mmdet
+from boxcam.export.sources import onnx as onnx

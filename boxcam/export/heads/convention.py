@@ -1,0 +1,186 @@
+"""How a model reports its detections: which tensors hold what, and what has to be appended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import onnx_ir as ir
+
+from boxcam.export.graph import Ops
+from boxcam.export.heads import selection
+from boxcam.export.heads.boxes import to_corners
+from boxcam.export.heads.selection import Selected
+
+Kind = Literal["selected", "candidates", "queries", "classes"]
+
+MOST_BOXES = 300
+_WORDS: dict[str, str] = {
+    "selected": "selection inside of the model",
+    "candidates": "boxes before suppression",
+    "queries": "queries, without suppression",
+    "classes": "classes of the whole image",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """A tensor, or some columns of it.
+
+    Attributes:
+        value: the tensor.
+        columns: first and one past the last along the axis of the columns; None for all.
+        across: the columns are the last axis but one: [1, columns, N] instead of [1, N, columns].
+    """
+
+    value: ir.Value
+    columns: tuple[int, int] | None = None
+    across: bool = False
+
+    def __str__(self) -> str:
+        if self.columns is None:
+            return str(self.value.name)
+        first, end = self.columns
+        which = f"{first}" if end == first + 1 else f"{first}:{end}"
+        return f"{self.value.name}[{which}]"
+
+    def rows(self, op: Ops) -> ir.Value:
+        """As [1, N, columns]."""
+        value = self.value
+        if self.columns is not None:
+            first, end = self.columns
+            value = op.Slice(value, [first], [end], [-2 if self.across else -1])
+        return op.Transpose(value, perm=[0, 2, 1]) if self.across else value
+
+
+@dataclass(frozen=True, eq=False)
+class Convention:
+    """How a model reports its detections.
+
+    Attributes:
+        name: for people.
+        kind: ``selected``, the model itself chooses its detections; ``candidates``, boxes that overlap have to be
+            suppressed; ``queries``, every row may be a detection; ``classes``, a classifier.
+        scores: one score a detection where they are selected; otherwise one a class.
+        boxes, labels: None where there are none.
+        objectness: a factor of all scores of a row.
+        form, scale: of the boxes.
+        activation, background: of the scores.
+        best_class_only: a row counts for its best class only.
+        sizes: N and C, of what is selected (0, 0).
+        iou: suppression if the user does not say, None for what is common.
+    """
+
+    name: str
+    kind: Kind
+    scores: Piece
+    boxes: Piece | None = None
+    labels: Piece | None = None
+    objectness: Piece | None = None
+    form: str = "xyxy"
+    scale: str = "pixels"
+    activation: str = "none"
+    background: str = "none"
+    best_class_only: bool = False
+    sizes: tuple[int, int] = (0, 0)
+    iou: float | None = None
+
+    def describe(self) -> dict[str, str]:
+        """What was found, for people."""
+        found = {"outputs": f"{self.name} ({_WORDS[self.kind]})"}
+        scores = str(self.scores) + (f" x {self.objectness}" if self.objectness else "")
+        found["scores"] = scores + (f", {self.activation}" if self.activation != "none" else "")
+        if self.background != "none":
+            found["scores"] += f", without the {self.background} class"
+        if self.boxes is not None:
+            found["boxes"] = f"{self.boxes}, {self.form}, {self.scale}"
+        if self.labels is not None:
+            found["class numbers"] = str(self.labels)
+        return found
+
+
+def append(
+    op: Ops,
+    convention: Convention,
+    canvas: tuple[int, int],
+    score_threshold: float | None,
+    nms_threshold: float | None,
+) -> Selected:
+    """Write what lies between a model's outputs and its detections.
+
+    Args:
+        op: where to write.
+        convention: how the model reports.
+        canvas: height and width.
+        score_threshold, nms_threshold: None for what is common: 0.05 in front of a suppression by 0.5, otherwise none.
+    """
+    return _WRITERS[convention.kind](op, convention, canvas, score_threshold, nms_threshold)
+
+
+Limit = float | None
+
+
+def _selected(op: Ops, c: Convention, canvas: tuple[int, int], threshold: Limit, iou: Limit) -> Selected:
+    assert c.boxes is not None and c.labels is not None
+    boxes = op.Unsqueeze(op.Reshape(c.boxes.rows(op), [-1, 4]), [0])
+    boxes = op.Squeeze(to_corners(op, boxes, c.form, c.scale, canvas), [0])
+    found = Selected(boxes, _line(op, c.scores), _line(op, c.labels))
+    return selection.above(op, found, threshold or 0)
+
+
+def _line(op: Ops, piece: Piece) -> ir.Value:
+    """A column as [K]: the tensor is [K], [1, K], [K, n] or [1, K, n]."""
+    rank = len(piece.value.shape or ())
+    value = piece.value
+    if piece.columns is not None:
+        value = op.Gather(value, piece.columns[0], axis=rank - 1)
+        rank -= 1
+    return value if rank == 1 else op.Squeeze(value, [0])
+
+
+def _candidates(op: Ops, c: Convention, canvas: tuple[int, int], threshold: Limit, iou: Limit) -> Selected:
+    boxes, scores = _rows(op, c, canvas)
+    return selection.suppress(
+        op,
+        boxes,
+        scores,
+        iou=next(limit for limit in (iou, c.iou, 0.5) if limit is not None),
+        threshold=0.05 if threshold is None else threshold,
+        most=MOST_BOXES,
+        best_class_only=c.best_class_only,
+    )
+
+
+def _queries(op: Ops, c: Convention, canvas: tuple[int, int], threshold: Limit, iou: Limit) -> Selected:
+    if iou is not None:
+        return _candidates(op, c, canvas, threshold, iou)
+    boxes, scores = _rows(op, c, canvas)
+    count, classes = c.sizes
+    classes -= c.background != "none"
+    return selection.best_queries(
+        op, boxes, scores, threshold=threshold or 0, one_class=c.best_class_only, queries=count, classes=classes
+    )
+
+
+def _rows(op: Ops, c: Convention, canvas: tuple[int, int]) -> tuple[ir.Value, ir.Value]:
+    """Boxes [1, N, 4] on the canvas, and scores [1, N, C]."""
+    assert c.boxes is not None
+    boxes = to_corners(op, c.boxes.rows(op), c.form, c.scale, canvas)
+    scores = selection.activate(op, c.scores.rows(op), c.activation, c.background)
+    if c.objectness is not None:
+        scores = op.Mul(scores, selection.activate(op, c.objectness.rows(op), c.activation))
+    return boxes, scores
+
+
+def _classes(op: Ops, c: Convention, canvas: tuple[int, int], threshold: Limit, iou: Limit) -> Selected:
+    scores = selection.activate(op, c.scores.value, c.activation)
+    return selection.above(op, selection.best_classes(op, scores, c.sizes[1], canvas), threshold or 0)
+
+
+_WRITERS: dict[Kind, Callable[[Ops, Convention, tuple[int, int], Limit, Limit], Selected]] = {
+    "selected": _selected,
+    "candidates": _candidates,
+    "queries": _queries,
+    "classes": _classes,
+}

@@ -1,0 +1,133 @@
+"""From candidates to detections: non-maximum suppression, or the best of a set of queries, or the best classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from boxcam.export import graph as onnx
+from boxcam.export.graph import Ops
+
+MOST_CLASSES = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class Selected:
+    """Detections: boxes float32 [K, 4], x1 y1 x2 y2 on the canvas; scores float32 [K]; labels int64 [K]."""
+
+    boxes: ir.Value
+    scores: ir.Value
+    labels: ir.Value
+
+
+def activate(op: Ops, scores: ir.Value, activation: str, background: str = "none") -> ir.Value:
+    """Scores [1, N, C] as probabilities, without the class that stands for nothing."""
+    if activation == "sigmoid":
+        scores = op.Sigmoid(scores)
+    elif activation == "softmax":
+        scores = op.Softmax(scores, axis=-1)
+    elif activation != "none":
+        raise ValueError(f"activation {activation!r}, expected none, sigmoid or softmax")
+    if background == "first":
+        return op.Slice(scores, [1], [np.iinfo(np.int64).max], [-1])
+    if background == "last":
+        return op.Slice(scores, [0], [-1], [-1])
+    return scores
+
+
+def suppress(
+    op: Ops, boxes: ir.Value, scores: ir.Value, *, iou: float, threshold: float, most: int, best_class_only: bool
+) -> Selected:
+    """Class by class, drop boxes that overlap a better one; keep the best of all classes.
+
+    Args:
+        op: where to write.
+        boxes: float32 [1, N, 4], x1 y1 x2 y2 on the canvas.
+        scores: float32 [1, N, C].
+        iou: of two boxes with a larger one the weaker is dropped.
+        threshold: a box has a higher score.
+        most: how many detections there are at most.
+        best_class_only: each box counts for its best class only, as in YOLO; otherwise for every class above the
+            threshold.
+    """
+    by_class = op.Transpose(scores, perm=[0, 2, 1])
+    entering = by_class
+    if best_class_only:
+        best = op.emit("TopK", [by_class, [1]], {"axis": 1}, outputs=2)[0]
+        entering = op.Where(op.Equal(by_class, best), by_class, np.float32(-1))
+    limits = (np.array([most], np.int64), np.array([iou], np.float32), np.array([threshold], np.float32))
+    chosen = op.NonMaxSuppression(boxes, entering, *limits)  # [M, 3]: image, class, box
+    found = op.GatherND(by_class, chosen)
+    count = op.Min(op.Shape(found), [most])
+    values, order = op.emit("TopK", [found, count], {}, outputs=2)
+    chosen = op.Gather(chosen, order, axis=0)
+    rows = op.Gather(chosen, 2, axis=1)
+    return Selected(op.Gather(op.Squeeze(boxes, [0]), rows, axis=0), values, op.Gather(chosen, 1, axis=1))
+
+
+def best_queries(
+    op: Ops, boxes: ir.Value, scores: ir.Value, *, threshold: float, one_class: bool, queries: int, classes: int
+) -> Selected:
+    """Detections of a model without suppression: as many as there are queries, best first.
+
+    Args:
+        op: where to write.
+        boxes: float32 [1, Q, 4], x1 y1 x2 y2 on the canvas.
+        scores: float32 [1, Q, C].
+        threshold: a detection has a higher score.
+        one_class: a query reports its best class, as in DETR; otherwise the best Q of all queries' classes are
+            reported, as in Deformable DETR and its followers.
+        queries, classes: Q and C.
+    """
+    if one_class:
+        values, labels = (op.Squeeze(v, [0, 2]) for v in op.emit("TopK", [scores, [1]], {"axis": 2}, outputs=2))
+        values, rows = op.emit("TopK", [values, [queries]], {}, outputs=2)
+        labels = op.Gather(labels, rows, axis=0)
+    else:
+        flat = op.Reshape(scores, [-1])
+        values, index = op.emit("TopK", [flat, [queries]], {}, outputs=2)
+        rows, labels = op.Div(index, classes), op.Mod(index, classes)
+    found = Selected(op.Gather(op.Squeeze(boxes, [0]), rows, axis=0), values, labels)
+    return above(op, found, threshold)
+
+
+def best_classes(op: Ops, scores: ir.Value, classes: int, canvas: tuple[int, int]) -> Selected:
+    """A classifier's classes, best first, each with the whole canvas as its box.
+
+    Args:
+        op: where to write.
+        scores: float32 [1, C], probabilities.
+        classes: C; at most the best `MOST_CLASSES` are reported.
+        canvas: height and width.
+    """
+    count = min(classes, MOST_CLASSES)
+    values, labels = op.emit("TopK", [op.Reshape(scores, [-1]), [count]], {}, outputs=2)
+    height, width = canvas
+    rows = op.Unsqueeze(op.Cast(op.Mul(labels, 0), to=ir.DataType.FLOAT), [1])
+    return Selected(op.Add(rows, np.array([[0, 0, width, height]], np.float32)), values, labels)
+
+
+def above(op: Ops, found: Selected, threshold: float) -> Selected:
+    """Detections with a score higher than the threshold; all of them if it is not above 0."""
+    if threshold <= 0:
+        return found
+    rows = op.Reshape(op.NonZero(op.Greater(found.scores, np.float32(threshold))), [-1])
+    return Selected(*(op.Gather(value, rows, axis=0) for value in (found.boxes, found.scores, found.labels)))
+
+
+def report(graph: ir.Graph, op: Ops, found: Selected) -> tuple[str, str, str]:
+    """Make the detections the graph's only outputs; returns the names of boxes, scores and labels."""
+    taken = {str(value.name) for value in onnx.values(graph)}
+    names = []
+    graph.outputs.clear()
+    types = {"boxes": ir.DataType.FLOAT, "scores": ir.DataType.FLOAT, "labels": ir.DataType.INT64}
+    for (name, dtype), value in zip(types.items(), (found.boxes, found.scores, found.labels), strict=True):
+        output = op.Cast(value, to=dtype) if name == "labels" else op.Identity(value)
+        output.name = name if name not in taken else f"boxcam.{name}"
+        output.dtype, output.shape = dtype, ir.Shape([None, 4] if name == "boxes" else [None])
+        graph.outputs.append(output)
+        names.append(str(output.name))
+    graph.sort()
+    return names[0], names[1], names[2]

@@ -1,0 +1,137 @@
+"""Names of layers in a plain ONNX graph: tensors, and modules as the exporters name them."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+
+import onnx_ir as ir
+from onnx_ir.passes import common as passes
+
+from boxcam.bundle import Outputs
+from boxcam.errors import SourceError, UnknownLayerError
+from boxcam.export import candidates
+from boxcam.export import graph as onnx
+from boxcam.export.candidates import Candidate
+from boxcam.export.graph import Array
+from boxcam.export.source import LayerTensors
+from boxcam.export.trace import SIDES, trace
+
+_SCOPES = "pkg.torch.onnx.name_scopes"  # where torch's newer exporter writes the modules that a node belongs to
+_SHOWN = 8
+
+
+def by_name(model: ir.Model, name: str) -> str:
+    """The tensor that a name stands for: its own, what a module gives (``layer4``), or one that begins or ends so.
+
+    Raises:
+        UnknownLayerError: there is no such tensor.
+        SourceError: there are several.
+    """
+    work = onnx.clone(model)
+    passes.ShapeInferencePass()(work)
+    values = [value for value in onnx.values(work.graph) if value.name]
+    names = [str(value.name) for value in values]
+    if name in names:
+        return name
+    given = _given_by_module(work.graph, name)
+    if given is not None:
+        return given
+    alike = [n for n in names if n.startswith(name) or n.endswith(name)]
+    if len(alike) == 1:
+        return alike[0]
+    if alike:
+        more = f" and {len(alike) - _SHOWN} more" if len(alike) > _SHOWN else ""
+        raise SourceError(f"layer {name!r} may be {', '.join(alike[:_SHOWN])}{more}. Give one of these to --layer.")
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    advice = "'boxcam inspect' with the model's file lists the tensors that are worth looking at."
+    raise UnknownLayerError(name, [], "the model", close, advice)
+
+
+def _given_by_module(graph: ir.Graph, name: str) -> str | None:
+    """The last tensor with three axes or more that leaves a module, if there is such a module."""
+    inside = {node for node in graph if name in _modules(node)}
+    leaving = [
+        value
+        for node in graph
+        if node in inside
+        for value in node.outputs
+        if any(reader not in inside for reader in value.consumers()) or value.is_graph_output()
+    ]
+    maps = [
+        value for value in leaving if value.dtype in (None, *_REAL) and len(onnx.static_shape(value) or (0,) * 4) > 2
+    ]
+    return str(maps[-1].name) if maps else None
+
+
+_REAL = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE)
+
+
+def _modules(node: ir.Node) -> Iterator[str]:
+    """The modules that a node belongs to, by all names that a person may give them."""
+    written = node.metadata_props.get(_SCOPES)
+    if written:
+        try:
+            scopes = [str(scope) for scope in ast.literal_eval(written)]
+        except (ValueError, SyntaxError):
+            scopes = []
+        yield from _ends(scopes[:-1] if len(scopes) > 1 else scopes)
+    for name in {node.name or "", str(node.outputs[0].name or "")}:
+        parts = [part for part in name.split("/") if part]
+        for first in range(len(parts)):
+            for end in range(first + 1, len(parts)):
+                yield "/".join(parts[first:end])
+                yield ".".join(parts[first:end])
+
+
+def _ends(scopes: Sequence[str]) -> Iterator[str]:
+    """``model.layer4`` is also found as ``layer4``."""
+    for scope in scopes:
+        parts = scope.split(".")
+        yield from (".".join(parts[first:]) for first in range(len(parts)))
+
+
+def look(
+    model: ir.Model, image: str, outputs: Outputs, feeds: Mapping[str, Array], boxes: bool = True
+) -> list[Candidate]:
+    """The tensors that are worth looking at, found on the graph as it is deployed.
+
+    Args:
+        model: the graph, with detections as its outputs.
+        image: name of its input.
+        outputs: names of its outputs.
+        feeds: an input to run it with.
+        boxes: whether the boxes are computed too, and not the canvas.
+
+    Raises:
+        ExportError: the scores cannot be followed back to logits.
+    """
+    folded = onnx.fold(model)
+    passes.ShapeInferencePass()(folded)
+    onnx.record_ranks(folded, feeds)
+    logits = trace(folded.graph, outputs).logits
+    sides = [value for target in SIDES if boxes for value in trace(folded.graph, outputs, target).logits]
+    return candidates.find(folded, image, logits, sides)
+
+
+def default(found: Sequence[Candidate], classifier: bool) -> dict[str, LayerTensors]:
+    """The layers that are exported when none is asked for: what the heads read.
+
+    Raises:
+        SourceError: that is not clear; the message lists what there is.
+    """
+    rois = [one for one in found if one.role == "roi"]
+    heads = [one for one in found if one.role == "head"]
+    sizes = [one.shape[1:] for one in heads]
+    if len(rois) == 1:
+        return {"roi": LayerTensors((rois[0].name,), "roi", rois[0].rois)}
+    if heads and not rois and len(set(sizes)) == len(sizes):
+        return {"features" if classifier else "neck": LayerTensors(tuple(one.name for one in heads))}
+    shown = [one for one in found if one.role] or list(found)
+    listed = "; ".join(f"{one.name} {list(one.shape)}" for one in shown[:_SHOWN])
+    raise SourceError(
+        "it is not clear which layer to explain. Say --layer with the name of a tensor, such as"
+        f" {listed or 'none: there is no map between the image and the scores'}. 'boxcam inspect' with the model's file"
+        " tells more about them."
+    )
