@@ -13,7 +13,7 @@ _rng = np.random.default_rng(5)
 
 def _pool(operator: str, shape: tuple[int, ...], opset: int = 18, **attributes: Any) -> Case:
     x = _rng.permutation(int(np.prod(shape))).reshape(shape) / 10  # no ties
-    return Case(operator, (x - 2,), (), attributes, opset)
+    return Case(operator, (x - 2.05,), (), attributes, opset)
 
 
 def _both(shape: tuple[int, ...], opset: int = 18, **attributes: Any) -> list[Case]:
@@ -36,6 +36,19 @@ CASES = [
     _pool("AveragePool", (1, 2, 7, 6), 22, kernel_shape=[3, 2], strides=[2, 2], pads=[1, 0, 1, 0], ceil_mode=1),
     _pool("GlobalAveragePool", (2, 3, 4, 3)),
     _pool("GlobalAveragePool", (2, 3, 4), 22),
+    *(
+        _pool("LpPool", (1, 2, 7, 6), opset, kernel_shape=[3, 2], strides=[2, 1], pads=[1, 0, 1, 1], **more)
+        for opset, more in (
+            (11, {}),
+            (18, {"p": 3, "dilations": [1, 2]}),
+            (22, {"p": 1}),
+            (22, {"p": 4, "ceil_mode": 1}),
+        )
+    ),
+    _pool("LpPool", (2, 2, 9), 18, kernel_shape=[3], auto_pad="SAME_UPPER", p=3),
+    _pool("GlobalLpPool", (2, 3, 4, 3)),
+    _pool("GlobalLpPool", (2, 3, 4, 3), 22, p=3),
+    _pool("GlobalLpPool", (2, 3, 4), 11, p=1),
     _pool("GlobalMaxPool", (2, 3, 4, 3)),
     _pool("GlobalMaxPool", (2, 3, 2, 2, 3), 22),
 ]

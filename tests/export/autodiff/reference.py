@@ -181,11 +181,57 @@ class GridSample(OpRun):
     """The reference differs in detail from what ONNX Runtime and PyTorch do."""
 
     def _run(self, x, grid, align_corners=0, mode="linear", padding_mode="zeros"):  # type: ignore[no-untyped-def]
-        mode = "nearest" if mode == "nearest" else "bilinear"
+        mode = {"nearest": "nearest", "cubic": "bicubic", "bicubic": "bicubic"}.get(mode, "bilinear")
         return (F.grid_sample(_tensor(x), _tensor(grid), mode, padding_mode, bool(align_corners)).numpy(),)
 
 
+class DeformConv(OpRun):
+    """The reference rounds to single precision."""
+
+    def _run(  # type: ignore[no-untyped-def]
+        self, x, w, offset, b=None, mask=None, dilations=None, group=1, kernel_shape=None, offset_group=1, pads=None,
+        strides=None,
+    ):  # fmt: skip
+        pads, more = list(pads or [0] * 4), [None if v is None else _tensor(v) for v in (b, mask)]
+        assert pads[:2] == pads[2:]
+        sizes = tuple(strides or (1, 1)), tuple(pads[:2]), tuple(dilations or (1, 1))
+        found = torchvision.ops.deform_conv2d(_tensor(x), _tensor(offset), _tensor(w), more[0], *sizes, more[1])
+        return (found.numpy(),)
+
+
+class LpPool(OpRun):
+    """The reference knows no double precision."""
+
+    def _run(  # type: ignore[no-untyped-def]
+        self, x, auto_pad="NOTSET", ceil_mode=0, dilations=None, kernel_shape=None, p=2, pads=None, strides=None
+    ):  # fmt: skip
+        n = len(kernel_shape)
+        strides, dilations = list(strides or [1] * n), list(dilations or [1] * n)
+        low, high = _pads(x.shape[2:], kernel_shape, strides, dilations, pads, auto_pad)
+        room = [
+            size + b + e - d * (k - 1) - 1
+            for size, b, e, d, k in zip(x.shape[2:], low, high, dilations, kernel_shape, strict=True)
+        ]
+        out = [(-(-r // s) if ceil_mode else r // s) + 1 for r, s in zip(room, strides, strict=True)]
+        padded = np.pad(np.abs(x) ** p, [(0, 0), (0, 0), *((b, e + 9) for b, e in zip(low, high, strict=True))])
+        total = 0
+        for offset in product(*map(range, kernel_shape)):
+            at = [
+                slice(o * d, o * d + (c - 1) * s + 1, s)
+                for o, d, s, c in zip(offset, dilations, strides, out, strict=True)
+            ]
+            total = total + padded[(slice(None), slice(None), *at)]
+        return (total ** (1 / p),)
+
+
+class GlobalLpPool(OpRun):
+    """The reference has none."""
+
+    def _run(self, x, p=2):  # type: ignore[no-untyped-def]
+        return ((np.abs(x) ** p).sum(tuple(range(2, x.ndim)), keepdims=True) ** (1 / p),)
+
+
 FORWARD = [
-    BatchNormalization, Conv, ConvTranspose, GlobalMaxPool, GridSample, GroupNormalization, LRN, LpNormalization,
-    MaxPool, Mean, MeanVarianceNormalization, RoiAlign,
+    BatchNormalization, Conv, ConvTranspose, DeformConv, GlobalLpPool, GlobalMaxPool, GridSample, GroupNormalization,
+    LRN, LpNormalization, LpPool, MaxPool, Mean, MeanVarianceNormalization, RoiAlign,
 ]  # fmt: skip

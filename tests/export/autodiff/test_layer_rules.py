@@ -114,9 +114,18 @@ LINEAR: list[tuple[str, tuple[int, ...], tuple[Any, ...], dict[str, Any], int]] 
         for more in ({"sampling_ratio": 2}, {"sampling_ratio": 0, "spatial_scale": 0.8})
     ),
     *(
-        ("GridSample", _ONE, (1.5 * _r(1, 3, 4, 2),), {"padding_mode": padding, "align_corners": corners}, 16)
+        ("GridSample", _ONE, (1.5 * _r(1, 3, 4, 2),), {"padding_mode": padding, "align_corners": corners, **more}, 16)
         for padding in ("zeros", "border", "reflection")
         for corners in (0, 1)
+        for more in ({}, {"mode": "bicubic"})
+    ),
+    ("DeformConv", _ONE, (_r(3, 2, 3, 3), 2 * _r(1, 18, 2, 2), None, _r(1, 9, 2, 2)), {"strides": [2, 2]}, 19),
+    (
+        "DeformConv",
+        _ONE,
+        (_r(4, 1, 3, 2), 2 * _r(1, 24, 4, 2)),
+        {"group": 2, "offset_group": 2, "dilations": [1, 3]},
+        22,
     ),
     *(
         ("AveragePool", _ONE, (), {"kernel_shape": [3, 2], "strides": [2, 2], "pads": [1] * 4, **more}, opset)
@@ -149,14 +158,13 @@ def test_the_gradient_is_the_adjoint_of_what_onnx_runtime_computes(
 _REFUSED: list[tuple[str, tuple[int, ...], tuple[Any, ...], dict[str, Any], str]] = [
     ("Einsum", (3, 3), (), {"equation": "ii->i"}, "twice"),
     ("Einsum", (1, 3), (_r(2, 3),), {"equation": "ij,ij->ij"}, "broadcast"),
-    ("GridSample", (1, 2, 4, 5), (_r(1, 3, 2, 2),), {"mode": "bicubic"}, "cubics"),
     ("RoiAlign", (1, 2, 6, 7), (_ROIS, np.zeros(3, np.int64)), {"mode": "max"}, "largest"),
     (
         "Resize", (1, 2, 6, 5), (None, None, np.array([9, 9])),
         {"axes": [2, 3], "keep_aspect_ratio_policy": "not_larger"}, "aspect ratio",
     ),
     ("Resize", (1, 2, 4, 5), (None, np.array([1, 1, 1, 1.4])), {"mode": "linear"}, "makes 7 of 5"),
-    ("LpPool", (1, 2, 6, 5), (), {"kernel_shape": [2, 2]}, "no gradient rule"),
+    ("Det", (2, 3, 3), (), {}, "no gradient rule"),
 ]  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from boxcam.export.autodiff.rules import arithmetic as _arithmetic  # noqa: F401
 from boxcam.export.autodiff.rules import attention as _attention  # noqa: F401
 from boxcam.export.autodiff.rules import convolution as _convolution  # noqa: F401
 from boxcam.export.autodiff.rules import indexing as _indexing  # noqa: F401
+from boxcam.export.autodiff.rules import interpolation as _interpolation  # noqa: F401
 from boxcam.export.autodiff.rules import layout as _layout  # noqa: F401
 from boxcam.export.autodiff.rules import linear as _linear  # noqa: F401
 from boxcam.export.autodiff.rules import normalization as _normalization  # noqa: F401

@@ -34,14 +34,56 @@ def _average_pool(site: Site, gs: Sequence[ir.Value | None]) -> Sequence[Contrib
 def average(site: Site, position: int) -> Array:
     """The weights of an AveragePool along one of its spatial axes: [in, out]."""
     window, n = spatial(site), site.rank() - 2
-    size, out = maps(site)[position], maps(site, output=True)[position]
-    start = np.arange(out) * window.strides[position] - window.pads[position]
-    cells = start[:, None] + np.arange(window.kernel[position]) * window.dilations[position]  # [out, kernel]
+    size = maps(site)[position]
+    cells = _cells(site, position)
     counted = (cells >= 0) & (cells < size)
     if site.attribute("count_include_pad", 0):  # cells of the pads count, those that ceil_mode adds behind them do not
         counted = cells < size + window.pads[n + position]
-    weights = cells[None] == np.arange(size)[:, None, None]
-    return np.asarray(weights.sum(2) / np.maximum(counted.sum(1), 1))
+    return np.asarray(_members(site, position) / np.maximum(counted.sum(1), 1))
+
+
+def _cells(site: Site, position: int) -> Array:
+    """The cells that each window covers along one of the spatial axes, some of them outside: [out, kernel]."""
+    window, out = spatial(site), maps(site, output=True)[position]
+    start = np.arange(out) * window.strides[position] - window.pads[position]
+    return np.asarray(start[:, None] + np.arange(window.kernel[position]) * window.dilations[position])
+
+
+def _members(site: Site, position: int) -> Array:
+    """How often a cell is in a window, along one of the spatial axes: [in, out]."""
+    inside = _cells(site, position)[None] == np.arange(maps(site)[position])[:, None, None]
+    return np.asarray(inside.sum(2))
+
+
+@rule("LpPool", independent=_planes)
+def _lp_pool(site: Site, gs: Sequence[ir.Value | None]) -> Sequence[Contribution]:
+    """``y = (Σ |x|^p)^(1/p)``: ``dx = sign(x) |x|^(p-1) · Σ_windows g · y^(1-p)``; 0 where a window is all zero."""
+    value = _by_norm(site, arrived(gs))
+    for position, axis in enumerate(_space(site)):
+        value = along(site.op, value, axis, site.rank(), _members(site, position))
+    return [site.op.Mul(value, _signed(site))]
+
+
+@rule("GlobalLpPool", independent=_planes)
+def _global_lp_pool(site: Site, gs: Sequence[ir.Value | None]) -> Sequence[Contribution]:
+    return [site.op.Mul(_by_norm(site, arrived(gs)), _signed(site))]
+
+
+def _by_norm(site: Site, g: ir.Value) -> ir.Value:
+    """``g · y^(1-p)``."""
+    op, y, p = site.op, site.y(), float(site.attribute("p", 2))
+    if p == 1:
+        return g
+    zero = op.Equal(y, 0.0)
+    return op.Where(zero, 0.0, op.Mul(g, op.Pow(op.Where(zero, 1.0, y), 1 - p)))
+
+
+def _signed(site: Site) -> ir.Value:
+    """``sign(x) |x|^(p-1)``."""
+    op, x, p = site.op, site.x(), float(site.attribute("p", 2))
+    if p == 2:
+        return x
+    return op.Sign(x) if p == 1 else op.Mul(op.Sign(x), op.Pow(op.Abs(x), p - 1))
 
 
 @rule("GlobalAveragePool", independent=_planes)

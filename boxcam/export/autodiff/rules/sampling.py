@@ -1,10 +1,8 @@
-"""Reading maps at positions that are computed: RoiAlign and GridSample."""
+"""RoiAlign: reading maps at positions that proposals give."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import reduce
-from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -12,10 +10,8 @@ import onnx_ir as ir
 
 from boxcam.export.autodiff.block import Size
 from boxcam.export.autodiff.rule import Contribution, Site, rule
-from boxcam.export.autodiff.rules.axes import arrived, length, maps, out_dims, ranked, real_type, together
-from boxcam.export.graph import Operand, Ops
-
-# -- RoiAlign
+from boxcam.export.autodiff.rules.axes import arrived, length, real_type
+from boxcam.export.graph import Operand
 
 
 class _Samples(NamedTuple):
@@ -141,164 +137,3 @@ def _range(site: Site, size: ir.Value) -> ir.Value:
 def _products(site: Site, rois: ir.Value) -> ir.Value:
     """Number of proposals times number of output rows, int64 [1]."""
     return site.op.Mul(site.op.Shape(rois, start=0, end=1), int(site.attribute("output_height", 1)))
-
-
-# -- GridSample
-
-
-class _Look(NamedTuple):
-    """Where GridSample looks along one axis of the map; all of the grid's shape, [1 or M, N, points].
-
-    Attributes:
-        cells: the neighbours, two (or, for the nearest one, one), as numbers inside the axis.
-        weights: of the neighbours; zero for those outside.
-        slopes: how the weights change with the grid.
-    """
-
-    cells: list[ir.Value]
-    weights: list[ir.Value]
-    slopes: list[ir.Value]
-
-
-def _look(site: Site, at: ir.Value, size: int) -> _Look:
-    """Follow one coordinate of the grid, from -1 … 1, to neighbours on an axis."""
-    op = site.op
-    corners = bool(site.attribute("align_corners", 0))
-    factor = (size - 1) / 2 if corners else size / 2
-    at = op.Add(op.Mul(at, factor), (size - 1) / 2)
-    slope: Operand = factor
-    mode, padding = _mode(site), site.attribute("padding_mode", "zeros")
-    if padding == "reflection":
-        at, turned = _reflected(op, at, *((0.0, size - 1.0) if corners else (-0.5, size - 0.5)))
-        slope = op.Mul(turned, factor)
-    if padding != "zeros":
-        moving = op.And(op.Greater(at, 0.0), op.Less(at, size - 1.0))  # held at the border, as PyTorch has it
-        slope = op.Mul(op.Cast(moving, to=real_type(op)), slope)
-        at = op.Min(op.Max(at, 0.0), size - 1.0)
-    if mode == "nearest":
-        return _neighbours(op, [op.Round(at)], [None], [slope], size)
-    low = op.Floor(at)
-    part = op.Sub(at, low)
-    rise = slope if isinstance(slope, ir.Value) else op.Expand(site.real(factor), op.Shape(at))
-    return _neighbours(op, [low, op.Add(low, 1.0)], [op.Sub(1.0, part), part], [op.Neg(rise), rise], size)
-
-
-def _neighbours(
-    op: Ops, cells: list[ir.Value], weights: Sequence[ir.Value | None], slopes: Sequence[Operand], size: int
-) -> _Look:
-    inside = [op.And(op.GreaterOrEqual(c, 0.0), op.LessOrEqual(c, size - 1.0)) for c in cells]
-    masks = [op.Cast(i, to=real_type(op)) for i in inside]
-    return _Look(
-        [op.Cast(op.Min(op.Max(c, 0.0), size - 1.0), to=ir.DataType.INT64) for c in cells],
-        [m if w is None else op.Mul(w, m) for w, m in zip(weights, masks, strict=True)],
-        [op.Mul(m, s) for m, s in zip(masks, slopes, strict=True)],
-    )
-
-
-def _reflected(op: Ops, at: ir.Value, low: float, high: float) -> tuple[ir.Value, ir.Value]:
-    """Fold a coordinate into an interval as often as it takes; and 1 or -1, its direction there."""
-    span = high - low
-    if span == 0:
-        return op.Mul(at, 0.0), op.Mul(at, 0.0)
-    away = op.Sub(at, low)
-    distance = op.Abs(away)
-    turns = op.Floor(op.Div(distance, span))
-    rest = op.Sub(distance, op.Mul(turns, span))
-    odd = op.Equal(op.Sub(turns, op.Mul(op.Floor(op.Mul(turns, 0.5)), 2.0)), 1.0)
-    side = op.Where(op.Less(away, 0.0), -1.0, 1.0)
-    folded = op.Add(op.Where(odd, op.Sub(span, rest), rest), low)
-    return folded, op.Where(odd, op.Neg(side), side)
-
-
-def _mode(site: Site) -> str:
-    mode = site.attribute("mode", "bilinear")
-    if mode in ("bicubic", "cubic"):
-        site.unsupported("interpolates by cubics; only linear and nearest are supported")
-    return "nearest" if mode == "nearest" else "linear"
-
-
-class _Grid(NamedTuple):
-    """A GridSample node, the map's axes and the grid's points flattened.
-
-    Attributes:
-        looks: for each spatial axis.
-        cells: number of cells of the map.
-        front: M, N and C, int64 [3].
-        g: [M, N, C, points].
-    """
-
-    looks: list[_Look]
-    cells: int
-    front: ir.Value
-    g: ir.Value
-
-    def corners(self) -> list[tuple[int, ...]]:
-        """All choices of one neighbour on each axis."""
-        return list(product(*(range(len(look.cells)) for look in self.looks)))
-
-
-@rule("GridSample", independent=lambda site: (0,), note="linear and nearest")
-def _grid_sample(site: Site, gs: Sequence[ir.Value | None]) -> Sequence[Contribution]:
-    op, g, space = site.op, arrived(gs), maps(site)
-    n = len(space)
-    grid = ranked(op, site.x(1), n + 2)  # [1 or M, N, …, n]
-    points = together(out_dims(site)[2:])
-    grid = op.Reshape(grid, op.Concat(op.Shape(grid, start=0, end=2), [points, n], axis=0))
-    coordinates = op.emit("Split", [grid, [1] * n], {"axis": -1}, outputs=n)  # x first, which is the last axis
-    looks = [_look(site, op.Squeeze(at, [-1]), size) for at, size in zip(reversed(coordinates), space, strict=True)]
-    front = op.Shape(g, start=0, end=3)
-    flat = op.Reshape(g, op.Concat(front, [points], axis=0))
-    found = _Grid(looks, together(space), front, flat)
-    return [lambda: _to_map(site, found), lambda: _to_grid(site, found, g)]
-
-
-def _number(site: Site, grid: _Grid, corner: Sequence[int]) -> ir.Value:
-    """Of a neighbour, among all cells: [1 or M, N, 1, points]."""
-    op, number = site.op, grid.looks[0].cells[corner[0]]
-    for look, choice, size in zip(grid.looks[1:], corner[1:], maps(site)[1:], strict=True):
-        number = op.Add(op.Mul(number, size), look.cells[choice])
-    return op.Unsqueeze(number, [2])
-
-
-def _product(op: Ops, parts: Sequence[ir.Value]) -> ir.Value:
-    return reduce(op.Mul, parts)
-
-
-def _to_map(site: Site, grid: _Grid) -> ir.Value:
-    """Add what arrives to each neighbour, by its weight."""
-    op = site.op
-    numbers, values = [], []
-    for corner in grid.corners():
-        weight = _product(op, [look.weights[c] for look, c in zip(grid.looks, corner, strict=True)])
-        values.append(op.Mul(grid.g, op.Unsqueeze(weight, [2])))
-        numbers.append(op.Expand(_number(site, grid, corner), op.Shape(grid.g)))
-    zero = op.Expand(0.0, op.Concat(grid.front, [grid.cells], axis=0))
-    joined = [op.Concat(*parts, axis=3) for parts in (numbers, values)]
-    back = op.ScatterElements(zero, *joined, axis=3, reduction="add")
-    return op.Reshape(back, op.Concat(grid.front, maps(site), axis=0))
-
-
-def _to_grid(site: Site, grid: _Grid, g: ir.Value) -> ir.Value:
-    """How the interpolated value changes with each coordinate, times what arrives, summed over channels."""
-    op, n = site.op, len(grid.looks)
-    if _mode(site) == "nearest":
-        return op.Expand(0.0, op.Concat(op.Shape(g, start=0, end=2), op.Shape(g, start=3), [n], axis=0))
-    x = ranked(op, site.x(), n + 2)
-    x = op.Reshape(x, op.Concat(op.Shape(x, start=0, end=3), [grid.cells], axis=0))  # [1 or M, N, C, cells]
-    along: list[list[ir.Value]] = [[] for _ in range(n)]
-    for corner in grid.corners():
-        number = _number(site, grid, corner)
-        number = op.Expand(
-            number, op.Concat(op.Shape(number, start=0, end=2), op.Shape(x, start=2, end=3), [1], axis=0)
-        )
-        seen = op.Mul(grid.g, op.GatherElements(x, number, axis=3))
-        total = op.ReduceSum(seen, [2], keepdims=0)  # [M, N, points]
-        for axis in range(n):
-            factors = [
-                (look.slopes if a == axis else look.weights)[c]
-                for a, (look, c) in enumerate(zip(grid.looks, corner, strict=True))
-            ]
-            along[axis].append(op.Mul(total, _product(op, factors)))
-    columns = [op.Unsqueeze(reduce(op.Add, parts), [-1]) for parts in reversed(along)]
-    shape = op.Concat(op.Shape(g, start=0, end=2), op.Shape(g, start=3), [n], axis=0)
-    return op.Reshape(op.Concat(*columns, axis=-1), shape)
