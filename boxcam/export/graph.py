@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -303,7 +304,11 @@ def fold(model: ir.Model) -> ir.Model:
     kept = {domain: version for domain, version in result.opset_imports.items() if domain in STANDARD}
     result.graph.opset_imports.clear()
     result.graph.opset_imports.update(kept)
+    notes = logging.getLogger(passes.DeduplicateHashedInitializersPass.__module__)
+    level = notes.level
+    notes.setLevel(logging.ERROR)  # that the constants of an If are left alone concerns nobody
     passes.DeduplicateHashedInitializersPass(size_limit=1 << 40)(result)
+    notes.setLevel(level)
     passes.ShapeInferencePass()(result)
     return result
 

@@ -30,6 +30,7 @@ from boxcam.export.graph import Array, Ops
 from boxcam.export.score import ORIGIN, ScoreGraph
 from boxcam.export.source import SOURCES, LayerTensors, Options, Progress, Request, Source
 from boxcam.export.trace import Trace, trace
+from boxcam.export.whole_rows import write_whole_rows
 from boxcam.runtime.engines import OnnxEngine
 from boxcam.runtime.images import read_image
 from boxcam.runtime.preprocess import prepare
@@ -164,6 +165,7 @@ class _Export:
         admission.check_precision(source.model, source.input)
         progress("folding constants")
         self.base = onnx.fold(_with_outputs(source.model, self.wanted))
+        write_whole_rows(self.base)
         self.base_outputs = [str(v.name) for v in source.model.graph.outputs]
 
     def into(self, folder: Path) -> Manifest:

@@ -2,3 +2,4 @@
 
 from boxcam.export.sources import mmdet as mmdet
 from boxcam.export.sources import onnx as onnx
+from boxcam.export.sources import torchvision as torchvision

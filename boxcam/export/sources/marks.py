@@ -31,13 +31,21 @@ class _Mark(torch.autograd.Function):
 
 
 @contextlib.contextmanager
-def marked_outputs(module: torch.nn.Module, name: str) -> Iterator[None]:
-    """Mark a module's output tensors: ``name.0``, ``name.1`` … (or ``name.0`` alone if it returns one)."""
+def marked_outputs(module: torch.nn.Module, name: str, first: int = 0) -> Iterator[None]:
+    """Mark a module's output tensors: ``name.0``, ``name.1`` … (or ``name.0`` alone if it returns one).
+
+    Args:
+        module: it returns a tensor, a list or tuple of them, or a dictionary.
+        name: of the mark.
+        first: number of the first one.
+    """
 
     def hook(_: torch.nn.Module, inputs: Any, output: Any) -> Any:
         if isinstance(output, torch.Tensor):
-            return _Mark.apply(output, f"{name}.0")  # type: ignore[no-untyped-call]
-        return type(output)(_Mark.apply(t, f"{name}.{i}") for i, t in enumerate(output))  # type: ignore[no-untyped-call]
+            return _Mark.apply(output, f"{name}.{first}")  # type: ignore[no-untyped-call]
+        tensors = output.values() if isinstance(output, dict) else output
+        marked = [_Mark.apply(t, f"{name}.{i}") for i, t in enumerate(tensors, first)]  # type: ignore[no-untyped-call]
+        return type(output)(zip(output, marked, strict=True) if isinstance(output, dict) else marked)
 
     handle = module.register_forward_hook(hook)
     try:
@@ -48,10 +56,13 @@ def marked_outputs(module: torch.nn.Module, name: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def marked_input(module: torch.nn.Module, position: int, name: str) -> Iterator[None]:
-    """Mark one positional input of a module: ``name.0``."""
+    """Mark one positional input of a module, a tensor or a list of one: ``name.0``."""
 
     def hook(_: torch.nn.Module, inputs: tuple[Any, ...]) -> Any:
-        marked = _Mark.apply(inputs[position], f"{name}.0")  # type: ignore[no-untyped-call]
+        given = inputs[position]
+        several = isinstance(given, list)
+        marked = _Mark.apply(given[0] if several else given, f"{name}.0")  # type: ignore[no-untyped-call]
+        marked = [marked, *given[1:]] if several else marked
         return (*inputs[:position], marked, *inputs[position + 1 :])
 
     handle = module.register_forward_pre_hook(hook)

@@ -17,6 +17,7 @@ from boxcam.bundle import Outputs, Preprocess
 from boxcam.errors import BoxcamError, SourceError
 from boxcam.export.source import SOURCES, LayerTensors, Progress, Request, Source, Way
 from boxcam.export.sources import mmdet_config
+from boxcam.export.sources.checkpoint import fill
 from boxcam.export.sources.mmdet_bridges import bridged, load_checkpoint
 
 _OPSET = 16  # the first with a RoiAlign that is 'half_pixel', which is mmcv's
@@ -52,7 +53,14 @@ def load(request: Request, progress: Progress) -> Source:
         checkpoint = load_checkpoint(checkpoint_path)
         model = build(config, config_path)
         preprocess = mmdet_config.preprocess(config, config_path, request.shape)
-        _fill(model, checkpoint["state_dict"], config_path, checkpoint_path)
+        fill(
+            model,
+            checkpoint["state_dict"],
+            checkpoint_path,
+            what=f"config {config_path}",
+            advice="Use the config that the checkpoint was trained with.",
+            idle=lambda name: name.startswith("data_preprocessor."),  # constants of the config
+        )
         labels = mmdet_config.labels(config, checkpoint.get("meta") or {}, _class_count(model, config_path))
         progress("exporting to ONNX")
         try:
@@ -114,32 +122,6 @@ def build(config: Any, path: str) -> Any:
     if not isinstance(model, BaseDetector):
         raise SourceError(f"config {path} describes a {type(model).__name__}, which is no mmdet detector.")
     return revert_sync_batchnorm(model).eval()
-
-
-def _fill(model: Any, weights: dict[str, Any], config_path: str, checkpoint_path: str) -> None:
-    import torch
-
-    own = model.state_dict()
-    weights = {name.removeprefix("module."): value for name, value in weights.items()}
-    weights = {n: v for n, v in weights.items() if n in own or not n.startswith("data_preprocessor.")}
-    idle = ("data_preprocessor.", "num_batches_tracked")  # constants of the config, and a counter used in training
-    missing = [n for n in own if n not in weights and not (n.startswith(idle[0]) or n.endswith(idle[1]))]
-    unknown = [name for name in weights if name not in own]
-    misfit = [name for name in own if name in weights and own[name].shape != weights[name].shape]
-    if missing or unknown or misfit:
-        found = [
-            f"{len(names)} {what} (first: {names[0]})"
-            for what, names in (("missing", missing), ("unknown", unknown), ("of another shape", misfit))
-            if names
-        ]
-        raise SourceError(
-            f"checkpoint {checkpoint_path} does not fit config {config_path}: of {len(own)} tensors,"
-            f" {', '.join(found)}. Use the config that the checkpoint was trained with."
-        )
-    model.load_state_dict({n: v.float() if v.is_floating_point() else v for n, v in weights.items()}, strict=False)
-    bad = [name for name, value in model.named_parameters() if not torch.isfinite(value).all()]
-    if bad:
-        raise SourceError(f"checkpoint {checkpoint_path} holds values that are not finite (first: {bad[0]}).")
 
 
 def _class_count(model: Any, path: str) -> int:

@@ -21,7 +21,6 @@ import importlib.machinery
 import importlib.util
 import os
 import pickle
-import re
 import sys
 import types
 import warnings
@@ -29,6 +28,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from boxcam.errors import MissingOperatorError, SourceError
+from boxcam.export.sources import checkpoint
 
 _EXTENSION = "mmcv._ext"
 
@@ -62,34 +62,9 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         SourceError: the file is missing, is no checkpoint, or holds types that are not on the list.
     """
-    import torch
-
-    if not os.path.isfile(path):
-        raise SourceError(f"checkpoint {path} does not exist.")
-    if not _begins_like_a_checkpoint(path):
-        raise SourceError(f"{path} is no PyTorch checkpoint. Give the .pth file that training wrote.")
-    try:
-        with torch.serialization.safe_globals(_checkpoint_types()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about pickles that are damaged, which ends in an error anyway
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file can make the unpickler stumble anywhere
-        refused = re.search(r"GLOBAL (\S+)|it asks for (.+)", str(error))
-        if isinstance(error, pickle.UnpicklingError) and refused:
-            raise SourceError(
-                f"checkpoint {path} is refused: it holds {refused[1] or refused[2]}, and unpickling that could run code"
-                " that came with the file. Save the 'state_dict' alone and export that."
-            ) from error
-        raise SourceError(
-            f"checkpoint {path} cannot be read: it is damaged or cut off ({_first_words(error)}). Copy it again."
-        ) from error
-    if not isinstance(checkpoint, dict):
-        raise SourceError(f"checkpoint {path} holds a {type(checkpoint).__name__}, not a dictionary of weights.")
-    if "state_dict" not in checkpoint:
-        checkpoint = {"state_dict": checkpoint}
-    weights = checkpoint["state_dict"]
-    if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
-        raise SourceError(f"checkpoint {path} has no 'state_dict' of tensors. Is it a trained model?")
-    return checkpoint
+    found = checkpoint.read(path, _checkpoint_types())
+    weights = checkpoint.state_dict(found, path, ("state_dict",))
+    return {**found, "state_dict": weights} if "state_dict" in found else {"state_dict": weights}
 
 
 def _require(*names: str) -> None:
@@ -211,20 +186,3 @@ def _checkpoint_types() -> list[Any]:
 
     listed = [HistoryBuffer, np.ndarray, np.dtype, reconstruct, scalar, *dtypes, *old]
     return [*listed, (statistic, "builtins.getattr")]
-
-
-def _begins_like_a_checkpoint(path: str | os.PathLike[str]) -> bool:
-    """Whether the file begins as a zip archive or as a pickle, which are torch's two formats."""
-    try:
-        with open(path, "rb") as file:
-            start = file.read(4)
-    except OSError as error:
-        raise SourceError(f"checkpoint {path} cannot be read: {error.strerror}.") from error
-    return start == b"PK\x03\x04" or start[:1] == b"\x80"
-
-
-def _first_words(error: BaseException) -> str:
-    """What an error of torch says, without the advice and the stack that it adds."""
-    said = str(error).split("WeightsUnpickler error:")[-1].split("This is an internal miniz error")[0]
-    line = next((line.strip() for line in said.splitlines() if line.strip()), type(error).__name__)
-    return line.rstrip(".?!")[:160]

@@ -1,0 +1,228 @@
+"""torchvision: a detector by its name, and a checkpoint.
+
+The graph takes the canvas: torchvision's own transform, which normalises and resizes inside of the model, is told to
+the bundle as preprocessing and left out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from importlib.metadata import version
+from typing import Any
+
+import onnx_ir as ir
+
+from boxcam.bundle import Outputs, Preprocess
+from boxcam.errors import SourceError
+from boxcam.export.source import SOURCES, LayerTensors, Progress, Request, Source, Way
+
+_PREFIX = "torchvision:"
+_OPSET = 18
+_INPUT = "image"
+_OUTPUTS = ("boxes", "scores", "labels")
+
+
+def recognises(arguments: tuple[str, ...]) -> bool:
+    """``torchvision:`` and a name."""
+    return bool(arguments) and arguments[0].startswith(_PREFIX)
+
+
+def load(request: Request, progress: Progress) -> Source:
+    """Export one of torchvision's detectors.
+
+    Raises:
+        SourceError: there is no such detector, or the checkpoint or the shape does not fit it.
+    """
+    missing = [name for name in ("torch", "torchvision") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise SourceError(
+            f"torchvision's models cannot be exported here: {', '.join(missing)} not installed."
+            " Install boxcam's 'export' extra (explaining a bundle does not need it)."
+        )
+    from boxcam.export.sources import torchvision_models as zoo
+
+    name = request.arguments[0].removeprefix(_PREFIX)
+    zoo.check_name(name)
+    if len(request.arguments) != 2:
+        raise SourceError(
+            f"{_PREFIX}{name} needs its weights: boxcam downloads nothing, and random ones explain nothing. Give the"
+            f" file after the name, {_PREFIX}{name} WEIGHTS.pth, as torch.save(model.state_dict(), ...) writes it."
+        )
+    path = request.arguments[1]
+    progress("loading the model")
+    with _quiet():
+        model = zoo.load(name, path)
+        zoo.set_thresholds(model, request.score_threshold, request.nms_threshold)
+        preprocess = zoo.preprocess(name, model, request.shape)
+        progress("exporting to ONNX")
+        try:
+            graph, marks = to_onnx(model, preprocess)
+        except (RuntimeError, ValueError) as error:  # what torch raises where a canvas is too small for a model
+            text = " ".join(str(error).split())[:300].rstrip(".")
+            raise SourceError(
+                f"torchvision's {name} cannot be exported for a canvas of {preprocess.height}x{preprocess.width}:"
+                f" {text}. Give a larger one with --shape HxW."
+            ) from error
+    layers = _layers(marks)
+    return Source(
+        model=graph,
+        input=_INPUT,
+        outputs=Outputs(boxes="boxes", scores="scores", labels="labels"),
+        preprocess=preprocess,
+        labels=zoo.labels(name, zoo.class_count(model)),
+        layers=layers,
+        default_layers=tuple(layer for layer in ("roi", "neck", "backbone") if layer in layers),
+        description={
+            "kind": "torchvision",
+            "family": type(model).__name__,
+            "stages": "two" if hasattr(model, "roi_heads") else "one",
+            "model": name,
+            "checkpoint": os.path.basename(path),
+            "torchvision": version("torchvision"),
+            "torch": version("torch"),
+        },
+    )
+
+
+def to_onnx(model: Any, preprocess: Preprocess) -> tuple[ir.Model, dict[str, str]]:
+    """A detector's graph from the canvas to boxes, scores and labels, and the names of what its modules give.
+
+    Args:
+        model: one of torchvision's detectors, in evaluation mode; its transform and its heads for masks and keypoints
+            are taken off.
+        preprocess: its canvas.
+
+    Returns:
+        The graph, [1, 3, height, width] in, and mark → name of the value.
+    """
+    import torch
+
+    from boxcam.export.sources import marks
+
+    class OnCanvas(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            found = self.model([image])[0]
+            return tuple(found[name] for name in _OUTPUTS)
+
+    _take_off(model, preprocess)
+    image = torch.randn(1, 3, preprocess.height, preprocess.width, generator=torch.Generator().manual_seed(0))
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        for name, modules in _modules(model).items():
+            for index, module in enumerate(modules):
+                stack.enter_context(marks.marked_outputs(module, name, index))
+        if hasattr(model, "roi_heads"):
+            stack.enter_context(marks.marked_input(model.roi_heads.box_roi_pool, 1, "rois"))
+        stack.enter_context(_clipping_without_reshape())
+        file = os.path.join(folder, "model.onnx")
+        torch.onnx.export(
+            OnCanvas().eval(),
+            (image,),
+            file,
+            dynamo=False,
+            opset_version=_OPSET,
+            input_names=[_INPUT],
+            output_names=list(_OUTPUTS),
+        )
+        graph = ir.load(file)
+        for constant in graph.graph.initializers.values():
+            constant.const_value = ir.tensor(constant.const_value.numpy().copy(), name=constant.name)  # type: ignore[union-attr]
+    return graph, marks.take_out(graph.graph)
+
+
+def _take_off(model: Any, preprocess: Preprocess) -> None:
+    """Leave out what comes before the canvas and what draws no boxes."""
+    import torch
+    from torchvision.models.detection.image_list import ImageList
+
+    class Identity(torch.nn.Module):
+        def forward(self, images: list[torch.Tensor], targets: Any = None) -> tuple[ImageList, Any]:
+            return ImageList(images[0], [(preprocess.height, preprocess.width)]), targets
+
+        def postprocess(self, detections: Any, sizes: Any, original_sizes: Any) -> Any:
+            return detections
+
+    model.transform = Identity()
+    if hasattr(model, "roi_heads"):
+        model.roi_heads.mask_roi_pool = model.roi_heads.keypoint_roi_pool = None
+
+
+@contextlib.contextmanager
+def _clipping_without_reshape() -> Iterator[None]:
+    """Clip boxes to the image by other operators.
+
+    torchvision's own end in a Reshape that ONNX Runtime simplifies to one which fails where there are no boxes, as on a
+    level of RetinaNet without candidates.
+    """
+    import torch
+    from torchvision.ops import boxes as operators
+
+    def clip(boxes: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        height, width = size
+        sides = boxes.unbind(-1)
+        return torch.stack([side.clamp(0, width if i % 2 == 0 else height) for i, side in enumerate(sides)], -1)
+
+    original = operators.clip_boxes_to_image
+    operators.clip_boxes_to_image = clip
+    try:
+        yield
+    finally:
+        operators.clip_boxes_to_image = original
+
+
+def _modules(model: Any) -> dict[str, list[Any]]:
+    """The modules whose outputs are layers, one after the other."""
+    if hasattr(model, "roi_heads"):
+        return {**_pyramid(model.backbone), "roi": [model.roi_heads.box_roi_pool]}
+    if hasattr(model.backbone, "fpn"):
+        return _pyramid(model.backbone)
+    features, extra = model.backbone.features, model.backbone.extra
+    # SSD's own feature extractors: VGG's two last stages, of which the second counts as extra, or MobileNet's.
+    stages = [features, extra[0]] if hasattr(model.backbone, "scale_weight") else list(features)
+    return {"backbone": stages, "neck": [model.backbone]}
+
+
+def _pyramid(backbone: Any) -> dict[str, list[Any]]:
+    return {"backbone": [backbone.body], "neck": [backbone.fpn]}
+
+
+def _layers(marks: dict[str, str]) -> dict[str, LayerTensors]:
+    """Layers by name; tensors that nothing in the deployed graph uses have left no mark and are not listed."""
+    groups: dict[str, dict[int, str]] = {}
+    for mark, tensor in marks.items():
+        group, index = mark.rsplit(".", 1)
+        groups.setdefault(group, {})[int(index)] = tensor
+    layers: dict[str, LayerTensors] = {}
+    stages = groups["backbone"]
+    layers["backbone"] = LayerTensors((stages[max(stages)],))
+    layers.update({f"backbone.{i}": LayerTensors((stages[i],)) for i in sorted(stages) if len(stages) > 1})
+    layers["neck"] = LayerTensors(tuple(groups["neck"][i] for i in sorted(groups["neck"])))
+    if "roi" in groups:
+        layers["roi"] = LayerTensors((groups["roi"][0],), "roi", groups["rois"][0])
+    return layers
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep torch's own log lines and warnings off the user's screen; errors still come as exceptions."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+
+
+SOURCES.register("torchvision")(Way("torchvision:NAME WEIGHTS.pth", recognises, load))
