@@ -15,7 +15,7 @@ from benchmarks.equality import Array
 from boxcam.explain.methods import METHODS
 from boxcam.export import gradient
 from boxcam.export import graph as onnx
-from boxcam.runtime.engines import OnnxEngine
+from boxcam.runtime.engines import OnnxEngine, Patches
 from boxcam.runtime.images import read_image
 from boxcam.runtime.preprocess import prepare
 from boxcam.runtime.sessions import Device, Session
@@ -91,7 +91,7 @@ class Bundle(Deployed):
     def __init__(self, path: Path, layer: str, picture: Path, count: int, threads: int) -> None:
         self.model = boxcam.load(path, threads=threads)
         self.layer = self.model.layer(layer)
-        self.engines = tuple(self.layer.gradients)
+        self.engines = self.layer.engines
         self.image = read_image(picture)
         self.tensor = prepare(self.image, self.model.manifest.preprocess)[0]
         self.prediction = self.model.predict(self.image, self.layer, "onnx")
@@ -99,7 +99,7 @@ class Bundle(Deployed):
         if len(found) < count:
             raise TooFewBoxesError(f"{path.name} draws {len(found)} boxes on {picture.name}; {count} are needed.")
         self.origin = found.origin[:count]
-        self.groups = [patch.tensor for patch in self._patches(range(count))]
+        self.groups = [patch.tensor for patch, *_ in self._patches(range(count))]
         self._device = Device("cpu", threads)
         outputs = self.model.manifest.outputs
         self._original = without_extras(
@@ -110,8 +110,8 @@ class Bundle(Deployed):
     def rois(self) -> Array | None:
         """The proposals, [R, 4], of a two-stage detector."""
         for layer in self.model.manifest.layers:
-            if layer.rois is not None:
-                return self.model.predict(self.image, layer, "onnx").outputs[layer.rois]
+            if layer.rois:
+                return self.model.predict(self.image, layer, "onnx").outputs[layer.rois[0]]
         return None
 
     def maps(self, layer: str) -> list[Array]:
@@ -135,19 +135,19 @@ class Bundle(Deployed):
     def gradients(self, count: int) -> object:
         return self._patches(range(count))
 
-    def _patches(self, boxes: Sequence[int]) -> list[Patch]:
+    def _patches(self, boxes: Sequence[int]) -> list[Patches]:
         return list(self.model.patches(self.prediction, self.layer, boxes, "onnx"))
 
     def explain(self, count: int, engine: str) -> list[Array]:
         made = boxcam.explain(
             self.model, self.image, method=METHOD, layer=self.layer.name, engine=engine, score=0.0, top=count
         )
-        return [cells.values for cells in made.cells]
+        return [part.cells.values for parts in made.parts for part in parts]
 
     def whole_maps(self) -> Callable[[Sequence[int]], list[Array]]:
         graph = ir.load(self.model.path / "forward.onnx")
         ir.external_data.load_to_model(graph)
-        names = [logits.name for logits in self.model.manifest.logits]
+        names = [end.name for end in self.model.manifest.target().ends]
         features = [tensor.name for tensor in self.layer.tensors]
         return whole_maps(graph, names, features, {self.model.manifest.input: self.tensor}, self.origin, self._device)
 
@@ -216,7 +216,7 @@ class Graph(Deployed):
         return [
             patch
             for start in range(0, len(origin), step)
-            for patch in self._engine.patches(values, self.features, (), origin[start : start + step])
+            for (patch,) in self._engine.patches(values, self.features, (), origin[start : start + step])
         ]
 
 

@@ -20,13 +20,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from boxcam.errors import BundleError, OutputError
+from boxcam.errors import BundleError, OutputError, UnknownNameError
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MANIFEST = "manifest.json"
 FORWARD = "forward.onnx"
 
 Form = Literal["windows", "rows", "whole"]
+Rules = Literal["plain", "guided"]
+TARGETS = ("logit", "score", "x1", "y1", "x2", "y2")
+"""What of a box can be explained: the logit of its class, its score as it is reported, a side in canvas pixels."""
 T = TypeVar("T")
 
 
@@ -96,6 +99,7 @@ class Outputs:
     """Which outputs of ``forward.onnx`` hold the detections.
 
     ``boxes`` and ``scores`` may share one output: ``box_columns`` and ``score_column`` index its last axis.
+    ``origin`` and ``logits`` are the names of the target ``logit``, see `Target`.
     """
 
     boxes: str
@@ -118,6 +122,7 @@ class Tensor:
         stride: canvas pixels per cell, down and across; None for RoI features.
         receptive_field: how many cells (of this tensor, across) one logit depends on; None if it is the whole map.
         center: canvas position of the centre of cell (0, 0), y and x: what the cell looks at; None for RoI features.
+        rois: the output with the proposals of RoI features, float32 [R, 4], x1 y1 x2 y2 on the canvas; None for maps.
     """
 
     name: str
@@ -127,13 +132,17 @@ class Tensor:
     stride: tuple[float, float] | None
     receptive_field: int | None = None
     center: tuple[float, float] | None = None
+    rois: str | None = None
 
 
 @dataclass(frozen=True)
 class Gradient:
-    """How the gradient of a layer is computed, by one engine.
+    """How the gradient of one target with respect to a layer is computed, by one engine.
 
     Attributes:
+        engine: ``onnx`` or ``torchscript``.
+        target: name of the target.
+        rules: ``guided`` for guided backpropagation, which is no gradient but a variant of one.
         file: relative to the bundle.
         form: windows, RoI rows or whole maps.
         reason: why this form and not a cheaper one; empty when there is none.
@@ -143,6 +152,9 @@ class Gradient:
             need; empty if there is none.
     """
 
+    engine: str
+    target: str
+    rules: Rules
     file: str
     form: Form
     reason: str
@@ -161,27 +173,63 @@ class Layer:
     """A named group of feature maps that can be explained.
 
     Attributes:
-        name: ``backbone``, ``neck``, ``roi``, or the tensor's name.
+        name: ``backbone``, ``neck``, ``roi``, ``image``, or the tensor's name.
         kind: ``map`` for maps of the whole image, ``roi`` for one small map per proposal.
         tensors: the feature maps.
-        rois: the output with the proposals, float32 [R, 4], x1 y1 x2 y2 on the canvas; None for maps.
-        gradients: how it is computed, by engine.
+        gradients: how they are computed: for each target one or more, the preferred engine first.
     """
 
     name: str
     kind: Literal["map", "roi"]
     tensors: tuple[Tensor, ...]
-    rois: str | None
-    gradients: dict[str, Gradient]
+    gradients: tuple[Gradient, ...]
+
+    @property
+    def rois(self) -> tuple[str, ...]:
+        """Outputs with the proposals of its tensors."""
+        return tuple(dict.fromkeys(tensor.rois for tensor in self.tensors if tensor.rois is not None))
+
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """Names of the engines that it has a gradient for."""
+        return tuple(dict.fromkeys(gradient.engine for gradient in self.gradients))
+
+    def gradient(self, engine: str, target: str = "logit", rules: Rules = "plain") -> Gradient | None:
+        """The gradient of a target by an engine, if there is one."""
+        wanted = engine, target, rules
+        return next((g for g in self.gradients if (g.engine, g.target, g.rules) == wanted), None)
 
 
 @dataclass(frozen=True)
 class Logits:
-    """One tensor of class logits that scores are made of."""
+    """One tensor of numbers that targets are taken from.
+
+    Attributes:
+        name: in the graph.
+        shape: of it.
+        activation: between a class logit and the score: ``Sigmoid``, ``Softmax``, …; ``Identity`` for other targets.
+    """
 
     name: str
     shape: tuple[int | None, ...]
     activation: str
+
+
+@dataclass(frozen=True)
+class Target:
+    """The number of a box that is differentiated.
+
+    Attributes:
+        name: ``logit``, ``score``, ``x1``, ``y1``, ``x2`` or ``y2``.
+        origin: output of ``forward.onnx``, int64 [K, D]: which tensor of ``ends``, then the position in it; -1: none.
+        value: output of ``forward.onnx``, float32 [K]: the number itself.
+        ends: the tensors that it is taken from.
+    """
+
+    name: str
+    origin: str
+    value: str
+    ends: tuple[Logits, ...]
 
 
 @dataclass(frozen=True)
@@ -191,7 +239,8 @@ class Manifest:
     Attributes:
         source: where the model came from; free text by key, for people.
         labels: class names by index.
-        input: name of the input of ``forward.onnx``, float32 [1, 3, height, width].
+        input: name of the input of ``forward.onnx``, one image.
+        targets: what can be explained of a box; the first one is the default.
         verification: figures measured at export, by check.
         files: sha256 of every other file, by path relative to the bundle.
         seal: sha256 of the manifest itself but for this entry, so that a label or a stride is not changed unseen.
@@ -203,12 +252,26 @@ class Manifest:
     input: str
     preprocess: Preprocess
     outputs: Outputs
-    logits: tuple[Logits, ...]
+    targets: tuple[Target, ...]
     layers: tuple[Layer, ...]
     verification: dict[str, float]
     files: dict[str, str] = field(default_factory=dict)
     format: int = FORMAT_VERSION
     seal: str = ""
+
+    def target(self, name: str | None = None) -> Target:
+        """A target by name; the first one if no name is given.
+
+        Raises:
+            UnknownNameError: there is none of that name.
+        """
+        for target in self.targets:
+            if name in (None, target.name):
+                return target
+        there = ", ".join(target.name for target in self.targets)
+        raise UnknownNameError(
+            f"this bundle has no target {name!r} (there is: {there}). Export the model again with --target {name}."
+        )
 
 
 def read(path: str | os.PathLike[str]) -> Manifest:
@@ -245,7 +308,7 @@ def read(path: str | os.PathLike[str]) -> Manifest:
         manifest: Manifest = _decode(Manifest, data)
     except (TypeError, ValueError, KeyError, OverflowError) as error:
         raise BundleError(f"{root / MANIFEST} is not a valid manifest: {error}. Export the model again.") from error
-    for name in (FORWARD, *(name for layer in manifest.layers for g in layer.gradients.values() for name in g.files)):
+    for name in (FORWARD, *(name for layer in manifest.layers for g in layer.gradients for name in g.files)):
         if name not in manifest.files:
             raise BundleError(f"{root / MANIFEST} has no hash of {name}. Export the model again.")
     for name, expected in manifest.files.items():

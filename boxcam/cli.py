@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from boxcam import __version__
+from boxcam.bundle import TARGETS
 from boxcam.errors import BoxcamError, BoxcamWarning, InputError, OutputError
 from boxcam.explain.methods import METHODS
 from boxcam.reading_options import reading_options
@@ -70,7 +71,7 @@ def main() -> None:
     "layers",
     multiple=True,
     metavar="NAME",
-    help="backbone, neck, roi or a tensor's name; repeatable. [default: those of the three that the model has]",
+    help="backbone, neck, roi, image or a tensor's name; repeatable. [default: the model's own]",
 )
 @click.option("--shape", type=_Shape(), help="Size of the model's input. [default: the config's test size]")
 @click.option("--score-threshold", type=click.FloatRange(0, 1), help="Lowest score of a box. [default: the config's]")
@@ -80,10 +81,19 @@ def main() -> None:
 @click.option("--sample", type=click.Path(), metavar="IMAGE", help="Picture to verify with. [default: drawn ones]")
 @click.option(
     "--engine",
-    type=click.Choice([*ENGINES, "both"]),
-    default="both",
+    type=click.Choice(["auto", *ENGINES, "both"]),
+    default="auto",
     show_default=True,
-    help="Gradients to build; each of two is the other's check. Explaining by torchscript needs torch.",
+    help="Gradients to build; each of two is the other's check. auto: both where torch has the operators.",
+)
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    type=click.Choice([*TARGETS, "all"]),
+    default=["logit"],
+    show_default=True,
+    help="What of a box can be explained: its class logit, its score as reported, a side; repeatable.",
 )
 @reading_options(_Shape())
 @click.option("--overwrite", is_flag=True, help="Replace a bundle that is there.")
@@ -98,6 +108,7 @@ def export(
     nms_threshold: float | None,
     sample: str | None,
     engine: str,
+    targets: tuple[str, ...],
     overwrite: bool,
     quiet: bool,
     **options: Any,
@@ -128,6 +139,7 @@ def export(
             nms_threshold=nms_threshold,
             sample=sample,
             engine=engine,
+            targets=TARGETS if "all" in targets else targets,
             overwrite=overwrite,
             progress=_steps(quiet),
             **options,
@@ -149,6 +161,9 @@ def export(
 )
 @click.option("--method", type=click.Choice(METHODS.names()), default="gradcam", show_default=True, help="CAM method.")
 @click.option("--layer", metavar="NAME", help="Layer to look at; see `boxcam inspect`. [default: the bundle's first]")
+@click.option(
+    "--target", type=click.Choice(TARGETS), help="What of a box to explain. [default: the bundle's first, the logit]"
+)
 @click.option(
     "--engine", type=click.Choice(["auto", *ENGINES]), default="auto", show_default=True, help="Gradient engine."
 )
@@ -173,6 +188,7 @@ def explain(
     output: str,
     method: str,
     layer: str | None,
+    target: str | None,
     engine: str,
     score: float,
     top: int,
@@ -194,12 +210,12 @@ def explain(
       boxcam explain faster-rcnn.boxcam street.jpg --layer roi --score 0.5
     """
     import boxcam
-    from boxcam.explain.explainer import class_indices
+    from boxcam.explain.explainer import Plan, class_indices
     from boxcam.explain.results import make_folder, names, save
     from boxcam.runtime.images import find_images
 
     model = boxcam.load(bundle, threads=threads, device=device, providers=providers)
-    model.engine(model.layer(layer), engine, means=METHODS[method].means)
+    Plan(model, method, layer, target, engine).open()
     class_indices(model, classes or None)
     files = find_images(inputs)
     named = names(files, Path(output))
@@ -210,7 +226,7 @@ def explain(
             with _bar(f"[{number}/{len(files)}] {file.name}", quiet) as boxes_done:
                 try:
                     explanation = boxcam.explain(
-                        model, file, method=method, layer=layer, engine=engine, score=score, top=top,
+                        model, file, method=method, layer=layer, target=target, engine=engine, score=score, top=top,
                         classes=classes or None, progress=boxes_done,
                     )  # fmt: skip
                     facts = {"score_threshold": score, "top": top, "classes": list(classes), "device": device}

@@ -26,8 +26,10 @@ def lines(path: str | os.PathLike[str], manifest: Manifest) -> Iterator[str]:
     rest = f", … ({len(manifest.labels)} in all)" if len(manifest.labels) > 12 else ""
     yield f"labels          {shown}{rest}"
     yield f"preprocessing   {_preprocess(manifest.preprocess)}"
-    activations = sorted({logits.activation for logits in manifest.logits})
-    yield f"scores          {' and '.join(activations)} of {len(manifest.logits)} logit tensor(s)"
+    for target in manifest.targets:
+        activations = " and ".join(sorted({end.activation for end in target.ends} - {"Identity"}))
+        of = f" in front of {activations}" if activations else ""
+        yield f"target          {target.name}: from {len(target.ends)} tensor(s){of}"
     for layer in manifest.layers:
         yield ""
         yield from _layer(
@@ -55,9 +57,11 @@ def _preprocess(spec: Preprocess) -> str:
 
 def _layer(layer: Layer, two_stages: bool) -> Iterator[str]:
     yield f"layer {layer.name}"
-    for engine, gradient in layer.gradients.items():
+    for gradient in layer.gradients:
         reason = f" ({gradient.reason})" if gradient.reason else ""
-        yield f"  {engine:<14}{_FORMS[gradient.form]}{reason}"
+        of = "" if gradient.target == "logit" else f"{gradient.target}: "
+        rules = "" if gradient.rules == "plain" else f"{gradient.rules}: "
+        yield f"  {gradient.engine:<14}{of}{rules}{_FORMS[gradient.form]}{reason}"
         if gradient.context:
             yield f"  {'':<14}reads {len(gradient.context)} more outputs of the forward pass"
     if two_stages and layer.kind == "map":
@@ -72,7 +76,7 @@ def _tensor(tensor: Tensor, layer: Layer) -> str:
     if tensor.receptive_field is not None:
         seen = f"receptive field of a logit {tensor.receptive_field}x{tensor.receptive_field} cells"
     else:
-        windows = any(gradient.form == "windows" for gradient in layer.gradients.values())
+        windows = any(gradient.form == "windows" for gradient in layer.gradients)
         extent = "a window that differs from box to box" if windows else "all of it"
         seen = f"receptive field of a logit: {extent}" if tensor.stride is not None else "one proposal"
     return f"{tensor.channels} channels, {tensor.height}x{tensor.width} cells, {where}, {seen}"

@@ -148,7 +148,7 @@ def test_no_box_gives_an_empty_explanation(signs_model: boxcam.Model) -> None:
     assert len(nothing) == 0
     assert (nothing.maps.shape, nothing.maps.dtype) == ((0, 40, 30), np.float32)
     assert nothing.detections.boxes.shape == (0, 4)
-    assert nothing.cells == nothing.grids == nothing.tensors == ()
+    assert nothing.parts == ()
 
 
 def test_progress_counts_boxes(signs_model: boxcam.Model, cat: Path) -> None:

@@ -24,6 +24,7 @@ from boxcam.bundle import (
     Manifest,
     Outputs,
     Preprocess,
+    Target,
     Tensor,
     check_target,
     read,
@@ -33,7 +34,8 @@ from boxcam.bundle import (
 )
 from boxcam.errors import BundleError, OutputError
 
-FILES = {FORWARD: b"forward", "gradient/neck.onnx": b"gradient", "gradient/neck.pt": b"scripted"}
+GRADIENTS = ("neck.onnx", "neck.pt", "neck.x1.onnx", "neck.m.onnx")
+FILES = {FORWARD: b"forward", **{f"gradient/{name}": name.encode() for name in GRADIENTS}}
 
 MANIFEST_OF_ALL = Manifest(
     boxcam="1.2.3",
@@ -55,19 +57,22 @@ MANIFEST_OF_ALL = Manifest(
         interpolation="area",
     ),
     outputs=Outputs(boxes="dets", scores="dets", labels="labels", box_columns=(0, 4), score_column=4),
-    logits=(Logits("cls", (1, 720, None, 100), "sigmoid"),),
+    targets=(
+        Target("logit", "origin", "logit", (Logits("cls", (1, 720, None, 100), "sigmoid"),)),
+        Target("x1", "origin.x1", "value.x1", (Logits("decoded", (1, None, 4), "Identity"),)),
+    ),
     layers=(
         Layer(
             name="neck",
             kind="map",
             tensors=(Tensor("p3", 256, 100, 168, (8.0, 8.0), 11), Tensor("p4", 256, 50, 84, (16.0, 16.0))),
-            rois=None,
-            gradients={
-                "onnx": Gradient("gradient/neck.onnx", "windows", "", ("relu_1",), 128),
-                "torchscript": Gradient("gradient/neck.pt", "whole", "Conv (c) stands between", (), 8),
-            },
+            gradients=(
+                Gradient("onnx", "logit", "plain", "gradient/neck.onnx", "windows", "", ("relu_1",), 128),
+                Gradient("torchscript", "logit", "plain", "gradient/neck.pt", "whole", "Conv (c) between", (), 8),
+                Gradient("onnx", "x1", "guided", "gradient/neck.x1.onnx", "rows", "", (), 1, "gradient/neck.m.onnx"),
+            ),
         ),
-        Layer("roi", "roi", (Tensor("pooled", 256, 7, 7, None),), "rois", {}),
+        Layer("roi", "roi", (Tensor("pooled", 256, 7, 7, None, rois="rois"),), ()),
     ),
     verification={"original outputs": 0.0, "onnx gradients": 1.25e-7},
 )
@@ -200,14 +205,14 @@ EDITS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "list for layer": (set_in("layers", 0, to=[]), r"Layer: an object was expected, not \[\]"),
     "two means": (set_in("preprocess", "mean", to=[1, 2]), r"3 items were expected, not \[1, 2\]"),
     "number beyond floats": (set_in("preprocess", "mean", to=[10**400, 0, 0]), "is not a valid manifest"),
-    "no such form": (set_in("layers", 0, "gradients", "onnx", "form", to="guess"), "'guess' is none of"),
+    "no such form": (set_in("layers", 0, "gradients", 0, "form", to="guess"), "'guess' is none of"),
     "no such colour": (set_in("preprocess", "color", to=["RGB"]), r"\['RGB'\] is none of"),
     "canvas too small": (set_in("preprocess", "height", to=700), "800x1333 exceeds 700x1344"),
     "std of 0": (set_in("preprocess", "std", to=[1, 0, 1]), "std must be positive"),
     "size of 0": (set_in("preprocess", "fit_width", to=0), "sizes must be positive"),
     "no hashes": (lambda data: data.pop("files"), "has no hash of forward.onnx"),
     "a gradient without a hash": (
-        set_in("layers", 0, "gradients", "onnx", "file", to="../evil.onnx"),
+        set_in("layers", 0, "gradients", 0, "file", to="../evil.onnx"),
         r"has no hash of \.\./evil.onnx",
     ),
     "a hash that is no text": (set_in("files", FORWARD, to=None), "str was expected, not None"),

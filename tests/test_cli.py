@@ -273,7 +273,7 @@ def test_inspect_shows_what_a_bundle_holds(signs_bundle: Path, cli: Cli) -> None
     done = cli("inspect", signs_bundle)
     assert (done.exit_code, done.stderr) == (0, "")
     for words in (
-        "signs.boxcam  (format 2, written by boxcam 0.1.0)",
+        "signs.boxcam  (format 3, written by boxcam 0.1.0)",
         "RetinaNet",
         "config.py",
         "signs.pth",
@@ -338,7 +338,7 @@ def test_version_and_commands(cli: Cli) -> None:
         ["export"],
         ["export", "a.py", "a.pth", "--shape", "320"],
         ["export", "a.py", "a.pth", "--score-threshold", "2"],
-        ["export", "a.py", "a.pth", "--engine", "auto"],
+        ["export", "a.py", "a.pth", "--engine", "tensorflow"],
         ["exprot"],
         ["--nonsense"],
     ],

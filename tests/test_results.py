@@ -17,7 +17,7 @@ import pytest
 from boxcam.cli import _summary
 from boxcam.errors import BoxcamError, OutputError
 from boxcam.explain import results
-from boxcam.explain.explainer import Explanation
+from boxcam.explain.explainer import Explanation, Part
 from boxcam.types import CellMap, Detections, Grid
 
 
@@ -39,10 +39,13 @@ def explanation(*cells: list[list[float]], names: tuple[str, ...] = ()) -> Expla
         method="gradcam",
         layer="neck",
         engine="torchscript",
-        cells=tuple(CellMap(np.array(values, np.float32), (0, 0)) for values in cells),
-        grids=(Grid(0, 0, 2, 2, (0, 2), (0, 4)),) * count,
-        tensors=("p3",) * count,
-        dependent=(True,) * count,
+        target="logit",
+        values=detections.logits,
+        parts=tuple(
+            (Part("p3", CellMap(np.array(values, np.float32), (0, 0)), Grid(0, 0, 2, 2, (0, 2), (0, 4))),)
+            for values in cells
+        ),
+        guides=None,
         other_boxes=4,
     )
 
@@ -87,7 +90,8 @@ def test_the_three_files_say_the_same(tmp_path: Path) -> None:
         "score": pytest.approx(0.9),
         "logit": pytest.approx(2.2),
         "origin": [0, 7],
-        "tensor": "p3",
+        "target": pytest.approx(2.2),
+        "tensors": ["p3"],
         "depends_on_layer": True,
         "peak": 1.0,
         "positive_evidence": True,
@@ -114,7 +118,8 @@ def test_a_box_that_does_not_depend_on_the_layer_is_told_from_one_without_eviden
         results, "sheet", lambda image, panels, *rest: (shown.extend(panels), sheet(image, panels, *rest))[1]
     )
     nothing = [[0.0] * 4] * 2
-    found = dataclasses.replace(explanation(nothing, nothing), dependent=(True, False))
+    found = explanation(nothing, nothing)
+    found = dataclasses.replace(found, parts=(found.parts[0], ()))
     assert (found.depends(0), found.depends(1)) == (True, False)
     said, _ = save(found, tmp_path)
     assert [entry["depends_on_layer"] for entry in said["detections"]] == [True, False]
@@ -264,16 +269,15 @@ def test_a_value_that_is_no_number_is_an_error_and_nothing_is_written(field: str
 def test_memory_does_not_grow_by_a_map_for_each_box(tmp_path: Path) -> None:
     """The archive has every map whole; what is kept for the sheet is as small as its panels."""
     count, size = 12, 2000
+    cells = CellMap(np.array(LEFT, np.float32), (0, 0))
 
     def peak_memory(boxes: int) -> int:
         found = dataclasses.replace(
             explanation(*[LEFT] * 3),
             image=np.zeros((size, size, 3), np.uint8),
             detections=explanation(*[LEFT] * 3).detections.select([0] * boxes),
-            cells=(CellMap(np.array(LEFT, np.float32), (0, 0)),) * boxes,
-            grids=(Grid(0, 0, size / 2, size / 4, (0, 2), (0, 4)),) * boxes,
-            tensors=("p3",) * boxes,
-            dependent=(True,) * boxes,
+            values=np.zeros(boxes, np.float32),
+            parts=((Part("p3", cells, Grid(0, 0, size / 2, size / 4, (0, 2), (0, 4))),),) * boxes,
         )
         tracemalloc.start()
         results.save(found, tmp_path, "a", "a.jpg", "net.boxcam", {})
@@ -323,7 +327,7 @@ def test_evidence_is_what_the_map_shows(
     values: list[list[float]], corner: tuple[int, int], grid: Grid, expected: bool, tmp_path: Path
 ) -> None:
     cells = CellMap(np.array(values, np.float32), corner)
-    found = dataclasses.replace(explanation(EVEN), cells=(cells,), grids=(grid,))
+    found = dataclasses.replace(explanation(EVEN), parts=((Part("p3", cells, grid),),))
     assert found.has_evidence(0) == expected
     assert bool((found.map(0) > 0).any()) == expected
     said, _ = save(found, tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,17 +11,35 @@ from typing import Any
 
 import numpy as np
 
-from boxcam.errors import UnknownNameError
+from boxcam.bundle import Gradient, Layer
+from boxcam.errors import UnknownLayerError, UnknownNameError
 from boxcam.explain.methods import METHODS, Method
 from boxcam.explain.placement import place
 from boxcam.runtime.images import check_array, read_image
-from boxcam.runtime.model import Model
+from boxcam.runtime.model import Model, Prediction
 from boxcam.types import CellMap, Detections, Float, Grid, Image, Patch
 
+IMAGE = "image"
+"""The layer that methods of pixels work at."""
 DEFAULT_METHOD = "gradcam"
 DEFAULT_SCORE = 0.3
 _WAITING = 1 << 26
 """Bytes of gradients that are kept to be made into maps together."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A map by one tensor of a layer.
+
+    Attributes:
+        tensor: its name.
+        cells: the map as the method made it, in cells of the tensor.
+        grid: where those cells lie on the image.
+    """
+
+    tensor: str
+    cells: CellMap
+    grid: Grid
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,11 +49,13 @@ class Explanation:
     Attributes:
         image: uint8 [H, W, 3], BGR, the image given.
         detections: the K boxes that were explained.
-        method, layer, engine: how.
-        cells: the K maps as the method made them, in cells of their feature maps.
-        grids: where those cells lie on the image.
-        tensors: which feature map each belongs to.
-        dependent: whether each box's score depends on the layer at all; see `depends`.
+        method, layer, engine, target: how, and what of the boxes.
+        values: float32 [K], the number of each box that was explained: its logit, its score, or a side in canvas
+            pixels.
+        parts: of each of the K boxes, maps whose sum is its map: one for each tensor of the layer that its target
+            depends on.
+        guides: of each of the K boxes, maps of another method at the image; the sum of these multiplies its map, pixel
+            by pixel. None for most methods.
         other_boxes: how many boxes the model drew that were not asked for (too low a score, another class).
     """
 
@@ -43,10 +64,10 @@ class Explanation:
     method: str
     layer: str
     engine: str
-    cells: tuple[CellMap, ...]
-    grids: tuple[Grid, ...]
-    tensors: tuple[str, ...]
-    dependent: tuple[bool, ...]
+    target: str
+    values: Float
+    parts: tuple[tuple[Part, ...], ...]
+    guides: tuple[tuple[Part, ...], ...] | None
     other_boxes: int
 
     def __len__(self) -> int:
@@ -54,8 +75,10 @@ class Explanation:
 
     def map(self, index: int) -> Float:
         """The map of one box: float32 [H, W], raw, in image pixels."""
-        height, width = self.image.shape[:2]
-        return place(self.cells[index], self.grids[index], height, width)
+        result = self._sum(self.parts[index])
+        if self.guides is not None:
+            result *= self._sum(self.guides[index])
+        return result
 
     @property
     def maps(self) -> Float:
@@ -67,19 +90,27 @@ class Explanation:
         return result
 
     def depends(self, index: int) -> bool:
-        """Whether the box's score depends on the layer at all.
+        """Whether the box's target depends on the layer at all.
 
         If not, its map is empty because there was nothing to look at: when the layer is one level of a pyramid, say,
         the boxes that other levels drew. That is no absence of evidence.
         """
-        return self.dependent[index]
+        return bool(self.parts[index])
 
     def has_evidence(self, index: int) -> bool:
         """Whether any pixel of the map speaks for the box. If not, there is no positive evidence.
 
         Cells that show padding only, or lie outside a proposal's part of the image, are no evidence.
         """
-        return bool((self.cells[index].values > 0).any()) and bool((self.map(index) > 0).any())
+        lit = any((part.cells.values > 0).any() for part in self.parts[index])
+        return lit and bool((self.map(index) > 0).any())
+
+    def _sum(self, parts: Sequence[Part]) -> Float:
+        height, width = self.image.shape[:2]
+        result: Float = np.zeros((height, width), np.float32)
+        for part in parts:
+            result += place(part.cells, part.grid, height, width)
+        return result
 
 
 def explain(
@@ -88,6 +119,7 @@ def explain(
     *,
     method: str = DEFAULT_METHOD,
     layer: str | None = None,
+    target: str | None = None,
     engine: str = "auto",
     score: float = DEFAULT_SCORE,
     top: int | None = None,
@@ -100,7 +132,8 @@ def explain(
         model: from `boxcam.load`.
         image: a file, or uint8 [H, W, 3] in BGR (as ``cv2.imread`` gives it), or uint8 [H, W] grey.
         method: a CAM method, see ``boxcam.methods()``.
-        layer: which layer to look at; the bundle's first one by default.
+        layer: which layer to look at; the bundle's first one that the method can be used at by default.
+        target: what of the boxes to explain, ``logit`` or ``x1``, say; the bundle's first one by default.
         engine: gradient engine, or ``auto``.
         score: explain boxes of at least this score.
         top: explain at most so many boxes, the best first; all by default.
@@ -109,48 +142,117 @@ def explain(
 
     Raises:
         InputError: the image cannot be read.
-        UnknownLayerError, UnknownNameError, EngineError: layer, method, class or engine is not there.
+        UnknownLayerError, UnknownNameError, EngineError: layer, target, method, class or engine is not there.
         ValueError: ``top`` is negative.
     """
     if top is not None and top < 0:
         raise ValueError(f"top: {top}, expected 0 or more")
-    compute = METHODS[method]
-    chosen_layer = model.layer(layer)
-    engine_name = model.engine_name(chosen_layer, engine)
+    plan = Plan(model, method, layer, target, engine)
     wanted = class_indices(model, classes)
     pixels = read_image(image) if isinstance(image, str | os.PathLike) else check_array(image)
-    prediction = model.predict(pixels, chosen_layer, engine)
+    prediction = model.predict(pixels, [view.layer for view in plan.views], engine, target)
     found = prediction.detections
     keep = found.scores >= score
     if wanted is not None:
         keep &= np.isin(found.labels, wanted)
-    boxes = np.flatnonzero(keep)[:top]
-    cells: list[CellMap] = []
-    grids, tensors, dependent = [], [], []
-    waiting: list[Patch] = []
-    patches = model.patches(prediction, chosen_layer, boxes.tolist(), engine, means=compute.means)
-    for done, patch in enumerate(patches, start=1):
-        grids.append(model.grid(prediction, chosen_layer, patch))
-        tensors.append(chosen_layer.tensors[patch.tensor].name)
-        dependent.append(patch.gradient.size > 0 or patch.uniform is not None)
-        waiting.append(patch)
-        if done == len(boxes) or sum(map(_bytes, waiting)) > _WAITING:
-            cells += _maps(compute, waiting, lambda some: model.activation(prediction, chosen_layer, some))
-            waiting.clear()
+    boxes = np.flatnonzero(keep)[:top].tolist()
+    counted = itertools.count(1)
+
+    def one_done() -> None:
         if progress is not None:
-            progress(done, len(boxes))
+            progress(next(counted) // len(plan.views), len(boxes))
+
+    made = [_parts(plan, view, prediction, boxes, one_done) for view in plan.views]
     return Explanation(
         image=pixels,
         detections=found.select(boxes),
         method=method,
-        layer=chosen_layer.name,
-        engine=engine_name,
-        cells=tuple(cells),
-        grids=tuple(grids),
-        tensors=tuple(tensors),
-        dependent=tuple(dependent),
+        layer=plan.views[0].layer.name,
+        engine=plan.gradient(plan.views[0]).engine,
+        target=model.manifest.target(target).name,
+        values=model.values(prediction, target)[boxes],
+        parts=made[0],
+        guides=made[1] if len(made) > 1 else None,
         other_boxes=len(found) - len(boxes),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A method at a layer."""
+
+    method: Method
+    layer: Layer
+
+
+class Plan:
+    """What has to be computed for an explanation; the arguments are those of `explain`.
+
+    Attributes:
+        views: the method at its layer; for a method that multiplies the map of another one, this one comes first.
+
+    Raises:
+        UnknownLayerError, UnknownNameError, EngineError: as for `explain`.
+    """
+
+    def __init__(
+        self, model: Model, method: str, layer: str | None = None, target: str | None = None, engine: str = "auto"
+    ) -> None:
+        self.model, self.target, self.engine = model, target, engine
+        chosen = METHODS[method]
+        if chosen.times is not None:
+            maps = next((name for name in model.layers if name != IMAGE), IMAGE) if layer is None else layer
+            self.views = [View(METHODS[chosen.times], self._layer(method, maps))]
+        elif chosen.image and layer not in (None, IMAGE):
+            raise UnknownNameError(
+                f"the method {method!r} is one of pixels: it is for the layer 'image', not {layer!r}."
+            )
+        else:
+            self.views = []
+        self.views.append(View(chosen, self._layer(method, IMAGE if chosen.image else layer)))
+        for view in self.views:
+            self.gradient(view)
+
+    def gradient(self, view: View) -> Gradient:
+        """The gradient that a view needs."""
+        return self.model.gradient(view.layer, self.engine, self.target, view.method.rules)
+
+    def open(self) -> None:
+        """Open all engines, so that what is missing is said before any picture is read."""
+        for view in self.views:
+            self.model.engine(self.gradient(view), means=view.method.means)
+
+    def _layer(self, method: str, name: str | None) -> Layer:
+        if name == IMAGE and IMAGE not in self.model.layers:
+            raise UnknownLayerError(
+                IMAGE,
+                self.model.layers,
+                f"bundle {self.model.path}",
+                advice=f"The method {method!r} needs it: export the model again with --layer image beside the others.",
+            )
+        return self.model.layer(name)
+
+
+def _parts(
+    plan: Plan, view: View, prediction: Prediction, boxes: Sequence[int], progress: Callable[[], None]
+) -> tuple[tuple[Part, ...], ...]:
+    """Of each box, its maps by the tensors of a layer."""
+    model, layer, method = plan.model, view.layer, view.method
+    patches = model.patches(
+        prediction, layer, boxes, plan.engine, target=plan.target, rules=method.rules, means=method.means
+    )
+    made: list[list[Part]] = [[] for _ in boxes]
+    waiting: list[tuple[int, Patch]] = []
+    for number, of in enumerate(patches):
+        waiting += [(number, patch) for patch in of]
+        if number + 1 == len(boxes) or sum(_bytes(patch) for _, patch in waiting) > _WAITING:
+            maps = _maps(method, [patch for _, patch in waiting], lambda one: model.activation(prediction, layer, one))
+            for (box, patch), cells in zip(waiting, maps, strict=True):
+                grid = model.grid(prediction, layer, patch)
+                made[box].append(Part(layer.tensors[patch.tensor].name, cells, grid))
+            waiting.clear()
+        progress()
+    return tuple(map(tuple, made))
 
 
 def _bytes(patch: Patch) -> int:

@@ -12,16 +12,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from boxcam.bundle import Rules
 from boxcam.errors import BoxcamError
 from boxcam.registry import Registry
 from boxcam.types import CellMap, Float, Patch
 
-Rules = Literal["plain", "guided"]
 Compute = Callable[[Float, Sequence[Patch]], list[CellMap]]
 
 

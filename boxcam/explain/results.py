@@ -119,6 +119,7 @@ def save(explanation: Explanation, folder: Path, name: str, image: str, bundle: 
                 "width": explanation.image.shape[1],
                 "method": explanation.method,
                 "layer": explanation.layer,
+                "target": explanation.target,
                 "engine": explanation.engine,
                 **extra,
                 "overlay": name + OVERLAY,
@@ -128,7 +129,8 @@ def save(explanation: Explanation, folder: Path, name: str, image: str, bundle: 
             }
             text = json.dumps(said, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
             facts.write(text.encode(errors="backslashreplace"))  # a file name that is not UTF-8 comes back from JSON
-            subtitle = f"{explanation.method} at {explanation.layer}, {bundle}"
+            of = "" if explanation.target == "logit" else f" of {explanation.target}"
+            subtitle = f"{explanation.method}{of} at {explanation.layer}, {bundle}"
             picture = sheet(explanation.image, [of.panel for of in shown], Path(image).name, subtitle)
             good, data = cv2.imencode(OVERLAY, picture)
             assert good
@@ -184,7 +186,8 @@ def _box_facts(explanation: Explanation, k: int, shown: _Shown) -> dict[str, Any
         "score": float(detections.scores[k]),
         "logit": float(detections.logits[k]),
         "origin": [int(v) for v in detections.origin[k]],
-        "tensor": explanation.tensors[k],
+        "target": float(explanation.values[k]),
+        "tensors": [part.tensor for part in explanation.parts[k]],
         "depends_on_layer": explanation.depends(k),
         "peak": shown.panel.peak,
         "positive_evidence": shown.panel.peak > 0,

@@ -16,6 +16,7 @@ import onnx_ir as ir
 
 from boxcam.export import graph as onnx
 
+_CONVOLUTIONS = ("AveragePool", "Conv", "ConvTranspose", "LpPool", "MaxPool")
 _TILES = ("DepthToSpace", "Resize", "SpaceToDepth", "Upsample")
 
 
@@ -34,17 +35,25 @@ class Cells:
     Attributes:
         y, x: down and across.
         resized: a Resize lies between the image and the map; where two paths meet, the one without is believed.
+        axes: which axes of the tensor they are: (2, 3) of [1, C, H, W], (1, 2) of [1, H, W, C].
     """
 
     y: Axis
     x: Axis
     resized: bool = False
+    axes: tuple[int, int] = (2, 3)
 
 
-def cells(graph: ir.Graph, image: ir.Value) -> dict[ir.Value, Cells]:
-    """The cells of every map of the main graph that is computed from the image."""
+def cells(graph: ir.Graph, image: ir.Value, axes: tuple[int, int] = (2, 3)) -> dict[ir.Value, Cells]:
+    """The cells of every map of the main graph that is computed from the image.
+
+    Args:
+        graph: the graph.
+        image: its input.
+        axes: of the image, height and width.
+    """
     pixel = Axis(1.0, 0.5)
-    found: dict[ir.Value, Cells] = {image: Cells(pixel, pixel)}
+    found: dict[ir.Value, Cells] = {image: Cells(pixel, pixel, axes=axes)}
     for node in graph:
         sources = [value for value in node.inputs if value is not None and value in found]
         source = min(sources, key=lambda value: found[value].resized, default=None)
@@ -52,10 +61,24 @@ def cells(graph: ir.Graph, image: ir.Value) -> dict[ir.Value, Cells]:
         if source is None or any(shape is None or len(shape) != 4 for shape in shapes):
             continue
         before = found[source]
-        down, across = (_axis(node, axis, source, old) for axis, old in ((2, before.y), (3, before.x)))
-        if down is not None and across is not None:
-            found.update(dict.fromkeys(node.outputs, Cells(down, across, before.resized or node.op_type in _TILES)))
+        if node.op_type == "Transpose":
+            order = list(onnx.attribute(node, "perm") or (3, 2, 1, 0))
+            down, across = (order.index(axis) for axis in before.axes)
+            found[node.outputs[0]] = Cells(before.y, before.x, before.resized, (down, across))
+            continue
+        if node.op_type in _CONVOLUTIONS and before.axes != (2, 3):
+            continue
+        y, x = (_axis(node, a, source, old) for a, old in zip(before.axes, (before.y, before.x), strict=True))
+        if y is not None and x is not None:
+            behind = Cells(y, x, before.resized or node.op_type in _TILES, before.axes)
+            found.update(dict.fromkeys(node.outputs, behind))
     return found
+
+
+def tiles(canvas: tuple[int, int], rows: int, columns: int) -> Cells:
+    """Cells that tile the canvas evenly: of tokens, each of which is made of one tile."""
+    down, across = canvas[0] / rows, canvas[1] / columns
+    return Cells(Axis(down, down / 2), Axis(across, across / 2))
 
 
 def _axis(node: ir.Node, axis: int, source: ir.Value, before: Axis) -> Axis | None:

@@ -43,7 +43,8 @@ class GradientGraph:
         model: inputs: values of the forward pass by their names there, and ``origin``, int64 [K, D]; outputs, for
             groups of boxes g = 0, 1 …: ``patches.g`` float32 [M, C, h, w]; ``place.g`` int64 [M, 4]: feature, row, y0,
             x0; ``box.g`` int64 [M]: which of the K boxes they are of, -1 for none; and, where a patch has one,
-            ``uniform.g`` float32 [M, C]: what is added to the gradient in every cell of the map.
+            ``uniform.g`` float32 [M, C]: what is added to the gradient in every cell of the map. A box that depends on
+            several features is in a group of each.
         form: the most expensive form among the groups.
         reason: why not a cheaper one, for people.
         inputs: names of the values of the forward pass.
@@ -62,14 +63,17 @@ class GradientGraph:
     means: ir.Model | None = None
 
 
-def build(model: ir.Model, logits: Sequence[str], features: Sequence[str], local: bool = True) -> GradientGraph:
-    """Differentiate the logits of boxes by a layer.
+def build(
+    model: ir.Model, logits: Sequence[str], features: Sequence[str], local: bool = True, guided: bool = False
+) -> GradientGraph:
+    """Differentiate the logits (or other targets) of boxes by a layer.
 
     Args:
         model: the folded detector; it gets nodes that compute the shapes that the gradient reads, see `provide`.
         logits: the tensors of logits, in the order in which ``origin`` numbers them.
         features: the layer's tensors that some logit depends on.
         local: whether gradients may be kept in windows and rows; whole maps give the same, more slowly.
+        guided: whether rectifiers pass what guided backpropagation passes, and not the gradient.
 
     Raises:
         UnsupportedOperatorError: an operator between the layer and the logits has no rule.
@@ -78,12 +82,12 @@ def build(model: ir.Model, logits: Sequence[str], features: Sequence[str], local
     work = onnx.clone(model)
     values = {str(value.name): value for value in onnx.values(work.graph)}
     leaves, layer = [values[n] for n in logits], [values[n] for n in features]
-    builder = _Builder(work, leaves, layer, local)
+    builder = _Builder(work, leaves, layer, local, guided)
     found = builder.build()
     provide(model, found)
     if not local or "rows" in builder.forms:
         return found
-    condensed = _Builder(work, leaves, layer, local, means=True)
+    condensed = _Builder(work, leaves, layer, local, guided, means=True)
     means = condensed.build()
     if not condensed.cheaper or not set(means.inputs) <= set(found.inputs):
         return found
@@ -108,6 +112,7 @@ class _Builder:
         leaves: Sequence[ir.Value],
         features: Sequence[ir.Value],
         local: bool,
+        guided: bool,
         means: bool = False,
     ) -> None:
         self.leaves, self.features = list(leaves), list(features)
@@ -118,7 +123,7 @@ class _Builder:
         self.reached = [gradient_reaches(model.graph, [f], [o for o in features if o is not f]) for f in features]
         everything = gradient_reaches(model.graph, features)
         self.means, self.cheaper = means, False
-        self.tape = Tape(self.op, onnx.opset(model), {}, everything, local, features if means else ())
+        self.tape = Tape(self.op, onnx.opset(model), {}, everything, local, features if means else (), guided)
         self.forms: list[Form] = []
         self.fields: list[int] = []
         self.reasons: dict[str, None] = {}
@@ -153,8 +158,8 @@ class _Builder:
         if not all(one is other or one.apart_from(other) for one in groups for other in groups):
             groups = self._united(groups)
         for by_feature in groups.values():
-            index = max(sorted(by_feature), key=self._cells)  # of several maps, the one with the most cells
-            self._group(index, by_feature[index])
+            for index in sorted(by_feature):
+                self._group(index, by_feature[index])
 
     def _united(self, groups: Mapping[Boxes, dict[int, list[Block]]]) -> dict[Boxes, dict[int, list[Block]]]:
         """Groups that may share boxes, as one group of all boxes."""
@@ -164,10 +169,6 @@ class _Builder:
                 united.setdefault(index, []).extend(self.tape.united(block) for block in found)
         merged = {index: self.tape.merged(found) for index, found in united.items()}
         return {next(iter(groups)).root: merged}
-
-    def _cells(self, index: int) -> int:
-        shape = onnx.static_shape(self.features[index]) or ()
-        return (shape[2] or 0) * (shape[3] or 0) if len(shape) == 4 else 0
 
     def _seed(self, number: int, leaf: ir.Value) -> Block:
         """A single 1 for each box, at its logit."""

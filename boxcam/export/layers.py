@@ -9,11 +9,19 @@ import onnx_ir as ir
 
 from boxcam.errors import ExportError, UnknownLayerError
 from boxcam.export import graph as onnx
-from boxcam.export.source import LayerTensors, Source
+from boxcam.export.source import LayerTensors, Layout, Source
+
+IMAGE = "image"
+"""The layer that is the model's input: its gradient is one by pixels."""
 
 
-def resolve(source: Source, names: Sequence[str]) -> dict[str, LayerTensors]:
+def resolve(source: Source, names: Sequence[str], layout: Layout | None = None) -> dict[str, LayerTensors]:
     """The layers that were asked for: names that the source knows, or names of tensors.
+
+    Args:
+        source: the source.
+        names: the layers; its own choice if there are none.
+        layout: of those that are tensors; None to see it from the graph.
 
     Raises:
         UnknownLayerError: a name is neither.
@@ -24,13 +32,37 @@ def resolve(source: Source, names: Sequence[str]) -> dict[str, LayerTensors]:
     for name in names or source.default_layers:
         if name in source.layers:
             chosen[name] = source.layers[name]
+        elif name == IMAGE:
+            chosen[name] = LayerTensors((_pixels(values[source.input]),))
         elif name in values:
-            chosen[name] = LayerTensors((name,))
+            chosen[name] = LayerTensors((name,), layout=layout)
         else:
-            close = difflib.get_close_matches(name, [*source.layers, *values], n=3, cutoff=0.6)
+            close = difflib.get_close_matches(name, [*source.layers, IMAGE, *values], n=3, cutoff=0.6)
             advice = "A feature map of the graph can be given by its tensor's name."
             raise UnknownLayerError(name, source.layers, "the model", close, advice)
     return chosen
+
+
+def _pixels(image: ir.Value) -> str:
+    """The image as real numbers: an input in whole ones is cast first."""
+    casts = [node for node in image.consumers() if node.op_type == "Cast"]
+    if image.dtype in (None, ir.DataType.FLOAT, ir.DataType.FLOAT16):
+        return str(image.name)
+    if len(casts) != 1 or len(casts) != len(list(image.consumers())):
+        raise ExportError(f"the model's input {image.name} is {image.dtype}, so there is no gradient by its pixels.")
+    return str(casts[0].outputs[0].name)
+
+
+def check_rows(value: ir.Value, layer: str) -> tuple[int, int, int]:
+    """Channels, height and width of pooled features.
+
+    Raises:
+        ExportError: the value is no such thing.
+    """
+    shape = onnx.static_shape(value)
+    if shape is None or len(shape) != 4 or None in shape[1:]:
+        raise ExportError(f"layer {layer!r}: the pooled features {onnx.with_shape(value)} have no fixed shape.")
+    return shape[1], shape[2], shape[3]  # type: ignore[return-value]
 
 
 def check_map(value: ir.Value, layer: str) -> tuple[int, int, int]:

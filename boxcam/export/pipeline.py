@@ -2,47 +2,40 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
 import cv2
 import numpy as np
 import onnx_ir as ir
+from onnx_ir.passes import common as passes
 
 import boxcam
 from boxcam import bundle
-from boxcam.bundle import Form, Gradient, Layer, Logits, Manifest, Preprocess, Tensor
-from boxcam.errors import BoxcamWarning, ExportError, SourceError, UnsupportedOperatorError, VerificationError
-from boxcam.export import admission, gradient, quantized, score, verify, verify_gradient
+from boxcam.bundle import TARGETS, Layer, Logits, Manifest, Preprocess, Target, Tensor
+from boxcam.errors import BoxcamWarning, ExportError, SourceError, VerificationError
+from boxcam.export import admission, gradient, layout, quantized, score, stops, verify
 from boxcam.export import graph as onnx
 from boxcam.export import layers as maps
 from boxcam.export import sources as _sources  # noqa: F401  (each registers itself)
 from boxcam.export.dependency import gradient_reaches
-from boxcam.export.geometry import cells
-from boxcam.export.gradient import GradientGraph
+from boxcam.export.differentiation import CHOICES, Built, Detector, Run, build
+from boxcam.export.geometry import cells, tiles
 from boxcam.export.graph import Array, Ops
-from boxcam.export.score import ORIGIN, ScoreGraph
 from boxcam.export.source import SOURCES, LayerTensors, Options, Progress, Request, Source
 from boxcam.export.trace import Trace, trace
 from boxcam.export.whole_rows import write_whole_rows
-from boxcam.runtime.engines import OnnxEngine
 from boxcam.runtime.images import read_image
 from boxcam.runtime.preprocess import prepare
-from boxcam.runtime.tensors import Tensors
-from boxcam.types import Image, Patch
-
-ENGINES = ("onnx", "torchscript")
-"""The gradients that can be built; ``both`` is all of them."""
+from boxcam.types import Image
 
 _CHECKED_BOXES = 12
 _SAMPLES = 4
-_BOXES_AT_ONCE: dict[Form, int] = {"windows": 32, "rows": 64, "whole": 8}  # of a TorchScript module
 
 
 def export(
@@ -54,7 +47,8 @@ def export(
     score_threshold: float | None = None,
     nms_threshold: float | None = None,
     sample: str | os.PathLike[str] | None = None,
-    engine: str = "both",
+    engine: str = "auto",
+    targets: Sequence[str] = ("logit",),
     overwrite: bool = False,
     progress: Progress = lambda step: None,
     **options: Unpack[Options],
@@ -69,7 +63,10 @@ def export(
         shape: height and width of the model's input; the source's own by default.
         score_threshold, nms_threshold: instead of the source's own.
         sample: an image to verify with; drawn ones by default.
-        engine: which gradients to build: ``onnx``, ``torchscript`` or ``both``, which are checked against each other.
+        engine: which gradients to build: ``onnx``, ``torchscript``, ``both``, which are checked against each other, or
+            ``auto``: ONNX, and TorchScript where its operators suffice.
+        targets: what of a box can be explained: ``logit``, the class logit; ``score``, as reported; ``x1``, ``y1``,
+            ``x2``, ``y2``, the sides in canvas pixels.
         overwrite: replace a bundle that is there.
         progress: called with a few words as each step begins.
         options: how to read a model that does not say enough about itself, above all a plain ONNX file: ``scores``,
@@ -82,9 +79,11 @@ def export(
         ExportError: the model cannot be exported, or the result does not agree with it; nothing is written then.
         OutputError: the bundle cannot be written there.
     """
-    engines = ENGINES if engine == "both" else (engine,)
-    if not set(engines) <= set(ENGINES):
-        raise ValueError(f"engine: {engine!r}, expected {', '.join(ENGINES)} or both")
+    if engine not in CHOICES:
+        raise ValueError(f"engine: {engine!r}, expected {', '.join(CHOICES)}")
+    targets = (targets,) if isinstance(targets, str) else tuple(targets)
+    if not targets or not set(targets) <= set(TARGETS):
+        raise ValueError(f"targets: {targets!r}, expected some of {', '.join(TARGETS)}")
     bundle.check_target(output, overwrite=overwrite)
     pixels = None if sample is None else read_image(sample)
     layers = (layers,) if isinstance(layers, str) else tuple(layers)
@@ -94,7 +93,7 @@ def export(
     SOURCES[kind].check(request, kind)
     loaded = SOURCES[kind].load(request, progress)
     with bundle.write(output, overwrite=overwrite) as folder:
-        return _Export(loaded, layers, pixels, engines, progress).into(folder)
+        return _Export(loaded, layers, request, pixels, engine, targets, progress).into(folder)
 
 
 def detect_source(arguments: tuple[str, ...]) -> str:
@@ -113,89 +112,67 @@ def detect_source(arguments: tuple[str, ...]) -> str:
     return found[0]
 
 
-@dataclass(frozen=True, eq=False)
-class _Built:
-    """What the gradient of a layer is made of, for each engine that was asked for.
-
-    ``rounded`` tells that the layer's scores are computed with quantized numbers.
-    """
-
-    features: tuple[str, ...]
-    score: ScoreGraph | None
-    gradient: GradientGraph | None
-    rounded: bool
-
-    @property
-    def context(self) -> list[str]:
-        """Values of the forward pass that are read beside the features."""
-        names = [] if self.score is None else list(self.score.context)
-        if self.gradient is not None:
-            names += [name for name in self.gradient.inputs if name not in self.features]
-        return names
-
-    def reason(self, form: str) -> str:
-        """Why a gradient has its form, and what else has to be said of it."""
-        rounding = ["the model is quantized: straight-through, as if it did not round"] if self.rounded else []
-        return "; ".join([*([form] if form else []), *rounding])
-
-    @property
-    def field(self) -> int | None:
-        """How many cells across one logit depends on, if these are a window."""
-        if self.gradient is not None:
-            return self.gradient.field
-        assert self.score is not None
-        reach = [part.reach for part in self.score.parts if part.reach is not None]
-        return max((2 * max(r) + 1 for r in reach), default=None) if self.score.form == "windows" else None
-
-
 class _Export:
     def __init__(
         self,
         source: Source,
         names: Sequence[str],
+        request: Request,
         pixels: Image | None,
-        engines: Sequence[str],
+        engine: str,
+        targets: Sequence[str],
         progress: Progress,
     ) -> None:
-        self.source, self.progress, self.pixels, self.engines = source, progress, pixels, engines
-        self.wanted = maps.resolve(source, names)
-        self.files = _file_names(self.wanted)
+        self.source, self.progress, self.pixels = source, progress, pixels
+        self.engine, self.targets = engine, tuple(dict.fromkeys(targets))
+        wanted = maps.resolve(source, names, request.layout)
+        self.files = _file_names(wanted)
         admission.check_input(source.model, source.input)
         admission.check_operators(source.model)
         admission.check_precision(source.model, source.input)
         progress("folding constants")
-        self.base = onnx.fold(_with_outputs(source.model, self.wanted))
+        self.base = onnx.fold(_with_outputs(source.model, wanted, source.stops))
         write_whole_rows(self.base)
         self.base_outputs = [str(v.name) for v in source.model.graph.outputs]
+        self.layers = {name: self._as_maps(name, layer, request) for name, layer in wanted.items()}
+        reported = (source.outputs.boxes, source.outputs.scores)
+        stops.hold(self.base, [*source.stops, *stops.proposals(self.base.graph, reported)])
+        passes.ShapeInferencePass()(self.base)
+
+    def _as_maps(self, name: str, layer: LayerTensors, request: Request) -> LayerTensors:
+        """A layer by the maps that its tensors are or have been made into."""
+        spec = self.source.preprocess
+        kind = spec.layout if name == maps.IMAGE else layer.layout
+        tensors = tuple(
+            tensor
+            if layer.kind == "roi"
+            else layout.as_map(self.base, tensor, kind, (spec.height, spec.width), request.tokens)
+            for tensor in layer.tensors
+        )
+        return replace(layer, tensors=tensors)
 
     def into(self, folder: Path) -> Manifest:
         source = self.source
         self.original = onnx.clone(source.model)
-        feeds = {source.input: self._first_sample()}
+        feeds = {source.input: self._samples()[0]}
         onnx.record_ranks(self.base, feeds)
-        self.smooth = quantized.straight_through(self.base)  # what gradients are of
+        self.graphs = Detector(self.base, quantized.straight_through(self.base), feeds)
         self.progress("tracing scores to logits")
         forward = onnx.clone(self.base)
-        traced = trace(forward.graph, source.outputs)
-        logits = [str(value.name) for value in traced.logits]
-        built = {}
-        for name, layer in self.wanted.items():
-            self.progress(f"differentiating {name}")
-            try:
-                built[name] = self._build(logits, layer, feeds)
-            except ExportError as error:
-                raise type(error)(f"layer {name!r}: {error}") from error
-            if (graph := built[name].gradient) is not None:
-                gradient.provide(forward, graph)
-        chosen = {name: self._describe(name, layer, built[name], forward) for name, layer in self.wanted.items()}
+        self.traces = {target: trace(forward.graph, source.outputs, target) for target in self.targets}
+        built = {name: self._build(name, layer) for name, layer in self.layers.items()}
+        for graph in (graph for of in built.values() for one in of for graph in one.by_onnx.values()):
+            gradient.provide(forward, graph)
+        described = {name: self._describe(name, layer, built[name], forward) for name, layer in self.layers.items()}
+        names = [str(v.name) for found in self.traces.values() for v in (found.origin, found.logit)]
         wanted = [
             n
-            for name, layer in chosen.items()
-            for n in (*[t.name for t in layer.tensors], *built[name].context, layer.rois)
+            for name, layer in described.items()
+            for n in (*[t.name for t in layer.tensors], *[c for one in built[name] for c in one.context], *layer.rois)
         ]
-        _set_outputs(forward, self.base_outputs, [source.outputs.origin, source.outputs.logits], wanted)
+        _set_outputs(forward, self.base_outputs, names, wanted)
         ir.save(forward, folder / bundle.FORWARD)
-        figures = self._gradients(folder, forward, traced, logits, built)
+        figures = self._gradients(folder, forward, built)
         manifest = Manifest(
             boxcam=boxcam.__version__,
             source=dict(source.description),
@@ -203,41 +180,23 @@ class _Export:
             input=source.input,
             preprocess=source.preprocess,
             outputs=source.outputs,
-            logits=tuple(
-                Logits(str(v.name), onnx.static_shape(v) or (), a)
-                for v, a in zip(traced.logits, traced.activations, strict=True)
-            ),
-            layers=tuple(chosen.values()),
+            targets=tuple(_target(name, found) for name, found in self.traces.items()),
+            layers=tuple(described.values()),
             verification=figures,
         )
         return bundle.write_manifest(folder, manifest)
 
-    def _build(self, logits: Sequence[str], layer: LayerTensors, feeds: Mapping[str, Array]) -> _Built:
-        """Differentiate a layer; ONNX first, as its messages say which other engine may help."""
-        features = score.used_features(self.base, logits, layer.tensors, self._explained)
-        admission.check_path(self.base, logits, features)
-        by_onnx = gradient.build(self.smooth, logits, features) if "onnx" in self.engines else None
-        by_torch = None
-        rounding = quantized.rounded(self.base, logits, features)
-        if rounding and self.engines == ("torchscript",):
-            raise UnsupportedOperatorError(
-                f"the model is quantized ({rounding[0]}), and only the ONNX gradient passes its rounding. Use --engine"
-                " onnx."
-            )
-        if "torchscript" in self.engines and not rounding:
-            with self._torch_may_lack():
-                by_torch = score.build(self.smooth, logits, features, feeds)
-        return _Built(tuple(features), by_torch, by_onnx, bool(rounding))
-
-    @contextlib.contextmanager
-    def _torch_may_lack(self) -> Iterator[None]:
-        """Where an operator is missing in torch only, say how to do without torch."""
+    def _build(self, name: str, layer: LayerTensors) -> list[Built]:
+        """Differentiate every target by a layer."""
+        self.progress(f"differentiating {name}")
         try:
-            yield
-        except UnsupportedOperatorError as error:
-            if "onnx" not in self.engines:
-                raise
-            raise UnsupportedOperatorError(f"{error} Or do without torch, with --engine onnx.") from error
+            ends = {target: [str(v.name) for v in found.logits] for target, found in self.traces.items()}
+            used = {n for e in ends.values() for n in score.used_features(self.base, e, layer.tensors, self._explained)}
+            features = [n for n in layer.tensors if n in used]
+            guided = name == maps.IMAGE and self.engine != "torchscript"
+            return [build(self.graphs, name, t, e, features, self.engine, guided) for t, e in ends.items()]
+        except ExportError as error:
+            raise type(error)(f"layer {name!r}: {error}") from error
 
     def _explained(self) -> str:
         """Of the layers that the source names, those that a score depends on."""
@@ -250,160 +209,109 @@ class _Export:
                 found.append(name)
         return ", ".join(found)
 
-    def _gradients(
-        self, folder: Path, forward: ir.Model, traced: Trace, logits: Sequence[str], layers: Mapping[str, _Built]
-    ) -> dict[str, float]:
+    def _gradients(self, folder: Path, forward: ir.Model, layers: Mapping[str, Sequence[Built]]) -> dict[str, float]:
         """Write the gradients and check everything; returns the figures."""
         self.progress("running the forward graph")
-        found, feeds, checks = self._run_forward(folder, forward, traced, logits)
-        values = [found[n] for n in logits]
-        origin = verify.sample_origins(found, values, self.source.outputs.origin)[
-            : max(_CHECKED_BOXES, 2 * len(logits))
-        ]
+        run, checks = self._run_forward(folder, forward)
+        origins = {}
+        for target, found in self.traces.items():
+            values = [run.found[str(v.name)] for v in found.logits]
+            sampled = verify.sample_origins(run.found, values, str(found.origin.name))
+            origins[target] = sampled[: max(_CHECKED_BOXES, 2 * len(values))]
         (folder / "gradient").mkdir()
-        for name, built in layers.items():
-            checks += self._layer_gradients(folder, name, built, logits, found, origin, feeds)
+        for name, several in layers.items():
+            for built in several:
+                checks += built.write(folder, self.files[name], self.graphs, run, origins[built.target], self.progress)
         return verify.require(checks)
 
-    def _layer_gradients(
-        self,
-        folder: Path,
-        name: str,
-        built: _Built,
-        logits: Sequence[str],
-        found: Mapping[str, Array],
-        origin: Array,
-        feeds: Mapping[str, Array],
-    ) -> list[verify.Check]:
-        checks: list[verify.Check] = []
-        whole = "whole" in [g.form for g in (built.score, built.gradient) if g is not None]
-        some = origin[: max(_CHECKED_BOXES // 4, len(logits))] if whole else origin
-        patches: dict[str, list[Patch]] = {}
-        if built.gradient is not None:
-            self.progress(f"verifying {name} (onnx)")
-            file = folder / f"{self.files[name]}.onnx"
-            ir.save(built.gradient.model, file)
-            running = OnnxEngine(file)
-            given = (self.smooth, built.features, logits, found, some, feeds)
-            checks += verify_gradient.differences(name, built.gradient, running, *given)
-            patches["onnx"] = running.patches(Tensors(found), built.features, (), some)
-            if built.gradient.means is not None:
-                ir.save(built.gradient.means, folder / f"{self.files[name]}.means.onnx")
-                means = OnnxEngine(folder / f"{self.files[name]}.means.onnx").patches(
-                    Tensors(found), built.features, (), some
-                )
-                shapes = {i: found[n].shape[2:] for i, n in enumerate(built.features)}
-                checks.append(verify_gradient.means(name, means, patches["onnx"], shapes))
-        if built.score is not None:
-            from boxcam.export import torchscript, verify_torchscript
-
-            self.progress(f"verifying {name} (torchscript)")
-            file = folder / f"{self.files[name]}.pt"
-            with self._torch_may_lack():
-                torchscript.gradient_module(built.score, {**found, ORIGIN: origin}).save(str(file))
-            module = torchscript.load(file)
-            checks += verify_torchscript.gradients(name, built.score, module, self.smooth, logits, found, some, feeds)
-            patches["torchscript"] = verify_torchscript.patches(module, built.score, found, some)
-        if len(patches) == 2:
-            shapes = {i: found[n].shape[2:] for i, n in enumerate(built.features)}
-            checks.append(verify_gradient.against(name, patches["onnx"], patches["torchscript"], shapes))
-        return checks
-
-    def _run_forward(
-        self, folder: Path, forward: ir.Model, traced: Trace, logits: Sequence[str]
-    ) -> tuple[dict[str, Array], dict[str, Array], list[verify.Check]]:
-        """One pass of the written forward graph on a sample in which something is found, its input, and its checks."""
-        outputs = self.source.outputs
+    def _run_forward(self, folder: Path, forward: ir.Model) -> tuple[Run, list[verify.Check]]:
+        """One pass of the written forward graph on a sample in which something is found, and its checks."""
         probe = onnx.clone(forward)
         by_name = {str(value.name): value for value in onnx.values(probe.graph)}
-        for name in logits:
+        ends = [str(v.name) for found in self.traces.values() for v in found.logits]
+        for name in ends:
             onnx.add_output(probe.graph, by_name[name])
         session = onnx.session(probe)
         written = onnx.session(folder / bundle.FORWARD)
         names = [output.name for output in session.get_outputs()]
+        origin = str(next(iter(self.traces.values())).origin.name)
         best: dict[str, Array] | None = None
         for image in self._samples():
             found = dict(zip(names, session.run(names, {self.source.input: image}), strict=True))
-            count = int((found[outputs.origin][:, 0] >= 0).sum())
-            if best is None or count > int((best[outputs.origin][:, 0] >= 0).sum()):
+            count = int((found[origin][:, 0] >= 0).sum())
+            if best is None or count > int((best[origin][:, 0] >= 0).sum()):
                 best, chosen = found, image
             if count:
                 break
         assert best is not None
-        if not all(np.isfinite(best[name]).all() for name in logits):
+        if not all(np.isfinite(best[name]).all() for name in ends):
             raise ExportError("the model's logits are not finite on the sample image. Are the weights whole?")
-        if not (best[outputs.origin][:, 0] >= 0).any():
+        if not (best[origin][:, 0] >= 0).any():
             given = "the sample image" if self.pixels is not None else "the pictures that are drawn for it"
             raise VerificationError(
                 f"the model finds no box in {given}, so nothing can be verified. Give a picture of the kind that it was"
                 " trained for with --sample, or lower --score-threshold."
             )
-        feeds, values = {self.source.input: chosen}, [best[name] for name in logits]
+        feeds = {self.source.input: chosen}
         original = onnx.run(self.original, feeds)
         deployed = dict(zip([o.name for o in written.get_outputs()], written.run(None, feeds), strict=True))
-        checks = [
-            verify.outputs(original, deployed),
-            verify.scores(traced, outputs, best, values, verify.softmax(self.base, traced, values, feeds)),
-        ]
-        if any(traced.products):
-            checks.append(verify.products(self.base, outputs, feeds))
-        return best, feeds, checks
+        checks = [verify.outputs(original, deployed)]
+        for target, traced in self.traces.items():
+            checks += self._target_checks(target, traced, best, feeds)
+        return Run(best, feeds), checks
 
-    def _describe(self, name: str, layer: LayerTensors, built: _Built, forward: ir.Model) -> Layer:
+    def _target_checks(
+        self, target: str, traced: Trace, found: Mapping[str, Array], feeds: Mapping[str, Array]
+    ) -> list[verify.Check]:
+        """Whether a target's origins name the numbers that are reported."""
+        outputs, spec = self.source.outputs, self.source.preprocess
+        if target != "logit":
+            return [verify.values(target, outputs, found, max(spec.height, spec.width))]
+        values = [found[str(v.name)] for v in traced.logits]
+        probabilities = verify.softmax(self.base, traced, values, feeds)
+        checks = [verify.scores(traced, outputs, found, values, probabilities)]
+        return [*checks, verify.products(self.base, outputs, feeds)] if any(traced.products) else checks
+
+    def _describe(self, name: str, layer: LayerTensors, built: Sequence[Built], forward: ir.Model) -> Layer:
         values = {str(value.name): value for value in onnx.values(forward.graph)}
-        image = next(value for value in forward.graph.inputs if value.name == self.source.input)
-        places = cells(forward.graph, image)
+        rois = dict(zip(layer.tensors, layer.rois, strict=True)) if layer.kind == "roi" else {}
+        first = built[0]
         tensors = []
-        for tensor in built.features:
+        for number, tensor in enumerate(first.features):
             value = values[tensor]
             if layer.kind == "roi":
-                shape = onnx.static_shape(value) or ()
-                if len(shape) != 4 or None in shape[1:]:
-                    raise ExportError(
-                        f"layer {name!r}: the pooled features {tensor} have no fixed shape {list(shape)}."
-                    )
-                channels, height, width = (int(d or 0) for d in shape[1:])
-                tensors.append(Tensor(tensor, channels, height, width, None))
-                continue
-            channels, height, width = maps.check_map(value, name)
-            if value not in places:
-                raise ExportError(f"layer {name!r}: the cells of {tensor} cannot be placed on the image.")
-            y, x = places[value].y, places[value].x
-            stride, center = (y.stride, x.stride), (y.center, x.center)
-            tensors.append(Tensor(tensor, channels, height, width, stride, built.field, center))
-        rois = None if layer.rois is None else _rois(forward.graph, values[layer.rois], name)
-        if built.field == 1:
+                proposals = _rois(forward.graph, values[rois[tensor]], f"{name}.{number}" if number else name)
+                tensors.append(Tensor(tensor, *maps.check_rows(value, name), None, rois=proposals))
+            else:
+                tensors.append(self._placed(name, value, forward.graph, first.field))
+        if first.field == 1 and name != maps.IMAGE:
             warnings.warn(
                 f"layer {name!r} is so late that each logit depends on a single cell of it: a map of it shows one lit"
                 " cell. Choose an earlier layer with --layer.",
                 BoxcamWarning,
                 stacklevel=2,
             )
-        if built.rounded:
+        if any(one.rounded for one in built):
             warnings.warn(
                 f"the model is quantized: gradients by layer {name!r} are straight-through, as if it did not round, and"
                 " for the onnx engine only.",
                 BoxcamWarning,
                 stacklevel=2,
             )
-        return Layer(name, layer.kind, tuple(tensors), rois, self._files(name, built))
+        gradients = (gradient for one in built for gradient in one.described(self.files[name]))
+        return Layer(name, layer.kind, tuple(tensors), tuple(gradients))
 
-    def _files(self, name: str, built: _Built) -> dict[str, Gradient]:
-        """What the manifest says of each gradient; the first is what ``auto`` takes."""
-        result = {}
-        if built.gradient is not None:
-            graph, file = built.gradient, f"{self.files[name]}.onnx"
-            context = tuple(n for n in graph.inputs if n not in built.features)
-            means = "" if graph.means is None else f"{self.files[name]}.means.onnx"
-            result["onnx"] = Gradient(file, graph.form, built.reason(graph.reason), context, graph.boxes_at_once, means)
-        if built.score is not None:
-            made, file = built.score, f"{self.files[name]}.pt"
-            at_once = _BOXES_AT_ONCE[made.form]
-            result["torchscript"] = Gradient(file, made.form, built.reason(made.reason), made.context, at_once)
-        return result
-
-    def _first_sample(self) -> Array:
-        return next(iter(self._samples()))
+    def _placed(self, layer: str, value: ir.Value, graph: ir.Graph, field: int | None) -> Tensor:
+        """What the manifest says of a feature map, and where its cells lie."""
+        channels, height, width = maps.check_map(value, layer)
+        spec = self.source.preprocess
+        image = next(given for given in graph.inputs if given.name == self.source.input)
+        places = cells(graph, image, (1, 2) if spec.layout == "NHWC" else (2, 3))
+        place = places.get(value)
+        if place is None or place.axes != (2, 3):  # of tokens, and of what comes out of an attention
+            place = tiles((spec.height, spec.width), height, width)
+        stride, center = (place.y.stride, place.x.stride), (place.y.center, place.x.center)
+        return Tensor(str(value.name), channels, height, width, stride, field, center)
 
     def _samples(self) -> list[Array]:
         spec = self.source.preprocess
@@ -412,12 +320,24 @@ class _Export:
         return [prepare(_draw(spec, seed), spec)[0] for seed in range(_SAMPLES)]
 
 
-def _with_outputs(model: ir.Model, layers: Mapping[str, LayerTensors]) -> ir.Model:
-    """A copy in which the layers' tensors are outputs, so that folding keeps them."""
+def _target(name: str, found: Trace) -> Target:
+    """What the manifest says of a target."""
+    ends = (
+        Logits(str(v.name), onnx.static_shape(v) or (), activation)
+        for v, activation in zip(found.logits, found.activations, strict=True)
+    )
+    return Target(name, str(found.origin.name), str(found.logit.name), tuple(ends))
+
+
+def _with_outputs(model: ir.Model, layers: Mapping[str, LayerTensors], stops: Sequence[str]) -> ir.Model:
+    """A copy in which the layers' tensors, and others that are needed by name, are outputs, so that folding keeps them.
+
+    An input stays what it is: it cannot be an output too.
+    """
     work = onnx.clone(model)
     values = {str(value.name): value for value in onnx.values(work.graph)}
-    for layer in layers.values():
-        for name in (*layer.tensors, *([layer.rois] if layer.rois else [])):
+    for name in [*(n for layer in layers.values() for n in (*layer.tensors, *layer.rois)), *stops]:
+        if not values[name].is_graph_input():
             onnx.add_output(work.graph, values[name])
     return work
 

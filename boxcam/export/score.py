@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from boxcam.bundle import Form
-from boxcam.errors import ExportError
+from boxcam.errors import ExportError, UnsupportedOperatorError
 from boxcam.export import graph as onnx
 from boxcam.export import position as at
 from boxcam.export import rows as by_rows
@@ -182,6 +182,11 @@ class _Builder:
             if form == "whole":
                 self.barriers.append("RoiAlign" if "RoiAlign" in _operators(written.logit) else "a change of rows")
             return self._cut(form, numbers, written.logit, place, written.patches, None)
+        if len(self.reached[leaf]) > 1:
+            raise UnsupportedOperatorError(
+                f"{leaf.name} depends on several tensors of the layer at once, which only the ONNX gradient can be of."
+                " Name one of them as the layer."
+            )
         node = leaf.producer()
         self.barriers.append(onnx.describe(node) if node is not None else str(leaf.name))
         position = op.Slice(self.origin, [1], [1 + at.rank(leaf)], [1])

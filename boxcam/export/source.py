@@ -14,6 +14,7 @@ from boxcam.errors import SourceError
 from boxcam.registry import Registry
 
 Progress = Callable[[str], None]
+Layout = Literal["NCHW", "NHWC", "tokens"]
 
 
 @dataclass(frozen=True)
@@ -23,20 +24,23 @@ class LayerTensors:
     Attributes:
         tensors: names of values in the graph.
         kind: ``map`` for maps of the whole image, ``roi`` for one small map per proposal.
-        rois: name of the value with the proposals, [R, 4] x1 y1 x2 y2 on the canvas, or [R, 5] with the image first.
+        rois: for each tensor of RoI features the name of the value with its proposals, [R, 4] x1 y1 x2 y2 on the
+            canvas, or [R, 5] with the image first.
+        layout: of the tensors: ``NCHW``, ``NHWC`` or ``tokens``; None to see it from the graph.
     """
 
     tensors: tuple[str, ...]
     kind: Literal["map", "roi"] = "map"
-    rois: str | None = None
+    rois: tuple[str, ...] = ()
+    layout: Layout | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A detector on its way into a bundle.
+    """A detector or classifier on its way into a bundle.
 
     Attributes:
-        model: the graph, one image [1, 3, height, width] in, detections out.
+        model: the graph, one image in, detections out.
         input: name of the graph's image input.
         outputs: which outputs hold the detections.
         preprocess: how an image becomes the input.
@@ -44,6 +48,7 @@ class Source:
         layers: layers that the source knows by name.
         default_layers: those that are exported when none is asked for.
         description: for people: family, files, versions.
+        stops: names of values that no gradient passes, where the framework detaches them.
     """
 
     model: ir.Model
@@ -54,6 +59,7 @@ class Source:
     layers: Mapping[str, LayerTensors]
     default_layers: tuple[str, ...]
     description: Mapping[str, str]
+    stops: tuple[str, ...] = ()
 
 
 class Options(TypedDict, total=False):
@@ -68,7 +74,7 @@ class Options(TypedDict, total=False):
     background: str | None
     class_names: str | os.PathLike[str] | Sequence[str] | None
     preprocess: str | Sequence[str]
-    layout: str | None
+    layout: Layout | None
     tokens: tuple[int, int] | None
     decode: str | Callable[..., Any] | None
 
@@ -112,7 +118,7 @@ class Request:
     background: str | None = None
     class_names: str | os.PathLike[str] | Sequence[str] | None = None
     preprocess: str | Sequence[str] = ()
-    layout: str | None = None
+    layout: Layout | None = None
     tokens: tuple[int, int] | None = None
     decode: str | Callable[..., Any] | None = None
 

@@ -23,6 +23,24 @@ from boxcam.export.score import LOGIT, ORIGIN, PATCHES, PLACE, Part, ScoreGraph
 from boxcam.export.torch_ops import TORCH_OPS
 
 
+def check(score: ScoreGraph) -> None:
+    """Check that all operators of a score graph have a counterpart in torch.
+
+    Raises:
+        UnsupportedOperatorError: one has none.
+    """
+    for part in score.parts:
+        for node in part.model.graph:
+            _require(node)
+
+
+def _require(node: ir.Node) -> None:
+    if node.op_type not in TORCH_OPS:
+        raise UnsupportedOperatorError(
+            f"{onnx.describe(node)} on the score path has no counterpart in torch. Choose a layer behind it."
+        )
+
+
 def gradient_module(score: ScoreGraph, example: Mapping[str, onnx.Array]) -> torch.jit.ScriptModule:
     """Turn a score graph into a scripted gradient module.
 

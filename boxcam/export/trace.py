@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from boxcam.bundle import Outputs
+from boxcam.bundle import TARGETS, Outputs
 from boxcam.errors import TraceError
 from boxcam.export import graph as onnx
 from boxcam.export import position as at
@@ -28,8 +28,6 @@ from boxcam.export.position import Coordinate
 from boxcam.export.selection.tracer import Passed, Tracer
 
 SIDES = ("x1", "y1", "x2", "y2")
-TARGETS = ("logit", "score", *SIDES)
-"""What a box can be explained by: the logit of its class, its score as it is reported, a side in canvas pixels."""
 
 
 @dataclass(frozen=True, eq=False)

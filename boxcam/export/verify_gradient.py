@@ -22,14 +22,14 @@ from boxcam.export import graph as onnx
 from boxcam.export.gradient import GradientGraph
 from boxcam.export.replay import Arrays, Replay
 from boxcam.export.verify import Check, at, disturb, inner
-from boxcam.runtime.engines import OnnxEngine
+from boxcam.runtime.engines import OnnxEngine, Patches
 from boxcam.runtime.tensors import Tensors
 from boxcam.types import Patch
 
 _TORCH_LIMIT = 1e-4
 _EXACT_LIMIT, _EXACT_STEPS = 1e-4, (1e-6, 1e-7, 1e-8)
 _RANDOM_LIMIT, _RANDOM_STEPS = 0.1, (1e-2, 3e-3, 1e-3, 3e-4)
-_OWN_LIMIT, _OWN_STEPS = 1e-2, (3e-2, 1e-2, 3e-3, 1e-3)  # the steps are changes of the logits
+_OWN_LIMIT, _OWN_STEPS = 1e-2, (3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4)  # changes of the targets, for a size of up to 10
 
 
 def differences(
@@ -71,7 +71,8 @@ def differences(
         error = lines.disagreement(replay.exactly, np.float64, random, _EXACT_STEPS, _EXACT_LIMIT, 1000)
         return [Check(f"{what}, float64", error, _EXACT_LIMIT)]
     own, longest = lines.along_gradients(rng)
-    steps = [step / longest for step in _OWN_STEPS]
+    size = max(float(np.abs(at(origin, [found[n] for n in logits])).max(initial=0.0)) / 10, 1.0)
+    steps = [step * size / longest for step in _OWN_STEPS]
     return [
         Check(
             f"{what}, random direction, float32",
@@ -92,7 +93,7 @@ class _Lines:
 
     features: Sequence[str]
     base: Arrays
-    patches: Sequence[Patch]
+    patches: Sequence[Patches]
     origin: onnx.Array
     found: Sequence[onnx.Array | None]
     logits: list[str]
@@ -100,15 +101,17 @@ class _Lines:
     def along_gradients(self, rng: np.random.Generator) -> tuple[dict[str, onnx.Array], float]:
         """The gradients of all boxes added up with random signs, and the largest derivative in this direction."""
         ways = {n: np.zeros(a.shape) for n, a in self.base.items()}
-        for patch in self.patches:
-            size = float(np.linalg.norm(patch.gradient)) or 1.0
-            way = ways[self.features[patch.tensor]][patch.row]
-            way += rng.choice([-1.0, 1.0]) * embedded(patch, *way.shape[1:]) / size
+        for of in self.patches:
+            sign = rng.choice([-1.0, 1.0])
+            size = float(np.sqrt(sum(np.square(patch.gradient, dtype=np.float64).sum() for patch in of))) or 1.0
+            for patch in of:
+                way = ways[self.features[patch.tensor]][patch.row]
+                way += sign * embedded(patch, *way.shape[1:]) / size
         return ways, max(float(np.abs(self.derivatives(ways)).max(initial=0.0)), 1e-12)
 
     def derivatives(self, ways: Arrays) -> onnx.Array:
         """Of each box's logit in a direction, by the gradients."""
-        return np.array([_along(patch, ways[self.features[patch.tensor]]) for patch in self.patches])
+        return np.array([sum(_along(patch, ways[self.features[patch.tensor]]) for patch in of) for of in self.patches])
 
     def disagreement(
         self,
@@ -143,22 +146,25 @@ class _Lines:
         step: float,
     ) -> onnx.Array:
         exact = {n: a.astype(np.float64) for n, a in self.base.items()}
-        numbers = np.array([patch.tensor for patch in self.patches])
-        measured: onnx.Array = np.zeros(len(numbers))
-        for index in sorted(set(numbers.tolist())):  # only the feature moves that a box's gradient is of
-            mine, name = numbers == index, self.features[index]
-            sides = []
-            for sign in (1, -1):
-                moved = {**exact, name: exact[name] + sign * step * ways[name]}
-                logit = run({n: a.astype(dtype) for n, a in moved.items()})
-                values = [logit.get(n, given) for n, given in zip(self.logits, self.found, strict=True)]
-                sides.append(at(self.origin[mine], values))  # type: ignore[arg-type]
-            measured[mine] = (sides[0] - sides[1]) / (2 * step)
+        sides = []
+        for sign in (1, -1):
+            moved = {n: a + sign * step * ways[n] for n, a in exact.items()}
+            logit = run({n: a.astype(dtype) for n, a in moved.items()})
+            values = [logit.get(n, given) for n, given in zip(self.logits, self.found, strict=True)]
+            sides.append(at(self.origin, values))  # type: ignore[arg-type]
+        measured: onnx.Array = (sides[0] - sides[1]) / (2 * step)
         return measured
 
 
+def finite(name: str, patches: Sequence[Patches]) -> Check:
+    """Check that all numbers of some patches are finite, and not all of them zero."""
+    arrays = [a for of in patches for patch in of for a in (patch.gradient, patch.uniform) if a is not None]
+    good = all(np.isfinite(a).all() for a in arrays) and any(a.any() for a in arrays)
+    return Check(f"{name}: finite and not empty", 0.0 if good else float("inf"), 0.5)
+
+
 def against(
-    name: str, patches: Sequence[Patch], expected: Sequence[Patch], shapes: Mapping[int, tuple[int, ...]]
+    name: str, patches: Sequence[Patches], expected: Sequence[Patches], shapes: Mapping[int, tuple[int, ...]]
 ) -> Check:
     """Check patches of the ONNX gradient against those of another engine, cell by cell.
 
@@ -167,36 +173,36 @@ def against(
         patches, expected: of the same boxes.
         shapes: height and width of each of the layer's tensors.
     """
-    worst, largest = 0.0, 1e-12
-    for one, other in zip(patches, expected, strict=True):
-        if other.gradient.size == 0:
-            height, width = shapes[one.tensor]
-            worst = float(np.maximum(worst, np.abs(embedded(one, height, width)).max(initial=0.0)))
-            continue
-        if (one.tensor, one.row) != (other.tensor, other.row):
-            return Check(f"{name}: ONNX gradient against TorchScript", float("inf"), _TORCH_LIMIT)
-        height, width = shapes[one.tensor]
-        have, want = (embedded(patch, height, width) for patch in (one, other))
-        size = max(float(np.abs(want).max()), 1e-12)
-        worst = float(np.maximum(worst, np.abs(have - want).max() / size))  # unlike max(), keeps NaN
-        largest = max(largest, size)
+    worst = 0.0
+    for some, others in zip(patches, expected, strict=True):
+        found = {(patch.tensor, patch.row): patch for patch in some}
+        wanted = {(patch.tensor, patch.row): patch for patch in others}
+        size = max(float(np.abs(embedded(p, *shapes[p.tensor])).max()) for p in others) if others else 0.0
+        for place in {*found, *wanted}:
+            have, want = (
+                embedded(given[place], *shapes[place[0]]) if place in given else np.float32(0)
+                for given in (found, wanted)
+            )
+            error = float(np.abs(have - want).max())
+            worst = float(np.maximum(worst, error / max(size, 1e-12)))  # unlike max(), keeps NaN
     return Check(f"{name}: ONNX gradient against TorchScript", worst, _TORCH_LIMIT)
 
 
 def means(
-    name: str, patches: Sequence[Patch], expected: Sequence[Patch], shapes: Mapping[int, tuple[int, ...]]
+    name: str, patches: Sequence[Patches], expected: Sequence[Patches], shapes: Mapping[int, tuple[int, ...]]
 ) -> Check:
     """Check gradients of which only the means are given against whole ones; the other arguments as for `against`."""
     worst = 0.0
-    for one, other in zip(patches, expected, strict=True):
-        if other.gradient.size == 0 and other.uniform is None:
-            continue
-        if one.uniform is None:
-            return Check(f"{name}: means of the ONNX gradient", float("inf"), _TORCH_LIMIT)
-        height, width = shapes[other.tensor]
-        want = embedded(other, height, width).mean((1, 2), dtype=np.float64)
-        size = max(float(np.abs(want).max()), 1e-12)
-        worst = float(np.maximum(worst, np.abs(one.uniform - want).max() / size))
+    for some, others in zip(patches, expected, strict=True):
+        found = {patch.tensor: patch.uniform for patch in some}
+        for other in others:
+            mean = found.get(other.tensor)
+            if mean is None:
+                return Check(f"{name}: means of the ONNX gradient", float("inf"), _TORCH_LIMIT)
+            height, width = shapes[other.tensor]
+            want = embedded(other, height, width).mean((1, 2), dtype=np.float64)
+            size = max(float(np.abs(want).max()), 1e-12)
+            worst = float(np.maximum(worst, np.abs(mean - want).max() / size))
     return Check(f"{name}: means of the ONNX gradient", worst, _TORCH_LIMIT)
 
 

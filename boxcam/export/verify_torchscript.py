@@ -18,6 +18,7 @@ from boxcam.export import graph as onnx
 from boxcam.export.replay import Arrays, Replay
 from boxcam.export.score import ScoreGraph
 from boxcam.export.verify import Check, at, disturb, inner, relative
+from boxcam.runtime.engines import Patches
 from boxcam.types import Patch
 
 _LIMIT = 1e-4
@@ -73,12 +74,12 @@ def gradients(
     ]
 
 
-def patches(module: torch.jit.ScriptModule, score: ScoreGraph, found: Arrays, origin: onnx.Array) -> list[Patch]:
+def patches(module: torch.jit.ScriptModule, score: ScoreGraph, found: Arrays, origin: onnx.Array) -> list[Patches]:
     """The module's patches of some boxes, for comparison."""
     given = [{n: found[n] for n in names} for names in (score.features, score.context)]
     tensors, places, _ = _run(module, given[0], given[1], origin)
     return [
-        Patch(int(tensor), int(row), (int(y), int(x)), np.ascontiguousarray(patch.numpy()))
+        (Patch(int(tensor), int(row), (int(y), int(x)), np.ascontiguousarray(patch.numpy())),) if patch.numel() else ()
         for patch, (tensor, row, y, x) in zip(tensors, places.tolist(), strict=True)
     ]
 

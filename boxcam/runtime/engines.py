@@ -1,4 +1,4 @@
-"""Gradient engines: from the features of a layer and the origin of K boxes to one patch per box."""
+"""Gradient engines: from the features of a layer and the origin of K boxes to the patches of each box."""
 
 from __future__ import annotations
 
@@ -16,18 +16,21 @@ from boxcam.runtime.sessions import Device, Session
 from boxcam.runtime.tensors import Tensors
 from boxcam.types import Int, Patch
 
+Patches = tuple[Patch, ...]
+"""The gradient of one box's target: a patch for each tensor of the layer that it depends on, so none if on none."""
+
 
 class GradientEngine(Protocol):
-    """Computes ∂logit/∂feature for K boxes."""
+    """Computes ∂target/∂feature for K boxes."""
 
-    def patches(self, tensors: Tensors, features: Sequence[str], context: Sequence[str], origin: Int) -> list[Patch]:
-        """One patch per box.
+    def patches(self, tensors: Tensors, features: Sequence[str], context: Sequence[str], origin: Int) -> list[Patches]:
+        """The patches of each box.
 
         Args:
             tensors: of a forward pass; ``tensors[name]`` is an array, ``tensors.ort(name)`` ONNX Runtime's value.
             features: names of the layer's tensors.
             context: names of what else of the forward pass the gradient needs, in the layer's order.
-            origin: int64 [K, D], which logit made each box.
+            origin: int64 [K, D], which number is each box's target.
         """
         ...
 
@@ -57,22 +60,21 @@ class OnnxEngine:
         self._names = list(self._session.outputs)
         self._groups = sorted({int(name.rpartition(".")[2]) for name in self._names})
 
-    def patches(self, tensors: Tensors, features: Sequence[str], context: Sequence[str], origin: Int) -> list[Patch]:
+    def patches(self, tensors: Tensors, features: Sequence[str], context: Sequence[str], origin: Int) -> list[Patches]:
         if not len(origin):
             return []
         given = {name: tensors.ort(name) for name in self._session.inputs if name != "origin"}
         found = self._session.run(Tensors({**given, "origin": origin}), self._names)
-        # Of a box that no path leads to from the layer.
-        channels = tensors.ort(features[0]).shape()[1]
-        patches = [Patch(0, 0, (0, 0), np.zeros((channels, 0, 0), np.float32))] * len(origin)
+        patches: list[list[Patch]] = [[] for _ in origin]
         for group in self._groups:
             gradients = found[f"patches.{group}"]
             uniform = found.get(f"uniform.{group}")
             places, boxes = found[f"place.{group}"].tolist(), found[f"box.{group}"].tolist()
             for m, (box, (tensor, row, y, x)) in enumerate(zip(boxes, places, strict=True)):
                 if box >= 0:
-                    patches[box] = Patch(tensor, row, (y, x), gradients[m], None if uniform is None else uniform[m])
-        return patches
+                    even = None if uniform is None else uniform[m]
+                    patches[box].append(Patch(tensor, row, (y, x), gradients[m], even))
+        return [tuple(sorted(of, key=lambda patch: patch.tensor)) for of in patches]
 
 
 @ENGINES.register("torchscript")
@@ -106,7 +108,7 @@ class TorchScriptEngine:
                 stacklevel=2,
             )
 
-    def patches(self, tensors: Tensors, features: Sequence[str], context: Sequence[str], origin: Int) -> list[Patch]:
+    def patches(self, tensors: Tensors, features: Sequence[str], context: Sequence[str], origin: Int) -> list[Patches]:
         import torch
 
         given = [
@@ -130,6 +132,8 @@ class TorchScriptEngine:
         finally:
             torch.set_num_threads(before)
         return [
-            Patch(int(tensor), int(row), (int(y), int(x)), np.ascontiguousarray(patch.detach().numpy()))
+            (Patch(int(tensor), int(row), (int(y), int(x)), np.ascontiguousarray(patch.detach().numpy())),)
+            if patch.numel()
+            else ()
             for patch, (tensor, row, y, x) in zip(patches, places.tolist(), strict=True)
         ]

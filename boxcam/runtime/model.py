@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from boxcam import bundle
-from boxcam.bundle import Layer, Manifest
+from boxcam.bundle import Gradient, Layer, Manifest, Rules
 from boxcam.errors import BundleError, EngineError, UnknownLayerError
-from boxcam.runtime.engines import ENGINES, GradientEngine
+from boxcam.runtime.engines import ENGINES, GradientEngine, Patches
 from boxcam.runtime.preprocess import Transform, prepare
 from boxcam.runtime.sessions import Device, Session
 from boxcam.runtime.tensors import Array, Tensors
-from boxcam.types import Detections, Float, Grid, Image, Patch
+from boxcam.types import Detections, Float, Grid, Image, Int, Patch
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,11 +25,13 @@ class Prediction:
 
     Attributes:
         detections: the boxes, best score first.
+        rows: int64 [K], which row of the model's outputs each of them is.
         transform: where the image lies on the canvas.
         outputs: the tensors that were asked for, by name; features are arrays only once they are read.
     """
 
     detections: Detections
+    rows: Int
     transform: Transform
     outputs: Tensors
 
@@ -95,21 +97,29 @@ class Model:
         """The boxes on an image, uint8 [H, W, 3] BGR, best score first, in image pixels."""
         return self.predict(image).detections
 
-    def predict(self, image: Image, layer: Layer | None = None, engine: str = "auto") -> Prediction:
+    def predict(
+        self, image: Image, layers: Layer | Sequence[Layer] = (), engine: str = "auto", target: str | None = None
+    ) -> Prediction:
         """One forward pass.
 
         Args:
             image: uint8 [H, W, 3], BGR.
-            layer: also return what explaining this layer needs.
+            layers: also return what explaining these layers needs.
             engine: by this gradient engine, or ``auto``.
+            target: of this target; the bundle's first one by default.
         """
         tensor, transform = prepare(image, self.manifest.preprocess)
         keep: set[str] = set()
-        if layer is not None:
-            context = layer.gradients[self.engine_name(layer, engine)].context
-            keep = {*(of.name for of in layer.tensors), *context}
-        found = self._session.run(Tensors({self.manifest.input: tensor}), self._outputs_for(layer, keep), keep)
-        return Prediction(self._detections(found, transform), transform, found)
+        for layer in [layers] if isinstance(layers, Layer) else layers:
+            keep.update(of.name for of in layer.tensors)
+            keep.update(layer.rois)
+            for gradient in self._gradients(layer, engine, target):
+                keep.update(gradient.context)
+        aim = self.manifest.target(target)
+        names = dict.fromkeys([*self._outputs(), aim.origin, aim.value, *sorted(keep)])
+        found = self._session.run(Tensors({self.manifest.input: tensor}), list(names), keep)
+        detections, rows = self._detections(found, transform)
+        return Prediction(detections, rows, transform, found)
 
     def patches(
         self,
@@ -118,27 +128,38 @@ class Model:
         boxes: Sequence[int],
         engine: str = "auto",
         *,
+        target: str | None = None,
+        rules: Rules = "plain",
         means: bool = False,
-    ) -> Iterator[Patch]:
-        """The gradient of each box's logit with respect to a layer, a few boxes at a time.
+    ) -> Iterator[Patches]:
+        """The gradient of each box's target with respect to a layer, a few boxes at a time.
 
         Args:
-            prediction: a forward pass made for this layer and engine.
+            prediction: a forward pass made for this layer, engine and target.
             layer: the layer.
             boxes: indices into ``prediction.detections``.
             engine: name of a gradient engine, or ``auto``.
+            target: name of the target; the bundle's first one by default.
+            rules: ``guided`` for guided backpropagation.
             means: whether the mean of each channel's gradient over the map is enough: where that is cheaper to compute,
                 a patch is then a uniform gradient with this mean.
 
         Raises:
             EngineError: the engine is not in the bundle or cannot run here.
         """
-        running, gradient = self.engine(layer, engine, means=means), layer.gradients[self.engine_name(layer, engine)]
+        gradient = self.gradient(layer, engine, target, rules)
+        running = self.engine(gradient, means=means)
         features = [tensor.name for tensor in layer.tensors]
-        origin = prediction.detections.origin[np.asarray(boxes, np.int64)]
+        rows = prediction.rows[np.asarray(boxes, np.int64)]
+        origin = prediction.outputs[self.manifest.target(target).origin][rows].astype(np.int64)
         step = max(gradient.boxes_at_once, 1)  # bounds the memory that gradients take
         for start in range(0, len(origin), step):
             yield from running.patches(prediction.outputs, features, gradient.context, origin[start : start + step])
+
+    def values(self, prediction: Prediction, target: str | None = None) -> Float:
+        """The number that each box's target is: float32 [K]; the sides of boxes in canvas pixels."""
+        found: Float = prediction.outputs[self.manifest.target(target).value][prediction.rows].astype(np.float32)
+        return found
 
     def activation(self, prediction: Prediction, layer: Layer, patch: Patch) -> Float:
         """The feature map that a patch belongs to: [C, H, W], the proposal's own for RoI features."""
@@ -148,60 +169,66 @@ class Model:
     def grid(self, prediction: Prediction, layer: Layer, patch: Patch) -> Grid:
         """Where the cells of a patch's feature map lie on the image."""
         tensor = layer.tensors[patch.tensor]
-        if layer.rois is not None:
-            roi = prediction.outputs[layer.rois][patch.row]
+        if tensor.rois is not None:
+            roi = prediction.outputs[tensor.rois][patch.row]
             return prediction.transform.roi_grid(roi, tensor.height, tensor.width)
         assert tensor.stride is not None
         return prediction.transform.map_grid(tensor.height, tensor.width, tensor.stride, tensor.center)
 
-    def engine_name(self, layer: Layer, engine: str = "auto") -> str:
-        """The engine that will be used.
+    def gradient(
+        self, layer: Layer, engine: str = "auto", target: str | None = None, rules: Rules = "plain"
+    ) -> Gradient:
+        """The gradient that will be used.
 
         Raises:
-            UnknownNameError: there is no such engine.
+            UnknownNameError: there is no such engine or target.
             EngineError: the bundle has no such gradient.
         """
         if engine != "auto":
             ENGINES[engine]
+        aim = self.manifest.target(target).name
         for name in ENGINES:
-            if name in layer.gradients and engine in ("auto", name):
-                return name
-        there = ", ".join(layer.gradients) or "none"
+            found = layer.gradient(name, aim, rules)
+            if found is not None and engine in ("auto", name):
+                return found
+        there = ", ".join(dict.fromkeys(g.engine for g in layer.gradients if (g.target, g.rules) == (aim, rules)))
         raise EngineError(
-            f"bundle {self.path} has no {engine!r} gradient for layer {layer.name!r} (there is: {there})."
-            " Export the model again, or choose another engine."
+            f"bundle {self.path} has no {engine!r} gradient{'' if rules == 'plain' else f' by {rules} rules'} of"
+            f" {aim!r} for layer {layer.name!r} (there is: {there or 'none'}). Export the model again, or choose"
+            " another engine."
         )
 
-    def engine(self, layer: Layer, engine: str = "auto", *, means: bool = False) -> GradientEngine:
-        """The gradient engine of a layer, opened once and kept; with ``means``, the cheaper one if there is one."""
-        name = self.engine_name(layer, engine)
-        gradient = layer.gradients[name]
+    def engine(self, gradient: Gradient, *, means: bool = False) -> GradientEngine:
+        """The engine of a gradient, opened once and kept; with ``means``, the cheaper one if there is one."""
         file = gradient.means if means and gradient.means else gradient.file
         if file not in self._engines:
-            self._engines[file] = ENGINES[name](self.path / file, self._device)
+            self._engines[file] = ENGINES[gradient.engine](self.path / file, self._device)
         return self._engines[file]
 
-    def _outputs_for(self, layer: Layer | None, more: Iterable[str] = ()) -> list[str]:
-        outputs = self.manifest.outputs
-        names = dict.fromkeys([outputs.boxes, outputs.scores, outputs.labels, outputs.origin, outputs.logits])
-        if layer is not None and layer.rois is not None:
-            names[layer.rois] = None
-        return [*names, *sorted(set(more) - set(names))]
+    def _gradients(self, layer: Layer, engine: str, target: str | None) -> list[Gradient]:
+        """Those of a layer that may be used: by all rules that it has."""
+        first = self.gradient(layer, engine, target)
+        guided = layer.gradient(first.engine, first.target, "guided")
+        return [first, *([] if guided is None else [guided])]
 
-    def _detections(self, found: Mapping[str, Array], transform: Transform) -> Detections:
-        outputs = self.manifest.outputs
+    def _outputs(self) -> list[str]:
+        outputs, first = self.manifest.outputs, self.manifest.target()
+        return list(dict.fromkeys([outputs.boxes, outputs.scores, outputs.labels, first.origin, first.value]))
+
+    def _detections(self, found: Mapping[str, Array], transform: Transform) -> tuple[Detections, Int]:
+        outputs, first = self.manifest.outputs, self.manifest.target()
         boxes, scores = found[outputs.boxes], found[outputs.scores]
         if outputs.box_columns is not None:
             boxes = boxes[..., slice(*outputs.box_columns)]
         if outputs.score_column is not None:
             scores = scores[..., outputs.score_column]
         boxes, scores, labels = boxes.reshape(-1, 4), scores.reshape(-1), found[outputs.labels].reshape(-1)
-        origin, logits = found[outputs.origin], found[outputs.logits]
+        origin, logits = found[first.origin], found[first.value]
         real = np.flatnonzero(origin[:, 0] >= 0)  # a row without an origin is filler that the export put in
         order = real[np.argsort(-scores[real], kind="stable")]
         names = self.manifest.labels
         chosen = labels[order].astype(np.int64)
-        return Detections(
+        detections = Detections(
             boxes=transform.boxes_to_image(boxes[order]),
             scores=scores[order].astype(np.float32),
             labels=chosen,
@@ -209,13 +236,15 @@ class Model:
             origin=origin[order].astype(np.int64),
             logits=logits[order].astype(np.float32),
         )
+        return detections, order.astype(np.int64)
 
     def _check_outputs(self) -> None:
         shapes = self._session.outputs
-        wanted = set(self._outputs_for(None))
+        wanted = set(self._outputs())
+        wanted.update(name for target in self.manifest.targets for name in (target.origin, target.value))
         for layer in self.manifest.layers:
-            context = (name for gradient in layer.gradients.values() for name in gradient.context)
-            wanted.update(self._outputs_for(layer, context), (tensor.name for tensor in layer.tensors))
+            wanted.update(name for gradient in layer.gradients for name in gradient.context)
+            wanted.update((*(tensor.name for tensor in layer.tensors), *layer.rois))
         spec = self.manifest.preprocess
         size = self._session.inputs.get(self.manifest.input, ())
         size = size[2:] if spec.layout == "NCHW" else size[1:3]

@@ -405,19 +405,22 @@ def assert_gradient_graph(
         running = OnnxEngine(onnx.serialized(graph.model))
         tensors = Tensors(dict(zip(names_read, values, strict=True)))
         patches = running.patches(tensors, made.score.features, (), origin)
-        for patch, expected in zip(patches, gradients, strict=True):
-            number = names.index(made.score.features[patch.tensor])
-            shape = expected[number].shape
-            whole, lies = embedded(patch.gradient, (0, patch.row, *patch.corner), shape)
-            if patch.uniform is not None:
-                whole[patch.row] += patch.uniform[:, None, None]
-                lies[patch.row] = True
-            np.testing.assert_allclose(whole, expected[number], atol=1e-5 * scale, rtol=0)
-            assert not expected[number][~lies].any()  # exactly zero outside of the patch
+        for of, expected in zip(patches, gradients, strict=True):
+            there = {names.index(made.score.features[patch.tensor]): patch for patch in of}
+            assert len(there) == len(of)
+            assert not any(g.any() for number, g in enumerate(expected) if number not in there)
+            for number, patch in there.items():
+                whole, lies = embedded(patch.gradient, (0, patch.row, *patch.corner), expected[number].shape)
+                if patch.uniform is not None:
+                    whole[patch.row] += patch.uniform[:, None, None]
+                    lies[patch.row] = True
+                np.testing.assert_allclose(whole, expected[number], atol=1e-5 * scale, rtol=0)
+                assert not expected[number][~lies].any()  # exactly zero outside of the patch
         if graph.means is not None:
             means = OnnxEngine(onnx.serialized(graph.means)).patches(tensors, made.score.features, (), origin)
-            for patch, same, expected in zip(means, patches, gradients, strict=True):
-                if same.gradient.size or same.uniform is not None:
+            for of, same, expected in zip(means, patches, gradients, strict=True):
+                assert [patch.tensor for patch in of] == [patch.tensor for patch in same]
+                for patch in of:
                     assert patch.uniform is not None
                     assert patch.gradient.size == 0
                     truth = expected[names.index(made.score.features[patch.tensor])][0].mean((1, 2))

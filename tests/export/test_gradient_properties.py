@@ -12,9 +12,8 @@ from boxcam.export import gradient
 from boxcam.export import graph as onnx
 from boxcam.export.autodiff.engine import Tape
 from boxcam.export.score import used_features
-from boxcam.runtime.engines import OnnxEngine
+from boxcam.runtime.engines import OnnxEngine, Patches
 from boxcam.runtime.tensors import Tensors
-from boxcam.types import Patch
 from tests.export.heads import embedded
 from tests.export.random_heads import RandomHead, heads
 
@@ -40,17 +39,26 @@ class Running:
         unique = list(dict.fromkeys(names))
         return dict(zip(unique, onnx.observe(self.model, [by_name[n] for n in unique], self.head.feeds), strict=True))
 
-    def patches(self, features: list[str], local: bool) -> list[list[Patch]]:
+    def patches(self, features: list[str], local: bool) -> list[list[Patches]]:
         """Of all logits; and those that hold only means, if there are any."""
         graph = gradient.build(self.model, self.head.logits, features, local=local)
         tensors = Tensors({**self.found, **self.observed(list(graph.inputs))})
         models = [graph.model] if graph.means is None else [graph.model, graph.means]
         return [OnnxEngine(onnx.serialized(m)).patches(tensors, features, (), self.origin) for m in models]
 
-    def whole(self, patch: Patch, feature: str) -> np.ndarray:
-        """A patch as a gradient by the whole map."""
-        whole, _ = embedded(patch.gradient, (0, patch.row, *patch.corner), self.found[feature].shape)
-        return whole + (0 if patch.uniform is None else patch.uniform[None, :, None, None])
+    def cut(self, layer: list[str]) -> dict[str, list[np.ndarray]]:
+        """The gradients by several maps, all of them cut, on whole maps."""
+        found = self.patches(layer, local=False)[0]
+        return {name: [self.whole(of, name, number) for of in found] for number, name in enumerate(layer)}
+
+    def whole(self, patches: Patches, feature: str, number: int = 0) -> np.ndarray:
+        """The gradient by one of a layer's whole maps."""
+        result = np.zeros(self.found[feature].shape)
+        for patch in patches:
+            if patch.tensor == number:
+                whole, _ = embedded(patch.gradient, (0, patch.row, *patch.corner), self.found[feature].shape)
+                result += whole + (0 if patch.uniform is None else patch.uniform[None, :, None, None])
+        return result
 
 
 def disagreement(head: RandomHead) -> float:
@@ -66,18 +74,14 @@ def disagreement(head: RandomHead) -> float:
         return 0.0
     worst = 0.0
     for layer in [used, *([[n] for n in used] if len(used) > 1 else [])]:
+        expected = truth if len(layer) == 1 else running.cut(layer)
         patches, *means = running.patches(layer, local=True)
-        for box, patch in enumerate(patches):
-            name = layer[patch.tensor]
-            expected = truth[name][box]
-            worst = max(worst, float(np.abs(running.whole(patch, name) - expected).max()))
-            if not patch.gradient.size and patch.uniform is None:  # depends on none of the layer's maps
-                worst = max(worst, *(float(np.abs(truth[n][box]).max()) for n in layer))
-        for patch, mean in zip(patches, *means, strict=True) if means else ():
-            assert mean.tensor == patch.tensor
-            name = layer[mean.tensor]
-            found = running.whole(mean, name).mean((2, 3)) - running.whole(patch, name).mean((2, 3))
-            worst = max(worst, float(np.abs(found).max()))
+        for number, name in enumerate(layer):
+            for box, of in enumerate(patches):
+                worst = max(worst, float(np.abs(running.whole(of, name, number) - expected[name][box]).max()))
+            for of, mean in zip(patches, *means, strict=True) if means else ():
+                averages = [running.whole(some, name, number).mean((2, 3)) for some in (of, mean)]
+                worst = max(worst, float(np.abs(averages[0] - averages[1]).max()))
     return worst / scale
 
 

@@ -40,7 +40,9 @@ def whole(net: Net, features: list[str], logits: str, feeds: Arrays, origin: Any
     names = list(dict.fromkeys([*features, *made.inputs]))
     tensors = Tensors(dict(zip(names, onnx.observe(model, [values[n] for n in names], feeds), strict=True)))
     patches = OnnxEngine(onnx.serialized(graph)).patches(tensors, features, (), np.array(origin, np.int64))
-    return np.array([embedded(patch, *tensors[features[patch.tensor]].shape[2:]) for patch in patches])
+    return np.array(
+        [sum(embedded(patch, *tensors[features[patch.tensor]].shape[2:]) for patch in of) for of in patches]
+    )
 
 
 def assert_same(
@@ -157,7 +159,7 @@ def test_a_level_without_rows_beside_one_with_boxes() -> None:
     tensors = Tensors(dict(zip(names, onnx.observe(model, [values[n] for n in names], feeds), strict=True)))
     origin = np.array([[0, 0, 3], [0, 4, 1]], np.int64)
     before = np.maximum(feeds["x0"].reshape(6, -1) * 1.5 @ matrix.T, 0)
-    for patch, (_, row, column) in zip(
+    for (patch,), (_, row, column) in zip(
         OnnxEngine(onnx.serialized(made.model)).patches(tensors, maps, (), origin), origin, strict=True
     ):
         expected = matrix[column].reshape(3, 4, 4) * (before[row, column] > 0)

@@ -54,6 +54,7 @@ def pyramid(net: Net, image: str) -> str:
         (lambda net, x: net.SpaceToDepth(x, blocksize=2), (8, 6), (2, 2)),
         (lambda net, x: net.DepthToSpace(net.Concat(x, x, x, x, axis=1), blocksize=2), (8, 6), (0.5, 0.5)),
         (lambda net, x: conv(net, net.Pad(x, np.array([0, 0, 1, 1, 0, 0, 2, 2])), 2, (3, 2)), (25, 25), (2, 2)),
+        (lambda net, x: net.Transpose(conv(net, x, 2, (3, 2)), perm=[0, 2, 3, 1]), (25, 25), (2, 2)),
         (lambda net, x: net.Mul(net.Sigmoid(conv(net, net.GlobalAveragePool(x), 1, (3, 3), 1)), x), (9, 8), (1, 1)),
     ],
 )
@@ -72,7 +73,6 @@ def test_a_slice_with_steps_makes_larger_cells_along_its_axes(axes: list[int]) -
 @pytest.mark.parametrize(
     "build",
     [
-        lambda net, x: net.Transpose(x, perm=[0, 2, 3, 1]),
         lambda net, x: net.Reshape(x, np.array([1, 3, 2, -1])),
         lambda net, x: net.GlobalAveragePool(x),
     ],
@@ -91,7 +91,7 @@ def source() -> Source:
         Outputs("boxes", "scores", "labels"),
         SPEC,
         (),
-        {"neck": LayerTensors(("/neck/fine",)), "other": LayerTensors(("flat",), "roi", "rois")},
+        {"neck": LayerTensors(("/neck/fine",)), "other": LayerTensors(("flat",), "roi", ("rois",))},
         ("neck",),
         {},
     )
@@ -100,7 +100,7 @@ def source() -> Source:
 def test_layers_are_resolved_by_the_sources_names_by_tensor_and_by_default() -> None:
     assert resolve(source(), []) == {"neck": LayerTensors(("/neck/fine",))}
     assert resolve(source(), ["other", "/neck/fine"]) == {
-        "other": LayerTensors(("flat",), "roi", "rois"),
+        "other": LayerTensors(("flat",), "roi", ("rois",)),
         "/neck/fine": LayerTensors(("/neck/fine",)),
     }
 

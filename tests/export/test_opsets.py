@@ -45,7 +45,7 @@ def patches(model: ir.Model, origin: np.ndarray) -> list[np.ndarray]:
     found = dict(zip(names, onnx.observe(model, [values[n] for n in names], {"x": _FEED}), strict=True))
     engine = OnnxEngine(onnx.serialized(graph.model))
     result = []
-    for patch in engine.patches(Tensors(found), ["feature"], [], origin):
+    for (patch,) in engine.patches(Tensors(found), ["feature"], [], origin):
         whole, _ = embedded(patch.gradient, (0, patch.row, *patch.corner), found["feature"].shape)
         result.append(whole + (0 if patch.uniform is None else patch.uniform[None, :, None, None]))
     return result

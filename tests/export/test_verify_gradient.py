@@ -17,24 +17,29 @@ NOTHING = Patch(0, 0, (0, 0), np.zeros((3, 0, 0), np.float32))
 MEANS = dataclasses.replace(NOTHING, uniform=GRADIENT.sum((1, 2)) / np.float32(20))
 
 
+def each(*patches: Patch) -> list[tuple[Patch, ...]]:
+    """Boxes with one patch each, or none."""
+    return [() if patch is NOTHING else (patch,) for patch in patches]
+
+
 def error(check: verify_gradient.Check) -> float:
     return check.error
 
 
 def test_the_same_gradients_agree() -> None:
-    assert error(verify_gradient.against("neck", [PATCH], [PATCH], SHAPES)) == 0
-    assert error(verify_gradient.against("neck", [NOTHING], [NOTHING], SHAPES)) == 0
-    assert error(verify_gradient.means("neck", [MEANS], [PATCH], SHAPES)) < 1e-6
-    assert error(verify_gradient.means("neck", [NOTHING], [NOTHING], SHAPES)) == 0
+    assert error(verify_gradient.against("neck", each(PATCH), each(PATCH), SHAPES)) == 0
+    assert error(verify_gradient.against("neck", each(NOTHING), each(NOTHING), SHAPES)) == 0
+    assert error(verify_gradient.means("neck", each(MEANS), each(PATCH), SHAPES)) < 1e-6
+    assert error(verify_gradient.means("neck", each(NOTHING), each(NOTHING), SHAPES)) == 0
 
 
 def test_a_patch_is_compared_where_it_lies_and_not_how_it_is_stored() -> None:
     larger = np.zeros((3, 4, 4), np.float32)
     larger[:, 1:3, 1:3] = GRADIENT
-    assert error(verify_gradient.against("neck", [Patch(0, 0, (0, 1), larger)], [PATCH], SHAPES)) == 0
+    assert error(verify_gradient.against("neck", each(Patch(0, 0, (0, 1), larger)), each(PATCH), SHAPES)) == 0
     uniform = dataclasses.replace(NOTHING, uniform=np.ones(3, np.float32))
     whole = Patch(0, 0, (0, 0), np.ones((3, 4, 5), np.float32))
-    assert error(verify_gradient.against("neck", [uniform], [whole], SHAPES)) == 0
+    assert error(verify_gradient.against("neck", each(uniform), each(whole), SHAPES)) == 0
 
 
 @pytest.mark.parametrize(
@@ -49,17 +54,17 @@ def test_a_patch_is_compared_where_it_lies_and_not_how_it_is_stored() -> None:
     ],
 )
 def test_another_gradient_does_not_pass(wrong: Patch) -> None:
-    check = verify_gradient.against("neck", [PATCH, wrong], [PATCH, PATCH], SHAPES)
+    check = verify_gradient.against("neck", each(PATCH, wrong), each(PATCH, PATCH), SHAPES)
     assert not check.error <= check.limit
 
 
 @pytest.mark.parametrize("wrong", [PATCH, dataclasses.replace(NOTHING, uniform=np.float32([0, 1, 0]))])
 def test_a_gradient_where_there_is_none_does_not_pass(wrong: Patch) -> None:
-    check = verify_gradient.against("neck", [wrong], [NOTHING], SHAPES)
+    check = verify_gradient.against("neck", each(wrong), each(NOTHING), SHAPES)
     assert not check.error <= check.limit
 
 
 @pytest.mark.parametrize("wrong", [NOTHING, dataclasses.replace(MEANS, uniform=MEANS.uniform * np.float32(1.001))])
 def test_other_means_do_not_pass(wrong: Patch) -> None:
-    check = verify_gradient.means("neck", [MEANS, wrong], [PATCH, PATCH], SHAPES)
+    check = verify_gradient.means("neck", each(MEANS, wrong), each(PATCH, PATCH), SHAPES)
     assert not check.error <= check.limit

@@ -15,6 +15,7 @@ import torch
 
 import boxcam
 from boxcam.bundle import Layer
+from boxcam.runtime.engines import Patches
 from boxcam.runtime.images import read_image
 from boxcam.runtime.model import Model, Prediction
 from boxcam.runtime.preprocess import prepare
@@ -42,7 +43,7 @@ class Deployed:
     def __init__(self, path: Path) -> None:
         self.path, self.model = path, boxcam.load(path, threads=1)
         graph = onnx.load(path / "forward.onnx")
-        self._ends = [logits.name for logits in self.model.manifest.logits]
+        self._ends = [logits.name for logits in self.model.manifest.target().ends]
         have = {output.name for output in graph.graph.output}
         graph.graph.output.extend(onnx.ValueInfoProto(name=name) for name in self._ends if name not in have)
         options = onnxruntime.SessionOptions()
@@ -65,7 +66,7 @@ class Deployed:
     def rois(self) -> list[str]:
         """The outputs that hold the proposals which a box can come from, one for each tensor of the roi layer."""
         found = [layer for layer in self.model.manifest.layers if layer.kind == "roi"]
-        return [layer.rois for layer in found if layer.rois is not None][:1]
+        return list(found[0].rois) if found else []
 
     def proposals(self, image: torch.Tensor) -> list[Array]:
         """The proposals on a canvas, [R, 4] each; none of a model that has none."""
@@ -73,10 +74,10 @@ class Deployed:
         return list(self._session.run(names, {self.model.manifest.input: image.numpy()})) if names else []
 
     def form(self, layer: str, engine: str) -> str:
-        return self.model.layer(layer).gradients[engine].form
+        return self.model.gradient(self.model.layer(layer), engine).form
 
     def reason(self, layer: str, engine: str) -> str:
-        return self.model.layer(layer).gradients[engine].reason
+        return self.model.gradient(self.model.layer(layer), engine).reason
 
     def explain(self, prediction: Prediction, name: str, boxes: Sequence[int], engine: str) -> Explained:
         """The gradients of some boxes of a prediction that was made for the layer and the engine."""
@@ -86,13 +87,14 @@ class Deployed:
     def explain_at(self, prediction: Prediction, name: str, origin: Sequence[Sequence[int]], engine: str) -> Explained:
         """The same of logits that need not have made a box."""
         layer = self.model.layer(name)
-        names, context = [tensor.name for tensor in layer.tensors], layer.gradients[engine].context
-        running = self.model.engine(layer, engine)
+        gradient = self.model.gradient(layer, engine)
+        names, context = [tensor.name for tensor in layer.tensors], gradient.context
+        running = self.model.engine(gradient)
         found = running.patches(prediction.outputs, names, context, np.array(origin, np.int64))
         return self._explained(prediction, layer, found)
 
-    def _explained(self, prediction: Prediction, layer: Layer, found: Sequence[Patch]) -> Explained:
-        pieces = [[[p for p in [patch] if p.tensor == i] for i in range(len(layer.tensors))] for patch in found]
+    def _explained(self, prediction: Prediction, layer: Layer, found: Sequence[Patches]) -> Explained:
+        pieces = [[[patch for patch in of if patch.tensor == i] for i in range(len(layer.tensors))] for of in found]
         return Explained(self._features(prediction, layer), pieces)
 
     def _features(self, prediction: Prediction, layer: Layer) -> list[Array]:

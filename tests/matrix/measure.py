@@ -107,7 +107,8 @@ class Case:
         with self._leaves(scene, layer) as (run, leaves):
             with Watch([scene.logits[n] for n in used], positions) as watch:
                 run()
-            lost = [self.deployed.model.manifest.logits[n].name for i, n in enumerate(used) if i not in watch.taken]
+            ends = self.deployed.model.manifest.target().ends
+            lost = [ends[n].name for i, n in enumerate(used) if i not in watch.taken]
             assert not lost, f"{self.name}: the framework's model computes nothing like the deployed {lost}"
             pairs = [self._leaf(layer, feature, leaves) for feature in features]
             taken = {n: iter(watch.taken[i]) for i, n in enumerate(used)}

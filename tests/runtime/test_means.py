@@ -17,13 +17,13 @@ def test_grad_cam_by_means_is_grad_cam_by_whole_gradients(
     layer_name: str, signs: Path, signs_model: boxcam.Model
 ) -> None:
     layer = signs_model.layer(layer_name)
-    assert layer.gradients["onnx"].means
+    assert signs_model.gradient(layer, "onnx").means
     prediction = signs_model.predict(read_image(signs / "images" / "cat.jpg"), layer)
     boxes = list(range(len(prediction.detections)))
     assert len(boxes) > 4
     short = list(signs_model.patches(prediction, layer, boxes, means=True))
     long = list(signs_model.patches(prediction, layer, boxes))
-    for one, other in zip(short, long, strict=True):
+    for (one,), (other,) in zip(short, long, strict=True):
         assert one.tensor == other.tensor
         assert one.gradient.size == 0
         assert one.uniform is not None
@@ -35,7 +35,7 @@ def test_grad_cam_by_means_is_grad_cam_by_whole_gradients(
 def test_engines_without_means_give_whole_gradients(signs: Path, signs_model: boxcam.Model) -> None:
     layer = signs_model.layer("neck")
     prediction = signs_model.predict(read_image(signs / "images" / "cat.jpg"), layer, "torchscript")
-    (patch,) = signs_model.patches(prediction, layer, [0], "torchscript", means=True)
+    ((patch,),) = signs_model.patches(prediction, layer, [0], "torchscript", means=True)
     assert patch.gradient.size
     assert patch.uniform is None
 

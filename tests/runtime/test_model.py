@@ -51,8 +51,8 @@ def test_signs_are_found(signs_model: Model, signs: Path, image: Any) -> None:
 def test_a_prediction_carries_what_its_layer_needs(signs_model: Model, image: Any) -> None:
     for name in signs_model.layers:
         layer = signs_model.layer(name)
-        for engine, gradient in layer.gradients.items():
-            prediction = signs_model.predict(image, layer, engine)
+        for gradient in layer.gradients:
+            prediction = signs_model.predict(image, layer, gradient.engine)
             for tensor in layer.tensors:
                 assert prediction.outputs[tensor.name].shape == (1, tensor.channels, tensor.height, tensor.width)
             assert set(gradient.context) <= set(prediction.outputs)
@@ -64,7 +64,7 @@ def test_patches_come_in_the_order_that_was_asked_for(signs_model: Model, image:
     prediction = signs_model.predict(image, layer)
     forth = list(signs_model.patches(prediction, layer, [0, 1, 2]))
     back = list(signs_model.patches(prediction, layer, [2, 1, 0]))
-    for one, other in zip(forth, reversed(back), strict=True):
+    for (one,), (other,) in zip(forth, reversed(back), strict=True):
         assert (one.tensor, one.corner) == (other.tensor, other.corner)
         assert np.allclose(one.gradient, other.gradient, rtol=1e-3, atol=1e-6)
     assert list(signs_model.patches(prediction, layer, [])) == []
@@ -75,17 +75,17 @@ def test_more_boxes_than_are_taken_at_once(signs_model: Model, image: Any) -> No
     prediction = signs_model.predict(image, layer)
     count = len(prediction.detections)
     expected = list(signs_model.patches(prediction, layer, range(count)))
-    few = {name: dataclasses.replace(gradient, boxes_at_once=3) for name, gradient in layer.gradients.items()}
+    few = tuple(dataclasses.replace(gradient, boxes_at_once=3) for gradient in layer.gradients)
     found = list(signs_model.patches(prediction, dataclasses.replace(layer, gradients=few), range(count)))
     assert len(found) == len(expected) == count > 3
-    for one, other in zip(found, expected, strict=True):
+    for (one,), (other,) in zip(found, expected, strict=True):
         assert np.allclose(one.gradient, other.gradient, rtol=1e-3, atol=1e-5 * np.abs(other.gradient).max())
 
 
 def test_a_grid_says_where_cells_lie_on_the_image(signs_model: Model, image: Any) -> None:
     layer = signs_model.layer("neck")
     prediction = signs_model.predict(image, layer)
-    (patch,) = signs_model.patches(prediction, layer, [0])
+    ((patch,),) = signs_model.patches(prediction, layer, [0])
     grid = signs_model.grid(prediction, layer, patch)
     tensor = layer.tensors[patch.tensor]
     assert tensor.stride is not None
@@ -144,14 +144,14 @@ PROMISES: dict[str, tuple[Callable[[Path], None], type[Exception], str]] = {
         BundleError,
         r"forward\.onnx lacks p9, which the manifest promises\. Export again\.",
     ),
-    "output": (alter(lambda data: data["outputs"].update(origin="whence")), BundleError, "lacks whence"),
+    "output": (alter(lambda data: data["targets"][0].update(origin="whence")), BundleError, "lacks whence"),
     "size": (
         alter(lambda data: data["preprocess"].update(height=640)),
         BundleError,
         "lacks an input of 640x320, which the manifest promises",
     ),
     "gradient": (
-        alter(lambda data: data["layers"][0].update(gradients={})),
+        alter(lambda data: data["layers"][0].update(gradients=[])),
         EngineError,
         "has no gradient for layer 'neck'",
     ),

@@ -282,7 +282,7 @@ def test_a_model_takes_the_device_for_forward_and_gradient(signs_bundle: Path, f
     layer = model.layer()
     model.predict(np.zeros((8, 8, 3), np.uint8), layer)
     kept = {name for name, memory in fake.bound if memory == "cuda"}
-    assert kept == {tensor.name for tensor in layer.tensors} | set(layer.gradients[model.engine_name(layer)].context)
+    assert kept == {tensor.name for tensor in layer.tensors} | set(model.gradient(layer).context)
     one = boxcam.load(signs_bundle, providers=CPU)
     assert fake.asked[1:] == [[CPU]]
     assert len(one.detect(np.zeros((8, 8, 3), np.uint8))) >= 0

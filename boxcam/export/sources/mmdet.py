@@ -204,7 +204,7 @@ def _layers(marks: dict[str, str]) -> dict[str, LayerTensors]:
     if "neck" in groups:
         layers["neck"] = LayerTensors(tuple(groups["neck"][i] for i in sorted(groups["neck"])))
     if "roi" in groups:
-        layers["roi"] = LayerTensors((groups["roi"][0],), "roi", groups["rois"][0])
+        layers["roi"] = LayerTensors((groups["roi"][0],), "roi", (groups["rois"][0],))
     return layers
 
 

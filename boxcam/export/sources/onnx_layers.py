@@ -125,7 +125,7 @@ def default(found: Sequence[Candidate], classifier: bool) -> dict[str, LayerTens
     heads = [one for one in found if one.role == "head"]
     sizes = [one.shape[1:] for one in heads]
     if len(rois) == 1:
-        return {"roi": LayerTensors((rois[0].name,), "roi", rois[0].rois)}
+        return {"roi": LayerTensors((rois[0].name,), "roi", (str(rois[0].rois),))}
     if heads and not rois and len(set(sizes)) == len(sizes):
         return {"features" if classifier else "neck": LayerTensors(tuple(one.name for one in heads))}
     shown = [one for one in found if one.role] or list(found)

@@ -208,7 +208,7 @@ def _layers(marks: dict[str, str]) -> dict[str, LayerTensors]:
     layers.update({f"backbone.{i}": LayerTensors((stages[i],)) for i in sorted(stages) if len(stages) > 1})
     layers["neck"] = LayerTensors(tuple(groups["neck"][i] for i in sorted(groups["neck"])))
     if "roi" in groups:
-        layers["roi"] = LayerTensors((groups["roi"][0],), "roi", groups["rois"][0])
+        layers["roi"] = LayerTensors((groups["roi"][0],), "roi", (groups["rois"][0],))
     return layers
 
 

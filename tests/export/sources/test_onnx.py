@@ -72,7 +72,7 @@ def test_the_gradients_are_those_of_torch(case: Case, network: tuple[Deployed, P
     order = [t.name for t in layer.tensors]
     assert len(order) == 2
     shapes = {(t.height, t.width): i for i, t in enumerate(layer.tensors)}
-    for k, patch in enumerate(bundle.patches(prediction, layer, range(len(expected.scores)))):
+    for k, (patch,) in enumerate(bundle.patches(prediction, layer, range(len(expected.scores)))):
         gradients = torch.autograd.grad(
             logits.reshape(-1)[expected.logits[k]], neck, retain_graph=True, allow_unused=True
         )
