@@ -309,6 +309,7 @@ def fold(model: ir.Model) -> ir.Model:
     notes.setLevel(logging.ERROR)  # that the constants of an If are left alone concerns nobody
     passes.DeduplicateHashedInitializersPass(size_limit=1 << 40)(result)
     notes.setLevel(level)
+    _share_dequantized(result.graph)
     passes.ShapeInferencePass()(result)
     return result
 
@@ -332,6 +333,22 @@ def modern(model: ir.Model) -> ir.Model:
             f" opset {_EMITTED_FROM_OPSET} or newer."
         ) from error
     return ir.from_proto(converted)
+
+
+def _share_dequantized(graph: ir.Graph) -> None:
+    """One DequantizeLinear for all that read it: ONNX Runtime gives each its own, also one to an output of the graph.
+
+    A layer that is what was dequantized would be an output that nothing depends on.
+    """
+    known: dict[tuple[object, ...], ir.Value] = {}
+    for node in sorted(graph, key=lambda node: "/duplicated" in str(node.outputs[0].name)):
+        if node.op_type == "DequantizeLinear":
+            settings = sorted((a.name, a.value) for a in node.attributes.values())
+            value = known.setdefault((*node.inputs, *settings), node.outputs[0])
+            if value is not node.outputs[0] and not node.outputs[0].is_graph_output():
+                ir.convenience.replace_all_uses_with(node.outputs[0], value)
+                graph.remove(node, safe=True)
+    graph.sort()
 
 
 def quiet_options(threads: int = 0) -> Any:

@@ -16,12 +16,13 @@ from boxcam.export import graph as onnx
 from boxcam.export.dependency import between
 from boxcam.export.graph import Array, Ops
 
-_RANGES: dict[ir.DataType, tuple[int, int]] = {
+RANGES: dict[ir.DataType, tuple[int, int]] = {
     ir.DataType.INT8: (-128, 127),
     ir.DataType.UINT8: (0, 255),
     ir.DataType.INT16: (-32768, 32767),
     ir.DataType.UINT16: (0, 65535),
 }
+"""What an integer type holds."""
 
 
 def rounded(model: ir.Model, logits: Sequence[str], features: Sequence[str]) -> list[str]:
@@ -79,10 +80,10 @@ def _clipped(op: Ops, node: ir.Node) -> ir.Value | None:
     before = None if integers is None else integers.producer()
     if integers is None or before is None or before.op_type != "QuantizeLinear" or integers.dtype is None:
         return None
-    limits = _RANGES.get(integers.dtype)
+    limits = RANGES.get(integers.dtype)
     if limits is None:
         return None
-    pairs = [(_parameter(before, i), _parameter(node, i)) for i in (1, 2)]
+    pairs = [(parameter(before, i), parameter(node, i)) for i in (1, 2)]
     (scale, same), (zero, other) = pairs
     if scale is None or same is None or zero is None or other is None or scale != same or zero != other:
         return None
@@ -91,7 +92,7 @@ def _clipped(op: Ops, node: ir.Node) -> ir.Value | None:
     return op.Clip(before.inputs[0], low, high)
 
 
-def _parameter(node: ir.Node, position: int) -> float | None:
+def parameter(node: ir.Node, position: int) -> float | None:
     """The one scale or zero point of a node; None if there are several, or they are computed."""
     if position >= len(node.inputs) or node.inputs[position] is None:
         return 0.0

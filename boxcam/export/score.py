@@ -104,13 +104,22 @@ def used_features(
         others: for a message, names of layers that scores depend on.
 
     Raises:
-        ExportError: there is none, or the layer is the logits themselves.
+        ExportError: there is none, the layer is the logits themselves, or it holds integers.
     """
     values = {str(value.name): value for value in onnx.values(model.graph)}
     leaves, sources = [values[name] for name in logits], [values[name] for name in features]
     late = [name for name in features if name in logits]
     if late:
         raise ExportError(f"{late[0]} is the logits themselves; nothing lies between. Choose a layer in front of them.")
+    for source in sources:
+        if source.dtype is not None and not source.dtype.is_floating_point():
+            maker, better = source.producer(), "a tensor of floats"
+            if maker is not None and maker.op_type == "QuantizeLinear" and maker.inputs[0] is not None:
+                better = f"{maker.inputs[0].name}, which is rounded to it,"
+            kind = source.dtype.name.lower()
+            raise ExportError(
+                f"{source.name} holds integers ({kind}), which have no gradient. Choose {better} by --layer."
+            )
     used = []
     for source in sources:
         reached = _reached_by(model.graph, source, sources)

@@ -25,7 +25,7 @@ from boxcam.export import position as at
 from boxcam.export import selection as _selection  # noqa: F401  (its rules register themselves)
 from boxcam.export.graph import Ops
 from boxcam.export.position import Coordinate
-from boxcam.export.selection.tracer import Passed, Tracer
+from boxcam.export.selection.tracer import Passed, Rounding, Tracer
 
 SIDES = ("x1", "y1", "x2", "y2")
 
@@ -44,6 +44,7 @@ class Trace:
         products: of each of them, whether the score is computed from more than its activation: it is a product, of
             which this is the logit of the class.
         target: what was traced, one of `TARGETS`.
+        roundings: of each of them, how the probabilities that its activation gives are rounded by a quantized detector.
     """
 
     logits: tuple[ir.Value, ...]
@@ -53,6 +54,7 @@ class Trace:
     inputs: tuple[ir.Value, ...] = ()
     products: tuple[bool, ...] = ()
     target: str = "logit"
+    roundings: tuple[tuple[Rounding, ...], ...] = ()
 
 
 def names(outputs: Outputs, target: str) -> tuple[str, str]:
@@ -112,6 +114,7 @@ def trace(graph: ir.Graph, outputs: Outputs, target: str = "logit") -> Trace:
         tuple(tracer.inputs),
         tuple(tracer.products),
         target,
+        tuple(tracer.roundings),
     )
 
 

@@ -20,6 +20,7 @@ from boxcam.bundle import Outputs
 from boxcam.errors import VerificationError
 from boxcam.export import graph as onnx
 from boxcam.export.replay import Replay
+from boxcam.export.selection.tracer import Rounding
 from boxcam.export.trace import SIDES, Trace, trace
 from boxcam.export.trace import names as output_names
 
@@ -147,8 +148,22 @@ def scores(
             value = 1 / (1 + np.exp(-value))
         elif activation == "Softmax":
             value = probabilities[int(origin[0])][position]
-        worst = float(np.maximum(worst, abs(float(value) - float(score))))
+        roundings = trace.roundings[origin[0]] if trace.roundings else ()
+        worst = float(np.maximum(worst, _beside(float(score), float(value), roundings)))
     return Check("scores", worst, 1e-6)
+
+
+def _beside(score: float, value: float, roundings: Sequence[Rounding]) -> float:
+    """How far a score is from what it should be; where that was rounded, which of two steps it is may be noise."""
+    low, high = value, value
+    if roundings:
+        low, high = value - 1e-6, value + 1e-6
+    for r in roundings:
+        low, high = (
+            (float(np.clip(np.round(edge / r.scale) + r.zero, r.low, r.high)) - r.zero) * r.scale
+            for edge in (low, high)
+        )
+    return min(abs(low - score), abs(high - score))
 
 
 def reported(names: Outputs, found: Arrays, target: str) -> onnx.Array:

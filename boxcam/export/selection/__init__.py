@@ -4,4 +4,5 @@ from boxcam.export.selection import choosing as choosing
 from boxcam.export.selection import joining as joining
 from boxcam.export.selection import picking as picking
 from boxcam.export.selection import products as products
+from boxcam.export.selection import rounding as rounding
 from boxcam.export.selection import shapes as shapes

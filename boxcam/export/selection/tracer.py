@@ -22,11 +22,25 @@ Columns = list[Coordinate]
 
 
 @dataclass(frozen=True)
+class Rounding:
+    """Rounding to integers and back: ``(clip(round(x / scale) + zero, low, high) - zero) * scale``."""
+
+    scale: float
+    zero: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Passed:
-    """What was passed on the way from a score: its activation, and whether more than selection was in front of it."""
+    """What was passed on the way from a score: its activation, and whether more than selection was in front of it.
+
+    ``roundings`` are those of a quantized detector behind the activation, the first one first.
+    """
 
     activation: str = ""
     product: bool = False
+    roundings: tuple[Rounding, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +102,7 @@ class Tracer:
             end.
         ends, activations, inputs, products: what was found so far: tensors, the activation that was passed on the way
             to each, what this activation reads, and whether there was a product in front of it.
+        roundings: of each end, what rounds its probabilities.
         activated: what the activation reads that was passed last.
     """
 
@@ -99,6 +114,7 @@ class Tracer:
     activations: list[str] = field(default_factory=list)
     inputs: list[ir.Value] = field(default_factory=list)
     products: list[bool] = field(default_factory=list)
+    roundings: list[tuple[Rounding, ...]] = field(default_factory=list)
     activated: ir.Value | None = None
 
     def pull(self, op: Ops, value: ir.Value, position: Position, passed: Passed) -> Columns | None:
@@ -119,9 +135,14 @@ class Tracer:
                 return PRODUCTS[node.op_type](self, op, place)
         if node.op_type in SELECTION and standard and not _converts(node):
             return SELECTION[node.op_type](self, op, place)
-        return self._end(place)
+        return self.end(place)
 
-    def _end(self, place: Place) -> Columns:
+    def end(self, place: Place) -> Columns:
+        """The elements are computed here.
+
+        Raises:
+            TraceError: these are no logits, and logits are looked for.
+        """
         value, passed = place.value, place.passed
         no_logit = place.node.op_type not in _LOGIT_PRODUCERS or _of_activations(place.node)
         if self.to_logits and not passed.activation and no_logit:
@@ -136,11 +157,13 @@ class Tracer:
             )
         activation = passed.activation or "Identity"
         for index, known in enumerate(self.ends):
-            if known is value and (activation, passed.product) == (self.activations[index], self.products[index]):
+            before = self.activations[index], self.products[index], self.roundings[index]
+            if known is value and before == (activation, passed.product, passed.roundings):
                 return [index, *place.position]
         self.ends.append(value)
         self.activations.append(activation)
         self.products.append(passed.product)
+        self.roundings.append(passed.roundings)
         self.inputs.append(self.activated if passed.activation and self.activated is not None else value)
         return [len(self.ends) - 1, *place.position]
 
