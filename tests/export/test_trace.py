@@ -30,6 +30,7 @@ class Case:
     build: Build
     shapes: tuple[tuple[int, ...], ...]
     activation: str = "Sigmoid"
+    error: float = 1e-6  # of the scores
     axis: int = -1
     dynamic: bool = False
     column: int | None = None
@@ -122,11 +123,21 @@ def check(case: Case, feeds: Arrays) -> None:
             for position, s in np.ndenumerate(activated(values, case.activation, case.axis))
         ]
         (error, n, position), (next_error, *_) = sorted(candidates, key=lambda c: c[0])[:2]
-        assert error < 1e-6 < next_error, "the case does not tell its logits apart"
+        assert error < case.error < next_error, "the case does not tell its logits apart"
         assert levels[row[0]] == n
         assert tuple(row[1 : 1 + len(position)]) == position
         assert not row[1 + len(position) :].any()
         assert value == results[names[row[0]]][position]
+
+
+# Rounding -------------------------------------------------------------------------------------------------------
+
+
+@case((1, 12), error=0.5 / 255 + 1e-6)
+def rounded_to_integers(net: Net, s: str) -> str:
+    pair = np.float32(1 / 255), np.uint8(0)
+    chosen = net.node("TopK", [net.DequantizeLinear(net.QuantizeLinear(s, *pair), *pair), np.array([5])], 2)[0]
+    return net.DequantizeLinear(net.QuantizeLinear(chosen, *pair), *pair)
 
 
 # Shapes ---------------------------------------------------------------------------------------------------------
@@ -624,6 +635,13 @@ COVERED = set().union(*(operators(name) for name in NAMES))
 @pytest.mark.parametrize("operator", _RULES)
 def test_every_rule_has_a_case(operator: str) -> None:
     assert operator in COVERED
+
+
+def test_rounding_that_cannot_be_followed_is_refused() -> None:
+    net = Net()
+    scales, zeros = np.float32([0.1, 0.2, 0.3, 0.4]), np.zeros(4, np.uint8)
+    integers = net.QuantizeLinear(level(net, 0, (1, 4), "Sigmoid", -1), scales, zeros, axis=1)
+    refused(net, net.DequantizeLinear(integers, scales, zeros, axis=1), "a scale for each channel.* without its scores")
 
 
 # Told by hand -----------------------------------------------------------------------------------------------------
