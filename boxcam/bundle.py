@@ -49,9 +49,10 @@ class Preprocess:
         pad_before_normalize: ``pad_value`` is in 0..255 and is normalised too; otherwise it is put in afterwards.
         mean, std: per channel, in the order of the model's input, for pixels in 0..255: ``(pixel - mean) / std``.
         color: channel order of the model's input.
-        interpolation: of the resize.
+        interpolation: of the resize; ``area or bilinear`` is area for an image that becomes smaller.
         layout: of the model's input: [1, 3, height, width] or [1, height, width, 3].
         dtype: of the model's input. ``uint8`` is the pixels themselves: mean 0, std 1.
+        rounding: of the sizes of ``fit``.
     """
 
     height: int
@@ -65,9 +66,10 @@ class Preprocess:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     color: Literal["RGB", "BGR"]
-    interpolation: Literal["bilinear", "nearest", "area", "bicubic"] = "bilinear"
+    interpolation: Literal["bilinear", "nearest", "area", "bicubic", "area or bilinear"] = "bilinear"
     layout: Literal["NCHW", "NHWC"] = "NCHW"
     dtype: Literal["float32", "float16", "uint8"] = "float32"
+    rounding: Literal["nearest", "down"] = "nearest"
 
     def __post_init__(self) -> None:
         fit, canvas = f"{self.fit_height}x{self.fit_width}", f"{self.height}x{self.width}"

@@ -179,7 +179,7 @@ def prepare(image: Image, spec: Preprocess) -> tuple[npt.NDArray[Any], Transform
             f" cover {sizes}. Cut out the part to be looked at."
         )
     size = (place.resized_width, place.resized_height)
-    pixels = cv2.resize(image, size, interpolation=INTERPOLATIONS[spec.interpolation])
+    pixels = cv2.resize(image, size, interpolation=_interpolation(image, size, spec))
     pixels = pixels[max(-place.top, 0) :, max(-place.left, 0) :][: spec.height, : spec.width]
     # The same operations in the same order and precision as torch's (x.float() - mean) / std, for each value there is.
     mean, std, fill = (np.array(values, np.float32) for values in (spec.mean, spec.std, spec.pad_value))
@@ -196,16 +196,23 @@ def prepare(image: Image, spec: Preprocess) -> tuple[npt.NDArray[Any], Transform
     return canvas, place
 
 
+def _interpolation(image: Image, size: tuple[int, int], spec: Preprocess) -> int:
+    if spec.interpolation != "area or bilinear":
+        return INTERPOLATIONS[spec.interpolation]
+    return cv2.INTER_AREA if size[0] < image.shape[1] or size[1] < image.shape[0] else cv2.INTER_LINEAR
+
+
 def fit(height: int, width: int, spec: Preprocess) -> Transform:
     """Where an image of this size comes to lie on the canvas.
 
-    The sizes of ``fit`` round as ``mmcv.imrescale`` rounds them; those of ``cover``, and its crop, as torchvision's
-    ``Resize`` (the longer side is rounded down) and ``CenterCrop`` round.
+    The sizes of ``fit`` round as ``mmcv.imrescale`` rounds them, or down as mmyolo's resize does; those of ``cover``,
+    and its crop, as torchvision's ``Resize`` (the longer side is rounded down) and ``CenterCrop`` round.
     """
     if spec.resize == "fit":
         factor = min(spec.fit_height / height, spec.fit_width / width)
-        resized_height = min(max(int(height * factor + 0.5), 1), spec.fit_height)
-        resized_width = min(max(int(width * factor + 0.5), 1), spec.fit_width)
+        half = 0.5 if spec.rounding == "nearest" else 0.0
+        resized_height = min(max(int(height * factor + half), 1), spec.fit_height)
+        resized_width = min(max(int(width * factor + half), 1), spec.fit_width)
     elif spec.resize == "cover":
         resized_height = max(spec.fit_height, spec.fit_width * height // width)
         resized_width = max(spec.fit_width, spec.fit_height * width // height)

@@ -3,3 +3,4 @@
 from boxcam.export.sources import mmdet as mmdet
 from boxcam.export.sources import onnx as onnx
 from boxcam.export.sources import torchvision as torchvision
+from boxcam.export.sources import mmyolo as mmyolo

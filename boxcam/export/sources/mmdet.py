@@ -25,7 +25,12 @@ _INPUT = "image"
 
 
 def recognises(arguments: tuple[str, ...]) -> bool:
-    """A config (.py, .json, .yaml) and a checkpoint (.pth, .pt)."""
+    """A config (.py, .json, .yaml) that is not mmyolo's, and a checkpoint (.pth, .pt)."""
+    return is_pair(arguments) and mmdet_config.scope(arguments[0]) != "mmyolo"
+
+
+def is_pair(arguments: tuple[str, ...]) -> bool:
+    """Two files that look like a config and a checkpoint."""
     return (
         len(arguments) == 2
         and arguments[0].lower().endswith((".py", ".json", ".yaml", ".yml"))
@@ -33,15 +38,22 @@ def recognises(arguments: tuple[str, ...]) -> bool:
     )
 
 
-def load(request: Request, progress: Progress) -> Source:
+def load(request: Request, progress: Progress, kind: str = "mmdet") -> Source:
     """Export an mmdet model.
+
+    Args:
+        request: the config and the checkpoint, and what is wanted of them.
+        progress: called as each step begins.
+        kind: what the config is of: mmdet, or mmyolo, which is built on it.
 
     Raises:
         SourceError: config and checkpoint are at fault.
         MissingOperatorError: the model needs compiled mmcv.
     """
     if len(request.arguments) != 2:
-        raise SourceError("an mmdet model is given by two files: CONFIG.py CHECKPOINT.pth.")
+        raise SourceError(f"an {kind} model is given by two files: CONFIG.py CHECKPOINT.pth.")
+    from boxcam.export.sources import mmyolo
+
     config_path, checkpoint_path = request.arguments
     for path in request.arguments:
         if not os.path.isfile(path):
@@ -62,6 +74,8 @@ def load(request: Request, progress: Progress) -> Source:
             idle=lambda name: name.startswith("data_preprocessor."),  # constants of the config
         )
         labels = mmdet_config.labels(config, checkpoint.get("meta") or {}, _class_count(model, config_path))
+        if kind == "mmyolo":
+            mmyolo.switch_to_deploy(model)
         progress("exporting to ONNX")
         try:
             graph, marks = _to_onnx(model, config, preprocess)
@@ -84,12 +98,12 @@ def load(request: Request, progress: Progress) -> Source:
         layers=layers,
         default_layers=tuple(name for name in ("roi", "neck", "backbone") if name in layers),
         description={
-            "kind": "mmdet",
+            "kind": kind,
             "family": type(model).__name__,
             "stages": "two" if roi else "one",
             "config": os.path.basename(config_path),
             "checkpoint": os.path.basename(checkpoint_path),
-            **_versions(),
+            **_versions(kind),
         },
     )
 
@@ -107,6 +121,10 @@ def build(config: Any, path: str) -> Any:
     from mmengine.registry import MODELS, DefaultScope
 
     import_codebase(Codebase.MMDET)
+    if config.get("default_scope") == "mmyolo":
+        from boxcam.export.sources import mmyolo
+
+        mmyolo.register()
     settings = config.model.copy()
     settings.pop("pretrained", None)
     with DefaultScope.overwrite_default_scope(config.get("default_scope") or "mmdet"):
@@ -141,6 +159,7 @@ def _to_onnx(model: Any, config: Any, preprocess: Preprocess) -> tuple[ir.Model,
 
     from boxcam.export.sources import marks
     from boxcam.export.sources.mmdet_selection import as_mmdet_selects
+    from boxcam.export.sources.mmyolo_selection import as_yolo_heads_select
 
     height, width = preprocess.height, preprocess.width
     sample = DetDataSample()
@@ -160,6 +179,7 @@ def _to_onnx(model: Any, config: Any, preprocess: Preprocess) -> tuple[ir.Model,
             if name == "roi":
                 stack.enter_context(marks.marked_input(module, 1, "rois"))
         stack.enter_context(as_mmdet_selects(float((config.model.get("test_cfg") or {}).get("min_bbox_size", -1))))
+        stack.enter_context(as_yolo_heads_select())
         prefix = os.path.join(folder, "model")
         export(
             model,
@@ -239,11 +259,11 @@ def _deploy_config(config: Any, height: int, width: int) -> dict[str, Any]:
     }
 
 
-def _versions() -> dict[str, str]:
+def _versions(kind: str) -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version
 
     found = {}
-    for name in ("mmdet", "mmdeploy", "torch"):
+    for name in dict.fromkeys((kind, "mmdet", "mmdeploy", "torch")):
         with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
     return found

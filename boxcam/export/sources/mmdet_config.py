@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -34,6 +35,19 @@ def read_config(path: str) -> Any:
     return config
 
 
+def scope(path: str) -> str | None:
+    """The framework that a config is of, ``default_scope``; None if it does not say or cannot be read here."""
+    if not os.path.isfile(path) or importlib.util.find_spec("mmengine") is None:
+        return None
+    from mmengine import Config
+
+    try:
+        found = Config.fromfile(path, import_custom_modules=False).get("default_scope")
+    except Exception:  # noqa: BLE001  (a config is a program; what is wrong with it is said when it is loaded)
+        return None
+    return None if found is None else str(found)
+
+
 def preprocess(config: Any, path: str, shape: tuple[int, int] | None) -> Preprocess:
     """The config's test pipeline and data preprocessor as a `Preprocess`.
 
@@ -49,16 +63,29 @@ def preprocess(config: Any, path: str, shape: tuple[int, int] | None) -> Preproc
     while data.get("data_preprocessor"):  # one for several branches of training wraps the detector's own
         data = data["data_preprocessor"]
     keep_ratio, scale, pad_value, divisor = True, None, None, int(data.get("pad_size_divisor") or 1)
+    if config.get("default_scope") == "mmyolo":
+        divisor = max(divisor, 32)  # the coarsest level that its necks join with finer ones
     canvas: tuple[int, int] | None = None
     interpolation: Any = "bilinear"
+    rounding: Any = "nearest"
+    centred = False
     for step in _pipeline(config, path):
         kind = str(step["type"]).split(".")[-1]
         _check_backend(step, kind, path)
         if kind == "Resize":
             scale, keep_ratio = shape or _scale(step, path), bool(step.get("keep_ratio", False))
-            interpolation = step.get("interpolation", "bilinear")
-            if interpolation not in INTERPOLATIONS:
-                raise SourceError(f"config {path}: Resize with interpolation {interpolation!r} cannot be repeated.")
+            interpolation = _interpolation(step, kind, path)
+        elif kind == "FixShapeResize":
+            scale, keep_ratio = shape or (int(step["height"]), int(step["width"])), bool(step.get("keep_ratio", False))
+            interpolation = _interpolation(step, kind, path)
+            pad_value = _pad_value(step.get("pad_val", 0), path)
+            canvas = scale
+        elif kind == "YOLOv5KeepRatioResize":
+            scale, keep_ratio = shape or _scale({**step, "keep_ratio": True}, path), True
+            interpolation, rounding = "area or bilinear", "down"
+        elif kind == "LetterResize":
+            canvas, pad_value = _letterbox(step, scale, path), _pad_value(step.get("pad_val", 0), path)
+            centred = True
         elif kind == "Pad":
             pad_value = _pad_value(step.get("pad_val", 0), path)
             divisor = max(divisor, int(step.get("size_divisor") or 1))
@@ -93,13 +120,14 @@ def preprocess(config: Any, path: str, shape: tuple[int, int] | None) -> Preproc
         fit_height=fit[0],
         fit_width=fit[1],
         resize="fit" if keep_ratio else "stretch",
-        pad_to="top-left",
+        pad_to="center" if centred else "top-left",
         pad_value=pad_value or (after, after, after),
         pad_before_normalize=pad_value is not None,
         mean=_triple(data.get("mean"), 0.0, path),
         std=_triple(data.get("std"), 1.0, path),
         color="BGR" if bgr_input else "RGB",
         interpolation=interpolation,
+        rounding=rounding,
     )
 
 
@@ -143,6 +171,25 @@ def _pipeline(config: Any, path: str) -> Sequence[Mapping[str, Any]]:
     if not found:
         raise SourceError(f"config {path} has no test pipeline, so the preprocessing is not known.")
     return list(found)
+
+
+def _letterbox(step: Mapping[str, Any], scale: tuple[int, int] | None, path: str) -> tuple[int, int]:
+    """The canvas in whose middle mmyolo's ``LetterResize`` lays an image that was resized before."""
+    if scale is None or step.get("allow_scale_up", True) or step.get("use_mini_pad") or step.get("stretch_only"):
+        raise SourceError(
+            f"config {path}: LetterResize can be repeated after YOLOv5KeepRatioResize, with allow_scale_up=False, and"
+            " without use_mini_pad and stretch_only: anything else resizes twice, or to a size that depends on the"
+            " image. Give it the test pipeline of mmyolo's own configs."
+        )
+    width, height = (step["scale"], step["scale"]) if isinstance(step["scale"], int) else step["scale"]
+    return int(height), int(width)
+
+
+def _interpolation(step: Mapping[str, Any], kind: str, path: str) -> Any:
+    interpolation = step.get("interpolation", "bilinear")
+    if interpolation not in INTERPOLATIONS:
+        raise SourceError(f"config {path}: {kind} with interpolation {interpolation!r} cannot be repeated.")
+    return interpolation
 
 
 def _check_backend(step: Mapping[str, Any], kind: str, path: str) -> None:
@@ -206,10 +253,11 @@ def _dataset_classes(config: Any) -> list[tuple[str, ...] | None]:
     from mmdet.registry import DATASETS
 
     result = []
+    prefix = "mmyolo." if config.get("default_scope") == "mmyolo" else ""
     for name in ("test_dataloader", "val_dataloader", "train_dataloader"):
         dataset = (config.get(name) or {}).get("dataset") or {}
         result.append(_classes(dataset.get("metainfo")))
-        kind = DATASETS.get(str(dataset.get("type", ""))) if dataset.get("type") else None
+        kind = DATASETS.get(prefix + str(dataset.get("type", ""))) if dataset.get("type") else None
         result.append(_classes(getattr(kind, "METAINFO", None)))
     return result
 
