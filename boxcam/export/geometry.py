@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
+import numpy as np
 import onnx_ir as ir
 
 from boxcam.export import graph as onnx
@@ -56,6 +57,9 @@ def cells(graph: ir.Graph, image: ir.Value, axes: tuple[int, int] = (2, 3)) -> d
     found: dict[ir.Value, Cells] = {image: Cells(pixel, pixel, axes=axes)}
     for node in graph:
         sources = [value for value in node.inputs if value is not None and value in found]
+        if not sources and node.op_type == "Reshape" and (moved := _retiled(node, found)) is not None:
+            found[node.outputs[0]] = moved
+            continue
         source = min(sources, key=lambda value: found[value].resized, default=None)
         shapes = [onnx.static_shape(value) for value in (source, node.outputs[0]) if value is not None]
         if source is None or any(shape is None or len(shape) != 4 for shape in shapes):
@@ -79,6 +83,41 @@ def tiles(canvas: tuple[int, int], rows: int, columns: int) -> Cells:
     """Cells that tile the canvas evenly: of tokens, each of which is made of one tile."""
     down, across = canvas[0] / rows, canvas[1] / columns
     return Cells(Axis(down, down / 2), Axis(across, across / 2))
+
+
+def _retiled(node: ir.Node, found: dict[ir.Value, Cells]) -> Cells | None:
+    """Cells of a map that Reshapes and Transposes make of tiles of another one, such as YOLOX's Focus; else None.
+
+    Where the numbers go is tried on the numbers of the rows and columns themselves.
+    """
+    chain, value = [node], node.inputs[0]
+    while value is not None and value not in found:
+        before = value.producer()
+        if before is None or before.op_type not in ("Reshape", "Transpose"):
+            return None
+        chain.append(before)
+        value = before.inputs[0]
+    shapes = [onnx.static_shape(v) for v in (value, *(n.outputs[0] for n in reversed(chain))) if v is not None]
+    if value is None or any(shape is None or None in shape for shape in shapes):
+        return None
+    old, *between = ([int(size or 0) for size in shape or ()] for shape in shapes)
+    if len(old) != 4 or len(between[-1]) != 4 or 0 in between[-1] or found[value].axes != (2, 3):
+        return None
+    axes = []
+    for axis, cell in ((2, found[value].y), (3, found[value].x)):
+        size, tiles = old[axis], between[-1][axis]
+        line = np.arange(size).reshape(-1, *[1] * (3 - axis))
+        moved = np.broadcast_to(line, old)
+        for step, shape in zip(reversed(chain), between, strict=True):
+            moved = (
+                moved.transpose(onnx.attribute(step, "perm")) if step.op_type == "Transpose" else moved.reshape(shape)
+            )
+        expected = np.arange(tiles).reshape(-1, *[1] * (3 - axis))
+        if size % tiles or (moved // (size // tiles) != expected).any():
+            return None
+        stride = cell.stride * (size // tiles)
+        axes.append(Axis(stride, cell.center + (stride - cell.stride) / 2))
+    return Cells(axes[0], axes[1], found[value].resized)
 
 
 def _axis(node: ir.Node, axis: int, source: ir.Value, before: Axis) -> Axis | None:

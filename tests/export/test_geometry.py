@@ -38,6 +38,12 @@ def pyramid(net: Net, x: str) -> str:
     return net.Add(net.Mul(up, np.float32(0)), fine)
 
 
+def focus(net: Net, x: str) -> str:
+    """The four pixels of each tile become channels, as YOLOX begins; then their mean."""
+    tiles = net.Transpose(net.Reshape(x, np.array([1, 1, SIZE // 2, 2, SIZE // 2, 2])), perm=[0, 3, 5, 1, 2, 4])
+    return net.node("Conv", [net.Reshape(tiles, np.array([1, 4, SIZE // 2, SIZE // 2])), np.ones((1, 4, 1, 1)) / 4])[0]
+
+
 @pytest.mark.parametrize(
     ("build", "stride", "center"),
     [
@@ -55,6 +61,7 @@ def pyramid(net: Net, x: str) -> str:
         (lambda net, x: net.Slice(x, np.array([3, 3]), np.array([99, 99]), np.array([2, 3]), np.array([2, 2])), 2, 3.5),
         (lambda net, x: average(net, net.Pad(x, np.array([0, 0, 1, 1, 0, 0, 0, 0])), 2, 2, (0, 0)), 2, 0.0),
         (pyramid, 2, 0.5),
+        (focus, 2, 1.0),
     ],
 )  # fmt: skip
 def test_cells_lie_where_an_averaging_net_says(build: Any, stride: float, center: float) -> None:
@@ -82,3 +89,13 @@ def test_a_transposed_convolution_is_the_convolution_seen_from_behind() -> None:
     model = net.model(["map"])
     found = cells(model.graph, model.graph.inputs[0])[model.graph.outputs[0]]
     assert (found.x.stride, found.x.center) == (1, 0.5)
+
+
+@pytest.mark.parametrize("order", [[0, 2, 4, 1, 3, 5], [0, 3, 5, 1, 4, 2]], ids=["halves", "turned"])
+def test_maps_whose_cells_are_mixed_have_no_place(order: list[int]) -> None:
+    net = Net()
+    image = net.input("image", (1, 1, 8, 8))
+    parts = net.Transpose(net.Reshape(image, np.array([1, 1, 4, 2, 4, 2])), perm=order)
+    net.node("Reshape", [parts, np.array([1, 4, 4, 4])], name="map")
+    model = net.model(["map"])
+    assert model.graph.outputs[0] not in cells(model.graph, model.graph.inputs[0])

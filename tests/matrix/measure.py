@@ -242,8 +242,9 @@ def differences(case: Case) -> tuple[int, float, float]:
             f"{case.name}: {len(mine)} boxes, the framework has {len(theirs.scores)}"
         )
         # Boxes are cut off at the image's edge, which is before the canvas'.
-        limit = np.array([transform.resized_width, transform.resized_height] * 2)
-        expected = np.clip(theirs.boxes, 0, limit)
+        corner = np.array([transform.left, transform.top] * 2)
+        limit = corner + np.array([transform.resized_width, transform.resized_height] * 2)
+        expected = np.clip(theirs.boxes, corner, limit)
         left = list(range(len(mine)))
         for box, score, label in zip(expected, theirs.scores, theirs.labels, strict=True):
             apart = np.abs(boxes[left] - box).max(1)

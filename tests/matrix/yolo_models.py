@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine import Config
 
 from boxcam.export.sources import mmdet as source
 from boxcam.export.sources import mmdet_config
@@ -30,11 +29,6 @@ def make(config_path: Path, folder: Path, shape: tuple[int, int], pictures: Sequ
     checkpoint = folder / f"{config_path.stem}.pth"
     torch.save({"state_dict": model.state_dict(), "meta": {}}, checkpoint)
     return checkpoint, model.eval()
-
-
-def canvas(config: Config, path: str, picture: Path, shape: tuple[int, int]) -> torch.Tensor:
-    """A picture as the model's input."""
-    return torch.from_numpy(prepare(read_image(picture), mmdet_config.preprocess(config, path, shape))[0])
 
 
 def _calibrate(model: Any, images: torch.Tensor) -> None:

@@ -114,7 +114,8 @@ def test_merged_branches_are_what_they_were() -> None:
         image = torch.rand(2, 3, 64, 64)
         backbone.train()  # both give nothing back
         backbone(image)
-        backbone, image = backbone.eval().double(), image.double()  # deep enough for float32 noise to show
+        backbone.eval()
+        backbone, image = backbone.double(), image.double()  # deep enough for float32 noise to show
         before = [level.detach() for level in backbone(image)]
         count = len(list(backbone.parameters()))
         source.switch_to_deploy(backbone)
