@@ -105,17 +105,17 @@ def _retiled(node: ir.Node, found: dict[ir.Value, Cells]) -> Cells | None:
         return None
     axes = []
     for axis, cell in ((2, found[value].y), (3, found[value].x)):
-        size, tiles = old[axis], between[-1][axis]
+        size, count = old[axis], between[-1][axis]
         line = np.arange(size).reshape(-1, *[1] * (3 - axis))
         moved = np.broadcast_to(line, old)
         for step, shape in zip(reversed(chain), between, strict=True):
             moved = (
                 moved.transpose(onnx.attribute(step, "perm")) if step.op_type == "Transpose" else moved.reshape(shape)
             )
-        expected = np.arange(tiles).reshape(-1, *[1] * (3 - axis))
-        if size % tiles or (moved // (size // tiles) != expected).any():
+        expected = np.arange(count).reshape(-1, *[1] * (3 - axis))
+        if size % count or (moved // (size // count) != expected).any():
             return None
-        stride = cell.stride * (size // tiles)
+        stride = cell.stride * (size // count)
         axes.append(Axis(stride, cell.center + (stride - cell.stride) / 2))
     return Cells(axes[0], axes[1], found[value].resized)
 

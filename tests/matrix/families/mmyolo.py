@@ -26,6 +26,7 @@ def made(framework: str, config: str) -> Callable[[Path], Subject]:
             layers=layers(model),
             run=runner(model),
             options={"shape": SHAPE, "sample": PICTURES[0]},
+            boxes=12,
         )
 
     return make
