@@ -83,7 +83,7 @@ class Watch(TorchFunctionMode):
         return result
 
     def _look(self, tensor: torch.Tensor) -> None:
-        if tensor.numel() not in self._sizes or not tensor.is_floating_point() or not tensor.requires_grad:
+        if tensor.numel() not in self._sizes or not tensor.is_floating_point():
             return
         values = tensor.detach().numpy()
         for number, array in enumerate(self.wanted):

@@ -42,15 +42,8 @@ class Deployed:
 
     def __init__(self, path: Path) -> None:
         self.path, self.model = path, boxcam.load(path, threads=1)
-        graph = onnx.load(path / "forward.onnx")
-        self._ends = [logits.name for logits in self.model.manifest.target().ends]
-        have = {output.name for output in graph.graph.output}
-        graph.graph.output.extend(onnx.ValueInfoProto(name=name) for name in self._ends if name not in have)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(
-            graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        self.graph: onnx.ModelProto = onnx.load(path / "forward.onnx")
+        self._sessions: dict[tuple[str, ...], onnxruntime.InferenceSession] = {}
 
     def canvas(self, picture: Path) -> torch.Tensor:
         """A picture as the model's input."""
@@ -59,19 +52,37 @@ class Deployed:
     def predict(self, picture: Path, layer: str | None = None, engine: str = "auto") -> Prediction:
         return self.model.predict(read_image(picture), None if layer is None else self.model.layer(layer), engine)
 
-    def logits(self, image: torch.Tensor) -> list[Array]:
-        """The whole tensors that ``origin`` counts positions in, on a canvas."""
-        return list(self._session.run(self._ends, {self.model.manifest.input: image.numpy()}))
+    def values(self, image: torch.Tensor, names: Sequence[str]) -> list[Array]:
+        """Any values of the deployed graph on a canvas."""
+        key = tuple(names)
+        if key and key not in self._sessions:
+            graph = onnx.ModelProto()
+            graph.CopyFrom(self.graph)
+            have = {output.name for output in graph.graph.output}
+            graph.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in have)
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = 1
+            self._sessions[key] = onnxruntime.InferenceSession(
+                graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+        return list(self._sessions[key].run(list(names), {self.input: image.numpy()})) if key else []
+
+    @property
+    def input(self) -> str:
+        return self.model.manifest.input
+
+    def ends(self) -> list[str]:
+        """Names of the tensors that ``origin`` counts positions in."""
+        return [logits.name for logits in self.model.manifest.target().ends]
+
+    def tensors(self, layer: str) -> list[str]:
+        """Names of a layer's tensors."""
+        return [tensor.name for tensor in self.model.layer(layer).tensors]
 
     def rois(self) -> list[str]:
         """The outputs that hold the proposals which a box can come from, one for each tensor of the roi layer."""
         found = [layer for layer in self.model.manifest.layers if layer.kind == "roi"]
         return list(found[0].rois) if found else []
-
-    def proposals(self, image: torch.Tensor) -> list[Array]:
-        """The proposals on a canvas, [R, 4] each; none of a model that has none."""
-        names = self.rois()
-        return list(self._session.run(names, {self.model.manifest.input: image.numpy()})) if names else []
 
     def form(self, layer: str, engine: str) -> str:
         return self.model.gradient(self.model.layer(layer), engine).form

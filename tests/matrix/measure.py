@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from tests.matrix import finite
 from tests.matrix.counterpart import Array, Watch, cut_at, plain_batch_norm, same
 from tests.matrix.deployed import Deployed, whole
 from tests.matrix.registry import Family, Place, Subject
@@ -24,13 +25,16 @@ NOISY_LIMIT = 1e-3
 class Scene:
     """A picture, the boxes of it that are explained, and what the deployed detector computed of it.
 
-    ``rows`` are the proposals that the boxes come from; ``logits`` and ``proposals`` have only those.
+    ``rows`` are the proposals that the boxes come from; ``logits`` and ``proposals`` have only those. ``ends`` are, for
+    each box, the number of the tensor of logits and the flat position there, ``whole_ends`` the position with all of
+    the proposals.
     """
 
     picture: Path
     image: torch.Tensor
     boxes: list[int]
     ends: list[tuple[int, int]]
+    whole_ends: list[tuple[int, int]]
     logits: list[Array]
     proposals: list[Array]
     rows: list[int]
@@ -44,8 +48,24 @@ class Expected:
 
 
 @dataclass(frozen=True)
+class Line:
+    """A direction through the features, one array for each tensor, and a target's derivative along it."""
+
+    way: list[Array]
+    derivative: float
+
+
+@dataclass(frozen=True)
 class Agreement:
-    """How well the gradients of a layer agree: the largest difference, relative to the gradient's largest value."""
+    """How well the gradients of a layer agree.
+
+    Attributes:
+        error: the largest difference, relative to the gradient's largest value.
+        limit: the largest error that passes.
+        noise: the framework's own, where it was measured.
+        boxes: how many boxes depend on the layer; of others both gradients were zero.
+        tensors: on how many of the layer's tensors there was a gradient.
+    """
 
     error: float
     limit: float
@@ -59,9 +79,11 @@ class Case:
 
     def __init__(self, name: str, family: Family, subject: Subject, bundle: Path) -> None:
         self.name, self.family, self.subject, self.deployed = name, family, subject, Deployed(bundle)
-        subject.model.requires_grad_(False)
+        if subject.model is not None:
+            subject.model.requires_grad_(False)
         self._scenes: dict[Path, Scene] = {}
         self._expected: dict[tuple[Path, str], Expected] = {}
+        self._measured: dict[tuple[Path, str], list[list[Line]]] = {}
 
     def canvas(self, picture: Path) -> torch.Tensor:
         return (self.subject.canvas or self.deployed.canvas)(picture)
@@ -80,18 +102,19 @@ class Case:
     def scene_at(self, picture: Path, origin: Sequence[Sequence[int]], boxes: Sequence[int] = ()) -> Scene:
         """A picture, with logits that need not have made a box."""
         image, boxes = self.canvas(picture), list(boxes)
-        logits, proposals = self.deployed.logits(image), self.deployed.proposals(image)
+        logits = self.deployed.values(image, self.deployed.ends())
+        proposals = self.deployed.values(image, self.deployed.rois())
         origins = [(number, list(place)[: logits[number].ndim]) for number, *place in origin]
+        whole_ends = [(n, int(np.ravel_multi_index(place, logits[n].shape))) for n, place in origins]
         if not proposals:
-            flat = [(n, int(np.ravel_multi_index(place, logits[n].shape))) for n, place in origins]
-            return Scene(picture, image, boxes, flat, logits, [], [0])
+            return Scene(picture, image, boxes, whole_ends, whole_ends, logits, [], [0])
         axes = [array.shape.index(len(proposals[0])) for array in logits]
         rows = sorted({place[axes[number]] for number, place in origins})
         logits = [np.take(array, rows, axis) for array, axis in zip(logits, axes, strict=True)]
         for number, place in origins:
             place[axes[number]] = rows.index(place[axes[number]])
-        flat = [(n, int(np.ravel_multi_index(place, logits[n].shape))) for n, place in origins]
-        return Scene(picture, image, boxes, flat, logits, [array[rows] for array in proposals], rows)
+        ends = [(n, int(np.ravel_multi_index(place, logits[n].shape))) for n, place in origins]
+        return Scene(picture, image, boxes, ends, whole_ends, logits, [array[rows] for array in proposals], rows)
 
     def expected(self, picture: Path, layer: str, features: Sequence[Array]) -> Expected:
         """The framework's own gradients on a picture, computed once for all engines."""
@@ -107,15 +130,14 @@ class Case:
         with self._leaves(scene, layer) as (run, leaves):
             with Watch([scene.logits[n] for n in used], positions) as watch:
                 run()
-            ends = self.deployed.model.manifest.target().ends
-            lost = [ends[n].name for i, n in enumerate(used) if i not in watch.taken]
+            lost = [self.deployed.ends()[n] for i, n in enumerate(used) if i not in watch.taken]
             assert not lost, f"{self.name}: the framework's model computes nothing like the deployed {lost}"
             pairs = [self._leaf(layer, feature, leaves) for feature in features]
             taken = {n: iter(watch.taken[i]) for i, n in enumerate(used)}
             gradients = []
             for number, _ in scene.ends:
                 target = next(taken[number])
-                found = torch.autograd.grad(target, [leaf for leaf, _ in pairs], retain_graph=True, allow_unused=True)
+                found = _gradient(target, [leaf for leaf, _ in pairs])
                 gradients.append(
                     [
                         np.zeros(index.shape, np.float32) if gradient is None else gradient.numpy().ravel()[index]
@@ -127,6 +149,8 @@ class Case:
     @contextlib.contextmanager
     def _leaves(self, scene: Scene, layer: str) -> Iterator[tuple[Any, list[torch.Tensor]]]:
         model, run = self.subject.model, self.subject.run
+        assert model is not None, f"{self.name}: no live model"
+        assert run is not None, f"{self.name}: a live model, and no way to run it"
         more = [scene.proposals] if scene.proposals else []
         with plain_batch_norm(model):
             if layer == "image":
@@ -155,7 +179,7 @@ class Case:
         Raises:
             AssertionError: a gradient vanishes, or the framework's model has no such tensors.
         """
-        errors, count, tensors = [], 0, set()
+        errors, tensors = [], set()
         for picture in self.subject.pictures:
             scene = self.scene(picture)
             if not scene.boxes:
@@ -163,19 +187,62 @@ class Case:
             prediction = self.deployed.predict(picture, layer, engine)
             explained = self.deployed.explain(prediction, layer, scene.boxes, engine)
             features, rows = self._rows(explained.features, scene)
-            expected = self.expected(picture, layer, features)
-            for pieces, wanted in zip(explained.boxes, expected.gradients, strict=True):
-                scale = max(float(np.abs(array).max()) for array in wanted)
-                assert scale > 1e-6, "a gradient that vanishes proves nothing"
-                found = [whole(p, array.shape, rows) for p, array in zip(pieces, wanted, strict=True)]
-                apart = [float(np.abs(a - b).max()) for a, b in zip(found, wanted, strict=True)]
-                tensors |= {i for i, array in enumerate(wanted) if array.any()}
-                errors.append(float(np.max(apart)) / scale)  # unlike max(), keeps NaN
-                count += 1
-        error = float(np.max(errors, initial=0.0))
-        noise = None if error <= LIMIT else self.noise(layer, engine)
+            found = [
+                [whole(p, array.shape, rows) for p, array in zip(pieces, features, strict=True)]
+                for pieces in explained.boxes
+            ]
+            tensors |= {i for box in found for i, array in enumerate(box) if array.any()}
+            if self.by_differences:
+                errors += self._against_differences(scene, layer, explained.features, found)
+            else:
+                errors += _apart(found, self.expected(picture, layer, features).gradients)
+        error = float(np.max(errors, initial=0.0))  # unlike max(), keeps NaN
+        noise = None if error <= LIMIT or self.by_differences else self.noise(layer, engine)
         limit = NOISY_LIMIT if noise is not None and noise > LIMIT else LIMIT
-        return Agreement(error, limit, noise, count, len(tensors))
+        return Agreement(error, limit, noise, len(errors), len(tensors))
+
+    @property
+    def by_differences(self) -> bool:
+        """Whether gradients are compared with finite differences, and not with a framework's autograd."""
+        return self.subject.model is None
+
+    def _against_differences(
+        self, scene: Scene, layer: str, features: Sequence[Array], found: list[list[Array]]
+    ) -> list[float]:
+        """How far derivatives along two directions are from the gradient's, relative to its length.
+
+        For each box that depends on the layer.
+        """
+        key = (scene.picture, layer)
+        if key not in self._measured:
+            self._measured[key] = self._lines(scene, layer, features, found)
+        errors = []
+        for box, lines in zip(found, self._measured[key], strict=True):
+            own = [sum(float((g * w).sum()) for g, w in zip(box, line.way, strict=True)) for line in lines]
+            apart = [abs(a - line.derivative) for a, line in zip(own, lines, strict=True)]
+            if any(apart) or any(own):
+                errors.append(float(np.max(apart)) / max(abs(lines[0].derivative), 1e-6))
+        return errors
+
+    def _lines(self, scene: Scene, layer: str, features: Sequence[Array], found: list[list[Array]]) -> list[list[Line]]:
+        """Along each box's gradient and along a direction with random signs: what the target changes by."""
+        names, ends = self.deployed.tensors(layer), self.deployed.ends()
+        held = [self.deployed.input, *self.deployed.rois(), *self.subject.held]
+        given = dict(zip(held, self.deployed.values(scene.image, held), strict=True))
+        given.update(zip(names, self.deployed.values(scene.image, names), strict=True))
+        run = finite.Differences(self.deployed.graph, given, ends)
+        result = []
+        for k, (gradient, (number, place)) in enumerate(zip(found, scene.whole_ends, strict=True)):
+            lines, rate = [], finite.length(gradient)
+            for way in finite.directions(gradient, seed=k):
+                moved = {}
+                for name, array, feature in zip(names, way, features, strict=True):
+                    moved[name] = np.zeros(feature.shape)
+                    moved[name][scene.rows if len(array) != len(feature) else slice(None)] = array
+                derivative = run.along(moved, rate)[number].ravel()[place]
+                lines.append(Line(way, float(derivative)))
+            result.append(lines)
+        return result
 
     def _rows(self, features: Sequence[Array], scene: Scene) -> tuple[list[Array], list[int]]:
         """A layer's tensors, of the proposals only those that boxes come from; and which these are."""
@@ -200,6 +267,7 @@ class Case:
             features, _ = self._rows(explained.features, scene)
             exact = self.expected(picture, layer, features).gradients
             for seed in range(3):
+                assert self.subject.model is not None
                 with rounded_anew(self.subject.model, seed):
                     noisy = self.gradients(scene, layer, features).gradients
                 for a, b in zip(exact, noisy, strict=True):
@@ -226,6 +294,30 @@ def rounded_anew(model: torch.nn.Module, seed: int) -> Iterator[None]:
         yield
 
 
+def _gradient(target: torch.Tensor, leaves: Sequence[torch.Tensor]) -> Sequence[torch.Tensor | None]:
+    """With respect to each of the leaves; None where the target does not depend on it."""
+    if not target.requires_grad:
+        return [None] * len(leaves)
+    found: Sequence[torch.Tensor | None] = torch.autograd.grad(target, leaves, retain_graph=True, allow_unused=True)
+    return found
+
+
+def _apart(found: list[list[Array]], expected: list[list[Array]]) -> list[float]:
+    """The largest difference of two gradients, relative to the largest value of the expected one.
+
+    For each box that depends on the layer; for another one both have to be zero.
+    """
+    errors = []
+    for one, other in zip(found, expected, strict=True):
+        scale = max(float(np.abs(array).max()) for array in other)
+        if not any(array.any() for array in [*one, *other]):
+            continue
+        assert scale == 0 or scale > 1e-6, "a gradient that vanishes proves nothing"
+        apart = float(np.max([np.abs(a - b).max() for a, b in zip(one, other, strict=True)]))
+        errors.append(apart / scale if scale else np.inf)
+    return errors
+
+
 def differences(case: Case) -> tuple[int, float, float]:
     """How many detections were compared with the framework's own, and the largest difference of sides and scores.
 
@@ -234,19 +326,18 @@ def differences(case: Case) -> tuple[int, float, float]:
     """
     count, sides, scores = 0, [0.0], [0.0]
     for picture in case.subject.pictures:
-        theirs = case.subject.detect(case.canvas(picture))
+        with torch.no_grad():
+            sides_of, scores_of, labels_of = case.subject.detect(case.canvas(picture)).arrays()
         prediction = case.deployed.predict(picture)
         mine, transform = prediction.detections, prediction.transform
         boxes = transform.boxes_to_canvas(mine.boxes)
-        assert len(mine) == len(theirs.scores), (
-            f"{case.name}: {len(mine)} boxes, the framework has {len(theirs.scores)}"
-        )
+        assert len(mine) == len(scores_of), f"{case.name}: {len(mine)} boxes, the framework has {len(scores_of)}"
         # Boxes are cut off at the image's edge, which is before the canvas'.
         corner = np.array([transform.left, transform.top] * 2)
         limit = corner + np.array([transform.resized_width, transform.resized_height] * 2)
-        expected = np.clip(theirs.boxes, corner, limit)
+        expected = np.clip(sides_of, corner, limit)
         left = list(range(len(mine)))
-        for box, score, label in zip(expected, theirs.scores, theirs.labels, strict=True):
+        for box, score, label in zip(expected, scores_of, labels_of, strict=True):
             apart = np.abs(boxes[left] - box).max(1)
             close = np.abs(mine.scores[left] - score)
             fits = (apart < case.subject.pixels) & (close < case.subject.score) & (mine.labels[left] == label)

@@ -66,11 +66,20 @@ class Forms:
 
 @dataclass(frozen=True)
 class Found:
-    """The framework's own detections on a canvas: boxes [K, 4] x1 y1 x2 y2 in canvas pixels, scores and labels [K]."""
+    """The framework's own detections on a canvas: boxes [K, 4] x1 y1 x2 y2 in canvas pixels, scores and labels [K].
 
-    boxes: npt.NDArray[Any]
-    scores: npt.NDArray[Any]
-    labels: npt.NDArray[Any]
+    Tensors of torch, with their gradient, or arrays.
+    """
+
+    boxes: Any
+    scores: Any
+    labels: Any
+
+    def arrays(self) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
+        """Boxes, scores and labels."""
+        all_of_them = (self.boxes, self.scores, self.labels)
+        boxes, scores, labels = (np.asarray(x.detach() if isinstance(x, torch.Tensor) else x) for x in all_of_them)
+        return boxes.reshape(-1, 4), scores, labels
 
 
 @dataclass(frozen=True)
@@ -90,12 +99,15 @@ class Subject:
 
     Attributes:
         arguments: of `boxcam.export`.
-        model: the live model, in evaluation mode; its parameters' ``requires_grad`` is turned off.
-        detect: the framework's own detections on a canvas, float32 [1, 3, H, W].
+        detect: the framework's own detections on a canvas, a tensor as the deployed model's input: [1, 3, H, W].
+        model: the live model, in evaluation mode; its parameters' ``requires_grad`` is turned off. None where there is
+            no torch model, such as of a file: then gradients are compared with finite differences of the deployed
+            graph in float64 (`tests.matrix.finite`), and ``layers`` and ``run`` are not needed.
         layers: where the layers are in the live model, one or several places each. ``image`` needs none.
         run: one forward pass of the live model on a canvas, as far as the logits at least. A model with proposals gets
             those of the deployed detector as a second argument, one [r, 4] for each tensor of the roi layer, so that
             both speak of the same: ``run(canvas, proposals)``. Its gradient must not stop, so no ``torch.no_grad``.
+        held: for finite differences: names of values in the deployed graph that do not move, besides proposals.
         options: keyword arguments of `boxcam.export`, besides output, layers and engine.
         canvas: a picture as the framework's own pipeline makes the model's input of it; by default as the bundle does.
         pictures: what is explained, and verified with.
@@ -105,10 +117,11 @@ class Subject:
     """
 
     arguments: Sequence[str | Path]
-    model: torch.nn.Module
     detect: Callable[[torch.Tensor], Found]
-    layers: Mapping[str, Place | Sequence[Place]]
-    run: Callable[..., Any]
+    model: torch.nn.Module | None = None
+    layers: Mapping[str, Place | Sequence[Place]] = field(default_factory=dict)
+    run: Callable[..., Any] | None = None
+    held: Sequence[str] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     canvas: Callable[[Path], torch.Tensor] | None = None
     pictures: Sequence[Path] = PICTURES

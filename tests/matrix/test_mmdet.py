@@ -25,7 +25,7 @@ def test_the_logit_at_origin_reproduces_each_score(case: Case) -> None:
     count, worst = 0, 0.0
     for picture in PICTURES:
         found = case.deployed.predict(picture).detections
-        logits = case.deployed.logits(case.canvas(picture))
+        logits = case.deployed.values(case.canvas(picture), case.deployed.ends())
         for k, (number, *position) in enumerate(found.origin.tolist()):
             tensor = logits[number].astype(np.float64)
             value = tensor[tuple(position)[: tensor.ndim]]
@@ -62,7 +62,7 @@ def test_mmdets_own_logit_at_origin_makes_each_box(case: Case) -> None:
 def test_windows_equal_whole_maps_at_every_border(case: Case, engine: str) -> None:
     """Logits along the borders and corners of every level of RetinaNet, whether or not a box comes from them."""
     origins = []
-    for level, array in enumerate(case.deployed.logits(case.canvas(PICTURES[0]))):
+    for level, array in enumerate(case.deployed.values(case.canvas(PICTURES[0]), case.deployed.ends())):
         h, w = array.shape[2:]
         edges = {(y, x) for y in (0, h // 2, h - 1) for x in (0, w // 2, w - 1)} | {(min(2, h - 1), min(3, w - 1))}
         origins += [[level, 0, 37 + level, y, x] for y, x in sorted(edges)]
@@ -74,7 +74,7 @@ def test_windows_equal_whole_maps_at_every_border(case: Case, engine: str) -> No
 @pytest.mark.parametrize("case", [marked(TWO_STAGE)], indirect=True)
 def test_proposals_of_every_size_have_their_gradient_on_their_own_level(case: Case, engine: str) -> None:
     """Faster R-CNN at the neck, for proposals of all levels, whether or not a box comes from them."""
-    (rois,) = case.deployed.proposals(case.canvas(PICTURES[0]))
+    (rois,) = case.deployed.values(case.canvas(PICTURES[0]), case.deployed.rois())
     size = np.sqrt((rois[:, 2] - rois[:, 0]) * (rois[:, 3] - rois[:, 1]))
     levels = np.clip(np.floor(np.log2(size / 56 + 1e-6)), 0, 3).astype(int)  # as mmdet's SingleRoIExtractor has it
     rows = [int(row) for level in set(levels) for row in np.flatnonzero(levels == level)[:3]]
@@ -123,7 +123,7 @@ class _TwoStage:
 
     def __init__(self, case: Case, image: torch.Tensor) -> None:
         self.head, self.shape = case.subject.model.roi_head.bbox_head, tuple(image.shape[2:])
-        proposals = case.deployed.proposals(image)
+        proposals = case.deployed.values(image, case.deployed.rois())
         self.rois = torch.from_numpy(np.array(proposals[0]))
         with torch.no_grad():
             self.scores, self.deltas = runner(case.subject.model)(image, proposals)

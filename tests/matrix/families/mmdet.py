@@ -39,9 +39,8 @@ def detect(model: Any, image: torch.Tensor) -> Found:
     sample = DetDataSample()
     sizes = dict.fromkeys(("img_shape", "ori_shape", "pad_shape", "batch_input_shape"), tuple(image.shape[2:]))
     sample.set_metainfo({**sizes, "scale_factor": (1.0, 1.0)})
-    with torch.no_grad():
-        found = model.predict(image, [sample], rescale=False)[0].pred_instances
-    return Found(found.bboxes.numpy(), found.scores.numpy(), found.labels.numpy())
+    found = model.predict(image, [sample], rescale=False)[0].pred_instances
+    return Found(found.bboxes, found.scores, found.labels)
 
 
 def layers(model: Any) -> dict[str, Any]:
