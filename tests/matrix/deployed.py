@@ -50,7 +50,7 @@ class Deployed:
         return torch.from_numpy(prepare(read_image(picture), self.model.manifest.preprocess)[0])
 
     def predict(self, picture: Path, layer: str | None = None, engine: str = "auto") -> Prediction:
-        return self.model.predict(read_image(picture), None if layer is None else self.model.layer(layer), engine)
+        return self.model.predict(read_image(picture), () if layer is None else self.model.layer(layer), engine)
 
     def values(self, image: torch.Tensor, names: Sequence[str]) -> list[Array]:
         """Any values of the deployed graph on a canvas."""
