@@ -1,7 +1,8 @@
 """Replay: run the part of a detector between some of its values and others, with everything beside it held fixed.
 
 What the operators in between read beside the path of the gradient (proposals, indices, sizes) is held as it was in one
-run of the detector: a perturbed feature would move the proposals too, and a gradient is for the given ones.
+run of the detector: a perturbed feature would move the proposals too, and a gradient is for the given ones.  So is the
+order of what is sorted: an element stays the one of its box.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class Replay:
 
     def __init__(self, model: ir.Model, names: Sequence[str], targets: Sequence[str], feeds: Arrays) -> None:
         work = onnx.clone(model)
+        _keep_order(work.graph)
         by_name = {str(value.name): value for value in onnx.values(work.graph)}
         sources = [by_name[name] for name in names]
         leaves = [by_name[name] for name in targets]
@@ -77,6 +79,24 @@ class Replay:
     @cached_property
     def _reference(self) -> ReferenceEvaluator:
         return ReferenceEvaluator(_in_double(ir.to_proto(self._model)))
+
+
+def _keep_order(graph: ir.Graph) -> None:
+    """Let the values that a TopK gives be read at its indices, which can be held."""
+    for node in list(graph):
+        if node.op_type != "TopK" or not (node.outputs[0].uses() or node.outputs[0].is_graph_output()):
+            continue
+        sorted_, order = node.outputs
+        axis, shape = int(onnx.attribute(node, "axis", -1)), onnx.static_shape(node.inputs[0])  # type: ignore[arg-type]
+        axis = axis if shape is None else axis % len(shape)  # ONNX's reference takes no negative one
+        read = ir.node("GatherElements", [node.inputs[0], order], {"axis": axis})
+        found = read.outputs[0]
+        found.name, found.type, found.shape = sorted_.name, sorted_.type, sorted_.shape
+        ir.convenience.replace_all_uses_with(sorted_, found, replace_graph_outputs=True)
+        sorted_.name = f"{sorted_.name}/sorted"
+        order.name = order.name or f"{sorted_.name}/order"
+        order.dtype = ir.DataType.INT64
+        graph.insert_after(node, read)
 
 
 def _beside(graph: ir.Graph, sources: Sequence[ir.Value], leaves: Sequence[ir.Value]) -> list[ir.Value]:
