@@ -73,7 +73,8 @@ def build(
         logits: the tensors of logits, in the order in which ``origin`` numbers them.
         features: the layer's tensors that some logit depends on.
         local: whether gradients may be kept in windows and rows; whole maps give the same, more slowly.
-        guided: whether rectifiers pass what guided backpropagation passes, and not the gradient.
+        guided: whether rectifiers pass what guided backpropagation passes, and not the gradient; see
+            `boxcam.export.autodiff.guided`.
 
     Raises:
         UnsupportedOperatorError: an operator between the layer and the logits has no rule.

@@ -319,14 +319,18 @@ def finished(model: ir.Model, feeds: Arrays, layer: list[str], logits: list[str]
 
 
 def whole_map_gradients(
-    head: Head, maps: Sequence[np.ndarray], layer: Sequence[int], origin: np.ndarray
+    head: Head,
+    maps: Sequence[np.ndarray],
+    layer: Sequence[int],
+    origin: np.ndarray,
+    side: TorchSide | None = None,
 ) -> tuple[np.ndarray, list[list[np.ndarray]]]:
     """The logits at some origins, and the gradient of each by every whole map of the layer, in float64."""
     leaves = [torch.from_numpy(np.array(m)).double() for m in maps]
     for index in layer:
         leaves[index].requires_grad_(True)
     sources = [leaves[index] for index in layer]
-    logits = head(TorchSide(), *leaves)
+    logits = head(side or TorchSide(), *leaves)
     values, gradients = [], []
     for number, *position in origin.tolist():
         value = logits[number][tuple(position[: logits[number].ndim])]
@@ -394,11 +398,12 @@ def assert_gradient_graph(
     gradients: Sequence[Sequence[np.ndarray]],
     names: Sequence[str],
     forms: Sequence[bool] = (True, False),
+    guided: bool = False,
 ) -> None:
     """Hold the ONNX gradient, in blocks and on whole maps, against the true gradient by every feature."""
     scale = max(float(np.abs(g).max()) for box in gradients for g in box) or 1.0
     for local in forms:
-        graph = gradient.build(made.model, made.logits, made.score.features, local=local)
+        graph = gradient.build(made.model, made.logits, made.score.features, local=local, guided=guided)
         by_name = {str(value.name): value for value in onnx.values(made.model.graph)}
         names_read = list(dict.fromkeys([*graph.inputs, *made.score.features]))
         values = onnx.observe(made.model, [by_name[n] for n in names_read], made.feeds)

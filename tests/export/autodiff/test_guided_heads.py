@@ -1,0 +1,94 @@
+"""Guided gradients of heads, in blocks and on whole maps, against float64 autograd with masked activations."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from boxcam.export import gradient
+from boxcam.export import graph as onnx
+from boxcam.runtime.engines import OnnxEngine
+from boxcam.runtime.tensors import Tensors
+from tests.export.autodiff.test_guided import Guided
+from tests.export.export_graphs import Net
+from tests.export.heads import Built, TorchSide, assert_gradient_graph, built, embedded, whole_map_gradients
+from tests.export.test_gradient import case
+
+
+class GuidedSide(TorchSide):
+    """Computes, with activations that pass only what is positive where they are active."""
+
+    def relu(self, x: torch.Tensor) -> torch.Tensor:
+        return Guided.apply(x, F.relu)
+
+    def silu(self, x: torch.Tensor) -> torch.Tensor:
+        return Guided.apply(x, F.silu)
+
+
+def drawn(made: Built) -> np.ndarray:
+    """The corners of every map of logits, and some positions in between."""
+    positions = made.positions()
+    corners = np.concatenate([np.flatnonzero(positions[:, 0] == n)[[0, -1]] for n in range(len(made.logits))])
+    some = np.random.default_rng(0).permutation(len(positions))[:12]
+    return positions[np.unique(np.concatenate([corners, some]))]
+
+
+@pytest.mark.parametrize("name", case.all)
+def test_the_guided_gradient_is_that_of_masked_activations(name: str) -> None:
+    this = case.all[name]
+    made = built(this.head, this.shapes, this.layer)
+    layer = tuple(range(len(this.shapes))) if this.layer is None else this.layer
+    maps = [made.feeds[f"x{n}"] * np.float32(1.5) for n in range(len(this.shapes))]
+    origin = drawn(made)
+    gradients = whole_map_gradients(this.head, maps, layer, origin, GuidedSide())[1]
+    assert_gradient_graph(made, origin, gradients, [f"f{n}" for n in layer], guided=True)
+    plain = whole_map_gradients(this.head, maps, layer, origin)[1]
+    pairs = [(a, b) for one, other in zip(gradients, plain, strict=True) for a, b in zip(one, other, strict=True)]
+    assert not all(np.allclose(a, b) for a, b in pairs)
+
+
+WEIGHTS = np.random.default_rng(5).standard_normal((5, 3, 3, 3, 3)).astype(np.float32)
+
+
+def by_two_ways(x: torch.Tensor) -> torch.Tensor:
+    """Rows of two maps, one of which is half as large, joined twice: [1, 80, 3]."""
+    y = Guided.apply(F.conv2d(x, torch.from_numpy(WEIGHTS[0]).double(), padding=1), F.relu)
+
+    def rows(x: torch.Tensor, key: int, stride: int = 1) -> torch.Tensor:
+        return F.conv2d(x, torch.from_numpy(WEIGHTS[key]).double(), padding=1, stride=stride).flatten(2).mT
+
+    return torch.cat([rows(y, 1), rows(y, 2, 2)], 1) + torch.cat([rows(y, 3), rows(y, 4, 2)], 1)
+
+
+def test_a_box_that_comes_by_two_forks_is_masked_once() -> None:
+    """Its groups meet again at the activation, where what they bring has to be one sum."""
+    net = Net()
+    feature = net.Mul(net.input("x", [1, 3, 8, 8]), np.float32(1.5))
+
+    def conv(x: str, key: int, stride: int = 1) -> str:
+        return net.Conv(x, WEIGHTS[key], pads=[1] * 4, strides=[stride] * 2)
+
+    def rows(x: str) -> str:
+        return net.Transpose(net.Reshape(x, np.array([1, 3, -1])), perm=[0, 2, 1])
+
+    y = net.Relu(conv(feature, 0))
+    joined = [net.Concat(rows(conv(y, a)), rows(conv(y, b, 2)), axis=1) for a, b in ((1, 2), (3, 4))]
+    logits = net.Add(*joined)
+    x = np.random.default_rng(1).standard_normal((1, 3, 8, 8)).astype(np.float32)
+    origin = np.array([[0, 0, 5, 1], [0, 0, 70, 0], [0, 0, 30, 1], [0, 0, 63, 2], [0, 0, 64, 2]])
+    model = onnx.fold(net.model([feature, logits]))
+    given = torch.from_numpy(x * np.float32(1.5)).double().requires_grad_(True)
+    found = by_two_ways(given)
+    truth = [torch.autograd.grad(found[tuple(position)], given, retain_graph=True)[0] for _, *position in origin]
+    for local in (True, False):
+        graph = gradient.build(model, [logits], [feature], local=local, guided=True)
+        values = {str(value.name): value for value in onnx.values(model.graph)}
+        names = list(dict.fromkeys([feature, *graph.inputs]))
+        seen = onnx.observe(model, [values[name] for name in names], {"x": x})
+        tensors = Tensors(dict(zip(names, seen, strict=True)))
+        patches = OnnxEngine(onnx.serialized(graph.model)).patches(tensors, [feature], (), origin)
+        for (patch,), expected in zip(patches, truth, strict=True):
+            whole, _ = embedded(patch.gradient, (0, patch.row, *patch.corner), (1, 3, 8, 8))
+            np.testing.assert_allclose(whole, expected.numpy(), atol=1e-5)
