@@ -246,24 +246,50 @@ def explain(
 
 
 @main.command()
-@click.argument("bundle", type=click.Path())
-@click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
-def inspect(bundle: str, as_json: bool) -> None:
-    """Show what a bundle holds: source, labels, preprocessing, layers, verification.
+@click.argument("path", type=click.Path(), metavar="BUNDLE|MODEL.onnx")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@click.option("--all", "everything", is_flag=True, help="ONNX files: list all layers.")
+@click.option("--shape", type=_Shape(), help="ONNX files: size of the model's input, if it is open.")
+@reading_options(_Shape())
+def inspect(path: str, as_json: bool, everything: bool, shape: tuple[int, int] | None, **options: Any) -> None:
+    """Show what a bundle holds, or what can be explained in an ONNX file.
+
+    Of a bundle: source, labels, preprocessing, layers, verification. Of an ONNX file: its input, the scores and boxes
+    that are found, the layers to choose from, and the `boxcam export` line to run.
 
     \b
-    Example:
+    Examples:
       boxcam inspect retinanet.boxcam
+      boxcam inspect yolo.onnx
+      boxcam inspect model.onnx --scores cls --boxes box --box-format cxcywh
     """
+    if Path(path).suffix.lower() == ".onnx" and not Path(path).is_dir():
+        _inspect_file(path, as_json, everything, shape, options)
+        return
     from boxcam import bundle as bundles
 
-    manifest = bundles.read(bundle)
+    manifest = bundles.read(path)
     if as_json:
         _say(json.dumps(asdict(manifest), indent=2, ensure_ascii=False))
         return
     from boxcam.inspection import lines
 
-    for line in lines(bundle, manifest):
+    for line in lines(path, manifest):
+        _say(line)
+
+
+def _inspect_file(
+    path: str, as_json: bool, everything: bool, shape: tuple[int, int] | None, options: dict[str, Any]
+) -> None:
+    with _needs_exporter():
+        from boxcam.export.source import Request
+        from boxcam.export.survey import lines, survey
+
+        found = survey(Request((path,), shape, **options), _steps(as_json), everything=everything)
+    if as_json:
+        _say(json.dumps(asdict(found), indent=2, ensure_ascii=False))
+        return
+    for line in lines(found):
         _say(line)
 
 

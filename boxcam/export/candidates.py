@@ -23,7 +23,7 @@ class Candidate:
         shape: channels, height, width.
         stride: canvas pixels per cell, down and across; None where it is not known or is a proposal's own.
         role: ``head``, what the heads read; ``roi``, the pooled features of proposals; ``stage``, the last map of its
-            stride; empty for any other.
+            stride in front of the heads; empty for any other.
         maker: the operator that makes it.
         readers: the operators that read it.
         rois: the tensor with the proposals, for ``roi``.
@@ -55,8 +55,9 @@ def find(model: ir.Model, image: str, logits: Sequence[ir.Value], boxes: Sequenc
     heads = set(_read_by_heads(logits, boxes, maps))
     last: dict[tuple[float, float], ir.Value] = {}
     kinds = {value: _pooled(value) for value in maps}
+    body = _before(heads) or set(maps)
     for value in maps:
-        if kinds[value] is None and value in places:
+        if kinds[value] is None and value in places and value in body:
             last[places[value].y.stride, places[value].x.stride] = value
     stages = set(last.values())
     found = []

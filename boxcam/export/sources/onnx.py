@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import difflib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,33 +34,46 @@ def recognises(arguments: tuple[str, ...]) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class Deployed:
-    """A file that was read, with its detections as the graph's outputs.
+class Opened:
+    """A file that was read.
 
     Attributes:
-        model: the graph; outputs are boxes, scores, labels.
-        input: name of its image input.
-        outputs: names of the outputs.
+        model: the graph, one image of one size in.
+        image: its image input.
         preprocess: how an image becomes the input.
-        convention: what was found in the file.
-        labels: class names by index; empty if they are not known and not to be counted.
         metadata: what the file says about itself.
         producer: what wrote it.
     """
 
     model: ir.Model
-    input: str
-    outputs: Outputs
+    image: ir.Value
     preprocess: Preprocess
-    convention: Convention
-    labels: tuple[str, ...]
     metadata: Mapping[str, str]
     producer: str
 
     @property
     def feeds(self) -> dict[str, Array]:
-        """An input to run the graph with."""
-        return {self.input: _input(self.preprocess)}
+        """An input to run the graph with: a drawn picture."""
+        spec = self.preprocess
+        y, x = np.mgrid[: spec.height, : spec.width]
+        waves = [np.sin(x / (7 + 5 * channel) + channel) * np.cos(y / (11 + 3 * channel)) for channel in range(3)]
+        picture: Image = (127 + 120 * np.stack(waves, 2)).astype(np.uint8)
+        return {str(self.image.name): prepare(picture, spec)[0]}
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """What a model reports, as outputs of its graph.
+
+    Attributes:
+        outputs: names of boxes, scores and labels.
+        convention: what was found in the file.
+        labels: class names by index; empty if they are not known and not to be counted.
+    """
+
+    outputs: Outputs
+    convention: Convention
+    labels: tuple[str, ...]
 
 
 def load(request: Request, progress: Progress) -> Source:
@@ -68,75 +82,104 @@ def load(request: Request, progress: Progress) -> Source:
     Raises:
         SourceError: the file cannot be read, or does not tell enough: the message asks for what is missing.
     """
-    found = deploy(request, progress)
+    progress("reading the model")
+    opened = read(request)
+    progress("looking for scores and boxes")
+    found = detections(opened, request)
     layers: dict[str, LayerTensors] = {}
     for name in request.layers:
-        if name != "image" and (tensor := onnx_layers.by_name(found.model, name)) != name:
+        if name != "image" and (tensor := onnx_layers.by_name(opened.model, name)) != name:
             layers[name] = LayerTensors((tensor,))
     names: tuple[str, ...] = ()
     if not request.layers:
         progress("looking for layers")
         classifier = found.convention.kind == "classes"
-        seen = onnx_layers.look(found.model, found.input, found.outputs, found.feeds, not classifier)
-        default = onnx_layers.default(seen, classifier)
+        work = onnx_layers.Work(opened.model, str(opened.image.name), opened.feeds)
+        default = onnx_layers.default(work.candidates(found.outputs, boxes=not classifier), classifier)
         layers, names = {**default, **layers}, tuple(default)
+    _drop_unused(opened.model, request.layers, layers)
     return Source(
-        model=found.model,
-        input=found.input,
+        model=opened.model,
+        input=str(opened.image.name),
         outputs=found.outputs,
-        preprocess=found.preprocess,
+        preprocess=opened.preprocess,
         labels=found.labels,
         layers=layers,
         default_layers=names,
         description={
             "kind": "onnx",
             "file": os.path.basename(request.arguments[0]),
-            "producer": found.producer,
+            "producer": opened.producer,
             **found.convention.describe(),
         },
     )
 
 
-def deploy(request: Request, progress: Progress) -> Deployed:
-    """Read an ONNX file and append what lies between its outputs and its detections.
+def _drop_unused(model: ir.Model, names: Sequence[str], layers: Mapping[str, LayerTensors]) -> None:
+    """Drop what neither the detections nor the layers are computed by: masks, rival heads, counts."""
+    wanted = {*names, *(tensor for layer in layers.values() for tensor in (*layer.tensors, layer.rois))}
+    reported = list(model.graph.outputs)
+    model.graph.outputs.extend(v for v in onnx.values(model.graph) if v.name in wanted and v not in reported)
+    passes.RemoveUnusedNodesPass()(model)
+    model.graph.outputs.clear()
+    model.graph.outputs.extend(reported)
+
+
+def read(request: Request, otherwise: Sequence[str] = ()) -> Opened:
+    """Read an ONNX file, and fix its input to one image of one size.
+
+    Args:
+        request: what the user says of it.
+        otherwise: the preprocessing, if neither the user nor the file says it.
 
     Raises:
         SourceError: see `load`.
     """
     if len(request.arguments) != 1:
         raise SourceError("an ONNX model is given by one file: MODEL.onnx.")
-    progress("reading the model")
     model = onnx_file.read(request.arguments[0])
     metadata = onnx_file.metadata(model)
     producer = " ".join(part for part in (model.producer_name, model.producer_version) if part) or "unknown"
-    picture = onnx_inputs.image(model)
-    size = request.shape
-    shape = onnx.static_shape(picture)
+    image = onnx_inputs.image(model)
+    size, shape = request.shape, onnx.static_shape(image)
     if size is None and shape is not None and None in shape[1:]:
         size = onnx_inputs.training_size(metadata)
-    specs = _specs(request.preprocess, metadata)
-    spec = preprocessing.parse(specs, shape, picture.dtype, size)
-    onnx_inputs.settle(model, picture, spec)
+    specs = preprocessing_of(request, metadata) or otherwise
+    spec = preprocessing.parse(specs, shape, image.dtype, size)
+    onnx_inputs.settle(model, image, spec)
     passes.ShapeInferencePass()(model)
     admission.check_operators(model)
-    progress("looking for scores and boxes")
-    named = _names(request.class_names, metadata)
+    return Opened(model, image, spec, metadata, producer)
+
+
+def detections(opened: Opened, request: Request) -> Detections:
+    """Append to a graph what lies between its outputs and its detections.
+
+    Args:
+        opened: its graph is changed.
+        request: what the user says of it.
+
+    Raises:
+        SourceError: see `load`.
+    """
+    model = opened.model
+    named = _names(request.class_names, opened.metadata)
     if request.decode is not None:
-        convention = _decoded(model, request, spec)
+        convention = _decoded(opened, request)
     else:
-        seen = _run(model, picture, spec, [n for n in (request.scores, request.boxes, request.labels) if n])
-        convention = onnx_outputs.find(seen, request, len(named) or None, metadata.get("task", ""))
+        seen = _run(opened, [n for n in (request.scores, request.boxes, request.labels) if n])
+        convention = onnx_outputs.find(seen, request, len(named) or None, opened.metadata.get("task", ""))
     labels = _labels(convention, named)
-    canvas = (spec.height, spec.width)
+    canvas = (opened.preprocess.height, opened.preprocess.width)
     op = Ops(model.graph, "boxcam.head")
     selected = append(op, convention, canvas, request.score_threshold, request.nms_threshold)
     names = report(model.graph, op, selected)
-    passes.RemoveUnusedNodesPass()(model)
-    return Deployed(model, str(picture.name), Outputs(*names), spec, convention, labels, metadata, producer)
+    return Detections(Outputs(*names), convention, labels)
 
 
-def _specs(given: str | Sequence[str], metadata: Mapping[str, str]) -> Sequence[str]:
-    """What the user says of the preprocessing; else what the file says of itself."""
+def preprocessing_of(request: Request, metadata: Mapping[str, str]) -> Sequence[str]:
+    """What the user says of the preprocessing; else what the file says of itself, as one of Ultralytics does."""
+    given = request.preprocess
     specs = [given] if isinstance(given, str) else list(given)
     if specs or "stride" not in metadata or "names" not in metadata:
         return specs
@@ -145,15 +188,18 @@ def _specs(given: str | Sequence[str], metadata: Mapping[str, str]) -> Sequence[
     return ["yolo"]
 
 
-def _run(model: ir.Model, picture: ir.Value, spec: Preprocess, named: Sequence[str]) -> list[Seen]:
+def _run(opened: Opened, named: Sequence[str]) -> list[Seen]:
     """The outputs, and the tensors that the user names, in one run on a drawn picture."""
+    model = opened.model
     values = {str(value.name): value for value in onnx.values(model.graph)}
     for name in named:
         if name not in values:
-            raise SourceError(f"there is no tensor {name!r} in the graph.")
+            close = difflib.get_close_matches(name, values, n=3, cutoff=0.6)
+            hint = f" Did you mean {' or '.join(close)}?" if close else ""
+            raise SourceError(f"there is no tensor {name!r} in the graph.{hint}")
     targets = list(dict.fromkeys([*model.graph.outputs, *(values[name] for name in named)]))
     try:
-        arrays = onnx.observe(model, targets, {str(picture.name): _input(spec)})
+        arrays = onnx.observe(model, targets, opened.feeds)
     except Exception as error:  # onnxruntime's own errors share no public root
         said = " ".join(str(error).split())[:400]
         raise SourceError(f"onnxruntime cannot run the model (opset {onnx.opset(model)}): {said}") from error
@@ -163,26 +209,19 @@ def _run(model: ir.Model, picture: ir.Value, spec: Preprocess, named: Sequence[s
     return [Seen(value, array) for value, array in zip(targets, arrays, strict=True)]
 
 
-def _input(spec: Preprocess) -> Array:
-    """What the model sees of a drawn picture."""
-    y, x = np.mgrid[: spec.height, : spec.width]
-    waves = [np.sin(x / (7 + 5 * channel) + channel) * np.cos(y / (11 + 3 * channel)) for channel in range(3)]
-    picture: Image = (127 + 120 * np.stack(waves, 2)).astype(np.uint8)
-    return prepare(picture, spec)[0]
-
-
-def _decoded(model: ir.Model, request: Request, spec: Preprocess) -> Convention:
+def _decoded(opened: Opened, request: Request) -> Convention:
     """Boxes and scores as the user's function writes them."""
     assert request.decode is not None
     idle = [name for name in ("scores", "boxes", "labels", "box_format", "score_activation") if getattr(request, name)]
     if idle:
         raise SourceError(f"--decode says what boxes and scores are; leave out --{idle[0].replace('_', '-')}.")
+    model = opened.model
     op = Ops(model.graph, "boxcam.decode")
     outputs = {str(value.name): value for value in model.graph.outputs}
     boxes, scores = hook.call(hook.find(request.decode), op, outputs)
     names = [str(boxes.name), str(scores.name)]
-    picture = next(value for value in model.graph.inputs)
-    seen = {str(one.value.name): one.array.shape for one in _run(model, picture, spec, names)}
+    model.graph.sort()
+    seen = {str(one.value.name): one.array.shape for one in _run(opened, names)}
     first, second = (seen[name] for name in names)
     if len(first) != 3 or first[2] != 4 or len(second) != 3 or first[:2] != second[:2] or first[0] != 1:
         raise SourceError(

@@ -46,7 +46,7 @@ def by_name(model: ir.Model, name: str) -> str:
         raise SourceError(f"layer {name!r} may be {', '.join(alike[:_SHOWN])}{more}. Give one of these to --layer.")
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
     advice = "'boxcam inspect' with the model's file lists the tensors that are worth looking at."
-    raise UnknownLayerError(name, [], "the model", close, advice)
+    raise UnknownLayerError(name, ["image"], "the model", close, advice)
 
 
 def _given_by_module(graph: ir.Graph, name: str) -> str | None:
@@ -92,27 +92,52 @@ def _ends(scopes: Sequence[str]) -> Iterator[str]:
         yield from (".".join(parts[first:]) for first in range(len(parts)))
 
 
-def look(
-    model: ir.Model, image: str, outputs: Outputs, feeds: Mapping[str, Array], boxes: bool = True
-) -> list[Candidate]:
-    """The tensors that are worth looking at, found on the graph as it is deployed.
+class Work:
+    """A graph as it is deployed, to look for layers in.
 
-    Args:
-        model: the graph, with detections as its outputs.
-        image: name of its input.
-        outputs: names of its outputs.
-        feeds: an input to run it with.
-        boxes: whether the boxes are computed too, and not the canvas.
-
-    Raises:
-        ExportError: the scores cannot be followed back to logits.
+    Attributes:
+        model: the graph, its constants folded.
     """
-    folded = onnx.fold(model)
-    passes.ShapeInferencePass()(folded)
-    onnx.record_ranks(folded, feeds)
-    logits = trace(folded.graph, outputs).logits
-    sides = [value for target in SIDES if boxes for value in trace(folded.graph, outputs, target).logits]
-    return candidates.find(folded, image, logits, sides)
+
+    def __init__(self, model: ir.Model, image: str, feeds: Mapping[str, Array]) -> None:
+        """Fold a graph.
+
+        Args:
+            model: the graph.
+            image: name of its input.
+            feeds: an input to run it with.
+        """
+        work = onnx.clone(model)
+        passes.RemoveUnusedNodesPass()(work)
+        self.model = onnx.fold(work)
+        self.image = image
+        onnx.record_ranks(self.model, feeds)
+
+    def candidates(self, outputs: Outputs, boxes: bool = True) -> list[Candidate]:
+        """The tensors that are worth looking at.
+
+        Args:
+            outputs: names of the detections.
+            boxes: whether the boxes are computed too, and not the canvas.
+
+        Raises:
+            ExportError: the scores cannot be followed back to logits.
+        """
+        graph = onnx.clone(self.model).graph
+        sides = [name for target in SIDES if boxes for name in self._ends(graph, outputs, target)]
+        return candidates.find(self.model, self.image, self.values(self._ends(graph, outputs)), self.values(sides))
+
+    def logits(self, outputs: Outputs) -> list[str]:
+        """Names of the tensors of logits."""
+        return self._ends(onnx.clone(self.model).graph, outputs)
+
+    def values(self, names: Sequence[str]) -> list[ir.Value]:
+        """Values of the graph by their names."""
+        known = {str(value.name): value for value in onnx.values(self.model.graph)}
+        return [known[name] for name in dict.fromkeys(names)]
+
+    def _ends(self, graph: ir.Graph, outputs: Outputs, target: str = "logit") -> list[str]:
+        return [str(value.name) for value in trace(graph, outputs, target).logits]
 
 
 def default(found: Sequence[Candidate], classifier: bool) -> dict[str, LayerTensors]:

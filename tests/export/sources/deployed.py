@@ -219,6 +219,21 @@ def _by_detr(boxes: Tensor, logits: Tensor) -> Found:
     return found(boxes[order], scores[order], labels[order], order * logits.shape[1] + labels[order])
 
 
+def _by_yolov5(boxes: Tensor, logits: Tensor) -> Found:
+    """The first logit is the objectness, a factor of all classes."""
+    scores = logits[:, :1].sigmoid() * logits[:, 1:].sigmoid()
+    one = by_suppression(boxes, scores, single=True, threshold=0.15)
+    rows = one.logits // scores.shape[1]
+    return Found(one.boxes, one.scores, one.labels, rows * logits.shape[1] + one.labels + 1)
+
+
+def _decode(op: Any, outputs: Mapping[str, Any]) -> tuple[Any, Any]:
+    place = outputs["place"]
+    corner, size = op.Slice(place, [0], [2], [2]), op.Slice(place, [2], [4], [2])
+    scores = op.Sigmoid(op.Transpose(outputs["kind"], perm=[0, 2, 1]))
+    return op.Concat(corner, op.Add(corner, size), axis=2), scores
+
+
 def _by_ssd(boxes: Tensor, logits: Tensor) -> Found:
     one = by_suppression(boxes, logits.softmax(1)[:, 1:], single=False)
     rows = one.logits // (logits.shape[1] - 1)
@@ -272,6 +287,19 @@ CASES: dict[str, Case] = {
     "rt-detr": Case(lambda b, s: (s, _normalized(cxcywh_graph(b))), ("logits", "pred_boxes"), _by_queries, NAMES),
     "detr": Case(
         lambda b, s: (s, _normalized(cxcywh_graph(b))), ("logits", "pred_boxes"), _by_detr, NAMES, classes=CLASSES + 1
+    ),
+    "yolov5": Case(
+        lambda b, s: torch.cat([cxcywh_graph(b), s.sigmoid()], 2),
+        ("output",),
+        _by_yolov5,
+        {**LIMITS, **NAMES, "score_threshold": 0.15},
+        CLASSES + 1,
+    ),
+    "a function": Case(  # corner and size, and scores with the classes in front
+        lambda b, s: (torch.cat([b[..., :2], b[..., 2:] - b[..., :2]], 2), s.transpose(1, 2)),
+        ("place", "kind"),
+        lambda b, s: by_suppression(b, s.sigmoid(), single=False),
+        {**LIMITS, "decode": _decode},
     ),
     "ssd": Case(
         lambda b, s: (b, s.softmax(2)), ("boxes", "scores"), _by_ssd, {**LIMITS, "background": "first"}, CLASSES + 1

@@ -1,0 +1,272 @@
+"""What a person has to know about an ONNX file to export it: its input, its detections, and the layers to choose"
+" from."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from boxcam.errors import ExportError, SourceError
+from boxcam.export import admission, gradient, quantized, score
+from boxcam.export import graph as onnx
+from boxcam.export.candidates import Candidate
+from boxcam.export.presets import PRESETS
+from boxcam.export.source import LayerTensors, Progress, Request
+from boxcam.export.sources import onnx as source
+from boxcam.export.sources import onnx_layers
+
+_NEUTRAL = ("resize=stretch", "scale=0-255", "color=RGB")
+_SHOWN = 14
+_SECONDS = 20.0
+_ROLES = {
+    "head": "what the heads read",
+    "roi": "pooled features of proposals",
+    "stage": "the last of its stride",
+    "": "",
+}
+
+
+@dataclass(frozen=True)
+class LayerFacts:
+    """A tensor that can be a layer.
+
+    Attributes:
+        name: of the tensor.
+        kind: ``map`` or ``roi``.
+        channels, height, width: of it.
+        stride: pixels of the input per cell, down and across; None for RoI features.
+        role: what it is to the model, for people.
+        maker: the operator that makes it.
+        readers: the operators that read it.
+        form: of its gradient: windows, rows or whole; empty if it was not looked at.
+        receptive_field: cells across that one logit depends on; None if that is all of them, or not known.
+        problem: why it cannot be a layer; empty if it can, or was not looked at.
+    """
+
+    name: str
+    kind: str
+    channels: int
+    height: int
+    width: int
+    stride: tuple[float, float] | None
+    role: str
+    maker: str
+    readers: tuple[str, ...]
+    form: str = ""
+    receptive_field: int | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What was found in a file.
+
+    Attributes:
+        file: its path.
+        producer, opset, parameters: what wrote it, its opset, how many numbers it holds.
+        input: its image input, for people.
+        preprocessing: what ``--preprocess`` is, if the user or the file says it; otherwise empty.
+        outputs: its outputs, for people.
+        detections: which of them hold what, by part; empty if that was not found.
+        classes: names of the first classes, and how many there are in all.
+        problem: why there are no detections, or why no score can be followed; empty if all is well.
+        layers: tensors that can be layers, in the order of the graph.
+        left_out: how many others there are.
+        default: the layer that is exported when none is asked for, and its tensors; None if that is not clear.
+        command: the line to run.
+    """
+
+    file: str
+    producer: str
+    opset: int
+    parameters: int
+    input: str
+    preprocessing: tuple[str, ...]
+    outputs: tuple[str, ...]
+    detections: dict[str, str]
+    classes: tuple[tuple[str, ...], int]
+    problem: str
+    layers: tuple[LayerFacts, ...]
+    left_out: int
+    default: tuple[str, tuple[str, ...]] | None
+    command: str
+
+
+def survey(request: Request, progress: Progress, *, everything: bool = False, seconds: float = _SECONDS) -> Survey:
+    """Look into an ONNX file.
+
+    Args:
+        request: the file, and what the user says of it, as for an export.
+        progress: called with a few words as each step begins.
+        everything: tell of all maps, not only of those that are worth looking at first.
+        seconds: how long gradients may be tried to see their forms.
+
+    Raises:
+        SourceError: the file cannot be read, or its size is not known.
+    """
+    progress("reading the model")
+    opened = source.read(request, _NEUTRAL)
+    said = tuple(source.preprocessing_of(request, opened.metadata))
+    outputs = tuple(onnx.with_shape(value) for value in opened.model.graph.outputs)
+    parameters = sum(value.const_value.size for value in opened.model.graph.initializers.values() if value.const_value)
+    progress("looking for scores and boxes")
+    problem, found, logits = "", None, []
+    try:
+        found = source.detections(opened, request)
+    except SourceError as error:
+        problem = str(error)
+    progress("looking for layers")
+    work = onnx_layers.Work(opened.model, str(opened.image.name), opened.feeds)
+    candidates: list[Candidate] = []
+    default: dict[str, LayerTensors] = {}
+    if found is not None:
+        classifier = found.convention.kind == "classes"
+        try:
+            candidates = work.candidates(found.outputs, boxes=not classifier)
+            logits = work.logits(found.outputs)
+            default = onnx_layers.default(candidates, classifier)
+        except SourceError:
+            pass  # several layers may be meant: the list tells them apart
+        except ExportError as error:
+            problem = str(error)
+    shown = candidates if everything else _worth(candidates)
+    layers = tuple(_with_forms(work, logits, shown, progress, seconds))
+    chosen = next(iter(default.items()), None)
+    named = () if found is None else found.labels
+    return Survey(
+        file=request.arguments[0],
+        producer=opened.producer,
+        opset=onnx.opset(opened.model),
+        parameters=parameters,
+        input=f"{onnx.with_shape(opened.image)} {opened.preprocess.dtype} {opened.preprocess.layout}",
+        preprocessing=said,
+        outputs=outputs,
+        detections={} if found is None else found.convention.describe(),
+        classes=(named[:6], len(named)),
+        problem=problem,
+        layers=layers,
+        left_out=len(candidates) - len(layers),
+        default=None if chosen is None else (chosen[0], chosen[1].tensors),
+        command=_command(request, said, layers, chosen is not None),
+    )
+
+
+def _worth(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Those that have a role, the last ones if there are many; the last of all if none has."""
+    found = [one for one in candidates if one.role]
+    return (found or list(candidates))[-_SHOWN:]
+
+
+def _with_forms(
+    work: onnx_layers.Work, logits: Sequence[str], shown: Sequence[Candidate], progress: Progress, seconds: float
+) -> Iterator[LayerFacts]:
+    """Differentiate by each layer, as an export would, as long as there is time; the last layers take the least."""
+    smooth = quantized.straight_through(work.model)
+    until, found = time.monotonic() + seconds, []
+    for number, one in enumerate(reversed(shown), 1):
+        form, field, problem = "", None, ""
+        if logits and time.monotonic() < until:
+            progress(f"differentiating by layer {number} of {len(shown)}")
+            try:
+                used = score.used_features(work.model, logits, [one.name])
+                admission.check_path(work.model, logits, used)
+                built = gradient.build(smooth, logits, used)
+                form, field = built.form, built.field
+            except ExportError as error:
+                problem = str(error)
+        found.append(
+            LayerFacts(
+                one.name,
+                one.kind,
+                *one.shape,
+                one.stride,
+                _ROLES[one.role],
+                one.maker,
+                one.readers,
+                form,
+                field,
+                problem,
+            )
+        )
+    yield from reversed(found)
+
+
+def _command(request: Request, said: Sequence[str], layers: Sequence[LayerFacts], clear: bool) -> str:
+    """The line to run, with what has to be filled in in capitals."""
+    words = ["boxcam", "export", request.arguments[0]]
+    given = [request.preprocess] if isinstance(request.preprocess, str) else list(request.preprocess)
+    for spec in given or ([] if said else ["PRESET"]):
+        words += ["--preprocess", spec]
+    if request.shape is not None:
+        words += ["--shape", f"{request.shape[0]}x{request.shape[1]}"]
+    for option in request.options:
+        value = getattr(request, option)
+        if option not in ("preprocess", "tokens") and isinstance(value, str):
+            words += [f"--{option.replace('_', '-')}", value]
+    if request.score_threshold is not None:
+        words += ["--score-threshold", f"{request.score_threshold:g}"]
+    if request.nms_threshold is not None:
+        words += ["--nms", f"{request.nms_threshold:g}"]
+    if not clear:
+        good = [layer for layer in layers if not layer.problem]
+        words += ["--layer", good[-1].name if good else "TENSOR"]
+    return shlex.join(words)
+
+
+def lines(found: Survey) -> Iterator[str]:
+    """What `boxcam inspect MODEL.onnx` prints."""
+    yield f"{found.file}  (opset {found.opset}, {found.producer}, {found.parameters / 1e6:.1f} M parameters)"
+    yield ""
+    yield f"input           {found.input}"
+    if found.preprocessing:
+        yield f"preprocessing   {' '.join(found.preprocessing)}"
+    else:
+        yield f"preprocessing   the file does not say it: --preprocess {', '.join(PRESETS)}, or key=value"
+    for number, output in enumerate(found.outputs):
+        yield f"{'outputs' if not number else '':<16}{output}"
+    yield ""
+    if found.problem:
+        yield f"detections      not found: {found.problem}"
+    for number, (part, what) in enumerate(found.detections.items()):
+        yield f"{'detections' if not number else '  ' + part:<16}{what}"
+    names, count = found.classes
+    if count:
+        yield f"{'  classes':<16}{', '.join(names)}{f', … ({count} in all)' if count > len(names) else ''}"
+    yield ""
+    yield from _table(found)
+    yield ""
+    if found.default is not None:
+        name, tensors = found.default
+        yield f"Without --layer, the layer {name!r} is exported: {', '.join(tensors)}."
+    yield "Run:"
+    yield f"  {found.command}"
+
+
+def _table(found: Survey) -> Iterator[str]:
+    if not found.layers:
+        yield "layers          none: there is no map between the image and the scores"
+        return
+    yield "layers          (the image itself is one too: --layer image)"
+    rows = [("tensor", "channels", "cells", "stride", "made by", "read by", "what it is", "a score depends on")]
+    for layer in found.layers:
+        stride = "" if layer.stride is None else "x".join(f"{s:g}" for s in dict.fromkeys(layer.stride))
+        readers = ", ".join(layer.readers[:2]) + (" …" if len(layer.readers) > 2 else "")
+        cells = f"{layer.height}x{layer.width}"
+        gradient = f"not possible: {layer.problem}" if layer.problem else _gradient(layer)
+        rows.append((layer.name, str(layer.channels), cells, stride, layer.maker, readers, layer.role, gradient))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    for row in rows:
+        yield (
+            "  " + "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]).rstrip()
+        )
+    if found.left_out:
+        yield f"  … and {found.left_out} more: --all"
+
+
+def _gradient(layer: LayerFacts) -> str:
+    if layer.form == "windows" and layer.receptive_field is not None:
+        return f"a window of {layer.receptive_field}x{layer.receptive_field} cells"
+    words = {"windows": "some cells", "rows": "the proposal's own cells", "whole": "the whole map (slower)", "": "?"}
+    return words[layer.form]

@@ -1,0 +1,234 @@
+"""Plain ONNX files that cannot be exported, or do not say enough: one clear sentence each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+import boxcam
+from boxcam.errors import BoxcamError
+from tests.export.export_graphs import Net
+
+SIZE = 32
+
+
+class Small(Net):
+    """A graph with an image, and a map of it."""
+
+    def __init__(self, opset: int = 18, image: Any = (1, 3, SIZE, SIZE), dtype: int = TensorProto.FLOAT) -> None:
+        super().__init__(opset)
+        self.image = self.input("image", image, dtype)
+
+    def map(self, channels: int = 4, stride: int = 8, read: str | None = None) -> str:
+        weight = np.random.default_rng(channels).normal(0, 0.3, (channels, 3, 3, 3))
+        return self.Relu(self.Conv(read or self.image, weight, strides=[stride] * 2, pads=[1] * 4))
+
+    def classes(self, count: int = 3, read: str | None = None, name: str = "logits") -> str:
+        pooled = self.Flatten(self.GlobalAveragePool(read or self.map()))
+        return self.node("Gemm", [pooled, np.random.default_rng(0).normal(0, 1, (4, count))], name=name)[0]
+
+    def save(self, path: Path, **outputs: int) -> Path:
+        graph = self.graph(outputs)
+        domains = {node.domain for node in self.nodes} - {""}
+        imports = [helper.make_opsetid("", self.opset), *(helper.make_opsetid(d, 1) for d in domains)]
+        onnx.save(helper.make_model(graph, opset_imports=imports, ir_version=9), str(path))
+        return path
+
+
+def export(path: Path, **options: Any) -> Any:
+    options.setdefault("preprocess", ("imagenet", "resize=stretch"))
+    return boxcam.export(path, output=path.with_suffix(".boxcam"), engine="onnx", **options)
+
+
+def classifier(path: Path, **outputs: int) -> Path:
+    net = Small()
+    net.classes()
+    return net.save(path, **(outputs or {"logits": TensorProto.FLOAT}))
+
+
+def no_file(path: Path) -> Path:
+    return path.with_name("none.onnx")
+
+
+def no_onnx(path: Path) -> Path:
+    path.write_bytes(b"PK\x03\x04 this is something else" * 20)
+    return path
+
+
+def empty(path: Path) -> Path:
+    path.write_bytes(b"")
+    return path
+
+
+def data_missing(path: Path) -> Path:
+    classifier(path)
+    model = onnx.load(str(path))
+    onnx.save(model, str(path), save_as_external_data=True, location="weights.bin", size_threshold=0)
+    path.with_name("weights.bin").unlink()
+    return path
+
+
+def data_cut_off(path: Path) -> Path:
+    data_missing(path)
+    path.with_name("weights.bin").write_bytes(b"short")
+    return path
+
+
+def opset_too_new(path: Path) -> Path:
+    classifier(path)
+    model = onnx.load(str(path))
+    model.opset_import[0].version = 99
+    onnx.save(model, str(path))
+    return path
+
+
+def training(path: Path) -> Path:
+    net = Small()
+    one = np.ones(4, np.float32)
+    normal = net.node("BatchNormalization", [net.map(), one, one, one, one], 3, training_mode=1, name="normal")[0]
+    net.classes(read=normal)
+    return net.save(path, logits=TensorProto.FLOAT)
+
+
+def dropout(path: Path) -> Path:
+    net = Small()
+    net.classes(read=net.Dropout(net.map(), np.float32(0.5), np.array(True)))
+    return net.save(path, logits=TensorProto.FLOAT)
+
+
+def text(path: Path) -> Path:
+    net = Net()
+    net.input("input_ids", (1, 16), TensorProto.INT64)
+    table = np.random.default_rng(0).normal(0, 1, (50, 3))
+    net.node("ReduceMean", [net.Gather(table, "input_ids"), np.array([1])], keepdims=0, name="logits")
+    return Small.save(net, path, logits=TensorProto.FLOAT)  # type: ignore[arg-type]
+
+
+def segmentation(path: Path) -> Path:
+    net = Small()
+    net.node("Resize", [net.map(), None, np.array([1, 1, 8, 8], np.float32)], name="mask")
+    return net.save(path, mask=TensorProto.FLOAT)
+
+
+def two_classifiers(path: Path) -> Path:
+    net = Small()
+    found = net.map()
+    net.classes(3, found, "colour")
+    net.classes(5, found, "kind")
+    return net.save(path, colour=TensorProto.FLOAT, kind=TensorProto.FLOAT)
+
+
+def second_input(path: Path) -> Path:
+    net = Small()
+    net.input("prompt", (1, 7))
+    net.Add(net.classes(7, name="sum"), "prompt", name="logits")
+    return net.save(path, logits=TensorProto.FLOAT)
+
+
+def batch_of_four(path: Path) -> Path:
+    net = Small(image=(4, 3, SIZE, SIZE))
+    net.classes()
+    return net.save(path, logits=TensorProto.FLOAT)
+
+
+def open_size(path: Path) -> Path:
+    net = Small(image=("n", 3, "h", "w"))
+    net.classes()
+    return net.save(path, logits=TensorProto.FLOAT)
+
+
+def grey(path: Path) -> Path:
+    net = Net()
+    net.input("image", (1, 1, SIZE, SIZE))
+    pooled = net.Flatten(net.GlobalAveragePool("image"))
+    net.node("Gemm", [pooled, np.ones((1, 3))], name="logits")
+    return Small.save(net, path, logits=TensorProto.FLOAT)  # type: ignore[arg-type]
+
+
+def foreign(path: Path) -> Path:
+    net = Small()
+    found = net.map()
+    net.nodes.append(helper.make_node("TRTBatchedNMS", [found], ["dets"], domain="mmdeploy", name="nms"))
+    return net.save(path, dets=TensorProto.FLOAT)
+
+
+def foreign_on_path(path: Path) -> Path:
+    net = Small()
+    net.nodes.append(helper.make_node("FastGelu", [net.map()], ["fast"], domain="com.microsoft", name="gelu"))
+    net.classes(read=net.Relu("fast"))
+    return net.save(path, logits=TensorProto.FLOAT)
+
+
+def no_path(path: Path) -> Path:
+    net = Small()
+    net.Sigmoid(net.map(6, 4), name="beside")
+    net.classes()
+    return net.save(path, logits=TensorProto.FLOAT, beside=TensorProto.FLOAT)
+
+
+def dense(path: Path) -> Path:
+    net = Small()
+    found = net.map(9, 4)
+    net.Transpose(net.Reshape(found, np.array([1, 9, -1])), perm=[0, 2, 1], name="out")
+    return net.save(path, out=TensorProto.FLOAT)
+
+
+CASES: dict[str, tuple[Callable[[Path], Path], dict[str, Any], str]] = {
+    "no file": (no_file, {}, "does not exist"),
+    "no ONNX": (no_onnx, {}, "is no ONNX file"),
+    "empty": (empty, {}, "is no ONNX file, or its graph is empty"),
+    "data missing": (data_missing, {}, "keeps its weights in 'weights.bin', which is not beside it. Copy"),
+    "data cut off": (data_cut_off, {}, "is cut off: it has 5 bytes"),
+    "opset too new": (opset_too_new, {}, r"has opset 99; the onnx package .* up to \d+. Update"),
+    "training mode": (training, {}, r"in training mode: BatchNormalization \(node_normal\) .*evaluation mode"),
+    "dropout in training": (dropout, {}, "in training mode: Dropout"),
+    "text": (text, {}, r"reads numbers of words or the like \(input_ids \[1, 16\]\)"),
+    "segmentation": (segmentation, {}, "maps and neither boxes nor classes .* mask float32 .1, 4, 32, 32."),
+    "two classifiers": (two_classifiers, {}, "the scores may be colour or kind. Say which with --scores"),
+    "second input": (second_input, {}, "second input, prompt .1, 7., and boxcam does not know what to put in"),
+    "batch": (batch_of_four, {}, "takes 4 images at once"),
+    "open size": (open_size, {}, "no fixed height and width; give them with --shape"),
+    "another size": (classifier, {"shape": (64, 64)}, "--shape 64x64 contradicts the model's input .1, 3, 32, 32."),
+    "grey": (grey, {}, "Grey pictures are not supported"),
+    "no preprocessing": (classifier, {"preprocess": ()}, "Say it with --preprocess.*imagenet"),
+    "wrong preprocessing": (classifier, {"preprocess": ("imagenet", "layout=NHWC")}, "layout NHWC contradicts"),
+    "mmdeploy operators": (foreign, {}, r"outside the ONNX standard: mmdeploy::TRTBatchedNMS \(nms\)"),
+    "com.microsoft on the path": (foreign_on_path, {}, r"outside the ONNX standard: com.microsoft::FastGelu \(gelu\)"),
+    "no path from the layer": (no_path, {"layers": ["beside"], "scores": "logits"}, "no score depends on beside"),
+    "no such scores": (classifier, {"scores": "logit"}, "no tensor 'logit' in the graph. Did you mean logits"),
+    "scores that are none": (classifier, {"scores": "image"}, "image"),
+    "columns": (dense, {}, "out has 9 columns: a box and 5 classes, or a box, objectness and 4 classes"),
+    "columns and names": (dense, {"class_names": ["a", "b"]}, r"neither 4 \+ 2 .* nor 5 \+ 2"),
+    "names missing": (classifier, {"class_names": "none.txt"}, "class names none.txt cannot be read"),
+    "decode is no file": (classifier, {"decode": "decode"}, "is no FILE.py:FUNCTION"),
+    "decode is missing": (classifier, {"decode": "none.py:decode"}, "none.py does not exist"),
+    "decode and scores": (classifier, {"decode": lambda op, o: o, "scores": "logits"}, "leave out --scores"),
+    "decode fails": (classifier, {"decode": lambda op, o: o["x"]}, "KeyError: 'x'. Outputs are: logits"),
+    "decode returns one": (classifier, {"decode": lambda op, o: o["logits"]}, "has to return two values"),
+    "decode of another shape": (
+        classifier,
+        {"decode": lambda op, o: (op.Relu(o["logits"]), op.Relu(o["logits"]))},
+        r"boxes \[1, 3\] and scores \[1, 3\]; \[1, N, 4\] and",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_it_is_said_in_one_sentence(name: str, tmp_path: Path) -> None:
+    make, options, message = CASES[name]
+    path = make(tmp_path / "model.onnx")
+    with pytest.raises(BoxcamError, match=message) as caught:
+        export(path, **options)
+    assert "\n" not in str(caught.value)
+    assert not path.with_suffix(".boxcam").exists()
+
+
+def test_options_of_files_are_refused_for_other_kinds(tmp_path: Path, signs: Path) -> None:
+    with pytest.raises(BoxcamError, match="--box-format has no meaning for a model of the kind 'mmdet'"):
+        boxcam.export(signs / "config.py", signs / "signs.pth", output=tmp_path / "b", box_format="xyxy")

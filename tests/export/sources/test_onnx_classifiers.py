@@ -1,0 +1,117 @@
+"""Plain ONNX classifiers: the best classes are those of torch, and so are the gradients; layers by module names."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import boxcam
+from boxcam.errors import SourceError
+from boxcam.runtime.preprocess import prepare
+
+NAMES = [f"kind {k}" for k in range(7)]
+
+
+class Block(nn.Module):
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv, self.bn = nn.Conv2d(inputs, outputs, 3, 2, 1), nn.BatchNorm2d(outputs)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.bn(self.conv(x)).relu()
+
+
+class Classifier(nn.Module):
+    """Three stages, ``layer1`` to ``layer3``, a mean over all cells, and a linear layer."""
+
+    def __init__(self, ending: nn.Module | None = None) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer1, self.layer2, self.layer3 = Block(3, 8), Block(8, 12), Block(12, 16)
+        self.fc, self.ending = nn.Linear(16, 7), ending
+        nn.init.normal_(self.fc.weight, 0, 3)
+        self.train()(torch.randn(8, 3, 48, 64))  # statistics
+        self.eval()
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer3(self.layer2(self.layer1(x)))
+
+    def logits(self, features: torch.Tensor) -> torch.Tensor:
+        return self.fc(features.mean((2, 3)))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits = self.logits(self.features(x))
+        return logits if self.ending is None else self.ending(logits)
+
+
+def save(model: nn.Module, path: Path, dynamo: bool = False, **options: object) -> Path:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            model, (torch.rand(1, 3, 48, 64),), str(path), dynamo=dynamo, input_names=["pixels"],
+            output_names=["output"], **options,
+        )  # fmt: skip
+    return path
+
+
+def picture() -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 255, (50, 70, 3)).astype(np.uint8)
+
+
+ENDINGS = {"logits": None, "softmax": nn.Softmax(1), "sigmoid": nn.Sigmoid()}
+
+
+@pytest.mark.parametrize("dynamo", [False, True])
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_classes_and_gradients_are_those_of_torch(ending: str, dynamo: bool, tmp_path: Path) -> None:
+    network = Classifier(ENDINGS[ending])
+    path = save(network, tmp_path / "model.onnx", dynamo)
+    boxcam.export(
+        path, output=tmp_path / "b", layers=["layer3"], preprocess="imagenet", engine="onnx", class_names=NAMES
+    )
+    model = boxcam.load(tmp_path / "b", threads=1)
+    layer = model.layer("layer3")
+    prediction = model.predict(picture(), layer)
+    image = torch.from_numpy(prepare(picture(), model.manifest.preprocess)[0])
+    features = network.features(image).detach().requires_grad_()
+    logits = network.logits(features)
+    scores = logits.sigmoid() if ending == "sigmoid" else logits.softmax(1)
+    expected, order = scores[0].sort(descending=True)
+    found = prediction.detections
+    np.testing.assert_array_equal(found.labels, order)
+    np.testing.assert_allclose(found.scores, expected.detach(), atol=1e-6)
+    assert found.names == tuple(NAMES[k] for k in order)
+    np.testing.assert_allclose(found.boxes, np.tile(found.boxes[:1], (7, 1)))
+    for k, patch in enumerate(model.patches(prediction, layer, range(7))):
+        (gradient,) = torch.autograd.grad(logits[0, order[k]], features, retain_graph=True)
+        whole = np.zeros_like(gradient[0].numpy())
+        y, x = patch.corner
+        whole[:, y : y + patch.gradient.shape[1], x : x + patch.gradient.shape[2]] = patch.gradient
+        whole += 0 if patch.uniform is None else patch.uniform[:, None, None]
+        np.testing.assert_allclose(whole, gradient[0].numpy(), atol=1e-4 * float(gradient.abs().max()))
+
+
+def test_without_a_layer_it_is_the_last_map(tmp_path: Path) -> None:
+    path = save(Classifier(), tmp_path / "model.onnx")
+    manifest = boxcam.export(path, output=tmp_path / "b", preprocess="imagenet", engine="onnx")
+    assert [(layer.name, layer.tensors[0].channels) for layer in manifest.layers] == [("features", 16)]
+    assert manifest.labels[:2] == ("class 0", "class 1")
+
+
+def test_the_number_of_class_names_has_to_fit(tmp_path: Path) -> None:
+    path = save(Classifier(), tmp_path / "model.onnx")
+    with pytest.raises(SourceError, match=r"there are 2 class names.*has 7 classes"):
+        boxcam.export(path, output=tmp_path / "b", preprocess="imagenet", class_names=["a", "b"])
+
+
+def test_a_name_that_several_tensors_begin_with_is_asked_for(tmp_path: Path) -> None:
+    path = save(Classifier(), tmp_path / "model.onnx")
+    with pytest.raises(SourceError, match="layer '/layer' may be /layer1/conv/Conv_output_0, /layer1"):
+        boxcam.export(path, output=tmp_path / "b", preprocess="imagenet", layers=["/layer"])
+    with pytest.raises(boxcam.BoxcamError, match="no layer 'layer9'"):
+        boxcam.export(path, output=tmp_path / "b", preprocess="imagenet", layers=["layer9"])
