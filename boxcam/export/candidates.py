@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import onnx_ir as ir
 
+from boxcam.bundle import Preprocess
+from boxcam.errors import ExportError
 from boxcam.export import graph as onnx
 from boxcam.export.dependency import differentiable_inputs, gradient_reaches
-from boxcam.export.geometry import cells
+from boxcam.export.geometry import Cells, cells
+from boxcam.export.layout import grid_of, layout_of
+from boxcam.export.source import Layout
 
 
 @dataclass(frozen=True)
@@ -20,17 +25,19 @@ class Candidate:
     Attributes:
         name: its name in the graph.
         kind: ``map`` or ``roi``.
+        layout: ``NCHW``, ``NHWC`` or ``tokens``.
         shape: channels, height, width.
         stride: canvas pixels per cell, down and across; None where it is not known or is a proposal's own.
-        role: ``head``, what the heads read; ``roi``, the pooled features of proposals; ``stage``, the last map of its
-            stride in front of the heads; empty for any other.
+        role: ``head``, what the heads read; ``roi``, the pooled features of proposals; ``tokens``, what the last block
+            of a transformer reads; ``stage``, the last map of its stride in front of the heads; empty for any other.
         maker: the operator that makes it.
         readers: the operators that read it.
         rois: the tensor with the proposals, for ``roi``.
     """
 
     name: str
-    kind: str
+    kind: Literal["map", "roi"]
+    layout: Layout
     shape: tuple[int, int, int]
     stride: tuple[float, float] | None
     role: str
@@ -39,55 +46,110 @@ class Candidate:
     rois: str | None = None
 
 
-def find(model: ir.Model, image: str, logits: Sequence[ir.Value], boxes: Sequence[ir.Value]) -> list[Candidate]:
+def find(
+    model: ir.Model, spec: Preprocess, image: str, logits: Sequence[ir.Value], boxes: Sequence[ir.Value]
+) -> list[Candidate]:
     """All maps between the image and the logits, in the order of the graph.
 
     Args:
         model: the detector, its shapes inferred.
+        spec: its input.
         image: name of its input.
         logits: the tensors of logits that the scores are made of.
         boxes: what the boxes are made of; none for a classifier.
     """
-    graph = model.graph
+    graph, canvas = model.graph, (spec.height, spec.width)
     source = next(value for value in graph.inputs if value.name == image)
-    maps = _maps(graph, source, logits)
-    places = cells(graph, source)
+    path = _path(graph, source, logits)
+    maps = {value: seen for value in path if (seen := _map(value, canvas)) is not None}
+    pooled = {value: rois for value in maps if (rois := _pooled(value)) is not None}
+    places = cells(graph, source, (1, 2) if spec.layout == "NHWC" else (2, 3))
     heads = set(_read_by_heads(logits, boxes, maps))
-    last: dict[tuple[float, float], ir.Value] = {}
-    kinds = {value: _pooled(value) for value in maps}
-    body = _before(heads) or set(maps)
-    for value in maps:
-        if kinds[value] is None and value in places and value in body:
-            last[places[value].y.stride, places[value].x.stride] = value
-    stages = set(last.values())
+    roles = _roles(maps, heads, pooled, places, bool(boxes))
     found = []
-    for value in maps:
-        rois, place = kinds[value], places.get(value)
-        _, channels, height, width = onnx.static_shape(value) or ()
-        if None in (channels, height, width) or (rois is None and min(height or 0, width or 0) < 2):
-            continue
-        stride = None if rois is not None or place is None else (place.y.stride, place.x.stride)
-        role = "roi" if rois is not None and value in heads else "head" if value in heads else ""
-        role = role or ("stage" if value in stages else "")
-        node = value.producer()
+    for value, (layout, channels, height, width) in maps.items():
+        node, rois = value.producer(), pooled.get(value)
         assert node is not None
+        stride = (places[value].y.stride, places[value].x.stride) if value in places else None
+        if layout == "tokens":
+            stride = (spec.height / height, spec.width / width)
         found.append(
             Candidate(
-                str(value.name),
-                "map" if rois is None else "roi",
-                (int(channels or 0), int(height or 0), int(width or 0)),
-                stride,
-                role,
-                node.op_type,
-                tuple(sorted({reader.op_type for reader in value.consumers()})),
-                None if rois is None else str(rois.name),
+                name=str(value.name),
+                kind="map" if rois is None else "roi",
+                layout=layout,
+                shape=(channels, height, width),
+                stride=stride if rois is None else None,
+                role=roles.get(value, ""),
+                maker=node.op_type,
+                readers=tuple(sorted({reader.op_type for reader in value.consumers()})),
+                rois=None if rois is None else str(rois.name),
             )
         )
     return found
 
 
-def _maps(graph: ir.Graph, source: ir.Value, logits: Sequence[ir.Value]) -> list[ir.Value]:
-    """Values [1, C, H, W] or [R, C, h, w] that a gradient passes from the logits to the image, without the logits."""
+def _roles(
+    maps: Mapping[ir.Value, tuple[Layout, int, int, int]],
+    heads: set[ir.Value],
+    pooled: Mapping[ir.Value, ir.Value],
+    places: Mapping[ir.Value, Cells],
+    boxes: bool,
+) -> dict[ir.Value, str]:
+    """What maps are to the model."""
+    tokens = [value for value, (layout, *_) in maps.items() if layout == "tokens" and _is_norm(value)]
+    roles: dict[ir.Value, str] = {}
+    last: dict[tuple[float, float], ir.Value] = {}
+    body = _before(heads) or set(maps)
+    for value in maps:
+        if value not in pooled and value in places and value in body:
+            last[places[value].y.stride, places[value].x.stride] = value
+    roles.update(dict.fromkeys(last.values(), "stage"))
+    # Behind the last block's attention only some tokens are read: its first norm is the last place that has them all.
+    if len(tokens) > 2 and not boxes:
+        roles[tokens[-3]] = "tokens"
+    else:
+        roles.update({value: "roi" if value in pooled else "head" for value in heads})
+    return roles
+
+
+def _map(value: ir.Value, canvas: tuple[int, int]) -> tuple[Layout, int, int, int] | None:
+    """Layout, channels, height and width, if a value can be seen as maps of more than one cell."""
+    shape = onnx.static_shape(value) or ()
+    if None in shape[1:] or len(shape) not in (3, 4):
+        return None
+    sizes = [int(size or 0) for size in shape]
+    layout = layout_of(value)
+    if layout == "tokens":
+        if not _is_norm(value):
+            return None
+        try:
+            height, width = grid_of(value, canvas)
+        except ExportError:
+            return None
+        channels = sizes[2]
+    elif layout == "NHWC":
+        height, width, channels = sizes[1:]
+    else:
+        channels, height, width = sizes[1:]
+    return (layout, channels, height, width) if min(height, width) > 1 else None
+
+
+def _is_norm(value: ir.Value) -> bool:
+    """Whether a value is what a layer normalisation gives, as one operator or as several."""
+    node = value.producer()
+    if node is None or node.op_type == "LayerNormalization":
+        return node is not None
+    for kind in ("Add", "Mul", "Div"):  # shift, scale, division by the standard deviation
+        if node is None or node.op_type != kind:
+            return False
+        computed = [used for used in node.inputs if used is not None and onnx.array(used) is None]
+        node = computed[0].producer() if computed else None
+    return True
+
+
+def _path(graph: ir.Graph, source: ir.Value, logits: Sequence[ir.Value]) -> list[ir.Value]:
+    """Values that a gradient passes from the logits to the image, without the logits."""
     reached = gradient_reaches(graph, [source])
     before: set[ir.Value] = set()
     todo = list(logits)
@@ -97,20 +159,14 @@ def _maps(graph: ir.Graph, source: ir.Value, logits: Sequence[ir.Value]) -> list
             if value not in before and value in reached:
                 before.add(value)
                 todo.append(value)
-    return [
-        value
-        for node in graph
-        for value in node.outputs
-        if value in before and len(onnx.static_shape(value) or ()) == 4
-    ]
+    return [value for node in graph for value in node.outputs if value in before]
 
 
 def _read_by_heads(
-    logits: Sequence[ir.Value], boxes: Sequence[ir.Value], maps: Iterable[ir.Value]
-) -> Iterable[ir.Value]:
+    logits: Sequence[ir.Value], boxes: Sequence[ir.Value], maps: Collection[ir.Value]
+) -> Iterator[ir.Value]:
     """The last maps in front of the logits; where there are boxes, those that boxes are made of too."""
     both = _before(boxes) if boxes else None
-    known = set(maps)
     seen: set[ir.Value] = set()
     todo = [used for leaf in logits for used in _inputs(leaf)]
     while todo:
@@ -118,8 +174,7 @@ def _read_by_heads(
         if value in seen:
             continue
         seen.add(value)
-        shape = onnx.static_shape(value) or ()
-        if value in known and (both is None or value in both) and min(d or 2 for d in shape[2:]) > 1:
+        if value in maps and len(value.shape or ()) == 4 and (both is None or value in both):
             yield value
         else:
             todo.extend(_inputs(value))

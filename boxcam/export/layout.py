@@ -59,7 +59,7 @@ def as_map(model: ir.Model, name: str, layout: Layout | None, canvas: Sequence[i
     users = [(use.node, use.idx) for use in value.uses()]
     op = Ops(model.graph, f"boxcam.layout/{name}")
     if found == "tokens":
-        made, undone = _tokens(op, value, shape, grid or _grid(value, shape, canvas))
+        made, undone = _tokens(op, value, shape, grid or grid_of(value, canvas))
     elif found == "NHWC":
         made = op.Transpose(value, perm=_TO_CHANNELS_FIRST)
         undone = op.Transpose(made, perm=_TO_CHANNELS_LAST)
@@ -126,10 +126,18 @@ def _tokens(op: Ops, value: ir.Value, shape: tuple[int | None, ...], grid: Seque
     return made, undone
 
 
-def _grid(value: ir.Value, shape: tuple[int | None, ...], canvas: Sequence[int]) -> tuple[int, int]:
-    """Rows and columns of square patches that tile the canvas, as many as there are tokens, a few in front left out."""
+def grid_of(value: ir.Value, canvas: Sequence[int]) -> tuple[int, int]:
+    """Rows and columns of square patches that tile the canvas, as many as there are tokens, a few in front left out.
+
+    Args:
+        value: the tokens, [1, n, C].
+        canvas: height and width of the model's input.
+
+    Raises:
+        ExportError: there are none, or several.
+    """
     height, width = canvas
-    count = shape[1] or 0
+    count = (onnx.static_shape(value) or (1, 0))[1] or 0
     found = []
     for size in range(1, min(height, width) + 1):
         if height % size == 0 == width % size:

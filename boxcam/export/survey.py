@@ -8,10 +8,13 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from onnx_ir.passes import common as passes
+
 from boxcam.errors import ExportError, SourceError
 from boxcam.export import admission, gradient, quantized, score
 from boxcam.export import graph as onnx
 from boxcam.export.candidates import Candidate
+from boxcam.export.layout import as_map
 from boxcam.export.presets import PRESETS
 from boxcam.export.source import LayerTensors, Progress, Request
 from boxcam.export.sources import onnx as source
@@ -24,6 +27,7 @@ _ROLES = {
     "head": "what the heads read",
     "roi": "pooled features of proposals",
     "stage": "the last of its stride",
+    "tokens": "what the last transformer block reads",
     "": "",
 }
 
@@ -35,6 +39,7 @@ class LayerFacts:
     Attributes:
         name: of the tensor.
         kind: ``map`` or ``roi``.
+        layout: ``NCHW``, ``NHWC`` or ``tokens``.
         channels, height, width: of it.
         stride: pixels of the input per cell, down and across; None for RoI features.
         role: what it is to the model, for people.
@@ -47,6 +52,7 @@ class LayerFacts:
 
     name: str
     kind: str
+    layout: str
     channels: int
     height: int
     width: int
@@ -75,7 +81,7 @@ class Survey:
         layers: tensors that can be layers, in the order of the graph.
         left_out: how many others there are.
         default: the layer that is exported when none is asked for, and its tensors; None if that is not clear.
-        command: the line to run.
+        command: the line to run; empty as long as there is a problem.
     """
 
     file: str
@@ -118,10 +124,12 @@ def survey(request: Request, progress: Progress, *, everything: bool = False, se
     except SourceError as error:
         problem = str(error)
     progress("looking for layers")
-    work = onnx_layers.Work(opened.model, str(opened.image.name), opened.feeds)
+    work = onnx_layers.Work(opened.model, opened.preprocess, str(opened.image.name), opened.feeds)
     candidates: list[Candidate] = []
     default: dict[str, LayerTensors] = {}
-    if found is not None:
+    if found is None:
+        candidates = work.all_maps()
+    else:
         classifier = found.convention.kind == "classes"
         try:
             candidates = work.candidates(found.outputs, boxes=not classifier)
@@ -149,7 +157,7 @@ def survey(request: Request, progress: Progress, *, everything: bool = False, se
         layers=layers,
         left_out=len(candidates) - len(layers),
         default=None if chosen is None else (chosen[0], chosen[1].tensors),
-        command=_command(request, said, layers, chosen is not None),
+        command="" if problem else _command(request, said, layers, chosen is not None),
     )
 
 
@@ -170,9 +178,14 @@ def _with_forms(
         if logits and time.monotonic() < until:
             progress(f"differentiating by layer {number} of {len(shown)}")
             try:
-                used = score.used_features(work.model, logits, [one.name])
-                admission.check_path(work.model, logits, used)
-                built = gradient.build(smooth, logits, used)
+                graph, name = smooth, one.name
+                if one.layout != "NCHW":
+                    graph = onnx.clone(smooth)
+                    name = as_map(graph, name, one.layout, (work.spec.height, work.spec.width), None)
+                    passes.ShapeInferencePass()(graph)
+                used = score.used_features(graph, logits, [name])
+                admission.check_path(graph, logits, used)
+                built = gradient.build(graph, logits, used)
                 form, field = built.form, built.field
             except ExportError as error:
                 problem = str(error)
@@ -180,6 +193,7 @@ def _with_forms(
             LayerFacts(
                 one.name,
                 one.kind,
+                one.layout,
                 *one.shape,
                 one.stride,
                 _ROLES[one.role],
@@ -240,8 +254,11 @@ def lines(found: Survey) -> Iterator[str]:
     if found.default is not None:
         name, tensors = found.default
         yield f"Without --layer, the layer {name!r} is exported: {', '.join(tensors)}."
-    yield "Run:"
-    yield f"  {found.command}"
+    if found.command:
+        yield "Run:"
+        yield f"  {found.command}"
+    else:
+        yield "Inspect it again with what is missing; then the line to run is printed here."
 
 
 def _table(found: Survey) -> Iterator[str]:

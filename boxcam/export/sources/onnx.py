@@ -89,12 +89,12 @@ def load(request: Request, progress: Progress) -> Source:
     layers: dict[str, LayerTensors] = {}
     for name in request.layers:
         if name != "image" and (tensor := onnx_layers.by_name(opened.model, name)) != name:
-            layers[name] = LayerTensors((tensor,))
+            layers[name] = LayerTensors((tensor,), layout=request.layout)
     names: tuple[str, ...] = ()
     if not request.layers:
         progress("looking for layers")
         classifier = found.convention.kind == "classes"
-        work = onnx_layers.Work(opened.model, str(opened.image.name), opened.feeds)
+        work = onnx_layers.Work(opened.model, opened.preprocess, str(opened.image.name), opened.feeds)
         default = onnx_layers.default(work.candidates(found.outputs, boxes=not classifier), classifier)
         layers, names = {**default, **layers}, tuple(default)
     _drop_unused(opened.model, request.layers, layers)

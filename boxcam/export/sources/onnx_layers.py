@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
-from boxcam.bundle import Outputs
+from boxcam.bundle import Outputs, Preprocess
 from boxcam.errors import SourceError, UnknownLayerError
 from boxcam.export import candidates
 from boxcam.export import graph as onnx
@@ -99,18 +99,19 @@ class Work:
         model: the graph, its constants folded.
     """
 
-    def __init__(self, model: ir.Model, image: str, feeds: Mapping[str, Array]) -> None:
+    def __init__(self, model: ir.Model, spec: Preprocess, image: str, feeds: Mapping[str, Array]) -> None:
         """Fold a graph.
 
         Args:
             model: the graph.
+            spec: its input.
             image: name of its input.
             feeds: an input to run it with.
         """
         work = onnx.clone(model)
         passes.RemoveUnusedNodesPass()(work)
         self.model = onnx.fold(work)
-        self.image = image
+        self.spec, self.image = spec, image
         onnx.record_ranks(self.model, feeds)
 
     def candidates(self, outputs: Outputs, boxes: bool = True) -> list[Candidate]:
@@ -125,7 +126,12 @@ class Work:
         """
         graph = onnx.clone(self.model).graph
         sides = [name for target in SIDES if boxes for name in self._ends(graph, outputs, target)]
-        return candidates.find(self.model, self.image, self.values(self._ends(graph, outputs)), self.values(sides))
+        logits = self.values(self._ends(graph, outputs))
+        return candidates.find(self.model, self.spec, self.image, logits, self.values(sides))
+
+    def all_maps(self) -> list[Candidate]:
+        """The tensors that can be looked at, whatever the outputs are."""
+        return candidates.find(self.model, self.spec, self.image, list(self.model.graph.outputs), [])
 
     def logits(self, outputs: Outputs) -> list[str]:
         """Names of the tensors of logits."""
@@ -147,12 +153,13 @@ def default(found: Sequence[Candidate], classifier: bool) -> dict[str, LayerTens
         SourceError: that is not clear; the message lists what there is.
     """
     rois = [one for one in found if one.role == "roi"]
-    heads = [one for one in found if one.role == "head"]
+    heads = [one for one in found if one.role in ("head", "tokens")]
     sizes = [one.shape[1:] for one in heads]
     if len(rois) == 1:
         return {"roi": LayerTensors((rois[0].name,), "roi", (str(rois[0].rois),))}
     if heads and not rois and len(set(sizes)) == len(sizes):
-        return {"features" if classifier else "neck": LayerTensors(tuple(one.name for one in heads))}
+        name = "features" if classifier else "neck"
+        return {name: LayerTensors(tuple(one.name for one in heads), layout=heads[0].layout)}
     shown = [one for one in found if one.role] or list(found)
     listed = "; ".join(f"{one.name} {list(one.shape)}" for one in shown[:_SHOWN])
     raise SourceError(

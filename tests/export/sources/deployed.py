@@ -263,6 +263,7 @@ CASES: dict[str, Case] = {
         ("detection_boxes", "detection_scores", "detection_classes", "num_detections"),
         _by_tensorflow,
         preprocess=("tf", "resize=stretch"),
+        channels_last=True,
     ),
     "table": Case(_table, ("output0",), _by_table),
     "ultralytics": Case(_ultralytics, ("output0",), _by_nms, LIMITS, metadata=YOLO, preprocess=None, dynamic=True),

@@ -87,7 +87,7 @@ def test_classes_and_gradients_are_those_of_torch(ending: str, dynamo: bool, tmp
     np.testing.assert_allclose(found.scores, expected.detach(), atol=1e-6)
     assert found.names == tuple(NAMES[k] for k in order)
     np.testing.assert_allclose(found.boxes, np.tile(found.boxes[:1], (7, 1)))
-    for k, patch in enumerate(model.patches(prediction, layer, range(7))):
+    for k, (patch,) in enumerate(model.patches(prediction, layer, range(7))):
         (gradient,) = torch.autograd.grad(logits[0, order[k]], features, retain_graph=True)
         whole = np.zeros_like(gradient[0].numpy())
         y, x = patch.corner

@@ -1,0 +1,101 @@
+"""What ``boxcam inspect MODEL.onnx`` tells, and that the line it prints can be run."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from tests.export.sources.deployed import CASES, export
+from tests.export.sources.test_onnx_bad_input import Small, dense, segmentation, two_classifiers
+from tests.export.sources.test_onnx_classifiers import Classifier, save
+
+Cli = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def yolo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("survey") / "yolo.onnx"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        export(CASES["ultralytics"], path)
+    return path
+
+
+def test_a_detector_is_told_so_that_one_can_choose(yolo: Path, cli: Cli) -> None:
+    done = cli("inspect", yolo)
+    assert done.exit_code == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith(f"{yolo}  (opset 17, pytorch")
+    assert "input           image [1, 3, 64, 96] float32 NCHW" in lines
+    assert "preprocessing   yolo" in lines
+    assert "  scores        output0[4:7]" in lines
+    assert "  boxes         output0[0:4], cxcywh, pixels" in lines
+    (fine,) = (line for line in lines if line.startswith("  /body/fine/fine.1/Relu_output_0"))
+    assert fine.split()[1:5] == ["12", "8x12", "8", "Relu"]  # channels, cells, stride, operator
+    assert fine.endswith("what the heads read     a window of 7x7 cells")  # 3x3 cells of the coarse map
+    assert lines[-1] == f"  boxcam export {yolo}"
+
+
+def test_the_line_that_is_printed_can_be_run(yolo: Path, cli: Cli, tmp_path: Path) -> None:
+    words = shlex.split(cli("inspect", yolo).stdout.splitlines()[-1])
+    done = cli(*words[1:], "-o", tmp_path / "b", "--engine", "onnx", "--score-threshold", "0.3", "--nms", "0.6")
+    assert done.exit_code == 0, done.stderr
+    assert "layers: neck" in done.stdout
+
+
+def test_as_json(yolo: Path, cli: Cli) -> None:
+    found = json.loads(cli("inspect", yolo, "--json").stdout)
+    assert found["default"] == ["neck", ["/body/fine/fine.1/Relu_output_0", "/body/coarse/coarse.1/Relu_output_0"]]
+    forms = {layer["name"]: (layer["form"], layer["receptive_field"], layer["stride"]) for layer in found["layers"]}
+    assert forms["/body/coarse/coarse.1/Relu_output_0"] == ("windows", 3, [16.0, 16.0])
+    assert found["classes"] == [["car", "cat", "cup"], 3]
+    assert found["left_out"] > 0
+    everything = json.loads(cli("inspect", yolo, "--json", "--all").stdout)
+    assert everything["left_out"] == 0
+    assert len(everything["layers"]) == len(found["layers"]) + found["left_out"]
+
+
+def test_a_classifier_asks_for_the_preprocessing(cli: Cli, tmp_path: Path) -> None:
+    path = save(Classifier(), tmp_path / "model.onnx")
+    done = cli("inspect", path)
+    assert done.exit_code == 0, done.stderr
+    assert "the file does not say it: --preprocess imagenet, yolo" in done.stdout
+    assert "a score for each class" in done.stdout
+    assert done.stdout.splitlines()[-1].endswith("model.onnx --preprocess PRESET")
+    said = cli("inspect", path, "--preprocess", "imagenet", "--score-activation", "sigmoid")
+    assert "logits, sigmoid" not in said.stdout
+    assert "output, sigmoid" in said.stdout
+    assert said.stdout.splitlines()[-1].endswith("--preprocess imagenet --score-activation sigmoid")
+
+
+def test_what_is_not_found_is_said_beside_the_layers(cli: Cli, tmp_path: Path) -> None:
+    for make, message in (
+        (two_classifiers, "not found: the scores may be colour or kind"),
+        (segmentation, "not found: the model gives maps and neither boxes"),
+        (dense, "not found: out has 9 columns"),
+    ):
+        done = cli("inspect", make(tmp_path / f"{make.__name__}.onnx"))
+        assert done.exit_code == 0, done.stderr
+        assert message in done.stdout
+        assert "boxcam export" not in done.stdout
+        assert any("a window" not in line and "Relu" in line for line in done.stdout.splitlines()), done.stdout
+
+
+def test_a_file_that_cannot_be_read_fails(cli: Cli, tmp_path: Path) -> None:
+    done = cli("inspect", tmp_path / "none.onnx")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr == f"boxcam: {tmp_path / 'none.onnx'} does not exist.\n"
+
+
+def test_names_with_blanks_are_quoted(cli: Cli, tmp_path: Path) -> None:
+    net = Small()
+    net.classes(3, net.map(), "the scores")
+    path = net.save(tmp_path / "my model.onnx", **{"the scores": 1})
+    line = cli("inspect", path, "--scores", "the scores").stdout.splitlines()[-1]
+    assert shlex.split(line)[2:] == [str(path), "--preprocess", "PRESET", "--scores", "the scores"]
