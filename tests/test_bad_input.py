@@ -233,7 +233,7 @@ BROKEN_BUNDLES: dict[str, tuple[Callable[[Path], object], str]] = {
     "forward graph altered": (lambda b: flip(b / "forward.onnx"), "forward.onnx was altered"),
     "gradient altered": (lambda b: flip(b / "gradient" / "backbone.pt"), "backbone.pt was altered"),
     "forward graph cut off": (lambda b: os.truncate(b / "forward.onnx", 9999), "forward.onnx was altered"),
-    "newer": (lambda b: edit_manifest(b, format=3, boxcam="9.9"), "has format 3, this boxcam reads up to 2. Update"),
+    "newer": (lambda b: edit_manifest(b, format=4, boxcam="9.9"), "has format 4, this boxcam reads up to 3. Update"),
 }
 
 

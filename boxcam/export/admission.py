@@ -1,56 +1,62 @@
-"""What a graph has to be for a gradient: numbers in float32, of known sizes, and not integers only."""
+"""What a graph has to be for a gradient: real numbers, of known sizes, and not integers only."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes import common as passes
 
+from boxcam.bundle import Preprocess
 from boxcam.errors import ExportError, UnsupportedOperatorError
 from boxcam.export import graph as onnx
-from boxcam.export.dependency import between, depends
+from boxcam.export import half
+from boxcam.export.dependency import between
 
-_HALF = {ir.DataType.FLOAT16: "float16", ir.DataType.BFLOAT16: "bfloat16"}
 _INTEGER_ONLY = ("QLinear", "QGemm", "QAttention", "ConvInteger", "MatMulInteger", "DynamicQuantize")
+_BFLOAT16 = (
+    "the model computes in bfloat16 ({}), which ONNX Runtime does not run on every machine; export it in float32 or in"
+    " float16."
+)
 
 
-def check_input(model: ir.Model, name: str) -> None:
-    """Refuse a graph that cannot be fed with an image, float32 [1, 3, height, width].
+def check_input(model: ir.Model, name: str, spec: Preprocess) -> None:
+    """Refuse a graph that cannot be fed with an image as it is prepared for it.
 
     Raises:
-        ExportError: its input is of another type, or its size is not fixed.
+        ExportError: its input is of another type or another shape, or its size is not fixed.
     """
     value = next(v for v in model.graph.inputs if v.name == name)
-    if value.dtype in _HALF:
-        raise ExportError(f"the model computes in {_HALF[value.dtype]} (its input {name}); export it in float32.")
-    if value.dtype not in (None, ir.DataType.FLOAT):
-        raise ExportError(f"the model's input {name} is {value.dtype}; export it with a float32 input.")
+    if value.dtype is ir.DataType.BFLOAT16:
+        raise ExportError(_BFLOAT16.format(f"its input {name}"))
+    if value.dtype is not None and value.dtype is not ir.DataType.from_numpy(np.dtype(spec.dtype)):
+        raise ExportError(
+            f"the model's input {name} is {value.dtype.name.lower()}, and an image is prepared as {spec.dtype}; export"
+            " it with such an input."
+        )
     shape = onnx.static_shape(value)
-    if shape is not None and None in shape[-2:]:
+    if shape is None:
+        return
+    if None in (shape[2:] if spec.layout == "NCHW" else shape[1:3]):
         raise ExportError(
             f"the model's input {onnx.with_shape(value)} has no fixed height and width; give them with --shape, such as"
             " --shape 640x640."
         )
+    if len(shape) != 4 or any(have not in (None, want) for have, want in zip(shape, spec.shape, strict=False)):
+        raise ExportError(
+            f"the model's input {onnx.with_shape(value)} cannot take an image, which is prepared as {list(spec.shape)}."
+        )
 
 
 def check_precision(model: ir.Model, name: str) -> None:
-    """Refuse a graph that computes in half precision anything that depends on its input.
+    """Refuse a graph that computes in bfloat16 anything that depends on its input; float16 is no matter.
 
     Raises:
         UnsupportedOperatorError: it does.
     """
-    work = onnx.clone(model)
-    passes.ShapeInferencePass()(work)
-    image = next(v for v in work.graph.inputs if v.name == name)
-    dependent = depends(work.graph, image)
-    for value in onnx.values(work.graph):
-        if value in dependent and value.dtype in _HALF:
-            node = value.producer()
-            where = str(value.name) if node is None else onnx.describe(node)
-            raise UnsupportedOperatorError(
-                f"the model computes in {_HALF[value.dtype]} ({where}); export it in float32."
-            )
+    found = half.computed_in(model, name, ir.DataType.BFLOAT16)
+    if found is not None:
+        raise UnsupportedOperatorError(_BFLOAT16.format(found))
 
 
 def check_operators(model: ir.Model) -> None:

@@ -132,6 +132,7 @@ class _Turned:
 
     def __init__(self, graph: ir.Graph) -> None:
         self._graph = graph
+        self._taken = {str(value.name) for value in (*onnx.values(graph), *graph.initializers.values())}
         self._made: dict[tuple[ir.Value, ir.DataType], ir.Value] = {}
 
     def to(self, value: ir.Value, dtype: ir.DataType) -> ir.Value:
@@ -139,6 +140,9 @@ class _Turned:
             return value
         if (value, dtype) not in self._made:
             name = f"{value.name}.{dtype.numpy().name}"
+            while name in self._taken:
+                name += "_"
+            self._taken.add(name)
             self._made[value, dtype] = self._constant(value, dtype, name) or self._cast(value, dtype, name)
         return self._made[value, dtype]
 

@@ -19,7 +19,7 @@ import boxcam
 from boxcam import bundle
 from boxcam.bundle import TARGETS, Layer, Logits, Manifest, Preprocess, Target, Tensor
 from boxcam.errors import BoxcamWarning, ExportError, SourceError, VerificationError
-from boxcam.export import admission, gradient, layout, quantized, score, stops, verify
+from boxcam.export import admission, gradient, half, layout, quantized, score, stops, verify
 from boxcam.export import graph as onnx
 from boxcam.export import layers as maps
 from boxcam.export import sources as _sources  # noqa: F401  (each registers itself)
@@ -36,6 +36,7 @@ from boxcam.types import Image
 
 _CHECKED_BOXES = 12
 _SAMPLES = 4
+_PRECISION = "float16; its gradients are computed in float32"
 
 
 def export(
@@ -127,11 +128,14 @@ class _Export:
         self.engine, self.targets = engine, tuple(dict.fromkeys(targets))
         wanted = maps.resolve(source, names, request.layout)
         self.files = _file_names(wanted)
-        admission.check_input(source.model, source.input)
+        admission.check_input(source.model, source.input, source.preprocess)
         admission.check_operators(source.model)
         admission.check_precision(source.model, source.input)
         progress("folding constants")
-        self.base = onnx.fold(_with_outputs(source.model, wanted, source.stops))
+        in_half = half.computed_in(source.model, source.input, ir.DataType.FLOAT16)
+        self.types = half.types(source.model) if in_half else {}  # to which the forward graph is brought back
+        model = half.widened(source.model) if in_half else source.model
+        self.base = onnx.fold(_with_outputs(model, wanted, source.stops))
         write_whole_rows(self.base)
         self.base_outputs = [str(v.name) for v in source.model.graph.outputs]
         self.layers = {name: self._as_maps(name, layer, request) for name, layer in wanted.items()}
@@ -154,7 +158,7 @@ class _Export:
     def into(self, folder: Path) -> Manifest:
         source = self.source
         self.original = onnx.clone(source.model)
-        feeds = {source.input: self._samples()[0]}
+        feeds = self._wide(self._samples()[0])
         onnx.record_ranks(self.base, feeds)
         self.graphs = Detector(self.base, quantized.straight_through(self.base), feeds)
         self.progress("tracing scores to logits")
@@ -171,11 +175,14 @@ class _Export:
             for n in (*[t.name for t in layer.tensors], *[c for one in built[name] for c in one.context], *layer.rois)
         ]
         _set_outputs(forward, self.base_outputs, names, wanted)
-        ir.save(forward, folder / bundle.FORWARD)
+        written = onnx.clone(forward)
+        if self.types:
+            half.narrow(written, self.types)
+        ir.save(written, folder / bundle.FORWARD)
         figures = self._gradients(folder, forward, built)
         manifest = Manifest(
             boxcam=boxcam.__version__,
-            source=dict(source.description),
+            source={**source.description, **({"precision": _PRECISION} if self.types else {})},
             labels=source.labels,
             input=source.input,
             preprocess=source.preprocess,
@@ -237,7 +244,7 @@ class _Export:
         origin = str(next(iter(self.traces.values())).origin.name)
         best: dict[str, Array] | None = None
         for image in self._samples():
-            found = dict(zip(names, session.run(names, {self.source.input: image}), strict=True))
+            found = dict(zip(names, session.run(names, self._wide(image)), strict=True))
             count = int((found[origin][:, 0] >= 0).sum())
             if best is None or count > int((best[origin][:, 0] >= 0).sum()):
                 best, chosen = found, image
@@ -247,15 +254,15 @@ class _Export:
         if not all(np.isfinite(best[name]).all() for name in ends):
             raise ExportError("the model's logits are not finite on the sample image. Are the weights whole?")
         if not (best[origin][:, 0] >= 0).any():
-            given = "the sample image" if self.pixels is not None else "the pictures that are drawn for it"
+            where = "the sample image" if self.pixels is not None else "the pictures that are drawn for it"
             raise VerificationError(
-                f"the model finds no box in {given}, so nothing can be verified. Give a picture of the kind that it was"
+                f"the model finds no box in {where}, so nothing can be verified. Give a picture of the kind that it was"
                 " trained for with --sample, or lower --score-threshold."
             )
-        feeds = {self.source.input: chosen}
-        original = onnx.run(self.original, feeds)
-        deployed = dict(zip([o.name for o in written.get_outputs()], written.run(None, feeds), strict=True))
-        checks = [verify.outputs(original, deployed)]
+        given, feeds = {self.source.input: chosen}, self._wide(chosen)
+        original = onnx.run(self.original, given)
+        deployed = dict(zip([o.name for o in written.get_outputs()], written.run(None, given), strict=True))
+        checks = [verify.outputs(original, deployed, half=bool(self.types))]
         for target, traced in self.traces.items():
             checks += self._target_checks(target, traced, best, feeds)
         return Run(best, feeds), checks
@@ -312,6 +319,10 @@ class _Export:
             place = tiles((spec.height, spec.width), height, width)
         stride, center = (place.y.stride, place.x.stride), (place.y.center, place.x.center)
         return Tensor(str(value.name), channels, height, width, stride, field, center)
+
+    def _wide(self, image: Array) -> dict[str, Array]:
+        """An image for the graphs that gradients are made of, which have no float16."""
+        return {self.source.input: image.astype(np.float32) if image.dtype == np.float16 else image}
 
     def _samples(self) -> list[Array]:
         spec = self.source.preprocess

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable
 
@@ -11,6 +12,7 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto
 
+from boxcam.bundle import Preprocess
 from boxcam.errors import ExportError, UnsupportedOperatorError
 from boxcam.export import gradient
 from boxcam.export import graph as onnx
@@ -91,7 +93,7 @@ def dynamically_quantized(net: Net, x: str) -> str:
 
 
 def half(net: Net, x: str) -> str:
-    smaller = net.node("Cast", [x], to=TensorProto.FLOAT16, name="smaller")[0]
+    smaller = net.node("Cast", [x], to=TensorProto.BFLOAT16, name="smaller")[0]
     return net.Cast(net.Relu(smaller), to=TensorProto.FLOAT)
 
 
@@ -140,7 +142,11 @@ def half(net: Net, x: str) -> str:
             dynamically_quantized,
             _QUANTIZED.format("DynamicQuantizeLinear (node_small)"),
         ),
-        (half, "the model computes in float16 (Cast (node_smaller)); export it in float32."),
+        (
+            half,
+            "the model computes in bfloat16 (Cast (node_smaller)), which ONNX Runtime does not run on every machine;"
+            " export it in float32 or in float16.",
+        ),
     ],
 )
 def test_what_lies_on_the_path_is_refused(build: Build, expected: str) -> None:
@@ -158,7 +164,7 @@ def test_what_lies_beside_the_path_does_not_matter() -> None:
         rounded = net.DequantizeLinear(
             net.node("DynamicQuantizeLinear", [net.input("other", (6,))], 3)[0], np.float32(0.1), np.uint8(0)
         )
-        halved = net.Cast(net.Cast(rounded, to=TensorProto.FLOAT16), to=TensorProto.FLOAT)
+        halved = net.Cast(net.Cast(rounded, to=TensorProto.BFLOAT16), to=TensorProto.FLOAT)
         return net.Add(x, halved)
 
     model = path(build)
@@ -185,32 +191,39 @@ def test_operators_of_others_are_refused(operators: list[str], expected: str) ->
         check_operators(model)
 
 
+_FITS = Preprocess(64, 64, 64, 64, "stretch", "top-left", (0, 0, 0), True, (0, 0, 0), (1, 1, 1), "RGB")
+
+
 @pytest.mark.parametrize(
-    ("shape", "dtype", "expected"),
+    ("shape", "dtype", "changes", "expected"),
     [
-        (
-            (1, 3, "h", "w"),
-            TensorProto.FLOAT,
-            "image [1, 3, ?, ?] has no fixed height and width; give them with --shape",
-        ),
-        (
-            (1, 3, 64, "w"),
-            TensorProto.FLOAT,
-            "image [1, 3, 64, ?] has no fixed height and width; give them with --shape",
-        ),
-        ((1, 3, 64, 64), TensorProto.FLOAT16, "computes in float16 (its input image); export it in float32"),
-        ((1, 3, 64, 64), TensorProto.UINT8, "input image is UINT8; export it with a float32 input"),
-        (("n", 3, 64, 64), TensorProto.FLOAT, None),
+        ((1, 3, "h", "w"), "FLOAT", {}, "image [1, 3, ?, ?] has no fixed height and width; give them with --shape"),
+        ((1, 3, 64, "w"), "FLOAT", {}, "image [1, 3, 64, ?] has no fixed height and width; give them with --shape"),
+        ((1, 64, "w", 3), "FLOAT", {"layout": "NHWC"}, "image [1, 64, ?, 3] has no fixed height and width"),
+        ((1, 3, 64, 64), "FLOAT16", {}, "input image is float16, and an image is prepared as float32; export it with"),
+        ((1, 3, 64, 64), "UINT8", {}, "input image is uint8, and an image is prepared as float32"),
+        ((1, 3, 64, 64), "DOUBLE", {}, "input image is double, and an image is prepared as float32"),
+        ((1, 3, 64, 64), "BFLOAT16", {}, "computes in bfloat16 (its input image), which ONNX Runtime does not run"),
+        ((1, 3, 32, 64), "FLOAT", {}, "image [1, 3, 32, 64] cannot take an image, which is prepared as [1, 3, 64, 64]"),
+        ((1, 3, 64, 64), "FLOAT", {"layout": "NHWC"}, "cannot take an image, which is prepared as [1, 64, 64, 3]"),
+        ((4, 3, 64, 64), "FLOAT", {}, "image [4, 3, 64, 64] cannot take an image"),
+        ((3, 64, 64), "FLOAT", {}, "image [3, 64, 64] cannot take an image"),
+        (("n", 3, 64, 64), "FLOAT", {}, None),
+        ((1, 3, 64, 64), "FLOAT16", {"dtype": "float16"}, None),
+        ((1, 64, 64, 3), "UINT8", {"dtype": "uint8", "layout": "NHWC"}, None),
     ],
 )
-def test_an_input_is_an_image_of_a_fixed_size(shape: tuple[int | str, ...], dtype: int, expected: str | None) -> None:
-    net = Net()
-    model = net.model({net.Identity(net.input("image", shape, dtype)): dtype})
+def test_an_input_is_an_image_as_it_is_prepared(
+    shape: tuple[int | str, ...], dtype: str, changes: dict[str, str], expected: str | None
+) -> None:
+    net, kind = Net(), TensorProto.DataType.Value(dtype)
+    model = net.model({net.Identity(net.input("image", shape, kind)): kind})
+    spec = dataclasses.replace(_FITS, **changes)
     if expected is None:
-        check_input(model, "image")
+        check_input(model, "image", spec)
         return
     with pytest.raises(ExportError, match=re.escape(expected)):
-        check_input(model, "image")
+        check_input(model, "image", spec)
 
 
 # Sizes that are known only when the model runs, in the middle of the path
