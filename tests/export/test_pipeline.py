@@ -168,7 +168,7 @@ def summed(net: Net, x: str) -> str:
     [
         (
             {"head": half},
-            r"the model computes in bfloat16 \(Cast \(node_smaller\)\), which ONNX Runtime does not run on every machine;",
+            r"the model computes in bfloat16 \(Cast \(node_smaller\)\), which ONNX Runtime does not run on every",
         ),
         (
             {"type": TensorProto.FLOAT16},
