@@ -73,22 +73,23 @@ def load(request: Request, progress: Progress, kind: str = "mmdet") -> Source:
             advice="Use the config that the checkpoint was trained with.",
             idle=lambda name: name.startswith("data_preprocessor."),  # constants of the config
         )
+        if getattr(getattr(model, "roi_head", None), "mask_head", None) is not None:
+            model.roi_head.mask_head = None  # boxes are explained, and no box depends on its mask
         labels = mmdet_config.labels(config, checkpoint.get("meta") or {}, _class_count(model, config_path))
         if kind == "mmyolo":
             mmyolo.switch_to_deploy(model)
         progress("exporting to ONNX")
         try:
-            graph, marks = _to_onnx(model, config, preprocess)
+            graph, marks = _to_onnx(model, preprocess)
         except BoxcamError:
             raise
         except Exception as error:  # mmdeploy, mmdet and torch meet here: anything can come out of it
             text = " ".join(str(error).split())[:300].rstrip(".")
             raise SourceError(
                 f"mmdeploy cannot export the {type(model).__name__} of {config_path}: {type(error).__name__}: {text}."
-                " boxcam is proved with RetinaNet and Faster R-CNN; other families may need what mmdeploy lacks."
+                " docs/models.md lists the families that are proved; others may need what mmdeploy lacks."
             ) from error
     layers = _layers(marks)
-    roi = "roi" in layers
     return Source(
         model=graph,
         input=_INPUT,
@@ -100,7 +101,7 @@ def load(request: Request, progress: Progress, kind: str = "mmdet") -> Source:
         description={
             "kind": kind,
             "family": type(model).__name__,
-            "stages": "two" if roi else "one",
+            "stages": "two" if hasattr(model, "roi_head") else "one",
             "config": os.path.basename(config_path),
             "checkpoint": os.path.basename(checkpoint_path),
             **_versions(kind),
@@ -139,6 +140,9 @@ def build(config: Any, path: str) -> Any:
             ) from error
     if not isinstance(model, BaseDetector):
         raise SourceError(f"config {path} describes a {type(model).__name__}, which is no mmdet detector.")
+    head = getattr(model, "bbox_head", None)
+    if head is not None and not hasattr(head, "loss_cls"):
+        head.loss_cls = None  # mmdet 3.3.0 forgets it in its SSDHead, and then asks for one of its attributes
     return revert_sync_batchnorm(model).eval()
 
 
@@ -151,17 +155,18 @@ def _class_count(model: Any, path: str) -> int:
     return count
 
 
-def _to_onnx(model: Any, config: Any, preprocess: Preprocess) -> tuple[ir.Model, dict[str, str]]:
+def _to_onnx(model: Any, preprocess: Preprocess) -> tuple[ir.Model, dict[str, str]]:
     import torch
     from mmdeploy.apis.onnx import export
     from mmdet.structures import DetDataSample
     from mmengine import Config
 
-    from boxcam.export.sources import marks
+    from boxcam.export.sources import marks, mmdet_deform
     from boxcam.export.sources.mmdet_selection import as_mmdet_selects
     from boxcam.export.sources.mmyolo_selection import as_yolo_heads_select
 
     height, width = preprocess.height, preprocess.width
+    opset = mmdet_deform.OPSET if mmdet_deform.has_deformable_convolutions(model) else _OPSET
     sample = DetDataSample()
     sample.set_metainfo(
         {
@@ -176,10 +181,11 @@ def _to_onnx(model: Any, config: Any, preprocess: Preprocess) -> tuple[ir.Model,
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         for name, module in _modules(model).items():
             stack.enter_context(marks.marked_outputs(module, name))
-            if name == "roi":
-                stack.enter_context(marks.marked_input(module, 1, "rois"))
-        stack.enter_context(as_mmdet_selects(float((config.model.get("test_cfg") or {}).get("min_bbox_size", -1))))
+            if name.startswith("roi"):
+                stack.enter_context(marks.marked_input(module, 1, name.replace("roi", "rois")))
+        stack.enter_context(as_mmdet_selects())
         stack.enter_context(as_yolo_heads_select())
+        stack.enter_context(mmdet_deform.as_standard_operators())
         prefix = os.path.join(folder, "model")
         export(
             model,
@@ -187,10 +193,10 @@ def _to_onnx(model: Any, config: Any, preprocess: Preprocess) -> tuple[ir.Model,
             prefix,
             backend="onnxruntime",
             input_metas={"data_samples": [sample], "mode": "predict"},
-            context_info={"deploy_cfg": Config(_deploy_config(config, height, width))},
+            context_info={"deploy_cfg": Config(_deploy_config(opset, height, width))},
             input_names=[_INPUT],
             output_names=["dets", "labels"],
-            opset_version=_OPSET,
+            opset_version=opset,
             keep_initializers_as_inputs=False,
         )
         graph = ir.load(prefix + ".onnx")
@@ -201,13 +207,16 @@ def _to_onnx(model: Any, config: Any, preprocess: Preprocess) -> tuple[ir.Model,
 
 
 def _modules(model: Any) -> dict[str, Any]:
-    """The modules whose outputs are layers."""
+    """The modules whose outputs are layers; a cascade has a ``roi.0``, ``roi.1`` … for each of its stages."""
     import torch
 
     found = {"backbone": getattr(model, "backbone", None), "neck": getattr(model, "neck", None)}
-    found["roi"] = getattr(getattr(model, "roi_head", None), "bbox_roi_extractor", None)
-    single = {name: module for name, module in found.items() if isinstance(module, torch.nn.Module)}
-    return {name: module for name, module in single.items() if not isinstance(module, torch.nn.ModuleList)}
+    roi = getattr(getattr(model, "roi_head", None), "bbox_roi_extractor", None)
+    if isinstance(roi, torch.nn.ModuleList):
+        found.update({f"roi.{stage}": module for stage, module in enumerate(roi)})
+    else:
+        found["roi"] = roi
+    return {name: module for name, module in found.items() if isinstance(module, torch.nn.Module)}
 
 
 def _layers(marks: dict[str, str]) -> dict[str, LayerTensors]:
@@ -218,24 +227,30 @@ def _layers(marks: dict[str, str]) -> dict[str, LayerTensors]:
         groups.setdefault(group, {})[int(index)] = tensor
     layers: dict[str, LayerTensors] = {}
     if "backbone" in groups:
-        stages = groups["backbone"]
-        layers["backbone"] = LayerTensors((stages[max(stages)],))
-        layers.update({f"backbone.{i}": LayerTensors((stages[i],)) for i in sorted(stages) if len(stages) > 1})
+        maps = groups["backbone"]
+        layers["backbone"] = LayerTensors((maps[max(maps)],))
+        layers.update({f"backbone.{i}": LayerTensors((maps[i],)) for i in sorted(maps) if len(maps) > 1})
     if "neck" in groups:
         layers["neck"] = LayerTensors(tuple(groups["neck"][i] for i in sorted(groups["neck"])))
     if "roi" in groups:
         layers["roi"] = LayerTensors((groups["roi"][0],), "roi", (groups["rois"][0],))
+    stages = sorted(name for name in groups if name.startswith("roi."))
+    if stages:
+        tensors = tuple(groups[stage][0] for stage in stages)
+        rois = tuple(groups[stage.replace("roi", "rois")][0] for stage in stages)
+        layers["roi"] = LayerTensors(tensors, "roi", rois)
+        layers.update({stage: LayerTensors((t,), "roi", (r,)) for stage, t, r in zip(stages, tensors, rois, strict=True)})
     return layers
 
 
-def _deploy_config(config: Any, height: int, width: int) -> dict[str, Any]:
-    """The deploy config: what mmdeploy ships as files, with mmdet's own thresholds where the config has them."""
+def _deploy_config(opset: int, height: int, width: int) -> dict[str, Any]:
+    """The deploy config: what mmdeploy ships as files; mmdet's own thresholds go before the ones that it wants here."""
     return {
         "onnx_config": {
             "type": "onnx",
             "export_params": True,
             "keep_initializers_as_inputs": False,
-            "opset_version": _OPSET,
+            "opset_version": opset,
             "save_file": "model.onnx",
             "input_names": [_INPUT],
             "output_names": ["dets", "labels"],

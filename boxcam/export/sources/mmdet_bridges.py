@@ -3,9 +3,9 @@
 mmdet 3.3.0, mmengine 0.10.7, mmdeploy 1.3.1 and mmyolo 0.6.0 are no longer maintained.  Four things stand between
 them and a current torch, and this file is the only place that knows of them:
 
-1. ``mmcv-lite`` ships no compiled operators.  A stand-in for ``mmcv._ext`` computes ``nms`` and ``roi_align`` with
-   torchvision; every other operator raises `MissingOperatorError` with its name when it is called.  A compiled mmcv
-   wins: then there is no stand-in.
+1. ``mmcv-lite`` ships no compiled operators.  A stand-in for ``mmcv._ext`` computes ``nms``, ``roi_align`` and
+   deformable convolutions with torchvision; every other operator raises `MissingOperatorError` with its name when it is
+   called.  A compiled mmcv wins: then there is no stand-in.
 2. mmdeploy's rewriters need the TorchScript exporter: ``torch.onnx.export`` gets ``dynamo=False`` as its default.
 3. mmdeploy's RoIAlign symbolic calls ``torch.onnx.symbolic_opset9._cast_Long``, which newer torch dropped.
 4. torch >= 2.6 refuses to unpickle what mmengine writes beside the weights: see `load_checkpoint`.
@@ -116,6 +116,54 @@ def _stand_in() -> types.ModuleType:
         size = (aligned_height, aligned_width)
         output.copy_(torchvision.ops.roi_align(input, rois, size, spatial_scale, sampling_ratio, aligned))
 
+    def deform_conv_forward(
+        input: torch.Tensor,
+        weight: torch.Tensor,
+        offset: torch.Tensor,
+        output: torch.Tensor,
+        columns: torch.Tensor,
+        ones: torch.Tensor,
+        kW: int,
+        kH: int,
+        dW: int,
+        dH: int,
+        padW: int,
+        padH: int,
+        dilationW: int,
+        dilationH: int,
+        group: int,
+        deformable_group: int,
+        im2col_step: int,
+    ) -> None:
+        places = (dH, dW), (padH, padW), (dilationH, dilationW)
+        output.copy_(torchvision.ops.deform_conv2d(input, offset, weight, None, *places))
+
+    def modulated_deform_conv_forward(
+        input: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor,
+        ones: torch.Tensor,
+        offset: torch.Tensor,
+        mask: torch.Tensor,
+        output: torch.Tensor,
+        columns: torch.Tensor,
+        kernel_h: int,
+        kernel_w: int,
+        stride_h: int,
+        stride_w: int,
+        pad_h: int,
+        pad_w: int,
+        dilation_h: int,
+        dilation_w: int,
+        group: int,
+        deformable_group: int,
+        with_bias: bool,
+    ) -> None:
+        places = (stride_h, stride_w), (pad_h, pad_w), (dilation_h, dilation_w)
+        output.copy_(
+            torchvision.ops.deform_conv2d(input, offset, weight, bias if with_bias else None, *places, mask=mask)
+        )
+
     class StandIn(types.ModuleType):
         def __getattr__(self, name: str) -> Callable[..., Any]:
             if name.startswith("__"):
@@ -133,6 +181,8 @@ def _stand_in() -> types.ModuleType:
     extension.__spec__ = importlib.machinery.ModuleSpec(_EXTENSION, None)
     extension.nms = nms  # type: ignore[attr-defined]
     extension.roi_align_forward = roi_align_forward  # type: ignore[attr-defined]
+    extension.deform_conv_forward = deform_conv_forward  # type: ignore[attr-defined]
+    extension.modulated_deform_conv_forward = modulated_deform_conv_forward  # type: ignore[attr-defined]
     return extension
 
 

@@ -1,13 +1,11 @@
-"""Proposals and boxes in the graph as mmdet itself selects them.
+"""Proposals and boxes of two-stage detectors in the graph as mmdet itself selects them.
 
 mmdeploy 1.3.1 selects otherwise, so the deployed detector would draw other boxes than the trained one:
 
 - it suppresses proposals across levels and drops those below a score; mmdet suppresses them level by level;
-- it keeps for each proposal only the box of its best class; mmdet keeps a box of every class;
-- of a dense head it keeps boxes without width or height, which lie beside the image; mmdet drops them.
+- it keeps for each proposal only the box of its best class; mmdet keeps a box of every class.
 
-For the time of an export the functions below take the place of mmdeploy's.  As in ``mmcv.ops.batched_nms``, boxes of
-different levels or classes are moved apart, so that they never overlap, and enter one NonMaxSuppression.
+For the time of an export the functions below take the place of mmdeploy's, and so do those of `mmdet_dense`.
 """
 
 from __future__ import annotations
@@ -18,40 +16,28 @@ from typing import Any
 
 import torch
 
-from boxcam.errors import SourceError
+from boxcam.export.sources import mmdet_dense
+from boxcam.export.sources.mmdet_dense import detections, suppress
 
 _PROPOSALS = "mmdet.models.dense_heads.rpn_head.RPNHead.predict_by_feat"
 _BOXES = "mmdet.models.roi_heads.bbox_heads.bbox_head.BBoxHead.predict_by_feat"
 
 
 @contextlib.contextmanager
-def as_mmdet_selects(smallest: float) -> Iterator[None]:
-    """Put the functions in place, and take them out afterwards.
-
-    Args:
-        smallest: a dense head's boxes are wider and higher than this; a negative number keeps all.
-    """
+def as_mmdet_selects() -> Iterator[None]:
+    """Put the functions in place, and take them out afterwards."""
     import mmdeploy.codebase.mmdet.models  # noqa: F401  (registers mmdeploy's own, which these stand in front of)
-    from mmdeploy.codebase.mmdet.models.dense_heads import base_dense_head
     from mmdeploy.core import FUNCTION_REWRITER
 
     records = FUNCTION_REWRITER._registry._rewrite_records
-    before = {name: list(records.get(name, [])) for name in (_PROPOSALS, _BOXES)}
-    FUNCTION_REWRITER.register_rewriter(_PROPOSALS, backend="onnxruntime")(_proposals)
-    FUNCTION_REWRITER.register_rewriter(_BOXES, backend="onnxruntime")(_boxes)
-    suppress = base_dense_head.multiclass_nms
-
-    def without_flat_boxes(boxes: torch.Tensor, scores: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        real = ((boxes[..., 2:] - boxes[..., :2]) > smallest).all(-1, keepdim=True)
-        return suppress(boxes, torch.where(real, scores, torch.full_like(scores, -1.0)), *args, **kwargs)
-
-    if smallest >= 0:
-        base_dense_head.multiclass_nms = without_flat_boxes
+    ours = {_PROPOSALS: _proposals, _BOXES: _boxes, **mmdet_dense.rewriters()}
+    before = {name: list(records.get(name, [])) for name in ours}
+    for name, function in ours.items():
+        FUNCTION_REWRITER.register_rewriter(name, backend="onnxruntime")(function)
     try:
         yield
     finally:
         records.update(before)
-        base_dense_head.multiclass_nms = suppress
 
 
 def _proposals(
@@ -87,7 +73,7 @@ def _proposals(
     if smallest >= 0:
         wide = (boxes[:, 2] - boxes[:, 0] > smallest) & (boxes[:, 3] - boxes[:, 1] > smallest)
         scores = torch.where(wide, scores, torch.full_like(scores, -1.0))
-    chosen = _suppress(boxes, scores, level, cfg, -0.5)
+    chosen = suppress(boxes, scores, level, cfg, -0.5)
     dets = torch.cat([boxes[chosen], scores[chosen].unsqueeze(1)], dim=1).unsqueeze(0)
     return dets, torch.zeros_like(chosen).unsqueeze(0)
 
@@ -110,25 +96,5 @@ def _boxes(
         decoded = decoded.unsqueeze(2).repeat(1, 1, classes, 1)
     boxes = decoded.reshape(-1, 4)
     label = torch.arange(classes, device=boxes.device).repeat(rois.shape[1])
-    chosen = _suppress(boxes, scores, label.to(boxes.dtype), rcnn_test_cfg, float(rcnn_test_cfg.score_thr))
-    dets = torch.cat([boxes[chosen], scores[chosen].unsqueeze(1)], dim=1).unsqueeze(0)
-    # One row of filler, as mmdeploy's own exports have it, keeps the outputs from being empty.
-    labels = label[chosen].unsqueeze(0)
-    return torch.cat([dets, dets.new_zeros(1, 1, 5)], 1), torch.cat([labels, labels.new_zeros(1, 1)], 1)
-
-
-def _suppress(
-    boxes: torch.Tensor, scores: torch.Tensor, kind: torch.Tensor, cfg: Any, threshold: float
-) -> torch.Tensor:
-    """NMS of boxes [n, 4] of the kinds [n], each kind for itself: numbers of those that stay, best score first."""
-    from mmdeploy.mmcv.ops import ONNXNMSop
-
-    if cfg.nms.get("type", "nms") != "nms":
-        raise SourceError(
-            f"the model's test_cfg asks for {cfg.nms.type!r}; only 'nms' can be exported. Say 'nms' in the config."
-        )
-    moved = (boxes + (kind * (boxes.max() + 1)).unsqueeze(1)).unsqueeze(0)
-    most = int(cfg.max_per_img) if int(cfg.get("max_per_img", -1)) > 0 else int(boxes.shape[0])
-    limits = torch.tensor([cfg.nms.iou_threshold]), torch.tensor([threshold])
-    chosen: torch.Tensor = ONNXNMSop.apply(moved, scores.reshape(1, 1, -1), most, *limits)[:, 2]
-    return chosen
+    chosen = suppress(boxes, scores, label.to(boxes.dtype), rcnn_test_cfg, float(rcnn_test_cfg.score_thr))
+    return detections(boxes[chosen], scores[chosen], label[chosen])
