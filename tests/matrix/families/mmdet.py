@@ -10,16 +10,13 @@ from typing import Any
 import numpy.typing as npt
 import torch
 
-from boxcam.errors import MissingOperatorError
 from tests.matrix.registry import (
     FAMILIES,
     PICTURES,
-    REFUSED,
     SHAPE,
     Family,
     Forms,
     Found,
-    Refused,
     Subject,
     proposals_with_image,
 )
@@ -47,7 +44,9 @@ def layers(model: Any) -> dict[str, Any]:
     """The modules whose outputs are the layers that boxcam's mmdet source names."""
     found = {name: getattr(model, name) for name in ("backbone", "neck") if getattr(model, name, None) is not None}
     if hasattr(model, "roi_head"):
-        found["roi"] = model.roi_head.bbox_roi_extractor
+        roi = model.roi_head.bbox_roi_extractor
+        found["roi"] = list(roi) if isinstance(roi, torch.nn.ModuleList) else roi
+        found.update({f"roi.{stage}": module for stage, module in enumerate(roi)} if found["roi"] is not roi else {})
     return found
 
 
@@ -55,25 +54,41 @@ def runner(model: Any) -> Callable[..., Any]:
     """The model as far as its logits; a two-stage one with the given proposals."""
     if not hasattr(model, "roi_head"):
         return lambda image: model.bbox_head(model.extract_feat(image))
-    extractor = model.roi_head.bbox_roi_extractor
-    for layer in extractor.roi_layers:
-        layer.use_torchvision = True  # mmcv's own backward pass needs compiled operators; the forward is the same
+    extractors, heads = model.roi_head.bbox_roi_extractor, model.roi_head.bbox_head
+    cascade = isinstance(heads, torch.nn.ModuleList)
+    stages = list(zip(extractors, heads, strict=True)) if cascade else [(extractors, heads)]
+    for extractor, _ in stages:
+        for layer in extractor.roi_layers:
+            layer.use_torchvision = True  # mmcv's own backward pass needs compiled operators; the forward is the same
 
     def run(image: torch.Tensor, proposals: Sequence[npt.NDArray[Any]]) -> Any:
-        features = model.extract_feat(image)[: extractor.num_inputs]
-        return model.roi_head.bbox_head(extractor(features, proposals_with_image(proposals[0])))
+        features = model.extract_feat(image)
+        rois = proposals_with_image(proposals[0])
+        scores = []
+        for stage, (extractor, head) in enumerate(stages):
+            if stage and len(proposals) == len(stages):
+                rois = proposals_with_image(proposals[stage])
+            score, deltas = head(extractor(features[: extractor.num_inputs], rois))
+            scores.append(score)
+            if stage < len(stages) - 1:  # each stage reads the boxes of the one before it as they are
+                label = score.detach()[:, :-1].argmax(1)
+                meta = {"img_shape": tuple(image.shape[2:])}
+                refined = head.regress_by_class(rois[:, 1:], label, deltas.detach(), meta)
+                rois = torch.cat([rois[:, :1], refined], 1)
+        return sum(scores) / float(len(scores))
 
     return run
 
 
-def made(config: str) -> Callable[[Path], Subject]:
-    """A family by its config, with the random weights of the benchmarks."""
+def made(config: str, shape: tuple[int, int] = SHAPE, most: int = 300) -> Callable[[Path], Subject]:
+    """A family by its config, with random weights that are alive."""
 
     def make(folder: Path) -> Subject:
         from benchmarks import models
         from boxcam.export.sources import mmdet_config
+        from tests.matrix import lively_mmdet
 
-        config_path, checkpoint, model = models.make(config, folder, SHAPE)
+        config_path, checkpoint, model = lively_mmdet.make(config, folder, shape, most)
         read = mmdet_config.read_config(str(config_path))
         return Subject(
             arguments=(config_path, checkpoint),
@@ -81,47 +96,25 @@ def made(config: str) -> Callable[[Path], Subject]:
             detect=lambda image: detect(model, image),
             layers=layers(model),
             run=runner(model),
-            options={"shape": SHAPE, "sample": PICTURES[0]},
-            canvas=lambda picture: models.canvas(read, picture, SHAPE),
+            options={"shape": shape, "sample": PICTURES[0]},
+            canvas=lambda picture: models.canvas(read, picture, shape),
         )
 
     return make
 
 
+_WHOLE = Forms("windows", "whole")
+_TWO_STAGE = {"roi": "rows", "neck": _WHOLE, "backbone": _WHOLE}
+_SMALL = (128, 160)
+
 FAMILIES.register("mmdet: RetinaNet R18")(
-    Family(
-        {"neck": "windows", "backbone": Forms("windows", "whole")},
-        made("retinanet/retinanet_r18_fpn_1x_coco.py"),
-        within=bridged,
-    )
-)
-FAMILIES.register("mmdet: Faster R-CNN R50")(
-    Family(
-        {"roi": "rows", "neck": Forms("windows", "whole"), "backbone": Forms("windows", "whole")},
-        made("faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py"),
-        within=bridged,
-        heavy=True,
-    )
+    Family({"neck": "windows", "backbone": _WHOLE}, made("retinanet/retinanet_r18_fpn_1x_coco.py"), within=bridged)
 )
 
 
-def built(config: str, folder: Path) -> tuple[Sequence[str | Path], dict[str, Any]]:
-    """Arguments and options of an export of a config with mmdet's own random weights."""
-    from benchmarks.models import CONFIGS
-    from boxcam.export.sources import mmdet, mmdet_config
-
-    path, checkpoint = CONFIGS / config, folder / "weights.pth"
-    model = mmdet.build(mmdet_config.read_config(str(path)), str(path))
-    torch.save({"state_dict": model.state_dict(), "meta": {}}, checkpoint)
-    return (path, checkpoint), {"shape": SHAPE, "sample": PICTURES[0]}
+def register(name: str, config: str, forms: Any, shape: tuple[int, int] = _SMALL, **more: Any) -> None:
+    """A heavy family by its config."""
+    FAMILIES.register(f"mmdet: {name}")(Family(forms, made(config, shape), within=bridged, heavy=True, **more))
 
 
-REFUSED.register("mmdet: Faster R-CNN R50 with deformable convolutions")(
-    Refused(
-        "deformable convolutions are an operator of compiled mmcv, and no standard one below opset 19",
-        lambda folder: built("dcn/faster-rcnn_r50-dconv-c3-c5_fpn_1x_coco.py", folder),
-        MissingOperatorError,
-        "deform",
-        within=bridged,
-    )
-)
+register("Faster R-CNN R50", "faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py", _TWO_STAGE, SHAPE)
