@@ -16,11 +16,11 @@ from benchmarks.models import CONFIGS, PICTURES, canvas
 from boxcam.export.sources import mmdet as source
 from boxcam.export.sources import mmdet_config
 
-Images = torch.Tensor
+_NUMBER_OF_CLASSES = 80  # of COCO, which all of mmdet's configs here are for
 
 
 def make(
-    name: str, folder: Path, shape: tuple[int, int], most: int = 300, seed: int = 0, pictures: Sequence[Path] = PICTURES
+    name: str, folder: Path, shape: tuple[int, int], most: int = 50, seed: int = 0, pictures: Sequence[Path] = PICTURES
 ) -> tuple[Path, Path, Any]:
     """Config file, checkpoint file and model of a detector out of mmdet's own configs.
 
@@ -28,7 +28,8 @@ def make(
         name: of the config, in mmdet's folder of configs.
         folder: where the checkpoint goes.
         shape: height and width of the model's input.
-        most: about how many pairs of anchor and class of a one-stage detector are above its score threshold.
+        most: how many boxes are found on a picture at most. Of many, two are so alike that float32 noise decides which
+            comes first, or which of them NMS keeps.
         seed: of the weights.
         pictures: what it is calibrated on.
     """
@@ -42,11 +43,12 @@ def make(
     return config_path, checkpoint, model
 
 
-def enliven(model: Any, images: Images, most: int) -> None:
+def enliven(model: Any, images: torch.Tensor, most: int) -> None:
     """Give a detector weights with which it finds boxes in the images."""
     two = hasattr(model, "roi_head")
     dense = model.rpn_head if two else model.bbox_head
-    for part in (model.neck, dense, getattr(model, "roi_head", None)):
+    bare = not any(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in model.backbone.modules())
+    for part in (model.backbone if bare else None, model.neck, dense, getattr(model, "roi_head", None)):
         _keep_variance(part)
     with torch.no_grad():
         _calibrate(model, images)
@@ -56,9 +58,8 @@ def enliven(model: Any, images: Images, most: int) -> None:
         _scale(deltas, 0.3, dense, features)
         _scale(factors, 1.0, dense, features)
         if two:
-            _enliven_rois(model, features)
-        else:
-            _limit(dense, classes, features, most)
+            classes = _enliven_rois(model, features)
+        _limit(model, classes, features, tuple(images.shape[2:]), most)
     model.eval()
 
 
@@ -90,7 +91,7 @@ def _keep_variance(part: Any) -> None:
                 torch.nn.init.normal_(module.bias, std=0.05)
 
 
-def _calibrate(model: Any, images: Images) -> None:
+def _calibrate(model: Any, images: torch.Tensor) -> None:
     """Set the statistics of BatchNorm to those of the images, and the levels of the neck to one height."""
     norms = [m for m in model.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
     for norm in norms:
@@ -129,35 +130,36 @@ def _scale(layers: Sequence[Any], deviation: float, head: Any, features: Sequenc
             layer.weight.mul_(factor)
 
 
-def _limit(head: Any, layers: Sequence[Any], features: Sequence[torch.Tensor], most: int) -> None:
-    """Shift logits so that about so many pairs of anchor and class are above the score threshold.
+def _limit(
+    model: Any, layers: Sequence[Any], features: Sequence[torch.Tensor], shape: tuple[int, ...], most: int
+) -> None:
+    """Shift the classes' logits, or the background's, until no picture has more than so many boxes."""
+    from mmdet.structures import DetDataSample
 
-    Of many, two are so alike that float32 noise decides which of them NMS keeps.
-    """
-    threshold = float(head.test_cfg.score_thr)
-    if head.use_sigmoid_cls:
-        limit = -torch.log(torch.tensor(1 / threshold - 1))
-        outputs = _outputs(layers, head, features)
-        shift = float(limit - outputs.topk(most * len(features[0])).values[-1])
+    sample = DetDataSample()
+    sizes = dict.fromkeys(("img_shape", "ori_shape", "pad_shape", "batch_input_shape"), shape)
+    sample.set_metainfo({**sizes, "scale_factor": (1.0, 1.0)})
+    samples = [sample] * len(features[0])
+    two = hasattr(model, "roi_head")
+    head = model.roi_head if two else model.bbox_head
+    given = [model.rpn_head.predict(features, samples, rescale=False)] if two else []
+    sigmoid = not two and head.use_sigmoid_cls
+    while max(len(found) for found in head.predict(features, *given, samples, rescale=False)) > most:
         for layer in layers:
-            layer.bias.add_(shift)
-        return
-    for _ in range(40):  # softmax: raise the background's logit until the rest fits
-        scores = torch.cat(
-            [level.permute(0, 2, 3, 1).reshape(-1, head.cls_out_channels) for level in head(features)[0]]
-        )
-        if int((scores.softmax(-1)[:, :-1] > threshold).sum()) <= most * len(features[0]):
-            break
-        for layer in layers:
-            layer.bias.view(-1, head.cls_out_channels)[:, -1].add_(0.5)
+            if sigmoid:
+                layer.bias.sub_(0.2)
+            else:
+                layer.bias.view(-1, _NUMBER_OF_CLASSES + 1)[:, -1].add_(0.2)
 
 
-def _enliven_rois(model: Any, features: Sequence[torch.Tensor]) -> None:
+def _enliven_rois(model: Any, features: Sequence[torch.Tensor]) -> list[Any]:
+    """Scale the layers of the second stage; returns those for classes."""
     roi = model.roi_head
     rois = torch.tensor([[0.0, x, y, x + 48, y + 40] for x in range(0, 200, 40) for y in range(0, 150, 40)])
     cascade = isinstance(roi.bbox_head, torch.nn.ModuleList)
-    stages = [(e, h) for e, h in zip(roi.bbox_roi_extractor, roi.bbox_head, strict=True)] if cascade else None
+    stages = list(zip(roi.bbox_roi_extractor, roi.bbox_head, strict=True)) if cascade else None
     for extractor, head in stages or [(roi.bbox_roi_extractor, roi.bbox_head)]:
         scores, deltas = head(extractor(features[: extractor.num_inputs], rois))
         head.fc_cls.weight.mul_(2.0 / scores.std())
         head.fc_reg.weight.mul_(0.3 / deltas.std())
+    return [head.fc_cls for _, head in stages or [(None, roi.bbox_head)]]

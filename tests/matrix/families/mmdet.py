@@ -80,15 +80,21 @@ def runner(model: Any) -> Callable[..., Any]:
     return run
 
 
-def made(config: str, shape: tuple[int, int] = SHAPE, most: int = 300) -> Callable[[Path], Subject]:
-    """A family by its config, with random weights that are alive."""
+def made(config: str, shape: tuple[int, int] = SHAPE, many: bool = False) -> Callable[[Path], Subject]:
+    """A family by its config, with random weights that are alive.
+
+    Args:
+        config: its name in mmdet's folder of configs.
+        shape: height and width of the model's input.
+        many: with the weights of the benchmarks, which find hundreds of boxes.
+    """
 
     def make(folder: Path) -> Subject:
         from benchmarks import models
         from boxcam.export.sources import mmdet_config
         from tests.matrix import lively_mmdet
 
-        config_path, checkpoint, model = lively_mmdet.make(config, folder, shape, most)
+        config_path, checkpoint, model = (models if many else lively_mmdet).make(config, folder, shape)
         read = mmdet_config.read_config(str(config_path))
         return Subject(
             arguments=(config_path, checkpoint),
@@ -107,14 +113,22 @@ _WHOLE = Forms("windows", "whole")
 _TWO_STAGE = {"roi": "rows", "neck": _WHOLE, "backbone": _WHOLE}
 _SMALL = (128, 160)
 
-FAMILIES.register("mmdet: RetinaNet R18")(
-    Family({"neck": "windows", "backbone": _WHOLE}, made("retinanet/retinanet_r18_fpn_1x_coco.py"), within=bridged)
-)
 
-
-def register(name: str, config: str, forms: Any, shape: tuple[int, int] = _SMALL, **more: Any) -> None:
+def register(
+    name: str, config: str, forms: Any, shape: tuple[int, int] = _SMALL, many: bool = False, **more: Any
+) -> None:
     """A heavy family by its config."""
-    FAMILIES.register(f"mmdet: {name}")(Family(forms, made(config, shape), within=bridged, heavy=True, **more))
+    FAMILIES.register(f"mmdet: {name}")(
+        Family(forms, made(config, shape, many), within=bridged, **{"heavy": True, **more})
+    )
 
 
-register("Faster R-CNN R50", "faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py", _TWO_STAGE, SHAPE)
+register(
+    "RetinaNet R18",
+    "retinanet/retinanet_r18_fpn_1x_coco.py",
+    {"neck": "windows", "backbone": _WHOLE},
+    SHAPE,
+    many=True,
+    heavy=False,
+)
+register("Faster R-CNN R50", "faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py", _TWO_STAGE, SHAPE, many=True)
