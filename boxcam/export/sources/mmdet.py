@@ -239,7 +239,9 @@ def _layers(marks: dict[str, str]) -> dict[str, LayerTensors]:
         tensors = tuple(groups[stage][0] for stage in stages)
         rois = tuple(groups[stage.replace("roi", "rois")][0] for stage in stages)
         layers["roi"] = LayerTensors(tensors, "roi", rois)
-        layers.update({stage: LayerTensors((t,), "roi", (r,)) for stage, t, r in zip(stages, tensors, rois, strict=True)})
+        layers.update(
+            {stage: LayerTensors((t,), "roi", (r,)) for stage, t, r in zip(stages, tensors, rois, strict=True)}
+        )
     return layers
 
 
