@@ -13,11 +13,12 @@ from collections.abc import Iterable, Sequence
 
 import onnx_ir as ir
 
-from boxcam.errors import ExportError
+from boxcam.errors import ExportError, TraceError
 from boxcam.export import graph as onnx
 from boxcam.export.dependency import STOP
+from boxcam.export.graph import Ops
 from boxcam.export.selection.products import selected_from, walked
-from boxcam.export.selection.tracer import is_constant
+from boxcam.export.selection.tracer import Passed, Tracer, is_constant
 
 _LINEAR = ("BatchNormalization", "Conv", "ConvTranspose", "Gemm", "MatMul", "Relu")
 """What maps of features are made by."""
@@ -73,13 +74,20 @@ def proposals(graph: ir.Graph, outputs: Iterable[str] = ()) -> list[str]:
     found: dict[str, None] = {}
     for node in onnx.ancestors(roots):
         if node.op_type == "RoiAlign" and node.inputs[1] is not None:
-            found.update((str(value.name), None) for value in _decoded(node.inputs[1]))
+            corners = _corners(graph, node.inputs[1])
+            decoded = _decoded(node.inputs[1])
+            found.update((str(v.name), None) for v, end in decoded if corners is None or end.name in corners)
     return list(found)
 
 
-def _decoded(rois: ir.Value) -> list[ir.Value]:
-    """Where the selection of some proposals begins."""
-    result: list[ir.Value] = []
+def _decoded(rois: ir.Value) -> list[tuple[ir.Value, ir.Value]]:
+    """Where the selection of some proposals, and of what lies beside them in one tensor (their scores), begins.
+
+    Returns:
+        What to hold, and the value that is computed there: the same, but for a map of features, of which the proposals
+        are a part; others may read it too.
+    """
+    result: list[tuple[ir.Value, ir.Value]] = []
     todo, seen = [rois], {rois}
     while todo:
         value = todo.pop()
@@ -88,14 +96,32 @@ def _decoded(rois: ir.Value) -> list[ir.Value]:
             continue
         if not walked(node) or is_stop(node):
             if value.dtype is None or value.dtype.is_floating_point():
-                result.append(value)
+                result.append((value, value))
             continue
         for source in selected_from(node):
             maker = source.producer()
             if maker is not None and maker.op_type in _LINEAR and node.op_type != "Identity":
-                # A map of features, of which the proposals are a part; others may read it too.
-                result.append(value)
+                result.append((value, source))
             elif source not in seen:
                 seen.add(source)
                 todo.append(source)
     return result
+
+
+def _corners(graph: ir.Graph, rois: ir.Value) -> set[str] | None:
+    """Names of the values that the four columns of proposals are elements of; None where these cannot be followed."""
+    copy = graph.clone()
+    value = onnx.find(copy, str(rois.name))
+    if value is None:
+        return None
+    op = Ops(copy, "boxcam.proposals")
+    names: set[str] = set()
+    try:
+        rows = op.Range(0, op.Squeeze(op.Gather(op.Shape(value), [0]), [0]), 1)
+        for column in range(4):
+            tracer = Tracer(copy, rows, "the proposals", to_logits=False)
+            tracer.pull(op, value, (rows, column), Passed())
+            names.update(str(end.name) for end in tracer.ends)
+    except TraceError:  # then too much is held: scores beside the boxes, which only select
+        return None
+    return names

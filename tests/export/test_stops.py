@@ -180,7 +180,7 @@ def slope(model: ir.Model, feeds: Arrays) -> float:
     read = list(dict.fromkeys([*graph.inputs, "f"]))
     found = dict(zip(read, onnx.observe(model, [values[n] for n in read], feeds), strict=True))
     origin = np.array([[0, 0, 0, 0, 0]])
-    (patch,) = OnnxEngine(onnx.serialized(graph.model)).patches(Tensors(found), ["f"], (), origin)
+    ((patch,),) = OnnxEngine(onnx.serialized(graph.model)).patches(Tensors(found), ["f"], (), origin)
     return float(patch.gradient.sum()) + (0.0 if patch.uniform is None else float(patch.uniform.sum()))
 
 
@@ -216,3 +216,20 @@ def test_a_map_of_features_is_not_held_where_proposals_are_a_part_of_it() -> Non
     net.node("Relu", [pooled], name="pooled")
     net.node("Relu", [raw], name="classes")
     assert stops.proposals(net.model(["pooled", "classes"]).graph) == ["rows"]
+
+
+def test_scores_beside_the_proposals_are_not_held() -> None:
+    """mmdet's proposals carry their scores in a fifth column until they are pooled."""
+    net = Net()
+    f = net.node("Mul", [net.input("x", (1, 2, 4, 4)), np.float32(1)], name="f")[0]
+    rows = net.Transpose(net.Reshape(f, np.array([2, 16])), perm=[1, 0])
+    boxes = net.node("Add", [net.Concat(rows, rows, axis=1), np.float32([0, 0, 2, 2])], name="boxes")[0]
+    scores = net.node("Sigmoid", [net.Slice(rows, np.array([0]), np.array([1]), np.array([1]))], name="scores")[0]
+    proposals = net.Gather(net.Concat(boxes, scores, axis=1), np.array([3, 1]), axis=0)
+    corners = net.Slice(proposals, np.array([0]), np.array([4]), np.array([1]))
+    net.node("RoiAlign", [f, corners, np.zeros(2, np.int64)], name="pooled", output_height=1, output_width=1)
+    model = net.model(["pooled"])
+    assert stops.proposals(model.graph) == ["boxes"]
+    open_rank = next(v for v in onnx.values(model.graph) if v.name == proposals)
+    open_rank.shape = None
+    assert sorted(stops.proposals(model.graph)) == ["boxes", "scores"]  # more than needed, where ranks are not known
