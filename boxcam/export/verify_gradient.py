@@ -68,7 +68,9 @@ def differences(
     random = {n: rng.standard_normal(a.shape) * scale[n] for n, a in base.items()}
     what = f"{name}: ONNX gradient against finite differences"
     if replay.small:
-        error = lines.disagreement(replay.exactly, np.float64, random, _EXACT_STEPS, _EXACT_LIMIT, 1000)
+        error = lines.disagreement(
+            replay.exactly, np.float64, random, _EXACT_STEPS, _EXACT_LIMIT, lines.expected(scale)
+        )
         return [Check(f"{what}, float64", error, _EXACT_LIMIT)]
     own, longest = lines.along_gradients(rng)
     size = max(float(np.abs(at(origin, [found[n] for n in logits])).max(initial=0.0)) / 10, 1.0)
@@ -76,12 +78,12 @@ def differences(
     return [
         Check(
             f"{what}, random direction, float32",
-            lines.disagreement(replay, np.float32, random, _RANDOM_STEPS, _RANDOM_LIMIT, 1),
+            lines.disagreement(replay, np.float32, random, _RANDOM_STEPS, _RANDOM_LIMIT, None),
             _RANDOM_LIMIT,
         ),
         Check(
             f"{what}, own direction, float32",
-            lines.disagreement(replay, np.float32, own, steps, _OWN_LIMIT, 10),
+            lines.disagreement(replay, np.float32, own, steps, _OWN_LIMIT, lines.largest(own) / 10),
             _OWN_LIMIT,
         ),
     ]
@@ -107,7 +109,29 @@ class _Lines:
             for patch in of:
                 way = ways[self.features[patch.tensor]][patch.row]
                 way += sign * embedded(patch, *way.shape[1:]) / size
-        return ways, max(float(np.abs(self.derivatives(ways)).max(initial=0.0)), 1e-12)
+        return ways, max(self.largest(ways), 1e-12)
+
+    def expected(self, scale: Mapping[str, float]) -> onnx.Array:
+        """Of each box, how large its derivative in a random direction is: the root of its mean square.
+
+        Of a box whose target is saturated, as good as nothing is left in float32: it counts as a hundredth of the
+        largest.
+        """
+        squares = [
+            sum(
+                np.square(embedded(p, *self.base[name].shape[2:]), dtype=np.float64).sum() * scale[name] ** 2
+                for p in of
+                for name in [self.features[p.tensor]]
+            )
+            for of in self.patches
+        ]
+        sizes = np.sqrt(np.array(squares, np.float64))
+        result: onnx.Array = np.maximum(sizes, sizes.max(initial=0.0) / 100)
+        return result
+
+    def largest(self, ways: Arrays) -> float:
+        """The largest derivative of any box in a direction."""
+        return float(np.abs(self.derivatives(ways)).max(initial=0.0))
 
     def derivatives(self, ways: Arrays) -> onnx.Array:
         """Of each box's logit in a direction, by the gradients."""
@@ -120,20 +144,20 @@ class _Lines:
         ways: Arrays,
         steps: Sequence[float],
         limit: float,
-        range_of_sizes: float,
+        least: onnx.Array | float | None,
     ) -> float:
         """The largest difference between derivatives by the gradients and by differences.
 
-        A box counts by the size of its own derivative, but for those that are ``range_of_sizes`` times smaller than the
-        largest (or, for 1, than the typical one), where noise would be all there is.
+        A box counts by the size of its own derivative, or by ``least`` if this is larger, since of a derivative that
+        happens to be small noise is all there is. None is the typical size among the boxes.
         """
         along = self.derivatives(ways)
         best: onnx.Array = np.full(len(along), np.inf)
         for step in steps:  # a step that takes one ReLU past zero spoils a difference: each box's best step counts
             measured = self._measured(run, dtype, ways, step)
             sizes = np.abs(measured)
-            typical = float(np.sqrt((measured**2).mean())) if range_of_sizes == 1 else sizes.max() / range_of_sizes
-            best = np.minimum(best, np.abs(along - measured) / np.maximum(sizes, max(typical, 1e-12)))
+            floor = float(np.sqrt((measured**2).mean())) if least is None else least
+            best = np.minimum(best, np.abs(along - measured) / np.maximum(np.maximum(sizes, floor), 1e-12))
             if best.max(initial=0.0) < limit / 10:
                 break
         return float(best.max(initial=0.0))

@@ -21,6 +21,7 @@ from boxcam.export.graph import Array, Ops
 from boxcam.export.heads import hook
 from boxcam.export.heads.convention import Convention, Piece, append
 from boxcam.export.heads.selection import report
+from boxcam.export.layers import IMAGE
 from boxcam.export.source import SOURCES, LayerTensors, Options, Progress, Request, Source, Way
 from boxcam.export.sources import onnx_file, onnx_inputs, onnx_layers, onnx_outputs
 from boxcam.export.sources.onnx_outputs import Seen
@@ -87,16 +88,16 @@ def load(request: Request, progress: Progress) -> Source:
     progress("looking for scores and boxes")
     found = detections(opened, request)
     layers: dict[str, LayerTensors] = {}
-    for name in request.layers:
-        if name != "image" and (tensor := onnx_layers.by_name(opened.model, name)) != name:
-            layers[name] = LayerTensors((tensor,), layout=request.layout)
     names: tuple[str, ...] = ()
-    if not request.layers:
+    if not request.layers or set(request.layers) & set(onnx_layers.DEFAULTS):
         progress("looking for layers")
         classifier = found.convention.kind == "classes"
         work = onnx_layers.Work(opened.model, opened.preprocess, str(opened.image.name), opened.feeds)
-        default = onnx_layers.default(work.candidates(found.outputs, boxes=not classifier), classifier)
-        layers, names = {**default, **layers}, tuple(default)
+        layers = onnx_layers.default(work.candidates(found.outputs, boxes=not classifier), classifier)
+        names = tuple(layers)
+    for name in request.layers:
+        if name not in (*names, IMAGE) and (tensor := onnx_layers.by_name(opened.model, name)) != name:
+            layers[name] = LayerTensors((tensor,), layout=request.layout)
     _drop_unused(opened.model, request.layers, layers)
     return Source(
         model=opened.model,
@@ -117,7 +118,7 @@ def load(request: Request, progress: Progress) -> Source:
 
 def _drop_unused(model: ir.Model, names: Sequence[str], layers: Mapping[str, LayerTensors]) -> None:
     """Drop what neither the detections nor the layers are computed by: masks, rival heads, counts."""
-    wanted = {*names, *(tensor for layer in layers.values() for tensor in (*layer.tensors, layer.rois))}
+    wanted = {*names, *(tensor for layer in layers.values() for tensor in (*layer.tensors, *layer.rois))}
     reported = list(model.graph.outputs)
     model.graph.outputs.extend(v for v in onnx.values(model.graph) if v.name in wanted and v not in reported)
     passes.RemoveUnusedNodesPass()(model)

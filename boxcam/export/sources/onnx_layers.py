@@ -20,6 +20,8 @@ from boxcam.export.trace import SIDES, trace
 
 _SCOPES = "pkg.torch.onnx.name_scopes"  # where torch's newer exporter writes the modules that a node belongs to
 _SHOWN = 8
+DEFAULTS = ("features", "neck", "roi")
+"""The names of what is exported when no layer is asked for: of a classifier, of a detector, of one in two stages."""
 
 
 def by_name(model: ir.Model, name: str) -> str:

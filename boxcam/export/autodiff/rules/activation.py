@@ -78,8 +78,9 @@ def _shrink(site: Site, gs: Gradients) -> Sequence[Contribution]:
 
 @elementwise("Sigmoid")
 def _sigmoid(site: Site, gs: Gradients) -> Sequence[Contribution]:
-    op, y = site.op, site.y()
-    return [op.Mul(gs[0], op.Mul(y, op.Sub(1.0, y)))]
+    """σ(x) σ(-x): 1 - σ(x) has no digits left where σ(x) is nearly 1."""
+    op, x = site.op, site.x()
+    return [op.Mul(gs[0], op.Mul(op.Sigmoid(x), op.Sigmoid(op.Neg(x))))]
 
 
 @elementwise("Tanh")
