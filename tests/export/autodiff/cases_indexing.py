@@ -68,6 +68,18 @@ _SCATTER = [
     *_scatter("ScatterND", _r(4, 3, 2), [[1], [2], [1]], _r(3, 3, 2), 18, reduction="add"),
 ]
 
+_empty = _r(3, 4)  # with zeros, of which a product is made
+_empty[0, 1] = _empty[1, 1] = 0
+_nulls = _r(3, 3)
+_nulls[0, 1] = _nulls[2, 0] = _nulls[2, 1] = 0
+for _kind in ("mul", "max", "min"):
+    _SCATTER += [
+        *_scatter("ScatterElements", _empty, [[1, 1, 0], [0, 2, 1], [0, 0, 1]], _nulls, 18, axis=1, reduction=_kind),
+        *_scatter("ScatterElements", _r(3, 4), [[1, -2]], _r(1, 2), 18, axis=0, reduction=_kind),
+        *_scatter("ScatterND", _r(4, 3), [[1], [2], [1]], _nulls, 18, reduction=_kind),
+        *_scatter("ScatterND", _empty, [[1, 1], [0, -1], [1, 1]], _r(3), 18, reduction=_kind),
+    ]
+
 _ranked = _rng.permutation(np.linspace(-1, 1, 24))
 _ORDER = [
     Case("TopK", (_ranked.reshape(4, 6),), (_i([3]),), {"axis": -1}, opset=11, outputs=2),

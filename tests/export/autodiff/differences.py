@@ -89,16 +89,18 @@ class GatherElements(OpRun):
         return (x[_places(index, axis)],)
 
 
+_REDUCTIONS = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}
+
+
 class ScatterElements(OpRun):
     """With indices that are shorter than the data along other axes: the reference refuses them."""
 
     def _run(self, x, index, updates, axis=0, reduction="none"):  # type: ignore[no-untyped-def]
         result = x.copy()
-        if reduction == "add":
-            np.add.at(result, _places(index, axis), updates)
-        else:
-            assert reduction == "none"
+        if reduction == "none":
             result[_places(index, axis)] = updates
+        else:
+            _REDUCTIONS[reduction].at(result, _places(index, axis), updates)
         return (result,)
 
 

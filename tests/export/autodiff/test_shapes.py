@@ -82,7 +82,6 @@ def test_unknown_lengths_are_carried(
         ),
         (lambda net, x: net.Compress(x, np.array([True]), axis=0), "the length of the axis that it compresses"),
         (lambda net, x: net.GatherND(x, _i(0, 0)), r"the shape of x, \[None, 3, None\], is not known"),
-        (lambda net, x: net.ScatterND(x, _i(0), np.ones((3, 4), np.float32), reduction="mul"), "only none and add"),
         (lambda net, x: net.Dropout(x, np.float32(0.5), np.array(True)), "training_mode"),
         (lambda net, x: net.Compress(x, net.input("c", ("K",), TensorProto.BOOL), axis=1), "its condition is computed"),
         (lambda net, x: net.Mod(x, x, fmod=0), "fmod=0 is meant for integers"),

@@ -32,6 +32,17 @@ _CASES: list[tuple[str, tuple[Any, ...], dict[str, Any], Callable[[Tensor], Tens
     ("ReduceMin", (np.array([-1]),), {"keepdims": 0}, lambda x: x.amin(-1)),
 ]
 
+_INDEX, _PUT = _rng.integers(0, 5, (2, 2, 6, 7)), _rng.integers(0, 3, (2, 2, 6, 7)).astype(float)
+_CASES += [
+    (
+        "ScatterElements",
+        (_INDEX, _PUT),
+        {"axis": 3, "reduction": kind},
+        lambda x, kind=kind: x.scatter_reduce(3, torch.tensor(_INDEX), torch.tensor(_PUT), f"a{kind}"),  # type: ignore[misc]
+    )
+    for kind in ("max", "min")
+]
+
 
 def _theirs(values: np.ndarray, function: Callable[[Tensor], Tensor]) -> tuple[np.ndarray, np.ndarray]:
     """What arrives, and PyTorch's gradient for it."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
@@ -16,6 +17,7 @@ from boxcam.export.autodiff.rules.shapes import (
     boxes,
     like,
     padded,
+    real,
     reshaped,
     scattered,
     ungathered,
@@ -140,35 +142,73 @@ def _flat(index: Array, dims: Sequence[int]) -> Array:
     return np.asarray(np.ravel_multi_index(tuple((index % np.array(dims)).reshape(-1, len(dims)).T), tuple(dims)))
 
 
-def _adds(site: Site) -> bool:
-    """Whether a scatter adds to the data, or replaces it.
+@dataclass(frozen=True)
+class _Scatter:
+    """How a scatter puts updates into data, and how what lies there is taken back.
 
-    Raises:
-        UnsupportedOperatorError: it does something else.
+    Attributes:
+        zeros: in the shape of the updates.
+        put: ``(data, updates, reduction) → data``, of forward values.
+        taken: from the gradient of the output, [M, *data], what lies where the updates were put: [M, *updates].
     """
-    reduction = str(site.attribute("reduction", "none"))
-    if reduction not in ("none", "add"):
-        site.unsupported(f"reduction={reduction} is not supported, only none and add")
-    return reduction == "add"
+
+    zeros: Callable[[], ir.Value]
+    put: Callable[[Operand, Operand, str], ir.Value]
+    taken: Callable[[ir.Value], ir.Value]
 
 
-@rule("ScatterElements", note="reduction none, of indices that do not repeat, and add")
+def _through_scatter(site: Site, g: ir.Value, scatter: _Scatter) -> Sequence[Contribution]:
+    """The gradient to data and to updates, by the reduction."""
+    op, reduction = site.op, str(site.attribute("reduction", "none"))
+
+    def at_updates(value: ir.Value) -> ir.Value:
+        return op.Squeeze(scatter.taken(op.Unsqueeze(value, [0])), [0])
+
+    if reduction == "none":
+        return [
+            lambda: op.Mul(g, scatter.put(op.Expand(1.0, list(site.shape())), scatter.zeros(), "none")),
+            None,
+            lambda: scatter.taken(g),
+        ]
+    if reduction == "add":
+        return [g, None, lambda: scatter.taken(g)]
+    nothing = op.Expand(0.0, list(site.shape()))
+    if reduction == "mul":  # the product of all others, which is not the product divided by one of them if that is 0
+        empty = [op.Equal(site.x(i), 0.0) for i in (0, 2)]
+        rest = [op.Where(empty[k], 1.0, site.x(i)) for k, i in enumerate((0, 2))]
+        nulls = [real(site, e) for e in empty]
+        product, zeros = scatter.put(rest[0], rest[1], "mul"), op.Add(scatter.put(nothing, nulls[1], "add"), nulls[0])
+        seen = [(product, zeros), (at_updates(product), at_updates(zeros))]
+        factors = [
+            op.Where(op.Greater(op.Sub(count, null), 0.5), 0.0, op.Div(all_, one))
+            for (all_, count), null, one in zip(seen, nulls, rest, strict=True)
+        ]
+    else:  # the largest or the smallest; equal ones share, as in PyTorch
+        y = site.y()
+        chosen = [real(site, op.Equal(site.x(0), y)), real(site, op.Equal(site.x(2), at_updates(y)))]
+        count = op.Add(scatter.put(nothing, chosen[1], "add"), chosen[0])
+        factors = [op.Div(chosen[0], count), op.Div(chosen[1], at_updates(count))]
+    return [lambda: op.Mul(g, factors[0]), None, lambda: op.Mul(scatter.taken(g), factors[1])]
+
+
+_SCATTER_NOTE = "reduction none: of indices that do not repeat"
+
+
+@rule("ScatterElements", note=_SCATTER_NOTE)
 def _scatter_elements(site: Site, gs: Gradients) -> Sequence[Contribution]:
-    op, g = site.op, arriving(gs)[1]
-    axis, adds = site.axis(site.attribute("axis", 0)), _adds(site)
+    op, axis = site.op, site.axis(site.attribute("axis", 0))
 
-    def data() -> ir.Value:
-        if adds:
-            return g
-        index = site.x(1)
-        ones = op.Expand(1.0, list(site.shape()))
-        return op.Mul(g, op.ScatterElements(ones, index, op.Expand(0.0, op.Shape(index)), axis=axis))
+    def put(data: Operand, updates: Operand, reduction: str) -> ir.Value:
+        return op.ScatterElements(data, site.x(1), updates, axis=axis, reduction=reduction)
 
-    def updates() -> ir.Value:
+    def taken(g: ir.Value) -> ir.Value:
         index = site.x(1)
         return op.GatherElements(_cut(site, g, axis), op.Expand(index, _with_boxes(site, g, index)), axis=axis)
 
-    return [data, None, updates]
+    def zeros() -> ir.Value:
+        return op.Expand(0.0, op.Shape(site.x(1)))
+
+    return _through_scatter(site, arriving(gs)[1], _Scatter(zeros, put, taken))
 
 
 def _cut(site: Site, g: ir.Value, axis: int) -> ir.Value:
@@ -188,29 +228,25 @@ def _with_boxes(site: Site, g: ir.Value, value: ir.Value) -> ir.Value:
     return site.op.Concat(boxes(site, g), site.op.Shape(value), axis=0)
 
 
-@rule("ScatterND", note="reduction none, of indices that do not repeat, and add; data of a known shape")
+@rule("ScatterND", note=f"{_SCATTER_NOTE}; data of a known shape")
 def _scatter_nd(site: Site, gs: Gradients) -> Sequence[Contribution]:
     """Joins the axes that are indexed, as GatherND."""
-    op, g, adds = site.op, arriving(gs)[1], _adds(site)
+    op = site.op
     _, dims, rest = _indexed(site, 0)
-    length, rows = math.prod(dims), math.prod(rest)
-    joined = reshaped(site, g, [length, rows])
     constant = site.constant(1)
 
-    def linear() -> ir.Value:
-        return _linear(site, site.x(1) if constant is None else constant, dims, [-1])
+    def zeros() -> ir.Value:
+        return op.Expand(0.0, op.Concat(op.Shape(site.x(1), end=-1), np.array(rest, np.int64), axis=0))
 
-    def data() -> ir.Value:
-        if adds:
-            return g
-        index = linear()
-        kept = op.ScatterElements(op.Expand(1.0, [length]), index, op.Expand(0.0, op.Shape(index)), axis=0)
-        return like(site, op.Mul(joined, op.Unsqueeze(kept, [1])))
+    def put(data: Operand, updates: Operand, reduction: str) -> ir.Value:
+        return op.ScatterND(data, site.x(1), updates, reduction=reduction)
 
-    def updates() -> ir.Value:
-        return like(site, op.Gather(joined, linear(), axis=1), index=2)
+    def taken(g: ir.Value) -> ir.Value:
+        linear = _linear(site, site.x(1) if constant is None else constant, dims, [-1])
+        joined = reshaped(site, g, [math.prod(dims), math.prod(rest)])
+        return like(site, op.Gather(joined, linear, axis=1), index=2)
 
-    return [data, None, updates]
+    return _through_scatter(site, arriving(gs)[1], _Scatter(zeros, put, taken))
 
 
 def _summed_axis(site: Site) -> int:
