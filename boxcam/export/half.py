@@ -21,6 +21,8 @@ from boxcam.export.dependency import depends
 
 Types = Mapping[str, ir.DataType]
 
+RENAMED = ".float16"
+"""What is added to the name of a value that the graph hands out as float32."""
 HALF = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 _TYPE_ATTRIBUTES = ("to", "dtype", "output_dtype", "softmax_precision")
 _MADE = ("Cast", "Constant", "ConstantOfShape")
@@ -115,7 +117,7 @@ def narrow(model: ir.Model, known: Types) -> None:
             name = str(output.name)
             result = turned.to(output, ir.DataType.FLOAT)
             graph.outputs[position] = result
-            output.name, result.name = f"{name}.float16", name
+            output.name, result.name = name + RENAMED, name
     graph.sort()
     passes.RemoveUnusedNodesPass()(model)
 

@@ -128,6 +128,7 @@ class _Export:
         self.engine, self.targets = engine, tuple(dict.fromkeys(targets))
         wanted = maps.resolve(source, names, request.layout)
         self.files = _file_names(wanted)
+        self.tensors = [name for layer in wanted.values() for name in layer.tensors]
         admission.check_input(source.model, source.input, source.preprocess)
         admission.check_operators(source.model)
         admission.check_precision(source.model, source.input)
@@ -175,10 +176,10 @@ class _Export:
             for n in (*[t.name for t in layer.tensors], *[c for one in built[name] for c in one.context], *layer.rois)
         ]
         _set_outputs(forward, self.base_outputs, names, wanted)
-        written = onnx.clone(forward)
+        self.written = onnx.clone(forward)
         if self.types:
-            half.narrow(written, self.types)
-        ir.save(written, folder / bundle.FORWARD)
+            half.narrow(self.written, self.types)
+        ir.save(self.written, folder / bundle.FORWARD)
         figures = self._gradients(folder, forward, built)
         manifest = Manifest(
             boxcam=boxcam.__version__,
@@ -260,12 +261,33 @@ class _Export:
                 " trained for with --sample, or lower --score-threshold."
             )
         given, feeds = {self.source.input: chosen}, self._wide(chosen)
-        original = onnx.run(self.original, given)
         deployed = dict(zip([o.name for o in written.get_outputs()], written.run(None, given), strict=True))
-        checks = [verify.outputs(original, deployed, half=bool(self.types))]
+        if self.types:
+            checks = self._half_checks(best, feeds, given, ends)
+        else:
+            checks = [verify.outputs(onnx.run(self.original, feeds), deployed)]
         for target, traced in self.traces.items():
             checks += self._target_checks(target, traced, best, feeds)
         return Run(best, feeds), checks
+
+    def _half_checks(
+        self, found: Mapping[str, Array], feeds: Mapping[str, Array], given: Mapping[str, Array], ends: Sequence[str]
+    ) -> list[verify.Check]:
+        """The float32 copy against that of the detector; the float16 graph that is written against the detector.
+
+        The last bit of a score may change the order of boxes, or which of two is suppressed; so what is compared in
+        float16 are layers and logits.
+        """
+        graphs = self.original, self.written
+        by_name = [{str(value.name): value for value in onnx.values(of.graph)} for of in graphs]
+        renamed = {name.removesuffix(half.RENAMED): name for name in by_name[1]}  # outputs are float32 under its name
+        names = [n for n in dict.fromkeys([*self.tensors, *ends]) if n in by_name[0] and n in renamed]
+        runs = [
+            onnx.observe(of, [values[name] for name in wanted], given)
+            for of, values, wanted in zip(graphs, by_name, (names, [renamed[n] for n in names]), strict=True)
+        ]
+        pairs = [dict(zip(names, run, strict=True)) for run in runs]
+        return [verify.outputs(onnx.run(half.widened(self.original), feeds), found), verify.halves(*pairs)]
 
     def _target_checks(
         self, target: str, traced: Trace, found: Mapping[str, Array], feeds: Mapping[str, Array]

@@ -15,7 +15,7 @@ from onnx_ir.passes import common as passes
 
 from boxcam.bundle import Outputs, Preprocess
 from boxcam.errors import SourceError
-from boxcam.export import admission, preprocessing
+from boxcam.export import admission, half, preprocessing
 from boxcam.export import graph as onnx
 from boxcam.export.graph import Array, Ops
 from boxcam.export.heads import hook
@@ -44,6 +44,7 @@ class Opened:
         preprocess: how an image becomes the input.
         metadata: what the file says about itself.
         producer: what wrote it.
+        types: of the file's values, if it computes in float16; the graph is then a float32 copy. Otherwise empty.
     """
 
     model: ir.Model
@@ -51,6 +52,7 @@ class Opened:
     preprocess: Preprocess
     metadata: Mapping[str, str]
     producer: str
+    types: Mapping[str, ir.DataType]
 
     @property
     def feeds(self) -> dict[str, Array]:
@@ -59,7 +61,8 @@ class Opened:
         y, x = np.mgrid[: spec.height, : spec.width]
         waves = [np.sin(x / (7 + 5 * channel) + channel) * np.cos(y / (11 + 3 * channel)) for channel in range(3)]
         picture: Image = (127 + 120 * np.stack(waves, 2)).astype(np.uint8)
-        return {str(self.image.name): prepare(picture, spec)[0]}
+        tensor = prepare(picture, spec)[0]
+        return {str(self.image.name): tensor.astype(np.float32) if self.types and tensor.dtype.kind == "f" else tensor}
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +102,8 @@ def load(request: Request, progress: Progress) -> Source:
         if name not in (*names, IMAGE) and (tensor := onnx_layers.by_name(opened.model, name)) != name:
             layers[name] = LayerTensors((tensor,), layout=request.layout)
     _drop_unused(opened.model, request.layers, layers)
+    if opened.types:
+        half.narrow(opened.model, opened.types)
     return Source(
         model=opened.model,
         input=str(opened.image.name),
@@ -150,7 +155,13 @@ def read(request: Request, otherwise: Sequence[str] = ()) -> Opened:
     onnx_inputs.settle(model, image, spec)
     passes.ShapeInferencePass()(model)
     admission.check_operators(model)
-    return Opened(model, image, spec, metadata, producer)
+    name = str(image.name)
+    admission.check_precision(model, name)
+    types: Mapping[str, ir.DataType] = {}
+    if half.computed_in(model, name, ir.DataType.FLOAT16) is not None:
+        types, model = half.types(model), half.widened(model)
+        image = next(value for value in model.graph.inputs if value.name == name)
+    return Opened(model, image, spec, metadata, producer, types)
 
 
 def detections(opened: Opened, request: Request) -> Detections:

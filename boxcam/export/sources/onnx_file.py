@@ -35,6 +35,7 @@ def read(path: str) -> ir.Model:
     if model.functions:
         passes.InlinePass()(model)
     passes.RemoveInitializersFromInputsPass()(model)
+    model.graph.sort()  # some tools put the nodes that they add last
     _check_training(model)
     return onnx.modern(model)
 
