@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+import torchvision
+from onnx import TensorProto
 
 from boxcam.export import gradient
 from boxcam.export import graph as onnx
@@ -77,18 +82,75 @@ def test_a_box_that_comes_by_two_forks_is_masked_once() -> None:
     joined = [net.Concat(rows(conv(y, a)), rows(conv(y, b, 2)), axis=1) for a, b in ((1, 2), (3, 4))]
     logits = net.Add(*joined)
     x = np.random.default_rng(1).standard_normal((1, 3, 8, 8)).astype(np.float32)
-    origin = np.array([[0, 0, 5, 1], [0, 0, 70, 0], [0, 0, 30, 1], [0, 0, 63, 2], [0, 0, 64, 2]])
+    assert_guided(
+        net, feature, logits, {"x": x}, by_two_ways, [[0, 0, 5, 1], [0, 0, 70, 0], [0, 0, 63, 2], [0, 0, 64, 2]]
+    )
+
+
+ROIS = np.array([[1, 1, 6, 7], [3, 2, 12, 13], [0, 5, 9, 9], [2, 2, 4, 4]], np.float32)
+LEVELS = {"i0": np.array([[0], [3]]), "i1": np.array([[1], [2]])}
+ROWS = [
+    np.random.default_rng(n).standard_normal(size).astype(np.float32) / 4 for n, size in enumerate(((7, 48), (5, 7)))
+]
+
+
+def of_proposals(x: torch.Tensor) -> torch.Tensor:
+    """Pooled from two maps, each proposal from one of them, and two fully connected layers: [4, 5]."""
+    fine = Guided.apply(F.conv2d(x, torch.from_numpy(WEIGHTS[0]).double(), padding=1), F.relu)
+    coarse = F.conv2d(fine, torch.from_numpy(WEIGHTS[1]).double(), padding=1, stride=2)
+    maps = (fine, Guided.apply(coarse, F.relu))
+    rows = torch.zeros(4, 3, 4, 4, dtype=torch.float64)
+    for number, (level, scale) in enumerate(zip(maps, (1.0, 0.5), strict=True)):
+        mine = torch.from_numpy(LEVELS[f"i{number}"][:, 0])
+        rois = torch.cat([torch.zeros(2, 1), torch.from_numpy(ROIS)[mine]], 1).double()
+        rows = rows.index_copy(0, mine, torchvision.ops.roi_align(level, rois, 4, scale, 2, True))
+    hidden = Guided.apply(rows.flatten(1) @ torch.from_numpy(ROWS[0]).double().T, F.relu)
+    return hidden @ torch.from_numpy(ROWS[1]).double().T
+
+
+def test_proposals_of_several_levels_meet_in_an_activation() -> None:
+    net = Net()
+    feature = net.Mul(net.input("x", [1, 3, 16, 16]), np.float32(1.5))
+    fine = net.Relu(net.Conv(feature, WEIGHTS[0], pads=[1] * 4))
+    coarse = net.Relu(net.Conv(fine, WEIGHTS[1], pads=[1] * 4, strides=[2, 2]))
+    rois = net.input("r", [4, 4])
+    rows: Any = np.zeros((4, 3, 4, 4), np.float32)
+    for number, (level, scale) in enumerate(((fine, 1.0), (coarse, 0.5))):
+        index = net.input(f"i{number}", [2, 1], TensorProto.INT64)
+        own = net.Gather(rois, net.Squeeze(index, np.array([1])), axis=0)
+        sizes = {"output_height": 4, "output_width": 4, "sampling_ratio": 2, "spatial_scale": scale}
+        pooled = net.RoiAlign(level, own, np.zeros(2, np.int64), **sizes)
+        rows = net.ScatterND(rows, index, pooled)
+    hidden = net.Relu(net.Gemm(net.Flatten(rows), ROWS[0], transB=1))
+    logits = net.Gemm(hidden, ROWS[1], transB=1)
+    x = np.random.default_rng(2).standard_normal((1, 3, 16, 16)).astype(np.float32)
+    origin = [[0, row, label] for row in range(4) for label in (0, 3)]
+    assert_guided(net, feature, logits, {"x": x, "r": ROIS, **LEVELS}, of_proposals, origin)
+
+
+def assert_guided(
+    net: Net,
+    feature: str,
+    logits: str,
+    feeds: dict[str, np.ndarray],
+    function: Callable[[torch.Tensor], torch.Tensor],
+    origin: list[list[int]],
+) -> None:
+    """Hold the guided gradient to a feature map, which is the input times 1.5, against a function in torch."""
     model = onnx.fold(net.model([feature, logits]))
-    given = torch.from_numpy(x * np.float32(1.5)).double().requires_grad_(True)
-    found = by_two_ways(given)
-    truth = [torch.autograd.grad(found[tuple(position)], given, retain_graph=True)[0] for _, *position in origin]
+    onnx.record_ranks(model, feeds)
+    given = torch.from_numpy(feeds["x"] * np.float32(1.5)).double().requires_grad_(True)
+    found = function(given)
+    truth = [torch.autograd.grad(found[tuple(at)], given, retain_graph=True)[0].numpy() for _, *at in origin]
+    scale = max(np.abs(gradient).max() for gradient in truth)
+    assert sum(gradient.any() for gradient in truth) > len(truth) // 2  # of some boxes nothing arrives
     for local in (True, False):
         graph = gradient.build(model, [logits], [feature], local=local, guided=True)
         values = {str(value.name): value for value in onnx.values(model.graph)}
         names = list(dict.fromkeys([feature, *graph.inputs]))
-        seen = onnx.observe(model, [values[name] for name in names], {"x": x})
+        seen = onnx.observe(model, [values[name] for name in names], feeds)
         tensors = Tensors(dict(zip(names, seen, strict=True)))
-        patches = OnnxEngine(onnx.serialized(graph.model)).patches(tensors, [feature], (), origin)
+        patches = OnnxEngine(onnx.serialized(graph.model)).patches(tensors, [feature], (), np.array(origin))
         for (patch,), expected in zip(patches, truth, strict=True):
-            whole, _ = embedded(patch.gradient, (0, patch.row, *patch.corner), (1, 3, 8, 8))
-            np.testing.assert_allclose(whole, expected.numpy(), atol=1e-5)
+            whole, _ = embedded(patch.gradient, (0, patch.row, *patch.corner), expected.shape)
+            np.testing.assert_allclose(whole, expected, atol=1e-5 * scale)
