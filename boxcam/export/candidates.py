@@ -62,6 +62,8 @@ def find(
     source = next(value for value in graph.inputs if value.name == image)
     path = _path(graph, source, logits)
     maps = {value: seen for value in path if (seen := _map(value, canvas)) is not None}
+    if not boxes:  # what is pooled to one cell is no map any more; of a detector it may be the last level
+        maps = {value: seen for value, seen in maps.items() if min(seen[2:]) > 1}
     pooled = {value: rois for value in maps if (rois := _pooled(value)) is not None}
     places = cells(graph, source, (1, 2) if spec.layout == "NHWC" else (2, 3))
     heads = set(_read_by_heads(logits, boxes, maps))
@@ -69,6 +71,8 @@ def find(
     found = []
     for value, (layout, channels, height, width) in maps.items():
         node, rois = value.producer(), pooled.get(value)
+        if height == width == 1 and value not in heads:
+            continue
         assert node is not None
         stride = (places[value].y.stride, places[value].x.stride) if value in places else None
         if layout == "tokens":
@@ -102,7 +106,7 @@ def _roles(
     last: dict[tuple[float, float], ir.Value] = {}
     body = _before(heads) or set(maps)
     for value in maps:
-        if value not in pooled and value in places and value in body:
+        if value not in pooled and value in places and value in body and min(maps[value][2:]) > 1:
             last[places[value].y.stride, places[value].x.stride] = value
     roles.update(dict.fromkeys(last.values(), "stage"))
     # Behind the last block's attention only some tokens are read: its first norm is the last place that has them all.
@@ -114,7 +118,7 @@ def _roles(
 
 
 def _map(value: ir.Value, canvas: tuple[int, int]) -> tuple[Layout, int, int, int] | None:
-    """Layout, channels, height and width, if a value can be seen as maps of more than one cell."""
+    """Layout, channels, height and width, if a value can be seen as maps."""
     shape = onnx.static_shape(value) or ()
     if None in shape[1:] or len(shape) not in (3, 4):
         return None
@@ -132,7 +136,7 @@ def _map(value: ir.Value, canvas: tuple[int, int]) -> tuple[Layout, int, int, in
         height, width, channels = sizes[1:]
     else:
         channels, height, width = sizes[1:]
-    return (layout, channels, height, width) if min(height, width) > 1 else None
+    return layout, channels, height, width
 
 
 def _is_norm(value: ir.Value) -> bool:

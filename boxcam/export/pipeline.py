@@ -89,7 +89,7 @@ def export(
     pixels = None if sample is None else read_image(sample)
     layers = (layers,) if isinstance(layers, str) else tuple(layers)
     given = tuple(str(a) for a in arguments)
-    request = Request(given, shape, score_threshold, nms_threshold, layers, **options)
+    request = Request(given, shape, score_threshold, nms_threshold, layers, sample=pixels, **options)
     kind = source or detect_source(request.arguments)
     SOURCES[kind].check(request, kind)
     loaded = SOURCES[kind].load(request, progress)

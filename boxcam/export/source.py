@@ -12,6 +12,7 @@ import onnx_ir as ir
 from boxcam.bundle import Outputs, Preprocess
 from boxcam.errors import SourceError
 from boxcam.registry import Registry
+from boxcam.types import Image
 
 Progress = Callable[[str], None]
 Layout = Literal["NCHW", "NHWC", "tokens"]
@@ -100,6 +101,7 @@ class Request:
             `boxcam.export.preprocessing`.
         layout: of a layer that is given by a tensor's name: ``NCHW``, ``NHWC`` or ``tokens``.
         tokens: height and width of the map that a sequence of tokens is.
+        sample: a picture, BGR, in which the model finds something; None to draw some.
         decode: a function, or ``FILE.py:function``, that writes the operators from outputs to boxes and scores, see
             `boxcam.export.heads.hook`.
     """
@@ -121,6 +123,7 @@ class Request:
     layout: Layout | None = None
     tokens: tuple[int, int] | None = None
     decode: str | Callable[..., Any] | None = None
+    sample: Image | None = None
 
     @property
     def options(self) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +45,7 @@ class Opened:
         metadata: what the file says about itself.
         producer: what wrote it.
         types: of the file's values, if it computes in float16; the graph is then a float32 copy. Otherwise empty.
+        sample: a picture in which the model finds something, if the user gave one.
     """
 
     model: ir.Model
@@ -53,16 +54,31 @@ class Opened:
     metadata: Mapping[str, str]
     producer: str
     types: Mapping[str, ir.DataType]
+    sample: Image | None
 
     @property
     def feeds(self) -> dict[str, Array]:
-        """An input to run the graph with: a drawn picture."""
+        """An input to run the graph with."""
+        return next(self.inputs())
+
+    def inputs(self) -> Iterator[dict[str, Array]]:
+        """Inputs to run the graph with: the user's picture, or drawn ones, as no model finds something in each."""
         spec = self.preprocess
-        y, x = np.mgrid[: spec.height, : spec.width]
-        waves = [np.sin(x / (7 + 5 * channel) + channel) * np.cos(y / (11 + 3 * channel)) for channel in range(3)]
-        picture: Image = (127 + 120 * np.stack(waves, 2)).astype(np.uint8)
-        tensor = prepare(picture, spec)[0]
-        return {str(self.image.name): tensor.astype(np.float32) if self.types and tensor.dtype.kind == "f" else tensor}
+        pictures = _drawn(spec.height, spec.width) if self.sample is None else iter([self.sample])
+        for picture in pictures:
+            tensor = prepare(picture, spec)[0]
+            wide = tensor.astype(np.float32) if self.types and tensor.dtype.kind == "f" else tensor
+            yield {str(self.image.name): wide}
+
+
+def _drawn(height: int, width: int) -> Iterator[Image]:
+    """Waves, and noise in patches of several sizes."""
+    y, x = np.mgrid[:height, :width]
+    waves = [np.sin(x / (7 + 5 * channel) + channel) * np.cos(y / (11 + 3 * channel)) for channel in range(3)]
+    yield (127 + 120 * np.stack(waves, 2)).astype(np.uint8)
+    for seed, size in enumerate((1, 8, 32)):
+        coarse = np.random.default_rng(seed).integers(0, 256, (height // size + 1, width // size + 1, 3))
+        yield coarse.repeat(size, 0).repeat(size, 1)[:height, :width].astype(np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +177,7 @@ def read(request: Request, otherwise: Sequence[str] = ()) -> Opened:
     if half.computed_in(model, name, ir.DataType.FLOAT16) is not None:
         types, model = half.types(model), half.widened(model)
         image = next(value for value in model.graph.inputs if value.name == name)
-    return Opened(model, image, spec, metadata, producer, types)
+    return Opened(model, image, spec, metadata, producer, types, request.sample)
 
 
 def detections(opened: Opened, request: Request) -> Detections:
@@ -210,15 +226,34 @@ def _run(opened: Opened, named: Sequence[str]) -> list[Seen]:
             hint = f" Did you mean {' or '.join(close)}?" if close else ""
             raise SourceError(f"there is no tensor {name!r} in the graph.{hint}")
     targets = list(dict.fromkeys([*model.graph.outputs, *(values[name] for name in named)]))
-    try:
-        arrays = onnx.observe(model, targets, opened.feeds)
-    except Exception as error:  # onnxruntime's own errors share no public root
-        said = " ".join(str(error).split())[:400]
-        raise SourceError(f"onnxruntime cannot run the model (opset {onnx.opset(model)}): {said}") from error
+    arrays: list[Array] = []
+    failure: SourceError | None = None
+    for feeds in opened.inputs():
+        try:
+            arrays = _observed(model, targets, feeds)
+        except SourceError as error:
+            failure = error
+            continue
+        if all(array.size for array in arrays):
+            break
+    if not arrays:
+        assert failure is not None
+        raise failure
     for value, array in zip(targets, arrays, strict=True):
         if value.shape is None:
             value.shape = ir.Shape([None] * array.ndim)
     return [Seen(value, array) for value, array in zip(targets, arrays, strict=True)]
+
+
+def _observed(model: ir.Model, targets: Sequence[ir.Value], feeds: Mapping[str, Array]) -> list[Array]:
+    try:
+        return onnx.observe(model, targets, feeds)
+    except Exception as error:  # onnxruntime's own errors share no public root
+        said = " ".join(str(error).split())[:400].rstrip(".")
+        raise SourceError(
+            f"onnxruntime cannot run the model (opset {onnx.opset(model)}): {said}. Some models fail where they find"
+            " nothing: then give a picture in which they do with --sample."
+        ) from error
 
 
 def _decoded(opened: Opened, request: Request) -> Convention:

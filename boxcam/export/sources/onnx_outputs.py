@@ -36,11 +36,12 @@ class Seen:
     def real(self) -> bool:
         return bool(self.array.dtype.kind == "f")
 
-    @property
-    def rows(self) -> tuple[int, ...]:
-        """Its shape without a batch of one in front of at least one other axis."""
+    def plain(self, rank: int) -> tuple[int, ...]:
+        """Its shape if that has so many axes, a batch of one in front not counted; otherwise nothing."""
         shape = self.array.shape
-        return shape[1:] if len(shape) > 1 and shape[0] == 1 else shape
+        if len(shape) == rank + 1 and shape[0] == 1:
+            return shape[1:]
+        return shape if len(shape) == rank else ()
 
 
 def find(seen: Sequence[Seen], request: Request, classes: int | None, task: str = "") -> Convention:
@@ -155,16 +156,13 @@ class _Finder:
 
     def separate(self) -> Convention | None:
         """Boxes [K, 4], scores [K] and labels [K], with a batch of one or without."""
-        boxes = [one for one in self.seen if one.real and len(one.rows) == 2 and one.rows[1] == 4]
-        labels = [one for one in self.seen if one.array.dtype.kind in "iu" and len(one.rows) == 1]
         found = []
-        for box in boxes:
-            count = box.rows[0]
-            fits = [one for one in labels if one.rows[0] == count and one.array.ndim == box.array.ndim - 1]
-            scores = [
-                one for one in self.seen if one.real and one.rows == (count,) and one.array.ndim == box.array.ndim - 1
-            ]
-            found += [(score, box, label) for score in scores for label in fits]
+        for box in self.seen:
+            if not box.real or box.plain(2)[1:] != (4,):
+                continue
+            beside = [one for one in self.seen if one.array.shape == box.array.shape[:-1]]
+            labels = [one for one in beside if one.array.dtype.kind in "iu"]
+            found += [(score, box, label) for score in beside if score.real for label in labels]
         if not found:
             return None
         if len(found) > 1:
@@ -176,10 +174,10 @@ class _Finder:
 
     def mmdeploy(self) -> Convention | None:
         """dets [1, K, 5], box and score, and labels [1, K]."""
-        dets = [one for one in self.seen if one.real and len(one.rows) == 2 and one.rows[1] == 5]
+        dets = [one for one in self.seen if one.real and one.plain(2)[1:] == (5,)]
         for det in dets:
             for label in self.seen:
-                if label.array.dtype.kind in "iu" and label.rows == det.rows[:1]:
+                if label.array.dtype.kind in "iu" and label.array.shape == det.array.shape[:-1]:
                     boxes, scores = Piece(det.value, (0, 4)), Piece(det.value, (4, 5))
                     return Convention(
                         "boxes with score, and labels, as of mmdeploy", "selected", scores, boxes, _piece(label)
@@ -188,7 +186,7 @@ class _Finder:
 
     def table(self) -> Convention | None:
         """One table with a row for each detection: box, score and class."""
-        tables = [one for one in self.seen if one.real and len(one.rows) == 2 and one.rows[1] in (6, 7)]
+        tables = [one for one in self.seen if one.real and one.plain(2)[1:] in ((6,), (7,))]
         found = [(one, order) for one in tables if (order := _columns(one)) is not None]
         if not found:
             return None
