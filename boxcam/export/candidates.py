@@ -122,6 +122,8 @@ def _map(value: ir.Value, canvas: tuple[int, int]) -> tuple[Layout, int, int, in
     shape = onnx.static_shape(value) or ()
     if None in shape[1:] or len(shape) not in (3, 4):
         return None
+    if value.dtype is not None and not value.dtype.is_floating_point():  # what is quantized has no gradient
+        return None
     sizes = [int(size or 0) for size in shape]
     layout = layout_of(value)
     if layout == "tokens":

@@ -25,6 +25,7 @@ STANDARD = ("", "ai.onnx")
 """Domains of standard operators."""
 _EMITTED_FROM_OPSET = 13  # the operators written here have had their present inputs since then
 _CONVERTED_FROM_OPSET = 11
+_DUPLICATED = "/duplicated"  # what ONNX Runtime adds to the names of what it copies
 
 
 class Ops:
@@ -341,13 +342,18 @@ def _share_dequantized(graph: ir.Graph) -> None:
     A layer that is what was dequantized would be an output that nothing depends on.
     """
     known: dict[tuple[object, ...], ir.Value] = {}
-    for node in sorted(graph, key=lambda node: "/duplicated" in str(node.outputs[0].name)):
+    for node in sorted(graph, key=lambda node: _DUPLICATED in str(node.outputs[0].name)):
         if node.op_type == "DequantizeLinear":
             settings = sorted((a.name, a.value) for a in node.attributes.values())
             value = known.setdefault((*node.inputs, *settings), node.outputs[0])
             if value is not node.outputs[0] and not node.outputs[0].is_graph_output():
                 ir.convenience.replace_all_uses_with(node.outputs[0], value)
                 graph.remove(node, safe=True)
+    taken = {value.name for value in values(graph)}
+    for value in known.values():  # where there is no other any more, it is the one of the model's own name
+        own = str(value.name).partition(_DUPLICATED)[0]
+        if own not in taken:
+            value.name = own
     graph.sort()
 
 

@@ -44,7 +44,7 @@ class Trace:
         products: of each of them, whether the score is computed from more than its activation: it is a product, of
             which this is the logit of the class.
         target: what was traced, one of `TARGETS`.
-        roundings: of each of them, how the probabilities that its activation gives are rounded by a quantized detector.
+        roundings: of each of them, how a quantized detector rounds it, and the probabilities that its activation gives.
     """
 
     logits: tuple[ir.Value, ...]

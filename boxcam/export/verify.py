@@ -158,26 +158,29 @@ def scores(
         tensor, activation = logits[origin[0]].astype(np.float64), trace.activations[origin[0]]
         position = tuple(origin[1 : 1 + tensor.ndim])
         value = tensor[position]
-        if activation == "Sigmoid":
-            value = 1 / (1 + np.exp(-value))
-        elif activation == "Softmax":
+        if activation == "Softmax":
             value = probabilities[int(origin[0])][position]
         roundings = trace.roundings[origin[0]] if trace.roundings else ()
-        worst = float(np.maximum(worst, _beside(float(score), float(value), roundings)))
+        worst = float(np.maximum(worst, _beside(float(score), float(value), activation, roundings)))
     return Check("scores", worst, 1e-6)
 
 
-def _beside(score: float, value: float, roundings: Sequence[Rounding]) -> float:
-    """How far a score is from what it should be; where that was rounded, which of two steps it is may be noise."""
-    low, high = value, value
-    if roundings:
-        low, high = value - 1e-6, value + 1e-6
-    for r in roundings:
-        low, high = (
-            (float(np.clip(np.round(edge / r.scale) + r.zero, r.low, r.high)) - r.zero) * r.scale
-            for edge in (low, high)
-        )
-    return min(abs(low - score), abs(high - score))
+def _beside(score: float, value: float, activation: str, roundings: Sequence[Rounding]) -> float:
+    """How far a score is from what a logit (or a probability, of a softmax) gives.
+
+    Where that is rounded, which of two steps it is may be noise.
+    """
+    noise = 1e-6 * max(abs(value), 1.0) if roundings else 0.0
+    found = []
+    for number in {value - noise, value, value + noise}:
+        for rounding in roundings:
+            number = rounding(number) if rounding.of_logits else number
+        if activation == "Sigmoid":
+            number = float(1 / (1 + np.exp(-number)))
+        for rounding in roundings:
+            number = number if rounding.of_logits else rounding(number)
+        found.append(abs(number - score))
+    return min(found)
 
 
 def reported(names: Outputs, found: Arrays, target: str) -> onnx.Array:

@@ -70,7 +70,7 @@ def quantize(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Quantize:
 
 
 def straight_through(model: onnx.ModelProto, feature: str, value: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    """The layer as a leaf, and the logits that the scores are of, by torch's fake quantization."""
+    """The layer as a leaf, and the logits, by torch's fake quantization of all that lies between."""
     constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
     leaf = torch.tensor(value, requires_grad=True)
     found: dict[str, torch.Tensor] = {feature: leaf}
@@ -94,10 +94,8 @@ def straight_through(model: onnx.ModelProto, feature: str, value: np.ndarray) ->
             found[node.output[0]] = torch.conv2d(found[node.input[0]], found[node.input[1]], padding=1)
         elif node.op_type == "Relu":
             found[node.output[0]] = torch.relu(found[node.input[0]])
-        elif node.op_type == "Reshape":
-            found[node.output[0]] = found[node.input[0]].reshape(1, -1)
-        elif node.op_type == "Sigmoid":
-            return leaf, found[node.input[0]]
+        if "logits" in found:
+            return leaf, found["logits"]
     raise AssertionError("no logits")
 
 
@@ -126,10 +124,9 @@ def test_it_is_explained_as_torch_differentiates_fake_quantization(
     found = list(explained.patches(prediction, chosen, range(5)))
     strength = 0.0
     for patches, origin, value in zip(found, prediction.detections.origin, prediction.detections.logits, strict=True):
-        position = tuple(int(i) for i in origin[1:])
-        own = logits.reshape(1, -1) if len(position) == 2 else logits.reshape(1, 2, 6, 8)
-        assert own[position].item() == pytest.approx(value, abs=1e-5)
-        (expected,) = torch.autograd.grad(own[position], leaf, retain_graph=True)
+        own = logits[tuple(int(i) for i in origin[1:])]
+        assert own.item() == pytest.approx(value, abs=1e-5)
+        (expected,) = torch.autograd.grad(own, leaf, retain_graph=True)
         got = sum(embedded(patch, *expected.shape[2:]) for patch in patches)
         assert got == pytest.approx(expected[0].numpy(), abs=1e-6)
         strength = max(strength, float(expected.abs().max()))
@@ -157,10 +154,14 @@ def test_rounded_scores_are_checked_to_the_step(quantize: Quantize, tmp_path: Pa
     from boxcam.export.verify import _beside
 
     rounding = (Rounding(0.01, 3, 0, 100),)
-    assert _beside(0.5, 0.5, ()) == 0
-    assert _beside(0.51, 0.5, ()) == pytest.approx(0.01)
+    assert _beside(0.5, 0.5, "Identity", ()) == 0
+    assert _beside(0.51, 0.5, "Identity", ()) == pytest.approx(0.01)
     for value, score in ((0.504, 0.5), (0.506, 0.51), (0.9999, 0.97), (-0.2, -0.03)):  # 97 steps are the most
-        assert _beside(score, value, rounding) == pytest.approx(0, abs=1e-9)
-        assert _beside(score + 0.01, value, rounding) == pytest.approx(0.01)
-    assert _beside(0.5, 0.505, rounding) == pytest.approx(0, abs=1e-9)  # between two steps, either will do
-    assert _beside(0.51, 0.505, rounding) == pytest.approx(0, abs=1e-9)
+        assert _beside(score, value, "Softmax", rounding) == pytest.approx(0, abs=1e-9)
+        assert _beside(score + 0.01, value, "Softmax", rounding) == pytest.approx(0.01)
+    assert _beside(0.5, 0.505, "Softmax", rounding) == pytest.approx(0, abs=1e-9)  # between two steps, either will do
+    assert _beside(0.51, 0.505, "Softmax", rounding) == pytest.approx(0, abs=1e-9)
+    # A logit of 1.1 in steps of 0.5 is 1, its probability 0.731, in steps of 0.01 0.73.
+    both = (Rounding(0.5, 0, -9, 9, of_logits=True), *rounding)
+    assert _beside(0.73, 1.1, "Sigmoid", both) == pytest.approx(0, abs=1e-9)
+    assert _beside(0.75, 1.1, "Sigmoid", rounding) == pytest.approx(0, abs=1e-9)

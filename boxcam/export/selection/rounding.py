@@ -1,4 +1,4 @@
-"""Rounding to integers, which moves nothing: a quantized detector rounds its probabilities too."""
+"""Rounding to integers, which moves nothing: a quantized detector rounds its logits and probabilities."""
 
 from __future__ import annotations
 
@@ -11,20 +11,29 @@ from boxcam.export.quantized import RANGES, parameter
 from boxcam.export.selection.tracer import Columns, Place, Rounding, Tracer, selects
 
 
-@selects("QuantizeLinear", "DequantizeLinear")
-def round_(t: Tracer, op: Ops, place: Place) -> Columns | None:
-    """On the way to a logit, rounding behind the activation is passed; all other numbers are what was rounded."""
-    node, value = place.node, place.input(0)
-    if not t.to_logits or place.passed.activation:
+@selects("DequantizeLinear")
+def dequantized(t: Tracer, op: Ops, place: Place) -> Columns | None:
+    """On the way to a logit rounding is passed: the logit is what was rounded. Other targets are the rounded numbers.
+
+    What a softmax reads ends the way, as numbers cannot be sent through rounding to see which logits share it.
+    """
+    integers = place.input(0)
+    rounds = integers.producer()
+    inside = bool(place.passed.activation)
+    if not t.to_logits or place.passed.activation == "Softmax":
         return t.end(place)
-    if node.op_type == "DequantizeLinear":
-        return t.pull(op, value, place.position, place.passed)
-    scale, zero, integers = parameter(node, 1), parameter(node, 2), place.value.dtype
-    if scale is None or zero is None or integers not in RANGES:
+    scale, zero = parameter(place.node, 1), parameter(place.node, 2)
+    if rounds is None or rounds.op_type != "QuantizeLinear" or scale is None or zero is None:
+        if inside:
+            return t.end(place)
         raise TraceError(
-            f"{t.what} are rounded by {onnx.describe(node)} with a scale for each channel, or a computed one; only one"
-            " scale can be followed. Quantize the detector without its scores."
+            f"{t.what} are rounded by {onnx.describe(place.node)} with a scale for each channel, or a computed one;"
+            " only one scale can be followed. Quantize the detector without its scores."
         )
-    rounding = Rounding(scale, zero, *RANGES[integers])
-    passed = replace(place.passed, roundings=(rounding, *place.passed.roundings))
-    return t.pull(op, value, place.position, passed)
+    rounded, kind = rounds.inputs[0], integers.dtype
+    if rounded is None or kind not in RANGES or (parameter(rounds, 1), parameter(rounds, 2)) != (scale, zero):
+        return t.end(place)
+    passed = replace(
+        place.passed, roundings=(Rounding(scale, zero, *RANGES[kind], of_logits=inside), *place.passed.roundings)
+    )
+    return t.pull(op, rounded, place.position, passed)

@@ -23,19 +23,24 @@ Columns = list[Coordinate]
 
 @dataclass(frozen=True)
 class Rounding:
-    """Rounding to integers and back: ``(clip(round(x / scale) + zero, low, high) - zero) * scale``."""
+    """Rounding to integers and back, in front of the activation (``of_logits``) or behind it."""
 
     scale: float
     zero: float
     low: float
     high: float
+    of_logits: bool = False
+
+    def __call__(self, x: float) -> float:
+        """``(clip(round(x / scale) + zero, low, high) - zero) * scale``."""
+        return (min(max(round(x / self.scale) + self.zero, self.low), self.high) - self.zero) * self.scale
 
 
 @dataclass(frozen=True)
 class Passed:
     """What was passed on the way from a score: its activation, and whether more than selection was in front of it.
 
-    ``roundings`` are those of a quantized detector behind the activation, the first one first.
+    ``roundings`` are those of a quantized detector, in the order in which they are made.
     """
 
     activation: str = ""
@@ -102,7 +107,7 @@ class Tracer:
             end.
         ends, activations, inputs, products: what was found so far: tensors, the activation that was passed on the way
             to each, what this activation reads, and whether there was a product in front of it.
-        roundings: of each end, what rounds its probabilities.
+        roundings: of each end, what rounds it on the way to the scores.
         activated: what the activation reads that was passed last.
     """
 
