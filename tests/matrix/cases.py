@@ -16,5 +16,5 @@ def marked(name: str, *more: str) -> ParameterSet:
 
 
 NAMES = [marked(name) for name in FAMILIES]
-CASES = [marked(name, layer, engine) for name in FAMILIES for layer, engine, _ in FAMILIES[name].cases()]
+CASES = [marked(name, cell.layer, cell.target, cell.engine) for name in FAMILIES for cell in FAMILIES[name].cells()]
 REFUSALS = [marked(name) for name in REFUSED]

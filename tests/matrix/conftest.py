@@ -18,7 +18,7 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """A family of the registry in its framework and as a bundle; its name is the parameter."""
     family = FAMILIES[request.param]
     folder = tmp_path_factory.mktemp("family")
-    engines = {engine for _, engine, _ in family.cases()}
+    engines = {cell.engine for cell in family.cells()}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -28,7 +28,8 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
                 *subject.arguments,
                 output=folder / "family.boxcam",
                 layers=list(family.layers),
-                engine="both" if len(engines) == 2 else engines.pop(),
+                targets=["logit", *family.targets],
+                engine="auto" if len(engines) == 2 else engines.pop(),
                 **subject.options,
             )
             yield Case(request.param, family, subject, folder / "family.boxcam")

@@ -14,7 +14,7 @@ import onnxruntime
 import torch
 
 import boxcam
-from boxcam.bundle import Layer
+from boxcam.bundle import Gradient, Layer
 from boxcam.runtime.engines import Patches
 from boxcam.runtime.images import read_image
 from boxcam.runtime.model import Model, Prediction
@@ -49,8 +49,17 @@ class Deployed:
         """A picture as the model's input."""
         return torch.from_numpy(prepare(read_image(picture), self.model.manifest.preprocess)[0])
 
-    def predict(self, picture: Path, layer: str | None = None, engine: str = "auto") -> Prediction:
-        return self.model.predict(read_image(picture), () if layer is None else self.model.layer(layer), engine)
+    def predict(
+        self, picture: Path, layer: str | None = None, engine: str = "auto", target: str | None = None
+    ) -> Prediction:
+        layers = () if layer is None else self.model.layer(layer)
+        return self.model.predict(read_image(picture), layers, engine, target)
+
+    def origin(self, picture: Path, target: str) -> list[list[int]]:
+        """Of each detection, which tensor of `ends` its target comes from, and the position there."""
+        prediction = self.predict(picture, target=target)
+        found: list[list[int]] = prediction.outputs[self.model.manifest.target(target).origin][prediction.rows].tolist()
+        return found
 
     def values(self, image: torch.Tensor, names: Sequence[str]) -> list[Array]:
         """Any values of the deployed graph on a canvas."""
@@ -71,9 +80,9 @@ class Deployed:
     def input(self) -> str:
         return self.model.manifest.input
 
-    def ends(self) -> list[str]:
+    def ends(self, target: str = "logit") -> list[str]:
         """Names of the tensors that ``origin`` counts positions in."""
-        return [logits.name for logits in self.model.manifest.target().ends]
+        return [end.name for end in self.model.manifest.target(target).ends]
 
     def tensors(self, layer: str) -> list[str]:
         """Names of a layer's tensors."""
@@ -84,16 +93,18 @@ class Deployed:
         found = [layer for layer in self.model.manifest.layers if layer.kind == "roi"]
         return list(found[0].rois) if found else []
 
-    def form(self, layer: str, engine: str) -> str:
-        return self.model.gradient(self.model.layer(layer), engine).form
+    def gradient(self, layer: str, engine: str, target: str = "logit") -> Gradient:
+        """What the bundle says about a gradient."""
+        return self.model.gradient(self.model.layer(layer), engine, target)
 
-    def reason(self, layer: str, engine: str) -> str:
-        return self.model.gradient(self.model.layer(layer), engine).reason
-
-    def explain(self, prediction: Prediction, name: str, boxes: Sequence[int], engine: str) -> Explained:
-        """The gradients of some boxes of a prediction that was made for the layer and the engine."""
+    def explain(
+        self, prediction: Prediction, name: str, boxes: Sequence[int], engine: str, target: str = "logit"
+    ) -> Explained:
+        """The gradients of some boxes of a prediction that was made for the layer, the engine and the target."""
         layer = self.model.layer(name)
-        return self._explained(prediction, layer, list(self.model.patches(prediction, layer, list(boxes), engine)))
+        return self._explained(
+            prediction, layer, list(self.model.patches(prediction, layer, list(boxes), engine, target=target))
+        )
 
     def explain_at(self, prediction: Prediction, name: str, origin: Sequence[Sequence[int]], engine: str) -> Explained:
         """The same of logits that need not have made a box."""

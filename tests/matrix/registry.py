@@ -33,7 +33,7 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -130,12 +130,24 @@ class Subject:
     score: float = 1e-3
 
 
+class Cell(NamedTuple):
+    """One gradient: of which target, with respect to which layer, by which engine, and in which form."""
+
+    layer: str
+    target: str
+    engine: str
+    form: Form
+
+
 @dataclass(frozen=True, eq=False)
 class Family:
     """A family that works.
 
     Attributes:
         layers: the form of each layer's gradient; the names are those of the bundle's layers.
+        targets: what else of a box is explained beside its logit (``score``, ``x1`` …): for each the layers and their
+            forms. `Subject.detect` has to pass the gradient on, so no ``torch.no_grad``; with proposals, and where
+            there is no live model, it is compared with finite differences.
         make: see the module's docstring.
         within: in which everything of the family runs.
         heavy: whether it is in ``make matrix`` only.
@@ -147,13 +159,15 @@ class Family:
     within: Within = contextlib.nullcontext
     heavy: bool = False
     note: str = ""
+    targets: Mapping[str, Mapping[str, Form | Forms]] = field(default_factory=dict)
 
-    def cases(self) -> list[tuple[str, str, Form]]:
-        """Layer, engine and form of all that is to be proved."""
+    def cells(self) -> list[Cell]:
+        """All that is to be proved."""
         found = []
-        for layer, forms in self.layers.items():
-            for engine, form in (("onnx", Forms.of(forms).onnx), ("torchscript", Forms.of(forms).torchscript)):
-                found += [(layer, engine, form)] if form else []
+        for target, layers in {"logit": self.layers, **self.targets}.items():
+            for layer, forms in layers.items():
+                for engine, form in (("onnx", Forms.of(forms).onnx), ("torchscript", Forms.of(forms).torchscript)):
+                    found += [Cell(layer, target, engine, form)] if form else []
         return found
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-Key = tuple[str, str, str, str]
-"""Of a case: family, kind, layer, engine."""
+Key = tuple[str, str, str, str, str]
+"""Of a case: family, kind, layer, target, engine."""
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,11 @@ class Result:
     Attributes:
         family: its name in the registry.
         kind: of what.
-        layer, engine, form, reason: of a gradient.
+        layer, target, engine, form, reason: of a gradient.
         count: how many boxes were compared.
         tensors: how many of the layer's tensors these boxes depend on.
         error: the largest difference: of a gradient relative to its largest value, of boxes in canvas pixels.
+        differences: whether a gradient was compared with finite differences, and not with a framework's autograd.
         limit: the largest that passes.
         noise: the framework's own, where it was needed.
         scores: the largest difference of scores, of detections.
@@ -32,6 +33,7 @@ class Result:
     family: str
     kind: Literal["detections", "gradients"]
     layer: str = ""
+    target: str = ""
     engine: str = ""
     form: str = ""
     reason: str = ""
@@ -41,10 +43,11 @@ class Result:
     limit: float = 0.0
     noise: float | None = None
     scores: float | None = None
+    differences: bool = False
 
     @property
     def key(self) -> Key:
-        return self.family, self.kind, self.layer, self.engine
+        return self.family, self.kind, self.layer, self.target, self.engine
 
     def line(self) -> str:
         return json.dumps(dataclasses.asdict(self), ensure_ascii=False)

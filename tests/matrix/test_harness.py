@@ -18,8 +18,9 @@ from boxcam.types import Patch
 from tests.export.sources import deployed as tiny
 from tests.matrix.counterpart import Watch, same
 from tests.matrix.deployed import whole
+from tests.matrix.detections import differences
 from tests.matrix.finite import cut
-from tests.matrix.measure import LIMIT, Case, differences
+from tests.matrix.measure import LIMIT, Case
 from tests.matrix.registry import Family, Found, Subject
 
 FINE = "/body/fine/fine.1/Relu_output_0"
@@ -30,9 +31,8 @@ def _make(folder: Path, live: bool) -> Case:
     case = tiny.CASES["torchvision"]
     module = tiny.export(case, folder / "tiny.onnx").requires_grad_(False)
     options = {"preprocess": case.preprocess}
-    boxcam.export(
-        folder / "tiny.onnx", output=folder / "tiny.boxcam", layers=[FINE, COARSE, "image"], engine="both", **options
-    )
+    layers, targets = [FINE, COARSE, "image"], ["logit", "score", "x2"]
+    boxcam.export(folder / "tiny.onnx", output=folder / "tiny.boxcam", layers=layers, targets=targets, **options)
     subject = Subject(
         arguments=[folder / "tiny.onnx"],
         options=options,
@@ -50,11 +50,14 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.mark.parametrize(
-    ("layer", "engine"),
-    [*itertools.product([FINE, COARSE], ["onnx", "torchscript"]), ("image", "onnx")],
+    ("layer", "target", "engine"),
+    [
+        *itertools.product([FINE, COARSE, "image"], ["logit", "score", "x2"], ["onnx"]),
+        *itertools.product([FINE, COARSE], ["logit"], ["torchscript"]),
+    ],
 )
-def test_what_is_right_agrees(case: Case, layer: str, engine: str) -> None:
-    found = case.compare(layer, engine)
+def test_what_is_right_agrees(case: Case, layer: str, target: str, engine: str) -> None:
+    found = case.compare(layer, engine, target)
     assert found.boxes >= (2 if layer == COARSE else 20)  # of the others both gradients are zero
     assert found.tensors == 1
     assert found.error < LIMIT / 10

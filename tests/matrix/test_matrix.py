@@ -12,8 +12,9 @@ import pytest
 import boxcam
 import tests.matrix.families  # noqa: F401  (registers them)
 from tests.matrix.cases import CASES, NAMES, REFUSALS
-from tests.matrix.measure import Case, differences
-from tests.matrix.registry import REFUSED
+from tests.matrix.detections import differences
+from tests.matrix.measure import Case
+from tests.matrix.registry import REFUSED, Cell
 from tests.matrix.results import Result, record
 
 BOXES = 20
@@ -26,23 +27,25 @@ def test_detections_are_the_frameworks_own(case: Case) -> None:
     assert count >= BOXES
 
 
-@pytest.mark.parametrize(("case", "layer", "engine"), CASES, indirect=["case"])
-def test_gradients_are_the_frameworks_own(case: Case, layer: str, engine: str) -> None:
-    (form,) = [form for name, by, form in case.family.cases() if (name, by) == (layer, engine)]
-    assert case.deployed.form(layer, engine) == form
-    found = case.compare(layer, engine)
+@pytest.mark.parametrize(("case", "layer", "target", "engine"), CASES, indirect=["case"])
+def test_gradients_are_the_frameworks_own(case: Case, layer: str, target: str, engine: str) -> None:
+    gradient = case.deployed.gradient(layer, engine, target)
+    assert Cell(layer, target, engine, gradient.form) in case.family.cells()
+    found = case.compare(layer, engine, target)
     result = Result(
         case.name,
         "gradients",
         layer,
+        target,
         engine,
-        form,
-        case.deployed.reason(layer, engine),
+        gradient.form,
+        gradient.reason,
         found.boxes,
         found.tensors,
         found.error,
         found.limit,
         found.noise,
+        differences=case.by_differences(target),
     )
     print(result.line())  # noqa: T201
     assert found.boxes >= BOXES

@@ -89,9 +89,7 @@ def _compare(case: Case, scene: Scene, origins: Sequence[Sequence[int]], layer: 
     prediction = case.deployed.predict(scene.picture, layer, engine)
     explained = case.deployed.explain_at(prediction, layer, origins, engine)
     tensors = []
-    for pieces, expected in zip(
-        explained.boxes, case.gradients(scene, layer, explained.features).gradients, strict=True
-    ):
+    for pieces, expected in zip(explained.boxes, case.gradients(scene, layer, explained.features), strict=True):
         largest = max(np.abs(array).max() for array in expected)
         for piece, array in zip(pieces, expected, strict=True):
             assert np.abs(whole(piece, array.shape) - array).max() <= 1e-4 * largest

@@ -17,21 +17,21 @@ _PAGE = (_ROOT / table.PATH).read_text(encoding="utf-8")
 _PASSED = results.read(_ROOT / table.RESULTS)
 
 
-def _listed(page: str) -> dict[str, set[str]]:
-    """Family → layers, as the page's tables have them."""
-    found: dict[str, set[str]] = {}
+def _listed(page: str) -> dict[str, set[tuple[str, str]]]:
+    """Family → layers with targets, as the page's tables have them."""
+    found: dict[str, set[tuple[str, str]]] = {}
     framework, family = "", ""
     for line in page.splitlines():
         framework = line.removeprefix("## ") if line.startswith("## ") else framework
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if line.startswith("|") and cells[0] != "family" and not cells[0].startswith("---"):
             family = f"{framework}: {cells[0]}" if cells[0] else family
-            found.setdefault(family, set()).add(cells[1])
+            found.setdefault(family, set()).add((cells[1], cells[2]))
     return found
 
 
 def test_the_page_lists_the_registered_families_and_no_other() -> None:
-    assert _listed(_PAGE) == {name: set(FAMILIES[name].layers) for name in FAMILIES}
+    assert _listed(_PAGE) == {name: {cell[:2] for cell in FAMILIES[name].cells()} for name in FAMILIES}
     assert set(re.findall(r"^- \*\*([^*]+)\*\*: .*\.$", _PAGE.partition("\n## ")[2], re.MULTILINE)) == {
         table.title(name) for name in REFUSED
     }
@@ -42,13 +42,12 @@ def test_the_page_is_made_of_the_figures_that_are_kept() -> None:
 
 
 def test_every_figure_is_within_its_limit_and_of_the_form_that_is_tested() -> None:
-    forms = {(name, *case[:2]): case[2] for name in FAMILIES for case in FAMILIES[name].cases()}
     for result in _PASSED:
         assert result.count >= 20
         assert result.error <= result.limit
         if result.kind == "gradients":
             assert result.limit == 1e-4 or (result.limit == 1e-3 and result.noise is not None and result.noise > 1e-4)
-            assert result.form == forms[result.family, result.layer, result.engine]
+            assert (result.layer, result.target, result.engine, result.form) in FAMILIES[result.family].cells()
 
 
 def _make(folder: Path) -> Subject:
@@ -58,13 +57,13 @@ def _make(folder: Path) -> Subject:
 _FAMILY = Family({"neck": Forms("windows", None)}, _make, note="a note.")
 _RESULTS = [
     Result("x: Tiny", "detections", count=40, error=0.125, limit=0.5, scores=1e-5),
-    Result("x: Tiny", "gradients", "neck", "onnx", "windows", "", 24, 2, 3.4e-4, 1e-3, 2.2e-4),
+    Result("x: Tiny", "gradients", "neck", "logit", "onnx", "windows", "", 24, 2, 3.4e-4, 1e-3, 2.2e-4),
 ]
 
 
 def test_a_family_is_a_row_for_each_layer() -> None:
     page = table.markdown(_RESULTS, {"x: Tiny": _FAMILY}, {})
-    assert "| Tiny | neck | windows | 3e-04 (noise 2e-04) | – | 24 | 40, 0.12 px |\n" in page
+    assert "| Tiny | neck | logit | windows | 3e-04 (noise 2e-04) | – | 24 | 40, 0.12 px |\n" in page
     assert "\n## x\n" in page
     assert "\nTiny: a note.\n" in page
 
