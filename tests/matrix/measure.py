@@ -169,6 +169,7 @@ class Case:
     def _reported(self, scene: Scene, image: torch.Tensor) -> list[torch.Tensor]:
         """The scores, or a side, of the framework's own detections."""
         found = self.subject.detect(image)
+        assert found.scores.requires_grad, f"{self.name}: the framework's detections have lost their gradient"
         theirs = {pair.mine: pair.theirs for pair in pairs(self, scene.picture, found)}
         if scene.target == "score":
             return [found.scores[theirs[k]] for k in scene.boxes]
@@ -232,7 +233,8 @@ class Case:
 
         A framework's own boxes come from its own proposals, which are not quite the deployed ones.
         """
-        return self.subject.model is None or (target != "logit" and bool(self.deployed.rois()))
+        passes = self.subject.differentiable and not self.deployed.rois()
+        return self.subject.model is None or (target != "logit" and not passes)
 
     def _explained(self, scene: Scene, layer: str, engine: str) -> Explained:
         prediction = self.deployed.predict(scene.picture, layer, engine, scene.target)
@@ -302,7 +304,7 @@ class Case:
             for seed in range(3):
                 with rounded_anew(self.subject.model, seed):
                     noisy = self.gradients(scene, layer, features)
-                worst = max(worst, *_apart(noisy, self.expected(scene, layer, features)))
+                worst = max([worst, *_apart(noisy, self.expected(scene, layer, features))])
         return worst
 
 

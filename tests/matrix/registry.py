@@ -107,6 +107,8 @@ class Subject:
         run: one forward pass of the live model on a canvas, as far as the logits at least. A model with proposals gets
             those of the deployed detector as a second argument, one [r, 4] for each tensor of the roi layer, so that
             both speak of the same: ``run(canvas, proposals)``. Its gradient must not stop, so no ``torch.no_grad``.
+        differentiable: whether ``detect`` passes the gradient on. If not (mmdet detaches), with proposals, and without
+            a live model, targets that are reported numbers are compared with finite differences.
         held: for finite differences: names of values in the deployed graph that do not move, besides proposals.
         options: keyword arguments of `boxcam.export`, besides output, layers and engine.
         canvas: a picture as the framework's own pipeline makes the model's input of it; by default as the bundle does.
@@ -121,6 +123,7 @@ class Subject:
     model: torch.nn.Module | None = None
     layers: Mapping[str, Place | Sequence[Place]] = field(default_factory=dict)
     run: Callable[..., Any] | None = None
+    differentiable: bool = True
     held: Sequence[str] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     canvas: Callable[[Path], torch.Tensor] | None = None
@@ -146,8 +149,8 @@ class Family:
     Attributes:
         layers: the form of each layer's gradient; the names are those of the bundle's layers.
         targets: what else of a box is explained beside its logit (``score``, ``x1`` …): for each the layers and their
-            forms. `Subject.detect` has to pass the gradient on, so no ``torch.no_grad``; with proposals, and where
-            there is no live model, it is compared with finite differences.
+            forms. They are compared with the gradient of what `Subject.detect` gives, or with finite differences: see
+            `Subject.differentiable`.
         make: see the module's docstring.
         within: in which everything of the family runs.
         heavy: whether it is in ``make matrix`` only.

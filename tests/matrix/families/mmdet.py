@@ -10,13 +10,16 @@ from typing import Any
 import numpy.typing as npt
 import torch
 
+from boxcam.errors import SourceError
 from tests.matrix.registry import (
     FAMILIES,
     PICTURES,
+    REFUSED,
     SHAPE,
     Family,
     Forms,
     Found,
+    Refused,
     Subject,
     proposals_with_image,
 )
@@ -102,6 +105,7 @@ def made(config: str, shape: tuple[int, int] = SHAPE, many: bool = False) -> Cal
             detect=lambda image: detect(model, image),
             layers=layers(model),
             run=runner(model),
+            differentiable=False,
             options={"shape": shape, "sample": PICTURES[0]},
             canvas=lambda picture: models.canvas(read, picture, shape),
         )
@@ -132,3 +136,25 @@ register(
     heavy=False,
 )
 register("Faster R-CNN R50", "faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py", _TWO_STAGE, SHAPE, many=True)
+
+
+def untouched(config: str, folder: Path) -> tuple[Sequence[str | Path], dict[str, Any]]:
+    """Arguments and options of an export of a config with mmdet's own random weights."""
+    from benchmarks.models import CONFIGS
+    from boxcam.export.sources import mmdet, mmdet_config
+
+    path, checkpoint = CONFIGS / config, folder / "weights.pth"
+    model = mmdet.build(mmdet_config.read_config(str(path)), str(path))
+    torch.save({"state_dict": model.state_dict(), "meta": {}}, checkpoint)
+    return (path, checkpoint), {"shape": SHAPE, "sample": PICTURES[0]}
+
+
+REFUSED.register("mmdet: SOLO R50")(
+    Refused(
+        "it finds masks and no boxes, and masks are not explained",
+        lambda folder: untouched("solo/solo_r50_fpn_1x_coco.py", folder),
+        SourceError,
+        "SOLO has no box head with classes",
+        within=bridged,
+    )
+)

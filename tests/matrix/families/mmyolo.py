@@ -25,6 +25,7 @@ def made(framework: str, config: str) -> Callable[[Path], Subject]:
             detect=lambda image: detect(model, image),
             layers=layers(model),
             run=runner(model),
+            differentiable=False,
             options={"shape": SHAPE, "sample": PICTURES[0]},
             boxes=12,
         )
