@@ -16,6 +16,7 @@ import onnx_ir as ir
 from boxcam.errors import TraceError
 from boxcam.export import graph as onnx
 from boxcam.export.graph import Ops
+from boxcam.export.sizes import known
 
 Coordinate = int | ir.Value
 Position = tuple[Coordinate, ...]
@@ -59,6 +60,14 @@ def some(op: Ops, position: Position, rows: ir.Value) -> Position:
     return tuple(result)
 
 
+_PARTS = "boxcam.parts"
+
+
+def _parts(coordinate: Coordinate) -> tuple[Coordinate, int, int] | None:
+    """Of a coordinate that was computed as number * size + rest: these three; 0 <= rest < size are known."""
+    return coordinate.meta.get(_PARTS) if isinstance(coordinate, ir.Value) else None
+
+
 def add(op: Ops, a: Coordinate, b: Coordinate) -> Coordinate:
     if isinstance(a, int) and isinstance(b, int):
         return a + b
@@ -70,6 +79,8 @@ def add(op: Ops, a: Coordinate, b: Coordinate) -> Coordinate:
     found = derived(op.Add(a, b), a, b)
     if (known := bounds(value)) is not None and isinstance(moved, int):
         bound(found, known[0] + moved, known[1] + moved)
+    if (parts := _parts(value)) is not None and isinstance(moved, int) and parts[2] == 0 <= moved < parts[1]:
+        found.meta[_PARTS] = (parts[0], parts[1], moved)
     return found
 
 
@@ -85,7 +96,11 @@ def multiply(op: Ops, a: Coordinate, b: Coordinate) -> Coordinate:
     for one, other in ((a, b), (b, a)):
         if isinstance(one, int) and one in (0, 1):
             return 0 if one == 0 else other
-    return derived(op.Mul(a, b), a, b)
+    product = derived(op.Mul(a, b), a, b)
+    for one, other in ((a, b), (b, a)):
+        if isinstance(one, int) and one > 1:
+            product.meta[_PARTS] = (other, one, 0)
+    return product
 
 
 def divide(op: Ops, a: Coordinate, b: Coordinate) -> tuple[Coordinate, Coordinate]:
@@ -94,6 +109,14 @@ def divide(op: Ops, a: Coordinate, b: Coordinate) -> tuple[Coordinate, Coordinat
         return a, 0
     if isinstance(a, int) and (a == 0 or isinstance(b, int)):
         return (0, 0) if a == 0 else divmod(a, b)  # type: ignore[operator]
+    parts = _parts(a)
+    if parts is not None and isinstance(b, int):
+        number, size, rest = parts
+        if b % size == 0:  # (number * size + rest) / (n * size)
+            quotient, remainder = divide(op, number, b // size)
+            return quotient, add(op, multiply(op, remainder, size), rest)
+        if size % b == 0:
+            return add(op, multiply(op, number, size // b), rest // b), rest % b
     if not isinstance(b, int):
         # An empty tensor has nothing to divide, but ONNX Runtime checks the divisor all the same.
         b = derived(op.Max(b, 1), b)
@@ -134,9 +157,9 @@ def at(op: Ops, tensor: ir.Value, position: Position) -> Coordinate:
 
 def dimension(op: Ops, value: ir.Value, axis: int) -> Coordinate:
     """One dimension of a value: an integer where it is static, otherwise an int64 value [1]."""
-    shape = onnx.static_shape(value)
-    if shape is not None and shape[axis] is not None:
-        return int(shape[axis])  # type: ignore[arg-type]
+    size = known(value, axis)
+    if size is not None:
+        return size
     return derived(op.Gather(op.Shape(value), [axis]))
 
 
@@ -156,8 +179,9 @@ def reshaped(op: Ops, position: Position, before: ir.Value, after: ir.Value) -> 
     for new, old in reversed(_same_sizes(after, before)):
         flat: Coordinate = 0
         for axis in new:
-            flat = add(op, multiply(op, flat, dimension(op, after, axis)), position[axis])
-        long = [axis for axis in old if dimension(op, before, axis) != 1]
+            wider = 0 if isinstance(flat, int) and flat == 0 else multiply(op, flat, dimension(op, after, axis))
+            flat = add(op, wider, position[axis])
+        long = [axis for axis in old if known(before, axis) != 1]
         found: dict[int, Coordinate] = dict.fromkeys(old, 0)
         for axis in reversed(long[1:]):
             flat, found[axis] = divide(op, flat, dimension(op, before, axis))
@@ -172,7 +196,7 @@ def _same_sizes(one: ir.Value, other: ir.Value) -> list[tuple[range, range]]:
 
     A constant coordinate (a column of boxes) stays one by this, and a coordinate is divided no more than it has to be.
     """
-    shapes = onnx.static_shape(one) or (), onnx.static_shape(other) or ()
+    shapes = [[known(value, axis) for axis in range(rank(value))] for value in (one, other)]
     starts, ends = [rank(one), rank(other)], [rank(one), rank(other)]
     groups: list[tuple[range, range]] = []
     while True:

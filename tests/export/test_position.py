@@ -169,3 +169,37 @@ def test_columns_stay_columns_when_rows_are_reshaped(
     values = [ir.Value(name=name, shape=ir.Shape(shape)) for name, shape in (("b", before), ("a", after))]
     found = at.reshaped(Ops(graph, "test"), tuple(k if c == "k" else int(c) for c in position), *values)
     assert ["k" if c is k else c if isinstance(c, int) else None for c in found] == list(expected)
+
+
+def test_a_column_comes_back_out_of_what_was_joined() -> None:
+    """[R, C, 4] to rows of C * 4 and to rows of 4: sizes that only a run can tell stand in between."""
+    net = Net()
+    net.input("k", ["n"], TensorProto.INT64)
+    graph = net.model([]).graph
+    k, op = graph.inputs[0], Ops(graph, "test")
+    shapes: list[list[int | str]] = [["N", 4], ["R", 320], ["R", 80, 4]]
+    rows, wide, parts = (ir.Value(name=str(n), shape=ir.Shape(shape)) for n, shape in enumerate(shapes))
+    inner = at.reshaped(op, at.reshaped(op, (k, 3), wide, rows), parts, wide)
+    assert inner[2] == 3
+    for coordinate in inner[:2]:
+        assert isinstance(coordinate, ir.Value)
+        onnx.add_output(graph, coordinate)
+    found = onnx.run(ir.Model(graph, ir_version=9), {"k": np.array([0, 79, 80, 401])})
+    assert [found[str(c.name)].tolist() for c in inner[:2] if isinstance(c, ir.Value)] == [[0, 0, 1, 5], [0, 79, 0, 1]]
+
+
+@pytest.mark.parametrize(("divisor", "quotient", "remainder"), [(2, "2k + 1", 1), (4, "k", 3), (12, "k / 3", None)])
+def test_what_was_multiplied_is_divided_without_losing_the_rest(
+    divisor: int, quotient: str, remainder: int | None
+) -> None:
+    net = Net()
+    net.input("k", ["n"], TensorProto.INT64)
+    graph = net.model([]).graph
+    op = Ops(graph, "test")
+    first, second = at.divide(op, at.add(op, 3, at.multiply(op, 4, graph.inputs[0])), divisor)
+    assert remainder is None or second == remainder
+    onnx.add_output(graph, op.Identity(op.Add(op.Mul(first, divisor), second)))
+    onnx.add_output(graph, op.Identity(first))
+    results = list(onnx.run(ir.Model(graph, ir_version=9), {"k": np.array([0, 1, 2, 3, 7])}).values())
+    assert results[0].tolist() == [3, 7, 11, 15, 31]
+    assert results[1].tolist() == [n // divisor for n in (3, 7, 11, 15, 31)], quotient
