@@ -55,6 +55,21 @@ def computed_in(model: ir.Model, name: str, dtype: ir.DataType) -> str | None:
     return None
 
 
+def check_runs(model: ir.Model) -> None:
+    """Refuse a float16 graph that ONNX Runtime cannot run here: its float32 copy may run all the same.
+
+    Raises:
+        ExportError: it cannot.
+    """
+    try:
+        onnx.session(model)
+    except Exception as error:  # onnxruntime's own errors share no public root
+        said = " ".join(str(error).split())[:300]
+        raise ExportError(
+            f"onnxruntime cannot run the float16 model on the CPU ({said}); export it in float32."
+        ) from error
+
+
 def widened(model: ir.Model) -> ir.Model:
     """A copy in which everything that was float16 or bfloat16 is float32; names are kept, subgraphs included.
 

@@ -134,6 +134,8 @@ class _Export:
         admission.check_precision(source.model, source.input)
         progress("folding constants")
         in_half = half.computed_in(source.model, source.input, ir.DataType.FLOAT16)
+        if in_half:
+            half.check_runs(source.model)
         self.types = half.types(source.model) if in_half else {}  # to which the forward graph is brought back
         model = half.widened(source.model) if in_half else source.model
         self.base = onnx.fold(_with_outputs(model, wanted, source.stops))

@@ -11,6 +11,7 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from boxcam.errors import ExportError
 from boxcam.export import graph, half
 from tests.export.export_graphs import Net, branch
 from tests.export.heads import weights
@@ -278,3 +279,14 @@ def test_a_loops_body_reads_what_was_made_float32_for_it() -> None:
     check(work)
     given = np.float16([1, -3])
     assert graph.run(work, {"x": given})["z"].tolist() == [-7, 21] == graph.run(model, {"x": given})["z"].tolist()
+
+
+def test_what_runs_in_float32_only_is_refused() -> None:
+    net = Net(18)
+    boxes = net.input("boxes", (1, 4, 4), F16)
+    picked = net.node("NonMaxSuppression", [boxes, net.input("scores", (1, 1, 4)), np.array([4])], name="picked")[0]
+    model = ir.from_proto(net.proto({picked: TensorProto.INT64}))
+    graph.session(half.widened(model))
+    with pytest.raises(ExportError, match=r"cannot run the float16 model on the CPU \(.*; export it in float32"):
+        half.check_runs(model)
+    half.check_runs(model_of("dense"))
