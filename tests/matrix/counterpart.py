@@ -48,6 +48,16 @@ def same(mine: Array, theirs: Array, close: float = _CLOSE) -> Index | None:
     return None
 
 
+def same_or_part(mine: Array, theirs: Array) -> Index | None:
+    """As `same`; of tokens ``theirs`` [1, T, C] the first ones, which stand for no cell, may be missing in ``mine``."""
+    if theirs.ndim != 3 or theirs.size == mine.size or mine.size % theirs.shape[2]:
+        return same(mine, theirs)
+    first = theirs.shape[1] - mine.size // theirs.shape[2]
+    if first < 0 or (index := same(mine, theirs[:, first:])) is None:
+        return None
+    return index + first * theirs.shape[2]
+
+
 def _layouts(mine: Sequence[int], theirs: Sequence[int]) -> Iterator[Index]:
     size = math.prod(mine)
     order = np.arange(size, dtype=np.int64)

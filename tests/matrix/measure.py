@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from tests.matrix import finite
-from tests.matrix.counterpart import Array, Watch, cut_at, plain_batch_norm, same
+from tests.matrix.counterpart import Array, Watch, cut_at, plain_batch_norm, same_or_part
 from tests.matrix.deployed import Deployed, Explained, whole
 from tests.matrix.detections import pairs
 from tests.matrix.registry import Family, Place, Subject
@@ -191,7 +191,7 @@ class Case:
 
     def _leaf(self, layer: str, feature: Array, leaves: Sequence[torch.Tensor]) -> tuple[torch.Tensor, Array]:
         for leaf in leaves:
-            index = same(feature, leaf.detach().numpy())
+            index = same_or_part(feature, leaf.detach().numpy())
             if index is not None:
                 return leaf, index
         shapes = [tuple(leaf.shape) for leaf in leaves]

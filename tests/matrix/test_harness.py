@@ -16,7 +16,7 @@ import torch
 import boxcam
 from boxcam.types import Patch
 from tests.export.sources import deployed as tiny
-from tests.matrix.counterpart import Watch, same
+from tests.matrix.counterpart import Watch, same, same_or_part
 from tests.matrix.deployed import whole
 from tests.matrix.detections import differences
 from tests.matrix.finite import cut
@@ -139,6 +139,14 @@ def test_numbers_are_found_in_any_layout() -> None:
         np.testing.assert_array_equal(mine.ravel()[back], theirs)
     assert same(mine, mine[:, ::-1]) is None
     assert same(mine, mine[:, :5]) is None
+
+
+def test_tokens_that_are_no_cells_are_left_out() -> None:
+    tokens = np.random.default_rng(0).standard_normal((1, 1 + 20, 6)).astype(np.float32)
+    index = same_or_part(tokens[:, 1:].transpose(0, 2, 1).reshape(1, 6, 4, 5), tokens)
+    assert index is not None
+    assert index[0, 2, 1, 3] == (1 + 1 * 5 + 3) * 6 + 2
+    assert same_or_part(tokens[:, :-1].transpose(0, 2, 1).reshape(1, 6, 4, 5), tokens) is None
 
 
 def test_numbers_are_taken_before_they_are_written_over() -> None:
