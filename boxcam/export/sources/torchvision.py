@@ -88,6 +88,7 @@ def load(request: Request, progress: Progress) -> Source:
             "torchvision": version("torchvision"),
             "torch": version("torch"),
         },
+        stops=layers["roi"].rois if "roi" in layers else (),  # torchvision detaches the proposals
     )
 
 
@@ -105,6 +106,7 @@ def to_onnx(model: Any, preprocess: Preprocess) -> tuple[ir.Model, dict[str, str
     import torch
 
     from boxcam.export.sources import marks
+    from boxcam.export.sources.torchvision_selection import deployable
 
     class OnCanvas(torch.nn.Module):
         def __init__(self) -> None:
@@ -123,7 +125,7 @@ def to_onnx(model: Any, preprocess: Preprocess) -> tuple[ir.Model, dict[str, str
                 stack.enter_context(marks.marked_outputs(module, name, index))
         if hasattr(model, "roi_heads"):
             stack.enter_context(marks.marked_input(model.roi_heads.box_roi_pool, 1, "rois"))
-        stack.enter_context(_clipping_without_reshape())
+        stack.enter_context(deployable(model))
         file = os.path.join(folder, "model.onnx")
         torch.onnx.export(
             OnCanvas().eval(),
@@ -155,29 +157,6 @@ def _take_off(model: Any, preprocess: Preprocess) -> None:
     model.transform = Identity()
     if hasattr(model, "roi_heads"):
         model.roi_heads.mask_roi_pool = model.roi_heads.keypoint_roi_pool = None
-
-
-@contextlib.contextmanager
-def _clipping_without_reshape() -> Iterator[None]:
-    """Clip boxes to the image by other operators.
-
-    torchvision's own end in a Reshape that ONNX Runtime simplifies to one which fails where there are no boxes, as on a
-    level of RetinaNet without candidates.
-    """
-    import torch
-    from torchvision.ops import boxes as operators
-
-    def clip(boxes: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-        height, width = size
-        sides = boxes.unbind(-1)
-        return torch.stack([side.clamp(0, width if i % 2 == 0 else height) for i, side in enumerate(sides)], -1)
-
-    original = operators.clip_boxes_to_image
-    operators.clip_boxes_to_image = clip
-    try:
-        yield
-    finally:
-        operators.clip_boxes_to_image = original
 
 
 def _modules(model: Any) -> dict[str, list[Any]]:
