@@ -11,6 +11,7 @@ from boxcam.export import graph as onnx
 from boxcam.export.autodiff import block as blocks
 from boxcam.export.autodiff.block import UNIFORM, Block, Size, Start, Support, Window
 from boxcam.export.autodiff.engine import LOCAL, Tape
+from boxcam.export.autodiff.local import points
 from boxcam.export.autodiff.local.common import Found, data_of, subset
 
 Dims = tuple[int | None, ...]
@@ -24,6 +25,9 @@ def _view(tape: Tape, node: ir.Node, number: int, block: Block, wanted: Collecti
     """Axes that a change of shape leaves alone keep their windows; a single position is found again; others widen."""
     x, y = data_of(node), node.outputs[0]
     xs, ys = tape.dims(x), tape.dims(y)
+    point = points.reshaped(tape, block, x, y)
+    if point is not None:
+        return {0: [point]}
     axes: list[Support] = [None] * len(xs)
     mixed = []
     for a, support in enumerate(block.axes):

@@ -10,6 +10,7 @@ import onnx_ir as ir
 from boxcam.export import graph as onnx
 from boxcam.export.autodiff.block import Block, Start, Window
 from boxcam.export.autodiff.engine import LOCAL, Tape
+from boxcam.export.autodiff.local import points
 from boxcam.export.autodiff.local.common import Found, data_of, mean_over_map, subset
 from boxcam.export.autodiff.rules import sampling
 
@@ -18,16 +19,26 @@ from boxcam.export.autodiff.rules import sampling
 def _gather(tape: Tape, node: ir.Node, number: int, block: Block, wanted: Collection[int]) -> Found | None:
     """One row of some gathered rows is one row of the data."""
     indices = node.inputs[1]
+    assert indices is not None
+    op, count = tape.op, tape.rank(indices)
     axis = int(onnx.attribute(node, "axis", 0)) % tape.rank(data_of(node))
-    support = block.axes[axis] if axis < len(block.axes) else None
-    if indices is None or tape.rank(indices) != 1 or not isinstance(support, Window) or support.size != 1:
+    taken = block.axes[axis : axis + count]  # the axes of the indices among those of the result
+    if not points.is_point(taken, tape.dims(indices)):
         return None
-    op = tape.op
-    row = op.Cast(op.Squeeze(tape.gathered(indices, {0: support}), [1]), to=ir.DataType.INT64)
+    chosen = {a: support for a, support in enumerate(taken) if isinstance(support, Window)}
+    if chosen:
+        row = op.Reshape(tape.gathered(indices, chosen), [-1])
+    else:  # one index for all boxes
+        row = op.Expand(op.Reshape(tape.whole(indices), [1]), op.Shape(block.boxes.index))
+    row = op.Cast(row, to=ir.DataType.INT64)
     length = tape.length(data_of(node), axis)
     row = op.Where(op.Less(row, 0), op.Add(row, length), row)
-    axes = (*block.axes[:axis], Window(Start(row), 1), *block.axes[axis + 1 :])
-    return {0: [Block(block.value, axes, block.boxes)]}
+    axes = (*block.axes[:axis], Window(Start(row), 1), *block.axes[axis + count :])
+    value = block.value
+    if count != 1:
+        value = op.Squeeze(value, list(range(axis + 1, axis + count + 1))) if count else value
+        value = op.Unsqueeze(value, [axis + 1])
+    return {0: [Block(value, axes, block.boxes)]}
 
 
 @LOCAL.register("ScatterND")
