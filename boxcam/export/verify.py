@@ -311,8 +311,8 @@ def sample_origins(found: Arrays, logits: Sequence[onnx.Array], origin_name: str
 def inner(patch: onnx.Array, direction: onnx.Array, y: int, x: int) -> float:
     """Inner product of a patch with the part of a map that it covers."""
     height, width = direction.shape[1:]
-    y0, y1 = max(y, 0), min(y + patch.shape[1], height)
-    x0, x1 = max(x, 0), min(x + patch.shape[2], width)
+    y0, y1 = (min(max(edge, 0), height) for edge in (y, y + patch.shape[1]))
+    x0, x1 = (min(max(edge, 0), width) for edge in (x, x + patch.shape[2]))
     return float((patch[:, y0 - y : y1 - y, x0 - x : x1 - x] * direction[:, y0:y1, x0:x1]).sum())
 
 

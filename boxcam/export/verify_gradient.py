@@ -246,6 +246,7 @@ def embedded(patch: Patch, height: int, width: int) -> onnx.Array:
     if patch.uniform is not None:
         whole += patch.uniform[:, None, None]
     y, x = patch.corner
-    y0, y1, x0, x1 = max(y, 0), min(y + h, height), max(x, 0), min(x + w, width)
+    y0, y1 = (min(max(edge, 0), height) for edge in (y, y + h))
+    x0, x1 = (min(max(edge, 0), width) for edge in (x, x + w))
     whole[:, y0:y1, x0:x1] += patch.gradient[:, y0 - y : y1 - y, x0 - x : x1 - x]
     return whole

@@ -348,7 +348,9 @@ def embedded(patch: np.ndarray, place: Sequence[int], shape: Sequence[int]) -> t
     _, row, y, x = place
     whole, lies = np.zeros(shape), np.zeros(shape, bool)
     height, width = shape[2:]
-    y0, x0, y1, x1 = max(y, 0), max(x, 0), min(y + patch.shape[1], height), min(x + patch.shape[2], width)
+    (y0, y1), (x0, x1) = (
+        np.clip((a, a + n), 0, m) for a, n, m in ((y, patch.shape[1], height), (x, patch.shape[2], width))
+    )
     whole[row, :, y0:y1, x0:x1] = patch[:, y0 - y : y1 - y, x0 - x : x1 - x]
     lies[row, :, y0:y1, x0:x1] = True
     return whole, lies
