@@ -60,17 +60,20 @@ def check_precision(model: ir.Model, name: str) -> None:
 
 
 def check_operators(model: ir.Model) -> None:
-    """Refuse a graph with operators that are not of the ONNX standard.
+    """Refuse a graph with operators that are neither of the ONNX standard nor ONNX Runtime's own.
+
+    Those of ONNX Runtime may be anywhere but between a layer and the scores, where they are refused later.
 
     Raises:
         UnsupportedOperatorError: there is one.
     """
-    foreign = [node for node in model.graph.all_nodes() if node.domain not in onnx.STANDARD]
-    if not foreign:
-        return
-    integer = [node for node in foreign if node.op_type.startswith(_INTEGER_ONLY)]
+    others = [node for node in model.graph.all_nodes() if node.domain not in onnx.STANDARD]
+    integer = [node for node in others if node.op_type.startswith(_INTEGER_ONLY)]
     if integer:
         raise _quantized(integer[0])
+    foreign = [node for node in others if node.domain not in onnx.RUNNABLE]
+    if not foreign:
+        return
     names = sorted({onnx.describe(node) for node in foreign})
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     raise UnsupportedOperatorError(

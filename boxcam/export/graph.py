@@ -23,6 +23,8 @@ Operand = ir.Value | Array | int | float | bool | Sequence[int] | None
 
 STANDARD = ("", "ai.onnx")
 """Domains of standard operators."""
+RUNNABLE = ("com.microsoft",)
+"""Domains of operators that ONNX Runtime runs all the same: they have no gradient."""
 _EMITTED_FROM_OPSET = 13  # the operators written here have had their present inputs since then
 _CONVERTED_FROM_OPSET = 11
 _DUPLICATED = "/duplicated"  # what ONNX Runtime adds to the names of what it copies
@@ -279,7 +281,7 @@ def fold(model: ir.Model) -> ir.Model:
 
     Raises:
         ExportError: the opset is older, or the graph cannot be converted.
-        UnsupportedOperatorError: an operator is none of the standard's.
+        UnsupportedOperatorError: an operator is neither the standard's nor ONNX Runtime's own.
     """
     model = modern(model)
     with tempfile.TemporaryDirectory() as folder:
@@ -299,10 +301,11 @@ def fold(model: ir.Model) -> ir.Model:
         for constant in result.graph.initializers.values():
             if constant.const_value is not None:  # detach from the temporary file
                 constant.const_value = ir.tensor(np.array(constant.const_value.numpy()), name=constant.name)
-    foreign = sorted({describe(node) for node in result.graph.all_nodes() if node.domain not in STANDARD})
+    used = {node.domain for node in result.graph.all_nodes()}
+    foreign = sorted({describe(node) for node in result.graph.all_nodes() if node.domain not in (*STANDARD, *RUNNABLE)})
     if foreign:
         raise UnsupportedOperatorError(f"the model uses operators outside the ONNX standard: {', '.join(foreign[:3])}.")
-    kept = {domain: version for domain, version in result.opset_imports.items() if domain in STANDARD}
+    kept = {name: version for name, version in result.opset_imports.items() if name in STANDARD or name in used}
     result.graph.opset_imports.clear()
     result.graph.opset_imports.update(kept)
     notes = logging.getLogger(passes.DeduplicateHashedInitializersPass.__module__)

@@ -179,14 +179,15 @@ def test_what_lies_beside_the_path_does_not_matter() -> None:
         (["QLinearAdd"], r"quantized in QOperator format \(com.microsoft::QLinearAdd \(n0\)\).*float form, or its QDQ"),
         (
             ["Gelu", "FusedConv", "BiasAdd", "Rotary"],
-            r"outside the ONNX standard: com.microsoft::BiasAdd \(n2\), com.microsoft::FusedConv \(n1\),"
-            r" com.microsoft::Gelu \(n0\) and 1 more. Export it without them, or before an optimiser put them in",
+            r"outside the ONNX standard: mmdeploy::BiasAdd \(n2\), mmdeploy::FusedConv \(n1\),"
+            r" mmdeploy::Gelu \(n0\) and 1 more. Export it without them, or before an optimiser put them in",
         ),
     ],
 )
 def test_operators_of_others_are_refused(operators: list[str], expected: str) -> None:
-    nodes = [ir.Node("com.microsoft", name, [], num_outputs=1, name=f"n{i}") for i, name in enumerate(operators)]
-    model = ir.Model(ir.Graph([], [], nodes=nodes, opset_imports={"": 18, "com.microsoft": 1}), ir_version=9)
+    domain = "com.microsoft" if operators == ["QLinearAdd"] else "mmdeploy"
+    nodes = [ir.Node(domain, name, [], num_outputs=1, name=f"n{i}") for i, name in enumerate(operators)]
+    model = ir.Model(ir.Graph([], [], nodes=nodes, opset_imports={"": 18, domain: 1}), ir_version=9)
     with pytest.raises(UnsupportedOperatorError, match=expected):
         check_operators(model)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
 from boxcam.bundle import Outputs, Preprocess
-from boxcam.errors import SourceError
+from boxcam.errors import BoxcamWarning, SourceError
 from boxcam.export import admission, half, preprocessing
 from boxcam.export import graph as onnx
 from boxcam.export.graph import Array, Ops
@@ -169,6 +170,7 @@ def read(request: Request, otherwise: Sequence[str] = ()) -> Opened:
     specs = preprocessing_of(request, metadata) or otherwise
     spec = preprocessing.parse(specs, shape, image.dtype, size)
     onnx_inputs.settle(model, image, spec)
+    _leave_out_foreign(model)
     passes.ShapeInferencePass()(model)
     admission.check_operators(model)
     name = str(image.name)
@@ -178,6 +180,33 @@ def read(request: Request, otherwise: Sequence[str] = ()) -> Opened:
         types, model = half.types(model), half.widened(model)
         image = next(value for value in model.graph.inputs if value.name == name)
     return Opened(model, image, spec, metadata, producer, types, request.sample)
+
+
+def _leave_out_foreign(model: ir.Model) -> None:
+    """Leave out outputs that only a plugin can compute, as a TensorRT suppression, if there are others.
+
+    Warns:
+        BoxcamWarning: there were such.
+    """
+    known = (*onnx.STANDARD, *onnx.RUNNABLE)
+    lost: dict[ir.Value, ir.Node] = {}
+    for output in model.graph.outputs:
+        makers = [node for node in onnx.ancestors([output]) if node.domain not in known]
+        if makers:
+            lost[output] = makers[0]
+    if not lost or len(lost) == len(model.graph.outputs):
+        return
+    kept = [output for output in model.graph.outputs if output not in lost]
+    model.graph.outputs.clear()
+    model.graph.outputs.extend(kept)
+    passes.RemoveUnusedNodesPass()(model)
+    names = ", ".join(str(output.name) for output in lost)
+    warnings.warn(
+        f"{names} are left out: {onnx.describe(next(iter(lost.values())))}, which ONNX Runtime does not have, computes"
+        " them.",
+        BoxcamWarning,
+        stacklevel=2,
+    )
 
 
 def detections(opened: Opened, request: Request) -> Detections:

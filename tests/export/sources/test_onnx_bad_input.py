@@ -199,7 +199,11 @@ CASES: dict[str, tuple[Callable[[Path], Path], dict[str, Any], str]] = {
     "no preprocessing": (classifier, {"preprocess": ()}, "Say it with --preprocess.*imagenet"),
     "wrong preprocessing": (classifier, {"preprocess": ("imagenet", "layout=NHWC")}, "layout NHWC contradicts"),
     "mmdeploy operators": (foreign, {}, r"outside the ONNX standard: mmdeploy::TRTBatchedNMS \(nms\)"),
-    "com.microsoft on the path": (foreign_on_path, {}, r"outside the ONNX standard: com.microsoft::FastGelu \(gelu\)"),
+    "com.microsoft on the path": (
+        foreign_on_path,
+        {"layers": ["Relu_3"]},
+        r"com.microsoft::FastGelu \(gelu\).* lies between the layer and the scores.*Choose a layer behind it",
+    ),
     "no path from the layer": (no_path, {"layers": ["beside"], "scores": "logits"}, "no score depends on beside"),
     "no such scores": (classifier, {"scores": "logit"}, "no tensor 'logit' in the graph. Did you mean logits"),
     "scores that are none": (classifier, {"scores": "image"}, "image"),
@@ -227,6 +231,27 @@ def test_it_is_said_in_one_sentence(name: str, tmp_path: Path) -> None:
         export(path, **options)
     assert "\n" not in str(caught.value)
     assert not path.with_suffix(".boxcam").exists()
+
+
+def test_operators_of_onnx_runtime_may_be_in_front_of_the_layer(tmp_path: Path) -> None:
+    path = foreign_on_path(tmp_path / "model.onnx")
+    manifest = export(path, layers=["Relu_4"])
+    assert [layer.name for layer in manifest.layers] == ["Relu_4"]
+    forward = onnx.load(str(path.with_suffix(".boxcam") / "forward.onnx"))
+    assert "FastGelu" in [node.op_type for node in forward.graph.node]
+    model = boxcam.load(path.with_suffix(".boxcam"), threads=1)
+    assert len(model.detect(np.zeros((SIZE, SIZE, 3), np.uint8))) == 3
+
+
+def test_outputs_of_plugins_are_left_out_if_there_are_others(tmp_path: Path) -> None:
+    net = Small()
+    found = net.map()
+    net.nodes.append(helper.make_node("TRTBatchedNMS", [found], ["dets"], domain="mmdeploy", name="nms"))
+    net.classes(read=found)
+    path = net.save(tmp_path / "model.onnx", dets=TensorProto.FLOAT, logits=TensorProto.FLOAT)
+    with pytest.warns(boxcam.BoxcamWarning, match=r"dets are left out: mmdeploy::TRTBatchedNMS \(nms\), which ONNX"):
+        manifest = export(path)
+    assert manifest.source["scores"] == "logits, softmax"
 
 
 def test_options_of_files_are_refused_for_other_kinds(tmp_path: Path, signs: Path) -> None:
