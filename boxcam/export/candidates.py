@@ -65,7 +65,11 @@ def find(
     if not boxes:  # what is pooled to one cell is no map any more; of a detector it may be the last level
         maps = {value: seen for value, seen in maps.items() if min(seen[2:]) > 1}
     pooled = {value: rois for value in maps if (rois := _pooled(value)) is not None}
+    single = {value for value in maps if onnx.static_shape(value)[0] == 1}  # type: ignore[index]
+    maps = {value: seen for value, seen in maps.items() if value in single or value in pooled}
     places = cells(graph, source, (1, 2) if spec.layout == "NHWC" else (2, 3))
+    if any(value in places for value in maps):  # what is no map of the image, as attention, is placed nowhere
+        maps = {v: seen for v, seen in maps.items() if v in places or v in pooled or seen[0] == "tokens"}
     heads = set(_read_by_heads(logits, boxes, maps))
     roles = _roles(maps, heads, pooled, places, bool(boxes))
     found = []
@@ -108,7 +112,8 @@ def _roles(
     for value in maps:
         if value not in pooled and value in places and value in body and min(maps[value][2:]) > 1:
             last[places[value].y.stride, places[value].x.stride] = value
-    roles.update(dict.fromkeys(last.values(), "stage"))
+    read = {(places[value].y.stride, places[value].x.stride) for value in heads if value in places}
+    roles.update({value: "stage" for stride, value in last.items() if stride not in read})
     # Behind the last block's attention only some tokens are read: its first norm is the last place that has them all.
     if len(tokens) > 2 and not boxes:
         roles[tokens[-3]] = "tokens"

@@ -46,7 +46,8 @@ def bounds(coordinate: Coordinate) -> tuple[int, int] | None:
 def bound(coordinate: Coordinate, low: int, high: int) -> None:
     """Remember the smallest and the largest that a coordinate may be."""
     if isinstance(coordinate, ir.Value):
-        coordinate.meta[_BOUNDS] = (low, high)
+        known = bounds(coordinate) or (low, high)
+        coordinate.meta[_BOUNDS] = (max(low, known[0]), min(high, known[1]))
 
 
 def some(op: Ops, position: Position, rows: ir.Value) -> Position:

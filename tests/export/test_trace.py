@@ -967,3 +967,43 @@ def test_any_sequence_of_operators_is_followed_back(data: st.DataObject) -> None
     expected = [[0, *np.unravel_index(i, shape)] if i >= 0 else [-1] + [0] * len(shape) for i in ids]
     assert results["origin"].tolist() == np.array(expected).tolist()
     np.testing.assert_array_equal(results["logit"], np.where(ids < 0, 0, results["logits0"].reshape(-1)[ids]))
+
+
+def test_class_scores_that_share_a_tensor_with_boxes_are_not_looked_for_among_them() -> None:
+    """A slice of [1, 6, 5], of which rows 2 to 5 are scores: its class is only known in a run, and is never 0 or 1."""
+    net = Net()
+    x = net.input("x", (1, 3, 1, 5))
+    logits = net.node("Conv", [x, np.random.default_rng(0).normal(size=(4, 3, 1, 1))], name="logits")[0]
+    flat = net.Sigmoid(net.Reshape(logits, np.array([1, 4, 5])))
+    boxes = net.Sub(net.Reshape(net.Conv(x, np.ones((2, 3, 1, 1))), np.array([1, 2, 5])), np.float32(1))
+    whole = net.Concat(boxes, flat, axis=1)
+    scores = net.Slice(whole, np.array([2]), np.array([6]), np.array([1]))
+    best, index = net.node("TopK", [net.Reshape(scores, np.array([-1])), np.array([3])], 2, name="scores")
+    model = net.model({best: TensorProto.FLOAT, index: TensorProto.INT64})
+    traced = trace(model.graph, Outputs("boxes", "scores", "labels"))
+    assert [value.name for value in traced.logits] == ["logits"]
+    feed = np.random.default_rng(1).normal(size=(1, 3, 1, 5)).astype(np.float32)
+    found = onnx.run(model, {"x": feed})
+    np.testing.assert_allclose(1 / (1 + np.exp(-found["logit"])), found["scores"], atol=1e-6)
+    expected = np.stack([found[index] // 5, found[index] % 5])
+    np.testing.assert_array_equal(found["origin"][:, [2, 4]].T, expected)
+
+
+def test_rows_that_are_padded_by_a_computed_amount_are_fillers() -> None:
+    net = Net()
+    x = net.input("x", (1, 3, 1, 4))
+    logits = net.node("Conv", [x, np.random.default_rng(0).normal(size=(1, 3, 1, 1))], name="logits")[0]
+    flat = net.Reshape(net.Sigmoid(logits), np.array([-1]))
+    kept = net.Compress(flat, net.Greater(flat, np.float32(0.5)), axis=0)
+    missing = net.Sub(np.array([6]), net.Shape(kept))
+    scores = net.node("Pad", [kept, net.Concat(np.array([0]), missing, axis=0)], name="scores")[0]
+    model = net.model({scores: TensorProto.FLOAT})
+    traced = trace(model.graph, Outputs("boxes", "scores", "labels"))
+    feed = np.random.default_rng(1).normal(size=(1, 3, 1, 4)).astype(np.float32)
+    onnx.add_output(model.graph, traced.logits[0])
+    found = onnx.run(model, {"x": feed})
+    chosen = np.flatnonzero(found["logits"].reshape(-1) > 0)
+    assert 0 < len(chosen) < 4
+    np.testing.assert_array_equal(found["origin"][:, 4][: len(chosen)], chosen)
+    np.testing.assert_array_equal(found["origin"][:, 0], [0] * len(chosen) + [-1] * (6 - len(chosen)))
+    np.testing.assert_array_equal(found["logit"][: len(chosen)], found["logits"].reshape(-1)[chosen])

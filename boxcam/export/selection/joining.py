@@ -75,16 +75,20 @@ def scatter(t: Tracer, op: Ops, place: Place) -> Columns | None:
 def pad(t: Tracer, op: Ops, place: Place) -> Columns | None:
     node, data = place.node, place.input(0)
     mode = onnx.attribute(node, "mode", "constant")
-    amounts = onnx.array(place.input(1))
+    amounts = place.input(1)
     axes = onnx.axes(node, 3) if len(node.inputs) > 3 else None
-    if mode != "constant" or amounts is None:
-        raise TraceError(f"{onnx.describe(node)} pads by a computed amount, or in mode {mode}; that cannot be traced.")
+    if mode != "constant":
+        raise TraceError(f"{onnx.describe(node)} pads in mode {mode}; that cannot be traced.")
     padded = [a % at.rank(data) for a in (range(at.rank(data)) if axes is None else axes)]
     inside = op.GreaterOrEqual(t.elements, t.elements)
     before = list(place.position)
     for number, axis in enumerate(padded):
-        before[axis] = at.subtract(op, before[axis], int(amounts[number]))
-        if amounts[number] or amounts[number + len(padded)]:
+        sizes = [at.dimension(op, value, axis) for value in (data, place.value)]
+        if isinstance(sizes[0], int) and sizes[0] == sizes[1]:
+            continue
+        amount = at.at(op, amounts, (number,))
+        before[axis] = at.subtract(op, before[axis], amount)
+        if amount != 0 or at.at(op, amounts, (number + len(padded),)) != 0:
             along = at.vector(op, before[axis], (t.elements,))
             within = op.And(op.GreaterOrEqual(along, 0), op.Less(along, at.dimension(op, data, axis)))
             inside = op.And(inside, within)

@@ -18,6 +18,9 @@ def gather(t: Tracer, op: Ops, place: Place) -> Columns | None:
     axis = place.axis(0)
     middle = axis + at.rank(indices)
     index = at.wrapped(op, at.at(op, indices, position[axis:middle]), data, axis)
+    constant = onnx.array(indices)
+    if constant is not None and constant.size and constant.min() >= 0:
+        at.bound(index, int(constant.min()), int(constant.max()))
     return t.pull(op, data, (*position[:axis], index, *position[middle:]), place.passed)
 
 
@@ -115,5 +118,9 @@ def split(t: Tracer, op: Ops, place: Place) -> Columns | None:
     start: Coordinate = 0
     for earlier in list(place.node.outputs)[: list(place.node.outputs).index(place.value)]:
         start = at.add(op, start, at.dimension(op, earlier, axis))
-    moved = (*position[:axis], at.add(op, position[axis], start), *position[axis + 1 :])
+    index = at.add(op, position[axis], start)
+    count = at.dimension(op, place.value, axis)
+    if isinstance(start, int) and isinstance(count, int):
+        at.bound(index, start, start + count - 1)
+    moved = (*position[:axis], index, *position[axis + 1 :])
     return t.pull(op, data, moved, place.passed)

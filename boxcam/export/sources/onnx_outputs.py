@@ -256,6 +256,13 @@ class _Finder:
         scores = rows[..., 4 + skipped : 4 + skipped + classes]
         activation = "none" if _is_probability(scores) else "sigmoid"
         scale = self._scale(rows[..., :4])
+        if not across and not skipped and self.request.nms_threshold is None:
+            boxes = Piece(one.value, (0, 4))
+            pieces = Piece(one.value, (4, 4 + classes)), boxes
+            name = "queries with boxes and class scores in one tensor, as of RT-DETR by Ultralytics"
+            return Convention(
+                name, "queries", *pieces, None, None, "cxcywh", scale, activation, "none", True, (count, classes)
+            )
         return Convention(
             "objectness and class scores in one tensor, as of YOLOv5"
             if skipped
@@ -352,8 +359,10 @@ class _Finder:
         return ("xyxy" if boxes.size and ordered.mean() > 0.99 else "cxcywh"), self._scale(boxes)
 
     def _scale(self, boxes: Array) -> str:
-        """Pixels, unless no number is far from 0 to 1."""
-        return "normalized" if boxes.size and np.median(np.abs(boxes).max(-1)) <= 1.5 else "pixels"
+        """Pixels, unless the boxes are not far from 0 to 1; rows of zeros are no boxes."""
+        sizes = np.abs(boxes).max(-1, initial=0)
+        sizes = sizes[sizes > 0]
+        return "normalized" if sizes.size and np.median(sizes) <= 1.5 else "pixels"
 
     def _ambiguous(self, rivals: Sequence[Seen]) -> str:
         names = " or ".join(dict.fromkeys(str(one.value.name) for one in rivals))

@@ -244,6 +244,13 @@ LIMITS = {"score_threshold": THRESHOLD, "nms_threshold": IOU}
 NAMES = {"class_names": ["car", "cat", "cup"]}
 YOLO = {"names": "{0: 'car', 1: 'cat', 2: 'cup'}", "stride": "16", "task": "detect", "imgsz": f"[{HEIGHT}, {WIDTH}]"}
 
+RIVALS = Case(
+    lambda b, s: (b[..., [1, 0, 3, 2]], b, s.sigmoid(), s.sigmoid() / 2),
+    ("turned", "places", "first", "second"),
+    _by_nms,
+)
+"""Several outputs that may be boxes and scores."""
+
 CASES: dict[str, Case] = {
     "torchvision": Case(lambda b, s: _nms(b, s), ("boxes", "scores", "labels"), _by_nms),
     "mmdeploy": Case(

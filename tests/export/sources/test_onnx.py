@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from click.testing import Result
 
 import boxcam
+from boxcam.errors import SourceError
 from boxcam.runtime.preprocess import prepare
-from tests.export.sources.deployed import CASES, HEIGHT, WIDTH, Case, Deployed, export
+from tests.export.sources.deployed import CASES, HEIGHT, LIMITS, RIVALS, WIDTH, Case, Deployed, export
 
 
 @pytest.fixture(scope="module", params=CASES)
@@ -87,3 +91,48 @@ def test_the_gradients_are_those_of_torch(case: Case, network: tuple[Deployed, P
                     whole[:, y + i, x + j] = patch.gradient[:, i, j]
         scale = np.abs(gradients[level].numpy()).max()
         assert np.abs(whole - gradients[level][0].numpy()).max() <= 1e-4 * scale
+
+
+def test_outputs_can_be_named(tmp_path: Path) -> None:
+    """Of two scores and two boxes, those that are named; classes by a file; another name is asked for."""
+    path = tmp_path / "model.onnx"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        export(RIVALS, path)
+    (tmp_path / "names.txt").write_text("car\ncat\ncup\n")
+    options: dict[str, Any] = {**LIMITS, "preprocess": ("imagenet", "resize=stretch"), "engine": "onnx"}
+    with pytest.raises(SourceError, match=r"the scores may be first or second\. Say which with --scores"):
+        boxcam.export(path, output=tmp_path / "b", **options)
+    found = {}
+    for name in ("first", "second"):
+        given = {"scores": name, "boxes": "places", "class_names": tmp_path / "names.txt"}
+        manifest = boxcam.export(path, output=tmp_path / name, **given, **options)
+        assert manifest.labels == ("car", "cat", "cup")
+        assert manifest.source["scores"] == name
+        found[name] = boxcam.load(tmp_path / name, threads=1).detect(picture())
+    assert found["first"].scores.max() > 0.6 > 0.5 >= found["second"].scores.max()
+    turned = {"scores": "first", "boxes": "turned", "box_format": "yxyx", "box_scale": "pixels"}
+    boxcam.export(path, output=tmp_path / "turned", **turned, **options)
+    again = boxcam.load(tmp_path / "turned", threads=1).detect(picture())
+    np.testing.assert_allclose(again.boxes, found["first"].boxes, atol=1e-3)
+
+
+def test_a_function_of_a_file_is_called_by_the_command_line(tmp_path: Path, cli: Callable[..., Result]) -> None:
+    path, code = tmp_path / "model.onnx", tmp_path / "head.py"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        export(CASES["a function"], path)
+    code.write_text(
+        "def decode(op, outputs):\n"
+        "    corner, size = (op.Slice(outputs['place'], [a], [a + 2], [2]) for a in (0, 2))\n"
+        "    scores = op.Sigmoid(op.Transpose(outputs['kind'], perm=[0, 2, 1]))\n"
+        "    return op.Concat(corner, op.Add(corner, size), axis=2), scores\n"
+    )
+    given = ["--decode", f"{code}:decode", "--nms", "0.5", "--score-threshold", "0.3", "--engine", "onnx"]
+    done = cli("export", path, "-o", tmp_path / "b", "--preprocess", "imagenet", *given)
+    assert done.exit_code == 0, done.stderr
+    code.unlink()  # the bundle works without it
+    assert len(boxcam.load(tmp_path / "b", threads=1).detect(picture())) > 3
+    inspected = cli("inspect", path, "--decode", f"{code}:none")
+    assert inspected.exit_code == 0
+    assert "head.py does not exist" in inspected.stdout
