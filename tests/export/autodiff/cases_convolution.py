@@ -20,7 +20,17 @@ def _back(x: tuple[int, ...], w: tuple[int, ...], opset: int = 18, **attributes:
     return Case("ConvTranspose", (_rng.standard_normal(x),), (_rng.standard_normal(w),), attributes, opset)
 
 
+def _fold(x: tuple[int, ...], image: list[int], block: list[int], **attributes: Any) -> Case:
+    sizes = np.array(image), np.array(block)
+    return Case(
+        "Col2Im", (_rng.standard_normal(x),), sizes, attributes, name=f"Col2Im-{x}-{image}-{block}-{attributes}"
+    )
+
+
 CASES = [
+    _fold((2, 12, 12), [4, 5], [2, 2]),
+    _fold((1, 18, 6), [5, 4], [3, 3], strides=[2, 2], pads=[1, 1, 1, 1]),
+    _fold((1, 12, 12), [6, 7], [3, 2], strides=[1, 2], dilations=[2, 3], pads=[0, 1, 1, 2]),
     _conv((2, 3, 6, 5), (4, 3, 3, 3), pads=[1, 1, 1, 1]),
     _conv((2, 3, 6, 5), (4, 3, 1, 1), opset=11, bias=True),
     _conv((2, 4, 6, 5), (6, 2, 3, 2), opset=13, group=2, pads=[2, 0, 1, 1]),

@@ -133,6 +133,7 @@ LINEAR: list[tuple[str, tuple[int, ...], tuple[Any, ...], dict[str, Any], int]] 
         for more in ({"ceil_mode": 1}, {"ceil_mode": 1, "count_include_pad": 1}, {"count_include_pad": 1})
     ),
     ("ConvTranspose", _ONE, (_r(2, 3, 3, 3),), {"strides": [2, 2], "auto_pad": "SAME_UPPER"}, 18),
+    ("Col2Im", (2, 18, 6), (np.array([5, 4]), np.array([3, 3])), {"strides": [2, 2], "pads": [1] * 4}, 18),
     ("ConvTranspose", _ONE, (_r(2, 3, 3, 3),), {"strides": [2, 2], "output_shape": [12, 11]}, 18),
     ("Conv", _ONE, (_r(3, 2, 4, 4),), {"strides": [1, 2], "auto_pad": "SAME_LOWER"}, 18),
 ]

@@ -158,3 +158,25 @@ def _low_pads(site: Site, window: Spatial, size: Sequence[int], out: Sequence[in
     spread = zip(size, window.strides, window.reach, more, out, strict=True)
     total = [max((i - 1) * s + r + 1 + m - o, 0) for i, s, r, m, o in spread]
     return [t // 2 if auto == "SAME_UPPER" else t - t // 2 for t in total]
+
+
+@rule("Col2Im", note="constant sizes")
+def _col2im(site: Site, gs: Sequence[ir.Value | None]) -> Sequence[Contribution]:
+    """Blocks are added into an image: each position of a block takes what arrives where it lies."""
+    op, g = site.op, arrived(gs)
+    image, block = ([int(n) for n in site.need_constant(i, "shape").reshape(-1)] for i in (1, 2))
+    n = len(image)
+    strides, dilations = list(site.attribute("strides", [1] * n)), list(site.attribute("dilations", [1] * n))
+    pads = list(site.attribute("pads", [0] * 2 * n))
+    window = Spatial(block, strides, dilations, pads)
+    counts = [(size + pads[i] + pads[n + i] - window.reach[i] - 1) // strides[i] + 1 for i, size in enumerate(image)]
+    taps, places = np.indices(block).reshape(n, -1, 1), np.indices(counts).reshape(n, 1, -1)
+    cells = [places[i] * strides[i] + taps[i] * dilations[i] - pads[i] for i in range(n)]  # [taps, places] each
+    inside = np.all([(cell >= 0) & (cell < size) for cell, size in zip(cells, image, strict=True)], axis=0)
+    total = int(np.prod(image))
+    near = [np.clip(cell, 0, size - 1) for cell, size in zip(cells, image, strict=True)]
+    number = np.where(inside, np.ravel_multi_index(near, image), total)
+    flat = op.Reshape(g, op.Concat(op.Shape(g, start=0, end=3), [total], axis=0))
+    flat = op.Pad(flat, np.array([0, 0, 0, 0, 0, 0, 0, 1]))  # what lies outside of the image
+    shape = op.Concat(op.Shape(g, start=0, end=2), [-1, number.shape[1]], axis=0)
+    return [op.Reshape(op.Gather(flat, number.reshape(-1), axis=3), shape)]
