@@ -67,7 +67,7 @@ def test_every_boxcam_command_is_understood(line: str, signs_bundle: Path, tmp_p
     runner = CliRunner()
     with runner.isolated_filesystem(tmp_path):
         result = runner.invoke(main, arguments[1:])
-    if "inspect" in arguments:
+    if "inspect" in arguments and str(signs_bundle) in arguments:
         assert result.exit_code == 0
     else:
         assert result.exit_code == 1, result.output  # 2 would be misuse
