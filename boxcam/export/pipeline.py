@@ -142,8 +142,7 @@ class _Export:
         write_whole_rows(self.base)
         self.base_outputs = [str(v.name) for v in source.model.graph.outputs]
         self.layers = {name: self._as_maps(name, layer, request) for name, layer in wanted.items()}
-        reported = (source.outputs.boxes, source.outputs.scores)
-        stops.hold(self.base, [*source.stops, *stops.proposals(self.base.graph, reported)])
+        stops.hold(self.base, source.stops)
         passes.ShapeInferencePass()(self.base)
 
     def _as_maps(self, name: str, layer: LayerTensors, request: Request) -> LayerTensors:
@@ -163,6 +162,8 @@ class _Export:
         self.original = onnx.clone(source.model)
         feeds = self._wide(self._samples()[0])
         onnx.record_ranks(self.base, feeds)
+        reported = (source.outputs.boxes, source.outputs.scores)
+        stops.hold(self.base, stops.proposals(self.base.graph, reported))  # with ranks: no more than the boxes
         self.graphs = Detector(self.base, quantized.straight_through(self.base), feeds)
         self.progress("tracing scores to logits")
         forward = onnx.clone(self.base)
