@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from boxcam.bundle import Form
-from boxcam.errors import ExportError
+from boxcam.errors import ExportError, UnsupportedOperatorError
 from boxcam.export import autodiff as _autodiff  # noqa: F401  (its rules register themselves)
 from boxcam.export import graph as onnx
 from boxcam.export.autodiff import local as _local  # noqa: F401  (the same)
@@ -30,6 +30,7 @@ from boxcam.export.score import ORIGIN
 
 _OWN_NAME = re.compile(r"(patches|place|box|uniform)\.\d+")
 _MEMORY = 1 << 27  # bytes for the largest gradient of some boxes; several of them live at a time
+_MANY_NODES, _FEW_TIMES = 4000, 4  # of a graph that is worth to be tried in another form, and how much it has to save
 _MOST_AT_ONCE = 128  # more boxes at once are no faster
 
 PATCHES, PLACE, BOX, UNIFORM_PART = "patches", "place", "box", "uniform"
@@ -85,14 +86,37 @@ def build(
     leaves, layer = [values[n] for n in logits], [values[n] for n in features]
     builder = _Builder(work, leaves, layer, local, guided)
     found = builder.build()
+    simpler = None
+    if local and found.form == "whole" and len(found.model.graph) > _MANY_NODES:
+        simpler = _simpler(found, work, leaves, layer, guided)
+    found = simpler or found
     provide(model, found)
-    if not local or "rows" in builder.forms:
+    if not local or simpler is not None or "rows" in builder.forms:
         return found
     condensed = _Builder(work, leaves, layer, local, guided, means=True)
     means = condensed.build()
     if not condensed.cheaper or not set(means.inputs) <= set(found.inputs):
         return found
     return replace(found, means=means.model)
+
+
+def _simpler(
+    found: GradientGraph, work: ir.Model, leaves: Sequence[ir.Value], layer: Sequence[ir.Value], guided: bool
+) -> GradientGraph | None:
+    """Whole maps from the beginning, where blocks that end as whole maps took many times the nodes to get there.
+
+    So it is where several groups of boxes go through a long backbone one beside the other: ONNX Runtime then needs
+    minutes to load what it runs no faster.
+
+    Returns:
+        The gradient, or None where it would not be much simpler.
+    """
+    try:
+        plain = _Builder(work, leaves, layer, False, guided).build()
+    except UnsupportedOperatorError:  # sizes that are open, which blocks can do without
+        return None
+    few = _FEW_TIMES * len(plain.model.graph) < len(found.model.graph)
+    return replace(plain, reason=found.reason) if few else None
 
 
 def provide(model: ir.Model, gradient: GradientGraph) -> None:

@@ -259,3 +259,19 @@ def test_saved_tensors_are_what_masks_need_and_no_more() -> None:
     feed = {"x": np.random.default_rng(1).standard_normal((1, 2, 6, 7)).astype(np.float32)}
     made = finished(onnx.fold(net.model([feature, logits])), feed, ["f0"], ["logits"])
     assert set(gradient.build(made.model, ["logits"], ["f0"]).inputs) == {"mask", "inner"}
+
+
+@pytest.mark.parametrize("simpler", [True, False])
+def test_whole_maps_from_the_beginning_where_blocks_take_many_nodes(
+    simpler: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    this = case.all["normalised_in_groups"]
+    made = built(this.head, this.shapes)
+    whole = gradient.build(made.model, made.logits, made.score.features, local=False)
+    blocks = gradient.build(made.model, made.logits, made.score.features)
+    monkeypatch.setattr(gradient, "_MANY_NODES", 1)
+    monkeypatch.setattr(gradient, "_FEW_TIMES", 0 if simpler else 1000)
+    graph = gradient.build(made.model, made.logits, made.score.features)
+    chosen = whole if simpler else blocks
+    assert [node.op_type for node in graph.model.graph] == [node.op_type for node in chosen.model.graph]
+    assert (graph.form, graph.reason) == ("whole", blocks.reason)
