@@ -117,14 +117,22 @@ def tensors_in(result: Any) -> list[torch.Tensor]:
 
 
 @contextlib.contextmanager
-def cut_at(places: Sequence[Place]) -> Iterator[list[torch.Tensor]]:
-    """Within the block all tensors of the places are leaves that gradients can be asked for; the list holds them."""
+def cut_at(places: Sequence[Place], given: Sequence[Array] = ()) -> Iterator[list[torch.Tensor]]:
+    """Within the block all tensors of the places are leaves that gradients can be asked for; the list holds them.
+
+    Those that hold the same numbers as one of the given arrays, but for rounding, take its numbers.
+    """
     leaves: list[torch.Tensor] = []
 
     def leaf(tensor: torch.Tensor) -> torch.Tensor:
         if not tensor.is_floating_point():
             return tensor
-        leaves.append(tensor.detach().requires_grad_(True))
+        value = tensor.detach().clone()
+        for array in given:
+            index = same_or_part(array, value.numpy())
+            if index is not None:
+                value.reshape(-1)[torch.from_numpy(index.ravel())] = torch.from_numpy(np.array(array).ravel())
+        leaves.append(value.requires_grad_(True))
         return leaves[-1].clone()  # which may be written into
 
     def outputs(_: torch.nn.Module, inputs: Any, output: Any) -> Any:

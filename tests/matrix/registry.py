@@ -200,5 +200,5 @@ REFUSED: Registry[Refused] = Registry("refused family")
 
 def proposals_with_image(proposals: npt.NDArray[Any]) -> torch.Tensor:
     """Proposals [r, 4] as [r, 5], with the number of their image, 0, in front."""
-    boxes = torch.from_numpy(np.array(proposals, np.float32))
-    return torch.cat([torch.zeros(len(boxes), 1), boxes], 1)
+    boxes = torch.from_numpy(np.array(proposals))
+    return torch.cat([torch.zeros(len(boxes), 1, dtype=boxes.dtype), boxes], 1)

@@ -26,7 +26,7 @@ class Result:
         error: the largest difference: of a gradient relative to its largest value, of boxes in canvas pixels.
         differences: whether a gradient was compared with finite differences, and not with a framework's autograd.
         limit: the largest that passes.
-        noise: the framework's own, where it was needed.
+        noise, level: see `tests.matrix.measure.Agreement`, where they were needed.
         scores: the largest difference of scores, of detections.
     """
 
@@ -42,6 +42,7 @@ class Result:
     error: float = 0.0
     limit: float = 0.0
     noise: float | None = None
+    level: float | None = None
     scores: float | None = None
     differences: bool = False
 

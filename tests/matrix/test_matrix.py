@@ -46,6 +46,7 @@ def test_gradients_are_the_frameworks_own(case: Case, layer: str, target: str, e
         found.error,
         found.limit,
         found.noise,
+        found.level,
         differences=case.by_differences(target),
     )
     print(result.line())  # noqa: T201
