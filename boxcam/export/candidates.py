@@ -113,7 +113,7 @@ def _roles(
         if value not in pooled and value in places and value in body and min(maps[value][2:]) > 1:
             last[places[value].y.stride, places[value].x.stride] = value
     read = {(places[value].y.stride, places[value].x.stride) for value in heads if value in places}
-    roles.update({value: "stage" for stride, value in last.items() if stride not in read})
+    roles.update({value: "stage" for stride, value in last.items() if stride not in read and max(stride) > 1})
     # Behind the last block's attention only some tokens are read: its first norm is the last place that has them all.
     if len(tokens) > 2 and not boxes:
         roles[tokens[-3]] = "tokens"

@@ -62,13 +62,17 @@ def cells(graph: ir.Graph, image: ir.Value, axes: tuple[int, int] = (2, 3)) -> d
             continue
         source = min(sources, key=lambda value: found[value].resized, default=None)
         shapes = [onnx.static_shape(value) for value in (source, node.outputs[0]) if value is not None]
-        if source is None or any(shape is None or len(shape) != 4 for shape in shapes):
+        if source is None or any(shape is None for shape in shapes):
             continue
         before = found[source]
-        if node.op_type == "Transpose":
-            order = list(onnx.attribute(node, "perm") or (3, 2, 1, 0))
-            down, across = (order.index(axis) for axis in before.axes)
-            found[node.outputs[0]] = Cells(before.y, before.x, before.resized, (down, across))
+        ranks = [len(shape or ()) for shape in shapes]
+        order = _order(node, *ranks)
+        if order is not None:
+            if set(before.axes) <= set(order):
+                down, across = (order.index(axis) for axis in before.axes)
+                found[node.outputs[0]] = Cells(before.y, before.x, before.resized, (down, across))
+            continue
+        if ranks[0] != ranks[1]:
             continue
         if node.op_type in _CONVOLUTIONS and before.axes != (2, 3):
             continue
@@ -77,6 +81,22 @@ def cells(graph: ir.Graph, image: ir.Value, axes: tuple[int, int] = (2, 3)) -> d
             behind = Cells(y, x, before.resized or node.op_type in _TILES, before.axes)
             found.update(dict.fromkeys(node.outputs, behind))
     return found
+
+
+def _order(node: ir.Node, before: int, after: int) -> list[int | None] | None:
+    """For each axis behind an operator the one in front of it (None for a new one); None if it does not move axes."""
+    if node.op_type == "Transpose":
+        return list(onnx.attribute(node, "perm") or range(before - 1, -1, -1))
+    old: list[int | None] = list(range(before))
+    if node.op_type == "Unsqueeze":
+        for axis in sorted(a % after for a in onnx.axes(node) or []):
+            old.insert(axis, None)
+        return old
+    if node.op_type == "Squeeze" and (gone := onnx.axes(node)) is not None:
+        return [axis for axis in range(before) if axis not in {a % before for a in gone}]
+    if node.op_type == "Gather" and after == before - 1:  # one image of a batch
+        return [axis for axis in range(before) if axis != int(onnx.attribute(node, "axis", 0)) % before]
+    return None
 
 
 def tiles(canvas: tuple[int, int], rows: int, columns: int) -> Cells:
@@ -137,7 +157,8 @@ def _axis(node: ir.Node, axis: int, source: ir.Value, before: Axis) -> Axis | No
         return Axis(before.stride * step, before.center + before.stride * start)
     if node.op_type == "Pad":
         pads = onnx.attribute(node, "pads") or _ints(node, 1)
-        return Axis(before.stride, before.center - before.stride * int(pads[axis])) if len(pads) == 8 else None
+        count = 2 * len(onnx.static_shape(source) or ())
+        return Axis(before.stride, before.center - before.stride * int(pads[axis])) if len(pads) == count else None
     return before if old is not None and old == new else None
 
 
@@ -171,11 +192,12 @@ def _window(node: ir.Node, axis: int) -> tuple[int, int, int]:
 
 def _sliced(node: ir.Node, axis: int, old: int | None) -> tuple[int, int]:
     """Start and step of a Slice along an axis."""
+    rank = len(onnx.static_shape(node.outputs[0]) or range(4))
     starts = _ints(node, 1)
     axes = _ints(node, 3) or list(range(len(starts)))
     steps = _ints(node, 4) or [1] * len(starts)
     for start, sliced, step in itertools.zip_longest(starts, axes, steps, fillvalue=0):
-        if sliced % 4 == axis and starts:
+        if sliced % rank == axis and starts:
             return (start + (old or 0) if start < 0 else start), step
     return 0, 1
 

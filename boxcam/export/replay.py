@@ -7,6 +7,7 @@ order of what is sorted: an element stays the one of its box.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from math import prod
@@ -16,6 +17,7 @@ import numpy as np
 import onnx as reference_onnx
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
+from onnx.reference.op_run import OpRun
 
 from boxcam.export import graph as onnx
 from boxcam.export.dependency import differentiable_inputs, gradient_reaches
@@ -78,7 +80,16 @@ class Replay:
 
     @cached_property
     def _reference(self) -> ReferenceEvaluator:
-        return ReferenceEvaluator(_in_double(ir.to_proto(self._model)))
+        return ReferenceEvaluator(_in_double(ir.to_proto(self._model)), new_ops=[Erf])
+
+
+class Erf(OpRun):
+    """The error function in the precision of its input: ONNX's own reference implementation rounds it to float32."""
+
+    op_domain = ""
+
+    def _run(self, x: onnx.Array) -> tuple[onnx.Array]:
+        return (np.vectorize(math.erf, otypes=[np.float64])(x).astype(x.dtype),)
 
 
 def _keep_order(graph: ir.Graph) -> None:

@@ -44,6 +44,13 @@ def focus(net: Net, x: str) -> str:
     return net.node("Conv", [net.Reshape(tiles, np.array([1, 4, SIZE // 2, SIZE // 2])), np.ones((1, 4, 1, 1)) / 4])[0]
 
 
+def transform(net: Net, x: str) -> str:
+    """One image of the batch, cut and padded, and a batch again, as torchvision's detectors begin."""
+    image = net.Slice(net.Gather(x, np.array(0), axis=0), np.array([4, 4]), np.array([SIZE, SIZE]), np.array([-1, -2]))
+    batch = net.Squeeze(net.Unsqueeze(image, np.array([0, 1])), np.array([1]))
+    return average(net, net.Pad(batch, np.array([0, 0, 2, 2, 0, 0, 0, 0])), 3, 2, (1, 1))
+
+
 @pytest.mark.parametrize(
     ("build", "stride", "center"),
     [
@@ -62,6 +69,7 @@ def focus(net: Net, x: str) -> str:
         (lambda net, x: average(net, net.Pad(x, np.array([0, 0, 1, 1, 0, 0, 0, 0])), 2, 2, (0, 0)), 2, 0.0),
         (pyramid, 2, 0.5),
         (focus, 2, 1.0),
+        (transform, 2, 2.5),
     ],
 )  # fmt: skip
 def test_cells_lie_where_an_averaging_net_says(build: Any, stride: float, center: float) -> None:

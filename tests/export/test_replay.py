@@ -57,3 +57,16 @@ def test_what_is_sorted_keeps_its_order() -> None:
     assert replay({"f": np.array([[1, -2, 4]], np.float32)})["largest"].tolist() == [[4, 1]]
     assert replay({"f": np.array([[6, 9, 4]], np.float32)})["largest"].tolist() == [[4, 6]]
     assert replay.exactly({"f": np.array([[6.5, 9, 4]])})["largest"].tolist() == [[4, 6.5]]
+
+
+def test_the_error_function_is_not_rounded() -> None:
+    net = Net()
+    net.node("Erf", [net.node("Mul", [net.input("x", (1, 3)), np.float32(1)], name="feature")[0]], name="out")
+    model = net.model({"out": TensorProto.FLOAT})
+    feature = np.array([[0.1, -0.7, 1.3]])
+    replay = Replay(model, ["feature"], ["out"], {"x": feature.astype(np.float32)})
+    step = 1e-7
+    slope = (
+        replay.exactly({"feature": feature + step})["out"] - replay.exactly({"feature": feature - step})["out"]
+    ) / (2 * step)
+    np.testing.assert_allclose(slope, 2 / np.sqrt(np.pi) * np.exp(-(feature**2)), rtol=1e-6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from pathlib import Path
 
@@ -115,3 +116,57 @@ def test_a_name_that_several_tensors_begin_with_is_asked_for(tmp_path: Path) -> 
         boxcam.export(path, output=tmp_path / "b", preprocess="imagenet", layers=["/layer"])
     with pytest.raises(boxcam.BoxcamError, match="no layer 'layer9'"):
         boxcam.export(path, output=tmp_path / "b", preprocess="imagenet", layers=["layer9"])
+
+
+class Transformer(nn.Module):
+    """A vision transformer: patches of 16 pixels, a class token, three blocks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.patches = nn.Conv2d(3, 16, 16, 16)
+        self.token, self.place = nn.Parameter(torch.randn(1, 1, 16)), nn.Parameter(torch.randn(1, 13, 16))
+        layer = nn.TransformerEncoderLayer(16, 2, 32, activation="gelu", batch_first=True, norm_first=True, dropout=0)
+        self.blocks = nn.ModuleList([copy.deepcopy(layer) for _ in range(3)])
+        self.norm, self.fc = nn.LayerNorm(16), nn.Linear(16, 7)
+        self.eval()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        tokens = self.patches(x).flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.token, tokens], 1) + self.place
+        for block in self.blocks:
+            normal = block.norm1(tokens)
+            tokens = tokens + block.self_attn(normal, normal, normal, need_weights=False)[0]
+            tokens = tokens + block.linear2(torch.nn.functional.gelu(block.linear1(block.norm2(tokens))))
+        return self.fc(self.norm(tokens)[:, 0])
+
+
+def test_of_a_transformer_the_last_block_s_first_norm_is_looked_at(tmp_path: Path) -> None:
+    network = Transformer()
+    path = save(network, tmp_path / "model.onnx", opset_version=17)
+    boxcam.export(path, output=tmp_path / "b", preprocess="imagenet", engine="onnx")
+    model = boxcam.load(tmp_path / "b", threads=1)
+    (layer,) = model.manifest.layers
+    (tensor,) = layer.tensors
+    assert (layer.name, tensor.channels, tensor.height, tensor.width) == ("features", 16, 3, 4)
+    assert (tensor.stride, tensor.center) == ((16, 16), (8, 8))
+    prediction = model.predict(picture(), layer)
+    image = torch.from_numpy(prepare(picture(), model.manifest.preprocess)[0])
+    kept: list[torch.Tensor] = []
+
+    def keep(module: nn.Module, given: object, output: torch.Tensor) -> torch.Tensor:
+        kept.append(output.detach().requires_grad_())
+        return kept[0]
+
+    handle = network.blocks[-1].norm1.register_forward_hook(keep)
+    logits = network(image)
+    handle.remove()
+    np.testing.assert_allclose(np.sort(logits.detach().numpy()[0])[::-1], prediction.detections.logits, atol=1e-4)
+    for k, (patch,) in enumerate(model.patches(prediction, layer, range(3))):
+        (gradient,) = torch.autograd.grad(logits[0, prediction.detections.labels[k]], kept[0], retain_graph=True)
+        expected = gradient[0, 1:].T.reshape(16, 3, 4).numpy()
+        whole = np.zeros_like(expected)
+        y, x = patch.corner
+        whole[:, y : y + patch.gradient.shape[1], x : x + patch.gradient.shape[2]] = patch.gradient
+        whole += 0 if patch.uniform is None else patch.uniform[:, None, None]
+        np.testing.assert_allclose(whole, expected, atol=1e-4 * np.abs(expected).max())
