@@ -1,0 +1,87 @@
+"""What the scripts beside this file share: boxcam's gradients as whole arrays, and how far apart two are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import boxcam
+from boxcam.runtime.images import read_image
+from boxcam.runtime.preprocess import prepare
+from boxcam.types import Detections
+
+Array = npt.NDArray[Any]
+PICTURES = [
+    Path(__file__).resolve().parents[1] / "signs" / "images" / f"{name}.jpg" for name in ("coffee", "houses", "saucer")
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Explained:
+    """What a bundle says of a picture.
+
+    Attributes:
+        input: the model's input, as boxcam made it.
+        detections: the first boxes or classes, best score first, in pixels of the picture.
+        origins: int64 [K, n], where each one's number is: which tensor, and the position in it.
+        features: the layer's tensors, each [1, C, H, W].
+        gradients: of each box by each tensor, [C, H, W].
+    """
+
+    input: Array
+    detections: Detections
+    origins: Array
+    features: list[Array]
+    gradients: list[list[Array]]
+
+
+def explained(bundle: Path, picture: Path, layer: str, most: int) -> Explained:
+    """Run a bundle.
+
+    Args:
+        bundle: with an ONNX gradient.
+        picture: to run it on.
+        layer: that the gradients are taken by.
+        most: boxes or classes, the best ones.
+    """
+    model = boxcam.load(bundle, threads=1)
+    image = read_image(picture)
+    of = model.layer(layer)
+    prediction = model.predict(image, of, "onnx")
+    boxes = range(min(most, len(prediction.detections)))
+    features = [np.asarray(prediction.outputs[tensor.name]) for tensor in of.tensors]
+    gradients = []
+    for patches in model.patches(prediction, of, list(boxes), "onnx"):
+        whole = [np.zeros(array.shape[1:], np.float32) for array in features]
+        for patch in patches:
+            _add(whole[patch.tensor], patch.gradient, patch.corner)
+            if patch.uniform is not None:
+                whole[patch.tensor] += patch.uniform[:, None, None]
+        gradients.append(whole)
+    detections = prediction.detections
+    return Explained(prepare(image, model.manifest.preprocess)[0], detections, detections.origin, features, gradients)
+
+
+def _add(whole: Array, block: Array, corner: tuple[int, int]) -> None:
+    """Add a block of cells to a map; what lies beside the map is left out."""
+    (y, x), (height, width) = corner, block.shape[1:]
+    top, left = max(-y, 0), max(-x, 0)
+    bottom, right = min(height, whole.shape[1] - y), min(width, whole.shape[2] - x)
+    whole[:, y + top : y + bottom, x + left : x + right] += block[:, top:bottom, left:right]
+
+
+def apart(found: Sequence[Array], expected: Sequence[Array]) -> float:
+    """The largest difference of a box's gradients, as a share of the largest expected value.
+
+    Raises:
+        ValueError: there is nothing to compare, as the expected gradient vanishes.
+    """
+    scale = max(float(np.abs(array).max()) for array in expected)
+    if scale == 0:
+        raise ValueError("the expected gradient is zero everywhere")
+    return max(float(np.abs(one - other).max()) for one, other in zip(found, expected, strict=True)) / scale
