@@ -55,8 +55,9 @@ def suppress(
     by_class = op.Transpose(scores, perm=[0, 2, 1])
     entering = by_class
     if best_class_only:
-        best = op.emit("TopK", [by_class, [1]], {"axis": 1}, outputs=2)[0]
-        entering = op.Where(op.Equal(by_class, best), by_class, np.float32(-1))
+        count = op.Squeeze(op.Gather(op.Shape(by_class), [1]), [0])
+        best = op.Equal(op.Unsqueeze(op.Range(0, count, 1), [0, 2]), op.ArgMax(by_class, axis=1, keepdims=1))
+        entering = op.Where(best, by_class, np.float32(-1))
     limits = (np.array([most], np.int64), np.array([iou], np.float32), np.array([threshold], np.float32))
     chosen = op.NonMaxSuppression(boxes, entering, *limits)  # [M, 3]: image, class, box
     found = op.GatherND(by_class, chosen)
