@@ -127,7 +127,7 @@ def export(
     with _needs_exporter():
         from boxcam.export.pipeline import export as run
 
-        target = Path(output) if output else Path(Path(model[0]).stem + ".boxcam")
+        target = Path(output) if output else Path(Path(model[0].removeprefix("torchvision:")).stem + ".boxcam")
         began = time.monotonic()
         manifest = run(
             *model,

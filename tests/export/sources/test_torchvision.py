@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -17,6 +18,7 @@ from boxcam.errors import SourceError
 from boxcam.export.source import Request
 from boxcam.export.sources import torchvision as source
 from boxcam.export.sources import torchvision_models as zoo
+from boxcam.runtime.preprocess import prepare
 
 SMALL = "ssdlite320_mobilenet_v3_large"
 NAMES = [
@@ -184,6 +186,23 @@ def test_ssd_stretches(small: Any) -> None:
     assert (spec.height, spec.width, spec.fit_height, spec.fit_width, spec.resize) == (320, 320, 320, 320, "stretch")
     assert spec.mean == spec.std == (127.5, 127.5, 127.5)
     assert zoo.preprocess("x", small, (300, 310)).width == 310
+
+
+@pytest.mark.parametrize(("name", "size"), [(SMALL, (240, 320)), ("fasterrcnn_mobilenet_v3_large_320_fpn", (256, 384))])
+def test_the_canvas_is_what_the_transform_makes(name: str, size: tuple[int, int]) -> None:
+    """But for rounding: torchvision resizes numbers, boxcam pixels, which are off by less than one grey level."""
+    model = torchvision.models.get_model(name, weights=None, weights_backbone=None).eval()
+    picture = np.random.default_rng(0).integers(0, 255, (*size, 3), dtype=np.uint8)
+    with torch.no_grad():
+        images, _ = model.transform([torch.from_numpy(picture[:, :, ::-1].copy()).permute(2, 0, 1) / 255])
+    height, width = images.image_sizes[0]
+    canvas, place = prepare(picture, zoo.preprocess(name, model, None))
+    assert (place.resized_height, place.resized_width) == (height, width)
+    std = np.array(model.transform.image_std)[:, None, None]
+    apart = np.abs(canvas[0, :, :height, :width] - images.tensors[0, :, :height, :width].numpy()) * std * 255
+    assert apart.max() < 1
+    assert not canvas[0, :, height:].any()
+    assert not canvas[0, :, :, width:].any()
 
 
 def test_a_canvas_that_is_too_small(small: Any, saved: Callable[[Any], str]) -> None:
