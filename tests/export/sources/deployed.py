@@ -228,9 +228,9 @@ def _by_yolov5(boxes: Tensor, logits: Tensor) -> Found:
 
 
 def _decode(op: Any, outputs: Mapping[str, Any]) -> tuple[Any, Any]:
-    place = outputs["place"]
+    place = outputs["corner_size"]
     corner, size = op.Slice(place, [0], [2], [2]), op.Slice(place, [2], [4], [2])
-    scores = op.Sigmoid(op.Transpose(outputs["kind"], perm=[0, 2, 1]))
+    scores = op.Sigmoid(op.Transpose(outputs["class_logits"], perm=[0, 2, 1]))
     return op.Concat(corner, op.Add(corner, size), axis=2), scores
 
 
@@ -305,7 +305,7 @@ CASES: dict[str, Case] = {
     ),
     "a function": Case(  # corner and size, and scores with the classes in front
         lambda b, s: (torch.cat([b[..., :2], b[..., 2:] - b[..., :2]], 2), s.transpose(1, 2)),
-        ("place", "kind"),
+        ("corner_size", "class_logits"),
         lambda b, s: by_suppression(b, s.sigmoid(), single=False),
         {**LIMITS, "decode": _decode},
     ),

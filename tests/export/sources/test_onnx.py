@@ -117,17 +117,13 @@ def test_outputs_can_be_named(tmp_path: Path) -> None:
     np.testing.assert_allclose(again.boxes, found["first"].boxes, atol=1e-3)
 
 
-def test_a_function_of_a_file_is_called_by_the_command_line(tmp_path: Path, cli: Callable[..., Result]) -> None:
+def test_the_function_of_the_page_is_called_by_the_command_line(tmp_path: Path, cli: Callable[..., Result]) -> None:
     path, code = tmp_path / "model.onnx", tmp_path / "head.py"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         export(CASES["a function"], path)
-    code.write_text(
-        "def decode(op, outputs):\n"
-        "    corner, size = (op.Slice(outputs['place'], [a], [a + 2], [2]) for a in (0, 2))\n"
-        "    scores = op.Sigmoid(op.Transpose(outputs['kind'], perm=[0, 2, 1]))\n"
-        "    return op.Concat(corner, op.Add(corner, size), axis=2), scores\n"
-    )
+    page = (Path(__file__).resolve().parents[3] / "docs" / "onnx.md").read_text(encoding="utf-8")
+    code.write_text(page.split("```python\n")[1].split("```")[0], encoding="utf-8")
     given = ["--decode", f"{code}:decode", "--nms", "0.5", "--score-threshold", "0.3", "--engine", "onnx"]
     done = cli("export", path, "-o", tmp_path / "b", "--preprocess", "imagenet", *given)
     assert done.exit_code == 0, done.stderr
