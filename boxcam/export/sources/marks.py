@@ -30,6 +30,12 @@ class _Mark(torch.autograd.Function):
         return gradients[0], None
 
 
+def mark(tensor: torch.Tensor, name: str) -> torch.Tensor:
+    """The same tensor, marked."""
+    marked: torch.Tensor = _Mark.apply(tensor, name)  # type: ignore[no-untyped-call]
+    return marked
+
+
 @contextlib.contextmanager
 def marked_outputs(module: torch.nn.Module, name: str, first: int = 0) -> Iterator[None]:
     """Mark a module's output tensors: ``name.0``, ``name.1`` … (or ``name.0`` alone if it returns one).
@@ -72,15 +78,27 @@ def marked_input(module: torch.nn.Module, position: int, name: str) -> Iterator[
         handle.remove()
 
 
-def take_out(graph: ir.Graph) -> dict[str, str]:
-    """Remove the marks from a graph; returns mark → name of the marked value."""
+def take_out(graph: ir.Graph, copied: str = "") -> dict[str, str]:
+    """Remove the marks from a graph; returns mark → name of the marked value.
+
+    Args:
+        graph: the graph.
+        copied: marks whose name begins so become an Identity, and the marked value is its output: what else reads the
+            value that was marked does not read this one.
+    """
     found: dict[str, str] = {}
     for node in list(graph):
         if node.domain != _DOMAIN or node.op_type != "Mark":
             continue
         value = node.inputs[0]
         assert value is not None and value.name is not None
-        found[node.attributes["name"].as_string()] = value.name
+        name = node.attributes["name"].as_string()
+        if copied and name.startswith(copied):
+            node.op_type, node.domain = "Identity", ""
+            node.attributes.clear()
+            found[name] = str(node.outputs[0].name)
+            continue
+        found[name] = value.name
         ir.convenience.replace_all_uses_with(node.outputs[0], value, replace_graph_outputs=True)
         graph.remove(node, safe=True)
     graph.opset_imports.pop(_DOMAIN, None)

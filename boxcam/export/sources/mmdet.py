@@ -106,6 +106,7 @@ def load(request: Request, progress: Progress, kind: str = "mmdet") -> Source:
             "checkpoint": os.path.basename(checkpoint_path),
             **_versions(kind),
         },
+        stops=tuple(tensor for mark, tensor in marks.items() if mark.startswith("stop.")),
     )
 
 
@@ -161,7 +162,7 @@ def _to_onnx(model: Any, preprocess: Preprocess) -> tuple[ir.Model, dict[str, st
     from mmdet.structures import DetDataSample
     from mmengine import Config
 
-    from boxcam.export.sources import marks, mmdet_deform
+    from boxcam.export.sources import marks, mmdet_deform, mmdet_transformers
     from boxcam.export.sources.mmdet_selection import as_mmdet_selects
     from boxcam.export.sources.mmyolo_selection import as_yolo_heads_select
 
@@ -186,6 +187,8 @@ def _to_onnx(model: Any, preprocess: Preprocess) -> tuple[ir.Model, dict[str, st
         stack.enter_context(as_mmdet_selects())
         stack.enter_context(as_yolo_heads_select())
         stack.enter_context(mmdet_deform.as_standard_operators())
+        stack.enter_context(mmdet_transformers.standard_grid_sample())
+        stack.enter_context(mmdet_transformers.marked_detached(model))
         prefix = os.path.join(folder, "model")
         export(
             model,
@@ -203,7 +206,7 @@ def _to_onnx(model: Any, preprocess: Preprocess) -> tuple[ir.Model, dict[str, st
         ir.external_data.load_to_model(graph)
         for constant in graph.graph.initializers.values():
             constant.const_value = ir.tensor(constant.const_value.numpy().copy(), name=constant.name)  # type: ignore[union-attr]
-    return graph, marks.take_out(graph.graph)
+    return graph, marks.take_out(graph.graph, mmdet_transformers.STOP)
 
 
 def _modules(model: Any) -> dict[str, Any]:
