@@ -57,11 +57,11 @@ def marked_detached(model: Any) -> Iterator[None]:
         return result
 
     def inside(*args: Any, **kwargs: Any) -> Any:
-        torch.Tensor.detach = marked  # type: ignore[method-assign,assignment]
+        torch.Tensor.detach = marked  # type: ignore[assignment]
         try:
             return forward(*args, **kwargs)
         finally:
-            torch.Tensor.detach = detach  # type: ignore[method-assign]
+            torch.Tensor.detach = detach
 
     model.forward_transformer = inside
     try:
