@@ -46,11 +46,13 @@ def make(
 
 def _sharpen(model: Any) -> None:
     """Attention that is not even over all places, whose offsets depend on the query, and class logits that vary."""
+    if hasattr(model, "level_embed"):
+        torch.nn.init.normal_(model.level_embed)  # mmdet leaves it as it finds the memory, until init_weights()
     for module in model.modules():
         if isinstance(module, torch.nn.MultiheadAttention):
             module.in_proj_weight[: module.embed_dim] *= 3  # of the queries
         elif type(module).__name__ == "MultiScaleDeformableAttention":
-            torch.nn.init.normal_(module.sampling_offsets.weight, std=0.05)
+            torch.nn.init.normal_(module.sampling_offsets.weight, std=0.02)
             torch.nn.init.normal_(module.attention_weights.weight, std=0.1)
     head = model.bbox_head
     for layer in [head.fc_cls] if hasattr(head, "fc_cls") else head.cls_branches:
