@@ -35,7 +35,8 @@ compared with its own framework, on random weights and small inputs. `make test`
   from its own in float64, and *level* the error once the framework's layer holds the deployed one's numbers; the noise
   is above 1e-4, or the error there is not. A figure with a † is the largest difference from central differences of the
   deployed graph in float64, along two directions for each box, relative to the gradient's length: of models without a
-  live torch module, and of what the framework itself gives no gradient of.
+  live torch module, and of what the framework itself gives no gradient of. Other targets than the logit are compared
+  once the framework's layer holds the deployed one's numbers.
 - **detections**: how many were the framework's own, and how far their sides are from it at most, in pixels of the
   model's input.
 """

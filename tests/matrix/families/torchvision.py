@@ -22,9 +22,8 @@ def detect(model: Any, image: torch.Tensor) -> Found:
     transform.min_size, transform.max_size = (min(height, width),), max(height, width)
     transform.fixed_size = None if transform.fixed_size is None else (width, height)
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (transform.image_mean, transform.image_std))
-    with torch.no_grad():
-        found = model([image[0] * std + mean])[0]
-    return Found(found["boxes"].numpy(), found["scores"].numpy(), found["labels"].numpy())
+    found = model([image[0] * std + mean])[0]
+    return Found(found["boxes"], found["scores"], found["labels"])
 
 
 def layers(model: Any) -> dict[str, Any]:
@@ -99,13 +98,27 @@ def family(
     note: str = "",
     shape: tuple[int, int] = SHAPE,
     heavy: bool = True,
+    targets: Mapping[str, Mapping[str, Form | Forms]] | None = None,
 ) -> None:
-    FAMILIES.register(f"torchvision: {title}")(Family(forms, made(name, shape), heavy=heavy, note=note))
+    FAMILIES.register(f"torchvision: {title}")(
+        Family(forms, made(name, shape), heavy=heavy, note=note, targets=targets or {})
+    )
 
 
 family("Faster R-CNN R50 FPN", "fasterrcnn_resnet50_fpn", TWO_STAGES)
-family("RetinaNet R50 FPN", "retinanet_resnet50_fpn", ONE_STAGE)
-family("FCOS R50 FPN", "fcos_resnet50_fpn", NORMALIZED, GROUP_NORM)
+family(
+    "RetinaNet R50 FPN",
+    "retinanet_resnet50_fpn",
+    ONE_STAGE,
+    targets={"score": {"neck": Forms("windows", None)}, "x2": {"neck": Forms("whole", None)}},
+)
+family(
+    "FCOS R50 FPN",
+    "fcos_resnet50_fpn",
+    NORMALIZED,
+    GROUP_NORM,
+    targets={"score": {"neck": Forms("whole", None)}, "x2": {"neck": Forms("whole", None)}},
+)
 family("SSD300 VGG16", "ssd300_vgg16", SSDS, shape=(300, 300))
 family("SSDLite320 MobileNetV3", "ssdlite320_mobilenet_v3_large", SSDS, shape=(320, 320), heavy=False)
 family("Faster R-CNN MobileNetV3 320 FPN", "fasterrcnn_mobilenet_v3_large_320_fpn", TWO_STAGES, shape=SMALL)
