@@ -17,7 +17,7 @@ from onnx_ir.passes import common as passes
 
 import boxcam
 from boxcam import bundle
-from boxcam.bundle import TARGETS, Layer, Logits, Manifest, Preprocess, Target, Tensor
+from boxcam.bundle import TARGETS, Layer, Logits, Manifest, Outputs, Preprocess, Target, Tensor
 from boxcam.errors import BoxcamWarning, ExportError, SourceError, VerificationError
 from boxcam.export import admission, gradient, half, layout, quantized, score, stops, verify
 from boxcam.export import graph as onnx
@@ -141,6 +141,8 @@ class _Export:
         self.base = onnx.fold(_with_outputs(model, wanted, source.stops))
         write_whole_rows(self.base)
         self.base_outputs = [str(v.name) for v in source.model.graph.outputs]
+        self.outputs = _with_free_names(source.outputs, self.base)
+        self.rois: dict[str, str] = {}
         self.layers = {name: self._as_maps(name, layer, request) for name, layer in wanted.items()}
         stops.hold(self.base, source.stops)
         passes.ShapeInferencePass()(self.base)
@@ -167,7 +169,7 @@ class _Export:
         self.graphs = Detector(self.base, quantized.straight_through(self.base), feeds)
         self.progress("tracing scores to logits")
         forward = onnx.clone(self.base)
-        self.traces = {target: trace(forward.graph, source.outputs, target) for target in self.targets}
+        self.traces = {target: trace(forward.graph, self.outputs, target) for target in self.targets}
         built = {name: self._build(name, layer) for name, layer in self.layers.items()}
         for graph in (graph for of in built.values() for one in of for graph in one.by_onnx.values()):
             gradient.provide(forward, graph)
@@ -190,7 +192,7 @@ class _Export:
             labels=source.labels,
             input=source.input,
             preprocess=source.preprocess,
-            outputs=source.outputs,
+            outputs=self.outputs,
             targets=tuple(_target(name, found) for name, found in self.traces.items()),
             layers=tuple(described.values()),
             verification=figures,
@@ -202,16 +204,29 @@ class _Export:
         self.progress(f"differentiating {name}")
         try:
             ends = {target: [str(v.name) for v in found.logits] for target, found in self.traces.items()}
-            used = {n for e in ends.values() for n in score.used_features(self.base, e, layer.tensors, self._explained)}
-            features = [n for n in layer.tensors if n in used]
+            used = {t: self._used(name, t, e, layer, alone=len(ends) == 1) for t, e in ends.items()}
+            if not any(used.values()):
+                raise ExportError(f"none of {', '.join(ends)} depends on it, so there is nothing to explain there.")
+            features = [n for n in layer.tensors if any(n in of for of in used.values())]
             guided = name == maps.IMAGE and self.engine != "torchscript"
-            return [build(self.graphs, name, t, e, features, self.engine, guided) for t, e in ends.items()]
+            return [build(self.graphs, name, t, e, features, self.engine, guided) for t, e in ends.items() if used[t]]
         except ExportError as error:
             raise type(error)(f"layer {name!r}: {error}") from error
 
+    def _used(self, name: str, target: str, ends: Sequence[str], layer: LayerTensors, alone: bool) -> list[str]:
+        """Those of a layer's tensors that a target depends on; of one among several it may be none."""
+        try:
+            return score.used_features(self.base, ends, layer.tensors, self._explained)
+        except ExportError:
+            if alone:
+                raise
+            message = f"the target {target!r} does not depend on layer {name!r}, which gets no gradient of it."
+            warnings.warn(message, BoxcamWarning, stacklevel=2)
+            return []
+
     def _explained(self) -> str:
         """Of the layers that the source names, those that a score depends on."""
-        graph, outputs = self.source.model.graph, self.source.outputs
+        graph, outputs = self.source.model.graph, self.outputs
         values = {str(value.name): value for value in onnx.values(graph)}
         found = []
         for name, layer in self.source.layers.items():
@@ -296,7 +311,7 @@ class _Export:
         self, target: str, traced: Trace, found: Mapping[str, Array], feeds: Mapping[str, Array]
     ) -> list[verify.Check]:
         """Whether a target's origins name the numbers that are reported."""
-        outputs, spec = self.source.outputs, self.source.preprocess
+        outputs, spec = self.outputs, self.source.preprocess
         if target != "logit":
             return [verify.values(target, outputs, found, max(spec.height, spec.width))]
         values = [found[str(v.name)] for v in traced.logits]
@@ -312,7 +327,11 @@ class _Export:
         for number, tensor in enumerate(first.features):
             value = values[tensor]
             if layer.kind == "roi":
-                proposals = _rois(forward.graph, values[rois[tensor]], f"{name}.{number}" if number else name)
+                place = rois[tensor]  # one output for each value, though several layers may name it
+                if place not in self.rois:
+                    own = f"{name}.{number}" if number else name
+                    self.rois[place] = _rois(forward.graph, values[place], own)
+                proposals = self.rois[place]
                 tensors.append(Tensor(tensor, *maps.check_rows(value, name), None, rois=proposals))
             else:
                 tensors.append(self._placed(name, value, forward.graph, first.field))
@@ -363,6 +382,15 @@ def _target(name: str, found: Trace) -> Target:
         for v, activation in zip(found.logits, found.activations, strict=True)
     )
     return Target(name, str(found.origin.name), str(found.logit.name), tuple(ends))
+
+
+def _with_free_names(outputs: Outputs, model: ir.Model) -> Outputs:
+    """Names for the outputs that are added which no tensor of the model has."""
+    taken = [str(value.name) for value in onnx.values(model.graph)]
+    own = (outputs.origin, outputs.logits)
+    if any(name in own or name.startswith(("origin.", "value.")) for name in taken):
+        return replace(outputs, origin="boxcam.origin", logits="boxcam.logit")
+    return outputs
 
 
 def _with_outputs(model: ir.Model, layers: Mapping[str, LayerTensors], stops: Sequence[str]) -> ir.Model:

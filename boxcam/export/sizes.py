@@ -80,8 +80,10 @@ def entry(vector: ir.Value, index: int, depth: int = _DEPTH) -> int | None:
                 return entry(value, index, depth - 1)
             index -= length
     chosen = onnx.array(node.inputs[1]) if node.op_type in ("Gather", "Slice") else None
+    if chosen is None or not onnx.static_shape(first):  # computed, or a single number
+        return None
     length = known(first, 0, depth - 1)
-    if chosen is None or length is None:
+    if length is None:
         return None
     if node.op_type == "Gather":
         return entry(first, int(chosen.reshape(-1)[index]) % length, depth - 1)

@@ -59,7 +59,9 @@ class Trace:
 
 def names(outputs: Outputs, target: str) -> tuple[str, str]:
     """The names of the outputs that are added for a target: of its origin, and of its value."""
-    return (outputs.origin, outputs.logits) if target == "logit" else (f"origin.{target}", f"value.{target}")
+    if target == "logit":
+        return outputs.origin, outputs.logits
+    return f"{outputs.origin}.{target}", f"{outputs.origin.replace('origin', 'value')}.{target}"
 
 
 def trace(graph: ir.Graph, outputs: Outputs, target: str = "logit") -> Trace:

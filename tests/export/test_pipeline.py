@@ -228,3 +228,26 @@ def test_an_engine_that_is_not_there(tiny: Put, tmp_path: Path, cli: Cli) -> Non
     assert cli("export", "x.tiny", "-o", tmp_path / "b", "--engine", "tensorflow").exit_code == 2
     with pytest.raises(ValueError, match="engine: 'tensorflow', expected auto, onnx, torchscript, both"):
         boxcam.export("x.tiny", output=tmp_path / "b", engine="tensorflow")
+
+
+def test_a_model_may_have_tensors_of_our_names(tiny: Put, tmp_path: Path) -> None:
+    def head(net: Net, x: str) -> str:
+        inner = net.Relu(conv(net, x, "head.a", (8, 8, 3, 3), name="origin"))
+        return conv(net, inner, "head.b", (CLASSES, 8, 3, 3), name="logit")
+
+    tiny(head=head)
+    manifest = boxcam.export("x.tiny", output=tmp_path / "b", engine="onnx", targets=("logit", "score"))
+    assert [(target.origin, target.value) for target in manifest.targets] == [
+        ("boxcam.origin", "boxcam.logit"),
+        ("boxcam.origin.score", "boxcam.value.score"),
+    ]
+    image = np.random.default_rng(0).integers(0, 255, (24, 32, 3), dtype=np.uint8)
+    explanation = boxcam.explain(boxcam.load(tmp_path / "b", threads=1), image, score=0.0, target="score")
+    assert explanation.values == pytest.approx(explanation.detections.scores)
+
+
+def test_a_target_that_does_not_depend_on_a_layer_is_left_out(tiny: Put, tmp_path: Path) -> None:
+    """The tiny detector's boxes are constants."""
+    tiny()
+    with pytest.raises(ExportError, match=r"the boxes 'boxes' are constant"):
+        boxcam.export("x.tiny", output=tmp_path / "b", engine="onnx", targets=("logit", "x1"))

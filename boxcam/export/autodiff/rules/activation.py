@@ -78,9 +78,14 @@ def _shrink(site: Site, gs: Gradients) -> Sequence[Contribution]:
 
 @elementwise("Sigmoid")
 def _sigmoid(site: Site, gs: Gradients) -> Sequence[Contribution]:
-    """σ(x) σ(-x): 1 - σ(x) has no digits left where σ(x) is nearly 1."""
-    op, x = site.op, site.x()
-    return [op.Mul(gs[0], op.Mul(op.Sigmoid(x), op.Sigmoid(op.Neg(x))))]
+    """σ(x) (1 - σ(x)) = e / (1 + e)², e = exp(-|x|).
+
+    Where σ(x) is nearly 1, 1 - σ(x) has no digits left; and ONNX Runtime's Sigmoid is off by 1e-7, whatever its size.
+    """
+    op = site.op
+    e = op.Exp(op.Neg(op.Abs(site.x())))
+    width = op.Add(e, 1.0)
+    return [op.Mul(gs[0], op.Div(e, op.Mul(width, width)))]
 
 
 @elementwise("Tanh")
