@@ -80,7 +80,7 @@ class Replay:
 
     @cached_property
     def _reference(self) -> ReferenceEvaluator:
-        return ReferenceEvaluator(_in_double(ir.to_proto(self._model)), new_ops=[Erf])
+        return ReferenceEvaluator(_in_double(ir.to_proto(self._model)), new_ops=[Erf, Gelu])
 
 
 class Erf(OpRun):
@@ -90,6 +90,17 @@ class Erf(OpRun):
 
     def _run(self, x: onnx.Array) -> tuple[onnx.Array]:
         return (np.vectorize(math.erf, otypes=[np.float64])(x).astype(x.dtype),)
+
+
+class Gelu(OpRun):
+    """GELU in the precision of its input: ONNX's own reference implementation makes it of its own `Erf`."""
+
+    op_domain = ""
+
+    def _run(self, x: onnx.Array, approximate: str = "none") -> tuple[onnx.Array]:
+        if approximate == "tanh":
+            return (x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),)
+        return (x / 2 * (1 + np.vectorize(math.erf, otypes=[np.float64])(x / math.sqrt(2)).astype(x.dtype)),)
 
 
 def _keep_order(graph: ir.Graph) -> None:

@@ -70,3 +70,15 @@ def test_the_error_function_is_not_rounded() -> None:
         replay.exactly({"feature": feature + step})["out"] - replay.exactly({"feature": feature - step})["out"]
     ) / (2 * step)
     np.testing.assert_allclose(slope, 2 / np.sqrt(np.pi) * np.exp(-(feature**2)), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("approximate", "expected"), [("none", 0.8413447460685429), ("tanh", 0.8411919906082768)])
+def test_gelu_is_float64_too(approximate: str, expected: float) -> None:
+    net = Net(opset=20)
+    feature = net.node("Mul", [net.input("x", (1, 1)), np.float32(1)], name="feature")[0]
+    net.node("Gelu", [feature], name="out", approximate=approximate)
+    model = net.model(["feature", "out"])
+    found = Replay(model, ["feature"], ["out"], {"x": np.ones((1, 1), np.float32)}).exactly(
+        {"feature": np.ones((1, 1))}
+    )
+    assert found["out"][0, 0] == pytest.approx(expected, rel=1e-15, abs=0)
