@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 import onnx_ir as ir
@@ -37,9 +38,10 @@ def by_name(model: ir.Model, name: str) -> str:
     names = [str(value.name) for value in values]
     if name in names:
         return name
-    given = _given_by_module(work.graph, name)
-    if given is not None:
-        return given
+    for module in (name, *_numbered(work.graph, name)):
+        given = _given_by_module(work.graph, module)
+        if given is not None:
+            return given
     alike = [n for n in names if n.startswith(name) or n.endswith(name)]
     if len(alike) == 1:
         return alike[0]
@@ -49,6 +51,13 @@ def by_name(model: ir.Model, name: str) -> str:
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
     advice = "'boxcam inspect' with the model's file lists the tensors that are worth looking at."
     raise UnknownLayerError(name, ["image"], "the model", close, advice)
+
+
+def _numbered(graph: ir.Graph, name: str) -> list[str]:
+    """The module that TensorFlow gave a number, as ``conv5_block3_out_1``, if there is one such module and no more."""
+    pattern = re.compile(re.escape(name) + r"_\d+")
+    found = {module for node in graph for module in _modules(node) if pattern.fullmatch(module)}
+    return list(found) if len(found) == 1 else []
 
 
 def _given_by_module(graph: ir.Graph, name: str) -> str | None:

@@ -195,8 +195,11 @@ class _Finder:
         one, order = found[0]
         name, boxes, scores, labels = order
         columns = [Piece(one.value, (first, end)) for first, end in (scores, boxes, labels)]
-        scale = self._scale(one.array[..., slice(*boxes)])
-        return Convention(name, "selected", columns[0], columns[1], columns[2], None, "xyxy", scale)
+        found_boxes = one.array[..., slice(*boxes)]
+        scale = self._scale(found_boxes)
+        corners = scale == "pixels" or _ordered(found_boxes) > 0.5  # RT-DETR by Ultralytics has centre and size, 0 to 1
+        form = "xyxy" if corners else "cxcywh"
+        return Convention(name, "selected", columns[0], columns[1], columns[2], None, form, scale)
 
     def pair(self) -> Convention | None:
         """Boxes [1, N, 4], and a score for each box and class, [1, N, C] or [1, C, N]."""
@@ -355,8 +358,7 @@ class _Finder:
 
     def _format(self, boxes: Array) -> tuple[str, str]:
         """Order of a box's numbers, and their unit, as they look in one run."""
-        ordered = (boxes[..., 2:] >= boxes[..., :2]).all(-1)
-        return ("xyxy" if boxes.size and ordered.mean() > 0.99 else "cxcywh"), self._scale(boxes)
+        return ("xyxy" if boxes.size and _ordered(boxes) > 0.99 else "cxcywh"), self._scale(boxes)
 
     def _scale(self, boxes: Array) -> str:
         """Pixels, unless the boxes are not far from 0 to 1; rows of zeros are no boxes."""
@@ -390,6 +392,11 @@ def _piece(one: Seen) -> Piece:
 
 
 Columns = tuple[int, int]
+
+
+def _ordered(boxes: Array) -> float:
+    """The share of boxes that may be x1 y1 x2 y2: the last two numbers are not below the first two."""
+    return float((boxes[..., 2:] >= boxes[..., :2]).all(-1).mean()) if boxes.size else 1.0
 
 
 def _columns(one: Seen) -> tuple[str, Columns, Columns, Columns] | None:

@@ -273,6 +273,9 @@ CASES: dict[str, Case] = {
         channels_last=True,
     ),
     "table": Case(_table, ("output0",), _by_table),
+    "table of centres": Case(  # RT-DETR by Ultralytics
+        lambda b, s: _table(_normalized(cxcywh_graph(b)), s), ("output0",), _by_table
+    ),
     "ultralytics": Case(_ultralytics, ("output0",), _by_nms, LIMITS, metadata=YOLO, preprocess=None, dynamic=True),
     "boxes and scores": Case(
         lambda b, s: (b, s.sigmoid()),
