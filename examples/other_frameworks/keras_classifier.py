@@ -1,0 +1,115 @@
+"""Explain classifiers of Keras through tf2onnx, and compare boxcam's gradients with those of tf.GradientTape.
+
+TensorFlow's tensors are [1, height, width, channels], and have the names of their layers.  The weights are random, so
+the heatmaps mean nothing; the gradients have to be equal all the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tf2onnx
+from comparison import PICTURES, Array, apart, explained
+
+import boxcam
+from boxcam.export import preprocessing
+from boxcam.runtime.images import read_image
+from boxcam.runtime.preprocess import prepare
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is known of an application: the layer to explain, and what its own preprocess_input does."""
+
+    layer: str
+    preprocess: tuple[str, ...]
+
+
+KINDS = {
+    "MobileNetV2": Kind("out_relu", ("tf",)),
+    "ResNet50": Kind("conv5_block3_out", ("tf", "color=BGR", "scale=0-255", "mean=103.939,116.779,123.68", "std=1")),
+    "DenseNet121": Kind("relu", ("imagenet",)),
+    "ConvNeXtTiny": Kind("convnext_tiny_stage_3_block_2_identity", ("tf", "scale=0-255", "mean=0", "std=1")),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", default=["MobileNetV2", "ResNet50"], help=f"of {', '.join(KINDS)}")
+    parser.add_argument("--layer", help="name of a layer; by default the last one with a map")
+    parser.add_argument("--size", type=int, default=160, help="height and width of the input (default: 160)")
+    parser.add_argument("--top", type=int, default=3, help="classes to compare (default: 3)")
+    parser.add_argument("--seed", type=int, default=0, help="of the weights (default: 0)")
+    parser.add_argument("-o", "--output", type=Path, default=Path("keras"), help="folder to write into")
+    arguments = parser.parse_args()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    for name in arguments.models:
+        compare(name, arguments)
+
+
+def compare(name: str, arguments: argparse.Namespace) -> None:
+    """Export a model, explain a picture, and print how far boxcam's gradients are from TensorFlow's."""
+    kind = KINDS[name]
+    layer = arguments.layer or kind.layer
+    keras.utils.set_random_seed(arguments.seed)
+    size = arguments.size
+    model = getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3))
+    spec = preprocessing.parse(list(kind.preprocess), (None, size, size, 3), None, (size, size))
+    calibrate(model, np.concatenate([prepare(read_image(path), spec)[0] for path in PICTURES]))
+    file, bundle = arguments.output / f"{name}.onnx", arguments.output / f"{name}.boxcam"
+    tf2onnx.convert.from_keras(model, opset=17, output_path=str(file))
+    boxcam.export(
+        file,
+        output=bundle,
+        layers=[layer],
+        preprocess=kind.preprocess,
+        sample=PICTURES[0],
+        engine="onnx",
+        overwrite=True,
+    )
+    found = explained(bundle, PICTURES[0], layer, arguments.top)
+    errors = [
+        apart(gradients, [by_tape(model, layer, found.input, int(label))])
+        for label, gradients in zip(found.detections.labels, found.gradients, strict=False)
+    ]
+    probabilities = np.sort(model(found.input).numpy()[0])[::-1][: arguments.top]
+    difference = np.abs(probabilities - found.detections.scores[: arguments.top]).max()
+    print(
+        f"{name:16} layer {layer} {list(found.features[0].shape[1:])}: gradients of {len(errors)} classes within"
+        f" {max(errors):.1e}, scores within {difference:.1e}",
+        flush=True,
+    )
+
+
+def calibrate(model: keras.Model, images: Array) -> None:
+    """Fit BatchNormalization to pictures, and make the classes differ."""
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0
+    model(images, training=True)
+    dense = model.layers[-1]
+    kernel, bias = dense.get_weights()
+    logits = keras.Model(model.input, dense.input)(images).numpy() @ kernel
+    dense.set_weights([kernel * (3 / logits.std()), bias])
+
+
+def by_tape(model: keras.Model, layer: str, image: Array, label: int) -> Array:
+    """The gradient of a class's logit by the output of a layer, [C, H, W]."""
+    dense = model.layers[-1]
+    inner = keras.Model(model.input, [model.get_layer(layer).output, dense.input])
+    with tf.GradientTape() as tape:
+        features, pooled = inner(tf.constant(image))
+        logit = (tf.matmul(pooled, dense.kernel) + dense.bias)[0, label]
+    return tape.gradient(logit, features)[0].numpy().transpose(2, 0, 1)
+
+
+if __name__ == "__main__":
+    main()
