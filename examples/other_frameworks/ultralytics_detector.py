@@ -149,13 +149,13 @@ def run(model: Any, image: Array, given: list[Array]) -> Pass:
         if tuple(tensor.shape) not in shapes:
             raise SystemExit(f"the live model has {list(tensor.shape)} at its head, and boxcam {shapes}")
         mine = torch.from_numpy(given[shapes.index(tuple(tensor.shape))])
-        differences.append(float((tensor - mine).abs().max() / mine.abs().max()))
+        differences.append(float((tensor.detach() - mine).abs().max() / mine.abs().max()))
         leaves[tuple(tensor.shape)] = mine.requires_grad_(True)
         return leaves[tuple(tensor.shape)].clone()  # which may be written into
 
     if hasattr(head, "input_proj"):
         handles = [
-            part[0].register_forward_hook(lambda module, inputs, output: leaf(output)) for part in head.input_proj
+            part.register_forward_hook(lambda module, inputs, output: leaf(output)) for part in head.input_proj
         ]
     else:
         handles = [head.register_forward_pre_hook(lambda module, inputs: ([leaf(one) for one in inputs[0]],))]
