@@ -154,9 +154,7 @@ def run(model: Any, image: Array, given: list[Array]) -> Pass:
         return leaves[tuple(tensor.shape)].clone()  # which may be written into
 
     if hasattr(head, "input_proj"):
-        handles = [
-            part.register_forward_hook(lambda module, inputs, output: leaf(output)) for part in head.input_proj
-        ]
+        handles = [part.register_forward_hook(lambda module, inputs, output: leaf(output)) for part in head.input_proj]
     else:
         handles = [head.register_forward_pre_hook(lambda module, inputs: ([leaf(one) for one in inputs[0]],))]
     y = model.eval()(torch.from_numpy(image))
