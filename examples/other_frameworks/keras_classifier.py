@@ -36,8 +36,6 @@ class Kind:
 KINDS = {
     "MobileNetV2": Kind("out_relu", ("tf",)),
     "ResNet50": Kind("conv5_block3_out", ("tf", "color=BGR", "scale=0-255", "mean=103.939,116.779,123.68", "std=1")),
-    "DenseNet121": Kind("relu", ("imagenet",)),
-    "ConvNeXtTiny": Kind("convnext_tiny_stage_3_block_2_identity", ("tf", "scale=0-255", "mean=0", "std=1")),
 }
 
 

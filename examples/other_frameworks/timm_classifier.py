@@ -30,7 +30,6 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=224, help="height and width of the input (default: 224)")
     parser.add_argument("--top", type=int, default=3, help="classes to compare (default: 3)")
     parser.add_argument("--seed", type=int, default=0, help="of the weights (default: 0)")
-    parser.add_argument("--dynamo", action="store_true", help="export with torch's newer exporter")
     parser.add_argument("-o", "--output", type=Path, default=Path("timm"), help="folder to write into (default: timm)")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
@@ -56,7 +55,7 @@ def compare(name: str, arguments: argparse.Namespace) -> None:
             input_names=["image"],
             output_names=["logits"],
             opset_version=18,
-            dynamo=arguments.dynamo,
+            dynamo=False,
         )
     boxcam.export(
         file, output=bundle, layers=[layer], preprocess="imagenet", sample=PICTURES[0], engine="onnx", overwrite=True
