@@ -6,7 +6,7 @@ pictures, layers are initialised so that they keep the variance, and the predict
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from benchmarks.models import CONFIGS, PICTURES, canvas
 from boxcam.export.sources import mmdet as source
 from boxcam.export.sources import mmdet_config
 
+_PROPOSALS = 200  # instead of the thousand of the configs: all of them go through the layers of the second stage
 _NUMBER_OF_CLASSES = 80  # of COCO, which all of mmdet's configs here are for
 
 
@@ -28,13 +29,17 @@ def make(
         name: of the config, in mmdet's folder of configs.
         folder: where the checkpoint goes.
         shape: height and width of the model's input.
-        most: how many boxes are found on a picture at most. Of many, two are so alike that float32 noise decides which
-            comes first, or which of them NMS keeps.
+        most: how many pairs of box and class are above the score threshold on a picture, before NMS, at most. Of many,
+            two are so alike that float32 noise decides which comes first, or which of them NMS keeps.
         seed: of the weights.
         pictures: what it is calibrated on.
     """
     config_path = CONFIGS / name
     config = mmdet_config.read_config(str(config_path))
+    if "rpn" in config.model.test_cfg:
+        config.model.test_cfg.rpn.max_per_img = _PROPOSALS
+        config_path = folder / config_path.name
+        config.dump(config_path)
     torch.manual_seed(seed)
     model = source.build(config, str(config_path))
     enliven(model, torch.cat([canvas(config, picture, shape) for picture in pictures]), most)
@@ -113,43 +118,61 @@ def _calibrate(model: Any, images: torch.Tensor) -> None:
         norm.eval()
 
 
-def _outputs(layers: Iterable[Any], head: Any, features: Sequence[torch.Tensor]) -> torch.Tensor:
-    """What the given layers put out while the head runs."""
-    seen: list[torch.Tensor] = []
-    hooks = [layer.register_forward_hook(lambda m, i, output: seen.append(output)) for layer in layers]
+def _scale(layers: Sequence[Any], deviation: float, head: Any, features: Sequence[torch.Tensor]) -> None:
+    """Scale the layers so that their outputs have a standard deviation.
+
+    Where there is one for each level, that of the coarser ones is higher, as they have fewer cells: so boxes come from
+    all of them.
+    """
+    seen: dict[Any, list[torch.Tensor]] = {layer: [] for layer in layers}
+    hooks = [layer.register_forward_hook(lambda m, i, output: seen[m].append(output.flatten())) for layer in layers]
     head(features)
     for hook in hooks:
         hook.remove()
-    return torch.cat([output.flatten() for output in seen])
-
-
-def _scale(layers: Sequence[Any], deviation: float, head: Any, features: Sequence[torch.Tensor]) -> None:
-    if layers:
-        factor = deviation / float(_outputs(layers, head, features).std())
-        for layer in layers:
-            layer.weight.mul_(factor)
+    for level, layer in enumerate(layers):
+        layer.weight.mul_(deviation * (1 + 0.2 * level) / float(torch.cat(seen[layer]).std()))
 
 
 def _limit(
     model: Any, layers: Sequence[Any], features: Sequence[torch.Tensor], shape: tuple[int, ...], most: int
 ) -> None:
-    """Shift the classes' logits, or the background's, until no picture has more than so many boxes."""
+    """Shift the classes' logits, or the background's, until no picture has more pairs of box and class than that.
+
+    The layers' outputs are one map for each level, or the rows of all pictures' proposals, one tensor for each stage.
+    """
     from mmdet.structures import DetDataSample
 
     sample = DetDataSample()
     sizes = dict.fromkeys(("img_shape", "ori_shape", "pad_shape", "batch_input_shape"), shape)
     sample.set_metainfo({**sizes, "scale_factor": (1.0, 1.0)})
-    samples = [sample] * len(features[0])
-    two = hasattr(model, "roi_head")
-    head = model.roi_head if two else model.bbox_head
-    given = [model.rpn_head.predict(features, samples, rescale=False)] if two else []
-    sigmoid = not two and head.use_sigmoid_cls
-    while max(len(found) for found in head.predict(features, *given, samples, rescale=False)) > most:
-        for layer in layers:
-            if sigmoid:
-                layer.bias.sub_(0.2)
-            else:
-                layer.bias.view(-1, _NUMBER_OF_CLASSES + 1)[:, -1].add_(0.2)
+    pictures = len(features[0])
+    seen: list[torch.Tensor] = []
+    hooks = [layer.register_forward_hook(lambda m, i, output: seen.append(output)) for layer in layers]
+    if hasattr(model, "roi_head"):
+        samples, settings, sigmoid = [sample] * pictures, model.roi_head.test_cfg, False
+        model.roi_head.predict_bbox(
+            features, [sample.metainfo] * pictures, model.rpn_head.predict(features, samples), settings
+        )
+        logits = torch.stack(seen).mean(0).reshape(pictures, -1, _NUMBER_OF_CLASSES + 1)
+    else:
+        head, settings = model.bbox_head, model.bbox_head.test_cfg
+        head(features)
+        sigmoid, classes = head.use_sigmoid_cls, head.cls_out_channels
+        logits = torch.cat([m.permute(0, 2, 3, 1).reshape(pictures, -1, classes) for m in seen], 1)
+    for hook in hooks:
+        hook.remove()
+
+    def found() -> int:
+        scores = logits.sigmoid() if sigmoid else logits.softmax(-1)[..., :-1]
+        return int((scores > settings.score_thr).flatten(1).sum(1).max())
+
+    shift = 0.0
+    while found() > most:
+        shift += 0.1
+        logits[..., slice(None) if sigmoid else -1] += -0.1 if sigmoid else 0.1
+    for layer in layers:
+        bias = layer.bias if sigmoid else layer.bias.view(-1, _NUMBER_OF_CLASSES + 1)[:, -1]
+        bias.add_(-shift if sigmoid else shift)
 
 
 def _enliven_rois(model: Any, features: Sequence[torch.Tensor]) -> list[Any]:

@@ -83,13 +83,14 @@ def runner(model: Any) -> Callable[..., Any]:
     return run
 
 
-def made(config: str, shape: tuple[int, int] = SHAPE, many: bool = False) -> Callable[[Path], Subject]:
+def made(config: str, shape: tuple[int, int] = SHAPE, many: bool = False, boxes: int = 8) -> Callable[[Path], Subject]:
     """A family by its config, with random weights that are alive.
 
     Args:
         config: its name in mmdet's folder of configs.
         shape: height and width of the model's input.
         many: with the weights of the benchmarks, which find hundreds of boxes.
+        boxes: how many boxes of each picture are explained.
     """
 
     def make(folder: Path) -> Subject:
@@ -108,6 +109,7 @@ def made(config: str, shape: tuple[int, int] = SHAPE, many: bool = False) -> Cal
             differentiable=False,
             options={"shape": shape, "sample": PICTURES[0]},
             canvas=lambda picture: models.canvas(read, picture, shape),
+            boxes=boxes,
         )
 
     return make
@@ -119,12 +121,17 @@ _SMALL = (128, 160)
 
 
 def register(
-    name: str, config: str, forms: Any, shape: tuple[int, int] = _SMALL, many: bool = False, **more: Any
+    name: str,
+    config: str,
+    forms: Any,
+    shape: tuple[int, int] = _SMALL,
+    heavy: bool = True,
+    note: str = "",
+    **more: Any,
 ) -> None:
-    """A heavy family by its config."""
-    FAMILIES.register(f"mmdet: {name}")(
-        Family(forms, made(config, shape, many), within=bridged, **{"heavy": True, **more})
-    )
+    """A family by its config."""
+    make = made(config, shape, **more)
+    FAMILIES.register(f"mmdet: {name}")(Family(forms, make, within=bridged, heavy=heavy, note=note))
 
 
 register(
@@ -136,6 +143,15 @@ register(
     heavy=False,
 )
 register("Faster R-CNN R50", "faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py", _TWO_STAGE, SHAPE, many=True)
+_SSD = Forms("whole", "windows")  # the last of its maps is a single cell, of which a window is no part
+register(
+    "SSDLite MobileNetV2",
+    "ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco.py",
+    {"neck": _SSD, "backbone": "whole"},
+    (320, 320),
+    boxes=16,
+)
+register("FCOS R50 (GroupNorm)", "fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py", {"neck": "whole"})
 
 
 def untouched(config: str, folder: Path) -> tuple[Sequence[str | Path], dict[str, Any]]:
