@@ -206,7 +206,17 @@ def _to_onnx(model: Any, preprocess: Preprocess) -> tuple[ir.Model, dict[str, st
         ir.external_data.load_to_model(graph)
         for constant in graph.graph.initializers.values():
             constant.const_value = ir.tensor(constant.const_value.numpy().copy(), name=constant.name)  # type: ignore[union-attr]
-    return graph, marks.take_out(graph.graph, mmdet_transformers.STOP)
+    found = marks.take_out(graph.graph, mmdet_transformers.STOP)
+    _shape_proposals(graph.graph, found)
+    return graph, found
+
+
+def _shape_proposals(graph: ir.Graph, marks: dict[str, str]) -> None:
+    """Say that proposals have five columns: behind the first stage of a cascade torch's exporter loses sight of it."""
+    names = {name for mark, name in marks.items() if mark.startswith("rois")}
+    for value in (value for node in graph for value in node.outputs if value.name in names):
+        value.dtype = ir.DataType.FLOAT
+        value.shape = ir.Shape([value.shape[0] if value.shape is not None and len(value.shape) == 2 else None, 5])
 
 
 def _modules(model: Any) -> dict[str, Any]:

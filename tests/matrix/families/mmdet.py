@@ -143,6 +143,7 @@ register(
     heavy=False,
 )
 register("Faster R-CNN R50", "faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py", _TWO_STAGE, SHAPE, many=True)
+register("Mask R-CNN R50", "mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py", _TWO_STAGE)
 _SSD = Forms("whole", "windows")  # the last of its maps is a single cell, of which a window is no part
 register(
     "SSDLite MobileNetV2",
@@ -151,7 +152,6 @@ register(
     (320, 320),
     boxes=16,
 )
-register("FCOS R50 (GroupNorm)", "fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py", {"neck": "whole"})
 
 
 def untouched(config: str, folder: Path) -> tuple[Sequence[str | Path], dict[str, Any]]:
