@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from boxcam.explain.explainer import Explanation
 
 _LARGEST = 16384
+_EXPORTERS = ("onnx", "onnx_ir", "onnxruntime", "onnxscript", "torch", "torchvision", "yaml")
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -64,8 +65,12 @@ def main() -> None:
 
 @main.command(epilog="Exit codes: 0 done, 1 failed, 2 wrong usage.")
 @click.argument("model", nargs=-1, required=True)
-@click.option("-o", "--output", type=click.Path(), help="The bundle to write. [default: CONFIG's name + .boxcam]")
-@click.option("--source", metavar="KIND", help="Kind of source (mmdet). [default: found out from MODEL]")
+@click.option("-o", "--output", type=click.Path(), help="The bundle to write. [default: MODEL's name + .boxcam]")
+@click.option(
+    "--source",
+    metavar="KIND",
+    help="What MODEL is: onnx, torchvision, mmdet or mmyolo. [default: found out from MODEL]",
+)
 @click.option(
     "--layer",
     "layers",
@@ -73,10 +78,12 @@ def main() -> None:
     metavar="NAME",
     help="backbone, neck, roi, image or a tensor's name; repeatable. [default: the model's own]",
 )
-@click.option("--shape", type=_Shape(), help="Size of the model's input. [default: the config's test size]")
-@click.option("--score-threshold", type=click.FloatRange(0, 1), help="Lowest score of a box. [default: the config's]")
+@click.option("--shape", type=_Shape(), help="Size of the model's input. [default: the model's own]")
 @click.option(
-    "--nms-threshold", "--nms", type=click.FloatRange(0, 1), help="IoU at which boxes merge. [default: the config's]"
+    "--score-threshold", type=click.FloatRange(0, 1), help="Lowest score of a box. [default: the model's own]"
+)
+@click.option(
+    "--nms-threshold", "--nms", type=click.FloatRange(0, 1), help="IoU at which boxes merge. [default: the model's own]"
 )
 @click.option("--sample", type=click.Path(), metavar="IMAGE", help="Picture to verify with. [default: drawn ones]")
 @click.option(
@@ -113,18 +120,27 @@ def export(
     quiet: bool,
     **options: Any,
 ) -> None:
-    """Make a bundle out of a trained detector.
+    """Make a bundle out of a trained detector or classifier.
 
-    MODEL is an mmdet config and its checkpoint. It takes 15 to 30 seconds and ends by verifying the bundle.
+    MODEL is one of
+
+    \b
+      MODEL.onnx                    an ONNX file of any framework; `boxcam inspect` tells what it needs
+      torchvision:NAME WEIGHTS.pth  a model of torchvision by name, and its state dict
+      CONFIG.py CHECKPOINT.pth      a config of mmdet or mmyolo, and its checkpoint
+
+    It takes 15 to 30 seconds and ends by verifying the bundle.
 
     \b
     Examples:
+      boxcam export yolo.onnx --preprocess yolo --sample street.jpg
+      boxcam export torchvision:fasterrcnn_resnet50_fpn weights.pth --sample street.jpg
       boxcam export retinanet.py retinanet.pth -o retinanet.boxcam
       boxcam export faster-rcnn.py epoch_12.pth --layer roi --layer neck --shape 800x1344
       boxcam export retinanet.py retinanet.pth --layer backbone.2 --sample street.jpg
       boxcam export retinanet.py retinanet.pth --engine onnx
     """
-    with _needs_exporter():
+    with _needs_exporter(_extra(model, source)):
         from boxcam.export.pipeline import export as run
 
         target = Path(output) if output else Path(Path(model[0].removeprefix("torchvision:")).stem + ".boxcam")
@@ -281,7 +297,7 @@ def inspect(path: str, as_json: bool, everything: bool, shape: tuple[int, int] |
 def _inspect_file(
     path: str, as_json: bool, everything: bool, shape: tuple[int, int] | None, options: dict[str, Any]
 ) -> None:
-    with _needs_exporter():
+    with _needs_exporter("export"):
         from boxcam.export.source import Request
         from boxcam.export.survey import lines, survey
 
@@ -365,14 +381,21 @@ def _bar(text: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
         show("")
 
 
+def _extra(model: tuple[str, ...], source: str | None) -> str:
+    """Which of boxcam's extras has what an export of a model needs; nothing but names can be looked at yet."""
+    if source is not None:
+        return "export" if source in ("onnx", "torchvision") else "mmdet"
+    return "export" if model[0].lower().endswith(".onnx") or model[0].startswith("torchvision:") else "mmdet"
+
+
 @contextlib.contextmanager
-def _needs_exporter() -> Iterator[None]:
+def _needs_exporter(extra: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if error.name and error.name.split(".")[0] in ("onnx", "onnx_ir", "onnxruntime", "torch", "onnxscript"):
+        if error.name and error.name.split(".")[0] in _EXPORTERS:
             raise BoxcamError(
-                f"exporting needs {error.name}, which is not installed here. Install boxcam's 'mmdet' extra as the"
+                f"exporting needs {error.name}, which is not installed here. Install boxcam's {extra!r} extra as the"
                 " README shows, or export on another machine and copy the bundle."
             ) from error
         raise

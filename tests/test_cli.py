@@ -24,6 +24,8 @@ from click.testing import Result
 import boxcam
 from boxcam.bundle import read
 from boxcam.cli import main
+from boxcam.export import sources as _sources  # noqa: F401  (each registers itself)
+from boxcam.export.source import SOURCES
 from boxcam.runtime.images import read_image
 
 Cli = Callable[..., Result]
@@ -161,9 +163,29 @@ def test_export_says_what_is_not_installed(
         raise ModuleNotFoundError(f"No module named '{missing}.part'", name=f"{missing}.part")
 
     monkeypatch.setattr("boxcam.export.pipeline.export", fails)
-    done = cli("export", signs / "config.py", signs / "signs.pth", "-o", tmp_path / "x.boxcam")
-    assert (done.exit_code, done.stdout) == (1, "")
-    assert done.stderr.startswith(f"boxcam: exporting needs {missing}.part, which is not installed here.")
+    models = {
+        "mmdet": ([signs / "config.py", signs / "signs.pth"], ["CONFIG", "--source", "mmyolo"]),
+        "export": (["Model.ONNX"], ["torchvision:retinanet_resnet50_fpn", "w.pth"], ["MODEL", "--source", "onnx"]),
+    }
+    for extra, given in models.items():
+        for model in given:
+            done = cli("export", *model, "-o", tmp_path / "x.boxcam")
+            assert (done.exit_code, done.stdout) == (1, "")
+            assert done.stderr.startswith(f"boxcam: exporting needs {missing}.part, which is not installed here.")
+            assert f"Install boxcam's '{extra}' extra" in done.stderr
+
+
+def test_the_help_of_export_tells_of_every_kind_of_model(cli: Cli) -> None:
+    said = " ".join(cli("export", "--help").stdout.split())
+    kinds = re.search(r"What MODEL is: ([\w, ]+)\.", said)
+    assert kinds is not None
+    assert set(re.split(", | or ", kinds[1])) == set(SOURCES.names())
+    for arguments in (
+        ("yolo.onnx", "--preprocess", "yolo"),
+        ("torchvision:fasterrcnn_resnet50_fpn", "weights.pth"),
+        ("retinanet.py", "retinanet.pth"),
+    ):
+        assert f"boxcam export {' '.join(arguments)}" in said
 
 
 def test_quiet_means_silent(signs: Path, signs_bundle: Path, tmp_path: Path, cli: Cli) -> None:

@@ -276,6 +276,8 @@ def class_indices(
 ) -> list[int] | None:
     """Class names or numbers as indices; letters need not match in case.
 
+    A bundle without class names says nothing of how many there are: then any number is taken, also as ``class 7``.
+
     Raises:
         UnknownNameError: the model has no such class.
     """
@@ -285,19 +287,22 @@ def class_indices(
     result = []
     for wanted in [classes] if isinstance(classes, str | int | np.integer) else classes:
         text = str(wanted)
+        number = text if names else text.lower().removeprefix("class ")
         if isinstance(wanted, str) and wanted in names:
             index = names.index(wanted)
-        elif text.isdecimal():
-            index = int(text)
+        elif number.isdecimal():
+            index = int(number)
         else:
             index = next((k for k, name in enumerate(names) if name.lower() == text.lower()), -1)
-        if not 0 <= index < len(names):
+        if index < 0 or (names and index >= len(names)):
             raise _unknown_class(text, names)
         result.append(index)
     return result
 
 
 def _unknown_class(wanted: str, names: Sequence[str]) -> UnknownNameError:
+    if not names:
+        return UnknownNameError(f"the model has no class {wanted!r}: it has no class names. Give the class's number.")
     known = {name.lower(): name for name in names}
     close = [known[name] for name in difflib.get_close_matches(wanted.lower(), known, n=3, cutoff=0.5)]
     hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""

@@ -121,6 +121,8 @@ def survey(request: Request, progress: Progress, *, everything: bool = False, se
     problem, found, logits = "", None, []
     try:
         found = source.detections(opened, request)
+        opened = source.settled(opened, request, found.convention)
+        said = tuple(source.preprocessing_of(request, opened.metadata, found.convention))
     except SourceError as error:
         problem = str(error)
     progress("looking for layers")

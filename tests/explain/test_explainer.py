@@ -147,6 +147,7 @@ def named(*labels: str) -> Any:
         (("a", "b"), ["1"], [1]),
         (("a", "b"), np.int64(1), [1]),
         (("a", "b"), np.array([1, 0], np.uint8), [1, 0]),
+        ((), ["7", 90, "class 3", "Class 4"], [7, 90, 3, 4]),  # a bundle without names
     ],
 )
 def test_classes_by_name_and_number(labels: Sequence[str], asked: Any, expected: Any) -> None:
@@ -158,6 +159,9 @@ def test_a_class_that_is_not_there() -> None:
         class_indices(named(*(f"class {k}" for k in range(40))), ["x"])
     with pytest.raises(UnknownNameError, match=r"Did you mean 'Zebra'\?"):
         class_indices(named("Ape", "Zebra"), ["zebar"])
+    for wanted in ("car", "class", -1):
+        with pytest.raises(UnknownNameError, match=rf"no class '{wanted}': it has no class names\. Give .* number"):
+            class_indices(named(), [wanted])
 
 
 @pytest.mark.parametrize("method", boxcam.methods())

@@ -174,8 +174,9 @@ def _rows(op: Ops, c: Convention, canvas: tuple[int, int]) -> tuple[ir.Value, ir
 
 
 def _classes(op: Ops, c: Convention, canvas: tuple[int, int], threshold: Limit, iou: Limit) -> Selected:
-    scores = selection.activate(op, c.scores.value, c.activation)
-    return selection.above(op, selection.best_classes(op, scores, c.sizes[1], canvas), threshold or 0)
+    scores = selection.activate(op, c.scores.value, c.activation, c.background)
+    classes = c.sizes[1] - (c.background != "none")
+    return selection.above(op, selection.best_classes(op, scores, classes, canvas), threshold or 0)
 
 
 _WRITERS: dict[Kind, Callable[[Ops, Convention, tuple[int, int], Limit, Limit], Selected]] = {

@@ -7,7 +7,7 @@ import difflib
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +107,7 @@ def load(request: Request, progress: Progress) -> Source:
     opened = read(request)
     progress("looking for scores and boxes")
     found = detections(opened, request)
+    opened = settled(opened, request, found.convention)
     layers: dict[str, LayerTensors] = {}
     names: tuple[str, ...] = ()
     if not request.layers or set(request.layers) & set(onnx_layers.DEFAULTS):
@@ -226,6 +227,7 @@ def detections(opened: Opened, request: Request) -> Detections:
     else:
         seen = _run(opened, [n for n in (request.scores, request.boxes, request.labels) if n])
         convention = onnx_outputs.find(seen, request, len(named) or None, opened.metadata.get("task", ""))
+        _check_idle(convention, request)
     labels = _labels(convention, named)
     canvas = (opened.preprocess.height, opened.preprocess.width)
     op = Ops(model.graph, "boxcam.head")
@@ -234,15 +236,54 @@ def detections(opened: Opened, request: Request) -> Detections:
     return Detections(Outputs(*names), convention, labels)
 
 
-def preprocessing_of(request: Request, metadata: Mapping[str, str]) -> Sequence[str]:
-    """What the user says of the preprocessing; else what the file says of itself, as one of Ultralytics does."""
+_IDLE = {
+    "selected": ("nms_threshold", "score_activation", "background"),
+    "classes": ("nms_threshold", "box_format", "box_scale"),
+}
+_WHY = {"selected": "the model selects its detections itself", "classes": "a classifier's box is the whole image"}
+
+
+def _check_idle(convention: Convention, request: Request) -> None:
+    """Refuse options that are not read for models of a kind.
+
+    Raises:
+        SourceError: there is one.
+    """
+    for name in _IDLE.get(convention.kind, ()):
+        if getattr(request, name) is not None:
+            option = "nms" if name == "nms_threshold" else name.replace("_", "-")
+            raise SourceError(
+                f"--{option} has no meaning here: {_WHY[convention.kind]} ({convention.name}). Leave it out."
+            )
+
+
+def settled(opened: Opened, request: Request, convention: Convention) -> Opened:
+    """The same file with its preprocessing, now that it is known how the model reports its detections."""
+    if preprocessing_of(request, opened.metadata, convention) == preprocessing_of(request, opened.metadata):
+        return opened
+    return replace(opened, preprocess=replace(opened.preprocess, resize="stretch"))
+
+
+def preprocessing_of(
+    request: Request, metadata: Mapping[str, str], convention: Convention | None = None
+) -> Sequence[str]:
+    """What the user says of the preprocessing; else what the file says of itself, as one of Ultralytics does.
+
+    Args:
+        request: what the user says.
+        metadata: what the file says.
+        convention: how the model reports its detections, if that is known: Ultralytics stretches pictures for RT-DETR,
+            which not every file names.
+    """
     given = request.preprocess
     specs = [given] if isinstance(given, str) else list(given)
     if specs or "stride" not in metadata or "names" not in metadata:
         return specs
     if metadata.get("task") == "classify":
-        return ["resize=cover", "scale=0-1", "color=RGB"]
-    return ["yolo"]
+        return ["resize=cover", "scale=0-1", "color=RGB", "interpolation=area"]  # Pillow's bilinear averages
+    named = f"{metadata.get('description', '')} {metadata.get('task', '')}".lower().replace("-", "")
+    queries = "rtdetr" in named or (convention is not None and convention.kind == "queries")
+    return ["yolo", "resize=stretch"] if queries else ["yolo"]
 
 
 def _run(opened: Opened, named: Sequence[str]) -> list[Seen]:
@@ -288,7 +329,8 @@ def _observed(model: ir.Model, targets: Sequence[ir.Value], feeds: Mapping[str, 
 def _decoded(opened: Opened, request: Request) -> Convention:
     """Boxes and scores as the user's function writes them."""
     assert request.decode is not None
-    idle = [name for name in ("scores", "boxes", "labels", "box_format", "score_activation") if getattr(request, name)]
+    names = ["scores", "boxes", "labels", "box_format", "box_scale", "score_activation", "background"]
+    idle = [name for name in names if getattr(request, name)]
     if idle:
         raise SourceError(f"--decode says what boxes and scores are; leave out --{idle[0].replace('_', '-')}.")
     model = opened.model
@@ -314,14 +356,13 @@ def _names(given: str | os.PathLike[str] | Sequence[str] | None, metadata: Mappi
     """Class names: from a file, as given, or as Ultralytics writes them into a model; empty if there are none."""
     if isinstance(given, (str, os.PathLike)):
         try:
-            lines = Path(given).read_text(encoding="utf-8").splitlines()
+            lines = Path(given).read_text(encoding="utf-8-sig").rstrip().splitlines()
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
             raise SourceError(f"class names {given} cannot be read: {reason}.") from error
-        named = tuple(line.strip() for line in lines if line.strip())
-        if not named:
+        if not lines:
             raise SourceError(f"class names {given} is empty; one name a line is needed.")
-        return named
+        return tuple(line.strip() or f"class {index}" for index, line in enumerate(lines))
     if given is not None:
         return tuple(given)
     try:

@@ -259,7 +259,8 @@ class _Finder:
         scores = rows[..., 4 + skipped : 4 + skipped + classes]
         activation = "none" if _is_probability(scores) else "sigmoid"
         scale = self._scale(rows[..., :4])
-        if not across and not skipped and self.request.nms_threshold is None:
+        queries = not across and not skipped and _is_transformer(_last_joined(one.value))
+        if queries and self.request.nms_threshold is None:
             boxes = Piece(one.value, (0, 4))
             pieces = Piece(one.value, (4, 4 + classes)), boxes
             name = "queries with boxes and class scores in one tensor, as of RT-DETR by Ultralytics"
@@ -296,8 +297,9 @@ class _Finder:
             )
         if across:
             return 0, width - 4 - prototypes
-        if width - 5 in _COCO or width - 4 in _COCO:
-            return (1, width - 5) if width - 5 in _COCO else (0, width - 4)
+        of_coco = [skipped for skipped in (0, 1) if width - 4 - skipped in _COCO]
+        if len(of_coco) == 1:
+            return of_coco[0], width - 4 - of_coco[0]
         raise SourceError(
             f"{one.value.name} has {width} columns: a box and {width - 4} classes, or a box, objectness and {width - 5}"
             " classes? Give the class names with --class-names FILE."
@@ -361,10 +363,22 @@ class _Finder:
         return ("xyxy" if boxes.size and _ordered(boxes) > 0.99 else "cxcywh"), self._scale(boxes)
 
     def _scale(self, boxes: Array) -> str:
-        """Pixels, unless the boxes are not far from 0 to 1; rows of zeros are no boxes."""
+        """Pixels, unless the boxes are not far from 0 to 1; rows of zeros are no boxes.
+
+        Raises:
+            SourceError: there is no box to see it from, and the user does not say it.
+        """
+        if self.request.box_scale is not None:
+            return self.request.box_scale
         sizes = np.abs(boxes).max(-1, initial=0)
         sizes = sizes[sizes > 0]
-        return "normalized" if sizes.size and np.median(sizes) <= 1.5 else "pixels"
+        if not sizes.size:
+            raise SourceError(
+                "the model found no box in the pictures that were tried, so it cannot be seen whether its boxes are in"
+                " pixels of the input or from 0 to 1. Say --box-scale pixels or normalized, or export with a picture in"
+                " which it finds something: --sample."
+            )
+        return "normalized" if np.median(sizes) <= 1.5 else "pixels"
 
     def _ambiguous(self, rivals: Sequence[Seen]) -> str:
         names = " or ".join(dict.fromkeys(str(one.value.name) for one in rivals))
@@ -436,11 +450,45 @@ def _last_operator(value: ir.Value) -> str | None:
 
 def _is_transformer(value: ir.Value) -> bool:
     """Whether scores are computed row by row from a sequence by a matrix, without a convolution on the way."""
-    for _ in range(12):
+    for _ in range(20):
         node = value.producer()
-        if node is None or node.op_type in ("Conv", "Concat"):
+        if node is None or node.op_type == "Conv":
             return False
-        if node.op_type == "LayerNormalization":
+        if node.op_type == "LayerNormalization" or _is_normalization(node):
             return True
-        value = next(v for v in node.inputs if v is not None and onnx.array(v) is None)
+        read = _computed(node)
+        if not read or (node.op_type == "Concat" and len(read) > 1):
+            return False
+        value = read[0]
     return False
+
+
+def _is_normalization(node: ir.Node) -> bool:
+    """Whether a node divides by a deviation: a LayerNormalization in parts, as before opset 17."""
+    if node.op_type != "Div" or None in node.inputs:
+        return False
+    above, below = (value.producer() for value in node.inputs if value is not None)
+    if above is None or below is None or (above.op_type, below.op_type) != ("Sub", "Sqrt"):
+        return False
+    mean = above.inputs[1].producer() if above.inputs[1] is not None else None
+    return mean is not None and mean.op_type == "ReduceMean"
+
+
+def _computed(node: ir.Node) -> list[ir.Value]:
+    """What a node reads that comes from the image; weights and biases do not, whatever moves them about."""
+    return [value for value in node.inputs if value is not None and _is_computed(value)]
+
+
+def _is_computed(value: ir.Value) -> bool:
+    reads = (read for node in onnx.ancestors([value]) for read in onnx.uses(node))
+    return value.is_graph_input() or any(read.is_graph_input() for read in reads)
+
+
+def _last_joined(value: ir.Value) -> ir.Value:
+    """The last of the values that a tensor joins, as class scores behind boxes; the tensor itself if it joins none."""
+    node = value.producer()
+    while node is not None and node.op_type in ("Identity", "Cast") and node.inputs[0] is not None:
+        node = node.inputs[0].producer()
+    if node is None or node.op_type != "Concat":
+        return value
+    return (_computed(node) or [value])[-1]

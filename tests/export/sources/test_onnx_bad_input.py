@@ -172,11 +172,34 @@ def no_path(path: Path) -> Path:
     return net.save(path, logits=TensorProto.FLOAT, beside=TensorProto.FLOAT)
 
 
-def dense(path: Path) -> Path:
+def dense(path: Path, width: int = 9) -> Path:
     net = Small()
-    found = net.map(9, 4)
-    net.Transpose(net.Reshape(found, np.array([1, 9, -1])), perm=[0, 2, 1], name="out")
+    found = net.map(width, 4 if width < 64 else 2)
+    net.Transpose(net.Reshape(found, np.array([1, width, -1])), perm=[0, 2, 1], name="out")
     return net.save(path, out=TensorProto.FLOAT)
+
+
+def dense_of_coco(path: Path) -> Path:
+    return dense(path, 95)
+
+
+def selected(path: Path, size: float = 30) -> Path:
+    """Boxes [16, 4], scores [16] and labels [16], as if the model had chosen them."""
+    net = Small()
+    rows = net.Transpose(net.Reshape(net.map(6), np.array([6, -1])), perm=[1, 0])
+    places, logits = net.node("Split", [rows, np.array([4, 2])], 2, axis=1)
+    net.node("Mul", [places, np.float32(size)], name="boxes")
+    net.node("ReduceMax", [net.Sigmoid(logits), np.array([1])], keepdims=0, name="scores")
+    net.node("ArgMax", [logits], axis=1, keepdims=0, name="labels")
+    return net.save(path, boxes=TensorProto.FLOAT, scores=TensorProto.FLOAT, labels=TensorProto.INT64)
+
+
+def nothing_found(path: Path) -> Path:
+    return selected(path, 0)
+
+
+def decoded(op: Any, outputs: Any) -> Any:
+    raise AssertionError("not called")
 
 
 CASES: dict[str, tuple[Callable[[Path], Path], dict[str, Any], str]] = {
@@ -208,11 +231,25 @@ CASES: dict[str, tuple[Callable[[Path], Path], dict[str, Any], str]] = {
     "no such scores": (classifier, {"scores": "logit"}, "no tensor 'logit' in the graph. Did you mean logits"),
     "scores that are none": (classifier, {"scores": "image"}, "image"),
     "columns": (dense, {}, "out has 9 columns: a box and 5 classes, or a box, objectness and 4 classes"),
+    "columns of 90 or 91": (
+        dense_of_coco,
+        {},
+        "out has 95 columns: a box and 91 classes, or a box, objectness and 90 classes",
+    ),
     "columns and names": (dense, {"class_names": ["a", "b"]}, r"neither 4 \+ 2 .* nor 5 \+ 2"),
     "names missing": (classifier, {"class_names": "none.txt"}, "class names none.txt cannot be read"),
     "decode is no file": (classifier, {"decode": "decode"}, "is no FILE.py:FUNCTION"),
     "decode is missing": (classifier, {"decode": "none.py:decode"}, "none.py does not exist"),
     "decode and scores": (classifier, {"decode": lambda op, o: o, "scores": "logits"}, "leave out --scores"),
+    "decode and background": (classifier, {"decode": decoded, "background": "first"}, "leave out --background"),
+    "decode and scale": (classifier, {"decode": decoded, "box_scale": "pixels"}, "leave out --box-scale"),
+    "suppression again": (selected, {"nms_threshold": 0.5}, "--nms has no meaning here: the model selects"),
+    "activation again": (selected, {"score_activation": "sigmoid"}, "--score-activation has no meaning here"),
+    "background of labels": (selected, {"background": "first"}, "--background has no meaning here: the model selects"),
+    "suppression of classes": (classifier, {"nms_threshold": 0.5}, "--nms has no meaning here: a classifier's box is"),
+    "boxes of a classifier": (classifier, {"box_format": "xyxy"}, "--box-format has no meaning here: a classifier's"),
+    "scale of a classifier": (classifier, {"box_scale": "pixels"}, "--box-scale has no meaning here: a classifier's"),
+    "no box to see": (nothing_found, {}, "found no box .* Say --box-scale pixels or normalized, or .*--sample"),
     "decode fails": (classifier, {"decode": lambda op, o: o["x"]}, "KeyError: 'x'. Outputs are: logits"),
     "decode returns one": (classifier, {"decode": lambda op, o: o["logits"]}, "has to return two values"),
     "decode of another shape": (

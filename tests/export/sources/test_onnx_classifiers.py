@@ -110,6 +110,33 @@ def test_the_number_of_class_names_has_to_fit(tmp_path: Path) -> None:
         boxcam.export(path, output=tmp_path / "b", preprocess="imagenet", class_names=["a", "b"])
 
 
+@pytest.mark.parametrize("place", ["first", "last"])
+def test_a_class_for_nothing_is_no_class(place: str, tmp_path: Path) -> None:
+    network = Classifier()
+    path = save(network, tmp_path / "model.onnx")
+    options = {"layers": ["layer3"], "preprocess": "imagenet", "engine": "onnx", "class_names": NAMES[:6]}
+    manifest = boxcam.export(path, output=tmp_path / "b", background=place, **options)
+    assert manifest.source["scores"] == f"output, softmax, without the {place} class"
+    model = boxcam.load(tmp_path / "b", threads=1)
+    image = torch.from_numpy(prepare(picture(), model.manifest.preprocess)[0])
+    logits = network(image)[0].detach()
+    real = slice(1, None) if place == "first" else slice(-1)
+    expected, order = logits.softmax(0)[real].sort(descending=True)
+    found = model.detect(picture())
+    np.testing.assert_array_equal(found.labels, order)
+    np.testing.assert_allclose(found.scores, expected, atol=1e-6)
+    np.testing.assert_allclose(found.logits, logits[real][order], atol=1e-4)
+    assert found.names == tuple(NAMES[k] for k in order)
+
+
+def test_lines_of_a_names_file_are_numbers(tmp_path: Path) -> None:
+    """An empty line is a class without a name, those at the end are none."""
+    path, names = save(Classifier(), tmp_path / "model.onnx"), tmp_path / "names.txt"
+    names.write_text("\n red \nblue\n\nc\u00f4te\n  \nf\n\n \n", encoding="utf-8-sig")
+    manifest = boxcam.export(path, output=tmp_path / "b", preprocess="imagenet", engine="onnx", class_names=names)
+    assert manifest.labels == ("class 0", "red", "blue", "class 3", "c\u00f4te", "class 5", "f")
+
+
 def test_a_name_that_several_tensors_begin_with_is_asked_for(tmp_path: Path) -> None:
     path = save(Classifier(), tmp_path / "model.onnx")
     with pytest.raises(SourceError, match="layer '/layer' may be /layer1/conv/Conv_output_0, /layer1"):
