@@ -68,12 +68,12 @@ def compare(name: str, arguments: argparse.Namespace) -> None:
     written = Path(wrapper.export(format="onnx", imgsz=(height, width), simplify=False, verbose=False))
     file = Path(shutil.move(written, arguments.output / f"{name}.onnx"))
     bundle = arguments.output / f"{name}.boxcam"
-    options = {"preprocess": ["yolo", "resize=stretch"]} if name.startswith("rtdetr") else {}
+    alone = name.startswith(("rtdetr", "yolov10"))  # these select their boxes themselves, without suppression
+    options = {} if alone else {"nms_threshold": IOU}
     boxcam.export(
         file,
         output=bundle,
         score_threshold=SCORE,
-        nms_threshold=IOU,
         sample=PICTURES[0],
         engine="onnx",
         overwrite=True,

@@ -282,8 +282,11 @@ def preprocessing_of(
     if metadata.get("task") == "classify":
         return ["resize=cover", "scale=0-1", "color=RGB", "interpolation=area"]  # Pillow's bilinear averages
     named = f"{metadata.get('description', '')} {metadata.get('task', '')}".lower().replace("-", "")
-    queries = "rtdetr" in named or (convention is not None and convention.kind == "queries")
-    return ["yolo", "resize=stretch"] if queries else ["yolo"]
+    if convention is not None:  # RT-DETR's rows, or its table of them: those of YOLOs have corners
+        queries = convention.kind == "queries" or (convention.kind == "selected" and convention.form == "cxcywh")
+    else:
+        queries = False
+    return ["yolo", "resize=stretch"] if queries or "rtdetr" in named else ["yolo"]
 
 
 def _run(opened: Opened, named: Sequence[str]) -> list[Seen]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,13 @@ class Queries(Small):
         self.node("Concat", [self.boxes, scores], axis=-1, name="output0")
         return self.save(path, output0=TensorProto.FLOAT)
 
+    def table(self, path: Path) -> Path:
+        """As later ones have it: [1, 16, 6], a row for each token's best class."""
+        best = self.ReduceMax(self.Sigmoid(self.logits), np.array([-1]))
+        label = self.Cast(self.ArgMax(self.logits, axis=-1), to=TensorProto.FLOAT)
+        self.node("Concat", [self.boxes, best, label], axis=-1, name="output0")
+        return self.save(path, output0=TensorProto.FLOAT)
+
 
 WAYS = ("initializers", "shared", "nodes", "parts")
 
@@ -134,10 +142,13 @@ def test_preprocessing_of_ultralytics(said: dict[str, str], specs: list[str]) ->
     assert list(source.preprocessing_of(Request(("m.onnx",), preprocess="tf"), metadata)) == ["tf"]
 
 
+@pytest.mark.parametrize("make", [Queries.joined, Queries.table])
 @pytest.mark.parametrize(("given", "resize"), [((), "stretch"), (("yolo",), "fit")])
-def test_pictures_of_queries_are_stretched(given: tuple[str, ...], resize: str, tmp_path: Path) -> None:
+def test_pictures_of_queries_are_stretched(
+    given: tuple[str, ...], resize: str, make: Callable[[Queries, Path], Path], tmp_path: Path
+) -> None:
     """Also where the file does not name RT-DETR, but not where the user says otherwise."""
-    path = Queries("initializers").joined(tmp_path / "model.onnx")
+    path = make(Queries("initializers"), tmp_path / "model.onnx")
     written = onnx.load(str(path))
     onnx.helper.set_model_props(written, {**YOLO, "imgsz": "[32, 32]", "description": "Ultralytics mine model"})
     onnx.save(written, str(path))
