@@ -76,6 +76,15 @@ class Deployed:
             )
         return list(self._sessions[key].run(list(names), {self.input: image.numpy()})) if key else []
 
+    def of_shape(self, shapes: Sequence[tuple[int, ...]]) -> list[str]:
+        """Names of all floating-point values of the deployed graph that have one of some shapes."""
+        inferred = onnx.shape_inference.infer_shapes(self.graph)
+        made = {name for node in self.graph.graph.node for name in node.output}
+        known = [*inferred.graph.value_info, *inferred.graph.output]
+        of = {v.name: v.type.tensor_type for v in known if v.type.tensor_type.elem_type == onnx.TensorProto.FLOAT}
+        found = {name: tuple(d.dim_value for d in kind.shape.dim) for name, kind in of.items() if name in made}
+        return [name for name, shape in found.items() if shape in shapes]
+
     @property
     def input(self) -> str:
         return self.model.manifest.input

@@ -26,7 +26,7 @@ class Result:
         error: the largest difference: of a gradient relative to its largest value, of boxes in canvas pixels.
         differences: whether a gradient was compared with finite differences, and not with a framework's autograd.
         limit: the largest that passes.
-        noise, level: see `tests.matrix.measure.Agreement`, where they were needed.
+        noise, level, flipped: see `tests.matrix.measure.Agreement`.
         scores: the largest difference of scores, of detections.
     """
 
@@ -43,6 +43,7 @@ class Result:
     limit: float = 0.0
     noise: float | None = None
     level: float | None = None
+    flipped: int = 0
     scores: float | None = None
     differences: bool = False
 

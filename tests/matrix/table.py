@@ -30,13 +30,16 @@ compared with its own framework, on random weights and small inputs. `make test`
 - **form**: of the gradient. *Windows* and *rows* cost little; *whole* maps are as exact and slower
   ([how it works](../README.md#how-it-works)). Where the two engines differ, TorchScript's comes second.
 - **error**: the largest difference from the framework's own gradient (torch.autograd on its live model), relative to
-  that gradient's largest value, over all boxes and all tensors of the layer. At most 1e-4 passes. 1e-3 passes where
-  float32 itself is noisier, and two more figures show it: *noise* is how far the framework's gradient in float32 is
-  from its own in float64, and *level* the error once the framework's layer holds the deployed one's numbers; the noise
-  is above 1e-4, or the error there is not. A figure with a † is the largest difference from central differences of the
-  deployed graph in float64, along two directions for each box, relative to the gradient's length: of models without a
-  live torch module, and of what the framework itself gives no gradient of. Other targets than the logit are compared
-  once the framework's layer holds the deployed one's numbers.
+  that gradient's largest value, over all boxes and all tensors of the layer. At most 1e-4 passes.
+  1e-3 passes for a box where float32 itself is noisier, and two more figures show it: *noise* is how far the
+  framework's gradient in float32 is from its own in float64, which is then above 1e-4; or *level*, the error once the
+  framework's layer holds the deployed one's numbers, is not. A box with a larger error counts as *flipped*, beside the
+  others, if its level is at most 1e-4 or its error at most twice the noise: a ReLU whose input is nearly 0 came out
+  differently in one of the runtimes.
+  A figure with a † is the largest difference from central differences of the deployed graph in float64, along two
+  directions for each box, relative to the gradient's length: of models without a live torch module, and of what the
+  framework itself gives no gradient of. Other targets than the logit are compared once the framework's layer holds the
+  deployed one's numbers.
 - **detections**: how many were the framework's own, and how far their sides are from it at most, in pixels of the
   model's input.
 """
@@ -117,6 +120,7 @@ def _error(result: Result | None) -> str:
     if result is None:
         return "–"
     noise = "" if result.noise is None else f" (noise {result.noise:.0e}, level {result.level:.0e})"
+    noise += f", {result.flipped} flipped" if result.flipped else ""
     return ("0" if result.error == 0 else f"{result.error:.0e}") + ("†" if result.differences else "") + noise
 
 

@@ -47,10 +47,12 @@ def test_gradients_are_the_frameworks_own(case: Case, layer: str, target: str, e
         found.limit,
         found.noise,
         found.level,
+        found.flipped,
         differences=case.by_differences(target),
     )
     print(result.line())  # noqa: T201
     assert found.boxes >= BOXES
+    assert found.flipped <= found.boxes / 4, result.line()
     assert found.error <= found.limit, result.line()
     record(result)
 

@@ -47,10 +47,11 @@ def test_every_figure_is_within_its_limit_and_of_the_form_that_is_tested() -> No
         assert result.error <= result.limit
         if result.kind == "gradients":
             if result.limit != 1e-4:
-                assert result.limit == 1e-3
                 assert result.noise is not None
                 assert result.level is not None
                 assert result.noise > 1e-4 or result.level <= 1e-4
+                assert result.flipped <= result.count / 4
+                assert result.limit == 1e-3
             assert (result.layer, result.target, result.engine, result.form) in FAMILIES[result.family].cells()
 
 
