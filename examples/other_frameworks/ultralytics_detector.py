@@ -68,7 +68,7 @@ def compare(name: str, arguments: argparse.Namespace) -> None:
     written = Path(wrapper.export(format="onnx", imgsz=(height, width), simplify=False, verbose=False))
     file = Path(shutil.move(written, arguments.output / f"{name}.onnx"))
     bundle = arguments.output / f"{name}.boxcam"
-    alone = name.startswith(("rtdetr", "yolov10"))  # these select their boxes themselves, without suppression
+    alone = name.startswith("rtdetr")  # it selects its boxes itself, without suppression
     options = {} if alone else {"nms_threshold": IOU}
     boxcam.export(
         file,
