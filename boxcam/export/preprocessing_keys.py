@@ -80,6 +80,11 @@ KEYS: dict[str, Callable[[Any], Any]] = {
     "std": _positive,
     "color": _choice("RGB", "BGR"),
     "layout": _choice("NCHW", "NHWC"),
-    "interpolation": _choice("bilinear", *(name for name in INTERPOLATIONS if name != "bilinear")),
+    "interpolation": _choice(
+        "bilinear",
+        *(name for name in INTERPOLATIONS if name != "bilinear"),
+        "antialias",
+        **dict.fromkeys(("antialias", "area or bilinear"), "area or bilinear"),
+    ),
 }
 """What can be said, and how it is read."""

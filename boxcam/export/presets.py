@@ -40,7 +40,7 @@ PRESETS.register("imagenet")(
         {
             "resize": "cover",
             "crop_pct": 0.875,
-            "interpolation": "area",
+            "interpolation": "area or bilinear",
             "color": "RGB",
             "scale": "0-1",
             **_IMAGENET,
@@ -131,7 +131,8 @@ default the size |
 | `mean`, `std` | one number or three, in the order of the model's channels; by default 0 and 1 |
 | `color` | `RGB` or `BGR`: the order of the model's channels; a preset's mean and std go with their colours |
 | `layout` | `NCHW` or `NHWC`; needed only where the input's shape leaves it open |
-| `interpolation` | `bilinear` (by default), `area`, `bicubic` or `nearest` |
+| `interpolation` | `bilinear` (by default), `area`, `bicubic` or `nearest`, which are OpenCV's; `antialias` (or \
+`area or bilinear`): `area` for what becomes smaller, `bilinear` for what becomes larger |
 
 Without a preset, `resize`, `scale` and `color` have to be given, and for `fit` also `pad` and `pad_value`.
 
@@ -139,13 +140,15 @@ Without a preset, `resize`, `scale` and `color` have to be given, and for `fit` 
 
 The resize is OpenCV's, whose `bilinear`, `bicubic` and `nearest` read single pixels. So do Ultralytics, PaddleDetection
 and TensorFlow. Pillow and torchvision, and with them timm, average over all that is made smaller (antialias), which
-of OpenCV's only `area` does. Mean difference to Pillow's bilinear, in steps of 0 to 255, on four of the pictures in
-`examples/signs/images` (the greatest of the four):
+of OpenCV's only `area` does. But `area` repeats pixels of a picture that is made larger, and there `bilinear` is what
+they do: `antialias` is the nearer one of the two, either way. Mean difference to Pillow's bilinear, in steps of 0 to
+255, on four of the pictures in `examples/signs/images` (the greatest of the four):
 
-| shorter side | `area` | `bilinear` | `bicubic` | `nearest` |
-|---|---|---|---|---|
-| 300 or 320 to 256 | 0.4 | 0.9 | 2.1 | 7.0 |
-| 300 or 320 to 64 | 2.1 | 7.5 | 8.8 | 14.8 |
+| shorter side | `antialias` | `area` | `bilinear` | `bicubic` | `nearest` |
+|---|---|---|---|---|---|
+| 300 or 320 to 256 | 0.4 | 0.4 | 0.9 | 2.1 | 7.0 |
+| 300 or 320 to 64 | 2.1 | 2.1 | 7.5 | 8.8 | 14.8 |
+| 300 or 320 to 512 | 0.2 | 1.4 | 0.2 | 1.5 | 4.5 |
 """
 
 

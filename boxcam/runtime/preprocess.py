@@ -5,7 +5,8 @@ that a bundle sees exactly the input that the detector would have seen; that of 
 and ``CenterCrop``. Frames are named in `boxcam.types`.
 
 The resize is OpenCV's. Its bilinear and bicubic do not average over what is made smaller, as those of Pillow and of
-torchvision do; ``area`` does, and is the nearest to them.
+torchvision do; ``area`` does, and is the nearest to them, but repeats pixels where it enlarges: ``area or bilinear``
+is the nearest to them both ways.
 """
 
 from __future__ import annotations
@@ -179,7 +180,7 @@ def prepare(image: Image, spec: Preprocess) -> tuple[npt.NDArray[Any], Transform
             f" cover {sizes}. Cut out the part to be looked at."
         )
     size = (place.resized_width, place.resized_height)
-    pixels = cv2.resize(image, size, interpolation=_interpolation(image, size, spec))
+    pixels = _resized(image, size, spec)
     pixels = pixels[max(-place.top, 0) :, max(-place.left, 0) :][: spec.height, : spec.width]
     # The same operations in the same order and precision as torch's (x.float() - mean) / std, for each value there is.
     mean, std, fill = (np.array(values, np.float32) for values in (spec.mean, spec.std, spec.pad_value))
@@ -196,17 +197,21 @@ def prepare(image: Image, spec: Preprocess) -> tuple[npt.NDArray[Any], Transform
     return canvas, place
 
 
-def _interpolation(image: Image, size: tuple[int, int], spec: Preprocess) -> int:
+def _resized(image: Image, size: tuple[int, int], spec: Preprocess) -> Image:
+    """The image in another size, (width, height)."""
     if spec.interpolation != "area or bilinear":
-        return INTERPOLATIONS[spec.interpolation]
-    return cv2.INTER_AREA if size[0] < image.shape[1] or size[1] < image.shape[0] else cv2.INTER_LINEAR
+        return np.asarray(cv2.resize(image, size, interpolation=INTERPOLATIONS[spec.interpolation]), np.uint8)
+    smaller = min(size[0], image.shape[1]), min(size[1], image.shape[0])
+    shrunk = cv2.resize(image, smaller, interpolation=cv2.INTER_AREA)  # a copy, if nothing becomes smaller
+    return np.asarray(cv2.resize(shrunk, size, interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def fit(height: int, width: int, spec: Preprocess) -> Transform:
     """Where an image of this size comes to lie on the canvas.
 
-    The sizes of ``fit`` round as ``mmcv.imrescale`` rounds them, or down as mmyolo's resize does; those of ``cover``,
-    and its crop, as torchvision's ``Resize`` (the longer side is rounded down) and ``CenterCrop`` round.
+    The sizes of ``fit`` round as ``mmcv.imrescale`` rounds them, or down as mmyolo's resize and torchvision's detectors
+    do, with the factor in double precision as all of them have it; those of ``cover``, and its crop, as torchvision's
+    ``Resize`` (the longer side is rounded down) and ``CenterCrop`` round.
     """
     if spec.resize == "fit":
         factor = min(spec.fit_height / height, spec.fit_width / width)

@@ -37,7 +37,7 @@ MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 GREY, ONES = (114.0,) * 3, (255.0,) * 3
 NONE, MIDDLE = (0.0,) * 3, (127.5,) * 3
 EXPECTED = {
-    "imagenet": Preprocess(224, 224, 256, 256, "cover", "center", NONE, True, MEAN, STD, "RGB", "area"),
+    "imagenet": Preprocess(224, 224, 256, 256, "cover", "center", NONE, True, MEAN, STD, "RGB", "area or bilinear"),
     "yolo": Preprocess(224, 224, 224, 224, "fit", "center", GREY, True, NONE, ONES, "RGB", "bilinear"),
     "paddle": Preprocess(224, 224, 224, 224, "stretch", "top-left", NONE, True, MEAN, STD, "RGB", "bicubic"),
     "tf": Preprocess(224, 224, 224, 224, "stretch", "top-left", NONE, True, MIDDLE, MIDDLE, "RGB", "bilinear"),
@@ -290,20 +290,41 @@ def test_the_help_names_all_presets() -> None:
     assert all(name in shown for name in PRESETS)
 
 
-@pytest.mark.parametrize("side", [256, 64])
+@pytest.mark.parametrize("name", ["antialias", "area or bilinear"])
+def test_both_names_of_what_averages_when_it_shrinks(name: str) -> None:
+    assert of("yolo", f"interpolation={name}").interpolation == "area or bilinear"
+
+
+@pytest.mark.parametrize("side", [256, 64, 512])
 def test_the_pages_differences_to_pillow(side: int) -> None:
     from PIL import Image
 
-    found = dict.fromkeys(INTERPOLATIONS, 0.0)
+    columns = ("antialias", "area", "bilinear", "bicubic", "nearest")
+    assert {*columns[1:]} == {*INTERPOLATIONS}
+    found = dict.fromkeys(columns, 0.0)
     for name in ("street", "cat", "houses", "coffee"):
         image = cv2.imread(str(ROOT / f"examples/signs/images/{name}.jpg"))
         height, width = image.shape[:2]
         size = (max(side, side * width // height), max(side, side * height // width))
         theirs = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)).astype(float)
-        for interpolation, code in INTERPOLATIONS.items():
-            ours = cv2.resize(image, size, interpolation=code).astype(float)
+        for interpolation in columns:
+            settings = [*CUSTOM, "mean=0", f"interpolation={interpolation}"]
+            ours = prepare(image, of(*settings, shape=(1, size[1], size[0], 3)))[0][0, :, :, ::-1]
             found[interpolation] = max(found[interpolation], float(np.abs(ours - theirs).mean()))
     row = re.search(rf"^\| 300 or 320 to {side} \|(.*)\|$", markdown(), re.MULTILINE)
     assert row is not None
     written = [float(cell) for cell in row[1].split("|")]
-    assert [found[name] for name in ("area", "bilinear", "bicubic", "nearest")] == pytest.approx(written, abs=0.1)
+    assert [found[name] for name in columns] == pytest.approx(written, abs=0.1)
+
+
+@pytest.mark.parametrize(("side", "most"), [(224, 0.5), (448, 0.25)])
+def test_the_imagenet_preset_is_torchvisions_of_the_same_name(side: int, most: float) -> None:
+    """But for the resize, by mean steps of 0 to 255; the picture, 300x400, becomes smaller, or larger."""
+    from PIL import Image
+    from torchvision.transforms._presets import ImageClassification
+
+    image = cv2.imread(str(ROOT / "examples/signs/images/cat.jpg"))
+    picture = Image.fromarray(np.ascontiguousarray(image[:, :, ::-1]))
+    theirs = ImageClassification(crop_size=side, resize_size=side * 8 // 7)(picture).numpy()
+    ours = prepare(image, of("imagenet", shape=(1, 3, side, side)))[0][0]
+    assert (np.abs(ours - theirs) * np.reshape(STD, (3, 1, 1))).mean() < most

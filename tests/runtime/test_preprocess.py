@@ -118,6 +118,28 @@ def test_interpolations_are_mmcvs(interpolation: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("size", "steps"),
+    [
+        ((200, 150), [((64, 96), "area")]),
+        ((50, 60), [((64, 96), "bilinear")]),
+        ((64, 96), []),
+        ((64, 150), [((64, 96), "area")]),
+        ((200, 50), [((64, 50), "area"), ((64, 96), "bilinear")]),
+    ],
+)
+def test_area_along_what_becomes_smaller_and_bilinear_along_what_becomes_larger(
+    size: tuple[int, int], steps: list[tuple[tuple[int, int], str]]
+) -> None:
+    import mmcv
+
+    image = expected = noise(*size)
+    for (height, width), interpolation in steps:
+        expected = mmcv.imresize(expected, (width, height), interpolation=interpolation)
+    tensor, _ = prepare(image, spec(resize="stretch", interpolation="area or bilinear"))
+    assert (tensor[0].transpose(1, 2, 0) == expected).all()
+
+
+@pytest.mark.parametrize(
     "size", [(64, 64), (480, 640), (333, 500), (37, 53), (1000, 999), (1, 7), (2, 500), (700, 3), (63, 65)]
 )
 @pytest.mark.parametrize("how", ["fit", "stretch"])

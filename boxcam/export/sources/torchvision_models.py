@@ -149,6 +149,7 @@ def preprocess(name: str, model: Any, shape: tuple[int, int] | None) -> Preproce
         mean=_of_pixels(transform.image_mean),
         std=_of_pixels(transform.image_std),
         color="RGB",
+        rounding="down",
     )
 
 

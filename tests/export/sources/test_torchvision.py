@@ -18,7 +18,7 @@ from boxcam.errors import SourceError
 from boxcam.export.source import Request
 from boxcam.export.sources import torchvision as source
 from boxcam.export.sources import torchvision_models as zoo
-from boxcam.runtime.preprocess import prepare
+from boxcam.runtime.preprocess import fit, prepare
 
 SMALL = "ssdlite320_mobilenet_v3_large"
 NAMES = [
@@ -188,7 +188,14 @@ def test_ssd_stretches(small: Any) -> None:
     assert zoo.preprocess("x", small, (300, 310)).width == 310
 
 
-@pytest.mark.parametrize(("name", "size"), [(SMALL, (240, 320)), ("fasterrcnn_mobilenet_v3_large_320_fpn", (256, 384))])
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        (SMALL, (240, 320)),
+        ("fasterrcnn_mobilenet_v3_large_320_fpn", (256, 384)),
+        ("fasterrcnn_mobilenet_v3_large_320_fpn", (375, 500)),
+    ],
+)
 def test_the_canvas_is_what_the_transform_makes(name: str, size: tuple[int, int]) -> None:
     """But for rounding: torchvision resizes numbers, boxcam pixels, which are off by less than one grey level."""
     model = torchvision.models.get_model(name, weights=None, weights_backbone=None).eval()
@@ -203,6 +210,20 @@ def test_the_canvas_is_what_the_transform_makes(name: str, size: tuple[int, int]
     assert apart.max() < 1
     assert not canvas[0, :, height:].any()
     assert not canvas[0, :, :, width:].any()
+
+
+def test_the_resized_size_is_the_transforms() -> None:
+    """At every height and at random widths, rounding down as torchvision itself does, in double precision."""
+    model = torchvision.models.get_model("fasterrcnn_mobilenet_v3_large_fpn", weights=None, weights_backbone=None)
+    spec = zoo.preprocess("x", model.eval(), None)
+    widths = np.random.default_rng(0).integers(1, 3 * np.arange(1, 1500))
+    sizes = [(height, height + int(more)) for height, more in enumerate(widths, 1)]
+    for height, width in [(375, 500), (480, 640), (426, 640), (427, 640), (385, 385), (687, 997), (800, 1333), *sizes]:
+        place = fit(height, width, spec)
+        resized, _ = model.transform.resize(torch.empty(3, height, width, device="meta"))
+        assert (place.resized_height, place.resized_width) == tuple(resized.shape[1:]), (height, width)
+    place = fit(375, 500, spec)
+    assert (place.resized_height, place.resized_width) == (800, 1066)  # 1066.67
 
 
 def test_a_canvas_that_is_too_small(small: Any, saved: Callable[[Any], str]) -> None:
