@@ -49,10 +49,11 @@ class Preprocess:
         pad_before_normalize: ``pad_value`` is in 0..255 and is normalised too; otherwise it is put in afterwards.
         mean, std: per channel, in the order of the model's input, for pixels in 0..255: ``(pixel - mean) / std``.
         color: channel order of the model's input.
-        interpolation: of the resize; ``area or bilinear`` is area for an image that becomes smaller.
+        interpolation: of the resize; ``area or bilinear`` is area along what becomes smaller, bilinear along what
+            becomes larger; the others are OpenCV's, whatever the size.
         layout: of the model's input: [1, 3, height, width] or [1, height, width, 3].
         dtype: of the model's input. ``uint8`` is the pixels themselves: mean 0, std 1.
-        rounding: of the sizes of ``fit``.
+        rounding: of the sizes of ``fit``, to the nearest or down, from a factor in double precision.
     """
 
     height: int
@@ -400,13 +401,17 @@ def _put_in_place(aside: Path, target: Path) -> None:
 
 
 def write_manifest(root: Path, manifest: Manifest) -> Manifest:
-    """Hash the files under ``root`` and write the manifest beside them; returns it with the hashes."""
+    """Hash the files under ``root`` and write the manifest beside them; returns it with the hashes.
+
+    A file name that is not UTF-8, in ``source``, is written with JSON's own escapes, and is read back as it is.
+    """
     names = sorted(file.relative_to(root).as_posix() for file in root.rglob("*") if file.is_file())
     files = {name: _sha256(root / name) for name in names if name != MANIFEST}
     manifest = dataclasses.replace(manifest, files=files)
     manifest = dataclasses.replace(manifest, seal=seal(dataclasses.asdict(manifest)))
     text = json.dumps(dataclasses.asdict(manifest), indent=2, ensure_ascii=False)
-    (root / MANIFEST).write_text(text + "\n", encoding="utf-8")
+    # What UTF-8 cannot hold are lone surrogates, and Python's escape of one, \udcff, is also JSON's.
+    (root / MANIFEST).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
     return manifest
 
 

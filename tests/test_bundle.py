@@ -125,6 +125,16 @@ def test_what_was_written_is_read(bundle: Path) -> None:
     assert "猫" in (bundle / MANIFEST).read_text(encoding="utf-8")
 
 
+def test_a_file_name_that_is_not_utf_8_is_kept(tmp_path: Path) -> None:
+    name = os.fsdecode(b"m\xff\xfe\xc3\xa9\\udcff.onnx")  # a backslash of its own, too
+    written = make(tmp_path / "net.boxcam", dataclasses.replace(MANIFEST_OF_ALL, source={"file": name, "for": "猫"}))
+    assert read(tmp_path / "net.boxcam") == written
+    assert os.fsencode(written.source["file"]) == b"m\xff\xfe\xc3\xa9\\udcff.onnx"
+    text = (tmp_path / "net.boxcam" / MANIFEST).read_text(encoding="utf-8")
+    assert '"m\\udcff\\udcfeé\\\\udcff.onnx"' in text
+    assert "猫" in text
+
+
 @pytest.mark.parametrize("change", [("猫", "犬"), ('"height": 800', '"height": 832'), ('"seal": "', '"seal": "0')])
 def test_a_manifest_that_was_edited_is_not_believed(change: tuple[str, str], bundle: Path) -> None:
     text = (bundle / MANIFEST).read_text(encoding="utf-8")
