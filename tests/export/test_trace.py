@@ -415,6 +415,23 @@ def pad_one_axis(net: Net, s: str) -> str:
     return net.Reshape(net.Pad(s, np.array([2, 1]), np.float32(0), np.array([-1])), np.array([-1]))
 
 
+@case((2, 3))
+def pad_that_moves_and_keeps_the_size(net: Net, s: str) -> str:
+    return net.Flatten(net.Pad(s, np.array([-1, 1, 1, -1])), axis=0)
+
+
+AMOUNTS = (
+    {"amounts": np.array([0, 0, 0, 0])},
+    {"amounts": np.array([0, 1, 0, -1])},
+    {"amounts": np.array([1, -2, -1, 2])},
+)
+
+
+@case((3, 4), feeds=AMOUNTS)
+def pad_by_amounts_that_are_computed(net: Net, s: str) -> str:
+    return net.Reshape(net.Pad(s, net.input("amounts", [4], TensorProto.INT64)), np.array([12]))
+
+
 # Level assembly -------------------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ from boxcam.export import graph as onnx
 from boxcam.export import position as at
 from boxcam.export.graph import Ops
 from boxcam.export.position import Coordinate, Position
+from boxcam.export.selection.amounts import amounts
 from boxcam.export.selection.tracer import Columns, Place, Tracer, pick, selects
 
 
@@ -75,7 +76,8 @@ def scatter(t: Tracer, op: Ops, place: Place) -> Columns | None:
 def pad(t: Tracer, op: Ops, place: Place) -> Columns | None:
     node, data = place.node, place.input(0)
     mode = onnx.attribute(node, "mode", "constant")
-    amounts = place.input(1)
+    pads = place.input(1)
+    known = amounts(pads)
     axes = onnx.axes(node, 3) if len(node.inputs) > 3 else None
     if mode != "constant":
         raise TraceError(f"{onnx.describe(node)} pads in mode {mode}; that cannot be traced.")
@@ -83,13 +85,13 @@ def pad(t: Tracer, op: Ops, place: Place) -> Columns | None:
     inside = op.GreaterOrEqual(t.elements, t.elements)
     before = list(place.position)
     for number, axis in enumerate(padded):
-        sizes = [at.dimension(op, value, axis) for value in (data, place.value)]
-        if isinstance(sizes[0], int) and sizes[0] == sizes[1]:
+        # The sizes do not tell: what is padded on one side and cut on the other is moved and as large as before.
+        start, end = number, number + len(padded)
+        if known is not None and known[start] == known[end] == 0:
             continue
-        amount = at.at(op, amounts, (number,))
+        amount = at.at(op, pads, (start,)) if known is None or known[start] is None else int(known[start])
         before[axis] = at.subtract(op, before[axis], amount)
-        if amount != 0 or at.at(op, amounts, (number + len(padded),)) != 0:
-            along = at.vector(op, before[axis], (t.elements,))
-            within = op.And(op.GreaterOrEqual(along, 0), op.Less(along, at.dimension(op, data, axis)))
-            inside = op.And(inside, within)
+        along = at.vector(op, before[axis], (t.elements,))
+        within = op.And(op.GreaterOrEqual(along, 0), op.Less(along, at.dimension(op, data, axis)))
+        inside = op.And(inside, within)
     return t.either(op, [(inside, lambda rows: (data, pick(op, tuple(before), rows)))], place.passed)
