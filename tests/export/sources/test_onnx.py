@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -132,3 +133,18 @@ def test_the_function_of_the_page_is_called_by_the_command_line(tmp_path: Path, 
     inspected = cli("inspect", path, "--decode", f"{code}:none")
     assert inspected.exit_code == 0
     assert "head.py does not exist" in inspected.stdout
+
+
+def test_a_file_whose_name_is_not_utf_8(tmp_path: Path, cli: Callable[..., Result]) -> None:
+    path = tmp_path / os.fsdecode(b"m\xff.onnx")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        export(CASES["a function"], tmp_path / "model.onnx")
+    (tmp_path / "model.onnx").rename(path)
+    options = {**CASES["a function"].options, "preprocess": "imagenet", "engine": "onnx"}
+    manifest = boxcam.export(path, output=tmp_path / "b", **options)
+    assert path.name in manifest.source["file"]
+    assert boxcam.load(tmp_path / "b", threads=1).manifest.source == manifest.source
+    inspected = cli("inspect", tmp_path / "b")
+    assert inspected.exit_code == 0, inspected.stderr
+    assert r"m\udcff.onnx" in inspected.stdout
