@@ -138,11 +138,11 @@ Without a preset, `resize`, `scale` and `color` have to be given, and for `fit` 
 
 ## How close the pixels are
 
-The resize is OpenCV's, whose `bilinear`, `bicubic` and `nearest` read single pixels. So do Ultralytics, PaddleDetection
-and TensorFlow. Pillow and torchvision, and with them timm, average over all that is made smaller (antialias), which
-of OpenCV's only `area` does. But `area` repeats pixels of a picture that is made larger, and there `bilinear` is what
-they do: `antialias` is the nearer one of the two, either way. Mean difference to Pillow's bilinear, in steps of 0 to
-255, on four of the pictures in `examples/signs/images` (the greatest of the four):
+The resize is OpenCV's, whose `bilinear`, `bicubic` and `nearest` read single pixels. So do PaddleDetection, TensorFlow
+and Ultralytics' detectors. Pillow and torchvision, and with them timm and Ultralytics' classifiers, average over all
+that is made smaller (antialias), which of OpenCV's only `area` does. But `area` repeats pixels of a picture that is
+made larger, and there `bilinear` is what they do: `antialias` is the nearer one of the two, either way. Mean
+difference to Pillow's bilinear, in steps of 0 to 255, on four of the pictures in `examples/signs/images` (the greatest of the four):
 
 | shorter side | `antialias` | `area` | `bilinear` | `bicubic` | `nearest` |
 |---|---|---|---|---|---|
