@@ -142,7 +142,8 @@ The resize is OpenCV's, whose `bilinear`, `bicubic` and `nearest` read single pi
 and Ultralytics' detectors. Pillow and torchvision, and with them timm and Ultralytics' classifiers, average over all
 that is made smaller (antialias), which of OpenCV's only `area` does. But `area` repeats pixels of a picture that is
 made larger, and there `bilinear` is what they do: `antialias` is the nearer one of the two, either way. Mean
-difference to Pillow's bilinear, in steps of 0 to 255, on four of the pictures in `examples/signs/images` (the greatest of the four):
+difference to Pillow's bilinear, in steps of 0 to 255, on four of the pictures in `examples/signs/images`
+(the greatest of the four):
 
 | shorter side | `antialias` | `area` | `bilinear` | `bicubic` | `nearest` |
 |---|---|---|---|---|---|
