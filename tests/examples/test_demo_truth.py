@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import boxcam
+from tests.cams import CAMS
 
 MINIMUM_IOU = 0.5
 
@@ -40,9 +41,7 @@ class Figures:
 def figures(signs: Path, signs_model: boxcam.Model) -> dict[tuple[str, str], Figures]:
     """Figures by method and layer, on the committed pictures."""
     measured = {
-        (method, layer): measure(signs, signs_model, method, layer)
-        for method in boxcam.methods()
-        for layer in signs_model.layers
+        (method, layer): measure(signs, signs_model, method, layer) for method in CAMS for layer in signs_model.layers
     }
     lines = [f"{'method':<12}{'layer':<12}{'boxes':>6}{'inside':>9}{'uniform':>9}{'ratio':>8}{'empty':>7}"]
     for (method, layer), f in measured.items():
