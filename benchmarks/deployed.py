@@ -271,7 +271,7 @@ def whole_maps(
         patches = [
             patch
             for start in range(0, len(boxes), step)
-            for patch in engine.patches(values, features, (), origin[list(boxes[start : start + step])])
+            for (patch,) in engine.patches(values, features, (), origin[list(boxes[start : start + step])])
         ]
         return cams(patches, values, features)
 
