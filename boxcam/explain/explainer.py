@@ -200,8 +200,13 @@ class Plan:
     ) -> None:
         self.model, self.target, self.engine = model, target, engine
         chosen = METHODS[method]
+        maps = next((name for name in model.layers if name != IMAGE), None) if layer is None else layer
+        if maps in (None, IMAGE) and (chosen.means or chosen.times is not None):
+            raise UnknownNameError(
+                f"the method {method!r} is one of feature maps, and the channels of the image are its colours. Choose"
+                f" another layer, or saliency or guided-backprop. There are: {', '.join(model.layers)}."
+            )
         if chosen.times is not None:
-            maps = next((name for name in model.layers if name != IMAGE), IMAGE) if layer is None else layer
             self.views = [View(METHODS[chosen.times], self._layer(method, maps))]
         elif chosen.image and layer not in (None, IMAGE):
             raise UnknownNameError(
@@ -209,7 +214,7 @@ class Plan:
             )
         else:
             self.views = []
-        self.views.append(View(chosen, self._layer(method, IMAGE if chosen.image else layer)))
+        self.views.append(View(chosen, self._layer(method, IMAGE if chosen.image else maps or IMAGE)))
         for view in self.views:
             self.gradient(view)
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 import boxcam
 from boxcam.bundle import TARGETS, Layer
+from boxcam.errors import UnknownNameError
 from boxcam.explain.placement import place
 from boxcam.runtime.preprocess import prepare
 from boxcam.types import Patch
@@ -222,3 +223,14 @@ def test_a_map_is_the_sum_of_its_parts(pair: Pair) -> None:
     for k, parts in enumerate(found.parts):
         total = sum(place(part.cells, part.grid, height, width) for part in parts)
         np.testing.assert_allclose(found.map(k), total, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["gradcam", "guided-gradcam"])
+def test_methods_of_feature_maps_are_not_for_pixels(pair: Pair, method: str) -> None:
+    with pytest.raises(UnknownNameError, match="the channels of the image are its colours"):
+        boxcam.explain(pair.model, picture(), method=method, layer="image")
+
+
+def test_methods_of_pixels_are_not_for_feature_maps(pair: Pair) -> None:
+    with pytest.raises(UnknownNameError, match="is one of pixels"):
+        boxcam.explain(pair.model, picture(), method="saliency", layer="neck")

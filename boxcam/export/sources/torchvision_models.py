@@ -42,7 +42,10 @@ def check_name(name: str) -> None:
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
         raise SourceError(f"torchvision has no model {name!r}.{hint} Its detectors are {', '.join(detectors)}.")
     where = torchvision.models.get_model_builder(name).__module__.removeprefix("torchvision.models.")
-    raise SourceError(f"torchvision's {name} ({where}) draws no boxes. Its detectors are {', '.join(detectors)}.")
+    raise SourceError(
+        f"torchvision's {name} ({where}) draws no boxes. A classifier is exported as an ONNX file."
+        f" Detectors are {', '.join(detectors)}."
+    )
 
 
 def load(name: str, path: str) -> Any:
