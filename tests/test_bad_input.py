@@ -505,9 +505,10 @@ def test_an_operator_that_only_a_compiled_mmcv_has(signs: Path, tmp_path: Path, 
         return  # then nothing is missing
     text = (signs / "config.py").read_text()
     file = tmp_path / "c.py"
-    dcn = "depth=50, dcn=dict(type='DCNv2', deform_groups=1), stage_with_dcn=(False, False, False, True)"
-    file.write_text(text.replace("depth=18", dcn).replace("in_channels=[32, 64, 128]", "in_channels=[128, 256, 512]"))
+    file.write_text(
+        text.replace('type="FPN"', 'type="FPN_CARAFE"').replace('        add_extra_convs="on_output",\n', "")
+    )
     with bridged():
         state = mmdet.build(read_config(str(file)), str(file)).state_dict()
     message = export(config=file, checkpoint=saved(tmp_path / "c.pth", {"state_dict": state}))
-    assert "the model calls mmcv's operator 'modulated_deform_conv_forward', which mmcv-lite does not have" in message
+    assert "the model calls mmcv's operator 'carafe_forward', which mmcv-lite does not have" in message
