@@ -83,7 +83,7 @@ def test_what_looks_like_a_model_of_torchvision() -> None:
         ("", "no model ''. Its detectors are fasterrcnn_mobilenet_v3_large_320_fpn, "),
         (
             "fcn_resnet50",
-            r"fcn_resnet50 (segmentation.fcn) draws no boxes. A classifier is exported as an ONNX file. Detectors are fasterrcnn",
+            r"fcn_resnet50 (segmentation.fcn) draws no boxes. A classifier is exported as an ONNX file.",
         ),
         ("r3d_18", r"r3d_18 (video.resnet) draws no boxes."),
         ("raft_large", r"raft_large (optical_flow.raft) draws no boxes."),
