@@ -12,9 +12,8 @@ import torch
 from tests.matrix.cases import marked
 from tests.matrix.counterpart import Array
 from tests.matrix.deployed import whole
-from tests.matrix.families.mmdet import runner
 from tests.matrix.measure import Case, Scene
-from tests.matrix.registry import PICTURES
+from tests.matrix.registry import PICTURES, proposals_with_image
 
 DENSE, TWO_STAGE = "mmdet: RetinaNet R18", "mmdet: Faster R-CNN R50"
 ENGINES = ("onnx", "torchscript")
@@ -124,7 +123,10 @@ class _TwoStage:
         proposals = case.deployed.values(image, case.deployed.rois())
         self.rois = torch.from_numpy(np.array(proposals[0]))
         with torch.no_grad():
-            self.scores, self.deltas = runner(case.subject.model)(image, proposals)
+            model = case.subject.model
+            extractor = model.roi_head.bbox_roi_extractor
+            features = model.extract_feat(image)[: extractor.num_inputs]
+            self.scores, self.deltas = self.head(extractor(features, proposals_with_image(proposals[0])))
 
     def at(self, origin: Sequence[int]) -> tuple[Any, float, int]:
         _, row, label = origin
