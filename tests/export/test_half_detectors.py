@@ -81,7 +81,7 @@ def test_gradients_are_torchs_in_float32(put: Put, tmp_path: Path, keep: bool, l
         assert got == pytest.approx(expected[0].numpy(), abs=1e-5)
         strength = max(strength, float(expected.abs().max()))
     assert strength > 0.005
-    assert len(boxcam.explain(model, PICTURE)) == 5
+    assert len(boxcam.explain(model, PICTURE, method="hirescam")) == 5
 
 
 @pytest.mark.parametrize("keep", [True, False])
