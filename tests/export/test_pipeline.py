@@ -246,7 +246,7 @@ def test_a_model_may_have_tensors_of_our_names(tiny: Put, tmp_path: Path) -> Non
     assert explanation.values == pytest.approx(explanation.detections.scores)
 
 
-def test_a_target_that_does_not_depend_on_a_layer_is_left_out(tiny: Put, tmp_path: Path) -> None:
+def test_boxes_that_are_constant_have_no_sides_to_explain(tiny: Put, tmp_path: Path) -> None:
     """The tiny detector's boxes are constants."""
     tiny()
     with pytest.raises(ExportError, match=r"the boxes 'boxes' are constant"):

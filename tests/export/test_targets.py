@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 import boxcam
 from boxcam.bundle import TARGETS, Layer
-from boxcam.errors import UnknownNameError
+from boxcam.errors import BoxcamWarning, UnknownNameError
 from boxcam.explain.placement import place
 from boxcam.runtime.preprocess import prepare
 from boxcam.types import Patch
@@ -234,3 +235,22 @@ def test_methods_of_feature_maps_are_not_for_pixels(pair: Pair, method: str) -> 
 def test_methods_of_pixels_are_not_for_feature_maps(pair: Pair) -> None:
     with pytest.raises(UnknownNameError, match="is one of pixels"):
         boxcam.explain(pair.model, picture(), method="saliency", layer="neck")
+
+
+def test_a_target_that_does_not_depend_on_a_layer_is_left_out(tmp_path: Path) -> None:
+    """The sides of boxes do not depend on the tower that scores are computed by."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        export(PLAIN, tmp_path / "model.onnx")
+    tower = "/body/score/score.1/Relu_output_0"
+    with pytest.warns(BoxcamWarning, match=r"the target 'x1' does not depend on layer .*, which gets no gradient"):
+        manifest = boxcam.export(
+            tmp_path / "model.onnx",
+            output=tmp_path / "b",
+            layers=tower,
+            targets=("logit", "x1"),
+            engine="onnx",
+            preprocess=PLAIN.preprocess or (),
+            **PLAIN.options,
+        )
+    assert {gradient.target for gradient in manifest.layers[0].gradients} == {"logit"}
