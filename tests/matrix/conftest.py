@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -34,4 +35,22 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             )
             yield Case(request.param, family, subject, folder / "family.boxcam")
     finally:
+        shutil.rmtree(folder)  # hundreds of MB: all families together would fill a small disk
         torch.set_num_threads(threads)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All tests of a family stand together, so that it is made once: pytest goes by a parameter's number in its list."""
+    order = {name: number for number, name in enumerate(FAMILIES)}
+    places = [place for place, item in enumerate(items) if _family(item)]
+    of_families = sorted((items[place] for place in places), key=lambda item: order[_family(item)])
+    for place, item in zip(places, of_families, strict=True):
+        items[place] = item
+
+
+def _family(item: pytest.Item) -> str:
+    """The family that a test is of, or nothing."""
+    callspec = getattr(item, "callspec", None)
+    name = callspec.params.get("case") if callspec else None
+    return name if name in FAMILIES else ""
