@@ -7,11 +7,13 @@ after the export the marks are taken out of the graph and the tensors' names are
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import onnx_ir as ir
 import torch
+
+from boxcam.export.source import LayerTensors
 
 _DOMAIN = "boxcam"
 
@@ -103,3 +105,35 @@ def take_out(graph: ir.Graph, copied: str = "") -> dict[str, str]:
         graph.remove(node, safe=True)
     graph.opset_imports.pop(_DOMAIN, None)
     return found
+
+
+def layers(found: Mapping[str, str]) -> dict[str, LayerTensors]:
+    """Layers by name, of the marks ``backbone.0``, ``neck.0``, ``roi.0`` with ``rois.0``, ``roi.1.0`` … of stages.
+
+    Tensors that nothing in the deployed graph uses have left no mark and are not listed.
+
+    Args:
+        found: mark → name of the marked value.
+    """
+    groups: dict[str, dict[int, str]] = {}
+    for mark, tensor in found.items():
+        group, index = mark.rsplit(".", 1)
+        groups.setdefault(group, {})[int(index)] = tensor
+    named: dict[str, LayerTensors] = {}
+    if "backbone" in groups:
+        maps = groups["backbone"]
+        named["backbone"] = LayerTensors((maps[max(maps)],))
+        named.update({f"backbone.{i}": LayerTensors((maps[i],)) for i in sorted(maps) if len(maps) > 1})
+    if "neck" in groups:
+        named["neck"] = LayerTensors(tuple(groups["neck"][i] for i in sorted(groups["neck"])))
+    if "roi" in groups:
+        named["roi"] = LayerTensors((groups["roi"][0],), "roi", (groups["rois"][0],))
+    stages = sorted(name for name in groups if name.startswith("roi."))
+    if stages:
+        tensors = tuple(groups[stage][0] for stage in stages)
+        rois = tuple(groups[stage.replace("roi", "rois")][0] for stage in stages)
+        named["roi"] = LayerTensors(tensors, "roi", rois)
+        named.update(
+            {stage: LayerTensors((t,), "roi", (r,)) for stage, t, r in zip(stages, tensors, rois, strict=True)}
+        )
+    return named

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import io
-import logging
 import os
 import tempfile
-import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import onnx_ir as ir
 
 from boxcam.bundle import Outputs, Preprocess
 from boxcam.errors import BoxcamError, SourceError
-from boxcam.export.source import SOURCES, LayerTensors, Progress, Request, Source, Way
+from boxcam.export.source import SOURCES, Progress, Request, Source, Way
 from boxcam.export.sources import mmdet_config
 from boxcam.export.sources.checkpoint import fill
 from boxcam.export.sources.mmdet_bridges import bridged, load_checkpoint
+from boxcam.export.sources.torch_export import quiet, read
 
 _OPSET = 16  # the first with a RoiAlign that is 'half_pixel', which is mmcv's
 _INPUT = "image"
@@ -52,13 +49,13 @@ def load(request: Request, progress: Progress, kind: str = "mmdet") -> Source:
     """
     if len(request.arguments) != 2:
         raise SourceError(f"an {kind} model is given by two files: CONFIG.py CHECKPOINT.pth.")
-    from boxcam.export.sources import mmyolo
+    from boxcam.export.sources import marks, mmyolo
 
     config_path, checkpoint_path = request.arguments
     for path in request.arguments:
         if not os.path.isfile(path):
             raise SourceError(f"{path} does not exist.")
-    with bridged(), _quiet():
+    with bridged(), quiet():
         progress("loading the model")
         config = mmdet_config.read_config(config_path)
         mmdet_config.set_thresholds(config, request.score_threshold, request.nms_threshold)
@@ -80,7 +77,7 @@ def load(request: Request, progress: Progress, kind: str = "mmdet") -> Source:
             mmyolo.switch_to_deploy(model)
         progress("exporting to ONNX")
         try:
-            graph, marks = _to_onnx(model, preprocess)
+            graph, found = _to_onnx(model, preprocess)
         except BoxcamError:
             raise
         except Exception as error:  # mmdeploy, mmdet and torch meet here: anything can come out of it
@@ -89,7 +86,7 @@ def load(request: Request, progress: Progress, kind: str = "mmdet") -> Source:
                 f"mmdeploy cannot export the {type(model).__name__} of {config_path}: {type(error).__name__}: {text}."
                 " docs/models.md lists the families that are proved; others may need what mmdeploy lacks."
             ) from error
-    layers = _layers(marks)
+    layers = marks.layers(found)
     return Source(
         model=graph,
         input=_INPUT,
@@ -106,7 +103,7 @@ def load(request: Request, progress: Progress, kind: str = "mmdet") -> Source:
             "checkpoint": os.path.basename(checkpoint_path),
             **_versions(kind),
         },
-        stops=tuple(tensor for mark, tensor in marks.items() if mark.startswith("stop.")),
+        stops=tuple(tensor for mark, tensor in found.items() if mark.startswith("stop.")),
     )
 
 
@@ -202,10 +199,7 @@ def _to_onnx(model: Any, preprocess: Preprocess) -> tuple[ir.Model, dict[str, st
             opset_version=opset,
             keep_initializers_as_inputs=False,
         )
-        graph = ir.load(prefix + ".onnx")
-        ir.external_data.load_to_model(graph)
-        for constant in graph.graph.initializers.values():
-            constant.const_value = ir.tensor(constant.const_value.numpy().copy(), name=constant.name)  # type: ignore[union-attr]
+        graph = read(prefix + ".onnx")
     found = marks.take_out(graph.graph, mmdet_transformers.STOP)
     _shape_proposals(graph.graph, found)
     return graph, found
@@ -230,32 +224,6 @@ def _modules(model: Any) -> dict[str, Any]:
     else:
         found["roi"] = roi
     return {name: module for name, module in found.items() if isinstance(module, torch.nn.Module)}
-
-
-def _layers(marks: dict[str, str]) -> dict[str, LayerTensors]:
-    """Layers by name; tensors that nothing in the deployed graph uses have left no mark and are not listed."""
-    groups: dict[str, dict[int, str]] = {}
-    for mark, tensor in marks.items():
-        group, index = mark.rsplit(".", 1)
-        groups.setdefault(group, {})[int(index)] = tensor
-    layers: dict[str, LayerTensors] = {}
-    if "backbone" in groups:
-        maps = groups["backbone"]
-        layers["backbone"] = LayerTensors((maps[max(maps)],))
-        layers.update({f"backbone.{i}": LayerTensors((maps[i],)) for i in sorted(maps) if len(maps) > 1})
-    if "neck" in groups:
-        layers["neck"] = LayerTensors(tuple(groups["neck"][i] for i in sorted(groups["neck"])))
-    if "roi" in groups:
-        layers["roi"] = LayerTensors((groups["roi"][0],), "roi", (groups["rois"][0],))
-    stages = sorted(name for name in groups if name.startswith("roi."))
-    if stages:
-        tensors = tuple(groups[stage][0] for stage in stages)
-        rois = tuple(groups[stage.replace("roi", "rois")][0] for stage in stages)
-        layers["roi"] = LayerTensors(tensors, "roi", rois)
-        layers.update(
-            {stage: LayerTensors((t,), "roi", (r,)) for stage, t, r in zip(stages, tensors, rois, strict=True)}
-        )
-    return layers
 
 
 def _deploy_config(opset: int, height: int, width: int) -> dict[str, Any]:
@@ -297,19 +265,6 @@ def _versions(kind: str) -> dict[str, str]:
         with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the frameworks' own log lines and prints off the user's screen; errors still come as exceptions."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(disabled)
 
 
 SOURCES.register("mmdet")(Way("CONFIG.py CHECKPOINT.pth", recognises, load))

@@ -8,12 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import io
-import logging
 import os
 import tempfile
-import warnings
-from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Any
 
@@ -21,7 +17,8 @@ import onnx_ir as ir
 
 from boxcam.bundle import Outputs, Preprocess
 from boxcam.errors import SourceError
-from boxcam.export.source import SOURCES, LayerTensors, Progress, Request, Source, Way
+from boxcam.export.source import SOURCES, Progress, Request, Source, Way
+from boxcam.export.sources.torch_export import quiet, read
 
 _PREFIX = "torchvision:"
 _OPSET = 18
@@ -46,6 +43,7 @@ def load(request: Request, progress: Progress) -> Source:
             f"torchvision's models cannot be exported here: {', '.join(missing)} not installed."
             " Install boxcam's 'export' extra (explaining a bundle does not need it)."
         )
+    from boxcam.export.sources import marks
     from boxcam.export.sources import torchvision_models as zoo
 
     name = request.arguments[0].removeprefix(_PREFIX)
@@ -57,20 +55,20 @@ def load(request: Request, progress: Progress) -> Source:
         )
     path = request.arguments[1]
     progress("loading the model")
-    with _quiet():
+    with quiet():
         model = zoo.load(name, path)
         zoo.set_thresholds(model, request.score_threshold, request.nms_threshold)
         preprocess = zoo.preprocess(name, model, request.shape)
         progress("exporting to ONNX")
         try:
-            graph, marks = to_onnx(model, preprocess)
+            graph, found = to_onnx(model, preprocess)
         except (RuntimeError, ValueError) as error:  # what torch raises where a canvas is too small for a model
             text = " ".join(str(error).split())[:300].rstrip(".")
             raise SourceError(
                 f"torchvision's {name} cannot be exported for a canvas of {preprocess.height}x{preprocess.width}:"
                 f" {text}. Give a larger one with --shape HxW."
             ) from error
-    layers = _layers(marks)
+    layers = marks.layers(found)
     return Source(
         model=graph,
         input=_INPUT,
@@ -136,9 +134,7 @@ def to_onnx(model: Any, preprocess: Preprocess) -> tuple[ir.Model, dict[str, str
             input_names=[_INPUT],
             output_names=list(_OUTPUTS),
         )
-        graph = ir.load(file)
-        for constant in graph.graph.initializers.values():
-            constant.const_value = ir.tensor(constant.const_value.numpy().copy(), name=constant.name)  # type: ignore[union-attr]
+        graph = read(file)
     return graph, marks.take_out(graph.graph)
 
 
@@ -173,35 +169,6 @@ def _modules(model: Any) -> dict[str, list[Any]]:
 
 def _pyramid(backbone: Any) -> dict[str, list[Any]]:
     return {"backbone": [backbone.body], "neck": [backbone.fpn]}
-
-
-def _layers(marks: dict[str, str]) -> dict[str, LayerTensors]:
-    """Layers by name; tensors that nothing in the deployed graph uses have left no mark and are not listed."""
-    groups: dict[str, dict[int, str]] = {}
-    for mark, tensor in marks.items():
-        group, index = mark.rsplit(".", 1)
-        groups.setdefault(group, {})[int(index)] = tensor
-    layers: dict[str, LayerTensors] = {}
-    stages = groups["backbone"]
-    layers["backbone"] = LayerTensors((stages[max(stages)],))
-    layers.update({f"backbone.{i}": LayerTensors((stages[i],)) for i in sorted(stages) if len(stages) > 1})
-    layers["neck"] = LayerTensors(tuple(groups["neck"][i] for i in sorted(groups["neck"])))
-    if "roi" in groups:
-        layers["roi"] = LayerTensors((groups["roi"][0],), "roi", (groups["rois"][0],))
-    return layers
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep torch's own log lines and warnings off the user's screen; errors still come as exceptions."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(disabled)
 
 
 SOURCES.register("torchvision")(Way("torchvision:NAME WEIGHTS.pth", recognises, load))
