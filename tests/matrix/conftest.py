@@ -41,7 +41,7 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All tests of a family stand together, so that it is made once: pytest goes by a parameter's number in its list."""
+    """All tests of a family stand together, so that it is made once: pytest goes by a parameter's place in its list."""
     order = {name: number for number, name in enumerate(FAMILIES)}
     places = [place for place, item in enumerate(items) if _family(item)]
     of_families = sorted((items[place] for place in places), key=lambda item: order[_family(item)])
