@@ -103,6 +103,7 @@ class Outputs:
 
     ``boxes`` and ``scores`` may share one output: ``box_columns`` and ``score_column`` index its last axis.
     ``origin`` and ``logits`` are the names of the target ``logit``, see `Target`.
+    ``whole_image``: each box is the whole image, for one of its classes: the model is a classifier.
     """
 
     boxes: str
@@ -112,6 +113,7 @@ class Outputs:
     score_column: int | None = None
     origin: str = "origin"
     logits: str = "logit"
+    whole_image: bool = False
 
 
 @dataclass(frozen=True)

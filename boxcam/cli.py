@@ -182,9 +182,23 @@ def export(
 @click.option(
     "--engine", type=click.Choice(["auto", *ENGINES]), default="auto", show_default=True, help="Gradient engine."
 )
-@click.option("--score", type=click.FloatRange(0, 1), default=0.3, show_default=True, help="Lowest score of a box.")
-@click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="At most so many boxes an image.")
-@click.option("--class", "classes", multiple=True, metavar="NAME", help="Only boxes of this class; repeatable.")
+@click.option(
+    "--score",
+    type=click.FloatRange(0, 1),
+    help="Lowest score of a box. [default: 0.3; 0 with --rank, and with --class of a classifier]",
+)
+@click.option("--top", type=click.IntRange(1), help="At most so many boxes an image. [default: 10; all with --rank]")
+@click.option(
+    "--class", "classes", multiple=True, metavar="NAME", help="Only boxes of this class, by name or number; repeatable."
+)
+@click.option(
+    "--rank",
+    "ranks",
+    multiple=True,
+    type=click.IntRange(1),
+    metavar="N",
+    help="Only this box, counted from the best one, which is 1 (with --class: the best of these); repeatable.",
+)
 @click.option(
     "--device", type=click.Choice([*DEVICES]), default="cpu", show_default=True, help="What runs model and gradient."
 )
@@ -205,9 +219,10 @@ def explain(
     layer: str | None,
     target: str | None,
     engine: str,
-    score: float,
-    top: int,
+    score: float | None,
+    top: int | None,
     classes: tuple[str, ...],
+    ranks: tuple[int, ...],
     device: str,
     providers: tuple[str, ...],
     threads: int,
@@ -223,15 +238,19 @@ def explain(
       boxcam explain retinanet.boxcam street.jpg -o out
       boxcam explain retinanet.boxcam photos/ 'more/**/*.png' --method hirescam --class car --top 3
       boxcam explain faster-rcnn.boxcam street.jpg --layer roi --score 0.5
+      boxcam explain resnet50.boxcam cat.jpg --class 'tiger cat' --class tabby
+      boxcam explain resnet50.boxcam cat.jpg --rank 1 --rank 2
     """
     import boxcam
-    from boxcam.explain.explainer import Plan, class_indices
+    from boxcam.explain.explainer import Plan, class_indices, lowest_score
     from boxcam.explain.results import make_folder, names, save
     from boxcam.runtime.images import find_images
 
     model = boxcam.load(bundle, threads=threads, device=device, providers=providers)
     Plan(model, method, layer, target, engine).open()
     class_indices(model, classes or None)
+    score = lowest_score(model, score, classes or None, ranks or None)
+    top = 10 if top is None and not ranks else top
     files = find_images(inputs)
     named = names(files, Path(output))
     folder = make_folder(output)
@@ -242,15 +261,18 @@ def explain(
                 try:
                     explanation = boxcam.explain(
                         model, file, method=method, layer=layer, target=target, engine=engine, score=score, top=top,
-                        classes=classes or None, progress=boxes_done,
+                        classes=classes or None, ranks=ranks or None, progress=boxes_done,
                     )  # fmt: skip
-                    facts = {"score_threshold": score, "top": top, "classes": list(classes), "device": device}
+                    facts = {
+                        "score_threshold": score, "top": top, "classes": list(classes), "ranks": list(ranks),
+                        "device": device,
+                    }  # fmt: skip
                     save(explanation, folder, name, str(file), model.path.name, facts)
                 except (InputError, OutputError) as error:
                     broken.append(error)
                     continue
             if not quiet:
-                _say(f"{file.name}: {_summary(explanation, score, classes)}")
+                _say(f"{file.name}: {_summary(explanation, score, classes, ranks)}")
         if not quiet:
             _say(f"wrote {len(files) - len(broken)} of {len(files)} explanations to {folder}")
     finally:
@@ -336,14 +358,13 @@ def _warnings_as_lines() -> Iterator[None]:
         yield
 
 
-def _summary(explanation: Explanation, score: float, classes: tuple[str, ...] = ()) -> str:
-    count = len(explanation)
-    others = (
-        f", {explanation.other_boxes} others left out by --score, --top or --class" if explanation.other_boxes else ""
-    )
+def _summary(explanation: Explanation, score: float, classes: tuple[str, ...] = (), ranks: tuple[int, ...] = ()) -> str:
+    count, left = len(explanation), explanation.other_boxes
+    options = "--score, --top, --class or --rank" if ranks else "--score, --top or --class"
+    others = f", {left} others left out by {options}" if left else ""
     if not count:
-        of_class = " of a class asked for" if classes else ""
-        return f"no box{of_class} with a score of at least {score:g}{others}"
+        asked = f"{' of a class asked for' if classes else ''}{' at a rank asked for' if ranks else ''}"
+        return f"no box{asked} with a score of at least {score:g}{others}"
     apart = sum(not explanation.depends(k) for k in range(count))
     empty = sum(explanation.depends(k) and not explanation.has_evidence(k) for k in range(count))
     silent = f", {empty} without positive evidence" if empty else ""

@@ -121,9 +121,10 @@ def explain(
     layer: str | None = None,
     target: str | None = None,
     engine: str = "auto",
-    score: float = DEFAULT_SCORE,
+    score: float | None = None,
     top: int | None = None,
     classes: str | int | np.integer[Any] | Sequence[str | int | np.integer[Any]] | None = None,
+    ranks: int | Sequence[int] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Explanation:
     """Explain the boxes that a model draws on an image.
@@ -135,27 +136,30 @@ def explain(
         layer: which layer to look at; the bundle's first one that the method can be used at by default.
         target: what of the boxes to explain, ``logit`` or ``x1``, say; the bundle's first one by default.
         engine: gradient engine, or ``auto``.
-        score: explain boxes of at least this score.
+        score: explain boxes of at least this score; by default `lowest_score`.
         top: explain at most so many boxes, the best first; all by default.
         classes: explain boxes of these classes only, by name or index.
+        ranks: explain only these boxes, counted from the best one, which is 1; where classes are given, of these.
         progress: called with the number of boxes done and their total.
 
     Raises:
         InputError: the image cannot be read.
         UnknownLayerError, UnknownNameError, EngineError: layer, target, method, class or engine is not there.
-        ValueError: ``top`` is negative.
+        ValueError: ``top`` is negative, or a rank below 1.
     """
     if top is not None and top < 0:
         raise ValueError(f"top: {top}, expected 0 or more")
+    places = None if ranks is None else sorted({*([ranks] if isinstance(ranks, int) else ranks)})
+    if places is not None and any(place < 1 for place in places):
+        raise ValueError(f"ranks: {ranks}, expected 1 or more")
     plan = Plan(model, method, layer, target, engine)
     wanted = class_indices(model, classes)
     pixels = read_image(image) if isinstance(image, str | os.PathLike) else check_array(image)
     prediction = model.predict(pixels, [view.layer for view in plan.views], engine, target)
     found = prediction.detections
-    keep = found.scores >= score
-    if wanted is not None:
-        keep &= np.isin(found.labels, wanted)
-    boxes = np.flatnonzero(keep)[:top].tolist()
+    of_class = np.arange(len(found)) if wanted is None else np.flatnonzero(np.isin(found.labels, wanted))
+    ranked = of_class if places is None else of_class[[place - 1 for place in places if place <= len(of_class)]]
+    boxes = ranked[found.scores[ranked] >= lowest_score(model, score, classes, ranks)][:top].tolist()
     counted = itertools.count(1)
 
     def one_done() -> None:
@@ -175,6 +179,22 @@ def explain(
         guides=made[1] if len(made) > 1 else None,
         other_boxes=len(found) - len(boxes),
     )
+
+
+def lowest_score(model: Model, score: float | None = None, classes: object = None, ranks: object = None) -> float:
+    """The score below which nothing is explained.
+
+    It is 0.3 unless another is given. Of what is named there is nothing to leave out: of boxes given by rank, and of a
+    classifier's classes, each of which is there once.
+
+    Args:
+        model: a detector or classifier.
+        score, classes, ranks: as for `explain`.
+    """
+    if score is not None:
+        return score
+    named = ranks is not None or (classes is not None and model.manifest.outputs.whole_image)
+    return 0.0 if named else DEFAULT_SCORE
 
 
 @dataclass(frozen=True, eq=False)
@@ -294,8 +314,9 @@ def class_indices(
         text = str(wanted)
         number = text if names else text.lower().removeprefix("class ")
         if isinstance(wanted, str) and wanted in names:
-            index = names.index(wanted)
-        elif number.isdecimal():
+            result += [k for k, name in enumerate(names) if name == wanted]  # ImageNet has two cranes
+            continue
+        if number.isdecimal():
             index = int(number)
         else:
             index = next((k for k, name in enumerate(names) if name.lower() == text.lower()), -1)

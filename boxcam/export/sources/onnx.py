@@ -8,7 +8,6 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
@@ -16,7 +15,7 @@ from onnx_ir.passes import common as passes
 
 from boxcam.bundle import Outputs, Preprocess
 from boxcam.errors import BoxcamWarning, SourceError
-from boxcam.export import admission, half, preprocessing
+from boxcam.export import admission, class_names, half, preprocessing
 from boxcam.export import graph as onnx
 from boxcam.export.graph import Array, Ops
 from boxcam.export.heads import hook
@@ -233,7 +232,7 @@ def detections(opened: Opened, request: Request) -> Detections:
     op = Ops(model.graph, "boxcam.head")
     selected = append(op, convention, canvas, request.score_threshold, request.nms_threshold)
     names = report(model.graph, op, selected)
-    return Detections(Outputs(*names), convention, labels)
+    return Detections(Outputs(*names, whole_image=convention.kind == "classes"), convention, labels)
 
 
 _IDLE = {
@@ -357,17 +356,8 @@ def _decoded(opened: Opened, request: Request) -> Convention:
 
 def _names(given: str | os.PathLike[str] | Sequence[str] | None, metadata: Mapping[str, str]) -> tuple[str, ...]:
     """Class names: from a file, as given, or as Ultralytics writes them into a model; empty if there are none."""
-    if isinstance(given, (str, os.PathLike)):
-        try:
-            lines = Path(given).read_text(encoding="utf-8-sig").rstrip().splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-            raise SourceError(f"class names {given} cannot be read: {reason}.") from error
-        if not lines:
-            raise SourceError(f"class names {given} is empty; one name a line is needed.")
-        return tuple(line.strip() or f"class {index}" for index, line in enumerate(lines))
     if given is not None:
-        return tuple(given)
+        return class_names.read(given)
     try:
         found = ast.literal_eval(metadata.get("names", "None"))
     except (ValueError, SyntaxError):

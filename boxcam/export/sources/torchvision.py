@@ -1,7 +1,7 @@
-"""torchvision: a detector by its name, and a checkpoint.
+"""torchvision: a detector or classifier by its name, and a checkpoint.
 
-The graph takes the canvas: torchvision's own transform, which normalises and resizes inside of the model, is told to
-the bundle as preprocessing and left out.
+The graph takes the canvas: a detector's own transform, which normalises and resizes inside of the model, is told to the
+bundle as preprocessing and left out.
 """
 
 from __future__ import annotations
@@ -10,14 +10,17 @@ import contextlib
 import importlib.util
 import os
 import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
 import onnx_ir as ir
 
 from boxcam.bundle import Outputs, Preprocess
-from boxcam.errors import SourceError
-from boxcam.export.source import SOURCES, Progress, Request, Source, Way
+from boxcam.errors import SourceError, UnknownLayerError
+from boxcam.export.layers import IMAGE
+from boxcam.export.source import SOURCES, LayerTensors, Progress, Request, Source, Way
 from boxcam.export.sources.torch_export import quiet, read
 
 _PREFIX = "torchvision:"
@@ -32,10 +35,10 @@ def recognises(arguments: tuple[str, ...]) -> bool:
 
 
 def load(request: Request, progress: Progress) -> Source:
-    """Export one of torchvision's detectors.
+    """Export one of torchvision's detectors or classifiers.
 
     Raises:
-        SourceError: there is no such detector, or the checkpoint or the shape does not fit it.
+        SourceError: there is no such model, or the checkpoint, the shape or an option does not fit it.
     """
     missing = [name for name in ("torch", "torchvision") if importlib.util.find_spec(name) is None]
     if missing:
@@ -43,51 +46,110 @@ def load(request: Request, progress: Progress) -> Source:
             f"torchvision's models cannot be exported here: {', '.join(missing)} not installed."
             " Install boxcam's 'export' extra (explaining a bundle does not need it)."
         )
-    from boxcam.export.sources import marks
     from boxcam.export.sources import torchvision_models as zoo
 
     name = request.arguments[0].removeprefix(_PREFIX)
-    zoo.check_name(name)
+    detects = zoo.is_detector(name)
     if len(request.arguments) != 2:
         raise SourceError(
             f"{_PREFIX}{name} needs its weights: boxcam downloads nothing, and random ones explain nothing. Give the"
             f" file after the name, {_PREFIX}{name} WEIGHTS.pth, as torch.save(model.state_dict(), ...) writes it."
         )
     path = request.arguments[1]
+    source = (_detector if detects else _classifier)(name, path, request, progress)
+    description = {
+        "kind": "torchvision",
+        **source.description,
+        "model": name,
+        "checkpoint": os.path.basename(path),
+        "torchvision": version("torchvision"),
+        "torch": version("torch"),
+    }
+    layers = {**source.layers, **_by_modules(source, request)}
+    return replace(source, description=description, layers=layers)
+
+
+def _detector(name: str, path: str, request: Request, progress: Progress) -> Source:
+    from boxcam.export.sources import marks
+    from boxcam.export.sources import torchvision_models as zoo
+
+    if request.preprocess:
+        raise SourceError(
+            f"--preprocess has no meaning for torchvision's {name}, which says that itself. Leave it out."
+        )
     progress("loading the model")
     with quiet():
         model = zoo.load(name, path)
+        classes = zoo.labels(name, zoo.class_count(model), request.class_names, zoo.has_background(model))
         zoo.set_thresholds(model, request.score_threshold, request.nms_threshold)
         preprocess = zoo.preprocess(name, model, request.shape)
         progress("exporting to ONNX")
-        try:
+        with _too_small(name, preprocess):
             graph, found = to_onnx(model, preprocess)
-        except (RuntimeError, ValueError) as error:  # what torch raises where a canvas is too small for a model
-            text = " ".join(str(error).split())[:300].rstrip(".")
-            raise SourceError(
-                f"torchvision's {name} cannot be exported for a canvas of {preprocess.height}x{preprocess.width}:"
-                f" {text}. Give a larger one with --shape HxW."
-            ) from error
     layers = marks.layers(found)
     return Source(
         model=graph,
         input=_INPUT,
         outputs=Outputs(boxes="boxes", scores="scores", labels="labels"),
         preprocess=preprocess,
-        labels=zoo.labels(name, zoo.class_count(model)),
+        labels=classes,
         layers=layers,
         default_layers=tuple(layer for layer in ("roi", "neck", "backbone") if layer in layers),
-        description={
-            "kind": "torchvision",
-            "family": type(model).__name__,
-            "stages": "two" if hasattr(model, "roi_heads") else "one",
-            "model": name,
-            "checkpoint": os.path.basename(path),
-            "torchvision": version("torchvision"),
-            "torch": version("torch"),
-        },
+        description={"family": type(model).__name__, "stages": "two" if hasattr(model, "roi_heads") else "one"},
         stops=layers["roi"].rois if "roi" in layers else (),  # torchvision detaches the proposals
     )
+
+
+def _classifier(name: str, path: str, request: Request, progress: Progress) -> Source:
+    from boxcam.export.sources import torchvision_classifiers as zoo
+    from boxcam.export.sources.torchvision_models import labels
+
+    if request.nms_threshold is not None:
+        raise SourceError("--nms has no meaning here: a classifier's box is the whole image. Leave it out.")
+    progress("loading the model")
+    model = zoo.load(name, path, request.shape)
+    given = [request.preprocess] if isinstance(request.preprocess, str) else list(request.preprocess)
+    preprocess = zoo.preprocess(name, model, path, request.shape, given)
+    progress("exporting to ONNX")
+    with quiet(), _too_small(name, preprocess):
+        graph = zoo.to_onnx(model, preprocess)
+    outputs, convention = zoo.report_classes(graph, preprocess, request.score_threshold)
+    layers = zoo.layers(model, graph, preprocess, outputs, request.layers)
+    return Source(
+        model=graph,
+        input=zoo.INPUT,
+        outputs=outputs,
+        preprocess=preprocess,
+        labels=labels(name, convention.sizes[1], request.class_names),
+        layers=layers,
+        default_layers=tuple(layers)[:1],
+        description={"family": type(model).__name__, **convention.describe()},
+    )
+
+
+@contextlib.contextmanager
+def _too_small(name: str, preprocess: Preprocess) -> Iterator[None]:
+    """Say what to do where a canvas is too small for a model."""
+    try:
+        yield
+    except (AssertionError, RuntimeError, ValueError) as error:  # what torch raises then
+        text = " ".join(str(error).split())[:300].rstrip(".")
+        raise SourceError(
+            f"torchvision's {name} cannot be exported for a canvas of {preprocess.height}x{preprocess.width}:"
+            f" {text}. Give a larger one with --shape HxW."
+        ) from error
+
+
+def _by_modules(source: Source, request: Request) -> dict[str, LayerTensors]:
+    """Layers that are asked for by the name of a module, such as ``features.7``: the last map that it gives."""
+    from boxcam.export.sources import onnx_layers
+
+    found = {}
+    for name in request.layers:
+        if name not in (*source.layers, IMAGE):
+            with contextlib.suppress(UnknownLayerError):  # which is said later, with the names of all layers
+                found[name] = LayerTensors((onnx_layers.by_name(source.model, name),), layout=request.layout)
+    return found
 
 
 def to_onnx(model: Any, preprocess: Preprocess) -> tuple[ir.Model, dict[str, str]]:
@@ -171,4 +233,6 @@ def _pyramid(backbone: Any) -> dict[str, list[Any]]:
     return {"backbone": [backbone.body], "neck": [backbone.fpn]}
 
 
-SOURCES.register("torchvision")(Way("torchvision:NAME WEIGHTS.pth", recognises, load))
+SOURCES.register("torchvision")(
+    Way("torchvision:NAME WEIGHTS.pth", recognises, load, frozenset({"class_names", "preprocess"}))
+)

@@ -1,4 +1,4 @@
-"""torchvision's detectors by name: found, built for a checkpoint, and asked what they want of an image."""
+"""torchvision's models by name; its detectors, built for a checkpoint, and asked what they want of an image."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import difflib
 import functools
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torchvision
 
 from boxcam.bundle import Preprocess
 from boxcam.errors import SourceError
+from boxcam.export import class_names
 from boxcam.export.sources import checkpoint
 
 _CLASS_LOGITS = (  # the weights whose first axis is classes, or anchors x classes
@@ -25,26 +26,41 @@ _CLASS_LOGITS = (  # the weights whose first axis is classes, or anchors x class
 )
 _KEYPOINTS = "roi_heads.keypoint_predictor.kps_score_lowres.weight"  # [channels, keypoints, 4, 4]
 _TAIL, _FULL_TAIL = "backbone.features.1.3.0.weight", 960  # MobileNetV3's last convolution, where nothing was halved
+_BACKGROUND = "__background__"  # as torchvision itself calls it
 _WITHOUT_EPSILON = tuple(f"{kind}_resnet50_fpn" for kind in ("fasterrcnn", "maskrcnn", "keypointrcnn", "retinanet"))
 
 
-def check_name(name: str) -> None:
-    """Accept the name of a detector.
+_NO_CLASSIFIERS = {  # whose models give something else, and what
+    "segmentation": "it gives maps and neither boxes nor classes of the whole image",
+    "optical_flow": "it compares two images",
+    "video": "it takes clips and not images",
+    "quantization": "it is quantized by torch. Take the one that is not, or quantize its ONNX file",
+}
+
+
+def is_detector(name: str) -> bool:
+    """Whether a name is of a detector; otherwise it is of a classifier.
 
     Raises:
-        SourceError: torchvision has no such model, or it draws no boxes.
+        SourceError: torchvision has no such model, or it is neither.
     """
     detectors = torchvision.models.list_models(module=torchvision.models.detection)
+    classifiers = torchvision.models.list_models(module=torchvision.models)
     if name in detectors:
-        return
+        return True
+    if name in classifiers:
+        return False
     if name not in torchvision.models.list_models():
-        near = difflib.get_close_matches(name, detectors, n=3, cutoff=0.5)
+        near = difflib.get_close_matches(name, [*detectors, *classifiers], n=3, cutoff=0.5)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
-        raise SourceError(f"torchvision has no model {name!r}.{hint} Its detectors are {', '.join(detectors)}.")
+        raise SourceError(
+            f"torchvision has no model {name!r}.{hint} Its detectors are {', '.join(detectors)}; its"
+            f" {len(classifiers)} classifiers, such as resnet50, convnext_tiny and vit_b_16, can be given too."
+        )
     where = torchvision.models.get_model_builder(name).__module__.removeprefix("torchvision.models.")
+    why = _NO_CLASSIFIERS.get(where.partition(".")[0], "it is no classifier")
     raise SourceError(
-        f"torchvision's {name} ({where}) draws no boxes. A classifier is exported as an ONNX file."
-        f" Detectors are {', '.join(detectors)}."
+        f"torchvision's {name} ({where}) cannot be explained: {why}. Detectors are {', '.join(detectors)}."
     )
 
 
@@ -58,9 +74,7 @@ def load(name: str, path: str) -> Any:
     Raises:
         SourceError: the checkpoint cannot be read, or does not fit.
     """
-    found = checkpoint.read(path, [argparse.Namespace])  # in which the training script keeps its options
-    weights = checkpoint.state_dict(found, path, ("state_dict", "model", "model_state_dict"))
-    weights = {key.removeprefix("module."): value for key, value in weights.items()}
+    weights = read_weights(path)
     model = build(name, weights)
     advice = "Give the name of the model that was trained; its parts must be as torchvision's builder makes them."
     checkpoint.fill(model, weights, path, f"torchvision's {name}", advice)
@@ -69,6 +83,17 @@ def load(name: str, path: str) -> Any:
             if hasattr(module, "eps"):
                 module.eps = 0.0
     return model
+
+
+def read_weights(path: str) -> dict[str, Any]:
+    """The weights in a file by name.
+
+    Raises:
+        SourceError: it cannot be read, or has none.
+    """
+    found = checkpoint.read(path, [argparse.Namespace])  # in which the training script keeps its options
+    weights = checkpoint.state_dict(found, path, ("state_dict", "model", "model_state_dict"))
+    return {key.removeprefix("module."): value for key, value in weights.items()}
 
 
 def build(name: str, weights: Mapping[str, Any]) -> Any:
@@ -100,11 +125,41 @@ def class_count(model: Any) -> int:
     return int(head.num_classes if hasattr(head, "num_classes") else head.num_columns)
 
 
-def labels(name: str, count: int) -> tuple[str, ...]:
-    """Class names: those of torchvision's own weights if they are as many, numbers otherwise."""
+def labels(
+    name: str,
+    count: int,
+    given: str | os.PathLike[str] | Sequence[str] | None = None,
+    background: bool = False,
+) -> tuple[str, ...]:
+    """Class names: those that are given; those of torchvision's own weights if they are as many; numbers otherwise.
+
+    Args:
+        name: of the model.
+        count: how many class numbers it has.
+        given: a file with one name a line, or the names; that of the background may be missing.
+        background: whether number 0 is the background.
+
+    Raises:
+        SourceError: the names are not as many, or cannot be read.
+    """
+    if given is not None:
+        found = class_names.read(given)
+        found = (_BACKGROUND, *found) if background and len(found) == count - 1 else found
+        if len(found) != count:
+            first = ", of which number 0 is the background" if background else ""
+            raise SourceError(
+                f"there are {len(found)} class names, and this {name} has {count} classes{first}. Give one name for"
+                " each with --class-names."
+            )
+        return found
     known = torchvision.models.get_model_weights(name)
     names = tuple(str(c) for c in next(iter(known)).meta["categories"]) if len(known) else ()
     return names if len(names) == count else tuple(f"class {index}" for index in range(count))
+
+
+def has_background(model: Any) -> bool:
+    """Whether a detector's class number 0 stands for nothing: it has a logit of its own, and is never reported."""
+    return hasattr(model, "roi_heads") or not hasattr(model.head.classification_head, "num_classes")
 
 
 def published(name: str, path: str | os.PathLike[str]) -> str | None:

@@ -1,0 +1,30 @@
+"""Names of classes, as people give them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from boxcam.errors import SourceError
+
+
+def read(given: str | os.PathLike[str] | Sequence[str]) -> tuple[str, ...]:
+    """Class names by index.
+
+    Args:
+        given: a file with one name a line, where an empty line is a class without a name, or the names.
+
+    Raises:
+        SourceError: the file cannot be read, or is empty.
+    """
+    if not isinstance(given, (str, os.PathLike)):
+        return tuple(given)
+    try:
+        lines = Path(given).read_text(encoding="utf-8-sig").rstrip().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        raise SourceError(f"class names {given} cannot be read: {reason}.") from error
+    if not lines:
+        raise SourceError(f"class names {given} is empty; one name a line is needed.")
+    return tuple(line.strip() or f"class {index}" for index, line in enumerate(lines))
