@@ -135,6 +135,7 @@ def export(
     Examples:
       boxcam export yolo.onnx --preprocess yolo --sample street.jpg
       boxcam export torchvision:fasterrcnn_resnet50_fpn weights.pth --sample street.jpg
+      boxcam export torchvision:resnet50 weights.pth --layer layer4 --class-names names.txt
       boxcam export retinanet.py retinanet.pth -o retinanet.boxcam
       boxcam export faster-rcnn.py epoch_12.pth --layer roi --layer neck --shape 800x1344
       boxcam export retinanet.py retinanet.pth --layer backbone.2 --sample street.jpg

@@ -27,8 +27,8 @@ def reading_options(size: click.ParamType[tuple[int, int]]) -> Callable[[Command
             "--preprocess",
             multiple=True,
             metavar="SPEC",
-            help="ONNX files: how an image becomes the input: a preset (yolo, imagenet, paddle, tf), a YAML file, or"
-            " key=value; repeatable.",
+            help="ONNX files and classifiers: how an image becomes the input: a preset (yolo, imagenet, paddle, tf), a"
+            " YAML file, or key=value; repeatable.",
         ),
         click.option("--scores", metavar="TENSOR", help="ONNX files: the scores. [default: found by the graph]"),
         click.option("--boxes", metavar="TENSOR", help="ONNX files: the boxes. [default: found by the graph]"),
@@ -43,7 +43,12 @@ def reading_options(size: click.ParamType[tuple[int, int]]) -> Callable[[Command
         click.option(
             "--background", type=click.Choice(BACKGROUNDS), help="Which class stands for nothing. [default: none]"
         ),
-        click.option("--class-names", type=click.Path(), metavar="FILE", help="ONNX files: class names, one a line."),
+        click.option(
+            "--class-names",
+            type=click.Path(),
+            metavar="FILE",
+            help="ONNX files and torchvision: class names, one a line.",
+        ),
         click.option("--layout", type=click.Choice(LAYOUTS), help="Layout of a layer given by its tensor's name."),
         click.option("--tokens", type=size, help="The map that a sequence of tokens is. [default: a square]"),
         click.option(

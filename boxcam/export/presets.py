@@ -115,6 +115,10 @@ models differ: Keras' own ResNet and VGG want `color=BGR`, `mean=103.939,116.779
 `mean=0` and `std=1`; a detector of the Object Detection API normalises by itself, and wants `mean=0` and `std=1` if
 its input is no uint8.
 
+torchvision's classifiers that are exported by name (`torchvision:resnet50`) need no `--preprocess`: they have the
+transforms of torchvision's own weights. Weights that were trained elsewhere are taken for the first of these; what was
+trained from ResNet-50's second ones wants `--preprocess fit=232x232`.
+
 ## Keys
 
 | key | values |

@@ -62,7 +62,8 @@ def refusal(*arguments: str, **options: Any) -> str:
 def test_every_detector_of_torchvision_is_accepted() -> None:
     assert torchvision.models.list_models(module=torchvision.models.detection) == NAMES
     for name in NAMES:
-        zoo.check_name(name)
+        assert zoo.is_detector(name)
+    assert not zoo.is_detector("resnet50")
 
 
 def test_what_looks_like_a_model_of_torchvision() -> None:
@@ -83,10 +84,15 @@ def test_what_looks_like_a_model_of_torchvision() -> None:
         ("", "no model ''. Its detectors are fasterrcnn_mobilenet_v3_large_320_fpn, "),
         (
             "fcn_resnet50",
-            r"fcn_resnet50 (segmentation.fcn) draws no boxes. A classifier is exported as an ONNX file.",
+            r"fcn_resnet50 (segmentation.fcn) cannot be explained: it gives maps and neither boxes nor classes of the",
         ),
-        ("r3d_18", r"r3d_18 (video.resnet) draws no boxes."),
-        ("raft_large", r"raft_large (optical_flow.raft) draws no boxes."),
+        ("r3d_18", r"r3d_18 (video.resnet) cannot be explained: it takes clips and not images. Detectors are"),
+        ("raft_large", r"raft_large (optical_flow.raft) cannot be explained: it compares two images."),
+        (
+            "quantized_resnet50",
+            "quantized_resnet50 (quantization.resnet) cannot be explained: it is quantized by torch.",
+        ),
+        ("resnet49", "no model 'resnet49'. Did you mean resnet"),
     ],
 )
 def test_a_name_that_is_no_detector(name: str, expected: str) -> None:
@@ -170,6 +176,30 @@ def test_class_names() -> None:
     assert (names[0], names[1], names[90]) == ("__background__", "person", "toothbrush")
     assert zoo.labels("retinanet_resnet50_fpn", 3) == ("class 0", "class 1", "class 2")
     assert zoo.labels("keypointrcnn_resnet50_fpn", 2) == ("no person", "person")
+    assert len(zoo.labels("resnet50", 1000)) == 1000
+
+
+def test_class_names_that_are_given(small: Any, tmp_path: Path, saved: Callable[[Any], str]) -> None:
+    (tmp_path / "names.txt").write_text("cup\nspoon\n")
+    found = source.load(
+        Request((f"torchvision:{SMALL}", saved(small.state_dict())), (64, 96), class_names=tmp_path / "names.txt"),
+        lambda step: None,
+    )
+    assert found.labels == ("__background__", "cup", "spoon")
+    assert zoo.labels(SMALL, 3, ["nothing", "cup", "spoon"], background=True) == ("nothing", "cup", "spoon")
+    with pytest.raises(SourceError, match="there are 1 class names, and this x has 3 classes, of which number 0"):
+        zoo.labels("x", 3, ["cup"], background=True)
+    with pytest.raises(SourceError, match=r"there are 2 class names, and this x has 3 classes\. Give one"):
+        zoo.labels("x", 3, ["cup", "spoon"])
+
+
+@pytest.mark.parametrize(
+    ("name", "background"), [(SMALL, True), ("retinanet_resnet50_fpn", False), ("fcos_resnet50_fpn", False),
+                             ("fasterrcnn_mobilenet_v3_large_fpn", True)],
+)  # fmt: skip
+def test_which_detectors_have_a_background(name: str, background: bool) -> None:
+    model = torchvision.models.get_model(name, weights=None, weights_backbone=None, num_classes=2)
+    assert zoo.has_background(model) == background
 
 
 def test_preprocessing_is_that_of_the_transform() -> None:
@@ -247,5 +277,7 @@ def test_thresholds(small: Any) -> None:
 
 
 def test_options_that_a_model_of_torchvision_answers_itself(small: Any, saved: Callable[[Any], str]) -> None:
+    with pytest.raises(SourceError, match=f"--preprocess has no meaning for torchvision's {SMALL}"):
+        boxcam.export(f"torchvision:{SMALL}", saved(small.state_dict()), output="never.boxcam", preprocess="yolo")
     with pytest.raises(SourceError, match="--boxes has no meaning"):
         boxcam.export(f"torchvision:{SMALL}", saved(small.state_dict()), output="never.boxcam", boxes="boxes")
