@@ -84,7 +84,12 @@ def runner(model: Any) -> Callable[..., Any]:
 
 
 def made(
-    config: str, shape: tuple[int, int] = SHAPE, many: bool = False, boxes: int = 8, seed: int = 0
+    config: str,
+    shape: tuple[int, int] = SHAPE,
+    many: bool = False,
+    boxes: int = 8,
+    seed: int = 0,
+    most: int = 50,
 ) -> Callable[[Path], Subject]:
     """A family by its config, with random weights that are alive.
 
@@ -94,6 +99,7 @@ def made(
         many: with the weights of the benchmarks, which find hundreds of boxes.
         boxes: how many boxes of each picture are explained.
         seed: of the weights.
+        most: see `lively_mmdet.make`.
     """
 
     def make(folder: Path) -> Subject:
@@ -101,7 +107,10 @@ def made(
         from boxcam.export.sources import mmdet_config
         from tests.matrix import lively_mmdet
 
-        config_path, checkpoint, model = (models if many else lively_mmdet).make(config, folder, shape, seed=seed)
+        if many:
+            config_path, checkpoint, model = models.make(config, folder, shape, seed=seed)
+        else:
+            config_path, checkpoint, model = lively_mmdet.make(config, folder, shape, most, seed)
         read = mmdet_config.read_config(str(config_path))
         return Subject(
             arguments=(config_path, checkpoint),
@@ -148,6 +157,7 @@ register(
 register("Faster R-CNN R50", "faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py", _TWO_STAGE, SHAPE, many=True)
 register("Mask R-CNN R50", "mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py", _TWO_STAGE)
 _SSD = Forms("whole", "windows")  # the last of its maps is a single cell, of which a window is no part
+register("SSD300", "ssd/ssd300_coco.py", {"neck": _SSD, "backbone": "whole"}, (300, 300), boxes=16)
 register(
     "SSDLite MobileNetV2",
     "ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco.py",
@@ -156,6 +166,11 @@ register(
     boxes=16,
     seed=13,  # with others many boxes depend on a ReLU6 that flips between two runtimes
 )
+_NORMALIZED = {"neck": "whole", "backbone": "whole"}  # by the heads' GroupNorm, which mixes the whole map
+register("FCOS R50 (GroupNorm)", "fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py", _NORMALIZED)
+register("ATSS R50", "atss/atss_r50_fpn_1x_coco.py", _NORMALIZED, most=150)
+register("GFL R50", "gfl/gfl_r50_fpn_1x_coco.py", _NORMALIZED, most=150)
+register("TOOD R50", "tood/tood_r50_fpn_1x_coco.py", _NORMALIZED)
 
 
 def untouched(config: str, folder: Path) -> tuple[Sequence[str | Path], dict[str, Any]]:
