@@ -208,12 +208,15 @@ def _fade(picture: Image) -> Image:
 
 
 def _legend(page: Image, x: int, y: int) -> None:
-    """The colour bar, blended as the maps are, over the grey of a picture."""
-    steps = np.tile(np.linspace(0, 1, 180, dtype=np.float32), (12, 1))
-    bar = overlay(np.full((12, 180, 3), 150, np.uint8), steps)
-    x += _write(page, "0", (x, y + 10), 8, MUTED) + 8
-    page[y : y + 12, x : x + 180] = bar
-    _write(page, "peak (per box)", (x + 188, y + 10), 8, MUTED)
+    """The colour bar, blended as the maps are, over the grey of a picture; shorter on a page that is narrow."""
+    low, high = "0", "peak (per box)"
+    room = page.shape[1] - x - MARGIN - _width(low, 8) - 8 - 8 - _width(high, 8) - 2
+    length = min(180, room)
+    steps = np.tile(np.linspace(0, 1, length, dtype=np.float32), (12, 1))
+    bar = overlay(np.full((12, length, 3), 150, np.uint8), steps)
+    x += _write(page, low, (x, y + 10), 8, MUTED) + 8
+    page[y : y + 12, x : x + length] = bar
+    _write(page, high, (x + length + 8, y + 10), 8, MUTED)
 
 
 def _fit(shape: Sequence[int], boxes: int) -> tuple[float, tuple[int, int]]:
