@@ -273,9 +273,11 @@ class Manifest:
         for target in self.targets:
             if name in (None, target.name):
                 return target
-        there = ", ".join(target.name for target in self.targets)
+        there = [target.name for target in self.targets]
+        options = " ".join(f"--target {one}" for one in (*there, name))
         raise UnknownNameError(
-            f"this bundle has no target {name!r} (there is: {there}). Export the model again with --target {name}."
+            f"this bundle has no target {name!r} (there is: {', '.join(there)}). Export the model again with --target"
+            f" {name} beside those that it has: boxcam export … {options}"
         )
 
 

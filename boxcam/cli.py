@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from boxcam import __version__
 from boxcam.bundle import TARGETS
 from boxcam.errors import BoxcamError, BoxcamWarning, InputError, OutputError
 from boxcam.explain.methods import METHODS
+from boxcam.headings import COMMON, Command, Option
 from boxcam.reading_options import reading_options
 from boxcam.runtime.engines import ENGINES
 from boxcam.runtime.sessions import DEVICES
@@ -45,6 +47,9 @@ class _Commands(click.Group):
 class _Shape(click.ParamType[tuple[int, int]]):
     name = "HxW"
 
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return self.name
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
         if isinstance(value, tuple):
             return value
@@ -63,37 +68,29 @@ def main() -> None:
     """
 
 
-@main.command(epilog="Exit codes: 0 done, 1 failed, 2 wrong usage.")
+_common = partial(click.option, cls=Option, heading=COMMON)
+_boxes = partial(click.option, cls=Option, heading="Which boxes")
+_gradients = partial(click.option, cls=Option, heading="What can be explained, and how")
+_device = partial(click.option, cls=Option, heading="What it runs on")
+
+
+@main.command(cls=Command, epilog="Exit codes: 0 done, 1 failed, 2 wrong usage.")
 @click.argument("model", nargs=-1, required=True)
-@click.option("-o", "--output", type=click.Path(), help="The bundle to write. [default: MODEL's name + .boxcam]")
-@click.option(
-    "--source",
-    metavar="KIND",
-    help="What MODEL is: onnx, torchvision, mmdet or mmyolo. [default: found out from MODEL]",
-)
-@click.option(
+@_common("-o", "--output", type=click.Path(), help="The bundle to write. [default: MODEL's name + .boxcam]")
+@_common("--sample", type=click.Path(), metavar="IMAGE", help="Picture to verify with. [default: drawn ones]")
+@_common(
     "--layer",
     "layers",
     multiple=True,
     metavar="NAME",
     help="backbone, neck, roi, image or a tensor's name; repeatable. [default: the model's own]",
 )
-@click.option("--shape", type=_Shape(), help="Size of the model's input. [default: the model's own]")
-@click.option(
-    "--score-threshold", type=click.FloatRange(0, 1), help="Lowest score of a box. [default: the model's own]"
-)
-@click.option(
+@_common("--shape", type=_Shape(), help="Size of the model's input. [default: the model's own]")
+@_boxes("--score-threshold", type=click.FloatRange(0, 1), help="Lowest score of a box. [default: the model's own]")
+@_boxes(
     "--nms-threshold", "--nms", type=click.FloatRange(0, 1), help="IoU at which boxes merge. [default: the model's own]"
 )
-@click.option("--sample", type=click.Path(), metavar="IMAGE", help="Picture to verify with. [default: drawn ones]")
-@click.option(
-    "--engine",
-    type=click.Choice(["auto", *ENGINES, "both"]),
-    default="auto",
-    show_default=True,
-    help="Gradients to build; each of two is the other's check. auto: both where torch has the operators.",
-)
-@click.option(
+@_gradients(
     "--target",
     "targets",
     multiple=True,
@@ -102,7 +99,19 @@ def main() -> None:
     show_default=True,
     help="What of a box can be explained: its class logit, its score as reported, a side; repeatable.",
 )
+@_gradients(
+    "--engine",
+    type=click.Choice(["auto", *ENGINES, "both"]),
+    default="auto",
+    show_default=True,
+    help="Gradients to build; each of two is the other's check. auto: both where torch has the operators.",
+)
 @reading_options(_Shape())
+@click.option(
+    "--source",
+    metavar="KIND",
+    help="What MODEL is: onnx, torchvision, mmdet or mmyolo. [default: found out from MODEL]",
+)
 @click.option("--overwrite", is_flag=True, help="Replace a bundle that is there.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors and warnings.")
 def export(
@@ -168,31 +177,27 @@ def export(
 
 
 @main.command(
-    epilog="Exit codes: 0 done (also if there is no box), 1 an input, a result or the bundle failed, 2 wrong usage."
+    cls=Command,
+    epilog="Exit codes: 0 done (also if there is no box), 1 an input, a result or the bundle failed, 2 wrong usage.",
 )
 @click.argument("bundle", type=click.Path())
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@click.option(
-    "-o", "--output", default="explanations", show_default=True, type=click.Path(), help="Folder to write to."
-)
-@click.option("--method", type=click.Choice(METHODS.names()), default="gradcam", show_default=True, help="CAM method.")
-@click.option("--layer", metavar="NAME", help="Layer to look at; see `boxcam inspect`. [default: the bundle's first]")
-@click.option(
+@_common("-o", "--output", default="explanations", show_default=True, type=click.Path(), help="Folder to write to.")
+@_common("--method", type=click.Choice(METHODS.names()), default="gradcam", show_default=True, help="CAM method.")
+@_common("--layer", metavar="NAME", help="Layer to look at; see `boxcam inspect`. [default: the bundle's first]")
+@_common(
     "--target", type=click.Choice(TARGETS), help="What of a box to explain. [default: the bundle's first, the logit]"
 )
-@click.option(
-    "--engine", type=click.Choice(["auto", *ENGINES]), default="auto", show_default=True, help="Gradient engine."
-)
-@click.option(
+@_boxes(
     "--score",
     type=click.FloatRange(0, 1),
     help="Lowest score of a box. [default: 0.3; 0 with --rank, and with --class of a classifier]",
 )
-@click.option("--top", type=click.IntRange(1), help="At most so many boxes an image. [default: 10; all with --rank]")
-@click.option(
+@_boxes("--top", type=click.IntRange(1), help="At most so many boxes an image. [default: 10; all with --rank]")
+@_boxes(
     "--class", "classes", multiple=True, metavar="NAME", help="Only boxes of this class, by name or number; repeatable."
 )
-@click.option(
+@_boxes(
     "--rank",
     "ranks",
     multiple=True,
@@ -200,17 +205,18 @@ def export(
     metavar="N",
     help="Only this box, counted from the best one, which is 1 (with --class: the best of these); repeatable.",
 )
-@click.option(
+@_device(
     "--device", type=click.Choice([*DEVICES]), default="cpu", show_default=True, help="What runs model and gradient."
 )
-@click.option(
+@_device(
     "--provider",
     "providers",
     multiple=True,
     metavar="NAME",
     help="ONNX Runtime's execution provider to use instead of the device's; repeatable, the preferred one first.",
 )
-@click.option("--threads", type=click.IntRange(0), default=0, help="CPU threads. [default: all cores]")
+@_device("--threads", type=click.IntRange(0), default=0, help="CPU threads. [default: all cores]")
+@_device("--engine", type=click.Choice(["auto", *ENGINES]), default="auto", show_default=True, help="Gradient engine.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors and warnings.")
 def explain(
     bundle: str,
@@ -283,11 +289,11 @@ def explain(
         raise click.exceptions.Exit(1)
 
 
-@main.command()
+@main.command(cls=Command)
 @click.argument("path", type=click.Path(), metavar="BUNDLE|MODEL.onnx")
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
-@click.option("--all", "everything", is_flag=True, help="ONNX files: list all layers.")
-@click.option("--shape", type=_Shape(), help="ONNX files: size of the model's input, if it is open.")
+@_common("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@_common("--all", "everything", is_flag=True, help="ONNX files: list all layers.")
+@_common("--shape", type=_Shape(), help="ONNX files: size of the model's input, if it is open.")
 @reading_options(_Shape())
 def inspect(path: str, as_json: bool, everything: bool, shape: tuple[int, int] | None, **options: Any) -> None:
     """Show what a bundle holds, or what can be explained in an ONNX file.

@@ -339,6 +339,20 @@ def test_help_names_every_method_and_engine(cli: Cli) -> None:
     assert all(name in said for name in (*boxcam.methods(), *ENGINES, "auto"))
 
 
+@pytest.mark.parametrize(("name", "common"), [("export", "--sample"), ("explain", "--method"), ("inspect", "--all")])
+def test_help_has_its_options_under_headings_the_common_ones_first(name: str, common: str, cli: Cli) -> None:
+    said = cli(name, "--help").stdout.partition("\nCommon options:\n")[2]
+    sections = re.split(r"\n\n(?=\S)", said)
+    assert common in sections[0]
+    assert len(sections) > 3
+    assert "\nOther options:\n" in said
+    written = re.findall(r"^  (?:-\w, )?(--[\w-]+)", said, re.MULTILINE)
+    options = [one for one in main.commands[name].params if isinstance(one, click.Option)]
+    assert sorted(written) == sorted(
+        [*(one.opts[-1] if one.opts[0][1] != "-" else one.opts[0] for one in options), "--help"]
+    )
+
+
 def test_version_and_commands(cli: Cli) -> None:
     assert cli("--version").stdout == f"boxcam, version {boxcam.__version__}\n"
     said = cli("--help").stdout

@@ -47,6 +47,21 @@ PRESETS.register("imagenet")(
         },
     )
 )
+PRESETS.register("torchvision")(
+    Preset(
+        "torchvision's detectors as torch exports them, which normalise by themselves; SSD with `resize=stretch`",
+        {
+            "resize": "fit",
+            "pad": "top-left",
+            "pad_value": tuple(round(255 * value, 9) for value in _IMAGENET["mean"]),  # 0 once it is normalised
+            "interpolation": "bilinear",
+            "color": "RGB",
+            "scale": "0-1",
+            "mean": (0.0,) * 3,
+            "std": (1.0,) * 3,
+        },
+    )
+)
 PRESETS.register("yolo")(
     Preset(
         "Ultralytics and other YOLOs: letterboxed in the middle of grey",

@@ -38,6 +38,9 @@ GREY, ONES = (114.0,) * 3, (255.0,) * 3
 NONE, MIDDLE = (0.0,) * 3, (127.5,) * 3
 EXPECTED = {
     "imagenet": Preprocess(224, 224, 256, 256, "cover", "center", NONE, True, MEAN, STD, "RGB", "area or bilinear"),
+    "torchvision": Preprocess(
+        224, 224, 224, 224, "fit", "top-left", (123.675, 116.28, 103.53), True, NONE, ONES, "RGB", "bilinear"
+    ),
     "yolo": Preprocess(224, 224, 224, 224, "fit", "center", GREY, True, NONE, ONES, "RGB", "bilinear"),
     "paddle": Preprocess(224, 224, 224, 224, "stretch", "top-left", NONE, True, MEAN, STD, "RGB", "bicubic"),
     "tf": Preprocess(224, 224, 224, 224, "stretch", "top-left", NONE, True, MIDDLE, MIDDLE, "RGB", "bilinear"),
@@ -174,7 +177,7 @@ BAD = {
     "size": (["yolo", "size=0x9"], {}, "size '0x9': HEIGHTxWIDTH, such as 640x640, was expected"),
     "fraction": (["yolo", "size=9.5"], {}, "size '9.5': HEIGHTxWIDTH"),
     "share": (["imagenet", "crop_pct=1.5"], {}, "crop_pct '1.5': a number above 0, up to 1, was expected"),
-    "no resize": (["scale=0-1", "color=RGB"], {}, r"resize is not said. Give a preset \(imagenet, yolo, paddle, tf\)"),
+    "no resize": (["scale=0-1", "color=RGB"], {}, "resize is not said. Give a preset .imagenet, torchvision, yolo"),
     "no scale": (["resize=stretch", "color=RGB"], {}, "scale is not said"),
     "no color": (["resize=stretch", "scale=0-1"], {}, "color is not said"),
     "no pad": (["paddle", "resize=fit"], {}, "resize fit pads, and pad is not said"),
@@ -328,3 +331,18 @@ def test_the_imagenet_preset_is_torchvisions_of_the_same_name(side: int, most: f
     theirs = ImageClassification(crop_size=side, resize_size=side * 8 // 7)(picture).numpy()
     ours = prepare(image, of("imagenet", shape=(1, 3, side, side)))[0][0]
     assert (np.abs(ours - theirs) * np.reshape(STD, (3, 1, 1))).mean() < most
+
+
+def test_a_picture_padded_for_torchvision_is_what_its_own_transform_pads() -> None:
+    """By torchvision's own transform, a picture in a batch with a larger one; the file does the rest by itself."""
+    import torch
+    from torchvision.models.detection.transform import GeneralizedRCNNTransform
+
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    tensor, place = prepare(image, of("torchvision", shape=(1, 3, 64, 96)))
+    assert (place.resized_height, place.resized_width, place.top, place.left) == (64, 64, 0, 0)
+    rgb = torch.from_numpy(image[..., ::-1].copy()).permute(2, 0, 1) / 255
+    transform = GeneralizedRCNNTransform(64, 96, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225], size_divisible=1)
+    expected = transform([rgb, torch.zeros(3, 64, 96)])[0].tensors[:1]
+    found = transform([torch.from_numpy(tensor[0])])[0].tensors
+    assert found.numpy() == pytest.approx(expected.numpy(), abs=1e-5)

@@ -65,7 +65,7 @@ def test_a_classifier_asks_for_the_preprocessing(cli: Cli, tmp_path: Path) -> No
     path = save(Classifier(), tmp_path / "model.onnx")
     done = cli("inspect", path)
     assert done.exit_code == 0, done.stderr
-    assert "the file does not say it: --preprocess imagenet, yolo" in done.stdout
+    assert "the file does not say it: --preprocess imagenet, torchvision" in done.stdout
     assert "a score for each class" in done.stdout
     assert done.stdout.splitlines()[-1].endswith("model.onnx --preprocess PRESET")
     said = cli("inspect", path, "--preprocess", "imagenet", "--score-activation", "sigmoid")
