@@ -139,6 +139,7 @@ class Built:
         shapes = {i: run.found[n].shape[2:] for i, n in enumerate(self.features)}
         checks: list[verify.Check] = []
         patches: dict[str, list[Patches]] = {}
+        self._warn_of_faint(run)
         for rules, graph in self.by_onnx.items():
             progress(f"verifying {name} (onnx{', guided' if rules == 'guided' else ''})")
             stem = self._stem(file, rules)
@@ -171,6 +172,17 @@ class Built:
         if len(patches) == 2:
             checks.append(verify_gradient.against(name, patches["onnx"], patches["torchscript"], shapes))
         return checks
+
+    def _warn_of_faint(self, run: Run) -> None:
+        """Say so if the feature maps are as good as constant: maps of them show next to nothing."""
+        spread = max((float(run.found[name].std()) for name in self.features if run.found[name].size > 1), default=1.0)
+        if spread < verify.FAINT and self.target == "logit":
+            warnings.warn(
+                f"layer {self.layer!r} hardly varies on the sample image (by {spread:.0e}), as that of a model without"
+                " training does. Are these the trained weights?",
+                BoxcamWarning,
+                stacklevel=2,
+            )
 
     def _stem(self, file: str, rules: Rules = "plain") -> str:
         parts = [file, *([] if self.target == "logit" else [self.target]), *([] if rules == "plain" else [rules])]

@@ -365,6 +365,7 @@ def quiet_options(threads: int = 0) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = threads
+    options.enable_mem_reuse = False  # see `boxcam.runtime.sessions`: it is what takes minutes for large graphs
     return options
 
 

@@ -44,6 +44,8 @@ def computed_in(model: ir.Model, name: str, dtype: ir.DataType) -> str | None:
 
     Weights that are stored in half precision, and made float32 before they are used, are nothing of the kind.
     """
+    if not any(_mentions(graph, dtype) for graph in _graphs(model.graph)):
+        return None  # as of most models; shape inference takes seconds
     work = onnx.clone(model)
     passes.ShapeInferencePass()(work)
     image = next(v for v in work.graph.inputs if v.name == name)
@@ -241,6 +243,23 @@ def _set_type(value: ir.Value, dtype: ir.DataType) -> None:
     """Copies of a graph share the objects that are types."""
     value.type = copy.deepcopy(value.type)
     value.dtype = dtype
+
+
+def _mentions(graph: ir.Graph, dtype: ir.DataType) -> bool:
+    """Whether an input, a constant or an attribute of a graph is of a type, or a value is known to be."""
+    for value in (*graph.inputs, *graph.initializers.values(), *(v for node in graph for v in node.outputs)):
+        if value.dtype is dtype or (value.const_value is not None and value.const_value.dtype is dtype):
+            return True
+    for attribute in (attribute for node in graph for attribute in node.attributes.values()):
+        if attribute.type == ir.AttributeType.TENSOR and attribute.as_tensor().dtype is dtype:
+            return True
+        if (
+            attribute.type == ir.AttributeType.INT
+            and attribute.name in _TYPE_ATTRIBUTES
+            and attribute.as_int() == dtype
+        ):
+            return True
+    return False
 
 
 def _graphs(graph: ir.Graph) -> Iterator[ir.Graph]:

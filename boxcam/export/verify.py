@@ -320,8 +320,14 @@ def at(origin: onnx.Array, logits: Sequence[onnx.Array]) -> onnx.Array:
     return np.array([logits[row[0]][tuple(row[1 : 1 + logits[row[0]].ndim])] for row in origin], np.float64)
 
 
+FAINT = 1e-6
+"""Features that vary less have no kinks that finite differences, with steps of 1e-9, could stay on one side of."""
+
+
 def disturb(array: onnx.Array, rng: np.random.Generator) -> onnx.Array:
-    spread = float(array.std()) or 1.0
+    """Features beside those of a run; of faint ones, as in a model without training, features of a usual size."""
+    spread = float(array.std())
+    spread = spread if spread > FAINT else 1.0
     disturbed: onnx.Array = (array + 0.1 * spread * rng.standard_normal(array.shape)).astype(array.dtype)
     return disturbed
 
