@@ -28,7 +28,7 @@ from boxcam.types import Patch
 
 _TORCH_LIMIT = 1e-4
 _EXACT_LIMIT, _EXACT_STEPS = 1e-4, (1e-6, 1e-7, 1e-8)
-_RANDOM_LIMIT, _RANDOM_STEPS = 0.1, (1e-2, 3e-3, 1e-3, 3e-4)
+_RANDOM_LIMIT, _RANDOM_STEPS = 0.1, (1e-2, 3e-3, 1e-3, 3e-4, 1e-4)
 _OWN_LIMIT, _OWN_STEPS = 1e-2, (3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4)  # changes of the targets, for a size of up to 10
 
 

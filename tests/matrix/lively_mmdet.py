@@ -94,11 +94,20 @@ def _keep_variance(part: Any) -> None:
             torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
             if module.bias is not None:
                 torch.nn.init.normal_(module.bias, std=0.05)
-        elif isinstance(module, torch.nn.GroupNorm):  # channels that are on or off nearly everywhere: few near a kink
-            with torch.no_grad():
-                module.bias.copy_(2.0 * torch.randn_like(module.bias).sign())
+        elif isinstance(module, torch.nn.GroupNorm):
+            away_from_kinks(module, 2.0)
         elif type(module).__name__ == "L2Norm":  # whose weight mmdet leaves as the memory was, until init_weights
             torch.nn.init.constant_(module.weight, module.scale)
+
+
+def away_from_kinks(norm: Any, far: float) -> None:
+    """Set the biases of a normalisation so that each channel is on or off nearly everywhere.
+
+    Of activations close to a ReLU's kink, rounding decides the side, differently in two runtimes: the gradient of all
+    boxes that depend on one jumps. With biases of 0, three times as many are close as with 1.5 (seven with 2).
+    """
+    with torch.no_grad():
+        norm.bias.copy_(far * torch.randn_like(norm.bias).sign())
 
 
 def _calibrate(model: Any, images: torch.Tensor) -> None:
@@ -108,6 +117,8 @@ def _calibrate(model: Any, images: torch.Tensor) -> None:
         norm.reset_running_stats()
         norm.momentum = None  # a cumulative average
         norm.train()
+        if any(isinstance(m, torch.nn.ReLU6) for m in model.backbone.modules()):
+            away_from_kinks(norm, 1.5)
     for module in model.backbone.modules():
         if hasattr(module, "bn3"):  # as after training, a residual block changes little; rounding grows less through 16
             module.bn3.weight.fill_(0.25)

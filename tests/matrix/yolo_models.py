@@ -12,6 +12,7 @@ from boxcam.export.sources import mmdet as source
 from boxcam.export.sources import mmdet_config
 from boxcam.runtime.images import read_image
 from boxcam.runtime.preprocess import prepare
+from tests.matrix.lively_mmdet import away_from_kinks
 
 QUOTAS = (120, 60, 40, 30)  # pairs of an anchor and a class above the score threshold, by level, in the worst picture
 
@@ -37,12 +38,15 @@ def _calibrate(model: Any, images: torch.Tensor) -> None:
         if isinstance(module, torch.nn.Conv2d):
             torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
     norms = [m for m in model.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
+    kinks = any(isinstance(m, torch.nn.LeakyReLU) for m in model.backbone.modules())
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a cumulative average
         norm.train()
         torch.nn.init.uniform_(norm.weight, 0.7, 1.3)
         torch.nn.init.normal_(norm.bias, std=0.2)
+        if kinks:
+            away_from_kinks(norm, 1.5)
     with torch.no_grad():
         for _ in range(2):
             model.bbox_head(model.extract_feat(images))

@@ -34,12 +34,11 @@ def made(framework: str, config: str) -> Callable[[Path], Subject]:
 
 
 def family(
-    framework: str, name: str, config: str, neck: Form | Forms, backbone: Form | Forms | None, heavy: bool = True
+    framework: str, name: str, config: str, neck: Form | Forms, backbone: Form | Forms, heavy: bool = True
 ) -> None:
-    """Register a YOLO; a layer that is None is not proved."""
-    layers = {"neck": neck} if backbone is None else {"neck": neck, "backbone": backbone}
+    """Register a YOLO."""
     FAMILIES.register(f"{framework}: {name}")(
-        Family(layers, made(framework, config), within=mmdet.bridged, heavy=heavy)
+        Family({"neck": neck, "backbone": backbone}, made(framework, config), within=mmdet.bridged, heavy=heavy)
     )
 
 
@@ -48,7 +47,7 @@ GROWN = Forms("windows", "whole")  # windows grow through the neck's strides and
 family("mmyolo", "YOLOv8 n", "yolov8/yolov8_n_syncbn_fast_8xb16-500e_coco.py", "windows", GROWN, heavy=False)
 family("mmyolo", "YOLOv5 n", "yolov5/yolov5_n-v61_syncbn_fast_8xb16-300e_coco.py", "windows", GROWN)
 family("mmyolo", "YOLOv6 n", "yolov6/yolov6_n_syncbn_fast_8xb32-400e_coco.py", "windows", "whole")
-family("mmyolo", "YOLOv7 tiny", "yolov7/yolov7_tiny_syncbn_fast_8x16b-300e_coco.py", "windows", None)
+family("mmyolo", "YOLOv7 tiny", "yolov7/yolov7_tiny_syncbn_fast_8x16b-300e_coco.py", "windows", GROWN)
 family("mmyolo", "PP-YOLOE+ s", "ppyoloe/ppyoloe_plus_s_fast_8xb8-80e_coco.py", GROWN, "whole")
 family("mmyolo", "YOLOX tiny", "yolox/yolox_tiny_fast_8xb8-300e_coco.py", "windows", GROWN)
 family("mmyolo", "RTMDet tiny", "rtmdet/rtmdet_tiny_syncbn_fast_8xb32-300e_coco.py", "windows", GROWN)
