@@ -17,11 +17,12 @@ import click
 
 from boxcam import __version__
 from boxcam.bundle import TARGETS
-from boxcam.errors import BoxcamError, BoxcamWarning, InputError, OutputError
+from boxcam.errors import BoxcamError, BoxcamWarning, InputError, OutputError, RunError
 from boxcam.explain.methods import METHODS
 from boxcam.headings import COMMON, Command, Option
 from boxcam.reading_options import reading_options
 from boxcam.runtime.engines import ENGINES
+from boxcam.runtime.failures import reason
 from boxcam.runtime.sessions import DEVICES
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 class _Commands(click.Group):
-    """Turns boxcam's errors into one line and exit code 1, and its warnings into one line each."""
+    """Turns boxcam's errors, and ONNX Runtime's, into one line and exit code 1, and its warnings into one line each."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -41,6 +42,11 @@ class _Commands(click.Group):
                 return super().invoke(ctx)
         except BoxcamError as error:
             _say(_error(error), err=True)
+            ctx.exit(1)
+        except Exception as error:
+            if not type(error).__module__.startswith("onnxruntime."):
+                raise
+            _say(f"boxcam: onnxruntime failed: {reason(error)}. Please report it with the model.", err=True)
             ctx.exit(1)
 
 
@@ -258,11 +264,12 @@ def explain(
     class_indices(model, classes or None)
     score = lowest_score(model, score, classes or None, ranks or None)
     top = 10 if top is None and not ranks else top
-    files = find_images(inputs)
-    named = names(files, Path(output))
-    folder = make_folder(output)
-    broken: list[BoxcamError] = []
+    missing: list[InputError] = []
+    files = find_images(inputs, missing)
+    broken: list[BoxcamError] = [*missing]
     try:
+        named = names(files, Path(output))
+        folder = make_folder(output) if files else Path(output)
         for number, (file, name) in enumerate(zip(files, named, strict=True), 1):
             with _bar(f"[{number}/{len(files)}] {file.name}", quiet) as boxes_done:
                 try:
@@ -278,10 +285,14 @@ def explain(
                 except (InputError, OutputError) as error:
                     broken.append(error)
                     continue
+                except RunError as error:
+                    broken.append(RunError(f"{file}: {error}"))
+                    continue
             if not quiet:
                 _say(f"{file.name}: {_summary(explanation, score, classes, ranks)}")
-        if not quiet:
-            _say(f"wrote {len(files) - len(broken)} of {len(files)} explanations to {folder}")
+        if files and not quiet:
+            asked = len(files) + len(missing)
+            _say(f"wrote {asked - len(broken)} of {asked} explanations to {folder}")
     finally:
         for failure in broken:
             _say(_error(failure), err=True)
@@ -371,7 +382,9 @@ def _summary(explanation: Explanation, score: float, classes: tuple[str, ...] = 
     others = f", {left} others left out by {options}" if left else ""
     if not count:
         asked = f"{' of a class asked for' if classes else ''}{' at a rank asked for' if ranks else ''}"
-        return f"no box{asked} with a score of at least {score:g}{others}"
+        others = others or ("" if asked else ", nor any other that the bundle reports")
+        lower = ": --score 0 shows boxes of any score" if left and score > 0 and not ranks else ""
+        return f"no box{asked} with a score of at least {score:g}{others}{lower}"
     apart = sum(not explanation.depends(k) for k in range(count))
     empty = sum(explanation.depends(k) and not explanation.has_evidence(k) for k in range(count))
     silent = f", {empty} without positive evidence" if empty else ""

@@ -7,6 +7,7 @@
     ├── UnknownLayerError         a layer was asked for that is not there
     ├── UnknownNameError          a method (or engine, or source) was asked for that is not there
     ├── EngineError               a gradient engine cannot run here
+    │   └── RunError              a graph fails on an image
     └── ExportError               a model cannot be turned into a bundle
         ├── SourceError           the config or checkpoint is at fault
         ├── MissingOperatorError  the model needs an operator that is not installed
@@ -69,6 +70,10 @@ class UnknownNameError(BoxcamError):
 
 class EngineError(BoxcamError):
     """A gradient engine cannot run here."""
+
+
+class RunError(EngineError):
+    """A graph fails on an image."""
 
 
 class ExportError(BoxcamError):

@@ -24,6 +24,7 @@ from click.testing import Result
 import boxcam
 from boxcam.bundle import read
 from boxcam.cli import main
+from boxcam.errors import RunError
 from boxcam.export import sources as _sources  # noqa: F401  (each registers itself)
 from boxcam.export.source import SOURCES
 from boxcam.runtime.images import read_image
@@ -202,7 +203,9 @@ def test_no_box_is_a_normal_result(signs: Path, signs_bundle: Path, tmp_path: Pa
     first, second, last = done.stdout.splitlines()
     assert first.startswith("grey.png: no box with a score of at least 1")
     assert re.fullmatch(
-        r"cat.jpg: no box with a score of at least 1, \d+ others left out by --score, --top or --class", second
+        r"cat.jpg: no box with a score of at least 1, \d+ others left out by --score, --top or --class: --score 0 shows"
+        " boxes of any score",
+        second,
     )
     assert last.startswith("wrote 2 of 2")
     said, raw = facts(tmp_path / "out", "grey"), arrays(tmp_path / "out", "grey")
@@ -211,6 +214,48 @@ def test_no_box_is_a_normal_result(signs: Path, signs_bundle: Path, tmp_path: Pa
     assert raw["boxes"].shape == (0, 4)
     assert cv2.imread(str(tmp_path / "out" / "grey.png")) is not None
     assert facts(tmp_path / "out", "cat")["other_boxes"] >= 5
+
+
+def test_what_fails_on_one_image_keeps_none_from_the_others(
+    signs: Path, signs_bundle: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    explain = boxcam.explain
+
+    def fails_on_street(model: boxcam.Model, file: Path, **options: Any) -> boxcam.Explanation:
+        if file.stem == "street":
+            raise RunError("forward.onnx failed in onnxruntime: the model finds nothing there.")
+        return explain(model, file, **options)
+
+    monkeypatch.setattr(boxcam, "explain", fails_on_street)
+    images = [signs / "images" / name for name in ("street.jpg", "none.jpg", "cat.jpg")]
+    pattern = signs / "images" / "*.gif"
+    done = cli("explain", signs_bundle, *images, pattern, "-o", tmp_path, "--top", "1", "--threads", "1")
+    assert done.exit_code == 1
+    assert done.stdout.startswith("cat.jpg: 1 box")
+    assert done.stdout.endswith(f"wrote 1 of 4 explanations to {tmp_path}\n")
+    assert [line.partition(" ")[2].partition(".")[0] for line in done.stderr.splitlines()] == [
+        str(images[1]).partition(".")[0],
+        f"pattern {signs / 'images' / '*'}",
+        str(images[0]).partition(".")[0],
+    ]
+    assert "street.jpg: forward.onnx failed in onnxruntime: the model finds nothing there." in done.stderr
+    assert results(tmp_path) == ["cat.json", "cat.npz", "cat.png"]
+
+
+def test_an_error_of_onnxruntime_is_one_line(
+    signs: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from onnxruntime.capi.onnxruntime_pybind11_state import Fail
+
+    def fails(*given: Any, **options: Any) -> None:
+        raise Fail("[ONNXRuntimeError] : 1 : FAIL\nsomething")
+
+    monkeypatch.setattr("boxcam.export.pipeline.export", fails)
+    done = cli("export", "model.onnx", "-o", tmp_path / "b")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr == (
+        "boxcam: onnxruntime failed: [ONNXRuntimeError] : 1 : FAIL something. Please report it with the model.\n"
+    )
 
 
 def test_files_folders_and_patterns_and_names_that_meet(
@@ -330,6 +375,16 @@ def test_help_shows_examples_that_can_be_run(name: str, cli: Cli) -> None:
     for line in examples:
         command = main.commands[name]
         command.make_context(name, shlex.split(line)[2:], parent=click.Context(main))  # UsageError if it is wrong
+
+
+def test_a_target_that_a_bundle_lacks_is_told_with_what_to_export(
+    signs: Path, signs_bundle: Path, tmp_path: Path, cli: Cli
+) -> None:
+    done = cli("explain", signs_bundle, signs / "images" / "cat.jpg", "-o", tmp_path / "out", "--target", "x1")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "no target 'x1' (there is: logit)" in done.stderr
+    assert done.stderr.endswith("boxcam export … --target logit --target x1\n")
+    assert not (tmp_path / "out").exists()
 
 
 def test_help_names_every_method_and_engine(cli: Cli) -> None:

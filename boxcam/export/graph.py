@@ -17,6 +17,7 @@ from onnx import version_converter
 from onnx_ir.passes import common as passes
 
 from boxcam.errors import ExportError, UnsupportedOperatorError
+from boxcam.runtime.failures import found_nothing, reason
 
 Array = npt.NDArray[Any]
 Operand = ir.Value | Array | int | float | bool | Sequence[int] | None
@@ -384,13 +385,25 @@ def serialized(model: ir.Model) -> bytes:
 
 
 def run(model: ir.Model, feeds: Mapping[str, Array]) -> dict[str, Array]:
-    """Run a model once; returns its outputs by name."""
-    running = session(model)
-    names = [output.name for output in running.get_outputs()]
-    wanted = {given.name for given in running.get_inputs()}
-    return dict(
-        zip(names, running.run(None, {name: feed for name, feed in feeds.items() if name in wanted}), strict=False)
-    )
+    """Run a model once; returns its outputs by name.
+
+    Raises:
+        ExportError: ONNX Runtime cannot.
+    """
+    try:
+        running = session(model)
+        names = [output.name for output in running.get_outputs()]
+        wanted = {given.name for given in running.get_inputs()}
+        results = running.run(None, {name: feed for name, feed in feeds.items() if name in wanted})
+    except Exception as error:  # onnxruntime's own errors share no public root
+        raise ExportError(failed(model, error)) from error
+    return dict(zip(names, results, strict=False))
+
+
+def failed(model: ir.Model, error: Exception) -> str:
+    """What to say of a run that failed."""
+    advice = " Give a picture in which it finds something with --sample." if found_nothing(error) else ""
+    return f"onnxruntime cannot run the model (opset {opset(model)}): {reason(error)}.{advice}"
 
 
 def record_ranks(model: ir.Model, feeds: Mapping[str, Array]) -> None:

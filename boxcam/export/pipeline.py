@@ -262,14 +262,21 @@ class _Export:
         names = [output.name for output in session.get_outputs()]
         origin = str(next(iter(self.traces.values())).origin.name)
         best: dict[str, Array] | None = None
+        failure: Exception | None = None
         for image in self._samples():
-            found = dict(zip(names, session.run(names, self._wide(image)), strict=True))
+            try:
+                found = dict(zip(names, session.run(names, self._wide(image)), strict=True))
+            except Exception as error:  # noqa: BLE001 - onnxruntime's own errors share no public root
+                failure = error  # some models cannot run where they find nothing; another picture may do
+                continue
             count = int((found[origin][:, 0] >= 0).sum())
             if best is None or count > int((best[origin][:, 0] >= 0).sum()):
                 best, chosen = found, image
             if count:
                 break
-        assert best is not None
+        if best is None:
+            assert failure is not None
+            raise VerificationError(onnx.failed(self.base, failure)) from failure
         if not all(np.isfinite(best[name]).all() for name in ends):
             raise ExportError("the model's logits are not finite on the sample image. Are the weights whole?")
         if not (best[origin][:, 0] >= 0).any():

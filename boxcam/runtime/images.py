@@ -103,20 +103,31 @@ def check_array(image: object) -> Image:
     return np.ascontiguousarray(pixels)
 
 
-def find_images(inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Path]:
+def find_images(
+    inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], missing: list[InputError] | None = None
+) -> list[Path]:
     """The image files that a person means by files, folders and patterns.
 
     A file is taken as it is. A folder means the images in it, sorted by name, not those in folders below. A pattern
     (``*``, ``?``, ``[a-z]``, ``**`` for any depth) means the images it matches, sorted. Hidden files are left out
     unless named. A file that is named twice comes once, where it was first.
 
+    Args:
+        inputs: what the person names.
+        missing: gets an error for each input that does not exist or means no image, instead of its being raised.
+
     Raises:
         InputError: an input does not exist, or means no image.
     """
     found: dict[str, Path] = {}
     for given in [inputs] if isinstance(inputs, str | os.PathLike) else inputs:
-        for path in _expand(os.fspath(given)):
-            found.setdefault(os.path.abspath(path), path)
+        try:
+            for path in _expand(os.fspath(given)):
+                found.setdefault(os.path.abspath(path), path)
+        except InputError as error:
+            if missing is None:
+                raise
+            missing.append(error)
     return list(found.values())
 
 

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from boxcam.errors import BoxcamWarning, BundleError, EngineError, UnknownNameError
+from boxcam.errors import BoxcamWarning, BundleError, EngineError, RunError, UnknownNameError
+from boxcam.runtime.failures import reason
 from boxcam.runtime.tensors import Tensors
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
@@ -100,6 +101,8 @@ class Session:
         except Exception as error:  # onnxruntime's own errors share no public root
             said = " ".join(str(error).split())
             raise BundleError(f"{self.file} cannot be loaded by onnxruntime {runtime.__version__}: {said}") from error
+        self._quiet = runtime.RunOptions()
+        self._quiet.log_severity_level = 4  # a run that fails raises what it would log
         self.providers = tuple(self._session.get_providers())
         for name in wanted:
             if name not in self.providers:
@@ -117,7 +120,7 @@ class Session:
             keep: those that go on into another graph: on a GPU they stay there until they are read.
 
         Raises:
-            EngineError: the run failed.
+            RunError: the run failed.
         """
         given = {name: feeds.ort(name) for name in self.inputs}
         binding = self._session.io_binding()
@@ -126,10 +129,11 @@ class Session:
                 binding.bind_ortvalue_input(name, value)
             for name in outputs:
                 binding.bind_output(name, self._memory if name in keep else "cpu")
-            self._session.run_with_iobinding(binding)
+            self._session.run_with_iobinding(binding, self._quiet)
         except Exception as error:  # onnxruntime's own errors share no public root
-            said = " ".join(str(error).split())
-            raise EngineError(f"{self.file} failed in onnxruntime ({', '.join(self.providers)}): {said}") from error
+            raise RunError(
+                f"{self.file} failed in onnxruntime ({', '.join(self.providers)}): {reason(error)}."
+            ) from error
         return Tensors(dict(zip(outputs, binding.get_outputs(), strict=True)))
 
 

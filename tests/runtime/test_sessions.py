@@ -19,12 +19,14 @@ import numpy as np
 import onnxruntime
 import pytest
 from click.testing import Result
+from onnx import TensorProto, helper
 
 import boxcam
 from boxcam.bundle import FORWARD
-from boxcam.errors import BoxcamWarning, BundleError, EngineError, UnknownNameError
+from boxcam.errors import BoxcamWarning, BundleError, EngineError, RunError, UnknownNameError
 from boxcam.runtime.sessions import CPU, CUDA, Device, Session
 from boxcam.runtime.tensors import Tensors
+from tests.export.export_graphs import Net
 
 Cli = Callable[..., Result]
 
@@ -65,8 +67,8 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Any:
         def io_binding(self) -> Binding:
             return Binding(self.real.io_binding())
 
-        def run_with_iobinding(self, binding: Binding) -> None:
-            self.real.run_with_iobinding(binding.real)
+        def run_with_iobinding(self, binding: Binding, options: Any) -> None:
+            self.real.run_with_iobinding(binding.real, options)
 
         def __getattr__(self, name: str) -> Any:
             return getattr(self.real, name)
@@ -80,6 +82,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Any:
         __version__="1.2.3",
         InferenceSession=FakeSession,
         OrtValue=onnxruntime.OrtValue,
+        RunOptions=onnxruntime.RunOptions,
         SessionOptions=onnxruntime.SessionOptions,
         get_available_providers=lambda: state.available,
         preload_dlls=preload,
@@ -161,6 +164,24 @@ def test_a_run_that_fails_names_the_graph(forward: Path) -> None:
     with pytest.raises(EngineError, match=r"forward\.onnx failed in onnxruntime \(CPUExecutionProvider\): .") as caught:
         session.run(Tensors({"image": np.zeros((1, 3, 8, 8), np.float32)}), ["dets"])
     assert "\n" not in str(caught.value)
+
+
+def test_a_run_that_fails_where_nothing_is_found_says_so(capfd: pytest.CaptureFixture[str]) -> None:
+    """Above 0.5 of the image, as rows of 4, the way a torch export writes ``x.reshape(len(x), -1)``."""
+    net = Net()
+    image = net.input("image", (6, 4))
+    rows = net.Compress(image, net.Greater(net.ReduceMax(image, np.array([1]), keepdims=0), np.float32(0.5)), axis=0)
+    size = net.Concat(net.Gather(net.Shape(rows), np.array([0])), np.array([-1]), axis=0)
+    net.node("Reshape", [rows, size], name="rows")
+    model = helper.make_model(
+        net.graph({"rows": TensorProto.FLOAT}), opset_imports=[helper.make_opsetid("", 18)], ir_version=9
+    )
+    session = Session(model.SerializeToString(), Device(threads=1))
+    assert session.run(Tensors({"image": np.ones((6, 4), np.float32)}), ["rows"])["rows"].shape == (6, 4)
+    said = r"the graph failed .*: the model finds nothing there, and its own Reshape .* with an empty tensor \[0, 4\]\."
+    with pytest.raises(RunError, match=said):
+        session.run(Tensors({"image": np.zeros((6, 4), np.float32)}), ["rows"])
+    assert capfd.readouterr() == ("", "")  # onnxruntime does not log it beside
 
 
 def test_a_file_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
 from boxcam.bundle import Outputs, Preprocess
-from boxcam.errors import BoxcamWarning, SourceError
+from boxcam.errors import BoxcamWarning, ExportError, SourceError
 from boxcam.export import admission, class_names, half, preprocessing
 from boxcam.export import graph as onnx
 from boxcam.export.graph import Array, Ops
@@ -320,12 +320,8 @@ def _run(opened: Opened, named: Sequence[str]) -> list[Seen]:
 def _observed(model: ir.Model, targets: Sequence[ir.Value], feeds: Mapping[str, Array]) -> list[Array]:
     try:
         return onnx.observe(model, targets, feeds)
-    except Exception as error:  # onnxruntime's own errors share no public root
-        said = " ".join(str(error).split())[:400].rstrip(".")
-        raise SourceError(
-            f"onnxruntime cannot run the model (opset {onnx.opset(model)}): {said}. Some models fail where they find"
-            " nothing: then give a picture in which they do with --sample."
-        ) from error
+    except ExportError as error:
+        raise SourceError(str(error)) from error
 
 
 def _decoded(opened: Opened, request: Request) -> Convention:
