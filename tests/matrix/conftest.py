@@ -19,7 +19,7 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """A family of the registry in its framework and as a bundle; its name is the parameter."""
     family = FAMILIES[request.param]
     folder = tmp_path_factory.mktemp("family")
-    engines = {cell.engine for cell in family.cells()}
+    engines = {cell.key.engine for cell in family.cells()}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -28,7 +28,7 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             boxcam.export(
                 *subject.arguments,
                 output=folder / "family.boxcam",
-                layers=list(family.layers),
+                layers=list(dict.fromkeys(cell.key.layer for cell in family.cells())),
                 targets=["logit", *family.targets],
                 engine="auto" if len(engines) == 2 else engines.pop(),
                 **subject.options,

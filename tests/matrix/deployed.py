@@ -14,7 +14,7 @@ import onnxruntime
 import torch
 
 import boxcam
-from boxcam.bundle import Gradient, Layer
+from boxcam.bundle import Gradient, Layer, Rules
 from boxcam.runtime.engines import Patches
 from boxcam.runtime.images import read_image
 from boxcam.runtime.model import Model, Prediction
@@ -102,18 +102,23 @@ class Deployed:
         found = [layer for layer in self.model.manifest.layers if layer.kind == "roi"]
         return list(found[0].rois) if found else []
 
-    def gradient(self, layer: str, engine: str, target: str = "logit") -> Gradient:
+    def gradient(self, layer: str, engine: str, target: str = "logit", rules: Rules = "plain") -> Gradient:
         """What the bundle says about a gradient."""
-        return self.model.gradient(self.model.layer(layer), engine, target)
+        return self.model.gradient(self.model.layer(layer), engine, target, rules)
 
     def explain(
-        self, prediction: Prediction, name: str, boxes: Sequence[int], engine: str, target: str = "logit"
+        self,
+        prediction: Prediction,
+        name: str,
+        boxes: Sequence[int],
+        engine: str,
+        target: str = "logit",
+        rules: Rules = "plain",
     ) -> Explained:
         """The gradients of some boxes of a prediction that was made for the layer, the engine and the target."""
         layer = self.model.layer(name)
-        return self._explained(
-            prediction, layer, list(self.model.patches(prediction, layer, list(boxes), engine, target=target))
-        )
+        patches = self.model.patches(prediction, layer, list(boxes), engine, target=target, rules=rules)
+        return self._explained(prediction, layer, list(patches))
 
     def explain_at(self, prediction: Prediction, name: str, origin: Sequence[Sequence[int]], engine: str) -> Explained:
         """The same of logits that need not have made a box."""

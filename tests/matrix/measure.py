@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from boxcam.bundle import Rules
 from tests.matrix import finite
 from tests.matrix.counterpart import Array, Watch, cut_at, plain_batch_norm, same, same_or_part
 from tests.matrix.deployed import Deployed, Explained, whole
 from tests.matrix.detections import pairs
+from tests.matrix.guided import Guided
 from tests.matrix.registry import Family, Place, Subject
 
 SIDES = ("x1", "y1", "x2", "y2")
@@ -109,7 +111,7 @@ class Case:
         if subject.model is not None:
             subject.model.requires_grad_(False)
         self._scenes: dict[tuple[Path, str], Scene] = {}
-        self._expected: dict[tuple[Path, str, str], Gradients] = {}
+        self._expected: dict[tuple[Path, str, str, Rules], Gradients] = {}
         self._measured: dict[tuple[Path, str, str], list[list[Line]]] = {}
 
     def canvas(self, picture: Path) -> torch.Tensor:
@@ -135,19 +137,26 @@ class Case:
         ends = [(number, list(place)[: values[number].ndim]) for number, *place in origin]
         return Scene(picture, image, list(boxes), target, ends, values, proposals)
 
-    def expected(self, scene: Scene, layer: str, features: Sequence[Array]) -> Gradients:
+    def expected(self, scene: Scene, layer: str, features: Sequence[Array], rules: Rules = "plain") -> Gradients:
         """The framework's own gradients on a picture, computed once for all engines.
 
         Those of reported numbers where its layer holds the deployed one's: its own detections are of an image that it
         prepared itself, whose rounding is enough to flip a ReLU.
         """
-        key = (scene.picture, scene.target, layer)
+        key = (scene.picture, scene.target, layer, rules)
         if key not in self._expected:
             given = () if scene.target == "logit" else features
-            self._expected[key] = self.gradients(scene, layer, features, given)
+            self._expected[key] = self.gradients(scene, layer, features, given, rules)
         return self._expected[key]
 
-    def gradients(self, scene: Scene, layer: str, features: Sequence[Array], given: Sequence[Array] = ()) -> Gradients:
+    def gradients(
+        self,
+        scene: Scene,
+        layer: str,
+        features: Sequence[Array],
+        given: Sequence[Array] = (),
+        rules: Rules = "plain",
+    ) -> Gradients:
         """The framework's own gradients, by autograd on its live model.
 
         Args:
@@ -155,13 +164,15 @@ class Case:
             layer: its name.
             features: its tensors, as deployed.
             given: tensors that take the place of the live model's own.
+            rules: ``guided`` for guided backpropagation.
 
         Raises:
             AssertionError: the framework's model has no such tensors.
         """
         of = self._logits if scene.target == "logit" else self._reported
         with self._leaves(scene, layer, given) as (image, leaves):
-            targets = of(scene, image)
+            with Guided() if rules == "guided" else contextlib.nullcontext():
+                targets = of(scene, image)
             places = [self._leaf(layer, feature, leaves) for feature in features]
             gradients = []
             for target in targets:
@@ -223,7 +234,7 @@ class Case:
             f" {feature.shape}"
         )
 
-    def compare(self, layer: str, engine: str, target: str = "logit") -> Agreement:
+    def compare(self, layer: str, engine: str, target: str = "logit", rules: Rules = "plain") -> Agreement:
         """The bundle's gradients against the framework's own, or against finite differences.
 
         Raises:
@@ -231,17 +242,18 @@ class Case:
         """
         errors: list[float | None] = []
         tensors: set[int] = set()
-        for scene, features, found in self._found(layer, engine, target):
+        for scene, features, found in self._found(layer, engine, target, rules):
             tensors |= {i for box in found for i, array in enumerate(box) if array.any()}
             if self.by_differences(target):
                 errors += self._against_differences(scene, layer, found)
             else:
-                errors += _apart(found, self.expected(scene, layer, features))
+                errors += _apart(found, self.expected(scene, layer, features, rules))
         all_of_them = [error for error in errors if error is not None]
         worst = float(np.max(all_of_them, initial=0.0))  # unlike max(), keeps NaN
         if worst <= LIMIT or self.by_differences(target):
             return Agreement(worst, LIMIT, len(all_of_them), len(tensors))
-        noise, level = self.noise(layer, engine, target), self.at_the_same(layer, engine, target)
+        cell = (layer, engine, target, rules)
+        noise, level = self.noise(*cell), self.at_the_same(*cell)
         boxes = [box for box in zip(errors, noise, level, strict=True) if box[0] is not None]
         flipped = [
             (e, n, same)
@@ -269,14 +281,16 @@ class Case:
         passes = self.subject.differentiable and not self.deployed.rois()
         return self.subject.model is None or (target != "logit" and not passes)
 
-    def _found(self, layer: str, engine: str, target: str) -> Iterator[tuple[Scene, list[Array], Gradients]]:
+    def _found(
+        self, layer: str, engine: str, target: str, rules: Rules
+    ) -> Iterator[tuple[Scene, list[Array], Gradients]]:
         """The scenes with boxes; the layer's tensors, and the bundle's gradients, with the rows that count."""
         for picture in self.subject.pictures:
             scene = self.scene(picture, target)
             if not scene.boxes:
                 continue
             prediction = self.deployed.predict(picture, layer, engine, target)
-            explained = self.deployed.explain(prediction, layer, scene.boxes, engine, target)
+            explained = self.deployed.explain(prediction, layer, scene.boxes, engine, target, rules)
             rows = self._rows(scene, explained)
             features = [array[rows] for array in explained.features]
             found = [
@@ -328,25 +342,25 @@ class Case:
             result.append(lines)
         return result
 
-    def noise(self, layer: str, engine: str, target: str = "logit") -> list[float]:
+    def noise(self, layer: str, engine: str, target: str = "logit", rules: Rules = "plain") -> list[float]:
         """How far the framework's own gradients in float32 are from its own in float64, for each box.
 
         The largest difference, relative to the gradient's largest value.
         """
         found: list[float] = []
-        for scene, features, _ in self._found(layer, engine, target):
+        for scene, features, _ in self._found(layer, engine, target, rules):
             assert self.subject.model is not None
             with in_double(self.subject.model):
-                exact = self.gradients(scene.in_double(), layer, features)
-            found += [error or 0.0 for error in _apart(self.expected(scene, layer, features), exact)]
+                exact = self.gradients(scene.in_double(), layer, features, (), rules)
+            found += [error or 0.0 for error in _apart(self.expected(scene, layer, features, rules), exact)]
         return found
 
-    def at_the_same(self, layer: str, engine: str, target: str = "logit") -> list[float]:
+    def at_the_same(self, layer: str, engine: str, target: str = "logit", rules: Rules = "plain") -> list[float]:
         """The error of each box where the layer's tensors in the framework's model hold the deployed ones' numbers."""
         errors: list[float] = []
-        for scene, features, found in self._found(layer, engine, target):
+        for scene, features, found in self._found(layer, engine, target, rules):
             given = [*features, *self._beside(scene, layer, features)]
-            errors += [error or 0.0 for error in _apart(found, self.gradients(scene, layer, features, given))]
+            errors += [error or 0.0 for error in _apart(found, self.gradients(scene, layer, features, given, rules))]
         return errors
 
     def _beside(self, scene: Scene, layer: str, features: Sequence[Array]) -> list[Array]:

@@ -39,7 +39,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from boxcam.bundle import Form
+from boxcam.bundle import Form, Rules
 from boxcam.errors import BoxcamError
 from boxcam.registry import Registry
 
@@ -133,12 +133,19 @@ class Subject:
     score: float = 1e-3
 
 
-class Cell(NamedTuple):
-    """One gradient: of which target, with respect to which layer, by which engine, and in which form."""
+class Key(NamedTuple):
+    """Which gradient: with respect to which layer, of which target, by which engine, and by which rules."""
 
     layer: str
     target: str
     engine: str
+    rules: Rules = "plain"
+
+
+class Cell(NamedTuple):
+    """One gradient, and its form."""
+
+    key: Key
     form: Form
 
 
@@ -151,6 +158,8 @@ class Family:
         targets: what else of a box is explained beside its logit (``score``, ``x1`` …): for each the layers and their
             forms. They are compared with the gradient of what `Subject.detect` gives, or with finite differences: see
             `Subject.differentiable`.
+        guided: of which targets guided backpropagation to the image is compared too, and the forms. The other side is
+            the live model, in which activations are masked on the way back: see `tests.matrix.guided`.
         make: see the module's docstring.
         within: in which everything of the family runs.
         heavy: whether it is in ``make matrix`` only.
@@ -163,6 +172,7 @@ class Family:
     heavy: bool = False
     note: str = ""
     targets: Mapping[str, Mapping[str, Form | Forms]] = field(default_factory=dict)
+    guided: Mapping[str, Form] = field(default_factory=dict)
 
     def cells(self) -> list[Cell]:
         """All that is to be proved."""
@@ -170,7 +180,8 @@ class Family:
         for target, layers in {"logit": self.layers, **self.targets}.items():
             for layer, forms in layers.items():
                 for engine, form in (("onnx", Forms.of(forms).onnx), ("torchscript", Forms.of(forms).torchscript)):
-                    found += [Cell(layer, target, engine, form)] if form else []
+                    found += [Cell(Key(layer, target, engine), form)] if form else []
+        found += [Cell(Key("image", target, "onnx", "guided"), form) for target, form in self.guided.items()]
         return found
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-Key = tuple[str, str, str, str, str]
-"""Of a case: family, kind, layer, target, engine."""
+Key = tuple[str, str, str, str, str, str]
+"""Of a case: family, kind, layer, target, engine, rules."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Result:
     Attributes:
         family: its name in the registry.
         kind: of what.
-        layer, target, engine, form, reason: of a gradient.
+        layer, target, engine, rules, form, reason: of a gradient.
         count: how many boxes were compared.
         tensors: how many of the layer's tensors these boxes depend on.
         error: the largest difference: of a gradient relative to its largest value, of boxes in canvas pixels.
@@ -46,10 +46,11 @@ class Result:
     flipped: int = 0
     scores: float | None = None
     differences: bool = False
+    rules: str = "plain"
 
     @property
     def key(self) -> Key:
-        return self.family, self.kind, self.layer, self.target, self.engine
+        return self.family, self.kind, self.layer, self.target, self.engine, self.rules
 
     def line(self) -> str:
         return json.dumps(dataclasses.asdict(self), ensure_ascii=False)

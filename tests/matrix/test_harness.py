@@ -20,6 +20,7 @@ from tests.matrix.counterpart import Watch, same, same_or_part
 from tests.matrix.deployed import whole
 from tests.matrix.detections import differences
 from tests.matrix.finite import cut
+from tests.matrix.guided import Guided
 from tests.matrix.measure import LIMIT, Case
 from tests.matrix.registry import Family, Found, Subject
 
@@ -61,6 +62,32 @@ def test_what_is_right_agrees(case: Case, layer: str, target: str, engine: str) 
     assert found.boxes >= (2 if layer == COARSE else 20)  # of the others both gradients are zero
     assert found.tensors == 1
     assert found.error < LIMIT / 5
+
+
+def test_guided_backpropagation_agrees_and_the_plain_gradient_does_not(tmp_path: Path) -> None:
+    case = _make(tmp_path, live=True)
+    found = case.compare("image", "onnx", "logit", "guided")
+    assert found.boxes >= 20
+    assert found.error < LIMIT / 5
+    right = case.deployed.explain
+    case.deployed.explain = lambda *given: right(*given[:-1], "plain")  # type: ignore[method-assign]
+    assert case.compare("image", "onnx", "logit", "guided").error > 0.1
+
+
+def test_the_guided_reference_by_hand() -> None:
+    x = torch.tensor([[-1.0, 2.0, 3.0]], requires_grad=True)
+    weights = torch.tensor([[5.0, -7.0, 11.0]])
+    with Guided():
+        y = (torch.relu(x) * weights).sum()
+        z = (torch.nn.ReLU(inplace=True)(x * 1.0) * weights).sum()
+        silu = (torch.nn.functional.silu(x) * weights).sum()
+        gate = (torch.sigmoid(x) * weights).sum()
+    for value in (y, z):  # the first input is negative, and what arrives at the second one is
+        assert torch.autograd.grad(value, x, retain_graph=True)[0].tolist() == [[0, 0, 11]]
+    s = torch.sigmoid(torch.tensor(3.0))
+    torch.testing.assert_close(torch.autograd.grad(silu, x)[0], torch.tensor([[0, 0, 11 * (s + 3 * s * (1 - s))]]))
+    assert (torch.autograd.grad(gate, x)[0] != 0).all()
+    assert torch.autograd.grad((torch.relu(x) * weights).sum(), x)[0].tolist() == [[0, -7, 11]]
 
 
 def _scaled(patch: Patch) -> Patch:

@@ -14,7 +14,7 @@ import tests.matrix.families  # noqa: F401  (registers them)
 from tests.matrix.cases import CASES, NAMES, REFUSALS
 from tests.matrix.detections import differences
 from tests.matrix.measure import Case
-from tests.matrix.registry import REFUSED
+from tests.matrix.registry import REFUSED, Key
 from tests.matrix.results import Result, record
 
 BOXES = 20
@@ -27,12 +27,12 @@ def test_detections_are_the_frameworks_own(case: Case) -> None:
     assert count >= BOXES
 
 
-@pytest.mark.parametrize(("case", "layer", "target", "engine"), CASES, indirect=["case"])
-def test_gradients_are_the_frameworks_own(case: Case, layer: str, target: str, engine: str) -> None:
-    gradient = case.deployed.gradient(layer, engine, target)
-    forms = {cell[:3]: cell.form for cell in case.family.cells()}
-    assert gradient.form == forms[layer, target, engine], gradient.reason
-    found = case.compare(layer, engine, target)
+@pytest.mark.parametrize(("case", "key"), CASES, indirect=["case"])
+def test_gradients_are_the_frameworks_own(case: Case, key: Key) -> None:
+    layer, target, engine, rules = key
+    gradient = case.deployed.gradient(layer, engine, target, rules)
+    assert gradient.form == dict(case.family.cells())[key], gradient.reason
+    found = case.compare(layer, engine, target, rules)
     result = Result(
         case.name,
         "gradients",
@@ -49,6 +49,7 @@ def test_gradients_are_the_frameworks_own(case: Case, layer: str, target: str, e
         found.level,
         found.flipped,
         differences=case.by_differences(target),
+        rules=rules,
     )
     print(result.line())  # noqa: T201
     assert found.boxes >= BOXES

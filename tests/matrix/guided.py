@@ -1,0 +1,63 @@
+"""Guided backpropagation on a live model of torch: the other side of the comparison, which knows nothing of graphs.
+
+Springenberg et al. 2015, section 3.4, as pytorch-grad-cam and captum have it: on the way back a ReLU passes what
+arrives where that is positive and where its input was.  Other activations that rectify have the same mask in front of
+their own slope, which torch works out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch.overrides import TorchFunctionMode
+
+_RECTIFIERS: dict[Any, Callable[..., torch.Tensor]] = {
+    F.relu: F.relu,
+    F.relu_: F.relu,
+    torch.relu: F.relu,
+    torch.relu_: F.relu,
+    torch.Tensor.relu: F.relu,
+    torch.Tensor.relu_: F.relu,
+    F.relu6: F.relu6,
+    F.leaky_relu: F.leaky_relu,
+    F.leaky_relu_: F.leaky_relu,
+    F.elu: F.elu,
+    F.silu: F.silu,
+    F.mish: F.mish,
+    F.gelu: F.gelu,
+    F.hardswish: F.hardswish,
+}
+"""What is masked, in place or not, by the function that is not in place."""
+
+
+class _Masked(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, activation: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        ctx.activation = activation
+        ctx.save_for_backward(x)
+        return activation(x)
+
+    @staticmethod
+    def backward(ctx: Any, *arrived: torch.Tensor) -> tuple[torch.Tensor, None]:
+        (x,), (gradient,) = ctx.saved_tensors, arrived
+        with torch.enable_grad():
+            again = x.detach().requires_grad_(True)
+            (slope,) = torch.autograd.grad(ctx.activation(again).sum(), again)
+        return torch.where((x > 0) & (gradient > 0), gradient * slope, torch.zeros(())), None
+
+
+class Guided(TorchFunctionMode):
+    """Within it the activations of every model are masked."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        options = dict(kwargs or {})
+        if func not in _RECTIFIERS:
+            return func(*args, **options)
+        options.pop("inplace", None)
+        x, *rest = args or (options.pop("input"),)
+        function = _RECTIFIERS[func]
+        masked: torch.Tensor = _Masked.apply(x, lambda value: function(value, *rest, **options))  # type: ignore[no-untyped-call]
+        return masked
