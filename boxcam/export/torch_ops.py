@@ -145,8 +145,14 @@ def _where(node: ir.Node, x: Inputs, constants: Constants) -> Tensor:
 
 @TORCH_OPS.register("Reshape")
 def _reshape(node: ir.Node, x: Inputs, constants: Constants) -> Tensor:
-    shape = [int(size) for size in _required(node, constants, 1)]
-    if not onnx.attribute(node, "allowzero", 0):
+    copies = not onnx.attribute(node, "allowzero", 0)  # a length of 0 stands for that of the input
+    if constants[1] is None:
+        computed = list(torch.unbind(x[1]))
+        front = min(len(computed), x[0].ndim) if copies else 0
+        computed[:front] = [torch.where(n == 0, x[0].shape[axis], n) for axis, n in enumerate(computed[:front])]
+        return torch.reshape(x[0], computed)  # type: ignore[arg-type]  # of tensors, so that a trace computes it anew
+    shape = [int(size) for size in constants[1]]
+    if copies:
         shape = [x[0].shape[axis] if size == 0 else size for axis, size in enumerate(shape)]
     result: Tensor = x[0].reshape(shape)
     return result

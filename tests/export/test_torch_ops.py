@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -113,6 +114,9 @@ case("Cast", flags(5), to=int(FLOAT), gradient=False)
 case("Cast", flags(5), to=int(TensorProto.INT32), gradient=False)
 case("Reshape", A, constants=[ints(4, -1)])
 case("Reshape", A, constants=[ints(0, 2, -1)])
+case("Reshape", A, ints(4, -1))
+case("Reshape", A, ints(0, 0, 2, 2))
+case("Reshape", np.zeros((0, 3), np.float32), ints(3, 0), allowzero=1, gradient=False)
 case("Reshape", np.zeros((0, 3), np.float32), constants=[ints(3, 0)], allowzero=1, gradient=False)
 for _axis in (0, 1, 2, 3, -1):
     case("Flatten", A, axis=_axis)
@@ -309,6 +313,19 @@ def test_gradients_are_those_of_finite_differences(case: Case) -> None:
     assert_gradient(case, TORCH_OPS[case.operator])
 
 
+def test_a_computed_shape_is_computed_anew_by_a_trace() -> None:
+    _, node, _ = prepared(Case("Reshape", (A, ints(4, 0))))
+
+    def reshaped(x: torch.Tensor, shape: torch.Tensor) -> torch.Tensor:
+        return computed(node, TORCH_OPS["Reshape"], [x, shape])[0]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        traced = torch.jit.trace(reshaped, (torch.zeros(2, 6), torch.tensor([4, -1])))
+    assert traced(torch.zeros(6, 4), torch.tensor([0, 4])).shape == (6, 4)
+    assert traced(torch.zeros(6, 4), torch.tensor([-1, 2])).shape == (12, 2)
+
+
 WHERE = Case("Where", (flags(2, 3, 1), A, B))
 
 
@@ -414,7 +431,7 @@ REFUSED: dict[str, tuple[Case, str]] = {
         "only 'avg' on one image",
     ),
     "two images": (Case("RoiAlign", (spread(2, 1, 6, 6),), (ROIS, ints(0, 1, 0))), "only 'avg' on one image"),
-    "shape that is computed": (Case("Reshape", (A, ints(4, 6))), "computes its input 1"),
+    "shape that is computed": (Case("Expand", (B, ints(2, 3, 4))), "computes its input 1"),
 }
 
 

@@ -30,11 +30,9 @@ def is_point(axes: tuple[Support, ...], dims: Dims) -> bool:
 def reshaped(tape: Tape, block: Block, x: ir.Value, y: ir.Value) -> Block | None:
     """The gradient of a value that was reshaped, if it is one position of the first axes and all of the last ones.
 
-    None where it is not, or the elements do not follow each other within one axis of the input, or sizes are not known.
+    None where it is not, or the elements do not follow each other within one axis of the input.
     """
     op, xs, ys = tape.op, tape.dims(x), tape.dims(y)
-    if None in ys[1:] or None in xs[1:]:
-        return None
     short = [a for a, axis in enumerate(block.axes) if isinstance(axis, Window) and axis.size != 1]
     if short == [len(ys) - 1] and (ys[-1] or 0) <= _SHORT:  # some of a box's four numbers, say
         block = tape.widened(block, short, y)
@@ -47,12 +45,15 @@ def reshaped(tape: Tape, block: Block, x: ir.Value, y: ir.Value) -> Block | None
     if not _fits(run, xs):
         return None
     number: ir.Value | None = None  # of the run that the gradient is stored at
-    stride = 1
-    for length, axis in reversed(list(zip(ys[:first], block.axes[:first], strict=True))):
+    stride: Size = 1
+    front = [a for a in range(first) if isinstance(block.axes[a], Window)]
+    for a in reversed(range(first)):
+        axis = block.axes[a]
         if isinstance(axis, Window):
             part = op.Mul(tape.positions.start(axis.start), stride)
             number = part if number is None else op.Add(number, part)
-        stride *= length or 1
+        if a > min(front):
+            stride = blocks.product(op, [stride, tape.length(y, a)])
     assert number is not None
     axes: list[Support] = [None] * len(xs)
     sizes: list[Size] = [1] * len(xs)
@@ -63,11 +64,12 @@ def reshaped(tape: Tape, block: Block, x: ir.Value, y: ir.Value) -> Block | None
         if length is not None and run % length == 0:
             run, sizes[b] = run // length, length
             continue
-        count = None if length is None else length // run
-        position = number if b == 0 or count is None else op.Mod(number, count)
-        axes[b], sizes[b] = Window(Start(position).scaled(run), run), run
-        number = number if count is None else op.Div(number, count)
-        run = 1
+        if b == 0:
+            axes[b], sizes[b] = Window(Start(number).scaled(run), run), run
+            break
+        count = tape.length(x, b) if length is None else length // run
+        axes[b], sizes[b] = Window(Start(op.Mod(number, count)).scaled(run), run), run
+        number, run = op.Div(number, count), 1
     value = op.Reshape(block.value, blocks.sizes(op, [0, *sizes]))
     return Block(value, tuple(axes), block.boxes)
 
