@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from onnx import TensorProto
 
 from boxcam.export import gradient
 from boxcam.export import graph as onnx
@@ -46,7 +47,23 @@ def scores_by_torch(maps: torch.Tensor) -> torch.Tensor:
     return (rows[..., 0].sigmoid() * rows[..., 1].sigmoid()).reshape(-1, 2)[CHOSEN[None]]
 
 
-@pytest.mark.parametrize(("write", "truth"), [(decoded, decoded_by_torch), (scores, scores_by_torch)])
+def opened(net: Net, maps: str) -> str:
+    """Scores in a shape whose lengths only a run tells, and again in one that is known."""
+    ones = net.Cast(net.GreaterOrEqual(net.ReduceMax(net.Abs(maps), keepdims=0), np.float32(0)), to=TensorProto.INT64)
+    one = net.Unsqueeze(ones, np.array([0]))
+    columns = net.Mul(one, np.array([2]))
+    rows = net.Reshape(net.Transpose(maps, perm=[0, 2, 3, 1]), net.Concat(one, np.array([-1]), columns, axis=0))
+    rows = net.Reshape(net.LeakyRelu(rows, alpha=0.25), np.array([-1, 3, 4]))
+    return net.Reshape(rows, net.Concat(np.array([-1]), net.Mul(columns, np.array([2])), axis=0))
+
+
+def opened_by_torch(maps: torch.Tensor) -> torch.Tensor:
+    return F.leaky_relu(maps.permute(0, 2, 3, 1).reshape(-1, 4), 0.25)
+
+
+@pytest.mark.parametrize(
+    ("write", "truth"), [(decoded, decoded_by_torch), (scores, scores_by_torch), (opened, opened_by_torch)]
+)
 def test_the_gradient_is_that_of_torch_in_windows(write: Any, truth: Any) -> None:
     net, kernel = Net(), weights("head", ANCHORS * 4, 5, 3, 3)
     feature = net.node("Mul", [net.input("x", (1, 5, HEIGHT, WIDTH)), np.float32(1.5)], name="f")[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import onnx
@@ -31,6 +32,23 @@ def _i(*numbers: int) -> np.ndarray:
     return np.array(numbers, np.int64)
 
 
+def _total(net: Net, x: str, *axes: int) -> str:
+    return net.ReduceSum(x, _i(*axes), keepdims=1)
+
+
+def _zeros(net: Net, x: str, *axes: int) -> str:
+    """Indices that are 0, of which nothing is known but their rank: as many as ``x`` has but for some axes, of 1."""
+    first = net.Slice(x, _i(*(0 for _ in axes)), _i(*(1 for _ in axes)), _i(*axes))
+    return net.Cast(net.Mul(first, np.float32(0)), to=TensorProto.INT64)
+
+
+def _written(g: np.ndarray, place: tuple[Any, ...]) -> np.ndarray:
+    """What comes back where the total over some axes, kept at length 1, was written to a place."""
+    back = g.copy()
+    back[(slice(None), *place)] = 0
+    return back + g[(slice(None), *place)]
+
+
 @pytest.mark.parametrize(
     ("build", "back"),
     [
@@ -52,6 +70,26 @@ def _i(*numbers: int) -> np.ndarray:
         (lambda net, x: net.Unsqueeze(x, _i(0, 4)), lambda g: g[:, 0, ..., 0]),
         (lambda net, x: net.Squeeze(net.Unsqueeze(x, _i(1)), _i(1)), lambda g: g),
         (lambda net, x: net.Mul(x, np.full((3, 1), 2, np.float32)), lambda g: 2 * g),
+        (
+            lambda net, x: net.ScatterND(x, _i(1)[None], _total(net, x, 0)),
+            lambda g: _written(g, (slice(1, 2),)),
+        ),
+        (
+            lambda net, x: net.ScatterND(x, _i(1)[None], np.full((1, 3, 4), 2, np.float32), reduction="mul"),
+            lambda g: g * np.float32([1, 2])[:, None, None],
+        ),
+        (
+            lambda net, x: net.ScatterND(x, np.array([[[-1, 0]]]), _total(net, x, 0, 1), reduction="add"),
+            lambda g: g + g[:, 1:, :1],
+        ),
+        (
+            lambda net, x: net.ScatterElements(x, _zeros(net, x, 0), _total(net, x, 0), axis=0),
+            lambda g: _written(g, (slice(0, 1),)),
+        ),
+        (
+            lambda net, x: net.ScatterElements(x, _zeros(net, x, 0, 2), _total(net, x, 0, 2), axis=0),
+            lambda g: _written(g, (slice(0, 1), slice(None), slice(0, 1))),
+        ),
     ],
 )
 def test_unknown_lengths_are_carried(

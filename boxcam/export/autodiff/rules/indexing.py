@@ -111,21 +111,20 @@ def _linear(site: Site, index: Operand, dims: Sequence[int], shape: Sequence[int
     return op.Reshape(op.ReduceSum(op.Mul(positive, steps), [-1], keepdims=0), list(shape))
 
 
-def _indexed(site: Site, batch: int) -> tuple[int, list[int], list[int]]:
-    """How many axes GatherND and ScatterND index, their lengths, and those of the axes behind them."""
+def _depth(site: Site) -> int:
+    """How many axes GatherND and ScatterND index."""
     depth = site.dims(1)[-1]
     if depth is None:
         site.unsupported("how many axes it indexes is not known before the model runs")
-    shape = site.shape()
-    return depth, list(shape[batch : batch + depth]), list(shape[batch + depth :])
+    return depth
 
 
 @rule("GatherND", note="the shape of the data must be known")
 def _gather_nd(site: Site, gs: Gradients) -> Sequence[Contribution]:
     """Joins the axes that are indexed to one, and those in front of them and behind them."""
     batch = int(site.attribute("batch_dims", 0))
-    _, dims, rest = _indexed(site, batch)
-    batches, rows = math.prod(site.shape()[:batch]), math.prod(rest)
+    end, shape = batch + _depth(site), site.shape()
+    batches, dims, rows = math.prod(shape[:batch]), list(shape[batch:end]), math.prod(shape[end:])
     count = _product(site.dims(1)[batch:-1])
     length = math.prod(dims)
     g = reshaped(site, arriving(gs)[1], [batches, count, rows])
@@ -157,22 +156,29 @@ class _Scatter:
     taken: Callable[[ir.Value], ir.Value]
 
 
+def _data_shape(site: Site, g: ir.Value, start: int = 0) -> Operand:
+    """The shape of data that is scattered into, which is that of the output; or of its axes from ``start`` on."""
+    dims = [d for d in site.dims()[start:] if d is not None]
+    return np.array(dims, np.int64) if len(dims) == site.rank() - start else site.op.Shape(g, start=1 + start)
+
+
 def _through_scatter(site: Site, g: ir.Value, scatter: _Scatter) -> Sequence[Contribution]:
     """The gradient to data and to updates, by the reduction."""
     op, reduction = site.op, str(site.attribute("reduction", "none"))
+    shape = _data_shape(site, g)
 
     def at_updates(value: ir.Value) -> ir.Value:
         return op.Squeeze(scatter.taken(op.Unsqueeze(value, [0])), [0])
 
     if reduction == "none":
         return [
-            lambda: op.Mul(g, scatter.put(op.Expand(1.0, list(site.shape())), scatter.zeros(), "none")),
+            lambda: op.Mul(g, scatter.put(op.Expand(1.0, shape), scatter.zeros(), "none")),
             None,
             lambda: scatter.taken(g),
         ]
     if reduction == "add":
         return [g, None, lambda: scatter.taken(g)]
-    nothing = op.Expand(0.0, list(site.shape()))
+    nothing = op.Expand(0.0, shape)
     if reduction == "mul":  # the product of all others, which is not the product divided by one of them if that is 0
         empty = [op.Equal(site.x(i), 0.0) for i in (0, 2)]
         rest = [op.Where(empty[k], 1.0, site.x(i)) for k, i in enumerate((0, 2))]
@@ -214,13 +220,13 @@ def _scatter_elements(site: Site, gs: Gradients) -> Sequence[Contribution]:
 def _cut(site: Site, g: ir.Value, axis: int) -> ir.Value:
     """The gradient, no longer than the indices along the axes that are not indexed."""
     op, rank = site.op, site.rank()
-    lengths = site.dims(1)
-    others = [a for a in range(rank) if a != rank + axis and lengths[a] != site.dims()[a]]
+    lengths, data = site.dims(1), site.dims()
+    others = [a for a in range(rank) if a != rank + axis and (lengths[a] is None or lengths[a] != data[a])]
     if not others:
         return g
-    if any(lengths[a] is None for a in others):
-        site.unsupported("the shape of its indices is not known before the model runs")
-    return op.Slice(g, [0] * len(others), [lengths[a] for a in others], [a + 1 for a in others])
+    known = [n for a in others if (n := lengths[a]) is not None]
+    ends = known if len(known) == len(others) else op.Gather(op.Shape(site.x(1)), np.array(others))
+    return op.Slice(g, [0] * len(others), ends, [a + 1 for a in others])
 
 
 def _with_boxes(site: Site, g: ir.Value, value: ir.Value) -> ir.Value:
@@ -228,25 +234,22 @@ def _with_boxes(site: Site, g: ir.Value, value: ir.Value) -> ir.Value:
     return site.op.Concat(boxes(site, g), site.op.Shape(value), axis=0)
 
 
-@rule("ScatterND", note=f"{_SCATTER_NOTE}; data of a known shape")
+@rule("ScatterND", note=_SCATTER_NOTE)
 def _scatter_nd(site: Site, gs: Gradients) -> Sequence[Contribution]:
-    """Joins the axes that are indexed, as GatherND."""
-    op = site.op
-    _, dims, rest = _indexed(site, 0)
-    constant = site.constant(1)
+    op, depth = site.op, _depth(site)
+    arrived = arriving(gs)[1]
 
     def zeros() -> ir.Value:
-        return op.Expand(0.0, op.Concat(op.Shape(site.x(1), end=-1), np.array(rest, np.int64), axis=0))
+        return op.Expand(0.0, op.Concat(op.Shape(site.x(1), end=-1), _data_shape(site, arrived, depth), axis=0))
 
     def put(data: Operand, updates: Operand, reduction: str) -> ir.Value:
         return op.ScatterND(data, site.x(1), updates, reduction=reduction)
 
     def taken(g: ir.Value) -> ir.Value:
-        linear = _linear(site, site.x(1) if constant is None else constant, dims, [-1])
-        joined = reshaped(site, g, [math.prod(dims), math.prod(rest)])
-        return like(site, op.Gather(joined, linear, axis=1), index=2)
+        index = site.x(1)
+        return op.GatherND(g, op.Expand(index, _with_boxes(site, g, index)), batch_dims=1)
 
-    return _through_scatter(site, arriving(gs)[1], _Scatter(zeros, put, taken))
+    return _through_scatter(site, arrived, _Scatter(zeros, put, taken))
 
 
 def _summed_axis(site: Site) -> int:
