@@ -16,12 +16,17 @@ from benchmarks.models import CONFIGS, PICTURES, canvas
 from boxcam.export.sources import mmdet as source
 from boxcam.export.sources import mmdet_config
 
-_PROPOSALS = 200  # instead of the thousand of the configs: all of them go through the layers of the second stage
 _NUMBER_OF_CLASSES = 80  # of COCO, which all of mmdet's configs here are for
 
 
 def make(
-    name: str, folder: Path, shape: tuple[int, int], most: int = 50, seed: int = 0, pictures: Sequence[Path] = PICTURES
+    name: str,
+    folder: Path,
+    shape: tuple[int, int],
+    most: int = 50,
+    seed: int = 0,
+    pictures: Sequence[Path] = PICTURES,
+    proposals: int = 200,
 ) -> tuple[Path, Path, Any]:
     """Config file, checkpoint file and model of a detector out of mmdet's own configs.
 
@@ -33,11 +38,12 @@ def make(
             two are so alike that float32 noise decides which comes first, or which of them NMS keeps.
         seed: of the weights.
         pictures: what it is calibrated on.
+        proposals: how many go through the layers of a second stage, instead of the thousand of the configs.
     """
     config_path = CONFIGS / name
     config = mmdet_config.read_config(str(config_path))
     if "rpn" in config.model.test_cfg:
-        config.model.test_cfg.rpn.max_per_img = _PROPOSALS
+        config.model.test_cfg.rpn.max_per_img = proposals
         config_path = folder / config_path.name
         config.dump(config_path)
     torch.manual_seed(seed)

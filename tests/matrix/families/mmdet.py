@@ -89,7 +89,7 @@ def made(
     many: bool = False,
     boxes: int = 8,
     seed: int = 0,
-    most: int = 50,
+    **options: Any,
 ) -> Callable[[Path], Subject]:
     """A family by its config, with random weights that are alive.
 
@@ -99,7 +99,7 @@ def made(
         many: with the weights of the benchmarks, which find hundreds of boxes.
         boxes: how many boxes of each picture are explained.
         seed: of the weights.
-        most: see `lively_mmdet.make`.
+        options: of `lively_mmdet.make`, such as ``most``.
     """
 
     def make(folder: Path) -> Subject:
@@ -107,10 +107,8 @@ def made(
         from boxcam.export.sources import mmdet_config
         from tests.matrix import lively_mmdet
 
-        if many:
-            config_path, checkpoint, model = models.make(config, folder, shape, seed=seed)
-        else:
-            config_path, checkpoint, model = lively_mmdet.make(config, folder, shape, most, seed)
+        made_by = models if many else lively_mmdet
+        config_path, checkpoint, model = made_by.make(config, folder, shape, seed=seed, **options)
         read = mmdet_config.read_config(str(config_path))
         return Subject(
             arguments=(config_path, checkpoint),
