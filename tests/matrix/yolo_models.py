@@ -44,7 +44,7 @@ def _calibrate(model: Any, images: torch.Tensor) -> None:
         norm.momentum = None  # a cumulative average
         norm.train()
         torch.nn.init.uniform_(norm.weight, 0.7, 1.3)
-        torch.nn.init.normal_(norm.bias, std=0.2)
+        torch.nn.init.normal_(norm.bias, 1.0, 0.2)  # of 0, each of a hundred layers would make rounding larger
         if kinks:
             away_from_kinks(norm, 1.5)
     with torch.no_grad():
