@@ -91,7 +91,11 @@ _device = partial(click.option, cls=Option, heading="What it runs on")
     metavar="NAME",
     help="backbone, neck, roi, image or a tensor's name; repeatable. [default: the model's own]",
 )
-@_common("--shape", type=_Shape(), help="Size of the model's input. [default: the model's own]")
+@_common(
+    "--shape",
+    type=_Shape(),
+    help="Size of the model's input. [default: the model's own; where that is dynamic, each picture's]",
+)
 @_boxes("--score-threshold", type=click.FloatRange(0, 1), help="Lowest score of a box. [default: the model's own]")
 @_boxes(
     "--nms-threshold", "--nms", type=click.FloatRange(0, 1), help="IoU at which boxes merge. [default: the model's own]"

@@ -44,7 +44,11 @@ def lines(path: str | os.PathLike[str], manifest: Manifest) -> Iterator[str]:
 
 def _preprocess(spec: Preprocess) -> str:
     fit, canvas = f"{spec.fit_height}x{spec.fit_width}", f"{spec.height}x{spec.width}"
-    if spec.resize == "cover":
+    if spec.multiple:
+        to = "" if spec.resize == "none" else f"fit the image into {fit}, upright ones turned ({spec.interpolation}), "
+        where = "below and to the right" if spec.pad_to == "top-left" else "all around"
+        how = f"{to}pad it {where} to sides that are multiples of {spec.multiple}: each image has its own size"
+    elif spec.resize == "cover":
         how = f"resize the image to cover {fit} ({spec.interpolation}), cut {canvas} out of the middle"
     else:
         ratio = "keeping its ratio" if spec.resize == "fit" else "stretching it"
@@ -79,4 +83,5 @@ def _tensor(tensor: Tensor, layer: Layer) -> str:
         windows = any(gradient.form == "windows" for gradient in layer.gradients)
         extent = "a window that differs from box to box" if windows else "all of it"
         seen = f"receptive field of a logit: {extent}" if tensor.stride is not None else "one proposal"
-    return f"{tensor.channels} channels, {tensor.height}x{tensor.width} cells, {where}, {seen}"
+    cells = "cells by the size of the image" if tensor.height is None else f"{tensor.height}x{tensor.width} cells"
+    return f"{tensor.channels} channels, {cells}, {where}, {seen}"

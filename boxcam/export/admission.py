@@ -37,14 +37,15 @@ def check_input(model: ir.Model, name: str, spec: Preprocess) -> None:
     shape = onnx.static_shape(value)
     if shape is None:
         return
-    if None in (shape[2:] if spec.layout == "NCHW" else shape[1:3]):
+    if not spec.multiple and None in (shape[2:] if spec.layout == "NCHW" else shape[1:3]):
         raise ExportError(
             f"the model's input {onnx.with_shape(value)} has no fixed height and width; give them with --shape, such as"
             " --shape 640x640."
         )
     if len(shape) != 4 or any(have not in (None, want) for have, want in zip(shape, spec.shape, strict=False)):
         raise ExportError(
-            f"the model's input {onnx.with_shape(value)} cannot take an image, which is prepared as {list(spec.shape)}."
+            f"the model's input {onnx.with_shape(value)} cannot take an image, which is prepared as"
+            f" {['?' if size is None else size for size in spec.shape]}."
         )
 
 

@@ -65,13 +65,20 @@ def check_rows(value: ir.Value, layer: str) -> tuple[int, int, int]:
     return shape[1], shape[2], shape[3]  # type: ignore[return-value]
 
 
-def check_map(value: ir.Value, layer: str) -> tuple[int, int, int]:
+def check_map(value: ir.Value, layer: str, is_open: bool = False) -> tuple[int, int | None, int | None]:
     """Channels, height and width of a feature map of the whole image.
+
+    Args:
+        value: the map.
+        layer: its name.
+        is_open: whether the image has no fixed size; then height and width are None.
 
     Raises:
         ExportError: the value is no such thing.
     """
     shape = onnx.static_shape(value)
+    if is_open and shape is not None and len(shape) == 4 and shape[0] in (1, None) and shape[1] is not None:
+        return shape[1], None, None
     if shape is None or len(shape) != 4 or shape[0] != 1 or None in shape:
         known = "of unknown rank" if shape is None else f"of shape {['?' if d is None else d for d in shape]}"
         raise ExportError(

@@ -19,13 +19,13 @@ import boxcam
 from boxcam import bundle
 from boxcam.bundle import TARGETS, Layer, Logits, Manifest, Outputs, Preprocess, Target, Tensor
 from boxcam.errors import BoxcamWarning, ExportError, SourceError, VerificationError
-from boxcam.export import admission, gradient, half, layout, quantized, score, stops, verify
+from boxcam.export import admission, gradient, half, layout, open_sizes, quantized, score, sizes, stops, verify
 from boxcam.export import graph as onnx
 from boxcam.export import layers as maps
 from boxcam.export import sources as _sources  # noqa: F401  (each registers itself)
 from boxcam.export.dependency import gradient_reaches
 from boxcam.export.differentiation import CHOICES, Built, Detector, Run, build
-from boxcam.export.geometry import cells, tiles
+from boxcam.export.geometry import Cells, cells, tiles
 from boxcam.export.graph import Array, Ops
 from boxcam.export.source import SOURCES, LayerTensors, Options, Progress, Request, Source
 from boxcam.export.trace import Trace, trace
@@ -126,6 +126,8 @@ class _Export:
     ) -> None:
         self.source, self.progress, self.pixels = source, progress, pixels
         self.engine, self.targets = engine, tuple(dict.fromkeys(targets))
+        if source.preprocess.multiple:
+            self.engine = open_sizes.engine(engine)
         wanted = maps.resolve(source, names, request.layout)
         self.files = _file_names(wanted)
         self.tensors = [name for layer in wanted.values() for name in layer.tensors]
@@ -139,6 +141,9 @@ class _Export:
         self.types = half.types(source.model) if in_half else {}  # to which the forward graph is brought back
         model = half.widened(source.model) if in_half else source.model
         self.base = onnx.fold(_with_outputs(model, wanted, source.stops))
+        if source.preprocess.multiple:
+            sizes.fold(self.base.graph)
+            passes.ShapeInferencePass()(self.base)
         write_whole_rows(self.base)
         self.base_outputs = [str(v.name) for v in source.model.graph.outputs]
         self.outputs = _with_free_names(source.outputs, self.base)
@@ -173,6 +178,7 @@ class _Export:
         built = {name: self._build(name, layer) for name, layer in self.layers.items()}
         for graph in (graph for of in built.values() for one in of for graph in one.by_onnx.values()):
             gradient.provide(forward, graph)
+        self.places = self._cells(forward, feeds)
         described = {name: self._describe(name, layer, built[name], forward) for name, layer in self.layers.items()}
         names = [str(v.name) for found in self.traces.values() for v in (found.origin, found.logit)]
         wanted = [
@@ -341,7 +347,7 @@ class _Export:
                 proposals = self.rois[place]
                 tensors.append(Tensor(tensor, *maps.check_rows(value, name), None, rois=proposals))
             else:
-                tensors.append(self._placed(name, value, forward.graph, first.field))
+                tensors.append(self._placed(name, value, first.field))
         if first.field == 1 and name != maps.IMAGE:
             warnings.warn(
                 f"layer {name!r} is so late that each logit depends on a single cell of it: a map of it shows one lit"
@@ -359,14 +365,24 @@ class _Export:
         gradients = (gradient for one in built for gradient in one.described(self.files[name]))
         return Layer(name, layer.kind, tuple(tensors), tuple(gradients))
 
-    def _placed(self, layer: str, value: ir.Value, graph: ir.Graph, field: int | None) -> Tensor:
-        """What the manifest says of a feature map, and where its cells lie."""
-        channels, height, width = maps.check_map(value, layer)
-        spec = self.source.preprocess
+    def _cells(self, forward: ir.Model, feeds: Mapping[str, Array]) -> dict[str, Cells]:
+        """Where the cells of all maps of the forward graph lie, by the names of the maps."""
+        graph = open_sizes.fixed(forward, feeds).graph
         image = next(given for given in graph.inputs if given.name == self.source.input)
-        places = cells(graph, image, (1, 2) if spec.layout == "NHWC" else (2, 3))
-        place = places.get(value)
+        found = cells(graph, image, (1, 2) if self.source.preprocess.layout == "NHWC" else (2, 3))
+        return {str(value.name): place for value, place in found.items()}
+
+    def _placed(self, layer: str, value: ir.Value, field: int | None) -> Tensor:
+        """What the manifest says of a feature map, and where its cells lie."""
+        spec = self.source.preprocess
+        channels, height, width = maps.check_map(value, layer, bool(spec.multiple))
+        place = self.places.get(str(value.name))
         if place is None or place.axes != (2, 3):  # of tokens, and of what comes out of an attention
+            if height is None or width is None:
+                raise ExportError(
+                    f"layer {layer!r}: where the cells of {value.name} lie is not known while the size of the image is"
+                    f" open. {open_sizes.ADVICE}"
+                )
             place = tiles((spec.height, spec.width), height, width)
         stride, center = (place.y.stride, place.x.stride), (place.y.center, place.x.center)
         return Tensor(str(value.name), channels, height, width, stride, field, center)

@@ -22,6 +22,12 @@ from boxcam.export.presets import PRESETS
 
 Shape = Sequence[int | None]
 _OPTION = "--preprocess"
+_OPEN = ("fit", "none")
+"""The ways to resize by which each image can have a canvas of its own."""
+_MULTIPLE = 32
+"""Of the sides of such a canvas, if nobody says another: the coarsest stride of most detectors."""
+_EXAMPLE = (480, 640)
+"""Height and width of the pictures that are drawn for a model that takes every image as it is."""
 _FILES = (".yaml", ".yml", ".json")
 _TYPES: dict[ir.DataType, Literal["float32", "float16", "uint8"]] = {
     ir.DataType.FLOAT: "float32",
@@ -35,14 +41,19 @@ def parse(
     input_shape: Shape | None,
     input_dtype: ir.DataType | None,
     shape: tuple[int, int] | None,
+    usual: tuple[int, int] | None = None,
 ) -> Preprocess:
     """What ``--preprocess`` says, checked against the model's input.
+
+    A model whose height and width are open gets each image in its own size, unless one is fixed by ``shape``, or the
+    image is stretched or cut to one.
 
     Args:
         specs: each a preset's name, a YAML or JSON file, or ``key=value``; what comes later overrides.
         input_shape: of the model's input, None for what is dynamic; None if not even the rank is known.
         input_dtype: type of the model's input; None if it is not known, which is float32.
         shape: height and width that the user wants (``--shape``), or None for those of the model's input.
+        usual: height and width that the file names where its input's are open.
 
     Raises:
         SourceError: nothing is said, it contradicts itself or the model's input, or the input is no image.
@@ -60,8 +71,21 @@ def parse(
     dtype = _dtype(input_dtype)
     settings = said.settings(dtype)
     layout = _layout(settings.get("layout"), input_shape)
-    height, width = _size(settings.get("size"), input_shape, layout, shape)
-    return _preprocess(settings, (height, width), layout, dtype)
+    assert input_shape is not None
+    fixed = input_shape[2:] if layout == "NCHW" else input_shape[1:3]
+    is_open = tuple(fixed) == (None, None) and shape is None and settings["resize"] in _OPEN
+    if settings["resize"] == "none" and "size" not in settings:
+        usual = usual or _EXAMPLE
+    size = _size(settings.get("size"), input_shape, fixed, shape, usual)
+    if not is_open:
+        for name in ("multiple", *(["resize"] if settings["resize"] == "none" else [])):
+            if name in settings:
+                raise SourceError(
+                    f"{_OPTION}: {name} {_shown(settings[name])} is for a model whose height and width are open, and"
+                    f" not fixed to {size[0]}x{size[1]}. Leave it out{'' if shape is None else ', or --shape'}."
+                )
+        return _preprocess(settings, size, layout, dtype)
+    return _preprocess(settings, size, layout, dtype, settings.get("multiple", _MULTIPLE))
 
 
 @dataclass
@@ -135,22 +159,26 @@ class _Said:
 
 def _check_resize(settings: Mapping[str, Any], given: Mapping[str, Any]) -> None:
     resize = settings["resize"]
-    if resize == "fit":
+    if resize == "fit" or (resize == "none" and settings.get("multiple") != 1):
         for name in ("pad", "pad_value"):
             if name not in settings:
-                raise SourceError(f"{_OPTION}: resize fit pads, and {name} is not said. Give {name}=….")
-    pads = resize == "fit" or (resize == "stretch" and "fit" in settings)
+                raise SourceError(f"{_OPTION}: resize {resize} pads, and {name} is not said. Give {name}=….")
+    pads = resize in _OPEN or (resize == "stretch" and "fit" in settings)
     idle = [name for name in ("pad", "pad_value") if name in given and not pads]
     if "crop_pct" in given and (resize != "cover" or "fit" in settings):
         idle.append("crop_pct")
+    idle += ["fit"] if resize == "none" and "fit" in given else []
+    idle += ["multiple"] if resize not in _OPEN and "multiple" in given else []
     if idle:
         raise SourceError(f"{_OPTION}: {idle[0]} has no meaning for resize {resize} as it is here. Leave it out.")
 
 
 def _preprocess(
-    settings: Mapping[str, Any], size: tuple[int, int], layout: Literal["NCHW", "NHWC"], dtype: str
+    settings: Mapping[str, Any], size: tuple[int, int], layout: Literal["NCHW", "NHWC"], dtype: str, multiple: int = 0
 ) -> Preprocess:
     fit = settings.get("fit", size)
+    if multiple:
+        size = (-(-max(fit[0], size[0]) // multiple) * multiple, -(-max(fit[1], size[1]) // multiple) * multiple)
     if settings["resize"] == "cover" and "fit" not in settings:
         fit = tuple(math.floor(edge / settings.get("crop_pct", 1.0)) for edge in size)
     mean, std = settings.get("mean", (0.0,) * 3), settings.get("std", (1.0,) * 3)
@@ -179,6 +207,7 @@ def _preprocess(
             interpolation=settings.get("interpolation", "bilinear"),
             layout=layout,
             dtype=cast(Any, dtype),
+            multiple=multiple,
         )
     except ValueError as error:
         raise SourceError(f"{_OPTION}: {str(error).removeprefix('preprocess: ')}.") from error
@@ -241,11 +270,16 @@ def _layout(said: str | None, shape: Shape | None) -> Literal["NCHW", "NHWC"]:
 
 
 def _size(
-    said: tuple[int, int] | None, shape: Shape | None, layout: str, wanted: tuple[int, int] | None
+    said: tuple[int, int] | None,
+    shape: Shape,
+    fixed: Shape,
+    wanted: tuple[int, int] | None,
+    usual: tuple[int, int] | None,
 ) -> tuple[int, int]:
-    """Height and width, from the model's input, ``--shape`` and the key ``size``, which must not contradict."""
-    assert shape is not None
-    fixed = shape[2:] if layout == "NCHW" else shape[1:3]
+    """Height and width, from the model's input, ``--shape`` and the key ``size``, which must not contradict.
+
+    If all leave them open, the usual ones.
+    """
     for name, edges in (("--shape", wanted), (f"{_OPTION} size", said)):
         if edges is not None and any(have not in (None, want) for have, want in zip(fixed, edges, strict=True)):
             raise SourceError(
@@ -256,11 +290,12 @@ def _size(
         raise SourceError(
             f"--shape {wanted[0]}x{wanted[1]} and {_OPTION} size {said[0]}x{said[1]} contradict each other."
         )
-    height, width = wanted or said or fixed
+    height, width = wanted or said or (usual if None in fixed and usual else fixed)
     if height is None or width is None:
         raise SourceError(
-            f"the model's input {_dimensions(shape)} has no fixed height and width; give them with --shape, such as"
-            " --shape 640x640."
+            f"the model's input {_dimensions(shape)} has no fixed height and width. Fix them with --shape, such as"
+            f" --shape 640x640; or let each image have its own, with {_OPTION} size=640x640, into which it is fitted,"
+            f" or {_OPTION} resize=none, which leaves it as it is."
         )
     return height, width
 

@@ -50,6 +50,13 @@ def _edges(value: Any) -> tuple[int, int]:
     return int(numbers[0]), int(numbers[-1])
 
 
+def _count(value: Any) -> int:
+    numbers = _numbers(value)
+    if len(numbers) != 1 or numbers[0] < 1 or numbers[0] != int(numbers[0]):
+        raise ValueError("a whole number above 0")
+    return int(numbers[0])
+
+
 def _share(value: Any) -> float:
     numbers = _numbers(value)
     if len(numbers) != 1 or not 0 < numbers[0] <= 1:
@@ -70,8 +77,9 @@ def _numbers(value: Any) -> list[float]:
 
 KEYS: dict[str, Callable[[Any], Any]] = {
     "size": _edges,
-    "resize": _choice("fit", "stretch", "cover", letterbox="fit"),
+    "resize": _choice("fit", "stretch", "cover", "none", letterbox="fit"),
     "fit": _edges,
+    "multiple": _count,
     "crop_pct": _share,
     "pad": _choice("center", "top-left", centre="center"),
     "pad_value": _padding,

@@ -139,8 +139,10 @@ trained from ResNet-50's second ones wants `--preprocess fit=232x232`.
 | key | values |
 |---|---|
 | `preset` | a name from above; everything else then changes it |
-| `size` | `HxW`; needed where the model's input is dynamic, as `--shape` is |
-| `resize` | `fit` (or `letterbox`) keeps the ratio and pads; `stretch`; `cover` keeps it and cuts out the middle |
+| `size` | `HxW`; needed where the model's input is dynamic, if `--shape` does not fix it |
+| `resize` | `fit` (or `letterbox`) keeps the ratio and pads; `stretch`; `cover` keeps it and cuts out the middle; \
+`none`, for dynamic inputs only, leaves the picture as it is |
+| `multiple` | of a dynamic input: the sides of each picture, resized, are padded to a multiple of this; 32 by default |
 | `fit` | `HxW` that the picture is resized to: smaller than the size for `fit` and `stretch`, larger for `cover`; by \
 default the size |
 | `crop_pct` | for `cover`: size / fit, as timm has it; 0.875 is 224 of 256 |
@@ -154,6 +156,21 @@ default the size |
 `area or bilinear`): `area` for what becomes smaller, `bilinear` for what becomes larger |
 
 Without a preset, `resize`, `scale` and `color` have to be given, and for `fit` also `pad` and `pad_value`.
+
+## Models with a dynamic height and width
+
+If an ONNX file leaves height and width open, the bundle does too: each picture is explained at a size of its own. With
+`resize=fit` it is fitted into the `size` (an upright picture into the size turned by 90°, as mmcv has it), with
+`resize=none` it keeps its own; either way it is padded only up to the next `multiple`. `stretch` and `cover` make all
+pictures equal, and `--shape HxW` fixes the size for any of them. Gradients of open sizes are made by the ONNX engine
+where boxes depend on windows of cells; where an operator between the layer and the scores needs to know its sizes, the
+export says which, and that `--shape` is the way out.
+
+```console
+$ boxcam export dynamic.onnx -o my.boxcam --preprocess yolo --preprocess size=640x640
+$ boxcam export dynamic.onnx -o my.boxcam --preprocess preprocess.yaml --preprocess size=800x1333
+$ boxcam export dynamic.onnx -o fixed.boxcam --preprocess yolo --shape 640x640
+```
 
 ## How close the pixels are
 

@@ -6,6 +6,9 @@ Shape(y)[1], …))`` it knows nothing, though the last dimension of y may be 4 i
 
 from __future__ import annotations
 
+import operator
+
+import numpy as np
 import onnx_ir as ir
 
 from boxcam.export import graph as onnx
@@ -13,6 +16,8 @@ from boxcam.export import graph as onnx
 _UNARY = ("Abs", "Cast", "Clip", "Exp", "Floor", "Identity", "Log", "Neg", "Relu", "Sigmoid", "Sqrt", "Tanh")
 _BINARY = ("Add", "Div", "Max", "Min", "Mul", "Pow", "Sub")
 _DEPTH = 60  # of a chain that is followed
+_ARITHMETIC = {"Add": operator.add, "Sub": operator.sub, "Mul": operator.mul, "Div": operator.floordiv}
+_WHOLE = (ir.DataType.INT32, ir.DataType.INT64)
 
 
 def known(value: ir.Value, axis: int, depth: int = _DEPTH) -> int | None:
@@ -71,6 +76,8 @@ def entry(vector: ir.Value, index: int, depth: int = _DEPTH) -> int | None:
         return known(first, index + int(onnx.attribute(node, "start", 0)), depth - 1) if _from_front(node) else None
     if node.op_type in ("Cast", "Identity", "Squeeze", "Unsqueeze"):
         return entry(first, index, depth - 1)
+    if node.op_type in _ARITHMETIC:
+        return _computed(node, index, depth)
     if node.op_type == "Concat":
         for value in node.inputs:
             length = None if value is None else known(value, 0, depth - 1)
@@ -92,6 +99,48 @@ def entry(vector: ir.Value, index: int, depth: int = _DEPTH) -> int | None:
         return None
     start = int(chosen.reshape(-1)[0])
     return entry(first, index + max(start + length if start < 0 else start, 0), depth - 1)
+
+
+def _computed(node: ir.Node, index: int, depth: int) -> int | None:
+    """One number of a sum, product … of vectors or scalars of natural numbers."""
+    parts = []
+    for value in node.inputs:
+        if value is None or value.dtype not in _WHOLE:
+            return None
+        shape = onnx.static_shape(value)
+        single = shape is not None and shape in ((), (1,))
+        parts.append(entry(value, 0 if single else index, depth - 1))
+    one, other = parts
+    if one is None or other is None or min(one, other) < 0 or (node.op_type == "Div" and other == 0):
+        return None
+    return int(_ARITHMETIC[node.op_type](one, other))
+
+
+def fold(graph: ir.Graph) -> None:
+    """Make constants of the vectors and scalars of whole numbers in the main graph that are the same in every run.
+
+    ONNX Runtime's folding does so where whole shapes are known; here the number of channels may be known, and the size
+    of the map not.
+    """
+    for node in list(graph):
+        value = node.outputs[0]
+        shape = onnx.static_shape(value)
+        if value.dtype not in _WHOLE or shape is None or len(shape) > 1 or len(node.outputs) > 1:
+            continue
+        count = known(value, 0) if shape else 1
+        if count is None or node.op_type == "Constant" or value.is_graph_output():
+            continue
+        numbers = [entry(value, index) for index in range(count)]
+        if None in numbers or not numbers:
+            continue
+        tensor = ir.tensor(np.array(numbers if shape else numbers[0], value.dtype.numpy()), name=value.name)
+        constant = ir.Value(
+            name=value.name, const_value=tensor, type=value.type, shape=ir.Shape([count] if shape else [])
+        )
+        value.name = None
+        graph.register_initializer(constant)
+        ir.convenience.replace_all_uses_with(value, constant)
+        graph.remove(node, safe=True)
 
 
 def _from_front(node: ir.Node) -> bool:

@@ -15,6 +15,7 @@ from boxcam.export import admission, gradient, quantized, score
 from boxcam.export import graph as onnx
 from boxcam.export.candidates import Candidate
 from boxcam.export.layout import as_map
+from boxcam.export.open_sizes import fixed
 from boxcam.export.presets import PRESETS
 from boxcam.export.source import LayerTensors, Progress, Request
 from boxcam.export.sources import onnx as source
@@ -126,7 +127,8 @@ def survey(request: Request, progress: Progress, *, everything: bool = False, se
     except SourceError as error:
         problem = str(error)
     progress("looking for layers")
-    work = onnx_layers.Work(opened.model, opened.preprocess, str(opened.image.name), opened.feeds)
+    feeds = opened.feeds
+    work = onnx_layers.Work(fixed(opened.model, feeds), opened.preprocess, str(opened.image.name), feeds)
     candidates: list[Candidate] = []
     default: dict[str, LayerTensors] = {}
     if found is None:

@@ -169,11 +169,12 @@ class Model:
     def grid(self, prediction: Prediction, layer: Layer, patch: Patch) -> Grid:
         """Where the cells of a patch's feature map lie on the image."""
         tensor = layer.tensors[patch.tensor]
+        height, width = prediction.outputs.shape(tensor.name)[2:]
         if tensor.rois is not None:
             roi = prediction.outputs[tensor.rois][patch.row]
-            return prediction.transform.roi_grid(roi, tensor.height, tensor.width)
+            return prediction.transform.roi_grid(roi, height, width)
         assert tensor.stride is not None
-        return prediction.transform.map_grid(tensor.height, tensor.width, tensor.stride, tensor.center)
+        return prediction.transform.map_grid(height, width, tensor.stride, tensor.center)
 
     def gradient(
         self, layer: Layer, engine: str = "auto", target: str | None = None, rules: Rules = "plain"
@@ -248,14 +249,19 @@ class Model:
         spec = self.manifest.preprocess
         size = self._session.inputs.get(self.manifest.input, ())
         size = size[2:] if spec.layout == "NCHW" else size[1:3]
-        if wanted - set(shapes) or size != (spec.height, spec.width):
-            lacks = ", ".join(sorted(wanted - set(shapes))[:3]) or f"an input of {spec.height}x{spec.width}"
+        same = size == (spec.height, spec.width)
+        if spec.multiple:
+            same = len(size) == 2 and not any(isinstance(side, int) for side in size)
+        if wanted - set(shapes) or not same:
+            own = "each image's own size" if spec.multiple else f"{spec.height}x{spec.width}"
+            lacks = ", ".join(sorted(wanted - set(shapes))[:3]) or f"an input of {own}"
             raise BundleError(f"{self.path / bundle.FORWARD} lacks {lacks}, which the manifest promises. Export again.")
         for layer in self.manifest.layers:
             for tensor in layer.tensors:
                 sizes = tensor.channels, tensor.height, tensor.width
                 known = shapes[tensor.name][1:] if len(shapes[tensor.name]) == 4 else ()
-                if any(isinstance(have, int) and have != want for have, want in zip(known, sizes, strict=False)):
+                pairs = zip(known, sizes, strict=False)
+                if any(isinstance(have, int) and want not in (None, have) for have, want in pairs):
                     raise BundleError(
                         f"{self.path / bundle.FORWARD}: {tensor.name} is {list(known)}, and not {list(sizes)} as the"
                         " manifest says. Export again."

@@ -166,29 +166,31 @@ def prepare(image: Image, spec: Preprocess) -> tuple[npt.NDArray[Any], Transform
         spec: what the model wants.
 
     Returns:
-        The model's input, ``spec.dtype`` [1, 3, spec.height, spec.width] (or [1, spec.height, spec.width, 3], by
+        The model's input, ``spec.dtype`` [1, 3, height, width] of the canvas (or [1, height, width, 3], by
         ``spec.layout``), and where the image lies on it.
 
     Raises:
-        InputError: the image is so long and narrow that it cannot be resized to cover the canvas.
+        InputError: the image is so long and narrow that it cannot be resized to cover the canvas, or too large for a
+            canvas of its own size.
     """
     place = fit(image.shape[0], image.shape[1], spec)
     if place.resized_height * place.resized_width > MAX_PIXELS:
+        own = f"an image of {image.shape[0]}x{image.shape[1]} pixels (height x width) is too"
+        if spec.resize == "none":
+            raise InputError(f"{own} large to be looked at as it is. Make it smaller.")
         sizes = f"{spec.fit_height}x{spec.fit_width}, it is {place.resized_height}x{place.resized_width}"
-        raise InputError(
-            f"an image of {image.shape[0]}x{image.shape[1]} pixels (height x width) is too long and narrow: resized to"
-            f" cover {sizes}. Cut out the part to be looked at."
-        )
+        raise InputError(f"{own} long and narrow: resized to cover {sizes}. Cut out the part to be looked at.")
     size = (place.resized_width, place.resized_height)
     pixels = _resized(image, size, spec)
-    pixels = pixels[max(-place.top, 0) :, max(-place.left, 0) :][: spec.height, : spec.width]
+    pixels = pixels[max(-place.top, 0) :, max(-place.left, 0) :][: place.canvas_height, : place.canvas_width]
     # The same operations in the same order and precision as torch's (x.float() - mean) / std, for each value there is.
     mean, std, fill = (np.array(values, np.float32) for values in (spec.mean, spec.std, spec.pad_value))
     normalized = (np.arange(256, dtype=np.float32) - mean[:, None]) / std[:, None]
     around = ((fill - mean) / std if spec.pad_before_normalize else fill)[:, None, None]
     rows = slice(max(place.top, 0), max(place.top, 0) + pixels.shape[0])
     columns = slice(max(place.left, 0), max(place.left, 0) + pixels.shape[1])
-    canvas = np.empty(spec.shape, spec.dtype)
+    sides = (place.canvas_height, place.canvas_width)
+    canvas = np.empty((1, 3, *sides) if spec.layout == "NCHW" else (1, *sides, 3), spec.dtype)
     planes = canvas[0] if spec.layout == "NCHW" else canvas[0].transpose(2, 0, 1)
     planes[:] = around
     for channel in range(3):
@@ -213,26 +215,35 @@ def fit(height: int, width: int, spec: Preprocess) -> Transform:
     do, with the factor in double precision as all of them have it; those of ``cover``, and its crop, as torchvision's
     ``Resize`` (the longer side is rounded down) and ``CenterCrop`` round.
     """
-    if spec.resize == "fit":
-        factor = min(spec.fit_height / height, spec.fit_width / width)
+    if spec.resize == "none":
+        resized_height, resized_width = height, width
+    elif spec.resize == "fit":
+        fit_height, fit_width = spec.fit_height, spec.fit_width
+        if spec.multiple and (height > width) != (fit_height > fit_width):
+            fit_height, fit_width = fit_width, fit_height
+        factor = min(fit_height / height, fit_width / width)
         half = 0.5 if spec.rounding == "nearest" else 0.0
-        resized_height = min(max(int(height * factor + half), 1), spec.fit_height)
-        resized_width = min(max(int(width * factor + half), 1), spec.fit_width)
+        resized_height = min(max(int(height * factor + half), 1), fit_height)
+        resized_width = min(max(int(width * factor + half), 1), fit_width)
     elif spec.resize == "cover":
         resized_height = max(spec.fit_height, spec.fit_width * height // width)
         resized_width = max(spec.fit_width, spec.fit_height * width // height)
     else:
         resized_height, resized_width = spec.fit_height, spec.fit_width
+    canvas_height, canvas_width = spec.height, spec.width
+    if spec.multiple:
+        sides = resized_height, resized_width
+        canvas_height, canvas_width = (math.ceil(side / spec.multiple) * spec.multiple for side in sides)
     centred = spec.pad_to == "center"
     return Transform(
         height=height,
         width=width,
-        canvas_height=spec.height,
-        canvas_width=spec.width,
+        canvas_height=canvas_height,
+        canvas_width=canvas_width,
         resized_height=resized_height,
         resized_width=resized_width,
-        top=_middle(spec.height, resized_height) if centred else 0,
-        left=_middle(spec.width, resized_width) if centred else 0,
+        top=_middle(canvas_height, resized_height) if centred else 0,
+        left=_middle(canvas_width, resized_width) if centred else 0,
     )
 
 

@@ -34,6 +34,11 @@ class Tensors(Mapping[str, Array]):
             self._values[name] = onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(self._arrays[name]))
         return self._values[name]
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of a tensor, which stays where it is."""
+        of = self._arrays[name].shape if name in self._arrays else self._values[name].shape()
+        return tuple(of)
+
     def __getitem__(self, name: str) -> Array:
         if name not in self._arrays:
             self._arrays[name] = self._values[name].numpy()

@@ -149,8 +149,26 @@ def test_the_files_of_the_page_can_be_read(tmp_path: Path) -> None:
     for line in re.findall(r"^\$ boxcam export.*", markdown(), re.MULTILINE):
         specs = re.findall(r"--preprocess (\S+)", line)
         assert specs
-        if specs != ["preprocess.yaml"]:
-            of(*specs)
+        size = re.search(r"--shape (\d+)x(\d+)", line)
+        wanted = None if size is None else (int(size[1]), int(size[2]))
+        specs = [str(file) if spec == "preprocess.yaml" else spec for spec in specs]
+        of(*specs, **({"shape": DYNAMIC, "size": wanted} if " dynamic.onnx" in line else {}))
+
+
+def test_each_image_may_have_its_own_size() -> None:
+    made = of("yolo", "size=100x200", shape=DYNAMIC)
+    assert (made.fit_height, made.fit_width, made.height, made.width, made.multiple) == (100, 200, 128, 224, 32)
+    assert made.shape == (1, 3, None, None)
+    assert of("yolo", "size=100x200", "multiple=1", shape=DYNAMIC).shape == (1, 3, None, None)
+    assert of("yolo", "resize=none", shape=DYNAMIC).resize == "none"
+    for fixed in (of("yolo", "size=64", "resize=stretch", shape=DYNAMIC), of("yolo", shape=DYNAMIC, size=(64, 64))):
+        assert (fixed.multiple, fixed.shape) == (0, (1, 3, 64, 64))
+    with pytest.raises(SourceError, match="multiple 32 is for a model whose height and width are open, and not fixed"):
+        of("yolo", "multiple=32")
+    with pytest.raises(SourceError, match="resize 'none' is for a model whose height and width are open"):
+        of("yolo", "resize=none")
+    with pytest.raises(SourceError, match="multiple has no meaning for resize stretch"):
+        of("yolo", "size=64", "resize=stretch", "multiple=8", shape=DYNAMIC)
 
 
 BAD = {
@@ -172,7 +190,7 @@ BAD = {
     "std negative": (["yolo", "std=-1"], {}, "std '-1': a number above 0 was expected"),
     "scale": (["yolo", "scale=-1-1"], {}, "scale '-1-1': 0-1 or 0-255 was expected"),
     "color": (["yolo", "color=grey"], {}, "color 'grey': RGB or BGR was expected"),
-    "resize": (["yolo", "resize=crop"], {}, "resize 'crop': fit or stretch or cover was expected"),
+    "resize": (["yolo", "resize=crop"], {}, "resize 'crop': fit or stretch or cover or none was expected"),
     "interpolation": (["yolo", "interpolation=lanczos"], {}, "interpolation 'lanczos': bilinear or nearest or bicubic"),
     "size": (["yolo", "size=0x9"], {}, "size '0x9': HEIGHTxWIDTH, such as 640x640, was expected"),
     "fraction": (["yolo", "size=9.5"], {}, "size '9.5': HEIGHTxWIDTH"),
@@ -206,7 +224,7 @@ BAD = {
         {"size": (64, 64), "shape": DYNAMIC},
         "--shape 64x64 and .* size 96x96 contra",
     ),
-    "dynamic": (["yolo"], {"shape": DYNAMIC}, r"\[\?, 3, \?, \?\] has no fixed height and width; .*--shape 640x640"),
+    "dynamic": (["yolo"], {"shape": DYNAMIC}, r"\[\?, 3, \?, \?\] has no fixed height and width. .*--shape 640x640"),
     "half dynamic": (["yolo"], {"shape": (1, 3, 64, None)}, "has no fixed height and width"),
     "layout": (
         ["yolo", "layout=NHWC"],

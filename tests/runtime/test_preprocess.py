@@ -370,3 +370,48 @@ def test_other_layouts_and_types() -> None:
 def test_what_contradicts_itself_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         spec(**changes)
+
+
+def test_a_canvas_of_its_own_for_each_image() -> None:
+    """By hand: the shorter side into 64, the longer one into 96, then up to the next multiple of 32."""
+    open_size = spec(multiple=32)
+    place = fit(480, 640, open_size)
+    assert (place.resized_height, place.resized_width) == (64, 85)
+    assert (place.canvas_height, place.canvas_width) == (64, 96)
+    place = fit(640, 480, open_size)  # upright: into 96x64
+    assert (place.resized_height, place.resized_width) == (85, 64)
+    assert (place.canvas_height, place.canvas_width) == (96, 64)
+    place = fit(10, 300, dataclasses.replace(open_size, pad_to="center"))
+    assert (place.resized_height, place.resized_width, place.canvas_height, place.canvas_width) == (3, 96, 32, 96)
+    assert (place.top, place.left) == (14, 0)  # 29 rows of padding, the odd one below
+    image = noise(640, 480)
+    canvas, _ = prepare(image, open_size)
+    assert canvas.shape == (1, 3, 96, 64)
+    assert not canvas[:, :, 85:].any()
+    np.testing.assert_array_equal(canvas[0, :, :85].transpose(1, 2, 0), cv2.resize(image, (64, 85)))
+
+
+@pytest.mark.parametrize("size", [(480, 640), (640, 480), (333, 900), (1000, 100), (77, 77)])
+def test_the_size_of_its_own_is_mmcvs(size: tuple[int, int]) -> None:
+    import mmcv
+
+    place = fit(*size, spec(multiple=32, fit_height=60, fit_width=96))
+    theirs = mmcv.imrescale(noise(*size), (96, 60)).shape[:2]
+    assert (place.resized_height, place.resized_width) == theirs
+
+
+def test_an_image_may_stay_as_it_is() -> None:
+    as_it_is = spec(resize="none", multiple=8)
+    image = noise(51, 70)
+    canvas, place = prepare(image, as_it_is)
+    assert canvas.shape == (1, 3, 56, 72)
+    np.testing.assert_array_equal(canvas[0, :, :51, :70].transpose(1, 2, 0), image)
+    assert (place.scale_y, place.scale_x) == (1, 1)
+    with pytest.raises(InputError, match=r"an image of 20000x20000 pixels .* is too large to be looked at as it is"):
+        prepare(np.broadcast_to(np.zeros((1, 1, 3), np.uint8), (20_000, 20_000, 3)), as_it_is)
+
+
+@pytest.mark.parametrize(("resize", "multiple"), [("none", 0), ("stretch", 32), ("cover", 32), ("fit", -1)])
+def test_only_what_has_no_fixed_size_may_differ(resize: Any, multiple: int) -> None:
+    with pytest.raises(ValueError, match="cannot go with a multiple"):
+        spec(resize=resize, multiple=multiple, pad_to="center")

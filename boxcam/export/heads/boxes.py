@@ -5,13 +5,16 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from boxcam.export.graph import Ops
+from boxcam.export.graph import Array, Ops
+
+Canvas = Array | ir.Value
+"""Width and height of the model's input, float32 [2]: numbers, or what the graph computes of its input's shape."""
 
 FORMATS = ("xyxy", "yxyx", "cxcywh", "xywh")
 SCALES = ("pixels", "normalized")
 
 
-def to_corners(op: Ops, boxes: ir.Value, form: str, scale: str, canvas: tuple[int, int]) -> ir.Value:
+def to_corners(op: Ops, boxes: ir.Value, form: str, scale: str, canvas: Canvas) -> ir.Value:
     """Boxes as x1 y1 x2 y2 in canvas pixels.
 
     Args:
@@ -19,12 +22,11 @@ def to_corners(op: Ops, boxes: ir.Value, form: str, scale: str, canvas: tuple[in
         boxes: float32 [1, N, 4].
         form: ``xyxy``; ``yxyx``; ``cxcywh``, centre and size; ``xywh``, upper left corner and size.
         scale: ``pixels`` of the canvas, or ``normalized``, where 1 is its whole width or height.
-        canvas: height and width.
+        canvas: its width and height.
 
     Returns:
         float32 [1, N, 4].
     """
-    height, width = canvas
     if form == "yxyx":
         boxes = op.Gather(boxes, [1, 0, 3, 2], axis=2)
     elif form in ("cxcywh", "xywh"):
@@ -35,7 +37,20 @@ def to_corners(op: Ops, boxes: ir.Value, form: str, scale: str, canvas: tuple[in
     elif form != "xyxy":
         raise ValueError(f"box format {form!r}, expected one of {', '.join(FORMATS)}")
     if scale == "normalized":
-        boxes = op.Mul(boxes, np.array([width, height, width, height], np.float32))
+        boxes = op.Mul(boxes, twice(op, canvas))
     elif scale != "pixels":
         raise ValueError(f"box scale {scale!r}, expected one of {', '.join(SCALES)}")
     return boxes
+
+
+def canvas_of(op: Ops, image: ir.Value, layout: str) -> ir.Value:
+    """The canvas of a model whose input has a size of its own in each run: float32 [2]."""
+    across, down = (3, 2) if layout == "NCHW" else (2, 1)
+    return op.Cast(op.Gather(op.Shape(image), [across, down]), to=ir.DataType.FLOAT)
+
+
+def twice(op: Ops, canvas: Canvas) -> Canvas:
+    """Width, height, width, height: float32 [4]."""
+    if isinstance(canvas, np.ndarray):
+        return np.concatenate([canvas, canvas])
+    return op.Concat(canvas, canvas, axis=0)

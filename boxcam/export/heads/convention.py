@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from boxcam.export.graph import Ops
 from boxcam.export.heads import selection
-from boxcam.export.heads.boxes import to_corners
+from boxcam.export.heads.boxes import Canvas, to_corners
 from boxcam.export.heads.selection import Selected
 
 Kind = Literal["selected", "candidates", "queries", "classes"]
@@ -103,7 +103,7 @@ class Convention:
 def append(
     op: Ops,
     convention: Convention,
-    canvas: tuple[int, int],
+    canvas: Canvas,
     score_threshold: float | None,
     nms_threshold: float | None,
 ) -> Selected:
@@ -112,7 +112,7 @@ def append(
     Args:
         op: where to write.
         convention: how the model reports.
-        canvas: height and width.
+        canvas: its width and height.
         score_threshold, nms_threshold: None for what is common: 0.05 in front of a suppression by 0.5, otherwise none.
     """
     return _WRITERS[convention.kind](op, convention, canvas, score_threshold, nms_threshold)
@@ -121,7 +121,7 @@ def append(
 Limit = float | None
 
 
-def _selected(op: Ops, c: Convention, canvas: tuple[int, int], threshold: Limit, iou: Limit) -> Selected:
+def _selected(op: Ops, c: Convention, canvas: Canvas, threshold: Limit, iou: Limit) -> Selected:
     assert c.boxes is not None and c.labels is not None
     boxes = op.Unsqueeze(op.Reshape(c.boxes.rows(op), [-1, 4]), [0])
     boxes = op.Squeeze(to_corners(op, boxes, c.form, c.scale, canvas), [0])
@@ -139,7 +139,7 @@ def _line(op: Ops, piece: Piece) -> ir.Value:
     return value if rank == 1 else op.Squeeze(value, [0])
 
 
-def _candidates(op: Ops, c: Convention, canvas: tuple[int, int], threshold: Limit, iou: Limit) -> Selected:
+def _candidates(op: Ops, c: Convention, canvas: Canvas, threshold: Limit, iou: Limit) -> Selected:
     boxes, scores = _rows(op, c, canvas)
     return selection.suppress(
         op,
@@ -152,7 +152,7 @@ def _candidates(op: Ops, c: Convention, canvas: tuple[int, int], threshold: Limi
     )
 
 
-def _queries(op: Ops, c: Convention, canvas: tuple[int, int], threshold: Limit, iou: Limit) -> Selected:
+def _queries(op: Ops, c: Convention, canvas: Canvas, threshold: Limit, iou: Limit) -> Selected:
     if iou is not None:
         return _candidates(op, c, canvas, threshold, iou)
     boxes, scores = _rows(op, c, canvas)
@@ -163,7 +163,7 @@ def _queries(op: Ops, c: Convention, canvas: tuple[int, int], threshold: Limit, 
     )
 
 
-def _rows(op: Ops, c: Convention, canvas: tuple[int, int]) -> tuple[ir.Value, ir.Value]:
+def _rows(op: Ops, c: Convention, canvas: Canvas) -> tuple[ir.Value, ir.Value]:
     """Boxes [1, N, 4] on the canvas, and scores [1, N, C]."""
     assert c.boxes is not None
     boxes = to_corners(op, c.boxes.rows(op), c.form, c.scale, canvas)
@@ -173,13 +173,13 @@ def _rows(op: Ops, c: Convention, canvas: tuple[int, int]) -> tuple[ir.Value, ir
     return boxes, scores
 
 
-def _classes(op: Ops, c: Convention, canvas: tuple[int, int], threshold: Limit, iou: Limit) -> Selected:
+def _classes(op: Ops, c: Convention, canvas: Canvas, threshold: Limit, iou: Limit) -> Selected:
     scores = selection.activate(op, c.scores.value, c.activation, c.background)
     classes = c.sizes[1] - (c.background != "none")
     return selection.above(op, selection.best_classes(op, scores, classes, canvas), threshold or 0)
 
 
-_WRITERS: dict[Kind, Callable[[Ops, Convention, tuple[int, int], Limit, Limit], Selected]] = {
+_WRITERS: dict[Kind, Callable[[Ops, Convention, Canvas, Limit, Limit], Selected]] = {
     "selected": _selected,
     "candidates": _candidates,
     "queries": _queries,

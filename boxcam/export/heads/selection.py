@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from boxcam.export import graph as onnx
 from boxcam.export.graph import Ops
+from boxcam.export.heads.boxes import Canvas, twice
 
 MOST_CLASSES = 1000
 
@@ -94,20 +95,20 @@ def best_queries(
     return above(op, found, threshold)
 
 
-def best_classes(op: Ops, scores: ir.Value, classes: int, canvas: tuple[int, int]) -> Selected:
+def best_classes(op: Ops, scores: ir.Value, classes: int, canvas: Canvas) -> Selected:
     """A classifier's classes, best first, each with the whole canvas as its box.
 
     Args:
         op: where to write.
         scores: float32 [1, C], probabilities.
         classes: C; at most the best `MOST_CLASSES` are reported.
-        canvas: height and width.
+        canvas: its width and height.
     """
     count = min(classes, MOST_CLASSES)
     values, labels = op.emit("TopK", [op.Reshape(scores, [-1]), [count]], {}, outputs=2)
-    height, width = canvas
     rows = op.Unsqueeze(op.Cast(op.Mul(labels, 0), to=ir.DataType.FLOAT), [1])
-    return Selected(op.Add(rows, np.array([[0, 0, width, height]], np.float32)), values, labels)
+    whole = op.Mul(twice(op, canvas), np.array([[0, 0, 1, 1]], np.float32))
+    return Selected(op.Add(rows, whole), values, labels)
 
 
 def above(op: Ops, found: Selected, threshold: float) -> Selected:

@@ -19,9 +19,11 @@ from boxcam.export import admission, class_names, half, preprocessing
 from boxcam.export import graph as onnx
 from boxcam.export.graph import Array, Ops
 from boxcam.export.heads import hook
+from boxcam.export.heads.boxes import canvas_of
 from boxcam.export.heads.convention import Convention, Piece, append
 from boxcam.export.heads.selection import report
 from boxcam.export.layers import IMAGE
+from boxcam.export.open_sizes import fixed
 from boxcam.export.source import SOURCES, LayerTensors, Options, Progress, Request, Source, Way
 from boxcam.export.sources import onnx_file, onnx_inputs, onnx_layers, onnx_outputs
 from boxcam.export.sources.onnx_outputs import Seen
@@ -39,7 +41,7 @@ class Opened:
     """A file that was read.
 
     Attributes:
-        model: the graph, one image of one size in.
+        model: the graph, one image in.
         image: its image input.
         preprocess: how an image becomes the input.
         metadata: what the file says about itself.
@@ -112,7 +114,8 @@ def load(request: Request, progress: Progress) -> Source:
     if not request.layers or set(request.layers) & set(onnx_layers.DEFAULTS):
         progress("looking for layers")
         classifier = found.convention.kind == "classes"
-        work = onnx_layers.Work(opened.model, opened.preprocess, str(opened.image.name), opened.feeds)
+        feeds = opened.feeds
+        work = onnx_layers.Work(fixed(opened.model, feeds), opened.preprocess, str(opened.image.name), feeds)
         layers = onnx_layers.default(work.candidates(found.outputs, boxes=not classifier), classifier)
         names = tuple(layers)
     for name in request.layers:
@@ -149,7 +152,7 @@ def _drop_unused(model: ir.Model, names: Sequence[str], layers: Mapping[str, Lay
 
 
 def read(request: Request, otherwise: Sequence[str] = ()) -> Opened:
-    """Read an ONNX file, and fix its input to one image of one size.
+    """Read an ONNX file, and fix its input to one image, of one size if it is not to have its own.
 
     Args:
         request: what the user says of it.
@@ -164,11 +167,9 @@ def read(request: Request, otherwise: Sequence[str] = ()) -> Opened:
     metadata = onnx_file.metadata(model)
     producer = " ".join(part for part in (model.producer_name, model.producer_version) if part) or "unknown"
     image = onnx_inputs.image(model)
-    size, shape = request.shape, onnx.static_shape(image)
-    if size is None and shape is not None and None in shape[1:]:
-        size = onnx_inputs.training_size(metadata)
-    specs = preprocessing_of(request, metadata) or otherwise
-    spec = preprocessing.parse(specs, shape, image.dtype, size)
+    specs, shape = preprocessing_of(request, metadata) or otherwise, onnx.static_shape(image)
+    usual = onnx_inputs.training_size(metadata)
+    spec = preprocessing.parse(specs, shape, image.dtype, request.shape, usual)
     onnx_inputs.settle(model, image, spec)
     _leave_out_foreign(model)
     passes.ShapeInferencePass()(model)
@@ -228,8 +229,10 @@ def detections(opened: Opened, request: Request) -> Detections:
         convention = onnx_outputs.find(seen, request, len(named) or None, opened.metadata.get("task", ""))
         _check_idle(convention, request)
     labels = _labels(convention, named)
-    canvas = (opened.preprocess.height, opened.preprocess.width)
-    op = Ops(model.graph, "boxcam.head")
+    spec, op = opened.preprocess, Ops(model.graph, "boxcam.head")
+    canvas = (
+        canvas_of(op, opened.image, spec.layout) if spec.multiple else np.array([spec.width, spec.height], np.float32)
+    )
     selected = append(op, convention, canvas, request.score_threshold, request.nms_threshold)
     names = report(model.graph, op, selected)
     return Detections(Outputs(*names, whole_image=convention.kind == "classes"), convention, labels)

@@ -6,7 +6,7 @@ What some exporters add (the image's size, its scale) is put in as a constant: t
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -15,17 +15,18 @@ from boxcam.bundle import Preprocess
 from boxcam.errors import SourceError
 from boxcam.export import graph as onnx
 from boxcam.export.graph import Array, Ops
+from boxcam.export.open_sizes import forget_shapes
 
 _NUMBERS = (ir.DataType.FLOAT, ir.DataType.UINT8, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE, None)
 _INTEGERS = (ir.DataType.INT64, ir.DataType.INT32)
 
 # What extra inputs are for an image that fills the canvas, by name.
-_EXTRA: dict[str, Callable[[int, int], Sequence[float]]] = {
-    "im_shape": lambda height, width: (height, width),  # Paddle
-    "scale_factor": lambda height, width: (1, 1),  # Paddle
-    "image_shape": lambda height, width: (height, width),  # YOLOv3 of the ONNX model zoo
-    "orig_target_sizes": lambda height, width: (width, height),  # RT-DETR, D-FINE
-    "im_info": lambda height, width: (height, width, 1),  # Caffe2, old Paddle
+_EXTRA: dict[str, tuple[str | int, ...]] = {
+    "im_shape": ("height", "width"),  # Paddle
+    "scale_factor": (1, 1),  # Paddle
+    "image_shape": ("height", "width"),  # YOLOv3 of the ONNX model zoo
+    "orig_target_sizes": ("width", "height"),  # RT-DETR, D-FINE
+    "im_info": ("height", "width", 1),  # Caffe2, old Paddle
 }
 
 
@@ -48,16 +49,18 @@ def image(model: ir.Model) -> ir.Value:
 
 
 def settle(model: ir.Model, picture: ir.Value, spec: Preprocess) -> None:
-    """Fix the batch to 1 and the image to its size; other inputs become constants.
+    """Fix the batch to 1 and the image to its size, if it has one; other inputs become constants, or its size.
 
     Raises:
         SourceError: it is not known what to put into an input.
     """
     if onnx.static_shape(picture) != spec.shape:
-        picture.shape = ir.Shape(spec.shape)
-        _forget_shapes(model.graph)
+        down, across = (2, 3) if spec.layout == "NCHW" else (1, 2)
+        names = {down: "height", across: "width"}
+        picture.shape = ir.Shape([names[axis] if size is None else size for axis, size in enumerate(spec.shape)])
+        forget_shapes(model.graph)
     for extra in [value for value in model.graph.inputs if value is not picture]:
-        _settle_extra(model.graph, extra, spec.height, spec.width)
+        _settle_extra(model.graph, extra, picture, spec)
 
 
 def training_size(metadata: Mapping[str, str]) -> tuple[int, int] | None:
@@ -84,22 +87,15 @@ def _with_batch(graph: ir.Graph, image: ir.Value) -> ir.Value:
     return batched
 
 
-def _forget_shapes(graph: ir.Graph) -> None:
-    """Shapes with names for sizes are inferred anew, now that the sizes are known."""
-    for node in graph.all_nodes():
-        for value in node.outputs:
-            value.shape = None
-
-
-def _settle_extra(graph: ir.Graph, extra: ir.Value, height: int, width: int) -> None:
-    """Put a constant in the place of an input that is not the image."""
+def _settle_extra(graph: ir.Graph, extra: ir.Value, picture: ir.Value, spec: Preprocess) -> None:
+    """Put a constant, or what the image's shape tells, in the place of an input that is not the image."""
     shape = onnx.static_shape(extra)
     plain = _plain(extra)
-    values: Array
+    entries: tuple[str | int, ...]
     if plain in _EXTRA and shape is not None and len(shape) in (1, 2):
-        values = np.array(_EXTRA[plain](height, width)).reshape([1] * (len(shape) - 1) + [-1])
+        entries = _EXTRA[plain]
     elif plain == "pixel_mask" and shape is not None and len(shape) == 3:
-        values = np.ones((1, height, width))
+        entries = (1, "height", "width")
     else:
         raise SourceError(
             f"the model has a second input, {onnx.with_shape(extra)}, and boxcam does not know what to put in. Export"
@@ -107,14 +103,42 @@ def _settle_extra(graph: ir.Graph, extra: ir.Value, height: int, width: int) -> 
         )
     if extra.dtype is None:
         raise SourceError(f"the model's input {extra.name} has no type.")
-    if shape[-1] not in (None, values.shape[-1]):
-        raise SourceError(f"the model's input {onnx.with_shape(extra)} should hold {values.reshape(-1).tolist()}.")
-    name = f"boxcam.input/{extra.name}"
-    tensor = ir.tensor(values.astype(extra.dtype.numpy()), name=name)
-    constant = ir.Value(name=name, const_value=tensor, type=extra.type, shape=ir.Shape(values.shape))
-    graph.register_initializer(constant)
-    ir.convenience.replace_all_uses_with(extra, constant)
+    mask = plain == "pixel_mask"
+    if not mask and shape[-1] not in (None, len(entries)):
+        raise SourceError(f"the model's input {onnx.with_shape(extra)} should hold {', '.join(map(str, entries))}.")
+    lead = [1] * (len(shape) - 1)
+    if spec.multiple:
+        found = _computed(graph, extra, picture, spec, entries, None if mask else [*lead, -1])
+    else:
+        sizes = [getattr(spec, entry) if isinstance(entry, str) else entry for entry in entries]
+        values: Array = np.ones(sizes) if mask else np.array(sizes).reshape([*lead, -1])
+        name = f"boxcam.input/{extra.name}"
+        tensor = ir.tensor(values.astype(extra.dtype.numpy()), name=name)
+        found = ir.Value(name=name, const_value=tensor, type=extra.type, shape=ir.Shape(values.shape))
+        graph.register_initializer(found)
+    ir.convenience.replace_all_uses_with(extra, found)
     graph.inputs.remove(extra)
+    graph.sort()
+
+
+def _computed(
+    graph: ir.Graph,
+    extra: ir.Value,
+    picture: ir.Value,
+    spec: Preprocess,
+    entries: Sequence[str | int],
+    shape: Sequence[int] | None,
+) -> ir.Value:
+    """What belongs into an input, by the size of the image that comes; without a shape ones, of these sizes."""
+    op = Ops(graph, f"boxcam.input/{extra.name}")
+    down = 2 if spec.layout == "NCHW" else 1
+    place = {"height": down, "width": down + 1}
+    sizes = op.Shape(picture)
+    parts = [op.Gather(sizes, [place[entry]]) if isinstance(entry, str) else [entry] for entry in entries]
+    numbers = op.Concat(*parts, axis=0)
+    found = op.Cast(op.Expand([1], numbers) if shape is None else op.Reshape(numbers, shape), to=extra.dtype)
+    found.type, found.shape = extra.type, extra.shape
+    return found
 
 
 def _plain(value: ir.Value) -> str:

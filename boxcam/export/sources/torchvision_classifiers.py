@@ -179,7 +179,8 @@ def report_classes(graph: ir.Model, spec: Preprocess, score_threshold: float | N
     scores = Piece(logits)
     convention = Convention("a score for each class", "classes", scores, activation="softmax", sizes=(1, classes))
     op = Ops(graph.graph, "boxcam.head")
-    names = report(graph.graph, op, append(op, convention, (spec.height, spec.width), score_threshold, None))
+    canvas = np.array([spec.width, spec.height], np.float32)
+    names = report(graph.graph, op, append(op, convention, canvas, score_threshold, None))
     return Outputs(*names, whole_image=True), convention
 
 
@@ -205,5 +206,5 @@ def layers(
         return {_FEATURES: LayerTensors((onnx_layers.by_name(graph, module),))}
     if wanted and _FEATURES not in wanted:
         return {}
-    work = onnx_layers.Work(graph, spec, INPUT, {INPUT: np.zeros(spec.shape, np.float32)})
+    work = onnx_layers.Work(graph, spec, INPUT, {INPUT: np.zeros((1, 3, spec.height, spec.width), np.float32)})
     return onnx_layers.default(work.candidates(outputs, boxes=False), classifier=True)

@@ -276,7 +276,15 @@ CASES: dict[str, Case] = {
     "table of centres": Case(  # RT-DETR by Ultralytics
         lambda b, s: _table(_normalized(cxcywh_graph(b)), s), ("output0",), _by_table
     ),
-    "ultralytics": Case(_ultralytics, ("output0",), _by_nms, LIMITS, metadata=YOLO, preprocess=None, dynamic=True),
+    "ultralytics": Case(
+        _ultralytics,
+        ("output0",),
+        _by_nms,
+        {**LIMITS, "shape": (HEIGHT, WIDTH)},
+        metadata=YOLO,
+        preprocess=None,
+        dynamic=True,
+    ),
     "boxes and scores": Case(
         lambda b, s: (b, s.sigmoid()),
         ("boxes", "scores"),

@@ -245,7 +245,7 @@ def test_a_preprocess_is_complete() -> None:
     assert {field.name for field in dataclasses.fields(Preprocess)} == {
         *("height", "width", "fit_height", "fit_width", "resize"),
         *("pad_to", "pad_value", "pad_before_normalize", "mean", "std", "color", "interpolation", "rounding"),
-        *("layout", "dtype"),  # mmdeploy's are always NCHW and float32
+        *("layout", "dtype", "multiple"),  # mmdeploy's are always NCHW and float32, and of one size
     }
 
 

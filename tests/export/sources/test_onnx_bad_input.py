@@ -216,7 +216,7 @@ CASES: dict[str, tuple[Callable[[Path], Path], dict[str, Any], str]] = {
     "two classifiers": (two_classifiers, {}, "the scores may be colour or kind. Say which with --scores"),
     "second input": (second_input, {}, "second input, prompt .1, 7., and boxcam does not know what to put in"),
     "batch": (batch_of_four, {}, "takes 4 images at once"),
-    "open size": (open_size, {}, "no fixed height and width; give them with --shape"),
+    "open size": (open_size, {}, "no fixed height and width. Fix them with --shape"),
     "another size": (classifier, {"shape": (64, 64)}, "--shape 64x64 contradicts the model's input .1, 3, 32, 32."),
     "grey": (grey, {}, "Grey pictures are not supported"),
     "no preprocessing": (classifier, {"preprocess": ()}, "Say it with --preprocess.*imagenet"),

@@ -6,4 +6,5 @@ positions of a window come from.  It declines (returns None) what it cannot do b
 
 from boxcam.export.autodiff.local import layout as _layout  # noqa: F401
 from boxcam.export.autodiff.local import maps as _maps  # noqa: F401
+from boxcam.export.autodiff.local import resizing as _resizing  # noqa: F401
 from boxcam.export.autodiff.local import rows as _rows  # noqa: F401

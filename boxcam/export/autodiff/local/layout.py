@@ -36,7 +36,7 @@ def _view(tape: Tape, node: ir.Node, number: int, block: Block, wanted: Collecti
         if same is not None:
             axes[same] = support
         elif parts is not None and isinstance(support, Window) and support.size == 1:
-            for b, start in _unravelled(tape, support.start, parts, xs).items():
+            for b, start in _unravelled(tape, support.start, parts, x).items():
                 axes[b] = Window(start, 1)
         else:
             mixed.append(a)
@@ -50,11 +50,15 @@ def _view(tape: Tape, node: ir.Node, number: int, block: Block, wanted: Collecti
 
 def _same_axis(ys: Dims, a: int, xs: Dims) -> int | None:
     """The axis of the input that is the same as axis ``a`` of the output."""
-    if max(xs.count(None), ys.count(None)) > 1:
-        return None  # which of them is which cannot be told
+    several = max(xs.count(None), ys.count(None)) > 1  # which of them is which cannot be told
     for b in range(len(xs)):
         before, after = (ys[:a], xs[:b]), (ys[a + 1 :], xs[b + 1 :])
-        if xs[b] == ys[a] and _equal(*before) and _equal(*after):
+        if several:
+            sure = [None not in (*one, *other) and _equal(one, other) for one, other in (before, after)]
+            same = all(sure) if ys[a] is None else any(sure)
+        else:
+            same = _equal(*before) and _equal(*after)
+        if xs[b] == ys[a] and same:
             return b
     return None
 
@@ -63,21 +67,28 @@ def _joined_axes(ys: Dims, a: int, xs: Dims) -> range | None:
     """The axes of the input that axis ``a`` of the output was put together from."""
     for begin in range(len(xs)):
         for end in range(begin + 1, len(xs) + 1):
-            fits = None not in xs[begin:end] and prod(d or 1 for d in xs[begin:end]) == ys[a]
+            around = (*ys[:a], *xs[:begin], *ys[a + 1 :], *xs[end:])
+            parts = xs[begin:end]
+            if None in parts or ys[a] is None:  # as long as each other where all around them is
+                fits = None in parts and ys[a] is None and None not in around
+            else:
+                fits = prod(d or 1 for d in parts) == ys[a]
             if fits and _equal(ys[:a], xs[:begin]) and _equal(ys[a + 1 :], xs[end:]):
                 return range(begin, end)
     return None
 
 
-def _unravelled(tape: Tape, start: Start, parts: range, xs: Dims) -> dict[int, Start]:
+def _unravelled(tape: Tape, start: Start, parts: range, x: ir.Value) -> dict[int, Start]:
     """A position in axes that were joined, by axis; axes of length 1 have none."""
     op, rest, found = tape.op, tape.positions.start(start), {}
     for b in reversed(parts):
-        length = xs[b]
-        assert length is not None
-        if length > 1:
-            found[b] = Start(op.Mod(rest, length))
-            rest = op.Div(rest, length)
+        length = tape.length(x, b)
+        if length == 1:
+            continue
+        if not isinstance(length, int):
+            length = op.Max(length, 1)  # of no positions there is a stand-in
+        found[b] = Start(op.Mod(rest, length))
+        rest = op.Div(rest, length)
     return found
 
 

@@ -9,10 +9,10 @@ import onnx_ir as ir
 
 from boxcam.export import graph as onnx
 from boxcam.export.autodiff import block as blocks
-from boxcam.export.autodiff.block import Block, Size, Start, Support, Window
+from boxcam.export.autodiff.block import Block, Support, Window
 from boxcam.export.autodiff.engine import LOCAL, Tape
 from boxcam.export.autodiff.local.common import Found, data_of, evenly, mean_over_map
-from boxcam.export.autodiff.rules import convolution, resize
+from boxcam.export.autodiff.rules import convolution
 
 
 @LOCAL.register("Conv")
@@ -24,7 +24,7 @@ def _convolution(tape: Tape, node: ir.Node, number: int, block: Block, wanted: C
     block = tape.widened(block, [0, *block.uniform()], y)
     window = convolution.spatial(tape.site(node, tape.whole, wanted))
     group = int(onnx.attribute(node, "group", 1))
-    if x in tape.means and group == 1 and None not in tape.dims(x):
+    if x in tape.means and group == 1:
         return {0: [mean_over_map(tape, _sum_of_convolution(tape, block, x, y, weight, window), block, x)]}
     axes = [None, None, *_grown(tape, block, window)]
     value = _spread(tape, block, y, weight, group, window)
@@ -131,60 +131,6 @@ def _with_holes(weight: onnx.Array, dilations: Sequence[int]) -> onnx.Array:
     written = np.zeros((*weight.shape[:2], *sizes), weight.dtype)
     written[:, :, :: dilations[0], :: dilations[1]] = weight
     return written
-
-
-@LOCAL.register("Resize")
-@LOCAL.register("Upsample")
-def _resize(tape: Tape, node: ir.Node, number: int, block: Block, wanted: Collection[int]) -> Found | None:
-    """Interpolation is a matrix along each axis; a window of the output sees a window of the input."""
-    x, y = data_of(node), node.outputs[0]
-    xs, ys = tape.dims(x), tape.dims(y)
-    if len(xs) != 4 or not _has_window(block) or xs[:2] != ys[:2] or None in (*xs[2:], *ys[2:]):
-        return None
-    block = tape.widened(block, [a for a in block.uniform() if a >= 2], y)
-    op, axes, value = tape.op, list(block.axes), block.value
-    for axis in (2, 3):
-        support, size_in, size_out = axes[axis], xs[axis], ys[axis]
-        assert size_in is not None and size_out is not None
-        if size_in == size_out:
-            continue
-        matrix = resize.matrix(tape.site(node, tape.whole, wanted), axis, size_in, size_out)
-        if not isinstance(support, Window):
-            value = op.MatMul(matrix, value) if axis == 2 else op.MatMul(value, np.ascontiguousarray(matrix.T))
-            continue
-        touched = matrix != 0
-        first = np.where(touched.any(0), touched.argmax(0), 0)
-        last = np.where(touched.any(0), size_in - 1 - touched[::-1].argmax(0), 0)
-        first, last = np.minimum.accumulate(first[::-1])[::-1], np.maximum.accumulate(last)
-        start, longest = _seen_by(tape, support, first.astype(np.int64), last.astype(np.int64), size_in)
-        window = Window(Start(start), longest)
-        rows, columns = tape.positions.of(window), tape.positions.nearest(support, size_out)
-        flat = op.Add(op.Mul(op.Unsqueeze(rows, [2]), size_out), op.Unsqueeze(columns, [1]))
-        weights = op.Gather(matrix.reshape(-1), flat, axis=0)  # [M, in, out]
-        value = tape.placed(value, weights, axis, 4, support.size)
-        axes[axis] = window
-    return {0: [tape.limited(Block(value, tuple(axes), block.boxes), x)]}
-
-
-def _seen_by(tape: Tape, support: Window, first: onnx.Array, last: onnx.Array, size_in: int) -> tuple[ir.Value, Size]:
-    """Where the windows of the input begin that windows of the output see, and how long the longest is.
-
-    Args:
-        support: the windows of the output.
-        first, last: of each position of the output, which positions of the input it sees; both never decrease.
-        size_in: length of the input's axis.
-    """
-    op, size_out = tape.op, len(first)
-    at = tape.positions.nearest(Window(support.start, 1), size_out)
-    start = op.Gather(first, op.Squeeze(at, [1]), axis=0)
-    if isinstance(support.size, int):
-        ends = np.minimum(np.arange(size_out) + support.size - 1, size_out - 1)
-        longest = min(int((last[ends] - first).max()) + 1, size_in)
-        return op.Min(start, size_in - longest), longest
-    end = op.Min(op.Add(tape.positions.start(support.start), op.Sub(support.size, 1)), size_out - 1)
-    lengths = op.Sub(op.Gather(last, op.Max(end, 0), axis=0), op.Sub(start, 1))
-    found = op.Min(op.ReduceMax(op.Concat(lengths, [1], axis=0), [0], keepdims=1), size_in)
-    return op.Min(start, op.Sub(size_in, found)), found
 
 
 @LOCAL.register("MaxPool")

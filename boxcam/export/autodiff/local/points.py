@@ -64,12 +64,12 @@ def reshaped(tape: Tape, block: Block, x: ir.Value, y: ir.Value) -> Block | None
         if length is not None and run % length == 0:
             run, sizes[b] = run // length, length
             continue
-        if b == 0:
-            axes[b], sizes[b] = Window(Start(number).scaled(run), run), run
-            break
-        count = tape.length(x, b) if length is None else length // run
-        axes[b], sizes[b] = Window(Start(op.Mod(number, count)).scaled(run), run), run
-        number, run = op.Div(number, count), 1
+        position = number
+        if b:
+            count = op.Max(tape.length(x, b), 1) if length is None else length // run
+            position, number = op.Mod(number, count), op.Div(number, count)
+        axes[b], sizes[b] = Window(Start(position).scaled(run), run), run
+        run = 1
     value = op.Reshape(block.value, blocks.sizes(op, [0, *sizes]))
     return Block(value, tuple(axes), block.boxes)
 

@@ -46,6 +46,39 @@ def _given(site: Site) -> dict[int, _Axis]:
     }
 
 
+class PlainForm(NamedTuple):
+    """What tells a plain interpolation without the sizes of its maps.
+
+    Attributes:
+        coordinates: where positions of the output lie on the input, a ``coordinate_transformation_mode`` of ONNX.
+        nearest: how they are rounded, a ``nearest_mode``; empty for linear interpolation.
+        scales: by axis, of those that are scaled by a constant.
+    """
+
+    coordinates: str
+    nearest: str
+    scales: dict[int, float]
+
+
+_COORDINATES = ("asymmetric", "align_corners", "half_pixel", "pytorch_half_pixel")
+_NEAREST = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
+
+
+def plain_form(site: Site) -> PlainForm | None:
+    """The form of a resize by nearest or linear interpolation; None for another one."""
+    mode = site.attribute("mode", "nearest")
+    modern = site.node.op_type == "Resize" and site.opset >= 11
+    coordinates = site.attribute("coordinate_transformation_mode", "half_pixel") if modern else "asymmetric"
+    rounding = site.attribute("nearest_mode", "round_prefer_floor") if modern else "floor"
+    unusual = site.attribute("antialias", 0) or site.attribute("keep_aspect_ratio_policy", "stretch") != "stretch"
+    if mode not in ("nearest", "linear") or coordinates not in _COORDINATES or rounding not in _NEAREST or unusual:
+        return None
+    scales = {axis: float(given.scale) for axis, given in _given(site).items() if given.scale is not None}
+    if not modern and min(scales.values()) < 1:  # ONNX Runtime rounds these up
+        return None
+    return PlainForm(coordinates, rounding if mode == "nearest" else "", scales)
+
+
 def _check_same_ratio(site: Site, axes: Sequence[int]) -> None:
     pairs = [(site.dims()[axis], out_dims(site)[axis]) for axis in axes]
     ratios = {None if before is None or after is None else Fraction(after, before) for before, after in pairs}

@@ -1,0 +1,50 @@
+"""Models whose image has no fixed height and width: each image then has a canvas of its own.
+
+Their graphs are traced and differentiated as they are, with sizes that only a run tells. What needs numbers (where
+cells lie, which tensors are maps) is read off a copy for an image of one size: strides and centres are the same for
+all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import onnx_ir as ir
+from onnx_ir.passes import common as passes
+
+from boxcam.errors import ExportError
+from boxcam.export import graph as onnx
+from boxcam.export.graph import Array
+
+ADVICE = "Fix it with --shape, such as --shape 640x640."
+
+
+def fixed(model: ir.Model, feeds: Mapping[str, Array]) -> ir.Model:
+    """A copy of a model for images of the size of one that is given; the model itself, if no size of it is open."""
+    opened = [value for value in model.graph.inputs if None in (onnx.static_shape(value) or (None,))]
+    if not opened:
+        return model
+    copy = onnx.clone(model)
+    for value in copy.graph.inputs:
+        value.shape = ir.Shape(feeds[str(value.name)].shape)
+    forget_shapes(copy.graph)
+    passes.ShapeInferencePass()(copy)
+    return copy
+
+
+def forget_shapes(graph: ir.Graph) -> None:
+    """Shapes with names for sizes are to be inferred anew, when the sizes are known."""
+    for node in graph.all_nodes():
+        for value in node.outputs:
+            value.shape = None
+
+
+def engine(wanted: str) -> str:
+    """The engine that a gradient is built for, of one that was asked for.
+
+    Raises:
+        ExportError: it cannot be.
+    """
+    if wanted not in ("auto", "onnx"):
+        raise ExportError(f"TorchScript gradients are for images of one size, and this model's size is open. {ADVICE}")
+    return "onnx"
