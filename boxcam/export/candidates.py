@@ -12,6 +12,7 @@ import onnx_ir as ir
 from boxcam.bundle import Preprocess
 from boxcam.errors import ExportError
 from boxcam.export import graph as onnx
+from boxcam.export import proposals
 from boxcam.export.dependency import differentiable_inputs, gradient_reaches
 from boxcam.export.geometry import Cells, cells
 from boxcam.export.layout import grid_of, layout_of
@@ -32,7 +33,6 @@ class Candidate:
             of a transformer reads; ``stage``, the last map of its stride in front of the heads; empty for any other.
         maker: the operator that makes it.
         readers: the operators that read it.
-        rois: the tensor with the proposals, for ``roi``.
     """
 
     name: str
@@ -43,7 +43,6 @@ class Candidate:
     role: str
     maker: str
     readers: tuple[str, ...]
-    rois: str | None = None
 
 
 def find(
@@ -64,7 +63,7 @@ def find(
     maps = {value: seen for value in path if (seen := _map(value, canvas)) is not None}
     if not boxes:  # what is pooled to one cell is no map any more; of a detector it may be the last level
         maps = {value: seen for value, seen in maps.items() if min(seen[2:]) > 1}
-    pooled = {value: rois for value in maps if (rois := _pooled(value)) is not None}
+    pooled = {value for value in maps if proposals.are_rows(value)}
     single = {value for value in maps if onnx.static_shape(value)[0] == 1}  # type: ignore[index]
     maps = {value: seen for value, seen in maps.items() if value in single or value in pooled}
     places = cells(graph, source, (1, 2) if spec.layout == "NHWC" else (2, 3))
@@ -74,7 +73,7 @@ def find(
     roles = _roles(maps, heads, pooled, places, bool(boxes))
     found = []
     for value, (layout, channels, height, width) in maps.items():
-        node, rois = value.producer(), pooled.get(value)
+        node = value.producer()
         if height == width == 1 and value not in heads:
             continue
         assert node is not None
@@ -84,14 +83,13 @@ def find(
         found.append(
             Candidate(
                 name=str(value.name),
-                kind="map" if rois is None else "roi",
+                kind="roi" if value in pooled else "map",
                 layout=layout,
                 shape=(channels, height, width),
-                stride=stride if rois is None else None,
+                stride=None if value in pooled else stride,
                 role=roles.get(value, ""),
                 maker=node.op_type,
                 readers=tuple(sorted({reader.op_type for reader in value.consumers()})),
-                rois=None if rois is None else str(rois.name),
             )
         )
     return found
@@ -100,7 +98,7 @@ def find(
 def _roles(
     maps: Mapping[ir.Value, tuple[Layout, int, int, int]],
     heads: set[ir.Value],
-    pooled: Mapping[ir.Value, ir.Value],
+    pooled: Collection[ir.Value],
     places: Mapping[ir.Value, Cells],
     boxes: bool,
 ) -> dict[ir.Value, str]:
@@ -237,23 +235,3 @@ def _joined(node: ir.Node) -> list[ir.Value]:
 def _size(value: ir.Value, axis: int) -> int | None:
     shape = onnx.static_shape(value)
     return None if shape is None else shape[axis]
-
-
-def _pooled(value: ir.Value) -> ir.Value | None:
-    """The proposals, for a value that is the pooled features of proposals or computed from them row by row."""
-    seen: set[ir.Value] = set()
-    todo = [value]
-    for _ in range(200):
-        if not todo:
-            return None
-        current = todo.pop()
-        node = current.producer()
-        if node is None or current in seen:
-            continue
-        seen.add(current)
-        if node.op_type == "RoiAlign":
-            return node.inputs[1]
-        if (onnx.static_shape(current) or (1,))[0] == 1:
-            continue
-        todo.extend(_inputs(current))
-    return None

@@ -29,8 +29,10 @@ class Explained:
         input: the model's input, as boxcam made it.
         detections: the first boxes or classes, best score first, in pixels of the picture.
         origins: int64 [K, n], where each one's number is: which tensor, and the position in it.
-        features: the layer's tensors, each [1, C, H, W].
+        features: the layer's tensors, each [1, C, H, W], or [R, C, H, W] for the features of proposals.
         gradients: of each box by each tensor, [C, H, W].
+        rows: of each box, its row in the tensors: the number of its proposal, otherwise 0.
+        rois: float32 [R, 4], the proposals, x1 y1 x2 y2 in pixels of the input; None for maps of the image.
     """
 
     input: Array
@@ -38,6 +40,8 @@ class Explained:
     origins: Array
     features: list[Array]
     gradients: list[list[Array]]
+    rows: list[int]
+    rois: Array | None
 
 
 def explained(bundle: Path, picture: Path, layer: str, most: int) -> Explained:
@@ -55,7 +59,7 @@ def explained(bundle: Path, picture: Path, layer: str, most: int) -> Explained:
     prediction = model.predict(image, of, "onnx")
     boxes = range(min(most, len(prediction.detections)))
     features = [np.asarray(prediction.outputs[tensor.name]) for tensor in of.tensors]
-    gradients = []
+    gradients, rows = [], []
     for patches in model.patches(prediction, of, list(boxes), "onnx"):
         whole = [np.zeros(array.shape[1:], np.float32) for array in features]
         for patch in patches:
@@ -63,8 +67,11 @@ def explained(bundle: Path, picture: Path, layer: str, most: int) -> Explained:
             if patch.uniform is not None:
                 whole[patch.tensor] += patch.uniform[:, None, None]
         gradients.append(whole)
+        rows.append(max((patch.row for patch in patches), default=0))
     detections = prediction.detections
-    return Explained(prepare(image, model.manifest.preprocess)[0], detections, detections.origin, features, gradients)
+    tensor = prepare(image, model.manifest.preprocess)[0]
+    rois = prediction.outputs[of.rois[0]] if of.rois else None
+    return Explained(tensor, detections, detections.origin, features, gradients, rows, rois)
 
 
 def _add(whole: Array, block: Array, corner: tuple[int, int]) -> None:

@@ -15,7 +15,7 @@ from onnx_ir.passes import common as passes
 
 from boxcam.bundle import Outputs, Preprocess
 from boxcam.errors import BoxcamWarning, ExportError, SourceError
-from boxcam.export import admission, class_names, half, preprocessing
+from boxcam.export import admission, class_names, half, preprocessing, proposals
 from boxcam.export import graph as onnx
 from boxcam.export.graph import Array, Ops
 from boxcam.export.heads import hook
@@ -118,9 +118,14 @@ def load(request: Request, progress: Progress) -> Source:
         work = onnx_layers.Work(fixed(opened.model, feeds), opened.preprocess, str(opened.image.name), feeds)
         layers = onnx_layers.default(work.candidates(found.outputs, boxes=not classifier), classifier)
         names = tuple(layers)
+    if any(node.op_type == "RoiAlign" for node in opened.model.graph):
+        onnx.record_ranks(opened.model, opened.feeds)
     for name in request.layers:
-        if name not in (*names, IMAGE) and (tensor := onnx_layers.by_name(opened.model, name)) != name:
-            layers[name] = LayerTensors((tensor,), layout=request.layout)
+        if name not in (*names, IMAGE):
+            tensor = onnx_layers.by_name(opened.model, name)
+            pooled = proposals.are_rows(onnx.find(opened.model.graph, tensor))
+            layers[name] = LayerTensors((tensor,), "roi" if pooled else "map", layout=request.layout)
+    layers = _with_proposals(opened, layers)
     _drop_unused(opened.model, request.layers, layers)
     if opened.types:
         half.narrow(opened.model, opened.types)
@@ -139,6 +144,16 @@ def load(request: Request, progress: Progress) -> Source:
             **found.convention.describe(),
         },
     )
+
+
+def _with_proposals(opened: Opened, layers: Mapping[str, LayerTensors]) -> dict[str, LayerTensors]:
+    """The same layers; those of pooled features with the proposals of their rows, which are added to the graph."""
+    return {
+        name: replace(layer, rois=tuple(proposals.of(opened.model.graph, tensor) for tensor in layer.tensors))
+        if layer.kind == "roi"
+        else layer
+        for name, layer in layers.items()
+    }
 
 
 def _drop_unused(model: ir.Model, names: Sequence[str], layers: Mapping[str, LayerTensors]) -> None:

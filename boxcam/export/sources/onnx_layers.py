@@ -167,7 +167,7 @@ def default(found: Sequence[Candidate], classifier: bool) -> dict[str, LayerTens
     heads = [one for one in found if one.role in ("head", "tokens")]
     sizes = [one.shape[1:] for one in heads]
     if len(rois) == 1:
-        return {"roi": LayerTensors((rois[0].name,), "roi", (str(rois[0].rois),))}
+        return {"roi": LayerTensors((rois[0].name,), "roi")}
     if heads and not rois and len(set(sizes)) == len(sizes):
         name = "features" if classifier else "neck"
         return {name: LayerTensors(tuple(one.name for one in heads), layout=heads[0].layout)}

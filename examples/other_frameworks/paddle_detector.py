@@ -1,0 +1,485 @@
+"""Explain detectors of PaddleDetection, and compare with the live model: its own boxes, and gradients by Paddle.
+
+The models are made from PaddleDetection's configs, which a checkout of it has, and exported by paddle2onnx.  The
+weights are random, so boxes and heatmaps mean nothing; they have to be equal all the same.
+
+What paddle2onnx has no operator for is written by others while the model is exported (`standard_operators`): anchors of
+SSD, which are constants for one size, and the proposals of R-CNNs.  The live model keeps Paddle's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+import paddle2onnx
+import yaml
+from comparison import PICTURES, Array, apart, explained
+from paddle.static import InputSpec
+from ppdet.core.workspace import create, load_config, merge_config
+from ppdet.engine.trainer import _prune_input_spec
+from ppdet.modeling import ops
+from ppdet.modeling.bbox_utils import delta2bbox
+from ppdet.modeling.heads import retina_head
+
+import boxcam
+from boxcam.export import preprocessing
+from boxcam.runtime.images import read_image
+from boxcam.runtime.preprocess import prepare
+
+FAR, MOST = 2000, 5000  # pixels between the boxes of two classes; boxes that enter a suppression
+LOWEST = 1e6  # less than the negative of this no logit is
+_PIXELS = ["paddle", "mean=0", "std=1"]  # PP-YOLOE+
+_FACES = ["resize=stretch", "scale=0-255", "color=RGB", "mean=123,117,104", "std=127.502231"]
+_SMALL = ["paddle", "interpolation=bilinear"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A detector of PaddleDetection.
+
+    Attributes:
+        config: its file, below configs.
+        size: height and width of the input.
+        preprocess: as its config says; pictures of all are stretched here.
+        head: what makes class logits and boxes of the layer.
+        scores, boxes: the last convolutions or matrices of the head, by their names there, or how these begin.
+        softmax: whether the scores are those of a softmax with a class for nothing, or of sigmoids.
+        classes: how many the detector is to know.
+    """
+
+    config: str
+    size: int
+    preprocess: list[str]
+    head: str
+    scores: str
+    boxes: str
+    softmax: bool
+    classes: int = 5
+
+    @property
+    def two_stages(self) -> bool:
+        return "rcnn" in self.config
+
+    @property
+    def layer(self) -> str:
+        return "roi" if self.two_stages else "neck"
+
+
+_RCNN = (192, _SMALL, "bbox_head", "bbox_score", "bbox_delta", True)
+MODELS = {
+    "ppyoloe_plus_s": Model(
+        "ppyoloe/ppyoloe_plus_crn_s_80e_coco", 192, _PIXELS, "yolo_head", "pred_cls", "pred_reg", False
+    ),
+    "ppyoloe_s": Model("ppyoloe/ppyoloe_crn_s_300e_coco", 192, ["paddle"], "yolo_head", "pred_cls", "pred_reg", False),
+    "blazeface": Model("face_detection/blazeface_1000e", 160, _FACES, "blaze_head", "scores", "boxes", True, 1),
+    "blazeface_fpn_ssh": Model(
+        "face_detection/blazeface_fpn_ssh_1000e", 160, _FACES, "blaze_head", "scores", "boxes", True, 1
+    ),
+    "ssd_vgg16": Model("ssd/ssd_vgg16_300_240e_voc", 300, _SMALL, "ssd_head", "scores", "boxes", True),
+    "ssd_mobilenet_v1": Model("ssd/ssd_mobilenet_v1_300_120e_voc", 300, _SMALL, "ssd_head", "scores", "boxes", True),
+    "retinanet_r50_fpn": Model(
+        "retinanet/retinanet_r50_fpn_1x_coco", 192, _SMALL, "head", "retina_cls", "retina_reg", False
+    ),
+    "faster_rcnn_r50_fpn": Model("faster_rcnn/faster_rcnn_r50_fpn_1x_coco", *_RCNN),
+    "mask_rcnn_r50_fpn": Model("mask_rcnn/mask_rcnn_r50_fpn_1x_coco", *_RCNN),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", default=list(MODELS), help=f"of {', '.join(MODELS)} (default: all)")
+    parser.add_argument("--configs", type=Path, required=True, help="the folder configs of PaddleDetection")
+    parser.add_argument("--top", type=int, default=20, help="boxes whose gradients are compared (default: 20)")
+    parser.add_argument("--seed", type=int, default=0, help="of the weights (default: 0)")
+    parser.add_argument("-o", "--output", type=Path, default=Path("paddle"), help="folder to write into")
+    arguments = parser.parse_args()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    paddle.set_device("cpu")
+    for name in arguments.models:
+        compare(name, arguments)
+
+
+def compare(name: str, arguments: argparse.Namespace) -> None:
+    """Export a model, explain a picture, and print how far boxcam is from the live model."""
+    paddle.seed(arguments.seed)
+    about = MODELS[name]
+    model = made(about, arguments.configs)
+    spec = preprocessing.parse(about.preprocess, (1, 3, about.size, about.size), None, (about.size, about.size))
+    enliven(model, about, np.concatenate([prepare(read_image(path), spec)[0] for path in PICTURES]))
+    file, bundle = arguments.output / f"{name}.onnx", arguments.output / f"{name}.boxcam"
+    export(model, about, file)
+    boxcam.export(file, output=bundle, preprocess=about.preprocess, sample=PICTURES[0], engine="onnx", overwrite=True)
+    found = explained(bundle, PICTURES[0], about.layer, arguments.top)
+    boxes = model(inputs(found.input))["bbox"].numpy()  # class, score, box
+    pairs, difference = pair(boxes, bundle)
+    features, rows, difference_of_features = run(model, about, found.input, found.features)
+    probabilities = (
+        paddle.nn.functional.softmax(rows) if about.softmax else paddle.nn.functional.sigmoid(rows)
+    ).numpy()
+    if about.two_stages and (found.rois is None or np.abs(found.rois - proposed(model, found.input)).max() > 0.1):
+        raise SystemExit("boxcam has other proposals than the live model")
+    errors = []
+    for mine, theirs in ((mine, theirs) for mine, theirs in pairs if mine < len(found.gradients)):
+        label, score = int(boxes[theirs, 0]), boxes[theirs, 1]
+        row = int(np.abs(probabilities[:, label] - score).argmin())
+        gradients = paddle.grad(rows[row, label], features, retain_graph=True, allow_unused=True)
+        expected = [
+            np.zeros(tuple(feature.shape), np.float32) if gradient is None else gradient.numpy()
+            for gradient, feature in zip(gradients, features, strict=True)
+        ]
+        own = row if about.two_stages else 0  # proposals are the rows of both
+        if found.rows[mine] != own or any(np.delete(array, own, 0).any() for array in expected):
+            raise SystemExit(f"box {mine} is of the proposal {own}, and boxcam explains {found.rows[mine]}")
+        errors.append(apart(found.gradients[mine], [array[own] for array in expected]))
+    sizes = ", ".join("x".join(str(n) for n in array.shape[1:]) for array in found.features)
+    print(
+        f"{name:20} {len(pairs)} boxes of {len(boxes)} found, at most {difference:.1e} pixels apart; layer"
+        f" {about.layer} ({sizes}) within {difference_of_features:.1e}, gradients of {len(errors)} boxes within"
+        f" {max(errors):.1e}",
+        flush=True,
+    )
+
+
+def made(about: Model, configs: Path) -> Any:
+    """A live model, as its config has it; without the data sets and learning rates that configs name too."""
+    path = configs.resolve() / f"{about.config}.yml"
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    bases = [base for base in config["_BASE_"] if "datasets" not in base and "optimizer" not in base]
+    config["_BASE_"] = [str(path.parent / base) for base in bases]
+    config["num_classes"] = about.classes
+    with tempfile.TemporaryDirectory() as folder:
+        changed = Path(folder) / path.name
+        changed.write_text(yaml.safe_dump(config), encoding="utf-8")
+        loaded = load_config(str(changed))
+    merge_config({"norm_type": "bn", "eval_size": [about.size, about.size], "export_onnx": False})
+    model = create(loaded.architecture)
+    if about.two_stages:
+        model.rpn_head.test_proposal.post_nms_top_n = 100  # the first stage of a random model proposes whatever it may
+    model.eval()
+    return model
+
+
+def inputs(images: Array) -> dict[str, paddle.Tensor]:
+    """What a model of PaddleDetection reads: pictures that fill the canvas."""
+    count, _, height, width = images.shape
+    return {
+        "image": paddle.to_tensor(images),
+        "im_shape": paddle.to_tensor([[height, width]] * count, dtype="float32"),
+        "scale_factor": paddle.to_tensor([[1, 1]] * count, dtype="float32"),
+    }
+
+
+def last(model: Any, about: Model, name: str) -> list[Any]:
+    """The last layers of a head, by the beginning of their names: of a list or a block, its last part with weights."""
+    head = getattr(model, about.head)
+    found = []
+    for key, layer in head.named_children():
+        if key.startswith(name):
+            parts = layer if isinstance(layer, paddle.nn.LayerList) else [layer]
+            found += [
+                [one for one in part.sublayers(include_self=True) if hasattr(one, "weight")][-1] for part in parts
+            ]
+    return found
+
+
+def enliven(model: Any, about: Model, images: Array) -> None:
+    """Draw the weights, fit BatchNorm to pictures, and give the classes of some boxes a score."""
+    for layer in model.sublayers():
+        if isinstance(layer, (paddle.nn.Conv2D, paddle.nn.Linear)) and not layer.weight.stop_gradient:
+            inner = np.prod(layer.weight.shape[1:] if isinstance(layer, paddle.nn.Conv2D) else layer.weight.shape[:1])
+            layer.weight.set_value(paddle.randn(layer.weight.shape) * float(np.sqrt(2 / inner)))
+    norms = [layer for layer in model.sublayers() if isinstance(layer, (paddle.nn.BatchNorm2D, paddle.nn.BatchNorm))]
+    with paddle.no_grad():
+        for norm in norms:
+            norm._momentum, norm._use_global_stats = 0.0, False
+            norm.train()
+        model(inputs(images))
+        for norm in norms:
+            norm._use_global_stats = None
+            norm._variance.set_value(paddle.clip(norm._variance, min=0.1))  # three pictures tell little of single cells
+            norm.eval()
+        if about.two_stages:
+            scaled(model, [model.rpn_head.rpn_rois_delta], images, 0.3)
+            scaled(model, [model.rpn_head.rpn_rois_score], images, 2)
+        scaled(model, last(model, about, about.boxes), images, 0.5)
+        layers = last(model, about, about.scores)
+        given = scaled(model, layers, images, 3)
+        best = rows_of(given, about)
+        best = best[:, :-1].max(1) - best[:, -1] if about.softmax else best.max(1)
+        shift = -float(np.sort(best.numpy())[-50])  # some are as likely as nothing
+        for layer in layers:
+            bias = np.zeros((int(np.prod(layer.bias.shape)) // width(about), width(about)), np.float32)
+            bias[:, slice(-1, None) if about.softmax else slice(None)] = -shift if about.softmax else shift
+            layer.bias.set_value(paddle.to_tensor(bias.ravel()))
+
+
+def scaled(model: Any, layers: list[Any], images: Array, deviation: float) -> list[paddle.Tensor]:
+    """Scale the weights of layers, so that what they give varies so much around 0; returns what they give then."""
+    for layer in layers:
+        layer.bias.set_value(paddle.zeros_like(layer.bias))
+    with captured(layers) as given:
+        model(inputs(images))
+    spread = float(np.std(np.concatenate([array.numpy().ravel() for array in given])))
+    for layer in layers:
+        layer.weight.set_value(layer.weight * (deviation / spread))
+    return [array * (deviation / spread) for array in given]
+
+
+def width(about: Model) -> int:
+    """How many scores there are for each box."""
+    return about.classes + about.softmax
+
+
+def rows_of(logits: list[paddle.Tensor], about: Model) -> paddle.Tensor:
+    """Class logits as the head gives them, of maps or of proposals, as [N, C]."""
+    last = [one.transpose([0, 2, 3, 1]) if one.ndim == 4 else one for one in logits]
+    return paddle.concat([one.reshape([-1, width(about)]) for one in last])
+
+
+@contextmanager
+def captured(layers: list[Any]) -> Iterator[list[Any]]:
+    """What layers give, in the order in which they give it."""
+    given: list[Any] = []
+    handles = [layer.register_forward_post_hook(lambda layer, read, gives: given.append(gives)) for layer in layers]
+    try:
+        yield given
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def run(model: Any, about: Model, image: Array, given: list[Array]) -> tuple[list[paddle.Tensor], paddle.Tensor, float]:
+    """Run the live model, cut at the layer, whose place boxcam's numbers take.
+
+    The head goes on with these numbers: rounded in another way, they would have a slightly other gradient.
+
+    Returns:
+        The tensors to differentiate by; the class logits, [N, C]; how far the live model's own features are from
+        boxcam's, as a share of the largest number.
+    """
+    shapes = [array.shape for array in given]
+    leaves = [paddle.to_tensor(array, stop_gradient=False) for array in given]
+    differences = []
+
+    def leaf(tensor: paddle.Tensor) -> paddle.Tensor:
+        shape = tuple(tensor.shape)
+        if shape not in shapes:
+            raise SystemExit(f"the live model has {list(shape)} at its head, and boxcam {shapes}")
+        mine = given[shapes.index(shape)]
+        differences.append(float(np.abs(tensor.numpy() - mine).max() / np.abs(mine).max()))
+        return leaves[shapes.index(shape)]
+
+    head = getattr(model, about.head)
+    if about.two_stages:
+        handle = head.roi_extractor.register_forward_post_hook(lambda layer, read, gives: leaf(gives))
+    else:
+        handle = head.register_forward_pre_hook(lambda layer, read: ([leaf(one) for one in read[0]], *read[1:]))
+    with captured(last(model, about, about.scores)) as logits:
+        model(inputs(image))
+    handle.remove()
+    return leaves, rows_of(logits, about), max(differences)
+
+
+def pair(boxes: Array, bundle: Path) -> tuple[list[tuple[int, int]], float]:
+    """Boxes of both, by class and place on the input, and how far they are apart at most.
+
+    Args:
+        boxes: [K, 6], the live model's: class, score, x1 y1 x2 y2 in pixels of the input.
+        bundle: boxcam's.
+    """
+    model = boxcam.load(bundle, threads=1)
+    prediction = model.predict(read_image(PICTURES[0]))
+    mine = prediction.outputs[model.manifest.outputs.boxes].reshape(-1, 4)[prediction.rows]
+    pairs, worst = [], 0.0
+    for number, (box, label, score) in enumerate(
+        zip(mine, prediction.detections.labels, prediction.detections.scores, strict=True)
+    ):
+        apart_by = np.abs(boxes[:, 2:] - box).max(1) + 1e6 * (boxes[:, 0] != label) + 100 * np.abs(boxes[:, 1] - score)
+        best = int(apart_by.argmin())
+        if apart_by[best] < 0.1:
+            pairs.append((number, best))
+            worst = max(worst, float(np.abs(boxes[best, 2:] - box).max()))
+    return pairs, worst
+
+
+def proposed(model: Any, image: Array) -> Array:
+    """The live model's proposals, [R, 4]."""
+    with captured([model.rpn_head]) as given:
+        model(inputs(image))
+    boxes, _, _ = given[0]
+    return paddle.concat(boxes).numpy()
+
+
+def export(model: Any, about: Model, file: Path) -> None:
+    """Write a model as ONNX: by Paddle a static graph, and by paddle2onnx of that an ONNX file."""
+    deployed = copy.deepcopy(model)
+    for layer in deployed.sublayers():
+        if hasattr(layer, "convert_to_deploy"):
+            layer.convert_to_deploy()
+    shapes = {"image": [1, 3, about.size, about.size], "im_shape": [1, 2], "scale_factor": [1, 2]}
+    with tempfile.TemporaryDirectory() as folder, standard_operators(deployed, about):
+        described = [{name: InputSpec(shape, "float32", name) for name, shape in shapes.items()}]
+        static = paddle.jit.to_static(deployed, input_spec=described, full_graph=True)
+        read = _prune_input_spec(described, static.forward.main_program, static.forward.outputs)
+        paddle.jit.save(static, f"{folder}/model", input_spec=read)
+        written = [f"{folder}/model.{ending}" for ending in ("json", "pdiparams")]
+        paddle2onnx.export(*written, str(file), opset_version=15, optimize_tool="none")
+
+
+@contextmanager
+def standard_operators(model: Any, about: Model) -> Iterator[None]:
+    """Write what paddle2onnx cannot write, or writes wrongly, by other operators."""
+    head, concat, vision = getattr(model, about.head), paddle.concat, paddle.vision.ops
+    kept = vision.generate_proposals, vision.distribute_fpn_proposals
+    if about.softmax and not about.two_stages:  # prior_box
+        head.anchor_generator = Anchors(head.anchor_generator)
+        model(inputs(np.zeros((1, 3, about.size, about.size), np.float32)))
+    if about.config.startswith("retinanet"):  # a list turned around, and axes that are only known to be of one
+        head.get_bboxes_single = partial(head.get_bboxes_single, rescale=False)
+        retina_head.delta2bbox = lambda *given: delta2bbox(*given).reshape([-1, 4])
+    if about.two_stages:
+        for part in (model.rpn_head, model.bbox_post_process, model.bbox_post_process.decode):
+            part.export_onnx = True  # without loops, as PaddleDetection says
+        if hasattr(model, "mask_post_process"):
+            model.mask_post_process.export_onnx = model.mask_head.export_onnx = True
+        # PaddleDetection reckons with numbers that are lists of one, as they were in Paddle before 2.5.
+        model.rpn_head.register_forward_post_hook(
+            lambda layer, read, gives: (gives[0], gives[1].reshape([1]), gives[2])
+        )
+        paddle.concat = lambda x, axis=0, name=None: concat(
+            [one.reshape([1]) if not one.shape else one for one in x], axis
+        )
+        vision.generate_proposals, vision.distribute_fpn_proposals = proposals, by_level
+        model.bbox_post_process.nms = partial(suppressed, model.bbox_post_process.nms)
+    try:
+        yield
+    finally:
+        paddle.concat, retina_head.delta2bbox = concat, delta2bbox
+        vision.generate_proposals, vision.distribute_fpn_proposals = kept
+
+
+def listed(value: paddle.Tensor) -> paddle.Tensor:
+    """A number as a list of one; what has axes is as it was."""
+    return value if value.shape else value.reshape([1])
+
+
+class Anchors(paddle.nn.Layer):
+    """The anchors that a generator makes first, from then on as constants."""
+
+    def __init__(self, generator: Callable[..., list[paddle.Tensor]]) -> None:
+        super().__init__()
+        self.generator, self.count = generator, 0
+
+    def forward(self, maps: list[paddle.Tensor], image: paddle.Tensor) -> list[paddle.Tensor]:
+        if not self.count:
+            for number, anchors in enumerate(self.generator(maps, image)):
+                self.register_buffer(f"anchors_{number}", anchors.detach())
+                self.count = number + 1
+        return [getattr(self, f"anchors_{number}") for number in range(self.count)]
+
+
+def proposals(
+    scores: paddle.Tensor,
+    bbox_deltas: paddle.Tensor,
+    img_size: paddle.Tensor,
+    anchors: paddle.Tensor,
+    variances: paddle.Tensor,
+    pre_nms_top_n: int,
+    post_nms_top_n: int,
+    nms_thresh: float,
+    min_size: float,
+    **others: Any,
+) -> tuple[paddle.Tensor, paddle.Tensor, paddle.Tensor]:
+    """`paddle.vision.ops.generate_proposals` for one image and variances of 1, by other operators.
+
+    Args:
+        scores, bbox_deltas: [1, A, H, W] and [1, 4A, H, W].
+        img_size: [1, 2], height and width.
+        anchors, variances: [H, W, A, 4].
+        pre_nms_top_n, post_nms_top_n, nms_thresh, min_size: as Paddle has them.
+        others: not read; there is nothing else that PaddleDetection sets.
+
+    Returns:
+        Boxes [R, 4], their scores [R, 1], and R as a list of one.
+    """
+    score = scores.transpose([0, 2, 3, 1]).reshape([-1])
+    delta, anchor = bbox_deltas.transpose([0, 2, 3, 1]).reshape([-1, 4]), anchors.reshape([-1, 4])
+    count = min(pre_nms_top_n, int(np.prod(scores.shape)))
+    score, order = paddle.topk(score, count)
+    delta, anchor = paddle.gather(delta, order), paddle.gather(anchor, order)
+    size = anchor[:, 2:] - anchor[:, :2]
+    center = anchor[:, :2] + size / 2 + delta[:, :2] * size
+    size = size * paddle.exp(paddle.clip(delta[:, 2:], max=float(np.log(1000 / 16))))
+    limit = paddle.concat([img_size[:, 1:2], img_size[:, 0:1]], axis=1)
+    corners = [paddle.minimum(paddle.clip(center + side * size / 2, min=0.0), limit) for side in (-1, 1)]
+    kept = ((corners[1] - corners[0]) >= max(min_size, 1.0)).astype("float32").min(axis=1)
+    found, number, _ = ops.multiclass_nms(
+        paddle.concat(corners, axis=1).unsqueeze(0),
+        (score * kept + (kept - 1) * LOWEST).unsqueeze([0, 1]),  # logits
+        score_threshold=-LOWEST / 2,
+        nms_top_k=count,
+        keep_top_k=post_nms_top_n,
+        nms_threshold=nms_thresh,
+    )
+    return found[:, 2:], found[:, 1:2], number
+
+
+def by_level(
+    fpn_rois: paddle.Tensor, min_level: int, max_level: int, refer_level: int, refer_scale: int, **others: Any
+) -> tuple[list[paddle.Tensor], paddle.Tensor, list[paddle.Tensor]]:
+    """`paddle.vision.ops.distribute_fpn_proposals` for one image, by other operators.
+
+    Returns:
+        The boxes of each level; where each box is, if they are put one after another; how many there are of each level.
+    """
+    size = paddle.sqrt((fpn_rois[:, 2] - fpn_rois[:, 0]) * (fpn_rois[:, 3] - fpn_rois[:, 1]))
+    level = paddle.floor(paddle.log2(size / refer_scale + 1e-8) + refer_level)
+    level = paddle.clip(level, min=float(min_level), max=float(max_level))
+    rows = [paddle.nonzero(level == float(number)).reshape([-1]) for number in range(min_level, max_level + 1)]
+    boxes = [paddle.gather(fpn_rois, row) for row in rows]
+    counts = [paddle.shape(row)[0:1].astype("int32") for row in rows]
+    return boxes, paddle.argsort(paddle.concat(rows)), counts
+
+
+def suppressed(
+    nms: Any, boxes: tuple[paddle.Tensor, paddle.Tensor], scores: paddle.Tensor, background: int
+) -> tuple[paddle.Tensor, paddle.Tensor, paddle.Tensor]:
+    """What PaddleDetection's suppression of an R-CNN finds in one image, by a suppression of one class.
+
+    Args:
+        nms: PaddleDetection's, for its settings.
+        boxes: [R, C, 4], of each proposal and class; and R.
+        scores: [R, C].
+        background: not read; its scores are left out already.
+
+    Returns:
+        [K, 6], class, score and box; K as a list of one; where they were.
+    """
+    label = (paddle.zeros_like(scores) + paddle.arange(scores.shape[1], dtype="float32")).reshape([-1])
+    flat = boxes[0].reshape([-1, 4])
+    _, number, index = ops.multiclass_nms(
+        (flat + label.unsqueeze(1) * FAR).unsqueeze(0),  # boxes of different classes never overlap
+        scores.reshape([1, 1, -1]),
+        nms.score_threshold,
+        nms_top_k=MOST,
+        keep_top_k=nms.keep_top_k,
+        nms_threshold=nms.nms_threshold,
+        return_index=True,
+    )
+    index = index.reshape([-1])
+    columns = [paddle.gather(of, index).unsqueeze(1) for of in (label, scores.reshape([-1]))]
+    return paddle.concat([*columns, paddle.gather(flat, index)], axis=1), number, index
+
+
+if __name__ == "__main__":
+    main()
