@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from boxcam.bundle import Form
 from tests.matrix.families.mmdet import bridged, made
 from tests.matrix.registry import FAMILIES, Family, Forms, Subject
 
@@ -26,5 +28,23 @@ FAMILIES.register("mmdet: Cascade R-CNN R50")(
         note="a box depends on the features of its proposal in each of the three stages, and so on several tensors of"
         " `roi` and of `neck` at once, which only the ONNX gradient can be of.",
         targets={"score": {"roi": Forms("rows", None)}},
+    )
+)
+
+_TWO_STAGE: Mapping[str, Form | Forms] = {"roi": "rows", "neck": _WHOLE, "backbone": _WHOLE}
+FAMILIES.register("mmdet: Faster R-CNN R101")(
+    Family(
+        _TWO_STAGE,
+        made("faster_rcnn/faster-rcnn_r101_fpn_1x_coco.py", _SHAPE, boxes=12, proposals=60),
+        within=bridged,
+        heavy=True,
+    )
+)
+FAMILIES.register("mmdet: Faster R-CNN HRNetV2p-W18")(
+    Family(
+        {**_TWO_STAGE, "backbone": "whole"},
+        made("hrnet/faster-rcnn_hrnetv2p-w18-1x_coco.py", _SHAPE, proposals=60),
+        within=bridged,
+        heavy=True,
     )
 )
