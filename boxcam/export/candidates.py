@@ -95,6 +95,11 @@ def find(
     return found
 
 
+def worth(found: Sequence[Candidate], most: int = 14) -> list[Candidate]:
+    """Those that have a role, the last ones if there are many; the last of all if none has."""
+    return ([one for one in found if one.role] or list(found))[-most:]
+
+
 def _roles(
     maps: Mapping[ir.Value, tuple[Layout, int, int, int]],
     heads: set[ir.Value],

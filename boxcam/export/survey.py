@@ -13,7 +13,7 @@ from onnx_ir.passes import common as passes
 from boxcam.errors import ExportError, SourceError
 from boxcam.export import admission, gradient, quantized, score
 from boxcam.export import graph as onnx
-from boxcam.export.candidates import Candidate
+from boxcam.export.candidates import Candidate, worth
 from boxcam.export.layout import as_map
 from boxcam.export.open_sizes import fixed
 from boxcam.export.presets import PRESETS
@@ -22,7 +22,6 @@ from boxcam.export.sources import onnx as source
 from boxcam.export.sources import onnx_layers
 
 _NEUTRAL = ("resize=stretch", "scale=0-255", "color=RGB")
-_SHOWN = 14
 _SECONDS = 20.0
 _ROLES = {
     "head": "what the heads read",
@@ -143,7 +142,7 @@ def survey(request: Request, progress: Progress, *, everything: bool = False, se
             pass  # several layers may be meant: the list tells them apart
         except ExportError as error:
             problem = str(error)
-    shown = candidates if everything else _worth(candidates)
+    shown = candidates if everything else worth(candidates)
     layers = tuple(_with_forms(work, logits, shown, progress, seconds))
     chosen = next(iter(default.items()), None)
     named = () if found is None else found.labels
@@ -163,12 +162,6 @@ def survey(request: Request, progress: Progress, *, everything: bool = False, se
         default=None if chosen is None else (chosen[0], chosen[1].tensors),
         command="" if problem else _command(request, said, layers, chosen is not None),
     )
-
-
-def _worth(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Those that have a role, the last ones if there are many; the last of all if none has."""
-    found = [one for one in candidates if one.role]
-    return (found or list(candidates))[-_SHOWN:]
 
 
 def _with_forms(

@@ -17,6 +17,7 @@ from boxcam.bundle import Outputs, Preprocess
 from boxcam.errors import BoxcamWarning, ExportError, SourceError
 from boxcam.export import admission, class_names, half, preprocessing, proposals
 from boxcam.export import graph as onnx
+from boxcam.export.candidates import Candidate, worth
 from boxcam.export.graph import Array, Ops
 from boxcam.export.heads import hook
 from boxcam.export.heads.boxes import canvas_of
@@ -113,16 +114,13 @@ def load(request: Request, progress: Progress) -> Source:
     names: tuple[str, ...] = ()
     if not request.layers or set(request.layers) & set(onnx_layers.DEFAULTS):
         progress("looking for layers")
-        classifier = found.convention.kind == "classes"
-        feeds = opened.feeds
-        work = onnx_layers.Work(fixed(opened.model, feeds), opened.preprocess, str(opened.image.name), feeds)
-        layers = onnx_layers.default(work.candidates(found.outputs, boxes=not classifier), classifier)
+        layers = onnx_layers.default(_candidates(opened, found), found.convention.kind == "classes")
         names = tuple(layers)
     if any(node.op_type == "RoiAlign" for node in opened.model.graph):
         onnx.record_ranks(opened.model, opened.feeds)
     for name in request.layers:
         if name not in (*names, IMAGE):
-            tensor = onnx_layers.by_name(opened.model, name)
+            tensor = onnx_layers.by_name(opened.model, name, lambda: _worth(opened, found))
             pooled = proposals.are_rows(onnx.find(opened.model.graph, tensor))
             layers[name] = LayerTensors((tensor,), "roi" if pooled else "map", layout=request.layout)
     layers = _with_proposals(opened, layers)
@@ -154,6 +152,21 @@ def _with_proposals(opened: Opened, layers: Mapping[str, LayerTensors]) -> dict[
         else layer
         for name, layer in layers.items()
     }
+
+
+def _candidates(opened: Opened, found: Detections) -> list[Candidate]:
+    """The tensors that can be layers."""
+    feeds = opened.feeds
+    work = onnx_layers.Work(fixed(opened.model, feeds), opened.preprocess, str(opened.image.name), feeds)
+    return work.candidates(found.outputs, boxes=found.convention.kind != "classes")
+
+
+def _worth(opened: Opened, found: Detections) -> list[str]:
+    """The layers that a message lists, which are those of `boxcam inspect`, the last one first."""
+    try:
+        return [one.name for one in reversed(worth(_candidates(opened, found), 6))]
+    except ExportError:
+        return []  # the message is about something else
 
 
 def _drop_unused(model: ir.Model, names: Sequence[str], layers: Mapping[str, LayerTensors]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
@@ -25,8 +25,13 @@ DEFAULTS = ("features", "neck", "roi")
 """The names of what is exported when no layer is asked for: of a classifier, of a detector, of one in two stages."""
 
 
-def by_name(model: ir.Model, name: str) -> str:
+def by_name(model: ir.Model, name: str, known: Callable[[], Iterable[str]] = lambda: ()) -> str:
     """The tensor that a name stands for: its own, what a module gives (``layer4``), or one that begins or ends so.
+
+    Args:
+        model: the graph.
+        name: of the layer.
+        known: gives names to list where there is no such tensor, the best ones first; the image is one of them anyway.
 
     Raises:
         UnknownLayerError: there is no such tensor.
@@ -48,9 +53,13 @@ def by_name(model: ir.Model, name: str) -> str:
     if alike:
         more = f" and {len(alike) - _SHOWN} more" if len(alike) > _SHOWN else ""
         raise SourceError(f"layer {name!r} may be {', '.join(alike[:_SHOWN])}{more}. Give one of these to --layer.")
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
-    advice = "'boxcam inspect' with the model's file lists the tensors that are worth looking at."
-    raise UnknownLayerError(name, ["image"], "the model", close, advice)
+    worth = [*known(), "image"]
+    modules = {module for node in work.graph for module in _modules(node)}
+    close = difflib.get_close_matches(name, [*worth, *sorted(modules), *names], n=3, cutoff=0.6)
+    advice = (
+        "'boxcam inspect' with the model's file tells more of them; any other tensor can be named too."
+    )
+    raise UnknownLayerError(name, worth, "the model", close, advice)
 
 
 def _numbered(graph: ir.Graph, name: str) -> list[str]:
