@@ -17,7 +17,7 @@ import click
 
 from boxcam import __version__
 from boxcam.bundle import TARGETS
-from boxcam.errors import BoxcamError, BoxcamWarning, InputError, OutputError, RunError
+from boxcam.errors import BoxcamError, BoxcamWarning, BundleError, InputError, OutputError, RunError
 from boxcam.explain.methods import METHODS
 from boxcam.headings import COMMON, Command, Option
 from boxcam.reading_options import reading_options
@@ -263,7 +263,13 @@ def explain(
     from boxcam.explain.results import make_folder, names, save
     from boxcam.runtime.images import find_images
 
-    model = boxcam.load(bundle, threads=threads, device=device, providers=providers)
+    try:
+        model = boxcam.load(bundle, threads=threads, device=device, providers=providers)
+    except BundleError:
+        from boxcam.inspection import check_bundle
+
+        check_bundle(bundle)
+        raise
     Plan(model, method, layer, target, engine).open()
     class_indices(model, classes or None)
     score = lowest_score(model, score, classes or None, ranks or None)
@@ -309,8 +315,16 @@ def explain(
 @_common("--json", "as_json", is_flag=True, help="Print it as JSON.")
 @_common("--all", "everything", is_flag=True, help="ONNX files: list all layers.")
 @_common("--shape", type=_Shape(), help="ONNX files: size of the model's input, if it is open.")
+@_common("--sample", type=click.Path(), metavar="IMAGE", help="ONNX files: picture to run it on. [default: drawn ones]")
 @reading_options(_Shape())
-def inspect(path: str, as_json: bool, everything: bool, shape: tuple[int, int] | None, **options: Any) -> None:
+def inspect(
+    path: str,
+    as_json: bool,
+    everything: bool,
+    shape: tuple[int, int] | None,
+    sample: str | None,
+    **options: Any,
+) -> None:
     """Show what a bundle holds, or what can be explained in an ONNX file.
 
     Of a bundle: source, labels, preprocessing, layers, verification. Of an ONNX file: its input, the scores and boxes
@@ -323,10 +337,12 @@ def inspect(path: str, as_json: bool, everything: bool, shape: tuple[int, int] |
       boxcam inspect model.onnx --scores cls --boxes box --box-format cxcywh
     """
     if Path(path).suffix.lower() == ".onnx" and not Path(path).is_dir():
-        _inspect_file(path, as_json, everything, shape, options)
+        _inspect_file(path, as_json, everything, shape, sample, options)
         return
     from boxcam import bundle as bundles
+    from boxcam.inspection import check_bundle
 
+    check_bundle(path)
     manifest = bundles.read(path)
     if as_json:
         _say(json.dumps(asdict(manifest), indent=2, ensure_ascii=False))
@@ -338,13 +354,21 @@ def inspect(path: str, as_json: bool, everything: bool, shape: tuple[int, int] |
 
 
 def _inspect_file(
-    path: str, as_json: bool, everything: bool, shape: tuple[int, int] | None, options: dict[str, Any]
+    path: str,
+    as_json: bool,
+    everything: bool,
+    shape: tuple[int, int] | None,
+    sample: str | None,
+    options: dict[str, Any],
 ) -> None:
     with _needs_exporter("export"):
         from boxcam.export.source import Request
         from boxcam.export.survey import lines, survey
+        from boxcam.runtime.images import read_image
 
-        found = survey(Request((path,), shape, **options), _steps(as_json), everything=everything)
+        pixels = None if sample is None else read_image(sample)
+        request = Request((path,), shape, sample=pixels, **options)
+        found = survey(request, _steps(as_json), sample=sample, everything=everything)
     if as_json:
         _say(json.dumps(asdict(found), indent=2, ensure_ascii=False))
         return

@@ -10,6 +10,7 @@
     │   └── RunError              a graph fails on an image
     └── ExportError               a model cannot be turned into a bundle
         ├── SourceError           the config or checkpoint is at fault
+        │   └── NothingToExplainError  the model gives neither boxes nor classes
         ├── MissingOperatorError  the model needs an operator that is not installed
         ├── TraceError            a detection cannot be followed back to its logit
         ├── UnsupportedOperatorError  an operator on the score path is not known
@@ -82,6 +83,10 @@ class ExportError(BoxcamError):
 
 class SourceError(ExportError):
     """The config or checkpoint is at fault."""
+
+
+class NothingToExplainError(SourceError):
+    """The model gives neither boxes nor classes of the whole image."""
 
 
 class MissingOperatorError(ExportError):

@@ -4,14 +4,60 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
-from boxcam.bundle import Layer, Manifest, Preprocess, Tensor
+from boxcam.bundle import MANIFEST, Layer, Manifest, Preprocess, Tensor
+from boxcam.errors import BundleError
 
 _FORMS = {
     "windows": "windows: each box depends on a window of cells",
     "rows": "rows: each box depends on its proposal's own features",
     "whole": "whole map",
 }
+
+
+_MAKE = "Make one with 'boxcam export'."
+_WEIGHTS = (".pth", ".pt", ".ckpt", ".bin", ".safetensors", ".pkl")
+_TENSORFLOW = (".pb", ".h5", ".keras", ".tflite")
+_PADDLE = (".pdmodel", ".pdiparams")
+
+
+def check_bundle(path: str | os.PathLike[str]) -> None:
+    """Say how a model is exported that is given instead of a bundle.
+
+    Raises:
+        BundleError: it is no bundle; the message says what to do with it.
+    """
+    place, name = Path(path), os.fspath(path)
+    if name.startswith("torchvision:"):
+        raise BundleError(f"{name} is a model to export, and no bundle: boxcam export {name} WEIGHTS.pth")
+    if place.is_dir() and not (place / MANIFEST).exists():
+        models = (".onnx", *_WEIGHTS, *_TENSORFLOW, *_PADDLE)
+        inside = [file for file in sorted(place.iterdir()) if file.suffix.lower() in models]
+        found = [f"{file}: {_advice(str(file))}" for file in inside[:3]]
+        listed = f" In it is {'; '.join(found)}" if found else f" {_MAKE}"
+        raise BundleError(f"{name} is no bundle: it has no {MANIFEST}.{listed}")
+    if place.is_file():
+        raise BundleError(f"{name} is no bundle: a bundle is a folder. {_advice(name) or _MAKE}")
+
+
+def _advice(name: str) -> str:
+    """How a model is exported, by the kind of its file; nothing if that is not known."""
+    kind = Path(name).suffix.lower()
+    if kind == ".onnx":
+        return f"'boxcam inspect {name}' prints the line that exports it."
+    if kind in _WEIGHTS:
+        return (
+            f"Of weights alone nothing can be told. With mmdet's or mmyolo's config: boxcam export CONFIG.py {name};"
+            f" of a model of torchvision: boxcam export torchvision:NAME {name}; of Ultralytics: yolo export"
+            f" model={name} format=onnx; of any other model: torch.onnx.export(model, image, 'model.onnx'), and then"
+            " boxcam inspect model.onnx"
+        )
+    if kind in _TENSORFLOW:
+        return "Turn it into an ONNX file with tf2onnx, and then: boxcam inspect model.onnx"
+    if kind in _PADDLE:
+        return "Turn it into an ONNX file with paddle2onnx, and then: boxcam inspect model.onnx"
+    return f"With its checkpoint: boxcam export {name} CHECKPOINT.pth" if kind == ".py" else ""
 
 
 def lines(path: str | os.PathLike[str], manifest: Manifest) -> Iterator[str]:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
+
+import pytest
 
 from boxcam.bundle import Preprocess
-from boxcam.inspection import _preprocess
+from boxcam.errors import BundleError
+from boxcam.inspection import _preprocess, check_bundle
 
 SPEC = Preprocess(64, 96, 60, 90, "fit", "top-left", (0, 0, 0), False, (1, 2.5, 3), (4, 5, 6), "RGB")
 
@@ -23,3 +27,37 @@ def test_how_an_image_becomes_the_input() -> None:
     assert _preprocess(cut) == (
         f"resize the image to cover 73x110 (bilinear), cut 64x96 out of the middle{tail}; NHWC, float32"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("net.pth", r"boxcam export CONFIG.py {0}; .*boxcam export torchvision:NAME {0}; .*torch\.onnx\.export"),
+        ("yolo.pt", r"yolo export model={0} format=onnx"),
+        ("config.py", r"boxcam export {0} CHECKPOINT\.pth"),
+        ("model.pdmodel", "paddle2onnx, and then: boxcam inspect"),
+        ("saved_model.pb", "tf2onnx, and then: boxcam inspect"),
+        ("model.onnx", "'boxcam inspect {0}' prints the line that exports it"),
+        ("notes.txt", "{0} is no bundle: a bundle is a folder. Make one with 'boxcam export'"),
+    ],
+)
+def test_what_is_no_bundle_is_told_how_to_become_one(name: str, advice: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.touch()
+    with pytest.raises(BundleError, match=advice.format(path)):
+        check_bundle(path)
+
+
+def test_a_folder_that_is_no_bundle(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"it has no manifest\.json\. Make one with 'boxcam export'"):
+        check_bundle(tmp_path)
+    (tmp_path / "model.onnx").touch()
+    with pytest.raises(
+        BundleError, match=f"In it is {tmp_path}/model.onnx: 'boxcam inspect {tmp_path}/model.onnx' prints"
+    ):
+        check_bundle(tmp_path)
+
+
+def test_a_model_of_torchvision_is_exported_by_name() -> None:
+    with pytest.raises(BundleError, match=r"boxcam export torchvision:ssd300_vgg16 WEIGHTS\.pth"):
+        check_bundle("torchvision:ssd300_vgg16")

@@ -6,14 +6,16 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import PurePath
 
 from onnx_ir.passes import common as passes
 
-from boxcam.errors import ExportError, SourceError
+from boxcam.errors import ExportError, NothingToExplainError, SourceError
 from boxcam.export import admission, gradient, quantized, score
 from boxcam.export import graph as onnx
 from boxcam.export.candidates import Candidate, worth
+from boxcam.export.guess import Guess, guess, in_its_range
 from boxcam.export.layout import as_map
 from boxcam.export.open_sizes import fixed
 from boxcam.export.presets import PRESETS
@@ -23,6 +25,7 @@ from boxcam.export.sources import onnx_layers
 
 _NEUTRAL = ("resize=stretch", "scale=0-255", "color=RGB")
 _SECONDS = 20.0
+_PRESET = "PRESET"
 _ROLES = {
     "head": "what the heads read",
     "roi": "pooled features of proposals",
@@ -74,10 +77,12 @@ class Survey:
         producer, opset, parameters: what wrote it, its opset, how many numbers it holds.
         input: its image input, for people.
         preprocessing: what ``--preprocess`` is, if the user or the file says it; otherwise empty.
+        guessed: what it may be, if nobody says it, and what that is guessed from; None if no preset fits.
         outputs: its outputs, for people.
         detections: which of them hold what, by part; empty if that was not found.
         classes: names of the first classes, and how many there are in all.
         problem: why there are no detections, or why no score can be followed; empty if all is well.
+        explainable: whether it may be a detector or classifier at all.
         layers: tensors that can be layers, in the order of the graph.
         left_out: how many others there are.
         default: the layer that is exported when none is asked for, and its tensors; None if that is not clear.
@@ -90,22 +95,32 @@ class Survey:
     parameters: int
     input: str
     preprocessing: tuple[str, ...]
+    guessed: Guess | None
     outputs: tuple[str, ...]
     detections: dict[str, str]
     classes: tuple[tuple[str, ...], int]
     problem: str
+    explainable: bool
     layers: tuple[LayerFacts, ...]
     left_out: int
     default: tuple[str, tuple[str, ...]] | None
     command: str
 
 
-def survey(request: Request, progress: Progress, *, everything: bool = False, seconds: float = _SECONDS) -> Survey:
+def survey(
+    request: Request,
+    progress: Progress,
+    *,
+    sample: str | None = None,
+    everything: bool = False,
+    seconds: float = _SECONDS,
+) -> Survey:
     """Look into an ONNX file.
 
     Args:
         request: the file, and what the user says of it, as for an export.
         progress: called with a few words as each step begins.
+        sample: the file of the request's picture, for the line to run.
         everything: tell of all maps, not only of those that are worth looking at first.
         seconds: how long gradients may be tried to see their forms.
 
@@ -115,16 +130,20 @@ def survey(request: Request, progress: Progress, *, everything: bool = False, se
     progress("reading the model")
     opened = source.read(request, _NEUTRAL)
     said = tuple(source.preprocessing_of(request, opened.metadata))
+    if not said:
+        opened = replace(opened, preprocess=in_its_range(opened.image, opened.preprocess))
     outputs = tuple(onnx.with_shape(value) for value in opened.model.graph.outputs)
     parameters = sum(value.const_value.size for value in opened.model.graph.initializers.values() if value.const_value)
     progress("looking for scores and boxes")
-    problem, found, logits = "", None, []
+    problem, explainable, found, logits = "", True, None, []
+    guessed: Guess | None = None
     try:
         found = source.detections(opened, request)
         opened = source.settled(opened, request, found.convention)
         said = tuple(source.preprocessing_of(request, opened.metadata, found.convention))
+        guessed = None if said else guess(opened.image, opened.preprocess, found.convention, opened.producer)
     except SourceError as error:
-        problem = str(error)
+        problem, explainable = str(error), not isinstance(error, NothingToExplainError)
     progress("looking for layers")
     feeds = opened.feeds
     work = onnx_layers.Work(fixed(opened.model, feeds), opened.preprocess, str(opened.image.name), feeds)
@@ -153,14 +172,16 @@ def survey(request: Request, progress: Progress, *, everything: bool = False, se
         parameters=parameters,
         input=f"{onnx.with_shape(opened.image)} {opened.preprocess.dtype} {opened.preprocess.layout}",
         preprocessing=said,
+        guessed=guessed,
         outputs=outputs,
         detections={} if found is None else found.convention.describe(),
         classes=(named[:6], len(named)),
         problem=problem,
+        explainable=explainable,
         layers=layers,
         left_out=len(candidates) - len(layers),
         default=None if chosen is None else (chosen[0], chosen[1].tensors),
-        command="" if problem else _command(request, said, layers, chosen is not None),
+        command="" if problem else _command(request, sample, said, guessed, layers, chosen is not None),
     )
 
 
@@ -204,11 +225,18 @@ def _with_forms(
     yield from reversed(found)
 
 
-def _command(request: Request, said: Sequence[str], layers: Sequence[LayerFacts], clear: bool) -> str:
-    """The line to run, with what has to be filled in in capitals."""
+def _command(
+    request: Request,
+    sample: str | None,
+    said: Sequence[str],
+    guessed: Guess | None,
+    layers: Sequence[LayerFacts],
+    clear: bool,
+) -> str:
+    """The line to run; what has to be filled in is in capitals."""
     words = ["boxcam", "export", request.arguments[0]]
     given = [request.preprocess] if isinstance(request.preprocess, str) else list(request.preprocess)
-    for spec in given or ([] if said else ["PRESET"]):
+    for spec in given or ([] if said else [_PRESET] if guessed is None else guessed.specs):
         words += ["--preprocess", spec]
     if request.shape is not None:
         words += ["--shape", f"{request.shape[0]}x{request.shape[1]}"]
@@ -222,8 +250,11 @@ def _command(request: Request, said: Sequence[str], layers: Sequence[LayerFacts]
         words += ["--nms", f"{request.nms_threshold:g}"]
     if not clear:
         good = [layer for layer in layers if not layer.problem]
-        words += ["--layer", good[-1].name if good else "TENSOR"]
-    return shlex.join(words)
+        wide = [layer for layer in good if layer.receptive_field != 1]  # the others show one lit cell
+        words += ["--layer", (wide or good)[-1].name if good else "TENSOR"]
+    if sample is not None:
+        words += ["--sample", sample]
+    return shlex.join([*words, "-o", f"{PurePath(request.arguments[0]).stem}.boxcam"])
 
 
 def lines(found: Survey) -> Iterator[str]:
@@ -233,6 +264,10 @@ def lines(found: Survey) -> Iterator[str]:
     yield f"input           {found.input}"
     if found.preprocessing:
         yield f"preprocessing   {' '.join(found.preprocessing)}"
+    elif found.guessed is not None:
+        specs = " ".join(found.guessed.specs)
+        yield f"preprocessing   the file does not say it; guessed, as {found.guessed.why}: {specs}"
+        yield f"{'':<16}(check it: others are {', '.join(PRESETS)}, and key=value)"
     else:
         yield f"preprocessing   the file does not say it: --preprocess {', '.join(PRESETS)}, or key=value"
     for number, output in enumerate(found.outputs):
@@ -246,13 +281,19 @@ def lines(found: Survey) -> Iterator[str]:
     if count:
         yield f"{'  classes':<16}{', '.join(names)}{f', … ({count} in all)' if count > len(names) else ''}"
     yield ""
+    if not found.explainable:
+        yield "There is nothing to export: boxcam explains boxes and classes, and this model gives neither."
+        return
     yield from _table(found)
     yield ""
     if found.default is not None:
         name, tensors = found.default
         yield f"Without --layer, the layer {name!r} is exported: {', '.join(tensors)}."
     if found.command:
-        yield "Run:"
+        words = shlex.split(found.command)
+        fill = "with PRESET filled in, " if _PRESET in words else ""
+        add = "" if "--sample" in words else "best with --sample PICTURE, in which it finds something, "
+        yield f"Run, {fill}{add}".rstrip(", ") + ":"
         yield f"  {found.command}"
     else:
         yield "Inspect it again with what is missing; then the line to run is printed here."

@@ -8,7 +8,10 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
+import torch
 from click.testing import Result
 
 from tests.export.sources.deployed import CASES, export
@@ -39,7 +42,8 @@ def test_a_detector_is_told_so_that_one_can_choose(yolo: Path, cli: Cli) -> None
     (fine,) = (line for line in lines if line.startswith("  /body/fine/fine.1/Relu_output_0"))
     assert fine.split()[1:5] == ["12", "8x12", "8", "Relu"]  # channels, cells, stride, operator
     assert fine.endswith("what the heads read     a window of 7x7 cells")  # 3x3 cells of the coarse map
-    assert lines[-1] == f"  boxcam export {yolo}"
+    assert lines[-2] == "Run, best with --sample PICTURE, in which it finds something:"
+    assert lines[-1] == f"  boxcam export {yolo} -o yolo.boxcam"
 
 
 def test_the_line_that_is_printed_can_be_run(yolo: Path, cli: Cli, tmp_path: Path) -> None:
@@ -69,17 +73,82 @@ def test_as_json(yolo: Path, cli: Cli) -> None:
     assert len(everything["layers"]) == len(found["layers"]) + found["left_out"]
 
 
-def test_a_classifier_asks_for_the_preprocessing(cli: Cli, tmp_path: Path) -> None:
+def test_a_line_with_a_guessed_preprocessing_can_be_run(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     path = save(Classifier(), tmp_path / "model.onnx")
     done = cli("inspect", path)
     assert done.exit_code == 0, done.stderr
-    assert "the file does not say it: --preprocess imagenet, torchvision" in done.stdout
+    assert "the file does not say it; guessed, as it is a classifier: imagenet" in done.stdout
+    assert "check it: others are imagenet, torchvision, yolo" in done.stdout
     assert "a score for each class" in done.stdout
-    assert done.stdout.splitlines()[-1].endswith("model.onnx --preprocess PRESET")
+    line = done.stdout.splitlines()[-1]
+    assert line.endswith("model.onnx --preprocess imagenet -o model.boxcam")
+    done = cli(*shlex.split(line)[1:], "--engine", "onnx")
+    assert done.exit_code == 0, done.stderr
+    assert (tmp_path / "model.boxcam" / "manifest.json").is_file()
     said = cli("inspect", path, "--preprocess", "imagenet", "--score-activation", "sigmoid")
     assert "logits, sigmoid" not in said.stdout
     assert "output, sigmoid" in said.stdout
-    assert said.stdout.splitlines()[-1].endswith("--preprocess imagenet --score-activation sigmoid")
+    assert said.stdout.splitlines()[-1].endswith("--preprocess imagenet --score-activation sigmoid -o model.boxcam")
+
+
+def test_the_line_names_the_picture_that_was_given(yolo: Path, cli: Cli, tmp_path: Path) -> None:
+    picture = tmp_path / "a picture.png"
+    cv2.imwrite(str(picture), np.random.default_rng(0).integers(0, 255, (64, 96, 3)).astype(np.uint8))
+    *_, before, line = cli("inspect", yolo, "--sample", picture).stdout.splitlines()
+    assert before == "Run:"
+    assert shlex.split(line) == ["boxcam", "export", str(yolo), "--sample", str(picture), "-o", "yolo.boxcam"]
+
+
+class Normalising(torch.nn.Module):
+    """A classifier that takes pixels of 0 to 1 and normalises them by itself."""
+
+    def __init__(self, mean: float) -> None:
+        super().__init__()
+        self.net, self.mean = Classifier(), torch.tensor([mean, 0.456, 0.406]).view(3, 1, 1)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.net((image - self.mean) / 0.225)
+
+
+@pytest.mark.parametrize(("mean", "guessed"), [(0.485, ["imagenet", "mean=0", "std=1"]), (0.3, None)])
+def test_a_model_that_normalises_by_itself_is_seen(
+    mean: float, guessed: list[str] | None, cli: Cli, tmp_path: Path
+) -> None:
+    path = save(Normalising(mean), tmp_path / "model.onnx")
+    found = json.loads(cli("inspect", path, "--json").stdout)
+    if guessed is not None:
+        assert found["guessed"]["specs"] == guessed
+        return
+    assert found["guessed"] is None
+    said = cli("inspect", path).stdout.splitlines()
+    assert said[-2] == "Run, with PRESET filled in, best with --sample PICTURE, in which it finds something:"
+    assert shlex.split(said[-1])[3:5] == ["--preprocess", "PRESET"]
+
+
+@pytest.mark.parametrize(
+    ("case", "guessed"),
+    [
+        ("paddle", ["paddle"]),
+        ("tensorflow", ["tf"]),
+        ("yolov5", ["yolo"]),
+        ("table", ["yolo"]),
+        ("mmdeploy", None),
+        ("detr", None),
+    ],
+)
+def test_what_the_outputs_tell_of_the_preprocessing(
+    case: str, guessed: list[str] | None, cli: Cli, tmp_path: Path
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        export(CASES[case], tmp_path / "model.onnx")
+    (tmp_path / "names.txt").write_text("car\ncat\ncup\n")
+    names = ["--class-names", tmp_path / "names.txt"] if case in ("yolov5", "detr") else []
+    found = json.loads(cli("inspect", tmp_path / "model.onnx", "--json", *names).stdout)
+    assert (found["guessed"] or {"specs": None})["specs"] == guessed
 
 
 def test_what_is_not_found_is_said_beside_the_layers(cli: Cli, tmp_path: Path) -> None:
@@ -92,6 +161,10 @@ def test_what_is_not_found_is_said_beside_the_layers(cli: Cli, tmp_path: Path) -
         assert done.exit_code == 0, done.stderr
         assert message in done.stdout
         assert "boxcam export" not in done.stdout
+        if make is segmentation:
+            last = "There is nothing to export: boxcam explains boxes and classes, and this model gives neither."
+            assert done.stdout.splitlines()[-1] == last
+            continue
         assert any("a window" not in line and "Relu" in line for line in done.stdout.splitlines()), done.stdout
 
 
@@ -106,4 +179,5 @@ def test_names_with_blanks_are_quoted(cli: Cli, tmp_path: Path) -> None:
     net.classes(3, net.map(), "the scores")
     path = net.save(tmp_path / "my model.onnx", **{"the scores": 1})
     line = cli("inspect", path, "--scores", "the scores").stdout.splitlines()[-1]
-    assert shlex.split(line)[2:] == [str(path), "--preprocess", "PRESET", "--scores", "the scores"]
+    options = ["--preprocess", "imagenet", "--scores", "the scores", "-o", "my model.boxcam"]
+    assert shlex.split(line)[2:] == [str(path), *options]

@@ -56,9 +56,7 @@ def by_name(model: ir.Model, name: str, known: Callable[[], Iterable[str]] = lam
     worth = [*known(), "image"]
     modules = {module for node in work.graph for module in _modules(node)}
     close = difflib.get_close_matches(name, [*worth, *sorted(modules), *names], n=3, cutoff=0.6)
-    advice = (
-        "'boxcam inspect' with the model's file tells more of them; any other tensor can be named too."
-    )
+    advice = "'boxcam inspect' with the model's file tells more of them; any other tensor can be named too."
     raise UnknownLayerError(name, worth, "the model", close, advice)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx_ir as ir
 
-from boxcam.errors import SourceError
+from boxcam.errors import NothingToExplainError, SourceError
 from boxcam.export import graph as onnx
 from boxcam.export.graph import Array
 from boxcam.export.heads.convention import Convention, Kind, Piece
@@ -98,7 +98,7 @@ class _Finder:
         for way in ways:
             if (found := way()) is not None:
                 return found
-        raise SourceError(self._nothing())
+        raise self._nothing()
 
     def named(self) -> Convention:
         """What the user names, and the other parts that fit to it."""
@@ -388,14 +388,14 @@ class _Finder:
         listed = ", ".join(f"{one.value.name} {one.array.dtype} {list(one.array.shape)}" for one in self.seen)
         return f"Outputs of the model: {listed}."
 
-    def _nothing(self) -> str:
+    def _nothing(self) -> SourceError:
         maps = [one for one in self.seen if one.array.ndim == 4 and min(one.array.shape[2:]) > 1]
         if len(maps) == len(self.seen):
-            return (
+            return NothingToExplainError(
                 "the model gives maps and neither boxes nor classes of the whole image; for segmentation and the like"
                 f" there is no box to explain. {self._listed()}"
             )
-        return (
+        return SourceError(
             f"no scores and boxes were found. {self._listed()} Name them with --scores and --boxes, or write the way"
             " from the outputs to boxes and scores with --decode."
         )
