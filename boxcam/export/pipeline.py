@@ -18,7 +18,7 @@ from onnx_ir.passes import common as passes
 import boxcam
 from boxcam import bundle
 from boxcam.bundle import TARGETS, Layer, Logits, Manifest, Outputs, Preprocess, Target, Tensor
-from boxcam.errors import BoxcamWarning, ExportError, SourceError, VerificationError
+from boxcam.errors import BoxcamWarning, ExportError, SourceError, UnsupportedOperatorError, VerificationError
 from boxcam.export import admission, gradient, half, layout, open_sizes, quantized, score, sizes, stops, verify
 from boxcam.export import graph as onnx
 from boxcam.export import layers as maps
@@ -217,7 +217,9 @@ class _Export:
             guided = name == maps.IMAGE and self.engine != "torchscript"
             return [build(self.graphs, name, t, e, features, self.engine, guided) for t, e in ends.items() if used[t]]
         except ExportError as error:
-            raise type(error)(f"layer {name!r}: {error}") from error
+            open_size = self.source.preprocess.multiple and isinstance(error, UnsupportedOperatorError)
+            more = f" The size of the image is open, which not every operator bears. {open_sizes.ADVICE}"
+            raise type(error)(f"layer {name!r}: {error}{more if open_size else ''}") from error
 
     def _used(self, name: str, target: str, ends: Sequence[str], layer: LayerTensors, alone: bool) -> list[str]:
         """Those of a layer's tensors that a target depends on; of one among several it may be none."""

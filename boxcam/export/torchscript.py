@@ -6,6 +6,7 @@ torchvision.  Every constant is a buffer, so ``.double()`` turns it into a float
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,9 +23,11 @@ from boxcam.export.dependency import depends
 from boxcam.export.score import LOGIT, ORIGIN, PATCHES, PLACE, Part, ScoreGraph
 from boxcam.export.torch_ops import TORCH_OPS
 
+_TYPES = {ir.DataType.INT64: torch.int64, ir.DataType.INT32: torch.int32, ir.DataType.BOOL: torch.bool}
+
 
 def check(score: ScoreGraph) -> None:
-    """Check that all operators of a score graph have a counterpart in torch.
+    """Check that all operators of a score graph have a counterpart in torch, with the attributes that they have.
 
     Raises:
         UnsupportedOperatorError: one has none.
@@ -32,6 +35,30 @@ def check(score: ScoreGraph) -> None:
     for part in score.parts:
         for node in part.model.graph:
             _require(node)
+        _try(part)
+
+
+def _try(part: Part) -> None:
+    """Run a part on zeros, for what its operators say of their attributes when they run.
+
+    Raises:
+        UnsupportedOperatorError: one of them cannot be run in torch.
+    """
+    values = list(part.model.graph.inputs)
+    shapes = [onnx.static_shape(value) for value in values]
+    if None in shapes:
+        return
+    steps = _Steps(list(part.model.graph), values, None, [])
+    zeros = [
+        torch.zeros(
+            [1 if size is None else size for size in shape or ()],
+            dtype=_TYPES.get(value.dtype or ir.DataType.FLOAT, torch.float32),
+        )
+        for value, shape in zip(values, shapes, strict=True)
+    ]
+    # Zeros are no picture, and open sizes are not 1: what else goes wrong is no matter of operators.
+    with torch.no_grad(), contextlib.suppress(RuntimeError, IndexError, ValueError):
+        steps(zeros, torch.zeros(()))
 
 
 def _require(node: ir.Node) -> None:

@@ -16,7 +16,7 @@ import torchvision
 from torch import Tensor, nn
 
 import boxcam
-from boxcam.errors import ExportError, SourceError
+from boxcam.errors import BoxcamWarning, ExportError, SourceError, UnsupportedOperatorError
 from boxcam.runtime.preprocess import prepare
 from boxcam.types import Patch
 from tests.matrix.deployed import whole
@@ -227,3 +227,15 @@ def test_pictures_may_stay_as_they_are(tmp_path: Path) -> None:
     for size in PICTURES:
         place = bundle.predict(pixels(*size)).transform
         assert (place.canvas_height, place.canvas_width) == (place.resized_height, place.resized_width) == size
+
+
+def test_what_needs_its_sizes_says_that_a_shape_is_the_way_out(tmp_path: Path) -> None:
+    """A cubic resize on the way: its matrix is known for a fixed size only."""
+    model = Detector("nearest by 2", True).eval()
+    model.resize = {"mode": "bicubic", "align_corners": False, "scale_factor": 2.0}
+    path = written(model, tmp_path / "model.onnx")
+    with pytest.raises(UnsupportedOperatorError, match=r"Resize \(.*size of its maps.* Fix it with --shape, such as"):
+        boxcam.export(path, output=tmp_path / "open", layers=[BACKBONE], preprocess=PREPROCESS)
+    options = [option for option in PREPROCESS if not option.startswith(("size", "multiple"))]
+    with pytest.warns(BoxcamWarning, match="gets no TorchScript gradient, only the ONNX one: Resize .*'cubic'"):
+        boxcam.export(path, output=tmp_path / "fixed", layers=[BACKBONE], preprocess=options, shape=(64, 96))
