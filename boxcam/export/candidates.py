@@ -12,7 +12,7 @@ import onnx_ir as ir
 from boxcam.bundle import Preprocess
 from boxcam.errors import ExportError
 from boxcam.export import graph as onnx
-from boxcam.export import proposals
+from boxcam.export import late, proposals
 from boxcam.export.dependency import differentiable_inputs, gradient_reaches
 from boxcam.export.geometry import Cells, cells
 from boxcam.export.layout import grid_of, layout_of
@@ -29,8 +29,10 @@ class Candidate:
         layout: ``NCHW``, ``NHWC`` or ``tokens``.
         shape: channels, height, width.
         stride: canvas pixels per cell, down and across; None where it is not known or is a proposal's own.
-        role: ``head``, what the heads read; ``roi``, the pooled features of proposals; ``tokens``, what the last block
-            of a transformer reads; ``stage``, the last map of its stride in front of the heads; empty for any other.
+        role: ``head``, what the heads read; ``late``, the same where each score depends on one cell of it, and
+            ``before``, what is in front of the last convolution of more than one cell there; ``roi``, the pooled
+            features of proposals; ``tokens``, what the last block of a transformer reads; ``stage``, the last map of
+            its stride in front of the heads; empty for any other.
         maker: the operator that makes it.
         readers: the operators that read it.
     """
@@ -71,6 +73,11 @@ def find(
         maps = {v: seen for v, seen in maps.items() if v in places or v in pooled or seen[0] == "tokens"}
     heads = set(_read_by_heads(logits, boxes, maps))
     roles = _roles(maps, heads, pooled, places, bool(boxes))
+    if boxes:
+        sizes = {value: seen[2:] for value, seen in maps.items() if value not in pooled}
+        order = {node: place for place, node in enumerate(graph)}
+        for head, before in late.earlier(heads, logits, sizes, order, _inputs).items():
+            roles.update({head: "late", before: "before"})
     found = []
     for value, (layout, channels, height, width) in maps.items():
         node = value.producer()

@@ -28,6 +28,8 @@ _SECONDS = 20.0
 _PRESET = "PRESET"
 _ROLES = {
     "head": "what the heads read",
+    "late": "what the heads read, cell by cell: one lit cell",
+    "before": "in front of the heads' last window",
     "roi": "pooled features of proposals",
     "stage": "the last of its stride",
     "tokens": "what the last transformer block reads",
@@ -289,6 +291,8 @@ def lines(found: Survey) -> Iterator[str]:
     if found.default is not None:
         name, tensors = found.default
         yield f"Without --layer, the layer {name!r} is exported: {', '.join(tensors)}."
+        if any(layer.role == _ROLES["late"] for layer in found.layers):
+            yield "(What the heads read themselves would show one lit cell for each box: an earlier map shows more.)"
     if found.command:
         words = shlex.split(found.command)
         fill = "with PRESET filled in, " if _PRESET in words else ""

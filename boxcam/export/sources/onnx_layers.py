@@ -165,13 +165,14 @@ class Work:
 
 
 def default(found: Sequence[Candidate], classifier: bool) -> dict[str, LayerTensors]:
-    """The layers that are exported when none is asked for: what the heads read.
+    """The layers that are exported when none is asked for: what the heads read, or what is in front of their last
+    convolution of more than one cell.
 
     Raises:
         SourceError: that is not clear; the message lists what there is.
     """
     rois = [one for one in found if one.role == "roi"]
-    heads = [one for one in found if one.role in ("head", "tokens")]
+    heads = [one for one in found if one.role in ("head", "before", "tokens")]
     sizes = [one.shape[1:] for one in heads]
     if len(rois) == 1:
         return {"roi": LayerTensors((rois[0].name,), "roi")}
