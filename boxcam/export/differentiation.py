@@ -133,9 +133,7 @@ class Built:
             origin: int64 [K, D], at which numbers.
             progress: is told the steps.
         """
-        name = self.layer if self.target == "logit" else f"{self.layer} ({self.target})"
-        whole = "whole" in [graph.form for graph in (self.by_torch, *self.by_onnx.values()) if graph is not None]
-        some = origin[: max(_CHECKED_BOXES // 4, len(self.ends))] if whole else origin
+        name, some = self._name, self._some(origin)
         shapes = {i: run.found[n].shape[2:] for i, n in enumerate(self.features)}
         checks: list[verify.Check] = []
         patches: dict[str, list[Patches]] = {}
@@ -172,6 +170,24 @@ class Built:
         if len(patches) == 2:
             checks.append(verify_gradient.against(name, patches["onnx"], patches["torchscript"], shapes))
         return checks
+
+    def check_again(self, folder: Path, file: str, detector: Detector, run: Run, origin: Array) -> list[verify.Check]:
+        """Check the ONNX gradient in another run, of an image of another size; the arguments are those of `write`."""
+        running = OnnxEngine(folder / f"{self._stem(file)}.onnx")
+        name, graph = f"{self._name}, another size", self.by_onnx["plain"]
+        return verify_gradient.differences(
+            name, graph, running, detector.smooth, self.features, self.ends, run.found, self._some(origin), run.feeds
+        )
+
+    @property
+    def _name(self) -> str:
+        """What its checks are called."""
+        return self.layer if self.target == "logit" else f"{self.layer} ({self.target})"
+
+    def _some(self, origin: Array) -> Array:
+        """As many of some numbers as are checked: whole maps take their time."""
+        whole = "whole" in [graph.form for graph in (self.by_torch, *self.by_onnx.values()) if graph is not None]
+        return origin[: max(_CHECKED_BOXES // 4, len(self.ends))] if whole else origin
 
     def _warn_of_faint(self, run: Run) -> None:
         """Say so if the feature maps are as good as constant: maps of them show next to nothing."""

@@ -10,16 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
-import cv2
 import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
 import boxcam
 from boxcam import bundle
-from boxcam.bundle import TARGETS, Layer, Logits, Manifest, Outputs, Preprocess, Target, Tensor
+from boxcam.bundle import TARGETS, Layer, Logits, Manifest, Outputs, Target, Tensor
 from boxcam.errors import BoxcamWarning, ExportError, SourceError, UnsupportedOperatorError, VerificationError
-from boxcam.export import admission, gradient, half, layout, open_sizes, quantized, score, sizes, stops, verify
+from boxcam.export import admission, gradient, half, layout, open_sizes, quantized, samples, score, sizes, stops, verify
 from boxcam.export import graph as onnx
 from boxcam.export import layers as maps
 from boxcam.export import sources as _sources  # noqa: F401  (each registers itself)
@@ -31,11 +30,9 @@ from boxcam.export.source import SOURCES, LayerTensors, Options, Progress, Reque
 from boxcam.export.trace import Trace, trace
 from boxcam.export.whole_rows import write_whole_rows
 from boxcam.runtime.images import read_image
-from boxcam.runtime.preprocess import prepare
 from boxcam.types import Image
 
 _CHECKED_BOXES = 12
-_SAMPLES = 4
 _PRECISION = "float16; its gradients are computed in float32"
 
 
@@ -167,7 +164,8 @@ class _Export:
     def into(self, folder: Path) -> Manifest:
         source = self.source
         self.original = onnx.clone(source.model)
-        feeds = self._wide(self._samples()[0])
+        self.samples = samples.inputs(source.preprocess, self.pixels)
+        feeds = self._wide(self.samples[0])
         onnx.record_ranks(self.base, feeds)
         reported = (source.outputs.boxes, source.outputs.scores)
         stops.hold(self.base, stops.proposals(self.base.graph, reported))  # with ranks: no more than the boxes
@@ -247,16 +245,39 @@ class _Export:
         """Write the gradients and check everything; returns the figures."""
         self.progress("running the forward graph")
         run, checks = self._run_forward(folder, forward)
+        origins = self._origins(run)
+        (folder / "gradient").mkdir()
+        other = self._run_at_another_size(forward) if self.source.preprocess.multiple else None
+        for name, several in layers.items():
+            for built in several:
+                file, origin = self.files[name], origins[built.target]
+                checks += built.write(folder, file, self.graphs, run, origin, self.progress)
+                if other is not None:
+                    checks += built.check_again(folder, file, self.graphs, other[0], other[1][built.target])
+        return verify.require(checks)
+
+    def _origins(self, run: Run) -> dict[str, Array]:
+        """For each target, at which numbers of a run its gradients are checked."""
         origins = {}
         for target, found in self.traces.items():
             values = [run.found[str(v.name)] for v in found.logits]
             sampled = verify.sample_origins(run.found, values, str(found.origin.name))
             origins[target] = sampled[: max(_CHECKED_BOXES, 2 * len(values))]
-        (folder / "gradient").mkdir()
-        for name, several in layers.items():
-            for built in several:
-                checks += built.write(folder, self.files[name], self.graphs, run, origins[built.target], self.progress)
-        return verify.require(checks)
+        return origins
+
+    def _run_at_another_size(self, forward: ir.Model) -> tuple[Run, dict[str, Array]] | None:
+        """One pass on a sample of other sides, and where to check gradients then; None if nothing is found in any."""
+        ends = [v for found in self.traces.values() for v in found.logits]
+        by_name = {str(value.name): value for value in onnx.values(forward.graph)}
+        wanted = dict.fromkeys([*(str(v.name) for v in forward.graph.outputs), *(str(v.name) for v in ends)])
+        origin = str(next(iter(self.traces.values())).origin.name)
+        for image in samples.of_another_size(self.source.preprocess, self.pixels):
+            feeds = self._wide(image)
+            found = dict(zip(wanted, onnx.observe(forward, [by_name[n] for n in wanted], feeds), strict=True))
+            if (found[origin][:, 0] >= 0).any():
+                run = Run(found, feeds)
+                return run, self._origins(run)
+        return None
 
     def _run_forward(self, folder: Path, forward: ir.Model) -> tuple[Run, list[verify.Check]]:
         """One pass of the written forward graph on a sample in which something is found, and its checks."""
@@ -271,7 +292,7 @@ class _Export:
         origin = str(next(iter(self.traces.values())).origin.name)
         best: dict[str, Array] | None = None
         failure: Exception | None = None
-        for image in self._samples():
+        for image in self.samples:
             try:
                 found = dict(zip(names, session.run(names, self._wide(image)), strict=True))
             except Exception as error:  # noqa: BLE001 - onnxruntime's own errors share no public root
@@ -393,12 +414,6 @@ class _Export:
         """An image for the graphs that gradients are made of, which have no float16."""
         return {self.source.input: image.astype(np.float32) if image.dtype == np.float16 else image}
 
-    def _samples(self) -> list[Array]:
-        spec = self.source.preprocess
-        if self.pixels is not None:
-            return [prepare(self.pixels, spec)[0]]
-        return [prepare(_draw(spec, seed), spec)[0] for seed in range(_SAMPLES)]
-
 
 def _target(name: str, found: Trace) -> Target:
     """What the manifest says of a target."""
@@ -461,20 +476,3 @@ def _file_names(layers: Iterable[str]) -> dict[str, str]:
         names = (f"gradient/{plain}{f'~{n}' if n > 1 else ''}" for n in itertools.count(1))
         files[layer] = next(name for name in names if name not in files.values())
     return files
-
-
-def _draw(spec: Preprocess, seed: int) -> Image:
-    """A picture to verify with when none is given: coloured shapes on a soft background."""
-    rng = np.random.default_rng(seed)
-    height, width = spec.height, spec.width
-    coarse = rng.integers(0, 255, (4 + 2 * seed, 6 + 2 * seed, 3)).astype(np.uint8)
-    image = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.uint8)
-    for _ in range(8 + 8 * seed):
-        x, y = int(rng.integers(0, width)), int(rng.integers(0, height))
-        size = int(rng.integers(max(min(height, width) // 30, 2), max(min(height, width) // 4, 4)))
-        color = tuple(int(c) for c in rng.integers(0, 255, 3))
-        if rng.random() < 0.5:
-            cv2.circle(image, (x, y), size, color, -1, cv2.LINE_AA)
-        else:
-            cv2.rectangle(image, (x, y), (x + size, y + int(size * rng.uniform(0.5, 2))), color, -1)
-    return image

@@ -145,6 +145,7 @@ def test_every_picture_has_its_own_size_and_the_gradients_of_torch(
     layer = bundle.layer(BACKBONE)
     picture = pixels(*size)
     assert {g.form for g in layer.gradients} == {"windows"}
+    assert any("another size" in check for check in bundle.manifest.verification)
     prediction = bundle.predict(picture, layer)
     place = prediction.transform
     assert (place.canvas_height % 16, place.canvas_width % 16) == (0, 0)
