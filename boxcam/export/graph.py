@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -97,9 +98,17 @@ class Ops:
 
 
 def _serial(graph: ir.Graph) -> int:
-    number: int = graph.meta.get("boxcam.serial", 0)
+    """A number that no name has yet; a graph that was folded has names that were written before, and no count."""
+    if "boxcam.serial" not in graph.meta:
+        names = (str(value.name) for value in (*values(graph), *graph.initializers.values()))
+        taken = [int(found[1]) for name in names if (found := _WRITTEN.fullmatch(name))]
+        graph.meta["boxcam.serial"] = max(taken, default=-1) + 1
+    number: int = graph.meta["boxcam.serial"]
     graph.meta["boxcam.serial"] = number + 1
     return number
+
+
+_WRITTEN = re.compile(r"boxcam\..*/\w+?_(\d+)")
 
 
 def opset(model: ir.Model | ir.Graph) -> int:

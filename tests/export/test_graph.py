@@ -242,3 +242,17 @@ def test_two_writers_do_not_take_each_others_names() -> None:
     (a,) = named(model, "a")
     names = [str(Ops(model.graph, "same").Relu(a).name) for _ in range(3)]
     assert len(set(names)) == 3
+
+
+def test_names_are_new_in_a_graph_that_was_written_into_and_folded() -> None:
+    net = Net()
+    net.node("Relu", [net.input("image", (2, 3))], name="out")
+    model = ir.from_proto(helper.make_model(net.graph({"out": TensorProto.FLOAT}), ir_version=9))
+    first = Ops(model.graph, "boxcam.part")
+    model.graph.outputs[0] = first.Add(model.graph.outputs[0], np.array([[7.0, 8.0, 9.0]]))
+    again = ir.from_proto(ir.to_proto(model))  # as folding does, by a file
+    before = {value.name for value in (*graph.values(again.graph), *again.graph.initializers.values())}
+    made = Ops(again.graph, "boxcam.part").Add(again.graph.outputs[0], np.array([[1.0, 2.0, 3.0]]))
+    node = made.producer()
+    assert node is not None
+    assert not {made.name, node.inputs[1].name} & before
