@@ -51,7 +51,7 @@ class GradientGraph:
         inputs: names of the values of the forward pass.
         field: size of the widest window, in cells; None if there are others.
         boxes_at_once: how many boxes fit into the memory that is meant for them.
-        means: a smaller graph with the same outputs and no other inputs that gives, as ``uniform.g``, only the mean of
+        means: a smaller graph with the same outputs and no other inputs than these that gives, as ``uniform.g``, only the mean of
             each channel's gradient over the map, which is all that Grad-CAM needs; None where it would not be cheaper.
     """
 
@@ -95,9 +95,12 @@ def build(
         return found
     condensed = _Builder(work, leaves, layer, local, guided, means=True)
     means = condensed.build()
-    if not condensed.cheaper or not set(means.inputs) <= set(found.inputs):
+    more = tuple(name for name in means.inputs if name not in found.inputs)
+    if not condensed.cheaper or not all(name.endswith(SHAPE) for name in more):
         return found
-    return replace(found, means=means.model)
+    found = replace(found, means=means.model, inputs=(*found.inputs, *more))
+    provide(model, found)
+    return found
 
 
 def _simpler(
@@ -161,6 +164,7 @@ class _Builder:
         for value in self.graph.inputs:
             if value is not self.origin and (value.name == ORIGIN or _OWN_NAME.fullmatch(str(value.name))):
                 raise ExportError(f"the model has a tensor named {value.name!r}, a name of boxcam's own. Rename it.")
+        self.tape.settle()
         model = finished(self.graph)
         order: list[Form] = ["windows", "rows", "whole"]
         form = max(self.forms, key=order.index)

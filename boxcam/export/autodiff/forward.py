@@ -82,6 +82,13 @@ class ForwardValues:
             self._gathered[key] = shape
         return self._gathered[key]
 
+    def settle(self) -> None:
+        """Once all is written: no shape is handed over of a value that is handed over too."""
+        for key, shape in list(self._gathered.items()):
+            if isinstance(key, tuple) and key[0] == "shape" and key[1] in self._known:
+                ir.convenience.replace_all_uses_with(shape, self.op.Shape(self._known[key[1]]))
+                self.op.graph.inputs.remove(shape)
+
     def whole(self, value: ir.Value) -> ir.Value:
         """A forward value in the gradient graph."""
         constant = onnx.array(value)
