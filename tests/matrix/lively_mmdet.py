@@ -15,6 +15,7 @@ import torch
 from benchmarks.models import CONFIGS, PICTURES, canvas
 from boxcam.export.sources import mmdet as source
 from boxcam.export.sources import mmdet_config
+from tests.matrix.kinks import away_from_kinks
 
 _NUMBER_OF_CLASSES = 80  # of COCO, which all of mmdet's configs here are for
 
@@ -104,16 +105,6 @@ def _keep_variance(part: Any) -> None:
             away_from_kinks(module, 2.0)
         elif type(module).__name__ == "L2Norm":  # whose weight mmdet leaves as the memory was, until init_weights
             torch.nn.init.constant_(module.weight, module.scale)
-
-
-def away_from_kinks(norm: Any, far: float) -> None:
-    """Set the biases of a normalisation so that each channel is on or off nearly everywhere.
-
-    Of activations close to a ReLU's kink, rounding decides the side, differently in two runtimes: the gradient of all
-    boxes that depend on one jumps. With biases of 0, three times as many are close as with 1.5 (seven with 2).
-    """
-    with torch.no_grad():
-        norm.bias.copy_(far * torch.randn_like(norm.bias).sign())
 
 
 def _calibrate(model: Any, images: torch.Tensor) -> None:

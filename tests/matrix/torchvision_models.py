@@ -14,6 +14,7 @@ import torch
 from boxcam.export.sources import torchvision_models as zoo
 from boxcam.runtime.images import read_image
 from boxcam.runtime.preprocess import prepare
+from tests.matrix.kinks import away_from_kinks
 from tests.matrix.registry import PICTURES
 
 CANDIDATES = 100
@@ -116,6 +117,8 @@ def _two_stages(model: Any, images: torch.Tensor) -> None:
     scores, deltas = head(list(features.values()))
     _spread(head.cls_logits, scores, 1.5)
     _spread(head.bbox_pred, deltas, 0.3)
+    if any(isinstance(m, torch.nn.Conv2d) for m in model.roi_heads.box_head.modules()):  # slow for 1000 proposals
+        head.bbox_pred.bias.view(-1, 4)[:, 2:] = 1.0  # large ones, of which most are suppressed
     height, width = images.shape[2:]
     rois = torch.tensor(
         [[x, y, x + 48.0, y + 40.0] for x in range(0, width - 48, 40) for y in range(0, height - 40, 40)]
@@ -127,6 +130,7 @@ def _two_stages(model: Any, images: torch.Tensor) -> None:
         norm.reset_running_stats()
         norm.momentum = None
         norm.train()
+        away_from_kinks(norm, 2.0)
     heads.box_head(pooled)
     heads.eval()
     scores, deltas = heads.box_predictor(heads.box_head(pooled))
@@ -140,6 +144,8 @@ def _revive(head: torch.nn.Module) -> None:
             torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
             if module.bias is not None:
                 torch.nn.init.normal_(module.bias, std=0.05)
+        elif isinstance(module, torch.nn.GroupNorm):
+            away_from_kinks(module, 2.0)
 
 
 def _spread(layer: torch.nn.Conv2d, outputs: Sequence[torch.Tensor], deviation: float) -> None:

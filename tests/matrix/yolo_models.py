@@ -12,7 +12,7 @@ from boxcam.export.sources import mmdet as source
 from boxcam.export.sources import mmdet_config
 from boxcam.runtime.images import read_image
 from boxcam.runtime.preprocess import prepare
-from tests.matrix.lively_mmdet import away_from_kinks
+from tests.matrix.kinks import away_from_kinks
 
 QUOTAS = (120, 60, 40, 30)  # pairs of an anchor and a class above the score threshold, by level, in the worst picture
 
