@@ -51,8 +51,9 @@ class GradientGraph:
         inputs: names of the values of the forward pass.
         field: size of the widest window, in cells; None if there are others.
         boxes_at_once: how many boxes fit into the memory that is meant for them.
-        means: a smaller graph with the same outputs and no other inputs than these that gives, as ``uniform.g``, only the mean of
-            each channel's gradient over the map, which is all that Grad-CAM needs; None where it would not be cheaper.
+        means: a smaller graph with the same outputs, of some of these inputs, that gives, as ``uniform.g``, only the
+            mean of each channel's gradient over the map, which is all that Grad-CAM needs; None where it would not be
+            cheaper.
     """
 
     model: ir.Model
