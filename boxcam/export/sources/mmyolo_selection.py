@@ -65,12 +65,7 @@ def _yolo(
     cfg = self.test_cfg if cfg is None else cfg
     sizes = _sizes(cls_scores)
     priors = torch.cat(self.prior_generator.grid_priors(sizes, dtype=cls_scores[0].dtype, device="cpu")).data
-    strides = torch.cat(
-        [
-            priors.new_full((height * width * self.num_base_priors,), stride)
-            for (height, width), stride in zip(sizes, self.featmap_strides)  # noqa: B905
-        ]
-    )
+    strides = _strides(self, priors, sizes)
     boxes = self.bbox_coder.decode(priors[None], _rows(bbox_preds, 4)[None], strides)[0]
     scores = _rows(cls_scores, self.num_classes).sigmoid()
     if objectnesses is not None:
@@ -120,12 +115,7 @@ def _yolo_v3(
     maps = _rows(pred_maps, self.num_attrib)
     sizes = _sizes(pred_maps)
     anchors = torch.cat(self.prior_generator.grid_priors(sizes, device="cpu")).data
-    strides = torch.cat(
-        [
-            anchors.new_full((height * width * self.num_base_priors, 1), stride)
-            for (height, width), stride in zip(sizes, self.featmap_strides)  # noqa: B905
-        ]
-    )
+    strides = _strides(self, anchors, sizes)[:, None]
     boxes = self.bbox_coder.decode(anchors, torch.cat([maps[:, :2].sigmoid(), maps[:, 2:4]], 1), strides)
     objectness, classes = maps[:, 4].sigmoid(), maps[:, 5:].sigmoid()
     possible = classes > float(cfg.get("score_thr", 0))
@@ -166,6 +156,12 @@ def _rtmdet(
 
 def _sizes(maps: Sequence[torch.Tensor]) -> list[torch.Size]:
     return [torch.Size(int(size) for size in level.shape[-2:]) for level in maps]
+
+
+def _strides(head: Any, priors: torch.Tensor, sizes: Sequence[torch.Size]) -> torch.Tensor:
+    """The stride of the level that each prior lies on: [n]."""
+    counts = [height * width * head.num_base_priors for height, width in sizes]
+    return torch.cat([priors.new_full((n,), stride) for n, stride in zip(counts, head.featmap_strides)])  # noqa: B905
 
 
 def _rows(maps: Sequence[torch.Tensor], columns: int) -> torch.Tensor:
