@@ -10,29 +10,28 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
-import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
 import boxcam
 from boxcam import bundle
 from boxcam.bundle import TARGETS, Layer, Logits, Manifest, Outputs, Target, Tensor
-from boxcam.errors import BoxcamWarning, ExportError, SourceError, UnsupportedOperatorError, VerificationError
+from boxcam.errors import BoxcamWarning, ExportError, SourceError, UnsupportedOperatorError
 from boxcam.export import admission, gradient, half, layout, open_sizes, quantized, samples, score, sizes, stops, verify
 from boxcam.export import graph as onnx
 from boxcam.export import layers as maps
 from boxcam.export import sources as _sources  # noqa: F401  (each registers itself)
 from boxcam.export.dependency import gradient_reaches
-from boxcam.export.differentiation import CHOICES, Built, Detector, Run, build
+from boxcam.export.differentiation import CHOICES, Built, Detector, build
 from boxcam.export.geometry import Cells, cells, tiles
 from boxcam.export.graph import Array, Ops
 from boxcam.export.source import SOURCES, LayerTensors, Options, Progress, Request, Source
 from boxcam.export.trace import Trace, trace
+from boxcam.export.verify_forward import Forward, wide
 from boxcam.export.whole_rows import write_whole_rows
 from boxcam.runtime.images import read_image
 from boxcam.types import Image
 
-_CHECKED_BOXES = 12
 _PRECISION = "float16; its gradients are computed in float32"
 
 
@@ -163,9 +162,8 @@ class _Export:
 
     def into(self, folder: Path) -> Manifest:
         source = self.source
-        self.original = onnx.clone(source.model)
-        self.samples = samples.inputs(source.preprocess, self.pixels)
-        feeds = self._wide(self.samples[0])
+        original = onnx.clone(source.model)
+        feeds = wide(source.input, samples.inputs(source.preprocess, self.pixels)[0])
         onnx.record_ranks(self.base, feeds)
         reported = (source.outputs.boxes, source.outputs.scores)
         stops.hold(self.base, stops.proposals(self.base.graph, reported))  # with ranks: no more than the boxes
@@ -185,11 +183,16 @@ class _Export:
             for n in (*[t.name for t in layer.tensors], *[c for one in built[name] for c in one.context], *layer.rois)
         ]
         _set_outputs(forward, self.base_outputs, names, wanted)
-        self.written = onnx.clone(forward)
+        written = forward
         if self.types:
-            half.narrow(self.written, self.types)
-        ir.save(self.written, folder / bundle.FORWARD)
-        figures = self._gradients(folder, forward, built)
+            written = onnx.clone(forward)
+            half.narrow(written, self.types)
+        ir.save(written, folder / bundle.FORWARD)
+        passes_of = Forward(
+            original, self.base, forward, written, source.input, self.outputs, source.preprocess, self.pixels,
+            self.traces, self.tensors,
+        )  # fmt: skip
+        figures = self._gradients(folder, passes_of, built)
         manifest = Manifest(
             boxcam=boxcam.__version__,
             source={**source.description, **({"precision": _PRECISION} if self.types else {})},
@@ -241,119 +244,21 @@ class _Export:
                 found.append(name)
         return ", ".join(found)
 
-    def _gradients(self, folder: Path, forward: ir.Model, layers: Mapping[str, Sequence[Built]]) -> dict[str, float]:
+    def _gradients(self, folder: Path, forward: Forward, layers: Mapping[str, Sequence[Built]]) -> dict[str, float]:
         """Write the gradients and check everything; returns the figures."""
         self.progress("running the forward graph")
-        run, checks = self._run_forward(folder, forward)
-        origins = self._origins(run)
+        run, checks = forward.checked(folder / bundle.FORWARD)
+        runs = [(run, forward.origins(run))]
+        if self.source.preprocess.multiple and (other := forward.at_another_size()) is not None:
+            runs.append((other, forward.origins(other)))
         (folder / "gradient").mkdir()
-        other = self._run_at_another_size(forward) if self.source.preprocess.multiple else None
         for name, several in layers.items():
             for built in several:
-                file, origin = self.files[name], origins[built.target]
-                checks += built.write(folder, file, self.graphs, run, origin, self.progress)
-                if other is not None:
-                    checks += built.check_again(folder, file, self.graphs, other[0], other[1][built.target])
+                file, target = self.files[name], built.target
+                checks += built.write(folder, file, self.graphs, run, runs[0][1][target], self.progress)
+                for again, origins in runs[1:]:
+                    checks += built.check_again(folder, file, self.graphs, again, origins[target])
         return verify.require(checks)
-
-    def _origins(self, run: Run) -> dict[str, Array]:
-        """For each target, at which numbers of a run its gradients are checked."""
-        origins = {}
-        for target, found in self.traces.items():
-            values = [run.found[str(v.name)] for v in found.logits]
-            sampled = verify.sample_origins(run.found, values, str(found.origin.name))
-            origins[target] = sampled[: max(_CHECKED_BOXES, 2 * len(values))]
-        return origins
-
-    def _run_at_another_size(self, forward: ir.Model) -> tuple[Run, dict[str, Array]] | None:
-        """One pass on a sample of other sides, and where to check gradients then; None if nothing is found in any."""
-        ends = [v for found in self.traces.values() for v in found.logits]
-        by_name = {str(value.name): value for value in onnx.values(forward.graph)}
-        wanted = dict.fromkeys([*(str(v.name) for v in forward.graph.outputs), *(str(v.name) for v in ends)])
-        origin = str(next(iter(self.traces.values())).origin.name)
-        for image in samples.of_another_size(self.source.preprocess, self.pixels):
-            feeds = self._wide(image)
-            found = dict(zip(wanted, onnx.observe(forward, [by_name[n] for n in wanted], feeds), strict=True))
-            if (found[origin][:, 0] >= 0).any():
-                run = Run(found, feeds)
-                return run, self._origins(run)
-        return None
-
-    def _run_forward(self, folder: Path, forward: ir.Model) -> tuple[Run, list[verify.Check]]:
-        """One pass of the written forward graph on a sample in which something is found, and its checks."""
-        probe = onnx.clone(forward)
-        by_name = {str(value.name): value for value in onnx.values(probe.graph)}
-        ends = [str(v.name) for found in self.traces.values() for v in found.logits]
-        for name in ends:
-            onnx.add_output(probe.graph, by_name[name])
-        session = onnx.session(probe)
-        written = onnx.session(folder / bundle.FORWARD)
-        names = [output.name for output in session.get_outputs()]
-        origin = str(next(iter(self.traces.values())).origin.name)
-        best: dict[str, Array] | None = None
-        failure: Exception | None = None
-        for image in self.samples:
-            try:
-                found = dict(zip(names, session.run(names, self._wide(image)), strict=True))
-            except Exception as error:  # noqa: BLE001 - onnxruntime's own errors share no public root
-                failure = error  # some models cannot run where they find nothing; another picture may do
-                continue
-            count = int((found[origin][:, 0] >= 0).sum())
-            if best is None or count > int((best[origin][:, 0] >= 0).sum()):
-                best, chosen = found, image
-            if count:
-                break
-        if best is None:
-            assert failure is not None
-            raise VerificationError(onnx.failed(self.base, failure)) from failure
-        if not all(np.isfinite(best[name]).all() for name in ends):
-            raise ExportError("the model's logits are not finite on the sample image. Are the weights whole?")
-        if not (best[origin][:, 0] >= 0).any():
-            where = "the sample image" if self.pixels is not None else "the pictures that are drawn for it"
-            raise VerificationError(
-                f"the model finds no box in {where}, so nothing can be verified. Give a picture of the kind that it was"
-                " trained for with --sample, or lower --score-threshold."
-            )
-        given, feeds = {self.source.input: chosen}, self._wide(chosen)
-        deployed = dict(zip([o.name for o in written.get_outputs()], written.run(None, given), strict=True))
-        if self.types:
-            checks = self._half_checks(best, feeds, given, ends)
-        else:
-            checks = [verify.outputs(onnx.run(self.original, feeds), deployed)]
-        for target, traced in self.traces.items():
-            checks += self._target_checks(target, traced, best, feeds)
-        return Run(best, feeds), checks
-
-    def _half_checks(
-        self, found: Mapping[str, Array], feeds: Mapping[str, Array], given: Mapping[str, Array], ends: Sequence[str]
-    ) -> list[verify.Check]:
-        """The float32 copy against that of the detector; the float16 graph that is written against the detector.
-
-        The last bit of a score may change the order of boxes, or which of two is suppressed; so what is compared in
-        float16 are layers and logits.
-        """
-        graphs = self.original, self.written
-        by_name = [{str(value.name): value for value in onnx.values(of.graph)} for of in graphs]
-        renamed = {name.removesuffix(half.RENAMED): name for name in by_name[1]}  # outputs are float32 under its name
-        names = [n for n in dict.fromkeys([*self.tensors, *ends]) if n in by_name[0] and n in renamed]
-        runs = [
-            onnx.observe(of, [values[name] for name in wanted], given)
-            for of, values, wanted in zip(graphs, by_name, (names, [renamed[n] for n in names]), strict=True)
-        ]
-        pairs = [dict(zip(names, run, strict=True)) for run in runs]
-        return [verify.outputs(onnx.run(half.widened(self.original), feeds), found), verify.halves(*pairs)]
-
-    def _target_checks(
-        self, target: str, traced: Trace, found: Mapping[str, Array], feeds: Mapping[str, Array]
-    ) -> list[verify.Check]:
-        """Whether a target's origins name the numbers that are reported."""
-        outputs, spec = self.outputs, self.source.preprocess
-        if target != "logit":
-            return [verify.values(target, outputs, found, max(spec.height, spec.width))]
-        values = [found[str(v.name)] for v in traced.logits]
-        probabilities = verify.softmax(self.base, traced, values, feeds)
-        checks = [verify.scores(traced, outputs, found, values, probabilities)]
-        return [*checks, verify.products(self.base, outputs, feeds)] if any(traced.products) else checks
 
     def _describe(self, name: str, layer: LayerTensors, built: Sequence[Built], forward: ir.Model) -> Layer:
         values = {str(value.name): value for value in onnx.values(forward.graph)}
@@ -409,10 +314,6 @@ class _Export:
             place = tiles((spec.height, spec.width), height, width)
         stride, center = (place.y.stride, place.x.stride), (place.y.center, place.x.center)
         return Tensor(str(value.name), channels, height, width, stride, field, center)
-
-    def _wide(self, image: Array) -> dict[str, Array]:
-        """An image for the graphs that gradients are made of, which have no float16."""
-        return {self.source.input: image.astype(np.float32) if image.dtype == np.float16 else image}
 
 
 def _target(name: str, found: Trace) -> Target:
