@@ -52,13 +52,20 @@ def bound(coordinate: Coordinate, low: int, high: int) -> None:
 
 def some(op: Ops, position: Position, rows: ir.Value) -> Position:
     """The positions of some of the K elements."""
-    result: list[Coordinate] = []
-    for coordinate in position:
-        found: Coordinate = op.Gather(coordinate, rows, axis=0) if isinstance(coordinate, ir.Value) else coordinate
-        if (known := bounds(coordinate)) is not None:
-            bound(found, *known)
-        result.append(found)
-    return tuple(result)
+    return tuple(_picked(op, coordinate, rows) for coordinate in position)
+
+
+def _picked(op: Ops, coordinate: Coordinate, rows: ir.Value) -> Coordinate:
+    """A coordinate of some of the K elements, with what is known of it."""
+    if isinstance(coordinate, int) or shared(coordinate):
+        return coordinate
+    found = op.Gather(coordinate, rows, axis=0)
+    if (known := bounds(coordinate)) is not None:
+        bound(found, *known)
+    if (parts := _parts(coordinate)) is not None:
+        number, size, rest = parts
+        found.meta[_PARTS] = (_picked(op, number, rows), size, rest)
+    return found
 
 
 _PARTS = "boxcam.parts"

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import paddle
 import paddle2onnx
 import yaml
@@ -99,6 +100,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", default=list(MODELS), help=f"of {', '.join(MODELS)} (default: all)")
     parser.add_argument("--configs", type=Path, required=True, help="the folder configs of PaddleDetection")
+    parser.add_argument(
+        "--raw", action="store_true", help="export detectors of one stage without suppression; boxcam appends it"
+    )
     parser.add_argument("--top", type=int, default=20, help="boxes whose gradients are compared (default: 20)")
     parser.add_argument("--seed", type=int, default=0, help="of the weights (default: 0)")
     parser.add_argument("-o", "--output", type=Path, default=Path("paddle"), help="folder to write into")
@@ -117,11 +121,22 @@ def compare(name: str, arguments: argparse.Namespace) -> None:
     spec = preprocessing.parse(about.preprocess, (1, 3, about.size, about.size), None, (about.size, about.size))
     enliven(model, about, np.concatenate([prepare(read_image(path), spec)[0] for path in PICTURES]))
     file, bundle = arguments.output / f"{name}.onnx", arguments.output / f"{name}.boxcam"
-    export(model, about, file)
-    boxcam.export(file, output=bundle, preprocess=about.preprocess, sample=PICTURES[0], engine="onnx", overwrite=True)
+    raw = arguments.raw and not about.two_stages
+    export(model, about, file, raw)
+    boxcam.export(
+        file,
+        output=bundle,
+        preprocess=about.preprocess,
+        sample=PICTURES[0],
+        engine="onnx",
+        overwrite=True,
+        **(left_out(suppression(model, about).nms, about) if raw else {}),
+    )
     found = explained(bundle, PICTURES[0], about.layer, arguments.top)
     boxes = model(inputs(found.input))["bbox"].numpy()  # class, score, box
     pairs, difference = pair(boxes, bundle)
+    if not pairs:
+        raise SystemExit(f"none of {len(boxes)} boxes of the live model is among boxcam's")
     features, rows, difference_of_features = run(model, about, found.input, found.features)
     probabilities = (
         paddle.nn.functional.softmax(rows) if about.softmax else paddle.nn.functional.sigmoid(rows)
@@ -320,9 +335,31 @@ def proposed(model: Any, image: Array) -> Array:
     return paddle.concat(boxes).numpy()
 
 
-def export(model: Any, about: Model, file: Path) -> None:
-    """Write a model as ONNX: by Paddle a static graph, and by paddle2onnx of that an ONNX file."""
+def suppression(model: Any, about: Model) -> Any:
+    """What has the suppression of a model, as its attribute ``nms``."""
+    if about.two_stages:
+        return model.bbox_post_process
+    return model.post_process if about.softmax else getattr(model, about.head)
+
+
+def left_out(nms: Any, about: Model) -> dict[str, Any]:
+    """The options of `boxcam.export` that say what PaddleDetection's suppression would have done."""
+    found = {"nms_threshold": nms.nms_threshold, "score_threshold": nms.score_threshold}
+    return {**found, "background": "last"} if about.softmax else found
+
+
+def export(model: Any, about: Model, file: Path, raw: bool) -> None:
+    """Write a model as ONNX: by Paddle a static graph, and by paddle2onnx of that an ONNX file.
+
+    Args:
+        model: the live one; it stays as it is.
+        about: what it is.
+        file: to write.
+        raw: whether to leave out the suppression: the outputs are boxes [1, N, 4] and scores [1, C, N].
+    """
     deployed = copy.deepcopy(model)
+    if raw:
+        suppression(deployed, about).nms = lambda boxes, scores, *background: (boxes, scores, None)
     for layer in deployed.sublayers():
         if hasattr(layer, "convert_to_deploy"):
             layer.convert_to_deploy()
@@ -332,15 +369,20 @@ def export(model: Any, about: Model, file: Path) -> None:
         static = paddle.jit.to_static(deployed, input_spec=described, full_graph=True)
         read = _prune_input_spec(described, static.forward.main_program, static.forward.outputs)
         paddle.jit.save(static, f"{folder}/model", input_spec=read)
-        written = [f"{folder}/model.{ending}" for ending in ("json", "pdiparams")]
-        paddle2onnx.export(*written, str(file), opset_version=15, optimize_tool="none")
+        paths = [f"{folder}/model.{ending}" for ending in ("json", "pdiparams")]
+        paddle2onnx.export(*paths, str(file), opset_version=16, optimize_tool="none")
+    written = onnx.load(file)
+    for node in written.graph.node:
+        if node.op_type == "RoiAlign":  # which is half a pixel aside if nothing is said, and paddle2onnx says nothing
+            node.attribute.append(onnx.helper.make_attribute("coordinate_transformation_mode", "output_half_pixel"))
+    onnx.save(written, file)
 
 
 @contextmanager
 def standard_operators(model: Any, about: Model) -> Iterator[None]:
     """Write what paddle2onnx cannot write, or writes wrongly, by other operators."""
     head, concat, vision = getattr(model, about.head), paddle.concat, paddle.vision.ops
-    kept = vision.generate_proposals, vision.distribute_fpn_proposals
+    kept = vision.generate_proposals, vision.distribute_fpn_proposals, paddle.broadcast_tensors
     if about.softmax and not about.two_stages:  # prior_box
         head.anchor_generator = Anchors(head.anchor_generator)
         model(inputs(np.zeros((1, 3, about.size, about.size), np.float32)))
@@ -352,6 +394,7 @@ def standard_operators(model: Any, about: Model) -> Iterator[None]:
             part.export_onnx = True  # without loops, as PaddleDetection says
         if hasattr(model, "mask_post_process"):
             model.mask_post_process.export_onnx = model.mask_head.export_onnx = True
+            paddle.broadcast_tensors = lambda values: values  # of the masks' indices, which are as long as each other
         # PaddleDetection reckons with numbers that are lists of one, as they were in Paddle before 2.5.
         model.rpn_head.register_forward_post_hook(
             lambda layer, read, gives: (gives[0], gives[1].reshape([1]), gives[2])
@@ -360,12 +403,13 @@ def standard_operators(model: Any, about: Model) -> Iterator[None]:
             [one.reshape([1]) if not one.shape else one for one in x], axis
         )
         vision.generate_proposals, vision.distribute_fpn_proposals = proposals, by_level
-        model.bbox_post_process.nms = partial(suppressed, model.bbox_post_process.nms)
+        of = suppression(model, about)
+        of.nms = partial(suppressed, of.nms)
     try:
         yield
     finally:
         paddle.concat, retina_head.delta2bbox = concat, delta2bbox
-        vision.generate_proposals, vision.distribute_fpn_proposals = kept
+        vision.generate_proposals, vision.distribute_fpn_proposals, paddle.broadcast_tensors = kept
 
 
 def listed(value: paddle.Tensor) -> paddle.Tensor:

@@ -26,6 +26,12 @@ from boxcam.runtime.images import read_image
 from boxcam.runtime.preprocess import prepare
 
 SCORE, IOU = 0.25, 0.6
+_NMS: dict[str, dict[str, Any]] = {
+    "outside": {},
+    "inside": {"nms": True, "conf": SCORE, "iou": IOU},
+    "free": {"nms": False},
+}
+"""Options of Ultralytics' export, by where suppression is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +56,12 @@ def main() -> None:
     parser.add_argument("models", nargs="*", default=["yolov8n", "yolo11n", "rtdetr-l"], help="names of yaml files")
     parser.add_argument("--size", default="192x256", help="HxW of the input, multiples of 32 (default: 192x256)")
     parser.add_argument("--top", type=int, default=20, help="boxes whose gradients are compared (default: 20)")
+    parser.add_argument(
+        "--nms",
+        choices=_NMS,
+        default="outside",
+        help="suppression: left to boxcam, inside of the file (nms=True), or not needed (nms=False: YOLOv10, YOLO26)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the weights (default: 0)")
     parser.add_argument("-o", "--output", type=Path, default=Path("ultralytics"), help="folder to write into")
     arguments = parser.parse_args()
@@ -65,10 +77,11 @@ def compare(name: str, arguments: argparse.Namespace) -> None:
     wrapper = (RTDETR if name.startswith("rtdetr") else YOLO)(f"{name}.yaml")
     model = wrapper.model
     enliven(model, torch.from_numpy(np.concatenate([canvas(path, height, width) for path in PICTURES])))
-    written = Path(wrapper.export(format="onnx", imgsz=(height, width), simplify=False, verbose=False))
+    asked = {"imgsz": (height, width), "simplify": False, "verbose": False, **_NMS[arguments.nms]}
+    written = Path(wrapper.export(format="onnx", **asked))
     file = Path(shutil.move(written, arguments.output / f"{name}.onnx"))
     bundle = arguments.output / f"{name}.boxcam"
-    alone = name.startswith("rtdetr")  # it selects its boxes itself, without suppression
+    alone = name.startswith("rtdetr") or arguments.nms != "outside"  # it selects its boxes itself
     options = {} if alone else {"nms_threshold": IOU}
     boxcam.export(
         file,
@@ -80,6 +93,7 @@ def compare(name: str, arguments: argparse.Namespace) -> None:
         **options,
     )
     found = explained(bundle, PICTURES[0], "neck", arguments.top)
+    model.end2end = arguments.nms == "free"
     model.fuse()  # as Ultralytics does before it predicts or exports
     live = run(model, found.input, found.features)
     pairs, difference = pair(found, live, bundle)

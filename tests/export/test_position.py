@@ -138,6 +138,20 @@ def test_a_subset_keeps_what_is_fixed() -> None:
     assert found[str(picked.name)].tolist() == [5, 7]
 
 
+def test_a_subset_keeps_the_column_of_a_flat_position() -> None:
+    bench = Bench()
+    op = bench.op
+    flat = at.add(op, at.multiply(op, bench.k, 6), 4)
+    (picked,) = at.some(op, (flat,), op.value(np.array([2, 0])))
+    row, column = at.divide(op, picked, 6)
+    assert column == 4
+    assert isinstance(row, ir.Value)
+    onnx.add_output(bench.model.graph, row)
+    bench.model.graph.sort()
+    feeds = {"k": np.array([0, 5, 7]), "one": np.array([2]), "table": np.zeros((4, 6), np.int64)}
+    assert onnx.run(bench.model, feeds)[str(row.name)].tolist() == [7, 0]
+
+
 def test_an_unknown_rank_is_refused() -> None:
     with pytest.raises(TraceError, match=r"the rank of 'odd', .* is not known"):
         at.rank(ir.Value(name="odd"))

@@ -116,6 +116,36 @@ def test_tensorflow_detections_padded_to_a_fixed_number() -> None:
     np.testing.assert_allclose(results["value.x2"][:KEEP], [RAW[n, 2] for n, _ in expected], rtol=1e-5)
 
 
+def test_ultralytics_table_padded_as_one_list() -> None:
+    """Rows of box, score and class: flattened, filled up with zeros, cut into rows anew, and written into a batch."""
+    rows = COUNT + 2
+    net = Net()
+    active = net.Sigmoid(logits(net))
+    boxes = net.node("Mul", [net.input("boxes_in", (1, COUNT, 4)), np.float32(2)], name="scaled")[0]
+    scores = net.ReduceMax(active, np.array([2]), keepdims=0)
+    kinds = net.Unsqueeze(net.Squeeze(net.ArgMax(active, axis=2, keepdims=0), np.array([0])), np.array([1]))
+    kept = net.NonMaxSuppression(
+        boxes, net.Unsqueeze(scores, np.array([1])), np.array([9]), np.float32([0.5]), np.float32([THRESHOLD])
+    )
+    index = net.Squeeze(net.Gather(kept, np.array([2]), axis=1), np.array([1]))
+    score = net.Reshape(net.Gather(net.Squeeze(scores, np.array([0])), index), np.array([-1, 1]))
+    place = net.Gather(net.Squeeze(boxes, np.array([0])), index)
+    table = net.Concat(place, score, net.Cast(net.Gather(kinds, index), to=TensorProto.FLOAT), axis=1)
+    missing = net.Mul(net.Sub(np.array(rows), net.Gather(net.Shape(table), np.array(0))), np.array(6))
+    pads = net.Concat(np.array([0]), net.Unsqueeze(missing, np.array([0])), axis=0)
+    filled = net.Reshape(net.Pad(net.Reshape(table, np.array([-1])), pads), np.array([1, rows, 6]))
+    net.node("ScatterND", [np.zeros((1, rows, 6)), np.array([[0]]), filled], name="table")
+    outputs = Outputs("table", "table", "table", box_columns=(0, 4), score_column=4)
+    results, found = run(net.model(["table"]), outputs)
+    each = [(SCORES[n].max(), n, int(SCORES[n].argmax())) for n in range(COUNT) if SCORES[n].max() > THRESHOLD]
+    expected = [(n, c) for _, n, c in sorted(each, reverse=True)]
+    assert 1 < len(expected) < rows
+    assert results["origin"][len(expected) :, 0].tolist() == [-1] * (rows - len(expected))
+    assert [value.name for value in found["logit"].logits] == ["logits"]
+    assert [value.name for value in found["x1"].logits] == ["scaled"]
+    check(results, outputs, expected, scale=2)
+
+
 @pytest.mark.parametrize("classes_first", [True, False])
 def test_the_best_class_of_each_box(classes_first: bool) -> None:
     """ReduceMax for the score, ArgMax for the label, NonMaxSuppression of all classes together."""
