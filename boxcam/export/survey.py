@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 
+import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
 from boxcam.errors import ExportError, NothingToExplainError, SourceError
@@ -109,6 +110,11 @@ class Survey:
     command: str
 
 
+def _is_stored(node: ir.Node) -> bool:
+    """Whether a node is a tensor in the file."""
+    return node.op_type == "Constant" and "value" in node.attributes
+
+
 def survey(
     request: Request,
     progress: Progress,
@@ -135,7 +141,10 @@ def survey(
     if not said:
         opened = replace(opened, preprocess=in_its_range(opened.image, opened.preprocess))
     outputs = tuple(onnx.with_shape(value) for value in opened.model.graph.outputs)
-    parameters = sum(value.const_value.size for value in opened.model.graph.initializers.values() if value.const_value)
+    graph = opened.model.graph
+    weights = [value.const_value for value in graph.initializers.values()]
+    weights += [node.attributes["value"].as_tensor() for node in graph if _is_stored(node)]  # Paddle's are
+    parameters = sum(tensor.size for tensor in weights if tensor is not None)
     progress("looking for scores and boxes")
     problem, explainable, found, logits = "", True, None, []
     guessed: Guess | None = None

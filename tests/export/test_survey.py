@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import Result
+from onnx import numpy_helper
 
 from tests.export.sources.deployed import CASES, export
 from tests.export.sources.test_onnx_bad_input import Small, dense, segmentation, two_classifiers
@@ -181,3 +182,12 @@ def test_names_with_blanks_are_quoted(cli: Cli, tmp_path: Path) -> None:
     line = cli("inspect", path, "--scores", "the scores").stdout.splitlines()[-1]
     options = ["--preprocess", "imagenet", "--scores", "the scores", "-o", "my model.boxcam"]
     assert shlex.split(line)[2:] == [str(path), *options]
+
+
+def test_weights_that_are_nodes_are_counted(cli: Cli, tmp_path: Path) -> None:
+    """As paddle2onnx writes them; one million numbers, and few others."""
+    net = Small()
+    tall = net.node("Constant", [], value=numpy_helper.from_array(np.zeros((1000, 1000), np.float32)))[0]
+    net.node("Gemm", [net.Flatten(net.GlobalAveragePool(net.map(1000))), tall], name="logits")
+    path = net.save(tmp_path / "m.onnx", logits=1)
+    assert json.loads(cli("inspect", path, "--json").stdout)["parameters"] == 1_000_000 + 1000 * 3 * 3 * 3

@@ -49,6 +49,7 @@ class Opened:
         producer: what wrote it.
         types: of the file's values, if it computes in float16; the graph is then a float32 copy. Otherwise empty.
         sample: a picture in which the model finds something, if the user gave one.
+        in_pixels: whether the file says that its boxes are in pixels, by what it reads beside the image.
     """
 
     model: ir.Model
@@ -58,6 +59,7 @@ class Opened:
     producer: str
     types: Mapping[str, ir.DataType]
     sample: Image | None
+    in_pixels: bool = False
 
     @property
     def feeds(self) -> dict[str, Array]:
@@ -198,6 +200,7 @@ def read(request: Request, otherwise: Sequence[str] = ()) -> Opened:
     specs, shape = preprocessing_of(request, metadata) or otherwise, onnx.static_shape(image)
     usual = onnx_inputs.training_size(metadata)
     spec = preprocessing.parse(specs, shape, image.dtype, request.shape, usual)
+    in_pixels = onnx_inputs.tells_pixels(model)
     onnx_inputs.settle(model, image, spec)
     _leave_out_foreign(model)
     passes.ShapeInferencePass()(model)
@@ -208,7 +211,7 @@ def read(request: Request, otherwise: Sequence[str] = ()) -> Opened:
     if half.computed_in(model, name, ir.DataType.FLOAT16) is not None:
         types, model = half.types(model), half.widened(model)
         image = next(value for value in model.graph.inputs if value.name == name)
-    return Opened(model, image, spec, metadata, producer, types, request.sample)
+    return Opened(model, image, spec, metadata, producer, types, request.sample, in_pixels)
 
 
 def _leave_out_foreign(model: ir.Model) -> None:
@@ -254,7 +257,8 @@ def detections(opened: Opened, request: Request) -> Detections:
         convention = _decoded(opened, request)
     else:
         seen = _run(opened, [n for n in (request.scores, request.boxes, request.labels) if n])
-        convention = onnx_outputs.find(seen, request, len(named) or None, opened.metadata.get("task", ""))
+        asked = replace(request, box_scale="pixels") if opened.in_pixels and request.box_scale is None else request
+        convention = onnx_outputs.find(seen, asked, len(named) or None, opened.metadata.get("task", ""))
         _check_idle(convention, request)
     labels = _labels(convention, named)
     spec, op = opened.preprocess, Ops(model.graph, "boxcam.head")

@@ -63,6 +63,11 @@ def settle(model: ir.Model, picture: ir.Value, spec: Preprocess) -> None:
         _settle_extra(model.graph, extra, picture, spec)
 
 
+def tells_pixels(model: ir.Model) -> bool:
+    """Whether a model reads how much its picture was scaled: then it reports boxes in pixels of the picture."""
+    return any(_plain(value) == "scale_factor" for value in model.graph.inputs)
+
+
 def training_size(metadata: Mapping[str, str]) -> tuple[int, int] | None:
     """Height and width of the images that a model was trained with, as Ultralytics writes it down."""
     try:

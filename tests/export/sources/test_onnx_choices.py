@@ -158,3 +158,20 @@ def test_pictures_of_queries_are_stretched(
     assert (loaded.preprocess.resize, loaded.preprocess.fit_height) == (resize, 32)
     told = survey(request, lambda _: None, seconds=0).preprocessing
     assert told == (given or ("yolo", "resize=stretch"))
+
+
+def test_boxes_of_a_model_that_reads_its_scale_are_in_pixels(tmp_path: Path) -> None:
+    """Of PaddleDetection: though it finds nothing, so that no box can be looked at, nothing is asked."""
+    net = Small()
+    factor = net.input("scale_factor", (1, 2))
+    rows = net.Transpose(net.Reshape(net.map(6), np.array([6, -1])), perm=[1, 0])
+    places, logits = net.node("Split", [rows, np.array([4, 2])], 2, axis=1)
+    turned = net.Concat(
+        net.Gather(factor, np.array([1, 0]), axis=1), net.Gather(factor, np.array([1, 0]), axis=1), axis=1
+    )
+    boxes = net.Mul(net.Div(places, turned), np.float32(0))
+    score = net.Unsqueeze(net.ReduceMax(net.Sigmoid(logits), np.array([1]), keepdims=0), np.array([1]))
+    kind = net.Cast(net.ArgMax(logits, axis=1), to=TensorProto.FLOAT)
+    net.node("Concat", [kind, score, boxes], axis=1, name="table")
+    convention = found(net.save(tmp_path / "paddle.onnx", table=TensorProto.FLOAT))
+    assert (convention.scale, convention.form, str(convention.boxes)) == ("pixels", "xyxy", "table[2:6]")
