@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx_ir as ir
+import onnxruntime
 import pytest
 from onnx import TensorProto
 
 from boxcam.errors import UnsupportedOperatorError
-from boxcam.export.autodiff.vjp import vjp
+from boxcam.export.autodiff.vjp import SEED, vjp
 from boxcam.export.graph import observe, run
 from tests.export.export_graphs import Net
 
@@ -134,3 +135,23 @@ def test_what_cannot_be_carried_is_refused_in_words(build: Callable[[Net, str], 
             value.shape = value.shape or ir.Shape([None] * 3)
     with pytest.raises(UnsupportedOperatorError, match=why):
         vjp(model, y, ["x"])
+
+
+@pytest.mark.parametrize("images", [1, 2])
+def test_without_proposals_the_gradient_is_zero(images: int) -> None:
+    """ONNX Runtime's product of matrices over an axis of no length gives what was in the memory."""
+    net = Net(16)
+    x, rois = net.input("x", (images, 64, 8, 10)), net.input("rois", ("R", 4))
+    batch = net.input("batch", ("R",), TensorProto.INT64)
+    y = net.RoiAlign(x, rois, batch, output_height=7, output_width=7, sampling_ratio=2)
+    session = onnxruntime.InferenceSession(ir.to_proto(vjp(_model(net, y), y, [x])).SerializeToString())
+    for count in (150, 0, 150, 0):
+        given = {
+            "x": np.zeros((images, 64, 8, 10), np.float32),
+            "rois": np.tile(np.array([[1, 1, 5, 6]], np.float32), (count, 1)),
+            "batch": np.zeros(count, np.int64),
+            SEED: np.ones((2, count, 64, 7, 7), np.float32),
+        }
+        (found,) = session.run(None, {one.name: given[one.name] for one in session.get_inputs()})
+        assert found.shape == (2, images, 64, 8, 10)
+        assert found.sum() == pytest.approx(2 * count * 64 * 49, rel=1e-5)

@@ -117,16 +117,18 @@ def _roi_align(site: Site, gs: Sequence[ir.Value | None]) -> Sequence[Contributi
     )
     partial = op.Transpose(op.MatMul(g, op.Unsqueeze(columns, [1])), perm=[0, 2, 1, 3, 4])  # [M, C, R, bins, W]
     flat = op.Concat(op.Shape(partial, start=0, end=2), _products(site, rois), op.Shape(partial, start=4), axis=0)
-    partial = op.Reshape(partial, flat)  # [M, C, R·bins, W]
+    # ONNX Runtime gives what was in the memory for a product of nothing, as of a level without proposals: so one zero.
+    partial = op.Pad(op.Reshape(partial, flat), np.array([0, 0, 0, 0, 0, 0, 1, 0]))  # [M, C, R·bins + 1, W]
     height = op.Shape(rows, start=2)
     if site.dims()[0] == 1:
         rows = op.Reshape(op.Transpose(rows, perm=[2, 0, 1]), op.Concat(height, _products(site, rois), axis=0))
-        return [op.Unsqueeze(op.MatMul(rows, partial), [1])]
+        return [op.Unsqueeze(op.MatMul(op.Pad(rows, np.array([0, 0, 0, 1])), partial), [1])]
     images = length(site, 0)
     number = np.arange(images)[:, None] if isinstance(images, int) else op.Transpose(_range(site, images), perm=[1, 0])
     mine = op.Cast(op.Equal(op.Unsqueeze(site.x(2), [0]), number), to=real_type(op))  # [N, R]
     rows = op.Mul(op.Unsqueeze(op.Transpose(rows, perm=[2, 0, 1]), [0]), op.Unsqueeze(mine, [1, 3]))  # [N, H, R, bins]
     rows = op.Reshape(rows, op.Concat(op.Shape(rows, start=0, end=2), _products(site, rois), axis=0))
+    rows = op.Pad(rows, np.array([0, 0, 0, 0, 0, 1]))
     return [op.MatMul(op.Unsqueeze(rows, [1]), op.Unsqueeze(partial, [1]))]
 
 
