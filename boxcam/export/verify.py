@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -45,9 +46,11 @@ def require(checks: Sequence[Check]) -> dict[str, float]:
     bad = [check for check in checks if not check.error <= check.limit]
     if bad:
         figures = "; ".join(f"{check.name}: {check.error:.2e}, at most {check.limit:.0e} passes" for check in bad)
+        advice = "Try another --sample image; if it stays, please report it with the model."
+        if any(math.isnan(check.error) for check in bad):
+            advice = f"NaN comes of numbers that float32 cannot hold: are the weights whole? {advice}"
         raise VerificationError(
-            f"the exported files do not agree with the model ({figures}). No bundle was written. Try another --sample"
-            " image; if it stays, please report it with the model."
+            f"the exported files do not agree with the model ({figures}). No bundle was written. {advice}"
         )
     return {check.name: float(f"{check.error:.3g}") for check in checks}
 

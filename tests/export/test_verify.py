@@ -235,6 +235,13 @@ def test_a_failed_check_stops_the_export_with_its_figures(error: float) -> None:
         verify.require([Check("a", 0.0, 1e-4), Check("b", error, 1e-4)])
 
 
+def test_what_is_no_number_says_that_the_weights_may_be_at_fault() -> None:
+    with pytest.raises(VerificationError, match=r"nan, .*No bundle was written.*are the weights whole"):
+        verify.require([Check("a", np.nan, 1e-4)])
+    with pytest.raises(VerificationError, match=r"No bundle was written\. Try another"):
+        verify.require([Check("a", 2e-4, 1e-4)])
+
+
 def test_origins_to_check_are_real_ones_and_corners() -> None:
     real = np.array([[0, 0, 1], [-1, 0, 0], [1, 0, 1]])
     chosen = verify.sample_origins({"origin": real}, LOGIT, "origin")

@@ -73,7 +73,7 @@ def made(name: str, shape: tuple[int, int]) -> Callable[[Path], Subject]:
             run=runner(model),
             options={"shape": shape, "sample": PICTURES[0]},
             # Of SSD's most come from the finest level, before the last stage; of FCOS' many end at the image's edge.
-            boxes=24 if "ssd" in name else 16 if "fcos" in name else 8,
+            boxes=24 if "ssd" in name else 14 if "fcos" in name else 8,
         )
 
     return make
@@ -119,6 +119,7 @@ family(
     "fcos_resnet50_fpn",
     NORMALIZED,
     GROUP_NORM,
+    shape=SMALL,
     targets={"score": {"neck": Forms("whole", None)}, "x2": {"neck": Forms("whole", None)}},
 )
 family("SSD300 VGG16", "ssd300_vgg16", SSDS, shape=(300, 300))
