@@ -74,6 +74,7 @@ _RESULTS = [
 def test_a_family_is_a_row_for_each_layer() -> None:
     page = table.markdown(_RESULTS, {"x: Tiny": _FAMILY}, {})
     assert "| Tiny | neck | logit | windows | 3e-04 (noise 2e-04, level 1e-06) | – | 24 | 40, 0.12 px |\n" in page
+    assert "1 of\n  1 figures needed it." in page
     assert "\n## x\n" in page
     assert "\nTiny: a note.\n" in page
 
