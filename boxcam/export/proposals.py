@@ -98,7 +98,7 @@ def _assembled(op: Ops, value: ir.Value) -> ir.Value | None:
         if boxes is None:
             return None
         rows = op.Reshape(op.NonZero(op.Equal(number, index)), [-1])
-        found = op.Gather(boxes, op.Gather(row, rows, axis=0), axis=0)
+        found = op.Cast(op.Gather(boxes, op.Gather(row, rows, axis=0), axis=0), to=ir.DataType.FLOAT)
         result = op.ScatterND(result, op.Unsqueeze(rows, [1]), found)
         result.shape, result.dtype = ir.Shape([None, 4]), ir.DataType.FLOAT
     return result
