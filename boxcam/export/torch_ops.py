@@ -500,6 +500,13 @@ def _resize_axis(node: ir.Node, x: Tensor, axis: int, old: int, new: int, factor
     return below * (1 - share) + above * share
 
 
+@TORCH_OPS.register("GridSample")
+def _grid_sample(node: ir.Node, x: Inputs, constants: Constants) -> Tensor:
+    mode, padding = str(onnx.attribute(node, "mode", "linear")), str(onnx.attribute(node, "padding_mode", "zeros"))
+    mode = {"linear": "bilinear", "cubic": "bicubic"}.get(mode, mode)  # the names since opset 20
+    return F.grid_sample(x[0], x[1], mode, padding, bool(onnx.attribute(node, "align_corners", 0)))
+
+
 @TORCH_OPS.register("RoiAlign")
 def _roi_align(node: ir.Node, x: Inputs, constants: Constants) -> Tensor:
     mode = str(onnx.attribute(node, "mode", "avg"))

@@ -223,6 +223,13 @@ for _nearest in ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil"):
 case("Resize", spread(1, 1, 3, 3), constants=[None, None, ints(1, 1, 1, 1)], mode="linear",
      coordinate_transformation_mode="pytorch_half_pixel")  # fmt: skip
 ROIS = np.float32([[0.3, 0.8, 4.6, 3.9], [-1, 2, 9, 7], [1, 1, 1.2, 1.1]])
+GRID = spread(1, 4, 5, 2, low=-1.3, high=1.3)
+for _mode, _opset in (("bilinear", 16), ("linear", 20), ("cubic", 20)):
+    for _padding, _align in (("zeros", 0), ("border", 1), ("reflection", 0)):
+        case("GridSample", spread(1, 2, 6, 7), GRID, opset=_opset, mode=_mode, padding_mode=_padding,
+             align_corners=_align)  # fmt: skip
+case("GridSample", spread(1, 2, 6, 7), constants=[GRID], opset=16, mode="nearest")
+case("GridSample", spread(1, 2, 6, 7), GRID, opset=20)
 for _opset, _options in ((16, {}), (10, {}), (16, {"coordinate_transformation_mode": "output_half_pixel"})):
     for _ratio in (0, 2):
         case("RoiAlign", spread(1, 2, 6, 7), constants=[ROIS, ints(0, 0, 0)], opset=_opset, output_height=2,

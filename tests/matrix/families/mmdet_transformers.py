@@ -39,8 +39,8 @@ def register(name: str, forms: Mapping[str, Form | Forms], make: Callable[[Path]
 
 
 register("DETR R50", {"neck": "whole", "backbone": "whole"}, made("detr/detr_r50_8xb2-150e_coco.py"))
-_SAMPLED: Mapping[str, Form | Forms] = {"neck": Forms("whole", None), "backbone": Forms("whole", None)}
-_WHY = "deformable attention samples the maps by GridSample, which only the ONNX gradient can be of"
+_SAMPLED: Mapping[str, Form | Forms] = {"neck": Forms("whole", None), "backbone": "whole"}
+_WHY = "a box depends on all maps of `neck` at once, which only the ONNX gradient can be of"
 register(
     "Deformable DETR R50",
     _SAMPLED,
