@@ -29,6 +29,7 @@ _RECTIFIERS: dict[Any, Callable[..., torch.Tensor]] = {
     F.mish: F.mish,
     F.gelu: F.gelu,
     F.hardswish: F.hardswish,
+    F.hardtanh: F.hardtanh,  # what torch.nn.ReLU6 calls; it rectifies if it begins at 0
 }
 """What is masked, in place or not, by the function that is not in place."""
 
@@ -59,5 +60,7 @@ class Guided(TorchFunctionMode):
         options.pop("inplace", None)
         x, *rest = args or (options.pop("input"),)
         function = _RECTIFIERS[func]
+        if function is F.hardtanh and (rest or [options.get("min_val")])[0] != 0:
+            return function(x, *rest, **options)
         masked: torch.Tensor = _Masked.apply(x, lambda value: function(value, *rest, **options))  # type: ignore[no-untyped-call]
         return masked

@@ -26,14 +26,19 @@ def make(name: str, path: Path, shape: tuple[int, int], seed: int = 0) -> tuple[
     torch.manual_seed(seed)
     model = zoo.build(name, {})
     images = torch.cat([canvas(name, model, picture, shape) for picture in PICTURES])
+    enliven(model, images)
+    torch.save(model.state_dict(), path)
+    return model, images
+
+
+def enliven(model: Any, images: torch.Tensor) -> None:
+    """Calibrate a detector on some images, [N, 3, H, W], and scale its heads until there are boxes."""
     with torch.no_grad():
         calibrate(model, images)
         if hasattr(model, "roi_heads"):
             _two_stages(model, images)
         else:
             _one_stage(model, images)
-    torch.save(model.state_dict(), path)
-    return model, images
 
 
 def canvas(name: str, model: Any, picture: Path, shape: tuple[int, int] | None) -> torch.Tensor:

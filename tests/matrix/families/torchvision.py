@@ -134,6 +134,13 @@ family(
     "its boxes; the masks are left out",
     shape=TINY,
 )
+family(
+    "Faster R-CNN MobileNetV3 320 FPN, score and sides",
+    "fasterrcnn_mobilenet_v3_large_320_fpn",
+    {"roi": "rows"},
+    shape=SMALL,
+    targets={target: {"roi": Forms("rows", None)} for target in ("score", "x1", "y2")},
+)
 family("Mask R-CNN R50 FPN", "maskrcnn_resnet50_fpn", TWO_STAGES, "its boxes; the masks are left out", shape=SMALL)
 family(
     "Keypoint R-CNN R50 FPN",
