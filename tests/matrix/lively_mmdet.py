@@ -110,11 +110,12 @@ def _keep_variance(part: Any) -> None:
 def _calibrate(model: Any, images: torch.Tensor) -> None:
     """Set the statistics of BatchNorm to those of the images, and the levels of the neck to one height."""
     norms = [m for m in model.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
+    mobile = any(isinstance(m, torch.nn.ReLU6) for m in model.backbone.modules())
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a cumulative average
         norm.train()
-        if any(isinstance(m, torch.nn.ReLU6) for m in model.backbone.modules()):
+        if mobile:
             away_from_kinks(norm, 1.5)
     for module in model.backbone.modules():
         if hasattr(module, "bn3"):  # as after training, a residual block changes little; rounding grows less through 16
@@ -132,6 +133,8 @@ def _calibrate(model: Any, images: torch.Tensor) -> None:
         dense(model.extract_feat(images))
     for norm in norms:
         norm.eval()
+        if mobile:  # a channel that hardly varies, on maps of a few cells, would become its rounding
+            norm.running_var.clamp_(min=0.3 * float(norm.running_var.mean()))
 
 
 def _scale(layers: Sequence[Any], deviation: float, head: Any, features: Sequence[torch.Tensor]) -> None:
