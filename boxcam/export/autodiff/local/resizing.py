@@ -100,7 +100,7 @@ def _of_open_sizes(tape: Tape, node: ir.Node, block: Block, wanted: Collection[i
         source = _source(tape, form, scale, size_in, size_out)
         support = axes[axis]
         if isinstance(support, Window):
-            window = _window_seen(tape, support, source, form.nearest, scale, size_out)
+            window = _window_seen(tape, support, source, form, scale, size_out)
             rows, columns = tape.positions.of(window), tape.positions.nearest(support, size_out)
             weights = _weights(tape, rows, source(columns), form.nearest)
             value = tape.placed(value, weights, axis, 4, support.size)
@@ -143,20 +143,32 @@ def _source(tape: Tape, form: resize.PlainForm, scale: float | None, size_in: Si
 _ROUNDED: dict[str, Callable[[Tape, ir.Value], ir.Value]] = {
     "floor": lambda tape, at: tape.op.Floor(at),
     "ceil": lambda tape, at: tape.op.Ceil(at),
-    "round_prefer_floor": lambda tape, at: tape.op.Ceil(tape.op.Sub(at, 0.5)),
-    "round_prefer_ceil": lambda tape, at: tape.op.Floor(tape.op.Add(at, 0.5)),
+    "round_prefer_floor": lambda tape, at: _rounded(tape, at, 0.5 + _HALF),
+    "round_prefer_ceil": lambda tape, at: _rounded(tape, at, 0.5 - _HALF),
 }
+_HALF = 1e-6
+"""How far from the middle between two positions ONNX Runtime takes what float32 made of it for the middle."""
+
+
+def _rounded(tape: Tape, at: ir.Value, up: float) -> ir.Value:
+    """Up where more than a part of 1 is above the whole number, down elsewhere."""
+    op = tape.op
+    down = op.Floor(at)
+    above = op.Greater(op.Sub(at, down), up)
+    return op.Add(down, op.Cast(above, to=ir.DataType.from_numpy(op.real)))
 
 
 def _window_seen(
-    tape: Tape, support: Window, source: _Source, nearest: str, scale: float | None, size_out: Size
+    tape: Tape, support: Window, source: _Source, form: resize.PlainForm, scale: float | None, size_out: Size
 ) -> Window:
     """The windows of the input that windows of the output see; they may stick out of the map, where nothing is."""
     op = tape.op
     begin = op.Squeeze(tape.positions.nearest(Window(support.start, 1), size_out), [1])
     first = op.Cast(op.Floor(source(begin)), to=ir.DataType.INT64)
-    if scale is not None and isinstance(support.size, int):
-        return Window(Start(first), math.ceil((support.size - 1) / scale) + (1 if nearest else 2))
+    # With aligned corners (in - 1) / (out - 1) is no more than 1 / scale only where the scale is whole.
+    even = scale is not None and (form.coordinates != "align_corners" or scale == max(int(scale), 1))
+    if even and scale is not None and isinstance(support.size, int):
+        return Window(Start(first), math.ceil((support.size - 1) / scale) + (1 if form.nearest else 2))
     end = op.Add(tape.positions.start(support.start), blocks.add(op, support.size, -1))
     end = op.Min(end, op.Sub(size_out, 1))
     last = op.Cast(op.Ceil(source(op.Max(end, 0))), to=ir.DataType.INT64)
