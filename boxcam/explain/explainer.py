@@ -149,7 +149,7 @@ def explain(
     """
     if top is not None and top < 0:
         raise ValueError(f"top: {top}, expected 0 or more")
-    places = None if ranks is None else sorted({*([ranks] if isinstance(ranks, int) else ranks)})
+    places = None if ranks is None else sorted({*([ranks] if isinstance(ranks, int | np.integer) else ranks)})
     if places is not None and any(place < 1 for place in places):
         raise ValueError(f"ranks: {ranks}, expected 1 or more")
     plan = Plan(model, method, layer, target, engine)

@@ -42,6 +42,8 @@ def parse(
     input_dtype: ir.DataType | None,
     shape: tuple[int, int] | None,
     usual: tuple[int, int] | None = None,
+    *,
+    may_be_open: bool = True,
 ) -> Preprocess:
     """What ``--preprocess`` says, checked against the model's input.
 
@@ -54,6 +56,7 @@ def parse(
         input_dtype: type of the model's input; None if it is not known, which is float32.
         shape: height and width that the user wants (``--shape``), or None for those of the model's input.
         usual: height and width that the file names where its input's are open.
+        may_be_open: whether the model can be one whose sizes stay open; otherwise its input is made for one.
 
     Raises:
         SourceError: nothing is said, it contradicts itself or the model's input, or the input is no image.
@@ -73,10 +76,10 @@ def parse(
     layout = _layout(settings.get("layout"), input_shape)
     assert input_shape is not None
     fixed = input_shape[2:] if layout == "NCHW" else input_shape[1:3]
-    is_open = tuple(fixed) == (None, None) and shape is None and settings["resize"] in _OPEN
+    is_open = may_be_open and tuple(fixed) == (None, None) and shape is None and settings["resize"] in _OPEN
     if settings["resize"] == "none" and "size" not in settings:
         usual = usual or _EXAMPLE
-    size = _size(settings.get("size"), input_shape, fixed, shape, usual)
+    size = _size(settings.get("size"), input_shape, fixed, shape, usual, is_open)
     if not is_open:
         for name in ("multiple", *(["resize"] if settings["resize"] == "none" else [])):
             if name in settings:
@@ -275,10 +278,11 @@ def _size(
     fixed: Shape,
     wanted: tuple[int, int] | None,
     usual: tuple[int, int] | None,
+    is_open: bool,
 ) -> tuple[int, int]:
     """Height and width, from the model's input, ``--shape`` and the key ``size``, which must not contradict.
 
-    If all leave them open, the usual ones.
+    If all leave them open, the usual ones, which may be for another input.
     """
     for name, edges in (("--shape", wanted), (f"{_OPTION} size", said)):
         if edges is not None and any(have not in (None, want) for have, want in zip(fixed, edges, strict=True)):
@@ -290,12 +294,17 @@ def _size(
         raise SourceError(
             f"--shape {wanted[0]}x{wanted[1]} and {_OPTION} size {said[0]}x{said[1]} contradict each other."
         )
-    height, width = wanted or said or (usual if None in fixed and usual else fixed)
+    if usual is not None and any(have not in (None, want) for have, want in zip(fixed, usual, strict=True)):
+        usual = None  # of another model than this one, or one side of this one is open only
+    height, width = wanted or said or usual or fixed
     if height is None or width is None:
+        own = (
+            f"; or let each image have its own, with {_OPTION} size=640x640, into which it is fitted, or {_OPTION}"
+            " resize=none, which leaves it as it is"
+        )
         raise SourceError(
             f"the model's input {_dimensions(shape)} has no fixed height and width. Fix them with --shape, such as"
-            f" --shape 640x640; or let each image have its own, with {_OPTION} size=640x640, into which it is fitted,"
-            f" or {_OPTION} resize=none, which leaves it as it is."
+            f" --shape 640x640{own if is_open else ''}."
         )
     return height, width
 

@@ -169,6 +169,16 @@ def test_each_image_may_have_its_own_size() -> None:
         of("yolo", "resize=none")
     with pytest.raises(SourceError, match="multiple has no meaning for resize stretch"):
         of("yolo", "size=64", "resize=stretch", "multiple=8", shape=DYNAMIC)
+    with pytest.raises(SourceError, match=r"such as --shape 640x640\.$"):
+        of("yolo", "resize=stretch", shape=DYNAMIC)
+
+
+def test_the_size_that_a_file_names_does_not_overrule_its_input() -> None:
+    half_open = (1, 3, 640, None)
+    made = parse(["yolo"], half_open, ir.DataType.FLOAT, None, (640, 320))
+    assert (made.height, made.width, made.multiple) == (640, 320, 0)
+    with pytest.raises(SourceError, match=r"\[1, 3, 640, \?\] has no fixed height and width.*--shape 640x640\.$"):
+        parse(["yolo"], half_open, ir.DataType.FLOAT, None, (320, 320))
 
 
 BAD = {

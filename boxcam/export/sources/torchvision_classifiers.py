@@ -122,7 +122,7 @@ def preprocess(name: str, model: Any, path: str, shape: tuple[int, int] | None, 
         if not keys & {"fit", "crop_pct", "resize"}:
             same = "size" not in keys and (shape or (edge, edge)) == (crop, crop)
             specs.append(f"fit={resized}x{resized}" if same else f"crop_pct={crop / resized}")
-    found = preprocessing.parse([*specs, *given], [1, 3, None, None], ir.DataType.FLOAT, shape)
+    found = preprocessing.parse([*specs, *given], [1, 3, None, None], ir.DataType.FLOAT, shape, may_be_open=False)
     if fixed is not None and (found.height, found.width) != (edge, edge):
         raise SourceError(
             f"{path} is of a {name} for images of {edge}x{edge} pixels, and for no others, such as"

@@ -117,7 +117,7 @@ def test_a_class_is_explained_by_its_name_or_its_rank(bundle: Path) -> None:
     assert explain(classes=int(every.labels[-1])).scores[0] == every.scores[-1]
     assert len(explain(classes=worst, score=0.99)) == 0
     np.testing.assert_array_equal(explain(ranks=[5, 2, 5]).labels, every.labels[[1, 4]])
-    assert explain(ranks=12).labels[0] == every.labels[11]
+    assert explain(ranks=np.int64(12)).labels[0] == every.labels[11]
     assert len(explain(ranks=13)) == 0
     both = explain(classes="kind 3")
     assert sorted(both.labels) == [3, 11]
@@ -181,6 +181,10 @@ def test_preprocessing_that_is_said() -> None:
     assert spec(given=["mean=0.5", "color=BGR"]).mean == (127.5, 127.5, 127.5)
     assert spec(given=["tf", "mean=0"]).resize == "stretch"
     assert sizes(spec(given=["tf", "size=96x96"])) == (96, 96, 96, 96)
+    padded = spec(given=["resize=fit", "pad=center", "pad_value=114"])  # its graph is of one size, whatever the resize
+    assert (*sizes(padded), padded.multiple) == (224, 224, 224, 224, 0)
+    with pytest.raises(SourceError, match="resize 'none' is for a model whose height and width are open"):
+        spec(given=["resize=none", "pad=center", "pad_value=114"])
     with pytest.raises(SourceError, match="contradict"):
         spec(shape=(64, 64), given=["size=96x96"])
 
