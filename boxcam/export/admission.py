@@ -45,7 +45,7 @@ def check_input(model: ir.Model, name: str, spec: Preprocess) -> None:
     if len(shape) != 4 or any(have not in (None, want) for have, want in zip(shape, spec.shape, strict=False)):
         raise ExportError(
             f"the model's input {onnx.with_shape(value)} cannot take an image, which is prepared as"
-            f" {['?' if size is None else size for size in spec.shape]}."
+            f" [{', '.join('?' if size is None else str(size) for size in spec.shape)}]."
         )
 
 

@@ -411,7 +411,14 @@ def run(model: ir.Model, feeds: Mapping[str, Array]) -> dict[str, Array]:
 
 def failed(model: ir.Model, error: Exception) -> str:
     """What to say of a run that failed."""
-    advice = " Give a picture in which it finds something with --sample." if found_nothing(error) else ""
+    advice = ""
+    if found_nothing(error):
+        advice = " Give a picture in which it finds something with --sample."
+    elif any(len(shape) == 4 and None in shape[1:] for v in model.graph.inputs if (shape := static_shape(v))):
+        advice = (
+            " The size of the image is open, and a model may not bear each: give sides of a larger multiple, such as"
+            " --preprocess multiple=64, or fix the size with --shape, such as --shape 640x640."
+        )
     return f"onnxruntime cannot run the model (opset {opset(model)}): {reason(error)}.{advice}"
 
 

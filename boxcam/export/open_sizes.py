@@ -14,6 +14,7 @@ from onnx_ir.passes import common as passes
 
 from boxcam.errors import ExportError
 from boxcam.export import graph as onnx
+from boxcam.export.autodiff.rule import OTHER_ENGINE
 from boxcam.export.graph import Array
 
 ADVICE = "Fix it with --shape, such as --shape 640x640."
@@ -37,6 +38,14 @@ def forget_shapes(graph: ir.Graph) -> None:
     for node in graph.all_nodes():
         for value in node.outputs:
             value.shape = None
+
+
+def told(refusal: str) -> str:
+    """What to say of an operator that was refused: no other engine is for open sizes, and a size may help."""
+    return (
+        f"{refusal.replace(f', {OTHER_ENGINE}', '')} The size of the image is open, which not every operator bears."
+        f" {ADVICE}"
+    )
 
 
 def engine(wanted: str) -> str:

@@ -152,6 +152,13 @@ class _Export:
         """A layer by the maps that its tensors are or have been made into."""
         spec = self.source.preprocess
         kind = spec.layout if name == maps.IMAGE else layer.layout
+        for tensor in layer.tensors if spec.multiple and layer.kind != "roi" else ():
+            value = onnx.find(self.base.graph, tensor)
+            if value is not None and (kind or layout.layout_of(value)) == "tokens":
+                raise ExportError(
+                    f"layer {name!r}: how the tokens {onnx.with_shape(value)} lie on the image is not known while its"
+                    f" size is open. {open_sizes.ADVICE}"
+                )
         tensors = tuple(
             tensor
             if layer.kind == "roi"
@@ -219,8 +226,8 @@ class _Export:
             return [build(self.graphs, name, t, e, features, self.engine, guided) for t, e in ends.items() if used[t]]
         except ExportError as error:
             open_size = self.source.preprocess.multiple and isinstance(error, UnsupportedOperatorError)
-            more = f" The size of the image is open, which not every operator bears. {open_sizes.ADVICE}"
-            raise type(error)(f"layer {name!r}: {error}{more if open_size else ''}") from error
+            said = open_sizes.told(str(error)) if open_size else str(error)
+            raise type(error)(f"layer {name!r}: {said}") from error
 
     def _used(self, name: str, target: str, ends: Sequence[str], layer: LayerTensors, alone: bool) -> list[str]:
         """Those of a layer's tensors that a target depends on; of one among several it may be none."""

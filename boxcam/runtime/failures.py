@@ -11,8 +11,8 @@ _SHAPE = re.compile(r"Input shape:\{([\d,]*)\}")
 def reason(error: Exception) -> str:
     """Why a run failed.
 
-    An operator that cannot work on an empty tensor is told apart: all inputs are of fixed sizes, so what is empty was
-    selected by the model, which left nothing over. (It may have been one part of several, so this is not yet "no box".)
+    An operator that cannot work on an empty tensor is told apart: images are not empty, so what is empty was selected
+    by the model, which left nothing over. (It may have been one part of several, so this is not yet "no box".)
 
     Args:
         error: ONNX Runtime's own; its errors share no public root.

@@ -235,8 +235,37 @@ def test_what_needs_its_sizes_says_that_a_shape_is_the_way_out(tmp_path: Path) -
     model = Detector("nearest by 2", True).eval()
     model.resize = {"mode": "bicubic", "align_corners": False, "scale_factor": 2.0}
     path = written(model, tmp_path / "model.onnx")
-    with pytest.raises(UnsupportedOperatorError, match=r"Resize \(.*size of its maps.* Fix it with --shape, such as"):
+    with pytest.raises(
+        UnsupportedOperatorError, match=r"Resize \(.*size of its maps.* Fix it with --shape, such as"
+    ) as found:
         boxcam.export(path, output=tmp_path / "open", layers=[BACKBONE], preprocess=PREPROCESS)
+    assert "torchscript" not in str(found.value)  # which is for fixed sizes only
     options = [option for option in PREPROCESS if not option.startswith(("size", "multiple"))]
     with pytest.warns(BoxcamWarning, match="gets no TorchScript gradient, only the ONNX one: Resize .*'cubic'"):
         boxcam.export(path, output=tmp_path / "fixed", layers=[BACKBONE], preprocess=options, shape=(64, 96))
+
+
+def test_a_model_that_does_not_bear_a_size_says_what_may_help(tmp_path: Path) -> None:
+    """Its two levels meet where sides are multiples of 16 only."""
+    path = written(Detector("nearest by 2", True).eval(), tmp_path / "model.onnx")
+    options = [option for option in PREPROCESS if not option.startswith("multiple")]
+    with pytest.raises(ExportError, match=r"onnxruntime cannot run.* such as --preprocess multiple=64, or .*--shape"):
+        boxcam.export(path, output=tmp_path / "open", layers=[BACKBONE], preprocess=[*options, "multiple=8"])
+
+
+def test_tokens_of_open_sizes_say_that_a_shape_is_the_way_out(tmp_path: Path) -> None:
+    class Tokens(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.patches, self.mix, self.score = nn.Conv2d(3, 8, 8, 8), nn.Linear(8, 8), nn.Linear(8, 5)
+
+        def forward(self, image: Tensor) -> Tensor:
+            return self.score(self.mix(self.patches(image).flatten(2).transpose(1, 2)).tanh().mean(1)).softmax(1)
+
+    path, axes = tmp_path / "model.onnx", {"image": {2: "height", 3: "width"}}
+    image = torch.rand(1, 3, 64, 96)
+    names = {"input_names": ["image"], "output_names": ["scores"], "dynamic_axes": axes}
+    torch.onnx.export(Tokens().eval(), (image,), str(path), dynamo=False, opset_version=17, **names)  # type: ignore[arg-type]
+    (tokens,) = [node.output[0] for node in onnx.load(str(path)).graph.node if node.op_type == "Tanh"]
+    with pytest.raises(ExportError, match=r"how the tokens .*\[1, \?, 8\] lie .* size is open\. Fix it with --shape"):
+        boxcam.export(path, output=tmp_path / "open", layers=[tokens], preprocess=PREPROCESS)

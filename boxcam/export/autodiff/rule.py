@@ -119,7 +119,7 @@ class Site:
 
     def unsupported(self, why: str) -> NoReturn:
         """Refuse this node: ``why`` is half a sentence about it."""
-        raise unsupported(self.node, self.opset, why, "or try --engine torchscript")
+        raise unsupported(self.node, self.opset, why, OTHER_ENGINE)
 
     def forward(self, value: ir.Value) -> ir.Value:
         """A value of the forward pass; floating-point numbers in the gradient graph's type."""
@@ -171,6 +171,9 @@ class Rule:
     independent: Independent = lambda site: ()
     note: str = ""
 
+
+OTHER_ENGINE = "or try --engine torchscript"
+"""What else may help where there is no rule."""
 
 RULES: Registry[Rule] = Registry("gradient rule")
 ZERO: Registry[str] = Registry("operator without gradient")
