@@ -173,11 +173,20 @@ class Built:
 
     def check_again(self, folder: Path, file: str, detector: Detector, run: Run, origin: Array) -> list[verify.Check]:
         """Check the ONNX gradient in another run, of an image of another size; the arguments are those of `write`."""
-        running = OnnxEngine(folder / f"{self._stem(file)}.onnx")
+        stem, some = self._stem(file), self._some(origin)
+        running = OnnxEngine(folder / f"{stem}.onnx")
         name, graph = f"{self._name}, another size", self.by_onnx["plain"]
-        return verify_gradient.differences(
-            name, graph, running, detector.smooth, self.features, self.ends, run.found, self._some(origin), run.feeds
+        checks = verify_gradient.differences(
+            name, graph, running, detector.smooth, self.features, self.ends, run.found, some, run.feeds
         )
+        if graph.means is not None:
+            shapes = {i: run.found[n].shape[2:] for i, n in enumerate(self.features)}
+            whole, means = (
+                engine.patches(Tensors(run.found), self.features, (), some)
+                for engine in (running, OnnxEngine(folder / f"{stem}.means.onnx"))
+            )
+            checks.append(verify_gradient.means(name, means, whole, shapes))
+        return checks
 
     @property
     def _name(self) -> str:

@@ -26,7 +26,7 @@ def inputs(spec: Preprocess, given: Image | None) -> list[Array]:
 def of_another_size(spec: Preprocess, given: Image | None) -> list[Array]:
     """The same for a model whose size is open: inputs of other sides, of pictures that were turned and cut off."""
     turned = [cv2.rotate(picture, cv2.ROTATE_90_CLOCKWISE) for picture in _pictures(spec, given)]
-    return [prepare(np.asarray(of[: 3 * len(of) // 4], np.uint8), spec)[0] for of in turned]
+    return [prepare(np.asarray(of[: max(3 * len(of) // 4, 1)], np.uint8), spec)[0] for of in turned]
 
 
 def _pictures(spec: Preprocess, given: Image | None) -> list[Image]:

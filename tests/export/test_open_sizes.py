@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,8 @@ from torch import Tensor, nn
 
 import boxcam
 from boxcam.errors import BoxcamWarning, ExportError, SourceError, UnsupportedOperatorError
+from boxcam.export import samples
+from boxcam.export.preprocessing import parse
 from boxcam.runtime.preprocess import prepare
 from boxcam.types import Patch
 from tests.matrix.deployed import whole
@@ -145,7 +148,8 @@ def test_every_picture_has_its_own_size_and_the_gradients_of_torch(
     layer = bundle.layer(BACKBONE)
     picture = pixels(*size)
     assert {g.form for g in layer.gradients} == {"windows"}
-    assert any("another size" in check for check in bundle.manifest.verification)
+    for what in ("another size: ONNX gradient", "another size: means"):
+        assert any(what in check for check in bundle.manifest.verification)
     prediction = bundle.predict(picture, layer)
     place = prediction.transform
     assert (place.canvas_height % 16, place.canvas_width % 16) == (0, 0)
@@ -269,3 +273,10 @@ def test_tokens_of_open_sizes_say_that_a_shape_is_the_way_out(tmp_path: Path) ->
     (tokens,) = [node.output[0] for node in onnx.load(str(path)).graph.node if node.op_type == "Tanh"]
     with pytest.raises(ExportError, match=r"how the tokens .*\[1, \?, 8\] lie .* size is open\. Fix it with --shape"):
         boxcam.export(path, output=tmp_path / "open", layers=[tokens], preprocess=PREPROCESS)
+
+
+@pytest.mark.parametrize("size", [(50, 1), (1, 50)])
+def test_a_sample_of_one_line_has_another_size_too(size: tuple[int, int]) -> None:
+    spec = parse(PREPROCESS, (1, 3, None, None), ir.DataType.FLOAT, None)
+    (turned,) = samples.of_another_size(spec, pixels(*size))
+    assert turned.size > 0
