@@ -147,6 +147,8 @@ def whole(pieces: Sequence[Patch], shape: tuple[int, ...], rows: Sequence[int] =
     """
     full = np.zeros(shape, np.float32)
     for patch in pieces:
+        if patch.row not in rows and not patch.gradient.any():
+            continue  # of a side that is cut off at the image's edge, which depends on no proposal
         row = list(rows).index(patch.row)
         (y, x), (h, w) = patch.corner, patch.gradient.shape[1:]
         y0, y1, x0, x1 = max(y, 0), max(min(y + h, shape[2]), 0), max(x, 0), max(min(x + w, shape[3]), 0)

@@ -57,7 +57,7 @@ SEEDS = {"ssdlite320_mobilenet_v3_large": 2}
 """Where, of other seeds, float32 noise decides on which side of 0 an activation is: the gradient jumps there."""
 
 
-def made(name: str, shape: tuple[int, int]) -> Callable[[Path], Subject]:
+def made(name: str, shape: tuple[int, int], boxes: int | None = None) -> Callable[[Path], Subject]:
     """A family by the name of its builder."""
 
     def make(folder: Path) -> Subject:
@@ -73,7 +73,7 @@ def made(name: str, shape: tuple[int, int]) -> Callable[[Path], Subject]:
             run=runner(model),
             options={"shape": shape, "sample": PICTURES[0]},
             # Of SSD's most come from the finest level, before the last stage; of FCOS' many end at the image's edge.
-            boxes=24 if "ssd" in name else 14 if "fcos" in name else 8,
+            boxes=boxes or (24 if "ssd" in name else 14 if "fcos" in name else 8),
         )
 
     return make
@@ -101,9 +101,10 @@ def family(
     shape: tuple[int, int] = SHAPE,
     heavy: bool = True,
     targets: Mapping[str, Mapping[str, Form | Forms]] | None = None,
+    boxes: int | None = None,
 ) -> None:
     FAMILIES.register(f"torchvision: {title}")(
-        Family(forms, made(name, shape), heavy=heavy, note=note, targets=targets or {})
+        Family(forms, made(name, shape, boxes), heavy=heavy, note=note, targets=targets or {})
     )
 
 
@@ -139,7 +140,8 @@ family(
     "fasterrcnn_mobilenet_v3_large_320_fpn",
     {"roi": "rows"},
     shape=SMALL,
-    targets={target: {"roi": Forms("rows", None)} for target in ("score", "x1", "y2")},
+    targets={target: {"roi": Forms("rows", None)} for target in ("score", "x1", "y1", "x2", "y2")},
+    boxes=16,  # a side at the image's edge is cut off, and has no gradient
 )
 family("Mask R-CNN R50 FPN", "maskrcnn_resnet50_fpn", TWO_STAGES, "its boxes; the masks are left out", shape=SMALL)
 family(
