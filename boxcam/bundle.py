@@ -281,6 +281,11 @@ class Manifest:
             if name in (None, target.name):
                 return target
         there = [target.name for target in self.targets]
+        if self.outputs.whole_image and name in TARGETS[2:]:
+            raise UnknownNameError(
+                f"this bundle has no target {name!r} (there is: {', '.join(there)}): a classifier's box is the whole"
+                " image."
+            )
         options = " ".join(f"--target {one}" for one in (*there, name))
         raise UnknownNameError(
             f"this bundle has no target {name!r} (there is: {', '.join(there)}). Export the model again with --target"

@@ -175,7 +175,7 @@ def export(
             nms_threshold=nms_threshold,
             sample=sample,
             engine=engine,
-            targets=TARGETS if "all" in targets else targets,
+            targets=targets,
             overwrite=overwrite,
             progress=_steps(quiet),
             **options,

@@ -26,7 +26,7 @@ from boxcam.export.differentiation import CHOICES, Built, Detector, build
 from boxcam.export.geometry import Cells, cells, tiles
 from boxcam.export.graph import Array, Ops
 from boxcam.export.source import SOURCES, LayerTensors, Options, Progress, Request, Source
-from boxcam.export.trace import Trace, trace
+from boxcam.export.trace import SIDES, Trace, trace
 from boxcam.export.verify_forward import Forward, wide
 from boxcam.export.whole_rows import write_whole_rows
 from boxcam.runtime.images import read_image
@@ -63,7 +63,7 @@ def export(
         engine: which gradients to build: ``onnx``, ``torchscript``, ``both``, which are checked against each other, or
             ``auto``: ONNX, and TorchScript where its operators suffice.
         targets: what of a box can be explained: ``logit``, the class logit; ``score``, as reported; ``x1``, ``y1``,
-            ``x2``, ``y2``, the sides in canvas pixels.
+            ``x2``, ``y2``, the sides in canvas pixels; ``all`` for all that the model has: a classifier has no sides.
         overwrite: replace a bundle that is there.
         progress: called with a few words as each step begins.
         options: how to read a model that does not say enough about itself, above all a plain ONNX file: ``scores``,
@@ -79,8 +79,8 @@ def export(
     if engine not in CHOICES:
         raise ValueError(f"engine: {engine!r}, expected {', '.join(CHOICES)}")
     targets = (targets,) if isinstance(targets, str) else tuple(targets)
-    if not targets or not set(targets) <= set(TARGETS):
-        raise ValueError(f"targets: {targets!r}, expected some of {', '.join(TARGETS)}")
+    if not targets or not set(targets) <= {*TARGETS, "all"}:
+        raise ValueError(f"targets: {targets!r}, expected some of {', '.join(TARGETS)}, or all")
     bundle.check_target(output, overwrite=overwrite)
     pixels = None if sample is None else read_image(sample)
     layers = (layers,) if isinstance(layers, str) else tuple(layers)
@@ -89,8 +89,24 @@ def export(
     kind = source or detect_source(request.arguments)
     SOURCES[kind].check(request, kind)
     loaded = SOURCES[kind].load(request, progress)
+    explained = _targets(targets, loaded.outputs)
     with bundle.write(output, overwrite=overwrite) as folder:
-        return _Export(loaded, layers, request, pixels, engine, targets, progress).into(folder)
+        return _Export(loaded, layers, request, pixels, engine, explained, progress).into(folder)
+
+
+def _targets(asked: Sequence[str], outputs: Outputs) -> tuple[str, ...]:
+    """The targets that are asked for, each once.
+
+    Raises:
+        SourceError: one that the model does not have.
+    """
+    sides = [name for name in asked if name in SIDES]
+    if outputs.whole_image and sides:
+        raise SourceError(
+            f"--target {sides[0]} has no meaning here: a classifier's box is the whole image. Leave it out."
+        )
+    every = [name for name in TARGETS if not (outputs.whole_image and name in SIDES)]
+    return tuple(dict.fromkeys(every if "all" in asked else asked))
 
 
 def detect_source(arguments: tuple[str, ...]) -> str:
@@ -121,7 +137,7 @@ class _Export:
         progress: Progress,
     ) -> None:
         self.source, self.progress, self.pixels = source, progress, pixels
-        self.engine, self.targets = engine, tuple(dict.fromkeys(targets))
+        self.engine, self.targets = engine, targets
         if source.preprocess.multiple:
             self.engine = open_sizes.engine(engine)
         wanted = maps.resolve(source, names, request.layout)

@@ -249,6 +249,11 @@ CASES: dict[str, tuple[Callable[[Path], Path], dict[str, Any], str]] = {
     "suppression of classes": (classifier, {"nms_threshold": 0.5}, "--nms has no meaning here: a classifier's box is"),
     "boxes of a classifier": (classifier, {"box_format": "xyxy"}, "--box-format has no meaning here: a classifier's"),
     "scale of a classifier": (classifier, {"box_scale": "pixels"}, "--box-scale has no meaning here: a classifier's"),
+    "sides of a classifier": (
+        classifier,
+        {"targets": ["logit", "y2"]},
+        "--target y2 has no meaning here: a classifier's box is the whole image. Leave it out",
+    ),
     "no box to see": (nothing_found, {}, "found no box .* Say --box-scale pixels or normalized, or .*--sample"),
     "decode fails": (classifier, {"decode": lambda op, o: o["x"]}, "KeyError: 'x'. Outputs are: logits"),
     "decode returns one": (classifier, {"decode": lambda op, o: o["logits"]}, "has to return two values"),

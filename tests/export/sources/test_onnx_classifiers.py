@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import boxcam
-from boxcam.errors import SourceError
+from boxcam.errors import SourceError, UnknownNameError
 from boxcam.runtime.preprocess import prepare
 
 NAMES = [f"kind {k}" for k in range(7)]
@@ -95,6 +95,22 @@ def test_classes_and_gradients_are_those_of_torch(ending: str, dynamo: bool, tmp
         whole[:, y : y + patch.gradient.shape[1], x : x + patch.gradient.shape[2]] = patch.gradient
         whole += 0 if patch.uniform is None else patch.uniform[:, None, None]
         np.testing.assert_allclose(whole, gradient[0].numpy(), atol=1e-4 * float(gradient.abs().max()))
+
+
+def test_all_targets_of_a_classifier_are_its_logit_and_its_score(tmp_path: Path) -> None:
+    network = Classifier()
+    path = save(network, tmp_path / "model.onnx")
+    options = {"layers": ["layer3"], "preprocess": "imagenet", "engine": "onnx"}
+    manifest = boxcam.export(path, output=tmp_path / "b", targets=["all"], **options)
+    assert [target.name for target in manifest.targets] == ["logit", "score"]
+    assert [gradient.target for gradient in manifest.layers[0].gradients] == ["logit", "score"]
+    model = boxcam.load(tmp_path / "b", threads=1)
+    found = boxcam.explain(model, picture(), target="score", score=0)
+    image = torch.from_numpy(prepare(picture(), model.manifest.preprocess)[0])
+    scores = network(image).softmax(1)[0].sort(descending=True).values.detach()
+    np.testing.assert_allclose(found.values, scores, atol=1e-6)
+    with pytest.raises(UnknownNameError, match=r"no target 'x1' \(there is: logit, score\): a classifier's box is"):
+        boxcam.explain(model, picture(), target="x1")
 
 
 def test_without_a_layer_it_is_the_last_map(tmp_path: Path) -> None:

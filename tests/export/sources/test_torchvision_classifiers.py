@@ -223,6 +223,9 @@ def test_options_without_meaning(live: Any, tmp_path: Path) -> None:
     arguments = ("torchvision:mobilenet_v3_small", str(tmp_path / "w.pth"))
     with pytest.raises(SourceError, match="--nms has no meaning here: a classifier's box is the whole image"):
         source.load(Request(arguments, nms_threshold=0.5), lambda step: None)
+    with pytest.raises(SourceError, match="--target x1 has no meaning here: a classifier's box is the whole image"):
+        boxcam.export(*arguments, output=tmp_path / "b", shape=SIZE, targets=["all", "x1"])
+    assert not (tmp_path / "b").exists()
     with pytest.raises(SourceError, match="there are 3 class names, and this mobilenet_v3_small has 12"):
         source.load(Request(arguments, SIZE, class_names=["a", "b", "c"]), lambda step: None)
     with pytest.raises(SourceError, match="--scores has no meaning"):
