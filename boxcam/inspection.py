@@ -6,15 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from boxcam.bundle import MANIFEST, Layer, Manifest, Preprocess, Tensor
+from boxcam.bundle import MANIFEST, Gradient, Layer, Manifest, Preprocess, Tensor
 from boxcam.errors import BundleError
-
-_FORMS = {
-    "windows": "windows: each box depends on a window of cells",
-    "rows": "rows: each box depends on its proposal's own features",
-    "whole": "whole map",
-}
-
 
 _MAKE = "Make one with 'boxcam export'."
 _WEIGHTS = (".pth", ".pt", ".ckpt", ".bin", ".safetensors", ".pkl")
@@ -79,7 +72,9 @@ def lines(path: str | os.PathLike[str], manifest: Manifest) -> Iterator[str]:
     for layer in manifest.layers:
         yield ""
         yield from _layer(
-            layer, any(other.kind == "roi" for other in manifest.layers) or manifest.source.get("stages") == "two"
+            layer,
+            any(other.kind == "roi" for other in manifest.layers) or manifest.source.get("stages") == "two",
+            "class" if manifest.outputs.whole_image else "box",
         )
     yield ""
     yield "verification    (errors measured at export; that of the scores is absolute, the others are relative)"
@@ -105,13 +100,23 @@ def _preprocess(spec: Preprocess) -> str:
     return f"{how}; {spec.color}, mean {mean}, std {std}{form}"
 
 
-def _layer(layer: Layer, two_stages: bool) -> Iterator[str]:
+def _form(gradient: Gradient, layer: Layer, one: str) -> str:
+    """What one box, or one class of a classifier, depends on."""
+    if gradient.form == "windows":
+        return f"windows: each {one} depends on a window of cells"
+    if gradient.form == "whole":
+        return "whole map"
+    own = "its proposal's own features" if layer.kind == "roi" else "one row, which is the whole map"
+    return f"rows: each {one} depends on {own}"
+
+
+def _layer(layer: Layer, two_stages: bool, one: str) -> Iterator[str]:
     yield f"layer {layer.name}"
     for gradient in layer.gradients:
         reason = f" ({gradient.reason})" if gradient.reason else ""
         of = "" if gradient.target == "logit" else f"{gradient.target}: "
         rules = "" if gradient.rules == "plain" else f"{gradient.rules}: "
-        yield f"  {gradient.engine:<14}{of}{rules}{_FORMS[gradient.form]}{reason}"
+        yield f"  {gradient.engine:<14}{of}{rules}{_form(gradient, layer, one)}{reason}"
         if gradient.context:
             yield f"  {'':<14}reads {len(gradient.context)} more outputs of the forward pass"
     if two_stages and layer.kind == "map":

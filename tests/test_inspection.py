@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
-from boxcam.bundle import Preprocess
+from boxcam.bundle import Form, Gradient, Layer, Preprocess
 from boxcam.errors import BundleError
-from boxcam.inspection import _preprocess, check_bundle
+from boxcam.inspection import _layer, _preprocess, check_bundle
 
 SPEC = Preprocess(64, 96, 60, 90, "fit", "top-left", (0, 0, 0), False, (1, 2.5, 3), (4, 5, 6), "RGB")
 
@@ -27,6 +28,22 @@ def test_how_an_image_becomes_the_input() -> None:
     assert _preprocess(cut) == (
         f"resize the image to cover 73x110 (bilinear), cut 64x96 out of the middle{tail}; NHWC, float32"
     )
+
+
+@pytest.mark.parametrize(
+    ("form", "kind", "one", "said"),
+    [
+        ("rows", "roi", "box", "rows: each box depends on its proposal's own features"),
+        ("rows", "map", "box", "rows: each box depends on one row, which is the whole map"),
+        ("rows", "map", "class", "rows: each class depends on one row, which is the whole map"),
+        ("windows", "map", "class", "windows: each class depends on a window of cells"),
+        ("whole", "map", "class", "whole map (Softmax)"),
+    ],
+)
+def test_what_a_gradient_is_carried_in(form: Form, kind: Literal["map", "roi"], one: str, said: str) -> None:
+    reason = "Softmax" if form == "whole" else ""
+    gradient = Gradient("onnx", "logit", "plain", "g.onnx", form, reason, (), 8)
+    assert list(_layer(Layer("last", kind, (), (gradient,)), False, one)) == ["layer last", f"  onnx          {said}"]
 
 
 @pytest.mark.parametrize(

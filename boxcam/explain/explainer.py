@@ -222,9 +222,13 @@ class Plan:
         chosen = METHODS[method]
         maps = next((name for name in model.layers if name != IMAGE), None) if layer is None else layer
         if maps in (None, IMAGE) and (chosen.means or chosen.times is not None):
+            others = [name for name in model.layers if name != IMAGE]
+            choose = (
+                f"Choose another layer ({', '.join(others)}), or give" if others else "There is no other layer: give"
+            )
             raise UnknownNameError(
-                f"the method {method!r} is one of feature maps, and the channels of the image are its colours. Choose"
-                f" another layer, or saliency or guided-backprop. There are: {', '.join(model.layers)}."
+                f"the method {method!r} is one of feature maps, and the channels of the image are its colours. {choose}"
+                " --method saliency."
             )
         if chosen.times is not None:
             self.views = [View(METHODS[chosen.times], self._layer(method, maps))]

@@ -50,8 +50,10 @@ def guess(image: ir.Value, spec: Preprocess, convention: Convention, producer: s
         found = Guess(("torchvision", "resize=stretch"), "it normalises by itself, as torchvision's SSD does")
     elif mean is not None:
         return None  # it normalises by itself, in a way that no preset has
-    elif name.startswith("TensorFlow") or "tf2onnx" in wrote or spec.layout == "NHWC":
+    elif name.startswith("TensorFlow") or "tf2onnx" in wrote or "tensorflow" in wrote:
         found = Guess(("tf",), "it is a model of TensorFlow")
+    elif spec.layout == "NHWC":
+        found = Guess(("tf",), "its input is NHWC")
     elif "PaddleDetection" in name or "paddle" in wrote:
         found = Guess(("paddle",), "it is a model of PaddleDetection")
     elif spec.dtype == "uint8":

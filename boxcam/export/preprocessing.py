@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,7 +80,7 @@ def parse(
     is_open = may_be_open and tuple(fixed) == (None, None) and shape is None and settings["resize"] in _OPEN
     if settings["resize"] == "none" and "size" not in settings:
         usual = usual or _EXAMPLE
-    size = _size(settings.get("size"), input_shape, fixed, shape, usual, is_open)
+    size = _size(settings.get("size"), input_shape, fixed, shape, usual, specs if is_open else ())
     if not is_open:
         for name in ("multiple", *(["resize"] if settings["resize"] == "none" else [])):
             if name in settings:
@@ -278,11 +279,12 @@ def _size(
     fixed: Shape,
     wanted: tuple[int, int] | None,
     usual: tuple[int, int] | None,
-    is_open: bool,
+    open_by: Sequence[str],
 ) -> tuple[int, int]:
     """Height and width, from the model's input, ``--shape`` and the key ``size``, which must not contradict.
 
-    If all leave them open, the usual ones, which may be for another input.
+    If all leave them open, the usual ones, which may be for another input. ``open_by`` is what is said of the
+    preprocessing, if each image may have a size of its own by it: a message tells what to add.
     """
     for name, edges in (("--shape", wanted), (f"{_OPTION} size", said)):
         if edges is not None and any(have not in (None, want) for have, want in zip(fixed, edges, strict=True)):
@@ -298,13 +300,15 @@ def _size(
         usual = None  # of another model than this one, or one side of this one is open only
     height, width = wanted or said or usual or fixed
     if height is None or width is None:
-        own = (
-            f"; or let each image have its own, with {_OPTION} size=640x640, into which it is fitted, or {_OPTION}"
-            " resize=none, which leaves it as it is"
-        )
+        own, said_already = "", "".join(f"{_OPTION} {shlex.quote(spec)} " for spec in open_by)
+        if open_by:
+            own = (
+                f"; or let each image have its own, with {said_already}{_OPTION} size=640x640, into which it is fitted,"
+                f" or {said_already}{_OPTION} resize=none, which leaves it as it is"
+            )
         raise SourceError(
             f"the model's input {_dimensions(shape)} has no fixed height and width. Fix them with --shape, such as"
-            f" --shape 640x640{own if is_open else ''}."
+            f" --shape 640x640{own}."
         )
     return height, width
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,17 @@ def test_the_size_that_a_file_names_does_not_overrule_its_input() -> None:
     assert (made.height, made.width, made.multiple) == (640, 320, 0)
     with pytest.raises(SourceError, match=r"\[1, 3, 640, \?\] has no fixed height and width.*--shape 640x640\.$"):
         parse(["yolo"], half_open, ir.DataType.FLOAT, None, (320, 320))
+
+
+def test_what_is_told_of_open_sizes_can_be_given_as_it_is_written() -> None:
+    with pytest.raises(SourceError) as caught:
+        of("yolo", "mean=0.1, 0.2, 0.3", shape=DYNAMIC)
+    pattern = r"with (--preprocess .*), into which it is fitted, or (--preprocess .*), which"
+    (told,) = re.findall(pattern, str(caught.value))
+    words = ([word for word in shlex.split(text) if word != "--preprocess"] for text in told)
+    fitted, left = (of(*specs, shape=DYNAMIC) for specs in words)
+    assert (fitted.resize, fitted.multiple, fitted.fit_height, fitted.mean) == ("fit", 32, 640, (25.5, 51, 76.5))
+    assert (left.resize, left.multiple, left.mean) == ("none", 32, (25.5, 51, 76.5))
 
 
 BAD = {

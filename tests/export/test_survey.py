@@ -10,6 +10,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 import torch
 from click.testing import Result
@@ -127,6 +128,33 @@ def test_a_model_that_normalises_by_itself_is_seen(
     said = cli("inspect", path).stdout.splitlines()
     assert said[-2] == "Run, with PRESET filled in, best with --sample PICTURE, in which it finds something:"
     assert shlex.split(said[-1])[3:5] == ["--preprocess", "PRESET"]
+
+
+class ColoursLast(torch.nn.Module):
+    """A classifier of pictures whose colours are the last axis."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = Classifier()
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.net(image.permute(0, 3, 1, 2))
+
+
+@pytest.mark.parametrize(
+    ("producer", "why"),
+    [("pytorch", "its input is NHWC"), ("tf2onnx", "it is a model of TensorFlow")],
+)
+def test_a_guess_tells_what_it_is_made_from(producer: str, why: str, cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(ColoursLast(), (torch.rand(1, 48, 64, 3),), str(path), dynamo=False)
+    model = onnx.load(str(path))
+    model.producer_name = producer
+    onnx.save(model, str(path))
+    guessed = json.loads(cli("inspect", path, "--json").stdout)["guessed"]
+    assert guessed == {"specs": ["tf"], "why": why}
 
 
 @pytest.mark.parametrize(
