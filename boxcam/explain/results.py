@@ -21,6 +21,14 @@ from boxcam.errors import BoxcamError, OutputError
 from boxcam.explain.explainer import Explanation
 from boxcam.explain.render import Panel, panel_heat, sheet
 
+_OF = {
+    "score": " of the score",
+    "x1": " of x1 (what moves it to the right)",
+    "y1": " of y1 (what moves it down)",
+    "x2": " of x2 (what moves it to the right)",
+    "y2": " of y2 (what moves it down)",
+}
+"""What of a box was explained, for the sheet: of a side, lit is what makes its number larger."""
 OVERLAY, MAPS, FACTS = ".png", ".npz", ".json"
 
 
@@ -129,7 +137,7 @@ def save(explanation: Explanation, folder: Path, name: str, image: str, bundle: 
             }
             text = json.dumps(said, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
             facts.write(text.encode(errors="backslashreplace"))  # a file name that is not UTF-8 comes back from JSON
-            of = "" if explanation.target == "logit" else f" of {explanation.target}"
+            of = _OF.get(explanation.target, "")
             subtitle = f"{explanation.method}{of} at {explanation.layer}, {bundle}"
             picture = sheet(explanation.image, [of.panel for of in shown], Path(image).name, subtitle)
             good, data = cv2.imencode(OVERLAY, picture)

@@ -217,8 +217,26 @@ def _same_sizes(one: ir.Value, other: ir.Value) -> list[tuple[range, range]]:
         if starts[smaller] < 2 or not shapes[smaller][starts[smaller] - 1]:  # the last group; open, or nothing at all
             break
         starts[smaller] -= 1
-    groups.append((range(ends[0]), range(ends[1])))
-    return list(reversed(groups))
+    front = _from_the_front(shapes, ends)
+    begins = [front[-1][n].stop if front else 0 for n in (0, 1)]
+    groups.append((range(begins[0], ends[0]), range(begins[1], ends[1])))
+    return [*front, *reversed(groups)]
+
+
+def _from_the_front(shapes: list[list[int | None]], ends: list[int]) -> list[tuple[range, range]]:
+    """Groups of the same size in front of an open one; of the axes before ``ends``, the last ones are left."""
+    begins, stops = [0, 0], [0, 0]
+    groups: list[tuple[range, range]] = []
+    while True:
+        sizes = [prod(shape[start:end]) for shape, start, end in zip(shapes, begins, stops, strict=True)]  # type: ignore[arg-type]
+        if begins != stops and sizes[0] == sizes[1] > 0:
+            groups.append((range(begins[0], stops[0]), range(begins[1], stops[1])))
+            begins = list(stops)
+            sizes = [1, 1]
+        smaller = 0 if sizes[0] <= sizes[1] else 1
+        if stops[smaller] >= ends[smaller] - 1 or not shapes[smaller][stops[smaller]]:
+            return groups
+        stops[smaller] += 1
 
 
 def wrapped(op: Ops, index: Coordinate, value: ir.Value, axis: int) -> Coordinate:

