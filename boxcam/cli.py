@@ -148,7 +148,7 @@ def export(
       torchvision:NAME WEIGHTS.pth  a model of torchvision by name, and its state dict
       CONFIG.py CHECKPOINT.pth      a config of mmdet or mmyolo, and its checkpoint
 
-    It takes 15 to 30 seconds and ends by verifying the bundle.
+    It takes half a minute to two, and ends by verifying the bundle.
 
     \b
     Examples:

@@ -74,6 +74,8 @@ def entry(vector: ir.Value, index: int, depth: int = _DEPTH) -> int | None:
     first = node.inputs[0]
     if node.op_type == "Shape":
         return known(first, index + int(onnx.attribute(node, "start", 0)), depth - 1) if _from_front(node) else None
+    if node.op_type == "Cast" and node.outputs[0].dtype is ir.DataType.BOOL:
+        return None
     if node.op_type in ("Cast", "Identity", "Squeeze", "Unsqueeze"):
         return entry(first, index, depth - 1)
     if node.op_type in _ARITHMETIC:

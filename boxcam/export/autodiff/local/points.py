@@ -33,6 +33,8 @@ def reshaped(tape: Tape, block: Block, x: ir.Value, y: ir.Value) -> Block | None
     None where it is not, or the elements do not follow each other within one axis of the input.
     """
     op, xs, ys = tape.op, tape.dims(x), tape.dims(y)
+    if 0 in (*xs, *ys):
+        return None
     short = [a for a, axis in enumerate(block.axes) if isinstance(axis, Window) and axis.size != 1]
     if short == [len(ys) - 1] and (ys[-1] or 0) <= _SHORT:  # some of a box's four numbers, say
         block = tape.widened(block, short, y)
