@@ -299,7 +299,8 @@ def explain(
                     broken.append(RunError(f"{file}: {error}"))
                     continue
             if not quiet:
-                _say(f"{file.name}: {_summary(explanation, score, classes, ranks)}")
+                classifier = model.manifest.outputs.whole_image
+                _say(f"{file.name}: {_summary(explanation, score, classes, ranks, top, classifier)}")
         if files and not quiet:
             asked = len(files) + len(missing)
             _say(f"wrote {asked - len(broken)} of {asked} explanations to {folder}")
@@ -404,20 +405,33 @@ def _warnings_as_lines() -> Iterator[None]:
         yield
 
 
-def _summary(explanation: Explanation, score: float, classes: tuple[str, ...] = (), ranks: tuple[int, ...] = ()) -> str:
+def _summary(
+    explanation: Explanation,
+    score: float,
+    classes: tuple[str, ...] = (),
+    ranks: tuple[int, ...] = (),
+    top: int | None = None,
+    classifier: bool = False,
+) -> str:
+    """What became of an image; the options are those of `explain`."""
     count, left = len(explanation), explanation.other_boxes
     options = "--score, --top, --class or --rank" if ranks else "--score, --top or --class"
     others = f", {left} others left out by {options}" if left else ""
     if not count:
         asked = f"{' of a class asked for' if classes else ''}{' at a rank asked for' if ranks else ''}"
         others = others or ("" if asked else ", nor any other that the bundle reports")
-        lower = ": --score 0 shows boxes of any score" if left and score > 0 and not ranks else ""
+        best = "--rank 1 shows its best class, --score 0" if classifier and not classes else "--score 0 shows"
+        lower = f": {best} boxes of any score" if left and score > 0 and not ranks else ""
         return f"no box{asked} with a score of at least {score:g}{others}{lower}"
     apart = sum(not explanation.depends(k) for k in range(count))
     empty = sum(explanation.depends(k) and not explanation.has_evidence(k) for k in range(count))
     silent = f", {empty} without positive evidence" if empty else ""
     if apart:
         silent += f", {apart} not depending on {explanation.layer}"
+    missing = sorted(set(ranks))[count:] if count != top else []  # of boxes that are sorted by score the last ones
+    if missing:
+        least = f" with a score of at least {score:g}" if score > 0 else ""
+        silent += f", none at rank {' or '.join(map(str, missing))}{least}"
     return f"{count} {'box' if count == 1 else 'boxes'}{silent}{others}"
 
 

@@ -129,6 +129,18 @@ def test_a_box_that_does_not_depend_on_the_layer_is_told_from_one_without_eviden
     assert _summary(found, 0.3) == f"2 boxes, 1 without positive evidence, 1 not depending on neck, {left}"
 
 
+def test_what_is_not_there_is_said_with_what_would_show_more() -> None:
+    one, left = explanation(EVEN), "4 others left out by --score, --top, --class or --rank"
+    assert _summary(one, 0.0, (), (9, 2, 12)) == f"1 box, none at rank 9 or 12, {left}"
+    assert _summary(one, 0.5, (), (1, 2)) == f"1 box, none at rank 2 with a score of at least 0.5, {left}"
+    assert _summary(one, 0.0, (), (2, 2)) == f"1 box, {left}"
+    assert _summary(one, 0.0, (), (1, 2), top=1) == f"1 box, {left}"  # the other one may be there
+    none = "no box with a score of at least 0.3, 4 others left out by --score, --top or --class"
+    assert _summary(explanation(), 0.3) == f"{none}: --score 0 shows boxes of any score"
+    best = "--rank 1 shows its best class, --score 0 boxes of any score"
+    assert _summary(explanation(), 0.3, classifier=True) == f"{none}: {best}"
+
+
 def test_no_box(tmp_path: Path) -> None:
     said, arrays = save(explanation(), tmp_path)
     assert said["detections"] == []
