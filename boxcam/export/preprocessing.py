@@ -45,6 +45,7 @@ def parse(
     usual: tuple[int, int] | None = None,
     *,
     may_be_open: bool = True,
+    is_said: bool = True,
 ) -> Preprocess:
     """What ``--preprocess`` says, checked against the model's input.
 
@@ -58,6 +59,7 @@ def parse(
         shape: height and width that the user wants (``--shape``), or None for those of the model's input.
         usual: height and width that the file names where its input's are open.
         may_be_open: whether the model can be one whose sizes stay open; otherwise its input is made for one.
+        is_said: whether somebody says ``specs``; otherwise they stand for a preset that is still to be chosen.
 
     Raises:
         SourceError: nothing is said, it contradicts itself or the model's input, or the input is no image.
@@ -80,7 +82,10 @@ def parse(
     is_open = may_be_open and tuple(fixed) == (None, None) and shape is None and settings["resize"] in _OPEN
     if settings["resize"] == "none" and "size" not in settings:
         usual = usual or _EXAMPLE
-    size = _size(settings.get("size"), input_shape, fixed, shape, usual, specs if is_open else ())
+    open_by: Sequence[str] = specs if is_open else ()
+    if not is_said and tuple(fixed) == (None, None):
+        open_by = ("PRESET",)
+    size = _size(settings.get("size"), input_shape, fixed, shape, usual, open_by)
     if not is_open:
         for name in ("multiple", *(["resize"] if settings["resize"] == "none" else [])):
             if name in settings:

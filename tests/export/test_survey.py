@@ -141,6 +141,16 @@ class ColoursLast(torch.nn.Module):
         return self.net(image.permute(0, 3, 1, 2))
 
 
+def test_open_sizes_are_fixed_or_go_with_a_preset(cli: Cli, tmp_path: Path) -> None:
+    path = save(Classifier(), tmp_path / "model.onnx", dynamic_axes={"pixels": {2: "height", 3: "width"}})
+    done = cli("inspect", path)
+    assert done.exit_code == 1
+    assert "Fix them with --shape, such as --shape 640x640; or let each image have its own, with" in done.stderr
+    assert "--preprocess PRESET --preprocess size=640x640, into which it is fitted" in done.stderr
+    assert cli("inspect", path, "--shape", "48x64").exit_code == 0
+    assert cli("inspect", path, "--preprocess", "yolo", "--preprocess", "size=96x96").exit_code == 0
+
+
 @pytest.mark.parametrize(
     ("producer", "why"),
     [("pytorch", "its input is NHWC"), ("tf2onnx", "it is a model of TensorFlow")],

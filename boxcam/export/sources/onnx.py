@@ -197,9 +197,9 @@ def read(request: Request, otherwise: Sequence[str] = ()) -> Opened:
     metadata = onnx_file.metadata(model)
     producer = " ".join(part for part in (model.producer_name, model.producer_version) if part) or "unknown"
     image = onnx_inputs.image(model)
-    specs, shape = preprocessing_of(request, metadata) or otherwise, onnx.static_shape(image)
+    said, shape = preprocessing_of(request, metadata), onnx.static_shape(image)
     usual = onnx_inputs.training_size(metadata)
-    spec = preprocessing.parse(specs, shape, image.dtype, request.shape, usual)
+    spec = preprocessing.parse(said or otherwise, shape, image.dtype, request.shape, usual, is_said=bool(said))
     in_pixels = onnx_inputs.tells_pixels(model)
     onnx_inputs.settle(model, image, spec)
     _leave_out_foreign(model)
