@@ -23,6 +23,9 @@ STRENGTH = 0.85
 FADE = 0.6
 """How much of its colour the picture loses under a heatmap, so that colours mean heat."""
 
+PERCENTILE = 99
+"""Of the lit pixels of a map of single pixels: these, and hotter ones, have the strongest colour."""
+
 PAPER, FRAME, INK, MUTED = (255, 255, 255), (238, 236, 234), (33, 30, 28), (125, 116, 110)
 MARGIN, GAP, CAPTION = 28, 20, 54
 NARROWEST = 250
@@ -56,32 +59,40 @@ class Panel:
     depends: bool = True
 
 
-def heatmap(map: Float) -> Float:
+def heatmap(map: Float, percentile: float = 100) -> Float:
     """A map scaled for looking at: negative values become 0, the peak 1; without a positive value all is 0.
 
     Args:
         map: float32 [H, W], raw.
+        percentile: of the positive values, which becomes 1, with all that is above.
 
     Returns:
         float32 [H, W], 0..1, never NaN.
     """
     positive = np.where(np.isfinite(map), np.maximum(map, 0), 0)
-    peak = positive.max(initial=0)
-    return (positive / peak if peak > 0 else positive).astype(np.float32)
+    lit = positive[positive > 0]
+    if not lit.size:
+        return positive.astype(np.float32)
+    top = lit.max() if percentile == 100 else np.percentile(lit, percentile, method="lower")
+    scaled: Float = np.minimum(positive / top, 1).astype(np.float32)
+    return scaled
 
 
-def panel_heat(map: Float, boxes: int) -> Float:
+def panel_heat(map: Float, boxes: int, pixels: bool = False) -> Float:
     """A map's heatmap at the size at which a sheet of so many boxes shows it.
 
     Args:
         map: float32 [H, W], raw, as large as the image.
         boxes: how many the sheet has.
+        pixels: whether it is a map of single pixels, of which a few are far hotter than the rest: then it is scaled to
+            `PERCENTILE` of those that are lit, at the size that is shown.
     """
     height, width = _picture_size(map.shape, boxes)
     heat = heatmap(map)
     larger = height * width >= heat.size
     method = cv2.INTER_NEAREST if larger else cv2.INTER_AREA
-    return np.clip(np.asarray(cv2.resize(heat, (width, height), interpolation=method), np.float32), 0, 1)
+    shown = np.clip(np.asarray(cv2.resize(heat, (width, height), interpolation=method), np.float32), 0, 1)
+    return heatmap(shown, PERCENTILE) if pixels else shown
 
 
 def overlay(image: Image, heat: Float) -> Image:
@@ -105,7 +116,9 @@ def class_color(label: int) -> Color:
     return round(blue * 255), round(green * 255), round(red * 255)
 
 
-def sheet(image: Image, panels: Sequence[Panel], title: str, subtitle: str = "") -> Image:
+def sheet(
+    image: Image, panels: Sequence[Panel], title: str, subtitle: str = "", brightest: str = "peak (per box)"
+) -> Image:
     """One picture that explains every box of an image.
 
     The first panel shows all boxes, numbered. Then each box has a panel of its own: the image with the box and its
@@ -117,6 +130,7 @@ def sheet(image: Image, panels: Sequence[Panel], title: str, subtitle: str = "")
         panels: one per box, best first; none gives a sheet that says so.
         title: the image's name.
         subtitle: how the maps were made: method, layer, model.
+        brightest: what the strongest colour stands for.
 
     Returns:
         uint8 [height, width, 3], BGR.
@@ -150,7 +164,7 @@ def sheet(image: Image, panels: Sequence[Panel], title: str, subtitle: str = "")
         cell = page[head + row * height :, MARGIN + column * width :][: height - GAP, : width - GAP]
         _panel(cell, faded, panel, _on_picture(panel.box, picture, image.shape), number)
     if panels:
-        _legend(page, MARGIN, total - MARGIN - 12)
+        _legend(page, MARGIN, total - MARGIN - 12, brightest)
     return page
 
 
@@ -207,9 +221,9 @@ def _fade(picture: Image) -> Image:
     return faded
 
 
-def _legend(page: Image, x: int, y: int) -> None:
+def _legend(page: Image, x: int, y: int, high: str) -> None:
     """The colour bar, blended as the maps are, over the grey of a picture; shorter on a page that is narrow."""
-    low, high = "0", "peak (per box)"
+    low = "0"
     room = page.shape[1] - x - MARGIN - _width(low, 8) - 8 - 8 - _width(high, 8) - 2
     length = min(180, room)
     steps = np.tile(np.linspace(0, 1, length, dtype=np.float32), (12, 1))

@@ -18,17 +18,12 @@ import numpy as np
 
 from boxcam import __version__
 from boxcam.errors import BoxcamError, OutputError
-from boxcam.explain.explainer import Explanation
-from boxcam.explain.render import Panel, panel_heat, sheet
+from boxcam.explain.explainer import IMAGE, Explanation
+from boxcam.explain.methods import METHODS
+from boxcam.explain.render import PERCENTILE, Panel, panel_heat, sheet
 
-_OF = {
-    "score": " of the score",
-    "x1": " of x1 (what moves it to the right)",
-    "y1": " of y1 (what moves it down)",
-    "x2": " of x2 (what moves it to the right)",
-    "y2": " of y2 (what moves it down)",
-}
-"""What of a box was explained, for the sheet: of a side, lit is what makes its number larger."""
+_LARGER = {"x1": "to the right", "y1": "down", "x2": "to the right", "y2": "down"}
+"""Where a side of a box moves as its number becomes larger."""
 OVERLAY, MAPS, FACTS = ".png", ".npz", ".json"
 
 
@@ -137,9 +132,9 @@ def save(explanation: Explanation, folder: Path, name: str, image: str, bundle: 
             }
             text = json.dumps(said, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
             facts.write(text.encode(errors="backslashreplace"))  # a file name that is not UTF-8 comes back from JSON
-            of = _OF.get(explanation.target, "")
-            subtitle = f"{explanation.method}{of} at {explanation.layer}, {bundle}"
-            picture = sheet(explanation.image, [of.panel for of in shown], Path(image).name, subtitle)
+            subtitle = f"{explanation.method}{_of(explanation)} at {explanation.layer}, {bundle}"
+            brightest = f"{PERCENTILE} % of the lit pixels" if _of_pixels(explanation) else "peak (per box)"
+            picture = sheet(explanation.image, [of.panel for of in shown], Path(image).name, subtitle, brightest)
             good, data = cv2.imencode(OVERLAY, picture)
             assert good
             overlay.write(data.tobytes())
@@ -207,8 +202,22 @@ def _panel(explanation: Explanation, k: int, values: Any) -> Panel:
     detections = explanation.detections
     x1, y1, x2, y2 = (float(v) for v in detections.boxes[k])
     label, name, score = int(detections.labels[k]), detections.names[k], float(detections.scores[k])
-    heat = panel_heat(values, len(explanation))
+    heat = panel_heat(values, len(explanation), _of_pixels(explanation))
     return Panel((x1, y1, x2, y2), label, name, score, float(values.max()), heat, explanation.depends(k))
+
+
+def _of(explanation: Explanation) -> str:
+    """What of a box was explained, for the sheet: of a side, lit is what makes its number larger."""
+    if explanation.target == "logit":
+        return ""
+    way = _LARGER.get(explanation.target)
+    signed = not METHODS[explanation.method].image  # methods of pixels show what matters, for and against
+    return f" of {explanation.target}{f' (what moves it {way})' if way and signed else ''}"
+
+
+def _of_pixels(explanation: Explanation) -> bool:
+    """Whether its maps are of single pixels, and not of the cells of a layer."""
+    return explanation.layer == IMAGE or explanation.guides is not None
 
 
 def _share_inside(values: Any, box: Any) -> float | None:

@@ -302,3 +302,19 @@ def test_a_very_long_image_can_be_seen() -> None:
     image = np.zeros((1, 3000, 3), np.uint8)
     page = sheet(image, [panel((1, 3000), (0, 0, 3000, 1), peak=0)], "t")
     assert count(page, (0, 0, 0)) > 900 * render.THINNEST
+
+
+def test_a_few_hot_pixels_do_not_hide_the_rest() -> None:
+    """Of a hundred lit pixels the hottest is a thousand times as hot; what is left would be black beside it."""
+    values = np.zeros((20, 40), np.float32)
+    values.flat[::8] = np.linspace(1, 2, 100)
+    values[0, 0] = 2000
+    assert np.sort(heatmap(values), axis=None)[-2] <= 1e-3
+    scaled = heatmap(values, 99)
+    assert scaled.max() == 1
+    assert (np.sort(scaled, axis=None)[-50:] > 0.05).all()
+    assert heatmap(np.array([[-4, 0], [1, 2]], np.float32), 99).max() == 1
+    assert not heatmap(np.zeros((3, 3), np.float32), 99).any()
+    shown = panel_heat(values, 1, pixels=True)
+    assert shown.shape == panel_heat(values, 1).shape
+    assert shown.sum() > 10 * panel_heat(values, 1).sum()
