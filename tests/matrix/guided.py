@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
+from tests.masked import Masked
+
 _RECTIFIERS: dict[Any, Callable[..., torch.Tensor]] = {
     F.relu: F.relu,
     F.relu_: F.relu,
@@ -34,22 +36,6 @@ _RECTIFIERS: dict[Any, Callable[..., torch.Tensor]] = {
 """What is masked, in place or not, by the function that is not in place."""
 
 
-class _Masked(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, activation: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
-        ctx.activation = activation
-        ctx.save_for_backward(x)
-        return activation(x)
-
-    @staticmethod
-    def backward(ctx: Any, *arrived: torch.Tensor) -> tuple[torch.Tensor, None]:
-        (x,), (gradient,) = ctx.saved_tensors, arrived
-        with torch.enable_grad():
-            again = x.detach().requires_grad_(True)
-            (slope,) = torch.autograd.grad(ctx.activation(again).sum(), again)
-        return torch.where((x > 0) & (gradient > 0), gradient * slope, torch.zeros(())), None
-
-
 class Guided(TorchFunctionMode):
     """Within it the activations of every model are masked."""
 
@@ -62,5 +48,5 @@ class Guided(TorchFunctionMode):
         function = _RECTIFIERS[func]
         if function is F.hardtanh and (rest or [options.get("min_val")])[0] != 0:
             return function(x, *rest, **options)
-        masked: torch.Tensor = _Masked.apply(x, lambda value: function(value, *rest, **options))  # type: ignore[no-untyped-call]
+        masked: torch.Tensor = Masked.apply(x, lambda value: function(value, *rest, **options))  # type: ignore[no-untyped-call]
         return masked

@@ -16,27 +16,10 @@ from boxcam.export.autodiff.guided import rectifiers
 from boxcam.export.autodiff.vjp import SEED, vjp
 from tests.export.autodiff.differences import evaluator, with_forward_values
 from tests.export.export_graphs import Net
+from tests.masked import Masked
 
 X = np.random.default_rng(0).standard_normal((2, 3, 4, 5)) * 3
 ARRIVED = np.random.default_rng(1).standard_normal((3, *X.shape))
-
-
-class Guided(torch.autograd.Function):
-    """Springenberg et al. 2015: what arrives passes where it is positive and the input was; then the slope."""
-
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, activation: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
-        ctx.activation = activation
-        ctx.save_for_backward(x)
-        return activation(x)
-
-    @staticmethod
-    def backward(ctx: Any, g: torch.Tensor) -> tuple[torch.Tensor, None]:
-        (x,) = ctx.saved_tensors
-        with torch.enable_grad():
-            again = x.detach().requires_grad_(True)
-            (slope,) = torch.autograd.grad(ctx.activation(again).sum(), again)
-        return g * slope * (g > 0) * (x > 0), None
 
 
 def _gelu(net: Net, x: str) -> str:
@@ -156,7 +139,7 @@ def torch_gradient(function: Torch) -> np.ndarray:
 @pytest.mark.parametrize("name", ONE)
 def test_a_rectifying_activation_passes_what_is_positive_where_it_is_active(name: str) -> None:
     write, function = ONE[name]
-    expected = torch_gradient(lambda x: Guided.apply(x, function))
+    expected = torch_gradient(lambda x: Masked.apply(x, function))
     found = gradient_of(write, _NEWER.get(name, 18), guided=True)
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
     assert 0.1 < (expected != 0).mean() < 0.3  # about a quarter has both signs right

@@ -16,20 +16,20 @@ from boxcam.export import gradient
 from boxcam.export import graph as onnx
 from boxcam.runtime.engines import OnnxEngine
 from boxcam.runtime.tensors import Tensors
-from tests.export.autodiff.test_guided import Guided
 from tests.export.export_graphs import Net
 from tests.export.heads import Built, TorchSide, assert_gradient_graph, built, embedded, whole_map_gradients
 from tests.export.test_gradient import case
+from tests.masked import Masked
 
 
 class GuidedSide(TorchSide):
     """Computes, with activations that pass only what is positive where they are active."""
 
     def relu(self, x: torch.Tensor) -> torch.Tensor:
-        return Guided.apply(x, F.relu)
+        return Masked.apply(x, F.relu)
 
     def silu(self, x: torch.Tensor) -> torch.Tensor:
-        return Guided.apply(x, F.silu)
+        return Masked.apply(x, F.silu)
 
 
 def drawn(made: Built) -> np.ndarray:
@@ -59,7 +59,7 @@ WEIGHTS = np.random.default_rng(5).standard_normal((5, 3, 3, 3, 3)).astype(np.fl
 
 def by_two_ways(x: torch.Tensor) -> torch.Tensor:
     """Rows of two maps, one of which is half as large, joined twice: [1, 80, 3]."""
-    y = Guided.apply(F.conv2d(x, torch.from_numpy(WEIGHTS[0]).double(), padding=1), F.relu)
+    y = Masked.apply(F.conv2d(x, torch.from_numpy(WEIGHTS[0]).double(), padding=1), F.relu)
 
     def rows(x: torch.Tensor, key: int, stride: int = 1) -> torch.Tensor:
         return F.conv2d(x, torch.from_numpy(WEIGHTS[key]).double(), padding=1, stride=stride).flatten(2).mT
@@ -96,15 +96,15 @@ ROWS = [
 
 def of_proposals(x: torch.Tensor) -> torch.Tensor:
     """Pooled from two maps, each proposal from one of them, and two fully connected layers: [4, 5]."""
-    fine = Guided.apply(F.conv2d(x, torch.from_numpy(WEIGHTS[0]).double(), padding=1), F.relu)
+    fine = Masked.apply(F.conv2d(x, torch.from_numpy(WEIGHTS[0]).double(), padding=1), F.relu)
     coarse = F.conv2d(fine, torch.from_numpy(WEIGHTS[1]).double(), padding=1, stride=2)
-    maps = (fine, Guided.apply(coarse, F.relu))
+    maps = (fine, Masked.apply(coarse, F.relu))
     rows = torch.zeros(4, 3, 4, 4, dtype=torch.float64)
     for number, (level, scale) in enumerate(zip(maps, (1.0, 0.5), strict=True)):
         mine = torch.from_numpy(LEVELS[f"i{number}"][:, 0])
         rois = torch.cat([torch.zeros(2, 1), torch.from_numpy(ROIS)[mine]], 1).double()
         rows = rows.index_copy(0, mine, torchvision.ops.roi_align(level, rois, 4, scale, 2, True))
-    hidden = Guided.apply(rows.flatten(1) @ torch.from_numpy(ROWS[0]).double().T, F.relu)
+    hidden = Masked.apply(rows.flatten(1) @ torch.from_numpy(ROWS[0]).double().T, F.relu)
     return hidden @ torch.from_numpy(ROWS[1]).double().T
 
 
