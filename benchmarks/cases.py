@@ -66,14 +66,15 @@ class Subject:
 
 def subjects(case: Case, cache: Path, count: int, threads: int, say: Say) -> Iterator[Subject]:
     """The layers of a case; the deployed model is taken out of the cache, or made and put there."""
-    from boxcam.export.sources.mmdet_bridges import bridged
+    from boxcam.export.sources.openmmlab.compat import bridged
 
     with bridged():
         if not case.config:
             yield from _yolo(case, count, threads, say)
             return
         from benchmarks import models
-        from boxcam.export.sources import mmdet, mmdet_config
+        from boxcam.export.sources.openmmlab import config as mmdet_config
+        from boxcam.export.sources.openmmlab import mmdet
 
         shape = case.size, case.size
         folder = cached(cache, f"{Path(case.config).stem}-{case.size}", lambda f: _export(case.config, shape, f, say))

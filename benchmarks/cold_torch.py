@@ -36,7 +36,7 @@ class Logits(torch.nn.Module):
 
 
 def main(picture: str, folder: Path) -> None:
-    from boxcam.export.sources.mmdet_bridges import bridged, load_checkpoint  # mmcv without compiled operators
+    from boxcam.export.sources.openmmlab.compat import bridged, load_checkpoint  # mmcv without compiled operators
 
     with bridged():
         from mmdet.apis import inference_detector, init_detector

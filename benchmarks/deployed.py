@@ -13,8 +13,11 @@ from onnx_ir.passes import common as passes
 import boxcam
 from benchmarks.equality import Array
 from boxcam.explain.methods import METHODS
-from boxcam.export import gradient
-from boxcam.export import graph as onnx
+from boxcam.export.autodiff import gradient
+from boxcam.export.graphs.extract import add_output, clone_model
+from boxcam.export.graphs.fold import fold_model
+from boxcam.export.graphs.query import all_values
+from boxcam.export.graphs.run import observe_values, record_ranks, serialized
 from boxcam.runtime.engines import OnnxEngine, Patches
 from boxcam.runtime.images import read_image
 from boxcam.runtime.preprocess import prepare
@@ -172,14 +175,14 @@ class Graph(Deployed):
         self._device = Device("cpu", threads)
         self._input = str(model.graph.inputs[0].name)
         self._own = [str(value.name) for value in model.graph.outputs]
-        self.base = onnx.fold(_with_outputs(model, [*logits, *features]))
-        onnx.record_ranks(self.base, {self._input: tensor})
+        self.base = fold_model(_with_outputs(model, [*logits, *features]))
+        record_ranks(self.base, {self._input: tensor})
         self._gradient = gradient.build(self.base, logits, features)
-        self._engine = OnnxEngine(onnx.serialized(self._gradient.model), self._device)
+        self._engine = OnnxEngine(serialized(self._gradient.model), self._device)
         self._wanted = list(dict.fromkeys([*self._own, *features, *self._gradient.inputs]))
-        self._original = Session(onnx.serialized(_only_outputs(self.base, self._own)), self._device)
-        self._forward = Session(onnx.serialized(_only_outputs(self.base, self._wanted)), self._device)
-        maps = onnx.observe(self.base, [_values(self.base)[name] for name in logits], {self._input: tensor})
+        self._original = Session(serialized(_only_outputs(self.base, self._own)), self._device)
+        self._forward = Session(serialized(_only_outputs(self.base, self._wanted)), self._device)
+        maps = observe_values(self.base, [_values(self.base)[name] for name in logits], {self._input: tensor})
         self.origin = highest(maps, count)
         self._values = self.forward()
         self.groups = [patch.tensor for patch in self._patches(self._values, self.origin)]
@@ -247,7 +250,7 @@ def without_extras(file: Path, outputs: Sequence[str], device: Device) -> Sessio
     """A bundle's forward graph with the original model's outputs only, and what these need."""
     model = ir.load(file)
     ir.external_data.load_to_model(model)
-    return Session(onnx.serialized(_only_outputs(model, list(dict.fromkeys(outputs)))), device)
+    return Session(serialized(_only_outputs(model, list(dict.fromkeys(outputs)))), device)
 
 
 def whole_maps(
@@ -259,12 +262,12 @@ def whole_maps(
     device: Device,
 ) -> Callable[[Sequence[int]], list[Array]]:
     """The gradient on whole maps of the same layer: from some of the boxes to their maps."""
-    onnx.record_ranks(model, dict(feeds))
+    record_ranks(model, dict(feeds))
     built = gradient.build(model, logits, features, local=False)
     wanted = list(dict.fromkeys([*built.inputs, *features]))
-    found = onnx.observe(model, [_values(model)[name] for name in wanted], dict(feeds))
+    found = observe_values(model, [_values(model)[name] for name in wanted], dict(feeds))
     values = Tensors(dict(zip(wanted, found, strict=True)))
-    engine = OnnxEngine(onnx.serialized(built.model), device)
+    engine = OnnxEngine(serialized(built.model), device)
 
     def run(boxes: Sequence[int]) -> list[Array]:
         step = built.boxes_at_once
@@ -279,19 +282,19 @@ def whole_maps(
 
 
 def _values(model: ir.Model) -> dict[str, Any]:
-    return {str(value.name): value for value in onnx.values(model.graph)}
+    return {str(value.name): value for value in all_values(model.graph)}
 
 
 def _with_outputs(model: ir.Model, names: Sequence[str]) -> ir.Model:
-    work = onnx.clone(model)
+    work = clone_model(model)
     values = _values(work)
     for name in names:
-        onnx.add_output(work.graph, values[name])
+        add_output(work.graph, values[name])
     return work
 
 
 def _only_outputs(model: ir.Model, names: Sequence[str]) -> ir.Model:
-    work = onnx.clone(model)
+    work = clone_model(model)
     values = _values(work)
     work.graph.outputs.clear()
     work.graph.outputs.extend(values[name] for name in names)

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from mmengine import Config
 
-from boxcam.export.sources import mmdet as source
-from boxcam.export.sources import mmdet_config
+from boxcam.export.sources.openmmlab import config as mmdet_config
+from boxcam.export.sources.openmmlab import mmdet as source
 from boxcam.runtime.images import read_image
 from boxcam.runtime.preprocess import prepare
 

@@ -17,10 +17,10 @@ import click
 
 from boxcam import __version__
 from boxcam.bundle import TARGETS
+from boxcam.commands.headings import COMMON, Command, Option
+from boxcam.commands.options import reading_options
 from boxcam.errors import BoxcamError, BoxcamWarning, BundleError, InputError, OutputError, RunError
 from boxcam.explain.methods import METHODS
-from boxcam.headings import COMMON, Command, Option
-from boxcam.reading_options import reading_options
 from boxcam.runtime.engines import ENGINES
 from boxcam.runtime.failures import reason
 from boxcam.runtime.sessions import DEVICES
@@ -363,8 +363,8 @@ def _inspect_file(
     options: dict[str, Any],
 ) -> None:
     with _needs_exporter("export"):
+        from boxcam.export.inspect import lines, survey
         from boxcam.export.source import Request
-        from boxcam.export.survey import lines, survey
         from boxcam.runtime.images import read_image
 
         pixels = None if sample is None else read_image(sample)

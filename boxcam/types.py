@@ -17,6 +17,15 @@ Float = npt.NDArray[np.float32]
 Int = npt.NDArray[np.int64]
 Image = npt.NDArray[np.uint8]
 
+IMAGE = "image"
+"""The layer of the pixels."""
+
+ORIGIN = "origin"
+"""Input of every gradient graph: int64 [K, D], at which elements the target is differentiated."""
+PATCHES, PLACE, BOX, UNIFORM = "patches", "place", "box", "uniform"
+"""Outputs of a gradient graph, one of each for a group g of boxes (``patches.0``): gradients, where they lie, of which
+box they are, and what is added in every cell of the map; see `boxcam.export.autodiff.gradient.GradientGraph`."""
+
 
 @dataclass(frozen=True, eq=False)
 class Detections:

@@ -497,9 +497,9 @@ def test_a_failed_export_leaves_the_bundle_that_was_there(
 
 
 def test_an_operator_that_only_a_compiled_mmcv_has(signs: Path, tmp_path: Path, export: Callable[..., str]) -> None:
-    from boxcam.export.sources import mmdet
-    from boxcam.export.sources.mmdet_bridges import bridged
-    from boxcam.export.sources.mmdet_config import read_config
+    from boxcam.export.sources.openmmlab import mmdet
+    from boxcam.export.sources.openmmlab.compat import bridged
+    from boxcam.export.sources.openmmlab.config import read_config
 
     if importlib.util.find_spec("mmcv._ext") is not None:
         return  # then nothing is missing

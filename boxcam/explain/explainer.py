@@ -17,10 +17,8 @@ from boxcam.explain.methods import METHODS, Method
 from boxcam.explain.placement import place
 from boxcam.runtime.images import check_array, read_image
 from boxcam.runtime.model import Model, Prediction
-from boxcam.types import CellMap, Detections, Float, Grid, Image, Patch
+from boxcam.types import IMAGE, CellMap, Detections, Float, Grid, Image, Patch
 
-IMAGE = "image"
-"""The layer that methods of pixels work at."""
 DEFAULT_METHOD = "gradcam"
 DEFAULT_SCORE = 0.3
 _WAITING = 1 << 26

@@ -18,9 +18,10 @@ import numpy as np
 
 from boxcam import __version__
 from boxcam.errors import BoxcamError, OutputError
-from boxcam.explain.explainer import IMAGE, Explanation
+from boxcam.explain.explainer import Explanation
 from boxcam.explain.methods import METHODS
 from boxcam.explain.render import PERCENTILE, Panel, panel_heat, sheet
+from boxcam.types import IMAGE
 
 _LARGER = {"x1": "to the right", "y1": "down", "x2": "to the right", "y2": "down"}
 """Where a side of a box moves as its number becomes larger."""

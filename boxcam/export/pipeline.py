@@ -17,20 +17,31 @@ import boxcam
 from boxcam import bundle
 from boxcam.bundle import TARGETS, Layer, Logits, Manifest, Outputs, Target, Tensor
 from boxcam.errors import BoxcamWarning, ExportError, SourceError, UnsupportedOperatorError
-from boxcam.export import admission, gradient, half, layout, open_sizes, quantized, samples, score, sizes, stops, verify
-from boxcam.export import graph as onnx
-from boxcam.export import layers as maps
 from boxcam.export import sources as _sources  # noqa: F401  (each registers itself)
-from boxcam.export.dependency import gradient_reaches
-from boxcam.export.differentiation import CHOICES, Built, Detector, build
-from boxcam.export.geometry import Cells, cells, tiles
-from boxcam.export.graph import Array, Ops
-from boxcam.export.source import SOURCES, LayerTensors, Options, Progress, Request, Source
-from boxcam.export.trace import SIDES, Trace, trace
-from boxcam.export.verify_forward import Forward, wide
-from boxcam.export.whole_rows import write_whole_rows
+from boxcam.export.autodiff import gradient
+from boxcam.export.gradients import CHOICES, Detector, LayerGradient, build
+from boxcam.export.graphs import dimensions
+from boxcam.export.graphs.dependency import gradient_reaches
+from boxcam.export.graphs.extract import add_output, clone_model
+from boxcam.export.graphs.fold import fold_model
+from boxcam.export.graphs.ops import Ops
+from boxcam.export.graphs.query import Array, all_values, find_value, name_and_shape, static_shape
+from boxcam.export.graphs.reach import used_features
+from boxcam.export.graphs.run import record_ranks
+from boxcam.export.layers import layout
+from boxcam.export.layers import resolve as maps
+from boxcam.export.layers.receptive_field import Cells, cells, tiles
+from boxcam.export.passes import check, dynamic_size, float16, straight_through
+from boxcam.export.passes.scatter_rows import write_whole_rows
+from boxcam.export.passes.stop_gradient import hold
+from boxcam.export.source import SOURCES, LayerTensors, Options, Progress, Request, SourceModel
+from boxcam.export.trace.stages import proposals
+from boxcam.export.trace.trace import SIDES, Trace, trace
+from boxcam.export.verify import samples
+from boxcam.export.verify.check import require
+from boxcam.export.verify.forward_pass import Forward, wide
 from boxcam.runtime.images import read_image
-from boxcam.types import Image
+from boxcam.types import IMAGE, Image
 
 _PRECISION = "float16; its gradients are computed in float32"
 
@@ -128,7 +139,7 @@ def detect_source(arguments: tuple[str, ...]) -> str:
 class _Export:
     def __init__(
         self,
-        source: Source,
+        source: SourceModel,
         names: Sequence[str],
         request: Request,
         pixels: Image | None,
@@ -139,41 +150,41 @@ class _Export:
         self.source, self.progress, self.pixels = source, progress, pixels
         self.engine, self.targets = engine, targets
         if source.preprocess.multiple:
-            self.engine = open_sizes.engine(engine)
+            self.engine = dynamic_size.engine(engine)
         wanted = maps.resolve(source, names, request.layout)
         self.files = _file_names(wanted)
         self.tensors = [name for layer in wanted.values() for name in layer.tensors]
-        admission.check_input(source.model, source.input, source.preprocess)
-        admission.check_operators(source.model)
-        admission.check_precision(source.model, source.input)
+        check.check_input(source.model, source.input, source.preprocess)
+        check.check_operators(source.model)
+        check.check_precision(source.model, source.input)
         progress("folding constants")
-        in_half = half.computed_in(source.model, source.input, ir.DataType.FLOAT16)
+        in_half = float16.computed_in(source.model, source.input, ir.DataType.FLOAT16)
         if in_half:
-            half.check_runs(source.model)
-        self.types = half.types(source.model) if in_half else {}  # to which the forward graph is brought back
-        model = half.widened(source.model) if in_half else source.model
-        self.base = onnx.fold(_with_outputs(model, wanted, source.stops))
+            float16.check_runs(source.model)
+        self.types = float16.types(source.model) if in_half else {}  # to which the forward graph is brought back
+        model = float16.widened(source.model) if in_half else source.model
+        self.base = fold_model(_with_outputs(model, wanted, source.stops))
         if source.preprocess.multiple:
-            sizes.fold(self.base.graph)
+            dimensions.fold(self.base.graph)
             passes.ShapeInferencePass()(self.base)
         write_whole_rows(self.base)
         self.base_outputs = [str(v.name) for v in source.model.graph.outputs]
         self.outputs = _with_free_names(source.outputs, self.base)
         self.rois: dict[str, str] = {}
         self.layers = {name: self._as_maps(name, layer, request) for name, layer in wanted.items()}
-        stops.hold(self.base, source.stops)
+        hold(self.base, source.stops)
         passes.ShapeInferencePass()(self.base)
 
     def _as_maps(self, name: str, layer: LayerTensors, request: Request) -> LayerTensors:
         """A layer by the maps that its tensors are or have been made into."""
         spec = self.source.preprocess
-        kind = spec.layout if name == maps.IMAGE else layer.layout
+        kind = spec.layout if name == IMAGE else layer.layout
         for tensor in layer.tensors if spec.multiple and layer.kind != "roi" else ():
-            value = onnx.find(self.base.graph, tensor)
+            value = find_value(self.base.graph, tensor)
             if value is not None and (kind or layout.layout_of(value)) == "tokens":
                 raise ExportError(
-                    f"layer {name!r}: how the tokens {onnx.with_shape(value)} lie on the image is not known while its"
-                    f" size is open. {open_sizes.ADVICE}"
+                    f"layer {name!r}: how the tokens {name_and_shape(value)} lie on the image is not known while its"
+                    f" size is open. {dynamic_size.ADVICE}"
                 )
         tensors = tuple(
             tensor
@@ -185,14 +196,14 @@ class _Export:
 
     def into(self, folder: Path) -> Manifest:
         source = self.source
-        original = onnx.clone(source.model)
+        original = clone_model(source.model)
         feeds = wide(source.input, samples.inputs(source.preprocess, self.pixels)[0])
-        onnx.record_ranks(self.base, feeds)
+        record_ranks(self.base, feeds)
         reported = (source.outputs.boxes, source.outputs.scores)
-        stops.hold(self.base, stops.proposals(self.base.graph, reported))  # with ranks: no more than the boxes
-        self.graphs = Detector(self.base, quantized.straight_through(self.base), feeds)
+        hold(self.base, proposals(self.base.graph, reported))  # with ranks: no more than the boxes
+        self.graphs = Detector(self.base, straight_through.straight_through(self.base), feeds)
         self.progress("tracing scores to logits")
-        forward = onnx.clone(self.base)
+        forward = clone_model(self.base)
         self.traces = {target: trace(forward.graph, self.outputs, target) for target in self.targets}
         built = {name: self._build(name, layer) for name, layer in self.layers.items()}
         for graph in (graph for of in built.values() for one in of for graph in one.by_onnx.values()):
@@ -208,8 +219,8 @@ class _Export:
         _set_outputs(forward, self.base_outputs, names, wanted)
         written = forward
         if self.types:
-            written = onnx.clone(forward)
-            half.narrow(written, self.types)
+            written = clone_model(forward)
+            float16.narrow(written, self.types)
         ir.save(written, folder / bundle.FORWARD)
         passes_of = Forward(
             original, self.base, forward, written, source.input, self.outputs, source.preprocess, self.pixels,
@@ -229,7 +240,7 @@ class _Export:
         )
         return bundle.write_manifest(folder, manifest)
 
-    def _build(self, name: str, layer: LayerTensors) -> list[Built]:
+    def _build(self, name: str, layer: LayerTensors) -> list[LayerGradient]:
         """Differentiate every target by a layer."""
         self.progress(f"differentiating {name}")
         try:
@@ -238,17 +249,17 @@ class _Export:
             if not any(used.values()):
                 raise ExportError(f"none of {', '.join(ends)} depends on it, so there is nothing to explain there.")
             features = [n for n in layer.tensors if any(n in of for of in used.values())]
-            guided = name == maps.IMAGE and self.engine != "torchscript"
+            guided = name == IMAGE and self.engine != "torchscript"
             return [build(self.graphs, name, t, e, features, self.engine, guided) for t, e in ends.items() if used[t]]
         except ExportError as error:
             open_size = self.source.preprocess.multiple and isinstance(error, UnsupportedOperatorError)
-            said = open_sizes.told(str(error)) if open_size else str(error)
+            said = dynamic_size.told(str(error)) if open_size else str(error)
             raise type(error)(f"layer {name!r}: {said}") from error
 
     def _used(self, name: str, target: str, ends: Sequence[str], layer: LayerTensors, alone: bool) -> list[str]:
         """Those of a layer's tensors that a target depends on; of one among several it may be none."""
         try:
-            return score.used_features(self.base, ends, layer.tensors, self._explained)
+            return used_features(self.base, ends, layer.tensors, self._explained)
         except ExportError:
             if alone:
                 raise
@@ -259,7 +270,7 @@ class _Export:
     def _explained(self) -> str:
         """Of the layers that the source names, those that a score depends on."""
         graph, outputs = self.source.model.graph, self.outputs
-        values = {str(value.name): value for value in onnx.values(graph)}
+        values = {str(value.name): value for value in all_values(graph)}
         found = []
         for name, layer in self.source.layers.items():
             reached = gradient_reaches(graph, [values[n] for n in layer.tensors])
@@ -267,7 +278,9 @@ class _Export:
                 found.append(name)
         return ", ".join(found)
 
-    def _gradients(self, folder: Path, forward: Forward, layers: Mapping[str, Sequence[Built]]) -> dict[str, float]:
+    def _gradients(
+        self, folder: Path, forward: Forward, layers: Mapping[str, Sequence[LayerGradient]]
+    ) -> dict[str, float]:
         """Write the gradients and check everything; returns the figures."""
         self.progress("running the forward graph")
         run, checks = forward.checked(folder / bundle.FORWARD)
@@ -281,10 +294,10 @@ class _Export:
                 checks += built.write(folder, file, self.graphs, run, runs[0][1][target], self.progress)
                 for again, origins in runs[1:]:
                     checks += built.check_again(folder, file, self.graphs, again, origins[target])
-        return verify.require(checks)
+        return require(checks)
 
-    def _describe(self, name: str, layer: LayerTensors, built: Sequence[Built], forward: ir.Model) -> Layer:
-        values = {str(value.name): value for value in onnx.values(forward.graph)}
+    def _describe(self, name: str, layer: LayerTensors, built: Sequence[LayerGradient], forward: ir.Model) -> Layer:
+        values = {str(value.name): value for value in all_values(forward.graph)}
         rois = dict(zip(layer.tensors, layer.rois, strict=True)) if layer.kind == "roi" else {}
         first = built[0]
         tensors = []
@@ -299,7 +312,7 @@ class _Export:
                 tensors.append(Tensor(tensor, *maps.check_rows(value, name), None, rois=proposals))
             else:
                 tensors.append(self._placed(name, value, first.field))
-        if first.field == 1 and name != maps.IMAGE:
+        if first.field == 1 and name != IMAGE:
             warnings.warn(
                 f"layer {name!r} is so late that each logit depends on a single cell of it: a map of it shows one lit"
                 " cell. Choose an earlier layer with --layer.",
@@ -318,7 +331,7 @@ class _Export:
 
     def _cells(self, forward: ir.Model, feeds: Mapping[str, Array]) -> dict[str, Cells]:
         """Where the cells of all maps of the forward graph lie, by the names of the maps."""
-        graph = open_sizes.fixed(forward, feeds).graph
+        graph = dynamic_size.fixed(forward, feeds).graph
         image = next(given for given in graph.inputs if given.name == self.source.input)
         found = cells(graph, image, (1, 2) if self.source.preprocess.layout == "NHWC" else (2, 3))
         return {str(value.name): place for value, place in found.items()}
@@ -332,7 +345,7 @@ class _Export:
             if height is None or width is None:
                 raise ExportError(
                     f"layer {layer!r}: where the cells of {value.name} lie is not known while the size of the image is"
-                    f" open. {open_sizes.ADVICE}"
+                    f" open. {dynamic_size.ADVICE}"
                 )
             place = tiles((spec.height, spec.width), height, width)
         stride, center = (place.y.stride, place.x.stride), (place.y.center, place.x.center)
@@ -342,7 +355,7 @@ class _Export:
 def _target(name: str, found: Trace) -> Target:
     """What the manifest says of a target."""
     ends = (
-        Logits(str(v.name), onnx.static_shape(v) or (), activation)
+        Logits(str(v.name), static_shape(v) or (), activation)
         for v, activation in zip(found.logits, found.activations, strict=True)
     )
     return Target(name, str(found.origin.name), str(found.logit.name), tuple(ends))
@@ -350,7 +363,7 @@ def _target(name: str, found: Trace) -> Target:
 
 def _with_free_names(outputs: Outputs, model: ir.Model) -> Outputs:
     """Names for the outputs that are added which no tensor of the model has."""
-    taken = [str(value.name) for value in onnx.values(model.graph)]
+    taken = [str(value.name) for value in all_values(model.graph)]
     own = (outputs.origin, outputs.logits)
     if any(name in own or name.startswith(("origin.", "value.")) for name in taken):
         return replace(outputs, origin="boxcam.origin", logits="boxcam.logit")
@@ -362,17 +375,17 @@ def _with_outputs(model: ir.Model, layers: Mapping[str, LayerTensors], stops: Se
 
     An input stays what it is: it cannot be an output too.
     """
-    work = onnx.clone(model)
-    values = {str(value.name): value for value in onnx.values(work.graph)}
+    work = clone_model(model)
+    values = {str(value.name): value for value in all_values(work.graph)}
     for name in [*(n for layer in layers.values() for n in (*layer.tensors, *layer.rois)), *stops]:
         if not values[name].is_graph_input():
-            onnx.add_output(work.graph, values[name])
+            add_output(work.graph, values[name])
     return work
 
 
 def _set_outputs(model: ir.Model, *groups: Sequence[str | None]) -> None:
     """Make the named values the outputs of a graph, in this order."""
-    values = {str(value.name): value for value in onnx.values(model.graph)}
+    values = {str(value.name): value for value in all_values(model.graph)}
     names = dict.fromkeys(name for group in groups for name in group if name is not None)
     model.graph.outputs.clear()
     model.graph.outputs.extend(values[name] for name in names)
@@ -381,7 +394,7 @@ def _set_outputs(model: ir.Model, *groups: Sequence[str | None]) -> None:
 
 def _rois(graph: ir.Graph, value: ir.Value, layer: str) -> str:
     """The proposals as [R, 4]; some models put the image's number first."""
-    shape = onnx.static_shape(value)
+    shape = static_shape(value)
     if shape is None or len(shape) != 2 or shape[1] not in (4, 5):
         raise ExportError(f"layer {layer!r}: the proposals {value.name} are not [R, 4] or [R, 5].")
     if shape[1] == 4:

@@ -37,7 +37,7 @@ class LayerTensors:
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class SourceModel:
     """A detector or classifier on its way into a bundle.
 
     Attributes:
@@ -98,7 +98,7 @@ class Request:
         background: where the class that stands for nothing is: ``first``, ``last`` or ``none``.
         class_names: a file with one name a line, or the names, by index.
         preprocess: how an image becomes the input: a preset, a YAML file, or ``key=value``, see
-            `boxcam.export.preprocessing`.
+            `boxcam.export.preprocessing.parse`.
         layout: of a layer that is given by a tensor's name: ``NCHW``, ``NHWC`` or ``tokens``.
         tokens: height and width of the map that a sequence of tokens is.
         sample: a picture, BGR, in which the model finds something; None to draw some.
@@ -133,7 +133,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Way:
+class Source:
     """A way in.
 
     Attributes:
@@ -145,7 +145,7 @@ class Way:
 
     usage: str
     recognises: Callable[[tuple[str, ...]], bool]
-    load: Callable[[Request, Progress], Source]
+    load: Callable[[Request, Progress], SourceModel]
     options: frozenset[str] = frozenset()
 
     def check(self, request: Request, name: str) -> None:
@@ -162,4 +162,4 @@ class Way:
             )
 
 
-SOURCES: Registry[Way] = Registry("source")
+SOURCES: Registry[Source] = Registry("source")

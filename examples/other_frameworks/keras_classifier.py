@@ -20,7 +20,7 @@ import tf2onnx
 from comparison import PICTURES, Array, apart, explained
 
 import boxcam
-from boxcam.export import preprocessing
+from boxcam.export.preprocessing import parse
 from boxcam.runtime.images import read_image
 from boxcam.runtime.preprocess import prepare
 
@@ -60,7 +60,7 @@ def compare(name: str, arguments: argparse.Namespace) -> None:
     keras.utils.set_random_seed(arguments.seed)
     size = arguments.size
     model = getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3))
-    spec = preprocessing.parse(list(kind.preprocess), (None, size, size, 3), None, (size, size))
+    spec = parse.parse(list(kind.preprocess), (None, size, size, 3), None, (size, size))
     calibrate(model, np.concatenate([prepare(read_image(path), spec)[0] for path in PICTURES]))
     file, bundle = arguments.output / f"{name}.onnx", arguments.output / f"{name}.boxcam"
     tf2onnx.convert.from_keras(model, opset=17, output_path=str(file))

@@ -33,7 +33,7 @@ from ppdet.modeling.bbox_utils import delta2bbox
 from ppdet.modeling.heads import retina_head
 
 import boxcam
-from boxcam.export import preprocessing
+from boxcam.export.preprocessing import parse
 from boxcam.runtime.images import read_image
 from boxcam.runtime.preprocess import prepare
 
@@ -117,7 +117,7 @@ def compare(name: str, arguments: argparse.Namespace) -> None:
     paddle.seed(arguments.seed)
     about = MODELS[name]
     model = made(about, arguments.configs)
-    spec = preprocessing.parse(about.preprocess, (1, 3, about.size, about.size), None, (about.size, about.size))
+    spec = parse.parse(about.preprocess, (1, 3, about.size, about.size), None, (about.size, about.size))
     enliven(model, about, np.concatenate([prepare(read_image(path), spec)[0] for path in PICTURES]))
     file, bundle = arguments.output / f"{name}.onnx", arguments.output / f"{name}.boxcam"
     raw = arguments.raw and not about.two_stages

@@ -20,7 +20,7 @@ import tf2onnx
 from comparison import PICTURES, Array, apart, explained
 
 import boxcam
-from boxcam.export import preprocessing
+from boxcam.export.preprocessing import parse
 from boxcam.runtime.images import read_image
 from boxcam.runtime.preprocess import prepare
 
@@ -39,7 +39,7 @@ def main() -> None:
     arguments.output.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(arguments.seed)
     size, layer = arguments.size, arguments.layer
-    spec = preprocessing.parse(["tf"], (None, size, size, 3), None, (size, size))
+    spec = parse.parse(["tf"], (None, size, size, 3), None, (size, size))
     model = network(size)
     calibrate(model, np.concatenate([prepare(read_image(path), spec)[0] for path in PICTURES]))
     file, bundle = arguments.output / "detector.onnx", arguments.output / "detector.boxcam"

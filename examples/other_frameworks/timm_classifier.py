@@ -17,7 +17,7 @@ import torch
 from comparison import PICTURES, Array, apart, explained
 
 import boxcam
-from boxcam.export import presets
+from boxcam.export.preprocessing import presets
 from boxcam.runtime.images import read_image
 
 LAYERS = {"resnet": "layer4", "convnext": "stages.3", "vit": "blocks.11.norm1", "deit": "blocks.11.norm1"}

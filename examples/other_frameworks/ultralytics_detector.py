@@ -117,9 +117,9 @@ def compare(name: str, arguments: argparse.Namespace) -> None:
 
 def canvas(path: Path, height: int, width: int) -> Array:
     """A picture as an input, for calibration: stretched, RGB, 0 to 1."""
-    from boxcam.export import preprocessing
+    from boxcam.export.preprocessing import parse
 
-    spec = preprocessing.parse(["yolo"], (1, 3, height, width), None, (height, width))
+    spec = parse.parse(["yolo"], (1, 3, height, width), None, (height, width))
     return prepare(read_image(path), spec)[0]
 
 

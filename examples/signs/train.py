@@ -18,7 +18,7 @@ import numpy as np
 import scenes
 import torch
 
-from boxcam.export.sources import mmdet_bridges
+from boxcam.export.sources.openmmlab import compat
 
 HERE = Path(__file__).resolve().parent
 CHECKPOINT = HERE / "signs.pth"
@@ -127,7 +127,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="of torch")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    with mmdet_bridges.bridged():
+    with compat.bridged():
         if not options.evaluate:
             train(
                 options.data, options.work, options.epochs, options.seed, {"train": options.train, "val": options.val}

@@ -144,10 +144,10 @@ def test_the_checkpoint_is_small_and_safe_to_load() -> None:
 
 
 def test_the_checkpoint_fits_the_configuration_and_finds_the_signs() -> None:
-    from boxcam.export.sources import mmdet_bridges
+    from boxcam.export.sources.openmmlab import compat
 
-    with mmdet_bridges.bridged():
-        found, wanted = _detect_all(mmdet_bridges.load_checkpoint(FOLDER / "signs.pth")["state_dict"])
+    with compat.bridged():
+        found, wanted = _detect_all(compat.load_checkpoint(FOLDER / "signs.pth")["state_dict"])
     assert wanted >= 12
     assert found / wanted >= 0.9
 

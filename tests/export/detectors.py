@@ -11,7 +11,7 @@ import onnx_ir as ir
 from onnx import TensorProto
 
 from boxcam.bundle import Outputs, Preprocess
-from boxcam.export.source import LayerTensors, Source, Way
+from boxcam.export.source import LayerTensors, Source, SourceModel
 from tests.export.export_graphs import Net
 from tests.export.heads import weights
 
@@ -67,11 +67,11 @@ class Detector:
         outputs = {boxes: TensorProto.FLOAT, best: TensorProto.FLOAT, labels: TensorProto.INT64}
         return net.model({**outputs, beside: TensorProto.FLOAT})
 
-    def source(self) -> Source:
+    def source(self) -> SourceModel:
         layers = {name: LayerTensors(tensors) for name, tensors in self.layers.items()}
         outputs, labels = Outputs("boxes", "scores", "labels"), ("cat", "dog")
-        return Source(self.model(), "image", outputs, SPEC, labels, layers, ("neck",), {"source": "tiny"})
+        return SourceModel(self.model(), "image", outputs, SPEC, labels, layers, ("neck",), {"source": "tiny"})
 
-    def way(self) -> Way:
+    def way(self) -> Source:
         """A way in that takes any ``MODEL.tiny`` for it."""
-        return Way("MODEL.tiny", lambda given: given[0].endswith(".tiny"), lambda request, progress: self.source())
+        return Source("MODEL.tiny", lambda given: given[0].endswith(".tiny"), lambda request, progress: self.source())

@@ -16,12 +16,15 @@ import torch
 import torch.nn.functional as F
 from onnx import helper
 
-from boxcam.export import gradient
-from boxcam.export import graph as onnx
-from boxcam.export.score import ORIGIN, ScoreGraph, build
-from boxcam.export.torchscript import gradient_module
+from boxcam.export.autodiff import gradient
+from boxcam.export.graphs.fold import fold_model
+from boxcam.export.graphs.query import all_values
+from boxcam.export.graphs.run import observe_values, record_ranks, run_model, serialized
+from boxcam.export.torchscript.module import gradient_module
+from boxcam.export.torchscript.score import ScoreGraph, build
 from boxcam.runtime.engines import OnnxEngine
 from boxcam.runtime.tensors import Tensors
+from boxcam.types import ORIGIN
 from tests.export.export_graphs import Arrays, Net
 
 
@@ -249,7 +252,7 @@ Head = Callable[..., Any]  # (side, *maps) → logits of each level, in a list
 
 
 @dataclass(frozen=True, eq=False)
-class Built:
+class LayerGradient:
     """A head in ONNX behind its features, what it gives for one input, and its score graph."""
 
     model: ir.Model
@@ -285,7 +288,7 @@ def built(
     layer: Sequence[int] | None = None,
     positive: bool = False,
     more: Arrays | None = None,
-) -> Built:
+) -> LayerGradient:
     """Build a head on feature maps f0, f1 … of the given shapes; the layer is all of them unless told.
 
     ``more`` are further inputs, whose first axis is of any size.
@@ -300,7 +303,7 @@ def built(
         feeds[f"x{n}"] = np.abs(values) + np.float32(0.2) if positive else values
         features.append(net.node("Mul", [net.input(f"x{n}", shape), np.float32(1.5)], name=f"f{n}")[0])
     logits = head(OnnxSide(net), *features)
-    model = onnx.fold(net.model([*features, *logits]))
+    model = fold_model(net.model([*features, *logits]))
     return finished(
         model,
         {**feeds, **(more or {})},
@@ -309,13 +312,13 @@ def built(
     )
 
 
-def finished(model: ir.Model, feeds: Arrays, layer: list[str], logits: list[str]) -> Built:
-    onnx.record_ranks(model, feeds)
+def finished(model: ir.Model, feeds: Arrays, layer: list[str], logits: list[str]) -> LayerGradient:
+    record_ranks(model, feeds)
     score = build(model, logits, layer, feeds)
-    by_name = {str(value.name): value for value in onnx.values(model.graph)}
+    by_name = {str(value.name): value for value in all_values(model.graph)}
     wanted = list(dict.fromkeys([*score.features, *score.context, *layer, *logits]))
-    results = onnx.observe(model, [by_name[name] for name in wanted], feeds)
-    return Built(model, feeds, layer, logits, dict(zip(wanted, results, strict=True)), score)
+    results = observe_values(model, [by_name[name] for name in wanted], feeds)
+    return LayerGradient(model, feeds, layer, logits, dict(zip(wanted, results, strict=True)), score)
 
 
 def whole_map_gradients(
@@ -358,7 +361,7 @@ def embedded(patch: np.ndarray, place: Sequence[int], shape: Sequence[int]) -> t
 
 def assert_exact(
     head: Head,
-    made: Built,
+    made: LayerGradient,
     maps: Sequence[np.ndarray],
     layer: Sequence[int],
     origin: np.ndarray | None = None,
@@ -388,14 +391,14 @@ def assert_exact(
     for part in made.score.parts:  # the score graph itself, in ONNX Runtime
         mine = np.isin(origin[:, 0], part.leaves)
         given = {str(value.name): made.found.get(str(value.name)) for value in part.model.graph.inputs}
-        found = onnx.run(part.model, {**given, ORIGIN: origin[mine]})
+        found = run_model(part.model, {**given, ORIGIN: origin[mine]})
         np.testing.assert_allclose(found["logit"], values[mine], atol=1e-5 * np.abs(values).max(), rtol=1e-5)
     assert_gradient_graph(made, origin, gradients, names, (True,) if open_sizes else (True, False))
     return places.tolist()
 
 
 def assert_gradient_graph(
-    made: Built,
+    made: LayerGradient,
     origin: np.ndarray,
     gradients: Sequence[Sequence[np.ndarray]],
     names: Sequence[str],
@@ -406,10 +409,10 @@ def assert_gradient_graph(
     scale = max(float(np.abs(g).max()) for box in gradients for g in box) or 1.0
     for local in forms:
         graph = gradient.build(made.model, made.logits, made.score.features, local=local, guided=guided)
-        by_name = {str(value.name): value for value in onnx.values(made.model.graph)}
+        by_name = {str(value.name): value for value in all_values(made.model.graph)}
         names_read = list(dict.fromkeys([*graph.inputs, *made.score.features]))
-        values = onnx.observe(made.model, [by_name[n] for n in names_read], made.feeds)
-        running = OnnxEngine(onnx.serialized(graph.model))
+        values = observe_values(made.model, [by_name[n] for n in names_read], made.feeds)
+        running = OnnxEngine(serialized(graph.model))
         tensors = Tensors(dict(zip(names_read, values, strict=True)))
         patches = running.patches(tensors, made.score.features, (), origin)
         for of, expected in zip(patches, gradients, strict=True):
@@ -424,7 +427,7 @@ def assert_gradient_graph(
                 np.testing.assert_allclose(whole, expected[number], atol=1e-5 * scale, rtol=0)
                 assert not expected[number][~lies].any()  # exactly zero outside of the patch
         if graph.means is not None:
-            means = OnnxEngine(onnx.serialized(graph.means)).patches(tensors, made.score.features, (), origin)
+            means = OnnxEngine(serialized(graph.means)).patches(tensors, made.score.features, (), origin)
             for of, same, expected in zip(means, patches, gradients, strict=True):
                 assert [patch.tensor for patch in of] == [patch.tensor for patch in same]
                 for patch in of:

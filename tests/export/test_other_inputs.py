@@ -13,20 +13,21 @@ from onnx import TensorProto
 
 import boxcam
 from boxcam.errors import UnknownNameError
-from boxcam.export import graph as onnx
+from boxcam.export.graphs.query import find_value, static_shape
+from boxcam.export.graphs.run import run_model
 from boxcam.export.preprocessing import parse
-from boxcam.export.source import SOURCES, Source, Way
+from boxcam.export.source import SOURCES, Source, SourceModel
 from tests.export.detectors import CELLS, CLASSES, FOUND, HEIGHT, WIDTH, Detector, conv, plain
 from tests.export.export_graphs import Net
 
-Put = Callable[[Source], None]
+Put = Callable[[SourceModel], None]
 PICTURE = np.random.default_rng(5).integers(0, 256, (2 * HEIGHT, 3 * WIDTH, 3), dtype=np.uint8)
 
 
 @pytest.fixture
 def put(monkeypatch: pytest.MonkeyPatch) -> Put:
-    def into(source: Source) -> None:
-        way = Way("MODEL.tiny", lambda given: given[0].endswith(".tiny"), lambda request, progress: source)
+    def into(source: SourceModel) -> None:
+        way = Source("MODEL.tiny", lambda given: given[0].endswith(".tiny"), lambda request, progress: source)
         monkeypatch.setitem(SOURCES._things, "tiny", way)
 
     return into
@@ -73,16 +74,16 @@ def pixels() -> ir.Model:
 
 def test_pixels_as_they_are_with_colours_last(put: Put, tmp_path: Path) -> None:
     model = pixels()
-    picture = onnx.find(model.graph, "image")
+    picture = find_value(model.graph, "image")
     assert picture is not None
-    spec = parse(["tf"], onnx.static_shape(picture), picture.dtype, None)
+    spec = parse(["tf"], static_shape(picture), picture.dtype, None)
     assert (spec.layout, spec.dtype) == ("NHWC", "uint8")
     layers = {"neck": Detector().source().layers["neck"]}
     put(dataclasses.replace(Detector().source(), model=model, preprocess=spec, layers=layers))
     boxcam.export("x.tiny", output=tmp_path / "b", layers=["neck", "image"], engine="onnx")
     loaded = boxcam.load(tmp_path / "b")
     image = PICTURE[:HEIGHT, :WIDTH]
-    own = onnx.run(model, {"image": image[None, ..., ::-1]})
+    own = run_model(model, {"image": image[None, ..., ::-1]})
     assert loaded.detect(image).scores == pytest.approx(own["scores"].reshape(-1), abs=1e-6)
     for layer, method in (("neck", "gradcam"), ("image", "saliency")):
         found = boxcam.explain(loaded, image, layer=layer, method=method)

@@ -19,7 +19,7 @@ from boxcam.errors import BoxcamWarning, UnknownNameError
 from boxcam.explain.placement import place
 from boxcam.runtime.preprocess import prepare
 from boxcam.types import Patch
-from tests.export.sources.deployed import CASES, HEIGHT, WIDTH, Case, Deployed, Found, export
+from tests.export.sources.onnx.deployed import CASES, HEIGHT, WIDTH, Case, Deployed, Found, export
 
 PLAIN, SOFTMAX = CASES["boxes and scores"], CASES["ssd"]
 USED: dict[str, Case] = {

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import onnx
 from onnx.reference import ReferenceEvaluator
 
-from boxcam.export.replay import _in_double
+from boxcam.export.verify.replay import _in_double
 from tests.export.autodiff import differences
 
 Array = npt.NDArray[Any]

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from benchmarks.models import CONFIGS, PICTURES, canvas
-from boxcam.export.sources import mmdet as source
-from boxcam.export.sources import mmdet_config
+from boxcam.export.sources.openmmlab import config as mmdet_config
+from boxcam.export.sources.openmmlab import mmdet as source
 from tests.matrix.kinks import away_from_kinks
 
 _NUMBER_OF_CLASSES = 80  # of COCO, which all of mmdet's configs here are for

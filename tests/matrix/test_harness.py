@@ -15,7 +15,7 @@ import torch
 
 import boxcam
 from boxcam.types import Patch
-from tests.export.sources import deployed as tiny
+from tests.export.sources.onnx import deployed as tiny
 from tests.matrix.counterpart import Watch, same, same_or_part
 from tests.matrix.deployed import whole
 from tests.matrix.detections import differences

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from boxcam.export.sources import torchvision_models as zoo
+from boxcam.export.sources.torchvision import detectors as zoo
 from boxcam.runtime.images import read_image
 from boxcam.runtime.preprocess import prepare
 from tests.matrix.kinks import away_from_kinks

@@ -10,8 +10,8 @@ import torch
 from mmengine import Config
 
 from benchmarks.models import CONFIGS, PICTURES, calibrate, canvas
-from boxcam.export.sources import mmdet as source
-from boxcam.export.sources import mmdet_config
+from boxcam.export.sources.openmmlab import config as mmdet_config
+from boxcam.export.sources.openmmlab import mmdet as source
 
 
 def make(name: str, folder: Path, shape: tuple[int, int], changed: Mapping[str, Any]) -> tuple[Path, Path, Any]:

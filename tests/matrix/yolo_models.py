@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from boxcam.export.sources import mmdet as source
-from boxcam.export.sources import mmdet_config
+from boxcam.export.sources.openmmlab import config as mmdet_config
+from boxcam.export.sources.openmmlab import mmdet as source
 from boxcam.runtime.images import read_image
 from boxcam.runtime.preprocess import prepare
 from tests.matrix.kinks import away_from_kinks

@@ -16,7 +16,8 @@ from math import prod
 import numpy as np
 import onnx_ir as ir
 
-from boxcam.export.graph import Array, Ops
+from boxcam.export.graphs.ops import Ops
+from boxcam.export.graphs.query import Array
 
 Size = int | ir.Value
 """A number of positions: known at export, or an int64 [1] of the graph."""

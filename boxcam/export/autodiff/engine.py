@@ -11,13 +11,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import onnx_ir as ir
 
-from boxcam.export import graph as onnx
 from boxcam.export.autodiff.arithmetic import BlockArithmetic
 from boxcam.export.autodiff.block import UNIFORM, Block, Size, Window
 from boxcam.export.autodiff.guided import rectifiers
 from boxcam.export.autodiff.rule import RULES, ZERO, Rule, Site, unsupported
-from boxcam.export.dependency import differentiable_inputs
-from boxcam.export.graph import Ops
+from boxcam.export.graphs.dependency import differentiable_inputs
+from boxcam.export.graphs.ops import Ops
+from boxcam.export.graphs.query import ancestors, describe_node
 from boxcam.registry import Registry
 
 LocalRule = Callable[["Tape", ir.Node, int, Block, Collection[int]], Mapping[int, Sequence[Block]] | None]
@@ -69,7 +69,7 @@ class Tape(BlockArithmetic):
         """
         pending: dict[ir.Value, list[Block]] = {value: [seed] for value, seed in seeds.items()}
         ends = set(features)
-        nodes = onnx.ancestors(list(seeds), ends)
+        nodes = ancestors(list(seeds), ends)
         rectified = rectifiers(nodes) if self.guided else {}
         for node in reversed(nodes):
             carrying = differentiable_inputs(node)
@@ -101,7 +101,7 @@ class Tape(BlockArithmetic):
         assert node is not None
         uneven = [a for a in block.uniform() if self.dims(y)[a] != 1]
         if uneven:
-            self.barriers.setdefault(onnx.describe(node))
+            self.barriers.setdefault(describe_node(node))
         block = self.widened(block, uneven, y)
         active = self.site(node, lambda value: self.at(value, block.axes, self.rank(y)), ()).forward(sign)
         passing = op.And(op.Greater(block.value, 0.0), op.Greater(active, 0.0))
@@ -133,7 +133,7 @@ class Tape(BlockArithmetic):
         independent = set(rule.independent(whole)) if not block.dense else set()
         kept = [a for a in block.windowed() if a in independent]
         if len(kept) < len(block.windowed()):
-            self.barriers.setdefault(onnx.describe(node))
+            self.barriers.setdefault(describe_node(node))
         once = block.uniform() if rule.broadcasts else []
         block = self.widened(block, [a for a in range(len(block.axes)) if a not in (*kept, *once)], y)
         spread: set[int] = set()  # axes along which a uniform gradient met a value that is not
@@ -157,7 +157,7 @@ class Tape(BlockArithmetic):
             if value is None or used is None:
                 continue
             if spread:
-                self.barriers.setdefault(onnx.describe(node))
+                self.barriers.setdefault(describe_node(node))
             if rule.broadcasts:
                 axes = tuple(None if a in spread else axis for a, axis in enumerate(block.axes))
                 result[index] = [self._shrunk(Block(value, axes, block.boxes), y, used)]

@@ -13,11 +13,11 @@ import numpy as np
 import onnx_ir as ir
 
 from boxcam.errors import UnsupportedOperatorError
-from boxcam.export import graph as onnx
 from boxcam.export.autodiff import block as blocks
 from boxcam.export.autodiff.block import Boxes, Positions, Size, Support, Window
 from boxcam.export.autodiff.rule import unsupported
-from boxcam.export.graph import Ops
+from boxcam.export.graphs.ops import Ops
+from boxcam.export.graphs.query import constant_array, static_shape
 
 # Cheap enough to compute anew from their input, if that is at hand anyway.
 _RECOMPUTED = {
@@ -52,7 +52,7 @@ class ForwardValues:
 
     def dims(self, value: ir.Value) -> tuple[int | None, ...]:
         """Shape of a forward value; None for dimensions that are not known before the model runs."""
-        shape, node = onnx.static_shape(value), value.producer()
+        shape, node = static_shape(value), value.producer()
         if shape is None and node is not None:
             raise unsupported(node, self.opset, f"the rank of {value.name} is not known before the model runs")
         if shape is None:
@@ -91,7 +91,7 @@ class ForwardValues:
 
     def whole(self, value: ir.Value) -> ir.Value:
         """A forward value in the gradient graph."""
-        constant = onnx.array(value)
+        constant = constant_array(value)
         if constant is not None:
             written = self.op.value(constant)
             assert written is not None
@@ -121,7 +121,7 @@ class ForwardValues:
         if not windows:
             return self.whole(value)
         source = self._source(value) if value not in self._known else None
-        if source is not None and onnx.array(value) is None:
+        if source is not None and constant_array(value) is None:
             return self._anew(value, self.at(source, axes, rank))
         found = self.gathered(value, windows)
         return self.op.Unsqueeze(found, list(range(1, extra + 1))) if extra else found

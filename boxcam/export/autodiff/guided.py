@@ -25,7 +25,8 @@ from itertools import pairwise
 import numpy as np
 import onnx_ir as ir
 
-from boxcam.export import graph as onnx
+from boxcam.export.graphs.query import STANDARD, attribute_of, constant_array, opset_of, static_shape
+from boxcam.export.graphs.run import run_model
 
 _BY_OUTPUT = ("Celu", "Elu", "LeakyRelu", "Relu", "Selu", "ThresholdedRelu")
 _BY_INPUT = ("Gelu", "HardSwish", "Mish", "PRelu", "Swish")
@@ -52,12 +53,12 @@ def rectifiers(nodes: Sequence[ir.Node]) -> dict[ir.Value, ir.Value]:
     found: dict[ir.Value, ir.Value] = {}
     inner: set[ir.Node] = set()
     for node in nodes:
-        if node.domain not in onnx.STANDARD or node.inputs[:1] in ((), (None,)):
+        if node.domain not in STANDARD or node.inputs[:1] in ((), (None,)):
             continue
         y, x = node.outputs[0], node.inputs[0]
         assert x is not None
         if node.op_type in _BY_OUTPUT:
-            found[y] = y if float(onnx.attribute(node, "alpha", 1.0)) >= 0 else x
+            found[y] = y if float(attribute_of(node, "alpha", 1.0)) >= 0 else x
         elif node.op_type in _BY_INPUT:
             found[y] = x
         elif node.op_type == "Clip" and _lower(node) == 0 and not _shifted(x):
@@ -73,8 +74,8 @@ def rectifiers(nodes: Sequence[ir.Node]) -> dict[ir.Value, ir.Value]:
 def _lower(node: ir.Node) -> float | None:
     """The lower bound of a Clip, if it is known."""
     if "min" in node.attributes:
-        return float(onnx.attribute(node, "min"))
-    bound = onnx.array(node.inputs[1]) if len(node.inputs) > 1 else None
+        return float(attribute_of(node, "min"))
+    bound = constant_array(node.inputs[1]) if len(node.inputs) > 1 else None
     return None if bound is None else float(bound.reshape(()))
 
 
@@ -86,7 +87,7 @@ def _shifted(x: ir.Value) -> bool:
 
 def _moving(node: ir.Node) -> list[ir.Value]:
     """The inputs of a node that are no single constant number."""
-    constants = [onnx.array(value) for value in node.inputs]
+    constants = [constant_array(value) for value in node.inputs]
     pairs = zip(node.inputs, constants, strict=True)
     return [value for value, constant in pairs if value is not None and (constant is None or constant.size != 1)]
 
@@ -106,14 +107,14 @@ def _written_out(node: ir.Node, place: dict[ir.Node, int]) -> tuple[ir.Value, li
         producer = latest.producer()
         if producer is None or producer.op_type not in _INNER or len(nodes) == _MOST_INNER:
             return None
-        if producer.domain not in onnx.STANDARD or len(producer.outputs) != 1:
+        if producer.domain not in STANDARD or len(producer.outputs) != 1:
             return None
         frontier.remove(latest)
         frontier.update(_moving(producer))
         nodes.append(producer)
     (x,) = frontier
-    same = onnx.static_shape(x) == onnx.static_shape(node.outputs[0])
-    return (x, nodes) if same and onnx.array(x) is None and _rectifies(x, node, nodes) else None
+    same = static_shape(x) == static_shape(node.outputs[0])
+    return (x, nodes) if same and constant_array(x) is None and _rectifies(x, node, nodes) else None
 
 
 def _rectifies(x: ir.Value, last: ir.Node, nodes: Sequence[ir.Node]) -> bool:
@@ -134,9 +135,9 @@ def _rectifies(x: ir.Value, last: ir.Node, nodes: Sequence[ir.Node]) -> bool:
     result.dtype = ir.DataType.FLOAT
     graph = last.graph
     assert graph is not None
-    opsets = {"": onnx.opset(graph)}
+    opsets = {"": opset_of(graph)}
     probe = ir.Graph([given], [result], nodes=copies, initializers=constants, opset_imports=opsets, name="activation")
-    y = onnx.run(ir.Model(probe, ir_version=8), {"x": _PROBE})[str(result.name)].reshape(-1)
+    y = run_model(ir.Model(probe, ir_version=8), {"x": _PROBE})[str(result.name)].reshape(-1)
     below, above = y[: len(y) // 2][::-1], y[len(y) // 2 :]  # by distance from 0
     rises = all(one < other for one, other in pairwise(above))
     return bool((above > 0).all() and (below <= 0).all() and rises and (-below < above / 2)[-3:].all())
@@ -146,7 +147,7 @@ def _probed(value: ir.Value | None, mapping: dict[ir.Value, ir.Value], constants
     """A value of the graph in the probe; constants are single numbers there."""
     if value is None or value in mapping:
         return None if value is None else mapping[value]
-    number = onnx.array(value)
+    number = constant_array(value)
     assert number is not None
     constant = ir.tensor(number.reshape([]).astype(np.float32), name=f"c{len(constants)}")
     known = ir.Value(name=constant.name, const_value=constant, shape=ir.Shape([]))

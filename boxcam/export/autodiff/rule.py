@@ -20,8 +20,8 @@ import numpy as np
 import onnx_ir as ir
 
 from boxcam.errors import UnsupportedOperatorError
-from boxcam.export import graph as onnx
-from boxcam.export.graph import Ops
+from boxcam.export.graphs.ops import Ops
+from boxcam.export.graphs.query import Array, attribute_of, axes_of, constant_array, describe_node, static_shape
 from boxcam.registry import Registry
 
 Contribution = ir.Value | Callable[[], ir.Value] | None
@@ -57,11 +57,11 @@ class Site:
         """Whether the node has this input."""
         return index < len(self.node.inputs) and self.node.inputs[index] is not None
 
-    def constant(self, index: int) -> onnx.Array | None:
+    def constant(self, index: int) -> Array | None:
         """The constant that an input holds; None if it holds none, or is not there."""
-        return onnx.array(self.node.inputs[index]) if self.has(index) else None
+        return constant_array(self.node.inputs[index]) if self.has(index) else None
 
-    def need_constant(self, index: int, what: str) -> onnx.Array:
+    def need_constant(self, index: int, what: str) -> Array:
         """The constant that an input holds.
 
         Raises:
@@ -74,11 +74,11 @@ class Site:
 
     def attribute(self, name: str, default: Any = None) -> Any:
         """An attribute as a plain Python value."""
-        return onnx.attribute(self.node, name, default)
+        return attribute_of(self.node, name, default)
 
     def axes(self, position: int = 1) -> list[int] | None:
         """The axes of a reduction, Squeeze or Unsqueeze, attribute or input, as they are written; None: not given."""
-        return onnx.axes(self.node, position)
+        return axes_of(self.node, position)
 
     def rank(self, index: int = 0) -> int:
         """Rank of an input."""
@@ -113,7 +113,7 @@ class Site:
         """Shape of an output; as `dims`."""
         return self._dims(self.node.outputs[index])
 
-    def real(self, number: float | onnx.Array) -> onnx.Array:
+    def real(self, number: float | Array) -> Array:
         """A constant of the gradient graph's floating-point type."""
         return np.asarray(number, self.op.real)
 
@@ -124,7 +124,7 @@ class Site:
     def forward(self, value: ir.Value) -> ir.Value:
         """A value of the forward pass; floating-point numbers in the gradient graph's type."""
         read, real = self.read(value), ir.DataType.from_numpy(self.op.real)
-        if onnx.array(value) is not None or value.dtype is None:  # constants are of that type already
+        if constant_array(value) is not None or value.dtype is None:  # constants are of that type already
             return read
         if value.dtype == real or not value.dtype.is_floating_point():
             return read
@@ -136,7 +136,7 @@ class Site:
         return value
 
     def _dims(self, value: ir.Value) -> tuple[int | None, ...]:
-        shape = onnx.static_shape(value)
+        shape = static_shape(value)
         if shape is None:
             self.unsupported(f"the rank of {value.name} is not known before the model runs")
         return shape
@@ -217,7 +217,7 @@ def unsupported(node: ir.Node, opset: int, why: str, otherwise: str = "") -> Uns
         otherwise: what else may help, beside another layer.
     """
     return UnsupportedOperatorError(
-        f"{onnx.describe(node)}, opset {opset}, lies between the layer and the scores, and {why}."
+        f"{describe_node(node)}, opset {opset}, lies between the layer and the scores, and {why}."
         f" Choose a layer behind it with --layer{f', {otherwise}' if otherwise else ''}."
     )
 

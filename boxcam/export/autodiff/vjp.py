@@ -10,12 +10,13 @@ import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
 from boxcam.errors import UnsupportedOperatorError
-from boxcam.export import graph as onnx
 from boxcam.export.autodiff.block import Block, Boxes
 from boxcam.export.autodiff.engine import Tape
 from boxcam.export.autodiff.rule import OPSET
-from boxcam.export.dependency import gradient_reaches
-from boxcam.export.graph import Ops
+from boxcam.export.graphs.dependency import gradient_reaches
+from boxcam.export.graphs.extract import clone_model
+from boxcam.export.graphs.ops import Ops
+from boxcam.export.graphs.query import all_values, opset_of, static_shape
 
 SEED = "seed"
 
@@ -39,17 +40,17 @@ def vjp(
     Raises:
         UnsupportedOperatorError: an operator in between has no rule, or not for these attributes.
     """
-    work = onnx.clone(model)
-    values = {str(value.name): value for value in onnx.values(work.graph)}
+    work = clone_model(model)
+    values = {str(value.name): value for value in all_values(work.graph)}
     target, sources = values[output], [values[name] for name in inputs]
     dtype = ir.DataType.from_numpy(np.dtype(real))
-    shape = onnx.static_shape(target)
+    shape = static_shape(target)
     if shape is None:
         raise UnsupportedOperatorError(f"the rank of {output} is not known. Export the model with its shapes.")
     seed = ir.Value(name=SEED, type=ir.TensorType(dtype), shape=ir.Shape([None, *shape]))
     graph = ir.Graph([seed], [], nodes=[], opset_imports={"": OPSET}, name="gradient")
     op = Ops(graph, "gradient", real=real)
-    tape = Tape(op, onnx.opset(work), {}, gradient_reaches(work.graph, sources), local=False, guided=guided)
+    tape = Tape(op, opset_of(work), {}, gradient_reaches(work.graph, sources), local=False, guided=guided)
     start = Block(seed, (None,) * len(shape), Boxes(seed))
     found = tape.backward({target: start}, sources) if target not in sources else {target: [start]}
     for number, source in enumerate(sources):

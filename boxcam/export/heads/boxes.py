@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from boxcam.export.graph import Array, Ops
+from boxcam.export.graphs.ops import Ops
+from boxcam.export.graphs.query import Array
 
 Canvas = Array | ir.Value
 """Width and height of the model's input, float32 [2]: numbers, or what the graph computes of its input's shape."""

@@ -8,7 +8,7 @@ from typing import Literal
 
 import onnx_ir as ir
 
-from boxcam.export.graph import Ops
+from boxcam.export.graphs.ops import Ops
 from boxcam.export.heads import selection
 from boxcam.export.heads.boxes import Canvas, to_corners
 from boxcam.export.heads.selection import Selected

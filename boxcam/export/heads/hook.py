@@ -31,7 +31,7 @@ from typing import Any
 import onnx_ir as ir
 
 from boxcam.errors import SourceError
-from boxcam.export.graph import Ops
+from boxcam.export.graphs.ops import Ops
 
 Decode = Callable[[Ops, Mapping[str, ir.Value]], tuple[ir.Value, ir.Value]]
 """``decode(op, outputs) -> (boxes, scores)``: boxes float32 [1, N, 4], x1 y1 x2 y2 in canvas pixels; scores float32

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from boxcam.export import graph as onnx
-from boxcam.export.graph import Ops
+from boxcam.export.graphs.ops import Ops
+from boxcam.export.graphs.query import all_values
 from boxcam.export.heads.boxes import Canvas, twice
 
 MOST_CLASSES = 1000
@@ -121,7 +121,7 @@ def above(op: Ops, found: Selected, threshold: float) -> Selected:
 
 def report(graph: ir.Graph, op: Ops, found: Selected) -> tuple[str, str, str]:
     """Make the detections the graph's only outputs; returns the names of boxes, scores and labels."""
-    taken = {str(value.name) for value in onnx.values(graph)}
+    taken = {str(value.name) for value in all_values(graph)}
     names = []
     graph.outputs.clear()
     types = {"boxes": ir.DataType.FLOAT, "scores": ir.DataType.FLOAT, "labels": ir.DataType.INT64}

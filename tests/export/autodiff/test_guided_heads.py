@@ -12,13 +12,15 @@ import torch.nn.functional as F
 import torchvision
 from onnx import TensorProto
 
-from boxcam.export import gradient
-from boxcam.export import graph as onnx
+from boxcam.export.autodiff import gradient
+from boxcam.export.graphs.fold import fold_model
+from boxcam.export.graphs.query import all_values
+from boxcam.export.graphs.run import observe_values, record_ranks, serialized
 from boxcam.runtime.engines import OnnxEngine
 from boxcam.runtime.tensors import Tensors
+from tests.export.autodiff.test_gradient import case
 from tests.export.export_graphs import Net
-from tests.export.heads import Built, TorchSide, assert_gradient_graph, built, embedded, whole_map_gradients
-from tests.export.test_gradient import case
+from tests.export.heads import LayerGradient, TorchSide, assert_gradient_graph, built, embedded, whole_map_gradients
 from tests.masked import Masked
 
 
@@ -32,7 +34,7 @@ class GuidedSide(TorchSide):
         return Masked.apply(x, F.silu)
 
 
-def drawn(made: Built) -> np.ndarray:
+def drawn(made: LayerGradient) -> np.ndarray:
     """The corners of every map of logits, and some positions in between."""
     positions = made.positions()
     corners = np.concatenate([np.flatnonzero(positions[:, 0] == n)[[0, -1]] for n in range(len(made.logits))])
@@ -137,8 +139,8 @@ def assert_guided(
     origin: list[list[int]],
 ) -> None:
     """Hold the guided gradient to a feature map, which is the input times 1.5, against a function in torch."""
-    model = onnx.fold(net.model([feature, logits]))
-    onnx.record_ranks(model, feeds)
+    model = fold_model(net.model([feature, logits]))
+    record_ranks(model, feeds)
     given = torch.from_numpy(feeds["x"] * np.float32(1.5)).double().requires_grad_(True)
     found = function(given)
     truth = [torch.autograd.grad(found[tuple(at)], given, retain_graph=True)[0].numpy() for _, *at in origin]
@@ -146,11 +148,11 @@ def assert_guided(
     assert sum(gradient.any() for gradient in truth) > len(truth) // 2  # of some boxes nothing arrives
     for local in (True, False):
         graph = gradient.build(model, [logits], [feature], local=local, guided=True)
-        values = {str(value.name): value for value in onnx.values(model.graph)}
+        values = {str(value.name): value for value in all_values(model.graph)}
         names = list(dict.fromkeys([feature, *graph.inputs]))
-        seen = onnx.observe(model, [values[name] for name in names], feeds)
+        seen = observe_values(model, [values[name] for name in names], feeds)
         tensors = Tensors(dict(zip(names, seen, strict=True)))
-        patches = OnnxEngine(onnx.serialized(graph.model)).patches(tensors, [feature], (), np.array(origin))
+        patches = OnnxEngine(serialized(graph.model)).patches(tensors, [feature], (), np.array(origin))
         for (patch,), expected in zip(patches, truth, strict=True):
             whole, _ = embedded(patch.gradient, (0, patch.row, *patch.corner), expected.shape)
             np.testing.assert_allclose(whole, expected, atol=1e-5 * scale)

@@ -9,14 +9,14 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from boxcam.export import graph as graphs
 from boxcam.export.autodiff import engine
 from boxcam.export.autodiff.block import UNIFORM, Block, Boxes, Start, Support, Window
 from boxcam.export.autodiff.engine import Tape
 from boxcam.export.autodiff.rule import OPSET, RULES
 from boxcam.export.autodiff.vjp import finished
-from boxcam.export.dependency import gradient_reaches
-from boxcam.export.graph import Ops
+from boxcam.export.graphs.dependency import gradient_reaches
+from boxcam.export.graphs.ops import Ops
+from boxcam.export.graphs.query import all_values, opset_of, static_shape
 from boxcam.registry import Registry
 from tests.export.autodiff.differences import Case, build, evaluator, run_vjp, with_forward_values
 from tests.export.autodiff.test_rules import CASES
@@ -28,7 +28,7 @@ Parts = Mapping[int, str]
 
 def _partial(model: ir.Model, output: str, wanted: list[str], parts: Parts) -> ir.Model:
     """The gradient graph for ``seed``, which holds parts of some axes; windows begin at ``start.a``."""
-    values = {str(value.name): value for value in graphs.values(model.graph)}
+    values = {str(value.name): value for value in all_values(model.graph)}
     target, sources = values[output], [values[name] for name in wanted]
     seed, starts = _input("seed", ir.DataType.DOUBLE, 1 + len(target.shape)), {}
     supports: list[Support] = [None] * len(target.shape)
@@ -38,7 +38,7 @@ def _partial(model: ir.Model, output: str, wanted: list[str], parts: Parts) -> i
         supports[a] = Window(Start(starts[a]), _SIZE) if kind == "window" else UNIFORM
     graph = ir.Graph([seed, *starts.values()], [], nodes=[], opset_imports={"": OPSET}, name="gradient")
     op = Ops(graph, "gradient", real=np.float64)
-    tape = Tape(op, graphs.opset(model), {}, gradient_reaches(model.graph, sources))
+    tape = Tape(op, opset_of(model), {}, gradient_reaches(model.graph, sources))
     found = tape.backward({target: Block(seed, tuple(supports), Boxes(seed))}, sources)
     assert tape.barriers == {} or UNIFORM in supports  # what is uniform may meet values that are not
     for number, source in enumerate(sources):
@@ -60,7 +60,7 @@ def _choices(case: Case) -> Iterator[Parts]:
     model, _, output = build(case)
     inferred = ir.from_proto(onnx.shape_inference.infer_shapes(model))
     (node,) = inferred.graph
-    shape = graphs.static_shape(next(v for v in graphs.values(inferred.graph) if v.name == output))
+    shape = static_shape(next(v for v in all_values(inferred.graph) if v.name == output))
     assert shape is not None
     tape = Tape(Ops(ir.Graph([], [], nodes=[], opset_imports={"": OPSET}), "none"), case.opset, {}, set())
     wanted = [i for i, v in enumerate(node.inputs) if v in inferred.graph.inputs and v.dtype is ir.DataType.DOUBLE]

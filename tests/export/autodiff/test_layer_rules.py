@@ -11,11 +11,11 @@ import onnx_ir as ir
 import pytest
 
 from boxcam.errors import UnsupportedOperatorError
-from boxcam.export import graph as graphs
 from boxcam.export.autodiff.rule import OPSET
 from boxcam.export.autodiff.rules import sampling
 from boxcam.export.autodiff.vjp import SEED, vjp
-from boxcam.export.graph import Ops
+from boxcam.export.graphs.ops import Ops
+from boxcam.export.graphs.run import run_model
 from tests.export.export_graphs import Net
 
 _rng = np.random.default_rng(9)
@@ -38,8 +38,8 @@ def _model(
 
 
 def _gradient(model: ir.Model, output: str, x: np.ndarray, arrived: np.ndarray) -> np.ndarray:
-    y = graphs.run(model, {"x": x})
-    return graphs.run(vjp(model, output, ["x"]), {"x": x, SEED: arrived, **y})["gradient.0"]
+    y = run_model(model, {"x": x})
+    return run_model(vjp(model, output, ["x"]), {"x": x, SEED: arrived, **y})["gradient.0"]
 
 
 _ROIS = np.array([[0.5, 1, 5, 4], [-2, 1, 9, 2.5], [3, 3, 1, 2]], np.float32)
@@ -84,7 +84,7 @@ def test_open_sizes_give_the_same_gradient(
 ) -> None:
     x = _r(*shape)
     known, output = _model(operator, shape, constants, attributes)
-    arrived = _r(2, *graphs.run(known, {"x": x})[output].shape)
+    arrived = _r(2, *run_model(known, {"x": x})[output].shape)
     expected = _gradient(known, output, x, arrived)
     free, output = _model(operator, dims, constants, attributes)
     ours = _gradient(free, output, x, arrived)
@@ -146,7 +146,7 @@ def test_the_gradient_is_the_adjoint_of_what_onnx_runtime_computes(
     """``⟨g, f(x) - f(0)⟩ = ⟨df(g), x⟩`` for every g and x."""
     model, output = _model(operator, shape, constants, attributes, opset)
     x = _r(*shape)
-    y = (graphs.run(model, {"x": given})[output].astype(float) for given in (x, np.zeros_like(x)))
+    y = (run_model(model, {"x": given})[output].astype(float) for given in (x, np.zeros_like(x)))
     change = np.subtract(*y)
     model.graph.outputs[0].shape = ir.Shape(change.shape)
     arrived = _r(3, *change.shape)
@@ -175,7 +175,7 @@ def test_what_has_no_gradient_is_refused(
 ) -> None:
     model, output = _model(operator, shape, constants, attributes)
     if model.graph.outputs[0].shape is None:
-        model.graph.outputs[0].shape = ir.Shape(graphs.run(model, {"x": _r(*shape)})[output].shape)
+        model.graph.outputs[0].shape = ir.Shape(run_model(model, {"x": _r(*shape)})[output].shape)
     with pytest.raises(UnsupportedOperatorError, match=why):
         vjp(model, output, ["x"])
 
@@ -202,7 +202,7 @@ def test_a_computed_weight_is_used() -> None:
     y = net.Conv(x, w, pads=[1, 1, 1, 1])
     model = ir.from_proto(onnx.shape_inference.infer_shapes(net.proto([y])))
     given, weight, arrived = _r(2, 2, 5, 5), _r(3, 2, 3, 3), _r(2, 2, 3, 5, 5)
-    ours = graphs.run(vjp(model, y, [x]), {"w": weight, SEED: arrived})["gradient.0"]
+    ours = run_model(vjp(model, y, [x]), {"w": weight, SEED: arrived})["gradient.0"]
     fixed, output = _model("Conv", (2, 2, 5, 5), (weight,), {"pads": [1, 1, 1, 1]})
     np.testing.assert_allclose(ours, _gradient(fixed, output, given, arrived), rtol=1e-4, atol=1e-5)
 
@@ -241,7 +241,7 @@ def test_a_proposal_sees_no_cell_beyond_its_extent(sampling_ratio: int, mode: st
     for name, value in (("first", first), ("last", last), ("weights", weights)):
         value.name = name
         graph.outputs.append(value)
-    found = graphs.run(ir.Model(graph, ir_version=8), {"rois": rois})
+    found = run_model(ir.Model(graph, ir_version=8), {"rois": rois})
     seen = (found["weights"] != 0).any(1)
     assert not seen[:, (everywhere[0] < 0) | (everywhere[0] >= size)].any()
     outside = (everywhere < found["first"][:, None]) | (everywhere > found["last"][:, None])

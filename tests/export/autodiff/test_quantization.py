@@ -11,7 +11,7 @@ from onnx import TensorProto
 
 from boxcam.errors import UnsupportedOperatorError
 from boxcam.export.autodiff.vjp import vjp
-from boxcam.export.graph import run
+from boxcam.export.graphs.run import run_model
 from tests.export.export_graphs import Net
 
 _SCALE, _ZERO = 0.125, 3
@@ -31,7 +31,7 @@ def _model(between: str | None = None) -> onnx.ModelProto:
 
 def _gradient(model: onnx.ModelProto, seed: np.ndarray) -> np.ndarray:
     graph = vjp(ir.from_proto(onnx.shape_inference.infer_shapes(model)), "y", ["x"])
-    return run(graph, {"seed": seed, "x": _X})["gradient.0"]
+    return run_model(graph, {"seed": seed, "x": _X})["gradient.0"]
 
 
 def test_a_pair_is_the_identity_where_nothing_saturates() -> None:

@@ -14,7 +14,7 @@ import tests.export.autodiff
 from boxcam.export.autodiff import rule as rules
 from boxcam.export.autodiff import rules as _registered  # noqa: F401
 from boxcam.export.autodiff.rule import RULES, ZERO, Contribution, Rule, Site
-from boxcam.export.dependency import _DIFFERENTIABLE
+from boxcam.export.graphs.dependency import _DIFFERENTIABLE
 from tests.export.autodiff.differences import LIMIT, Case, errors, runtime_error
 
 CASES: list[Case] = [

@@ -14,7 +14,7 @@ from onnx import TensorProto
 
 from boxcam.errors import UnsupportedOperatorError
 from boxcam.export.autodiff.vjp import SEED, vjp
-from boxcam.export.graph import observe, run
+from boxcam.export.graphs.run import observe_values, run_model
 from tests.export.export_graphs import Net
 
 _RNG = np.random.default_rng(0)
@@ -100,12 +100,12 @@ def test_unknown_lengths_are_carried(
     y = build(net, x)
     model = _model(net, y)
     feeds = {"x": _RNG.standard_normal((2, 3, 4)).astype(np.float32)}
-    seed = _RNG.standard_normal((5, *run(model, feeds)[y].shape)).astype(np.float32)
+    seed = _RNG.standard_normal((5, *run_model(model, feeds)[y].shape)).astype(np.float32)
     graph = vjp(model, y, ["x"])
     needed = {value.name for value in graph.graph.inputs}
     saved = [value for node in model.graph for value in node.outputs if value.name in needed]
-    given = {str(v.name): found for v, found in zip(saved, observe(model, saved, feeds), strict=True)}
-    found = run(graph, {"seed": seed, **feeds, **given})["gradient.0"]
+    given = {str(v.name): found for v, found in zip(saved, observe_values(model, saved, feeds), strict=True)}
+    found = run_model(graph, {"seed": seed, **feeds, **given})["gradient.0"]
     np.testing.assert_allclose(found, back(seed), rtol=1e-5)
 
 

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from boxcam.export import graph as graphs
 from boxcam.export.autodiff.vjp import SEED, vjp
+from boxcam.export.graphs.run import run_model
 from tests.export.autodiff.differences import Case, build, evaluator, run_vjp
 
 _rng = np.random.default_rng(8)
@@ -71,7 +71,7 @@ def test_onnx_runtime_breaks_ties_so_too(number: int) -> None:
     forward = ir.from_proto(onnx.shape_inference.infer_shapes(model))
     gradient = vjp(forward, output, list(feeds), np.float64)
     given = {**feeds, output: evaluator(model).run(None, feeds)[0], SEED: arrived}
-    np.testing.assert_allclose(graphs.run(gradient, given)["gradient.0"][0], expected, atol=1e-12)
+    np.testing.assert_allclose(run_model(gradient, given)["gradient.0"][0], expected, atol=1e-12)
 
 
 def test_a_norm_of_zeros_has_no_slope() -> None:

@@ -8,7 +8,8 @@ import onnx_ir as ir
 from onnx import TensorProto
 
 from boxcam.export.autodiff.vjp import vjp
-from boxcam.export.graph import observe, run, values
+from boxcam.export.graphs.query import all_values
+from boxcam.export.graphs.run import observe_values, run_model
 from tests.export.export_graphs import Net
 
 _X = np.array([[0.5, -1.0, 2.0]], np.float32)
@@ -21,9 +22,9 @@ def _gradient(net: Net, output: str) -> np.ndarray:
     onnx.checker.check_model(ir.to_proto(graph), full_check=True)
     feeds = {"x": _X}
     needed = {value.name for value in graph.graph.inputs}
-    saved = [value for value in values(model.graph) if value.name in needed - {"x"}]
-    given = {str(v.name): found for v, found in zip(saved, observe(model, saved, feeds), strict=True)}
-    return run(graph, {"seed": np.ones((1, *_X.shape), np.float32), **feeds, **given})["gradient.0"][0]
+    saved = [value for value in all_values(model.graph) if value.name in needed - {"x"}]
+    given = {str(v.name): found for v, found in zip(saved, observe_values(model, saved, feeds), strict=True)}
+    return run_model(graph, {"seed": np.ones((1, *_X.shape), np.float32), **feeds, **given})["gradient.0"][0]
 
 
 def test_half_precision_within_a_graph_is_widened() -> None:

@@ -41,7 +41,7 @@ def lively(model: Any, images: torch.Tensor) -> None:
 
 def canvases(name: str, model: Any, shape: tuple[int, int]) -> torch.Tensor:
     """The pictures as the model's input, [N, 3, H, W]."""
-    from boxcam.export.sources import torchvision_classifiers as zoo
+    from boxcam.export.sources.torchvision import classifiers as zoo
     from boxcam.runtime.images import read_image
     from boxcam.runtime.preprocess import prepare
 
@@ -67,7 +67,7 @@ def made(
     """
 
     def make(folder: Path) -> Subject:
-        from boxcam.export.sources import torchvision_classifiers as zoo
+        from boxcam.export.sources.torchvision import classifiers as zoo
 
         torch.manual_seed(seed)
         model = zoo.build(name, {**weights, "fc.weight": torch.zeros(CLASSES, 1)}, shape)

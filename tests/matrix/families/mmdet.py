@@ -27,9 +27,9 @@ from tests.matrix.registry import (
 
 def bridged() -> contextlib.AbstractContextManager[Any]:
     """What lets OpenMMLab's packages run here."""
-    from boxcam.export.sources import mmdet_bridges
+    from boxcam.export.sources.openmmlab import compat
 
-    return mmdet_bridges.bridged()
+    return compat.bridged()
 
 
 def detect(model: Any, image: torch.Tensor) -> Found:
@@ -104,7 +104,7 @@ def made(
 
     def make(folder: Path) -> Subject:
         from benchmarks import models
-        from boxcam.export.sources import mmdet_config
+        from boxcam.export.sources.openmmlab import config as mmdet_config
         from tests.matrix import lively_mmdet
 
         made_by = models if many else lively_mmdet
@@ -173,7 +173,8 @@ register("TOOD R50", "tood/tood_r50_fpn_1x_coco.py", _NORMALIZED)
 def untouched(config: str, folder: Path) -> tuple[Sequence[str | Path], dict[str, Any]]:
     """Arguments and options of an export of a config with mmdet's own random weights."""
     from benchmarks.models import CONFIGS
-    from boxcam.export.sources import mmdet, mmdet_config
+    from boxcam.export.sources.openmmlab import config as mmdet_config
+    from boxcam.export.sources.openmmlab import mmdet
 
     path, checkpoint = CONFIGS / config, folder / "weights.pth"
     model = mmdet.build(mmdet_config.read_config(str(path)), str(path))

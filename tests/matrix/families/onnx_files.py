@@ -33,11 +33,11 @@ def canvases(specs: Sequence[str], shape: tuple[int, int]) -> torch.Tensor:
     """The pictures as a model's input, [N, 3, H, W]."""
     import onnx_ir as ir
 
-    from boxcam.export import preprocessing
+    from boxcam.export.preprocessing import parse
     from boxcam.runtime.images import read_image
     from boxcam.runtime.preprocess import prepare
 
-    spec = preprocessing.parse(specs, [1, 3, *shape], ir.DataType.FLOAT, None)
+    spec = parse.parse(specs, [1, 3, *shape], ir.DataType.FLOAT, None)
     return torch.cat([torch.from_numpy(prepare(read_image(picture), spec)[0]) for picture in PICTURES])
 
 
@@ -54,7 +54,7 @@ def suppressed(boxes: torch.Tensor, scores: torch.Tensor, threshold: float, iou:
 
 def ssdlite(folder: Path) -> Subject:
     """torchvision's SSDLite as a whole: normalisation, selection and suppression are in the file."""
-    from boxcam.export.sources import torchvision_models as zoo
+    from boxcam.export.sources.torchvision import detectors as zoo
     from tests.matrix import torchvision_models as models
 
     torch.manual_seed(2)

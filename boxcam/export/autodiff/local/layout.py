@@ -7,12 +7,12 @@ from math import prod
 
 import onnx_ir as ir
 
-from boxcam.export import graph as onnx
 from boxcam.export.autodiff import block as blocks
 from boxcam.export.autodiff.block import UNIFORM, Block, Size, Start, Support, Window
 from boxcam.export.autodiff.engine import LOCAL, Tape
-from boxcam.export.autodiff.local import points
+from boxcam.export.autodiff.local import single_position
 from boxcam.export.autodiff.local.common import Found, data_of, subset
+from boxcam.export.graphs.query import attribute_of, constant_array, describe_node
 
 Dims = tuple[int | None, ...]
 
@@ -25,7 +25,7 @@ def _view(tape: Tape, node: ir.Node, number: int, block: Block, wanted: Collecti
     """Axes that a change of shape leaves alone keep their windows; a single position is found again; others widen."""
     x, y = data_of(node), node.outputs[0]
     xs, ys = tape.dims(x), tape.dims(y)
-    point = points.reshaped(tape, block, x, y)
+    point = single_position.reshaped(tape, block, x, y)
     if point is not None:
         return {0: [point]}
     axes: list[Support] = [None] * len(xs)
@@ -41,7 +41,7 @@ def _view(tape: Tape, node: ir.Node, number: int, block: Block, wanted: Collecti
         else:
             mixed.append(a)
     if any(isinstance(block.axes[a], Window) for a in mixed):
-        tape.barriers.setdefault(onnx.describe(node))
+        tape.barriers.setdefault(describe_node(node))
     block = tape.widened(block, mixed, y)
     shape = [_stored(tape, axes[b], x, b) for b in range(len(xs))]
     value = tape.op.Reshape(block.value, blocks.sizes(tape.op, [0, *shape]))
@@ -108,7 +108,7 @@ def _stored(tape: Tape, axis: Support, value: ir.Value, number: int) -> Size:
 @LOCAL.register("Transpose")
 def _transpose(tape: Tape, node: ir.Node, number: int, block: Block, wanted: Collection[int]) -> Found:
     rank = len(block.axes)
-    perm = [int(a) for a in onnx.attribute(node, "perm", range(rank)[::-1])]
+    perm = [int(a) for a in attribute_of(node, "perm", range(rank)[::-1])]
     back = [perm.index(a) for a in range(rank)]
     value = tape.op.Transpose(block.value, perm=[0, *(a + 1 for a in back)])
     return {0: [Block(value, tuple(block.axes[a] for a in back), block.boxes)]}
@@ -118,7 +118,7 @@ def _transpose(tape: Tape, node: ir.Node, number: int, block: Block, wanted: Col
 def _concat(tape: Tape, node: ir.Node, number: int, block: Block, wanted: Collection[int]) -> Found:
     """Along a full axis each input gets its slice; a single position belongs to one input only."""
     op, rank = tape.op, len(block.axes)
-    axis = int(onnx.attribute(node, "axis")) % rank
+    axis = int(attribute_of(node, "axis")) % rank
     if block.axes[axis] is UNIFORM:
         block = tape.widened(block, [axis], node.outputs[0])
     support = block.axes[axis]
@@ -166,7 +166,7 @@ def _before(tape: Tape, start: Start, offset: Size) -> Start:
 @LOCAL.register("Slice")
 def _slice(tape: Tape, node: ir.Node, number: int, block: Block, wanted: Collection[int]) -> Found | None:
     x, y = data_of(node), node.outputs[0]
-    given = [onnx.array(node.inputs[i]) if i < len(node.inputs) else None for i in range(1, 5)]
+    given = [constant_array(node.inputs[i]) if i < len(node.inputs) else None for i in range(1, 5)]
     computed = [i for i, array in enumerate(given, 1) if array is None and i < len(node.inputs) and node.inputs[i]]
     if given[0] is None or given[1] is None or computed:
         return None
@@ -185,7 +185,7 @@ def _slice(tape: Tape, node: ir.Node, number: int, block: Block, wanted: Collect
 
 @LOCAL.register("Split")
 def _split(tape: Tape, node: ir.Node, number: int, block: Block, wanted: Collection[int]) -> Found | None:
-    axis = int(onnx.attribute(node, "axis", 0)) % len(block.axes)
+    axis = int(attribute_of(node, "axis", 0)) % len(block.axes)
     sizes = [tape.dims(y)[axis] for y in node.outputs[:number]]
     if None in sizes:
         return None
@@ -224,8 +224,8 @@ def _minus(tape: Tape, whole: Size, part: Size, offset: int) -> Size:
 @LOCAL.register("Pad")
 def _pad(tape: Tape, node: ir.Node, number: int, block: Block, wanted: Collection[int]) -> Found | None:
     """Windows move; what lies on the padding is dropped."""
-    pads = onnx.array(node.inputs[1]) if len(node.inputs) > 1 else None
-    if pads is None or onnx.attribute(node, "mode", "constant") != "constant" or len(node.inputs) > 3:
+    pads = constant_array(node.inputs[1]) if len(node.inputs) > 1 else None
+    if pads is None or attribute_of(node, "mode", "constant") != "constant" or len(node.inputs) > 3:
         return None
     rank, x = len(block.axes), data_of(node)
     touched = [a for a in range(rank) if pads[a] or pads[rank + a]]

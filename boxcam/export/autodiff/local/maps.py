@@ -7,23 +7,23 @@ from collections.abc import Collection, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from boxcam.export import graph as onnx
 from boxcam.export.autodiff import block as blocks
 from boxcam.export.autodiff.block import Block, Support, Window
 from boxcam.export.autodiff.engine import LOCAL, Tape
 from boxcam.export.autodiff.local.common import Found, data_of, evenly, mean_over_map
 from boxcam.export.autodiff.rules import convolution
+from boxcam.export.graphs.query import Array, attribute_of, axes_of, constant_array
 
 
 @LOCAL.register("Conv")
 def _convolution(tape: Tape, node: ir.Node, number: int, block: Block, wanted: Collection[int]) -> Found | None:
     """Windows grow by the kernel; what comes to lie outside of the map is padding, and is dropped."""
-    weight, x, y = onnx.array(node.inputs[1]), data_of(node), node.outputs[0]
+    weight, x, y = constant_array(node.inputs[1]), data_of(node), node.outputs[0]
     if weight is None or len(block.axes) != 4 or not _has_window(block) or tape.dims(x)[0] != 1:
         return None
     block = tape.widened(block, [0, *block.uniform()], y)
     window = convolution.spatial(tape.site(node, tape.whole, wanted))
-    group = int(onnx.attribute(node, "group", 1))
+    group = int(attribute_of(node, "group", 1))
     if x in tape.means and group == 1:
         return {0: [mean_over_map(tape, _sum_of_convolution(tape, block, x, y, weight, window), block, x)]}
     axes = [None, None, *_grown(tape, block, window)]
@@ -40,7 +40,7 @@ def _convolution(tape: Tape, node: ir.Node, number: int, block: Block, wanted: C
 
 
 def _sum_of_convolution(
-    tape: Tape, block: Block, x: ir.Value, y: ir.Value, weight: onnx.Array, window: convolution.Spatial
+    tape: Tape, block: Block, x: ir.Value, y: ir.Value, weight: Array, window: convolution.Spatial
 ) -> ir.Value:
     """The gradient of a convolution's input, summed over the map without being computed: [M, 1, C, 1, 1].
 
@@ -84,9 +84,7 @@ def _grown(tape: Tape, block: Block, window: convolution.Spatial) -> list[Suppor
     return axes
 
 
-def _spread(
-    tape: Tape, block: Block, y: ir.Value, weight: onnx.Array, group: int, window: convolution.Spatial
-) -> ir.Value:
+def _spread(tape: Tape, block: Block, y: ir.Value, weight: Array, group: int, window: convolution.Spatial) -> ir.Value:
     """The transposed convolution of a block, with all that lies on the padding: [M, 1, C, h, w] of the input."""
     op, channel = tape.op, block.axes[1]
     single = all(isinstance(a, Window) and a.size == 1 for a in block.axes[1:])
@@ -123,7 +121,7 @@ def _cut_out(tape: Tape, value: ir.Value, axis: int, low: int, length: int, spre
     return value
 
 
-def _with_holes(weight: onnx.Array, dilations: Sequence[int]) -> onnx.Array:
+def _with_holes(weight: Array, dilations: Sequence[int]) -> Array:
     """A dilated kernel written out, with zeros in its holes."""
     if all(d == 1 for d in dilations):
         return weight
@@ -139,7 +137,7 @@ def _max_pool(tape: Tape, node: ir.Node, number: int, block: Block, wanted: Coll
     x, y = data_of(node), node.outputs[0]
     if len(block.axes) != 4 or number != 0 or not _has_window(block) or tape.dims(x)[0] != 1:
         return None
-    if onnx.attribute(node, "ceil_mode", 0):
+    if attribute_of(node, "ceil_mode", 0):
         return None
     block = tape.widened(block, [0, 1, *block.uniform()], y)
     window = convolution.spatial(tape.site(node, tape.whole, wanted))
@@ -170,7 +168,7 @@ def _global_average(tape: Tape, node: ir.Node, number: int, block: Block, wanted
 @LOCAL.register("ReduceMean")
 def _reducemean_over_map(tape: Tape, node: ir.Node, number: int, block: Block, wanted: Collection[int]) -> Found | None:
     x = data_of(node)
-    axes = [a % tape.rank(x) for a in onnx.axes(node) or range(tape.rank(x))]
-    if not onnx.attribute(node, "keepdims", 1) or any(a < 2 for a in axes):
+    axes = [a % tape.rank(x) for a in axes_of(node) or range(tape.rank(x))]
+    if not attribute_of(node, "keepdims", 1) or any(a < 2 for a in axes):
         return None
     return {0: [evenly(tape, tape.widened(block, axes, node.outputs[0]), x, axes)]}

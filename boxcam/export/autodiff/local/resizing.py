@@ -12,12 +12,12 @@ from collections.abc import Callable, Collection
 import numpy as np
 import onnx_ir as ir
 
-from boxcam.export import graph as onnx
 from boxcam.export.autodiff import block as blocks
 from boxcam.export.autodiff.block import Block, Size, Start, Window
 from boxcam.export.autodiff.engine import LOCAL, Tape
 from boxcam.export.autodiff.local.common import Found, data_of
 from boxcam.export.autodiff.rules import resize
+from boxcam.export.graphs.query import Array
 
 
 @LOCAL.register("Resize")
@@ -57,7 +57,7 @@ def _resize(tape: Tape, node: ir.Node, number: int, block: Block, wanted: Collec
     return {0: [tape.limited(Block(value, tuple(axes), block.boxes), x)]}
 
 
-def _seen_by(tape: Tape, support: Window, first: onnx.Array, last: onnx.Array, size_in: int) -> tuple[ir.Value, Size]:
+def _seen_by(tape: Tape, support: Window, first: Array, last: Array, size_in: int) -> tuple[ir.Value, Size]:
     """Where the windows of the input begin that windows of the output see, and how long the longest is.
 
     Args:

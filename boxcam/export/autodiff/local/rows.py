@@ -7,12 +7,12 @@ from collections.abc import Collection
 import numpy as np
 import onnx_ir as ir
 
-from boxcam.export import graph as onnx
 from boxcam.export.autodiff.block import Block, Start, Window
 from boxcam.export.autodiff.engine import LOCAL, Tape
-from boxcam.export.autodiff.local import points
+from boxcam.export.autodiff.local import single_position
 from boxcam.export.autodiff.local.common import Found, data_of, mean_over_map, subset
 from boxcam.export.autodiff.rules import sampling
+from boxcam.export.graphs.query import Array, attribute_of, constant_array
 
 
 @LOCAL.register("Gather")
@@ -21,9 +21,9 @@ def _gather(tape: Tape, node: ir.Node, number: int, block: Block, wanted: Collec
     indices = node.inputs[1]
     assert indices is not None
     op, count = tape.op, tape.rank(indices)
-    axis = int(onnx.attribute(node, "axis", 0)) % tape.rank(data_of(node))
+    axis = int(attribute_of(node, "axis", 0)) % tape.rank(data_of(node))
     taken = block.axes[axis : axis + count]  # the axes of the indices among those of the result
-    if not points.is_point(taken, tape.dims(indices)):
+    if not single_position.is_point(taken, tape.dims(indices)):
         return None
     chosen = {a: support for a, support in enumerate(taken) if isinstance(support, Window)}
     if chosen:
@@ -47,7 +47,7 @@ def _scatter(tape: Tape, node: ir.Node, number: int, block: Block, wanted: Colle
     data, indices, updates = node.inputs[:3]
     support = block.axes[0]
     assert data is not None and indices is not None and updates is not None
-    if onnx.attribute(node, "reduction", "none") != "none" or tape.dims(indices)[-1] != 1:
+    if attribute_of(node, "reduction", "none") != "none" or tape.dims(indices)[-1] != 1:
         return None
     if tape.rank(indices) != 2 or not isinstance(support, Window) or support.size != 1:
         return None
@@ -70,22 +70,22 @@ def _scatter(tape: Tape, node: ir.Node, number: int, block: Block, wanted: Colle
 
 @LOCAL.register("Gemm")
 def _gemm(tape: Tape, node: ir.Node, number: int, block: Block, wanted: Collection[int]) -> Found | None:
-    weight = onnx.array(node.inputs[1])
-    if onnx.attribute(node, "transA", 0) or weight is None or set(wanted) != {0}:
+    weight = constant_array(node.inputs[1])
+    if attribute_of(node, "transA", 0) or weight is None or set(wanted) != {0}:
         return None
-    matrix = weight if onnx.attribute(node, "transB", 0) else weight.T
-    return _columns(tape, node, block, matrix * float(onnx.attribute(node, "alpha", 1.0)))
+    matrix = weight if attribute_of(node, "transB", 0) else weight.T
+    return _columns(tape, node, block, matrix * float(attribute_of(node, "alpha", 1.0)))
 
 
 @LOCAL.register("MatMul")
 def _matmul(tape: Tape, node: ir.Node, number: int, block: Block, wanted: Collection[int]) -> Found | None:
-    weight = onnx.array(node.inputs[1])
+    weight = constant_array(node.inputs[1])
     if weight is None or weight.ndim != 2 or tape.rank(data_of(node)) < 2:
         return None
     return _columns(tape, node, block, weight.T)
 
 
-def _columns(tape: Tape, node: ir.Node, block: Block, matrix: onnx.Array) -> Found | None:
+def _columns(tape: Tape, node: ir.Node, block: Block, matrix: Array) -> Found | None:
     """A product with a matrix, of which some columns are asked for: [N, K], N of the output."""
     support = block.axes[-1]
     if not isinstance(support, Window) or support.size != 1 or tape.rank(data_of(node)) != len(block.axes):

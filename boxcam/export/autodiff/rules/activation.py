@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from boxcam.export.autodiff.rule import Contribution, Site, elementwise
 from boxcam.export.autodiff.rules.shapes import Gradients, masked
-from boxcam.export.graph import Operand
+from boxcam.export.graphs.ops import Operand
 
 
 @elementwise("Relu")

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from boxcam.export.autodiff.rule import Contribution, Site, elementwise
 from boxcam.export.autodiff.rules.shapes import Gradients, masked, real
-from boxcam.export.graph import Operand
+from boxcam.export.graphs.ops import Operand
 
 
 @elementwise("Add", "Sum")

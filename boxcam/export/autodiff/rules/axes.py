@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from boxcam.export import graph as onnx
 from boxcam.export.autodiff.block import Size, sizes
 from boxcam.export.autodiff.rule import Site
-from boxcam.export.graph import Array, Ops
+from boxcam.export.graphs.ops import Ops
+from boxcam.export.graphs.query import Array, name_and_shape, static_shape
 
 
 def arrived(gs: Sequence[ir.Value | None]) -> ir.Value:
@@ -23,7 +23,7 @@ def arrived(gs: Sequence[ir.Value | None]) -> ir.Value:
 
 def out_dims(site: Site) -> tuple[int | None, ...]:
     """Shape of the first output, None for dimensions that are not known before the model runs."""
-    dims = onnx.static_shape(site.node.outputs[0])
+    dims = static_shape(site.node.outputs[0])
     return (None,) * site.out_rank() if dims is None else dims
 
 
@@ -36,7 +36,7 @@ def maps(site: Site, output: bool = False) -> list[int]:
     found = [size for size in (out_dims(site) if output else site.dims())[2:] if size is not None]
     if len(found) + 2 < site.rank():
         value = site.node.outputs[0] if output else site.node.inputs[0]
-        site.unsupported(f"the size of its maps, {onnx.with_shape(value)}, is not known before the model runs")
+        site.unsupported(f"the size of its maps, {name_and_shape(value)}, is not known before the model runs")
     return found
 
 

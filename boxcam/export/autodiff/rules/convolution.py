@@ -13,7 +13,8 @@ import onnx_ir as ir
 
 from boxcam.export.autodiff.rule import Contribution, Site, rule
 from boxcam.export.autodiff.rules.axes import arrived, divided, maps, merged
-from boxcam.export.graph import Array, Operand
+from boxcam.export.graphs.ops import Operand
+from boxcam.export.graphs.query import Array
 
 
 class Spatial(NamedTuple):

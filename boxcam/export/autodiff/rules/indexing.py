@@ -22,7 +22,8 @@ from boxcam.export.autodiff.rules.shapes import (
     scattered,
     ungathered,
 )
-from boxcam.export.graph import Array, Operand
+from boxcam.export.graphs.ops import Operand
+from boxcam.export.graphs.query import Array
 
 
 def _length(site: Site, axis: int) -> int:

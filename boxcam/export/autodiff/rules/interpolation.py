@@ -13,7 +13,8 @@ import onnx_ir as ir
 from boxcam.export.autodiff.rule import Contribution, Site, rule
 from boxcam.export.autodiff.rules.axes import arrived, maps, out_dims, ranked, real_type, together
 from boxcam.export.autodiff.rules.convolution import spatial
-from boxcam.export.graph import Array, Operand, Ops
+from boxcam.export.graphs.ops import Operand, Ops
+from boxcam.export.graphs.query import Array
 
 
 class Look(NamedTuple):

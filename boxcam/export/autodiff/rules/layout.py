@@ -21,7 +21,7 @@ from boxcam.export.autodiff.rules.shapes import (
     sliced,
     ungathered,
 )
-from boxcam.export.graph import Array
+from boxcam.export.graphs.query import Array
 
 
 @rule("Reshape", "Flatten", independent=lambda site: range(common_prefix(site)))

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from boxcam.export.autodiff.rule import ZERO, Contribution, Site, rule
 from boxcam.export.autodiff.rules.axes import arrived, out_dims, ranked, unbroadcast
-from boxcam.export.graph import Operand
+from boxcam.export.graphs.ops import Operand
 
 ZERO.register("Hardmax")("a choice: constant wherever it does not jump")
 

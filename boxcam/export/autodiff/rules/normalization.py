@@ -9,7 +9,8 @@ import onnx_ir as ir
 
 from boxcam.export.autodiff.rule import Contribution, Site, rule
 from boxcam.export.autodiff.rules.axes import arrived, together
-from boxcam.export.graph import Array, Operand, Ops
+from boxcam.export.graphs.ops import Operand, Ops
+from boxcam.export.graphs.query import Array
 
 _INPUT_ONLY = "gradient to the input, not to scale and bias"
 

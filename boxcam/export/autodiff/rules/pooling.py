@@ -11,7 +11,7 @@ from boxcam.export.autodiff.block import Size
 from boxcam.export.autodiff.rule import Contribution, Site, rule
 from boxcam.export.autodiff.rules.axes import along, arrived, count, expanded, maps, out_dims, ranked, together
 from boxcam.export.autodiff.rules.convolution import spatial
-from boxcam.export.graph import Array
+from boxcam.export.graphs.query import Array
 
 
 def _planes(site: Site) -> Collection[int]:

@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from boxcam.export.autodiff.rule import Contribution, Site, rule
 from boxcam.export.autodiff.rules.shapes import Gradients, masked
-from boxcam.export.graph import Array
+from boxcam.export.graphs.query import Array
 
 _RANGES = {
     ir.DataType.INT4: (-8, 7),

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import onnx_ir as ir
 
-from boxcam.export import graph as onnx
 from boxcam.export.autodiff.rule import Contribution, Site, rule
 from boxcam.export.autodiff.rules.axes import along, arrived, out_dims
-from boxcam.export.graph import Array
+from boxcam.export.graphs.ops import Ops
+from boxcam.export.graphs.query import Array, name_and_shape
+from boxcam.export.graphs.run import run_model
 
 
 class _Axis(NamedTuple):
@@ -129,7 +130,7 @@ def _matrix(
     """Resize the rows of an identity matrix; of zeros too, which tells what is added outside of a region."""
     x = ir.Value(name="x", type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape([1, 1, in_size, in_size]))
     graph = ir.Graph([x], [], nodes=[], opset_imports={"": opset}, name="resize")
-    op = onnx.Ops(graph, "resize")
+    op = Ops(graph, "resize")
     scales = None if scale is None else np.array([1, 1, 1, scale], np.float32)
     plain = dict(attributes)
     if operator == "Upsample" and opset < 9:
@@ -147,7 +148,7 @@ def _matrix(
     model = ir.Model(graph, ir_version=8)
     eye = np.eye(in_size, dtype=np.float32)[None, None]
     name = str(result.name)
-    one, nothing = (onnx.run(model, {"x": given})[name][0, 0] for given in (eye, np.zeros_like(eye)))
+    one, nothing = (run_model(model, {"x": given})[name][0, 0] for given in (eye, np.zeros_like(eye)))
     return np.asarray(one - nothing, np.float64)
 
 
@@ -165,7 +166,7 @@ def _resize(site: Site, gs: Sequence[ir.Value | None]) -> Sequence[Contribution]
         in_size, out_size = site.dims()[axis], out_dims(site)[axis]
         if in_size is None or out_size is None:
             unknown = site.node.inputs[0] if in_size is None else site.node.outputs[0]
-            site.unsupported(f"the size of its maps, {onnx.with_shape(unknown)}, is not known before the model runs")
+            site.unsupported(f"the size of its maps, {name_and_shape(unknown)}, is not known before the model runs")
         weights = matrix(site, axis, in_size, out_size)
         times = out_size // in_size
         if axis >= 2 and np.array_equal(weights, np.repeat(np.eye(in_size), times, axis=1)):

@@ -11,7 +11,7 @@ import onnx_ir as ir
 from boxcam.export.autodiff.block import Size
 from boxcam.export.autodiff.rule import Contribution, Site, rule
 from boxcam.export.autodiff.rules.axes import arrived, length, real_type
-from boxcam.export.graph import Operand
+from boxcam.export.graphs.ops import Operand
 
 
 class _Samples(NamedTuple):

@@ -11,7 +11,8 @@ import numpy as np
 import onnx_ir as ir
 
 from boxcam.export.autodiff.rule import Site
-from boxcam.export.graph import Array, Operand
+from boxcam.export.graphs.ops import Operand
+from boxcam.export.graphs.query import Array
 
 Gradients = Sequence[ir.Value | None]
 

@@ -1,0 +1,149 @@
+"""Sizes of dimensions that shape inference does not tell, though the graph computes them from some that it does.
+
+Where the number of proposals is open, ONNX's shape inference gives up whole shapes: of ``Reshape(x, Concat(Shape(y)[0],
+Shape(y)[1], …))`` it knows nothing, though the last dimension of y may be 4 in every run.
+"""
+
+from __future__ import annotations
+
+import operator
+
+import numpy as np
+import onnx_ir as ir
+
+from boxcam.export.graphs.query import STANDARD, attribute_of, constant_array, static_shape
+
+_UNARY = ("Abs", "Cast", "Clip", "Exp", "Floor", "Identity", "Log", "Neg", "Relu", "Sigmoid", "Sqrt", "Tanh")
+_BINARY = ("Add", "Div", "Max", "Min", "Mul", "Pow", "Sub")
+_DEPTH = 60  # of a chain that is followed
+_ARITHMETIC = {"Add": operator.add, "Sub": operator.sub, "Mul": operator.mul, "Div": operator.floordiv}
+_WHOLE = (ir.DataType.INT32, ir.DataType.INT64)
+
+
+def known(value: ir.Value, axis: int, depth: int = _DEPTH) -> int | None:
+    """The size of one dimension of a value whose rank is known, if it is the same in every run."""
+    shape = static_shape(value)
+    if shape is None or depth == 0:
+        return None
+    if (found := shape[axis]) is not None:
+        return found
+    node = value.producer()
+    if node is None or node.domain not in STANDARD or any(v is None for v in node.inputs[:1]):
+        return None
+    inputs = [v for v in node.inputs if v is not None]
+    if node.op_type in _UNARY:
+        return known(inputs[0], axis, depth - 1)
+    if node.op_type in _BINARY:
+        return _broadcast(inputs, axis - len(shape), depth)
+    if node.op_type == "Reshape":
+        asked = entry(inputs[1], axis, depth - 1)
+        if asked == 0 and not attribute_of(node, "allowzero", 0):
+            return known(inputs[0], axis, depth - 1)
+        return asked if asked is not None and asked > 0 else None
+    if node.op_type == "Concat":
+        along = int(attribute_of(node, "axis")) % len(shape)
+        sizes = [known(v, axis, depth - 1) for v in inputs]
+        if axis == along:
+            return None if None in sizes else sum(size for size in sizes if size is not None)
+        return next((size for size in sizes if size is not None), None)
+    return None
+
+
+def _broadcast(inputs: list[ir.Value], axis: int, depth: int) -> int | None:
+    """The size along an axis, counted from the end, of values that are broadcast to each other."""
+    sizes = []
+    for value in inputs:
+        shape = static_shape(value)
+        if shape is None:
+            return None
+        sizes.append(known(value, len(shape) + axis, depth - 1) if len(shape) + axis >= 0 else 1)
+    wide = [size for size in sizes if size is not None and size != 1]
+    if wide:
+        return wide[0]
+    return None if None in sizes else 1
+
+
+def entry(vector: ir.Value, index: int, depth: int = _DEPTH) -> int | None:
+    """One number of a vector of sizes (or of a scalar, index 0), if it is the same in every run."""
+    constant = constant_array(vector)
+    if constant is not None:
+        return int(constant.reshape(-1)[index])
+    node = vector.producer()
+    if node is None or depth == 0 or not node.inputs or node.inputs[0] is None:
+        return None
+    first = node.inputs[0]
+    if node.op_type == "Shape":
+        return known(first, index + int(attribute_of(node, "start", 0)), depth - 1) if _from_front(node) else None
+    if node.op_type == "Cast" and node.outputs[0].dtype is ir.DataType.BOOL:
+        return None
+    if node.op_type in ("Cast", "Identity", "Squeeze", "Unsqueeze"):
+        return entry(first, index, depth - 1)
+    if node.op_type in _ARITHMETIC:
+        return _computed(node, index, depth)
+    if node.op_type == "Concat":
+        for value in node.inputs:
+            length = None if value is None else known(value, 0, depth - 1)
+            if value is None or length is None:
+                return None
+            if index < length:
+                return entry(value, index, depth - 1)
+            index -= length
+    chosen = constant_array(node.inputs[1]) if node.op_type in ("Gather", "Slice") else None
+    if chosen is None or not static_shape(first):  # computed, or a single number
+        return None
+    length = known(first, 0, depth - 1)
+    if length is None:
+        return None
+    if node.op_type == "Gather":
+        return entry(first, int(chosen.reshape(-1)[index]) % length, depth - 1)
+    steps = constant_array(node.inputs[4]) if len(node.inputs) > 4 else None
+    if len(node.inputs) > 4 and (steps is None or int(steps.reshape(-1)[0]) != 1):
+        return None
+    start = int(chosen.reshape(-1)[0])
+    return entry(first, index + max(start + length if start < 0 else start, 0), depth - 1)
+
+
+def _computed(node: ir.Node, index: int, depth: int) -> int | None:
+    """One number of a sum, product … of vectors or scalars of natural numbers."""
+    parts = []
+    for value in node.inputs:
+        if value is None or value.dtype not in _WHOLE:
+            return None
+        shape = static_shape(value)
+        single = shape is not None and shape in ((), (1,))
+        parts.append(entry(value, 0 if single else index, depth - 1))
+    one, other = parts
+    if one is None or other is None or min(one, other) < 0 or (node.op_type == "Div" and other == 0):
+        return None
+    return int(_ARITHMETIC[node.op_type](one, other))
+
+
+def fold(graph: ir.Graph) -> None:
+    """Make constants of the vectors and scalars of whole numbers in the main graph that are the same in every run.
+
+    ONNX Runtime's folding does so where whole shapes are known; here the number of channels may be known, and the size
+    of the map not.
+    """
+    for node in list(graph):
+        value = node.outputs[0]
+        shape = static_shape(value)
+        if value.dtype not in _WHOLE or shape is None or len(shape) > 1 or len(node.outputs) > 1:
+            continue
+        count = known(value, 0) if shape else 1
+        if count is None or node.op_type == "Constant" or value.is_graph_output():
+            continue
+        numbers = [entry(value, index) for index in range(count)]
+        if None in numbers or not numbers:
+            continue
+        tensor = ir.tensor(np.array(numbers if shape else numbers[0], value.dtype.numpy()), name=value.name)
+        constant = ir.Value(
+            name=value.name, const_value=tensor, type=value.type, shape=ir.Shape([count] if shape else [])
+        )
+        value.name = None
+        graph.register_initializer(constant)
+        ir.convenience.replace_all_uses_with(value, constant)
+        graph.remove(node, safe=True)
+
+
+def _from_front(node: ir.Node) -> bool:
+    return int(attribute_of(node, "start", 0)) >= 0

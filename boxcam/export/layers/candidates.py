@@ -1,0 +1,250 @@
+"""Which tensors of a detector are worth looking at, for a person who has never opened its graph."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import onnx_ir as ir
+
+from boxcam.bundle import Preprocess
+from boxcam.errors import ExportError
+from boxcam.export.graphs.dependency import differentiable_inputs, gradient_reaches
+from boxcam.export.graphs.query import attribute_of, constant_array, static_shape
+from boxcam.export.layers import pointwise
+from boxcam.export.layers.layout import grid_of, layout_of
+from boxcam.export.layers.receptive_field import Cells, cells
+from boxcam.export.source import Layout
+from boxcam.export.trace import proposals
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A tensor that can be a layer.
+
+    Attributes:
+        name: its name in the graph.
+        kind: ``map`` or ``roi``.
+        layout: ``NCHW``, ``NHWC`` or ``tokens``.
+        shape: channels, height, width.
+        stride: canvas pixels per cell, down and across; None where it is not known or is a proposal's own.
+        role: ``head``, what the heads read; ``late``, the same where each score depends on one cell of it, and
+            ``before``, what is in front of the last convolution of more than one cell there; ``roi``, the pooled
+            features of proposals; ``tokens``, what the last block of a transformer reads; ``stage``, the last map of
+            its stride in front of the heads; empty for any other.
+        maker: the operator that makes it.
+        readers: the operators that read it.
+    """
+
+    name: str
+    kind: Literal["map", "roi"]
+    layout: Layout
+    shape: tuple[int, int, int]
+    stride: tuple[float, float] | None
+    role: str
+    maker: str
+    readers: tuple[str, ...]
+
+
+def find(
+    model: ir.Model, spec: Preprocess, image: str, logits: Sequence[ir.Value], boxes: Sequence[ir.Value]
+) -> list[Candidate]:
+    """All maps between the image and the logits, in the order of the graph.
+
+    Args:
+        model: the detector, its shapes inferred.
+        spec: its input.
+        image: name of its input.
+        logits: the tensors of logits that the scores are made of.
+        boxes: what the boxes are made of; none for a classifier.
+    """
+    graph, canvas = model.graph, (spec.height, spec.width)
+    source = next(value for value in graph.inputs if value.name == image)
+    path = _path(graph, source, logits)
+    maps = {value: seen for value in path if (seen := _map(value, canvas)) is not None}
+    if not boxes:  # what is pooled to one cell is no map any more; of a detector it may be the last level
+        maps = {value: seen for value, seen in maps.items() if min(seen[2:]) > 1}
+    pooled = {value for value in maps if proposals.are_rows(value)}
+    single = {value for value in maps if static_shape(value)[0] == 1}  # type: ignore[index]
+    maps = {value: seen for value, seen in maps.items() if value in single or value in pooled}
+    places = cells(graph, source, (1, 2) if spec.layout == "NHWC" else (2, 3))
+    if any(value in places for value in maps):  # what is no map of the image, as attention, is placed nowhere
+        maps = {v: seen for v, seen in maps.items() if v in places or v in pooled or seen[0] == "tokens"}
+    heads = set(_read_by_heads(logits, boxes, maps))
+    roles = _roles(maps, heads, pooled, places, bool(boxes))
+    if boxes:
+        sizes = {value: seen[2:] for value, seen in maps.items() if value not in pooled}
+        order = {node: place for place, node in enumerate(graph)}
+        for head, before in pointwise.earlier(heads, logits, sizes, order, _inputs).items():
+            roles.update({head: "late", before: "before"})
+    found = []
+    for value, (layout, channels, height, width) in maps.items():
+        node = value.producer()
+        if height == width == 1 and value not in heads:
+            continue
+        assert node is not None
+        stride = (places[value].y.stride, places[value].x.stride) if value in places else None
+        if layout == "tokens":
+            stride = (spec.height / height, spec.width / width)
+        found.append(
+            Candidate(
+                name=str(value.name),
+                kind="roi" if value in pooled else "map",
+                layout=layout,
+                shape=(channels, height, width),
+                stride=None if value in pooled else stride,
+                role=roles.get(value, ""),
+                maker=node.op_type,
+                readers=tuple(sorted({reader.op_type for reader in value.consumers()})),
+            )
+        )
+    return found
+
+
+def worth(found: Sequence[Candidate], most: int = 14) -> list[Candidate]:
+    """Those that have a role, the last ones if there are many; the last of all if none has."""
+    return ([one for one in found if one.role] or list(found))[-most:]
+
+
+def _roles(
+    maps: Mapping[ir.Value, tuple[Layout, int, int, int]],
+    heads: set[ir.Value],
+    pooled: Collection[ir.Value],
+    places: Mapping[ir.Value, Cells],
+    boxes: bool,
+) -> dict[ir.Value, str]:
+    """What maps are to the model."""
+    tokens = [value for value, (layout, *_) in maps.items() if layout == "tokens" and _is_norm(value)]
+    roles: dict[ir.Value, str] = {}
+    last: dict[tuple[float, float], ir.Value] = {}
+    body = _before(heads) or set(maps)
+    for value in maps:
+        if value not in pooled and value in places and value in body and min(maps[value][2:]) > 1:
+            last[places[value].y.stride, places[value].x.stride] = value
+    read = {(places[value].y.stride, places[value].x.stride) for value in heads if value in places}
+    roles.update({value: "stage" for stride, value in last.items() if stride not in read and max(stride) > 1})
+    # Behind the last block's attention only some tokens are read: its first norm is the last place that has them all.
+    if len(tokens) > 2 and not boxes:
+        roles[tokens[-3]] = "tokens"
+    else:
+        roles.update({value: "roi" if value in pooled else "head" for value in heads})
+    return roles
+
+
+def _map(value: ir.Value, canvas: tuple[int, int]) -> tuple[Layout, int, int, int] | None:
+    """Layout, channels, height and width, if a value can be seen as maps."""
+    shape = static_shape(value) or ()
+    if None in shape[1:] or len(shape) not in (3, 4):
+        return None
+    if value.dtype is not None and not value.dtype.is_floating_point():  # what is quantized has no gradient
+        return None
+    sizes = [int(size or 0) for size in shape]
+    layout = layout_of(value)
+    if layout == "tokens":
+        if not _is_norm(value):
+            return None
+        try:
+            height, width = grid_of(value, canvas)
+        except ExportError:
+            return None
+        channels = sizes[2]
+    elif layout == "NHWC":
+        height, width, channels = sizes[1:]
+    else:
+        channels, height, width = sizes[1:]
+    return layout, channels, height, width
+
+
+def _is_norm(value: ir.Value) -> bool:
+    """Whether a value is what a layer normalisation gives, as one operator or as several."""
+    node = value.producer()
+    if node is None or node.op_type == "LayerNormalization":
+        return node is not None
+    for kind in ("Add", "Mul", "Div"):  # shift, scale, division by the standard deviation
+        if node is None or node.op_type != kind:
+            return False
+        computed = [used for used in node.inputs if used is not None and constant_array(used) is None]
+        node = computed[0].producer() if computed else None
+    return True
+
+
+def _path(graph: ir.Graph, source: ir.Value, logits: Sequence[ir.Value]) -> list[ir.Value]:
+    """Values that a gradient passes from the logits to the image, without the logits."""
+    reached = gradient_reaches(graph, [source])
+    before: set[ir.Value] = set()
+    todo = list(logits)
+    while todo:
+        node = todo.pop().producer()
+        for value in differentiable_inputs(node) if node is not None else []:
+            if value not in before and value in reached:
+                before.add(value)
+                todo.append(value)
+    return [value for node in graph for value in node.outputs if value in before]
+
+
+def _read_by_heads(
+    logits: Sequence[ir.Value], boxes: Sequence[ir.Value], maps: Collection[ir.Value]
+) -> Iterator[ir.Value]:
+    """The last maps in front of the logits; where there are boxes, those that boxes are made of too."""
+    both = _before(boxes) if boxes else None
+    seen: set[ir.Value] = set()
+    todo = [used for leaf in logits for used in _inputs(leaf)]
+    while todo:
+        value = todo.pop()
+        if value in seen:
+            continue
+        seen.add(value)
+        if value in maps and len(value.shape or ()) == 4 and (both is None or value in both):
+            yield value
+        else:
+            todo.extend(_inputs(value))
+
+
+def _before(values: Iterable[ir.Value]) -> set[ir.Value]:
+    """What a gradient of some values reaches, upwards."""
+    seen: set[ir.Value] = set()
+    todo = list(values)
+    while todo:
+        value = todo.pop()
+        if value not in seen:
+            seen.add(value)
+            todo.extend(_inputs(value))
+    return seen
+
+
+def _inputs(value: ir.Value) -> list[ir.Value]:
+    node = value.producer()
+    if node is None:
+        return []
+    found = _joined(node) if node.op_type == "Slice" else differentiable_inputs(node)
+    return [used for used in found if constant_array(used) is None]
+
+
+def _joined(node: ir.Node) -> list[ir.Value]:
+    """What a Slice takes; of a Concat in front of it, as of boxes and scores, only those inputs that it takes."""
+    value = node.inputs[0]
+    assert value is not None
+    starts, ends, axes = (constant_array(used) for used in [*node.inputs[1:4], *[None] * 3][:3])
+    if starts is None or ends is None or axes is None or starts.size != 1 or len(node.inputs) > 4:
+        return [value]
+    axis = int(axes[0]) % len(static_shape(value) or (0,))
+    before = value.producer()
+    while before is not None and before.op_type == "Transpose" and before.inputs[0] is not None:
+        axis = list(attribute_of(before, "perm", [axis]))[axis]
+        before = before.inputs[0].producer()
+    if before is None or before.op_type != "Concat" or int(attribute_of(before, "axis")) != axis:
+        return [value]
+    parts = [part for part in before.inputs if part is not None]
+    sizes = [_size(part, axis) for part in parts]
+    if None in sizes:
+        return [value]
+    edges = list(itertools.accumulate((size or 0 for size in sizes), initial=0))
+    low, high = (int(edge[0]) + (edges[-1] if edge[0] < 0 else 0) for edge in (starts, ends))
+    return [part for part, start, end in zip(parts, edges, edges[1:], strict=False) if start < high and end > low]
+
+
+def _size(value: ir.Value, axis: int) -> int | None:
+    shape = static_shape(value)
+    return None if shape is None else shape[axis]

@@ -1,0 +1,153 @@
+"""Layouts: whatever a layer's tensor is laid out as, it is looked at as a map [1, C, H, W].
+
+A TensorFlow graph has [1, H, W, C], a vision transformer [1, tokens, C], the image may be either.  Nothing else of
+boxcam has to know: two nodes are written behind such a tensor, one that makes the map and one that undoes it, and all
+that read the tensor read the second one's result.  So the map lies on the path of every gradient, and by it is
+differentiated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from boxcam.errors import ExportError
+from boxcam.export.graphs.ops import Ops
+from boxcam.export.graphs.query import attribute_of, find_value, name_and_shape, static_shape
+from boxcam.export.source import Layout
+
+MAP = ".map"
+"""What is added to the name of a tensor for the map that is made of it."""
+
+_TO_CHANNELS_FIRST, _TO_CHANNELS_LAST = [0, 3, 1, 2], [0, 2, 3, 1]
+_CHANNELS_FIRST = {
+    "AveragePool", "BatchNormalization", "Conv", "ConvTranspose", "DeformConv", "GlobalAveragePool", "GlobalMaxPool",
+    "GridSample", "GroupNormalization", "InstanceNormalization", "LRN", "MaxPool", "RoiAlign",
+}  # fmt: skip
+_CHANNELS_LAST = {"LayerNormalization", "MatMul"}
+_MOST_PREFIX_TOKENS = 8
+_FAR = 64  # values; beyond, a neighbourhood says nothing about the layout
+
+
+def as_map(model: ir.Model, name: str, layout: Layout | None, canvas: Sequence[int], grid: Sequence[int] | None) -> str:
+    """Have a tensor as a map.
+
+    Args:
+        model: the folded detector; it gets the two nodes if they are needed, whose shapes are still to be inferred.
+        name: of the tensor.
+        layout: of the tensor; None to see it from the operators around it.
+        canvas: height and width of the model's input.
+        grid: rows and columns of tokens; None to see them from their number and the canvas.
+
+    Returns:
+        The name of the map, [1, C, H, W].
+
+    Raises:
+        ExportError: the tensor cannot be one.
+    """
+    value = find_value(model.graph, name)
+    if value is None:
+        raise ExportError(f"the model has no tensor {name!r} any more, once its constants are folded.")
+    shape = static_shape(value)
+    found = layout or layout_of(value)
+    if found == "NCHW" and not value.is_graph_input():
+        return name
+    if shape is None or len(shape) != (3 if found == "tokens" else 4):
+        raise ExportError(f"{name_and_shape(value)} is no {found} tensor of features. Choose another --layer.")
+    users = [(use.node, use.idx) for use in value.uses()]
+    op = Ops(model.graph, f"boxcam.layout/{name}")
+    if found == "tokens":
+        made, undone = _tokens(op, value, shape, grid or grid_of(value, canvas))
+    elif found == "NHWC":
+        made = op.Transpose(value, perm=_TO_CHANNELS_FIRST)
+        undone = op.Transpose(made, perm=_TO_CHANNELS_LAST)
+    else:  # an input cannot be an output too
+        made = undone = op.Identity(value)
+    made.name = name + MAP
+    for node, index in users:
+        node.replace_input_with(index, undone)
+    model.graph.sort()
+    return str(made.name)
+
+
+def layout_of(value: ir.Value) -> Layout:
+    """The layout that the operators around a tensor have; NCHW if they do not tell."""
+    shape = static_shape(value)
+    if shape is not None and len(shape) == 3:
+        return "tokens"
+    if value.is_graph_input() and shape is not None and len(shape) == 4 and shape[3] == 3 != shape[1]:
+        return "NHWC"
+    seen, todo = {value}, [value]
+    while todo and len(seen) < _FAR:
+        current = todo.pop(0)
+        for node, forward in _around(current):
+            kind = node.op_type
+            if kind in _CHANNELS_FIRST:
+                return "NCHW"
+            order = list(attribute_of(node, "perm") or ())
+            if kind == "Transpose" and len(order) == 4:
+                last = order == (_TO_CHANNELS_FIRST if forward else _TO_CHANNELS_LAST)
+                return "NHWC" if last else "NCHW"
+            if kind in _CHANNELS_LAST:
+                return "NHWC"
+            for other in [*node.inputs, *node.outputs]:
+                if other is not None and other not in seen and static_shape(other) == shape:
+                    seen.add(other)
+                    todo.append(other)
+    return "NCHW"
+
+
+def _around(value: ir.Value) -> Iterator[tuple[ir.Node, bool]]:
+    """The nodes that read a value, and the one that makes it: node, whether it reads."""
+    producer = value.producer()
+    if producer is not None:
+        yield producer, False
+    for node in value.consumers():
+        yield node, True
+
+
+def _tokens(op: Ops, value: ir.Value, shape: tuple[int | None, ...], grid: Sequence[int]) -> tuple[ir.Value, ir.Value]:
+    """The map of a sequence of tokens, and the sequence made of it again; tokens in front of the map's stay beside."""
+    count, channels = shape[1], shape[2]
+    rows, columns = grid
+    if count is None or channels is None or not rows * columns <= count <= rows * columns + _MOST_PREFIX_TOKENS:
+        raise ExportError(
+            f"{name_and_shape(value)} has no {rows}x{columns} tokens for a map. Give their rows and columns, such as"
+            " --tokens 14x14."
+        )
+    first = count - rows * columns
+    patches = op.Slice(value, [first], [count], [1]) if first else value
+    made = op.Reshape(op.Transpose(patches, perm=[0, 2, 1]), np.array([1, channels, rows, columns]))
+    undone = op.Transpose(op.Reshape(made, np.array([1, channels, rows * columns])), perm=[0, 2, 1])
+    if first:
+        undone = op.Concat(op.Slice(value, [0], [first], [1]), undone, axis=1)
+    return made, undone
+
+
+def grid_of(value: ir.Value, canvas: Sequence[int]) -> tuple[int, int]:
+    """Rows and columns of square patches that tile the canvas, as many as there are tokens, a few in front left out.
+
+    Args:
+        value: the tokens, [1, n, C].
+        canvas: height and width of the model's input.
+
+    Raises:
+        ExportError: there are none, or several.
+    """
+    height, width = canvas
+    count = (static_shape(value) or (1, 0))[1] or 0
+    found = []
+    for size in range(1, min(height, width) + 1):
+        if height % size == 0 == width % size:
+            rows, columns = height // size, width // size
+            if 0 <= count - rows * columns <= _MOST_PREFIX_TOKENS:
+                found.append((rows, columns))
+    if len(found) != 1:
+        raise ExportError(
+            f"{name_and_shape(value)}: {count} tokens tile {height}x{width} pixels in"
+            f" {'no way' if not found else 'several ways'} that boxcam sees. Give their rows and columns, such as"
+            " --tokens 14x14."
+        )
+    return found[0]

@@ -1,0 +1,213 @@
+"""Where the cells of feature maps lie on the canvas: convolution arithmetic along the graph.
+
+Dumoulin & Visin, "A guide to convolution arithmetic for deep learning" (2016); Araujo et al., "Computing receptive
+fields of convolutional neural networks" (Distill 2019), for the centres.  Cell i of a convolution with kernel k,
+stride s and padding p looks at cells ``s·i - p … s·i - p + k - 1``, so its centre lies (k - 1)/2 - p cells beside that
+of cell s·i.  With the usual 3x3 and padding 1, cell i of a map with stride 32 looks at the surroundings of pixel 32·i;
+taken for the tile that begins there, it would be drawn half a cell too far down and to the right.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from boxcam.export.graphs.query import attribute_of, axes_of, constant_array, static_shape
+
+_CONVOLUTIONS = ("AveragePool", "Conv", "ConvTranspose", "LpPool", "MaxPool")
+_TILES = ("DepthToSpace", "Resize", "SpaceToDepth", "Upsample")
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Cells along one axis: cell i has its centre at ``center + i·stride``, in canvas pixels (edges at integers)."""
+
+    stride: float
+    center: float
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The cells of a map.
+
+    Attributes:
+        y, x: down and across.
+        resized: a Resize lies between the image and the map; where two paths meet, the one without is believed.
+        axes: which axes of the tensor they are: (2, 3) of [1, C, H, W], (1, 2) of [1, H, W, C].
+    """
+
+    y: Axis
+    x: Axis
+    resized: bool = False
+    axes: tuple[int, int] = (2, 3)
+
+
+def cells(graph: ir.Graph, image: ir.Value, axes: tuple[int, int] = (2, 3)) -> dict[ir.Value, Cells]:
+    """The cells of every map of the main graph that is computed from the image.
+
+    Args:
+        graph: the graph.
+        image: its input.
+        axes: of the image, height and width.
+    """
+    pixel = Axis(1.0, 0.5)
+    found: dict[ir.Value, Cells] = {image: Cells(pixel, pixel, axes=axes)}
+    for node in graph:
+        sources = [value for value in node.inputs if value is not None and value in found]
+        if not sources and node.op_type == "Reshape" and (moved := _retiled(node, found)) is not None:
+            found[node.outputs[0]] = moved
+            continue
+        source = min(sources, key=lambda value: found[value].resized, default=None)
+        shapes = [static_shape(value) for value in (source, node.outputs[0]) if value is not None]
+        if source is None or any(shape is None for shape in shapes):
+            continue
+        before = found[source]
+        ranks = [len(shape or ()) for shape in shapes]
+        order = _order(node, *ranks)
+        if order is not None:
+            if set(before.axes) <= set(order):
+                down, across = (order.index(axis) for axis in before.axes)
+                found[node.outputs[0]] = Cells(before.y, before.x, before.resized, (down, across))
+            continue
+        if ranks[0] != ranks[1]:
+            continue
+        if node.op_type in _CONVOLUTIONS and before.axes != (2, 3):
+            continue
+        y, x = (_axis(node, a, source, old) for a, old in zip(before.axes, (before.y, before.x), strict=True))
+        if y is not None and x is not None:
+            behind = Cells(y, x, before.resized or node.op_type in _TILES, before.axes)
+            found.update(dict.fromkeys(node.outputs, behind))
+    return found
+
+
+def _order(node: ir.Node, before: int, after: int) -> list[int | None] | None:
+    """For each axis behind an operator the one in front of it (None for a new one); None if it does not move axes."""
+    if node.op_type == "Transpose":
+        return list(attribute_of(node, "perm") or range(before - 1, -1, -1))
+    old: list[int | None] = list(range(before))
+    if node.op_type == "Unsqueeze":
+        for axis in sorted(a % after for a in axes_of(node) or []):
+            old.insert(axis, None)
+        return old
+    if node.op_type == "Squeeze" and (gone := axes_of(node)) is not None:
+        return [axis for axis in range(before) if axis not in {a % before for a in gone}]
+    if node.op_type == "Gather" and after == before - 1:  # one image of a batch
+        return [axis for axis in range(before) if axis != int(attribute_of(node, "axis", 0)) % before]
+    return None
+
+
+def tiles(canvas: tuple[int, int], rows: int, columns: int) -> Cells:
+    """Cells that tile the canvas evenly: of tokens, each of which is made of one tile."""
+    down, across = canvas[0] / rows, canvas[1] / columns
+    return Cells(Axis(down, down / 2), Axis(across, across / 2))
+
+
+def _retiled(node: ir.Node, found: dict[ir.Value, Cells]) -> Cells | None:
+    """Cells of a map that Reshapes and Transposes make of tiles of another one, such as YOLOX's Focus; else None.
+
+    Where the numbers go is tried on the numbers of the rows and columns themselves.
+    """
+    chain, value = [node], node.inputs[0]
+    while value is not None and value not in found:
+        before = value.producer()
+        if before is None or before.op_type not in ("Reshape", "Transpose"):
+            return None
+        chain.append(before)
+        value = before.inputs[0]
+    shapes = [static_shape(v) for v in (value, *(n.outputs[0] for n in reversed(chain))) if v is not None]
+    if value is None or any(shape is None or None in shape for shape in shapes):
+        return None
+    old, *between = ([int(size or 0) for size in shape or ()] for shape in shapes)
+    if len(old) != 4 or len(between[-1]) != 4 or 0 in between[-1] or found[value].axes != (2, 3):
+        return None
+    axes = []
+    for axis, cell in ((2, found[value].y), (3, found[value].x)):
+        size, count = old[axis], between[-1][axis]
+        line = np.arange(size).reshape(-1, *[1] * (3 - axis))
+        moved = np.broadcast_to(line, old)
+        for step, shape in zip(reversed(chain), between, strict=True):
+            moved = moved.transpose(attribute_of(step, "perm")) if step.op_type == "Transpose" else moved.reshape(shape)
+        expected = np.arange(count).reshape(-1, *[1] * (3 - axis))
+        if size % count or (moved // (size // count) != expected).any():
+            return None
+        stride = cell.stride * (size // count)
+        axes.append(Axis(stride, cell.center + (stride - cell.stride) / 2))
+    return Cells(axes[0], axes[1], found[value].resized)
+
+
+def _axis(node: ir.Node, axis: int, source: ir.Value, before: Axis) -> Axis | None:
+    """One axis behind an operator; None where there are no cells any more."""
+    old, new = (shape[axis] if shape else None for shape in map(static_shape, (source, node.outputs[0])))
+    if node.op_type in ("Conv", "AveragePool", "LpPool", "MaxPool"):
+        return _convolved(node, axis, before, old, new)
+    if node.op_type == "ConvTranspose":
+        return _transposed(node, axis, before)
+    if node.op_type in _TILES:  # the same area, in other tiles
+        if old is None or new is None:
+            return None
+        stride = before.stride * _ratio(old, new)
+        return Axis(stride, before.center + (stride - before.stride) / 2)
+    if node.op_type == "Slice":
+        start, step = _sliced(node, axis, old)
+        return Axis(before.stride * step, before.center + before.stride * start)
+    if node.op_type == "Pad":
+        pads = attribute_of(node, "pads") or _ints(node, 1)
+        count = 2 * len(static_shape(source) or ())
+        return Axis(before.stride, before.center - before.stride * int(pads[axis])) if len(pads) == count else None
+    return before if old is not None and old == new else None
+
+
+def _convolved(node: ir.Node, axis: int, before: Axis, old: int | None, new: int | None) -> Axis:
+    step, reach, pad = _window(node, axis)
+    padding = attribute_of(node, "auto_pad", "NOTSET")
+    if padding in ("SAME_UPPER", "SAME_LOWER") and old is not None and new is not None:
+        total = max((new - 1) * step + reach + 1 - old, 0)
+        pad = total // 2 if padding == "SAME_UPPER" else total - total // 2
+    return Axis(before.stride * step, before.center + before.stride * (reach / 2 - pad))
+
+
+def _transposed(node: ir.Node, axis: int, before: Axis) -> Axis:
+    step, reach, pad = _window(node, axis)
+    stride = before.stride / step
+    return Axis(stride, before.center - stride * (reach / 2 - pad))
+
+
+def _window(node: ir.Node, axis: int) -> tuple[int, int, int]:
+    """Stride, dilated kernel size less one, and padding at the beginning."""
+    place = axis - 2
+    kernel = attribute_of(node, "kernel_shape")
+    if kernel is None:
+        weight = static_shape(node.inputs[1])  # type: ignore[arg-type]
+        kernel = weight[2:] if weight else (1, 1)
+    step = attribute_of(node, "strides", (1, 1))[place]
+    dilation = attribute_of(node, "dilations", (1, 1))[place]
+    pad = attribute_of(node, "pads", (0, 0, 0, 0))[place]
+    return int(step), int(dilation) * (int(kernel[place]) - 1), int(pad)
+
+
+def _sliced(node: ir.Node, axis: int, old: int | None) -> tuple[int, int]:
+    """Start and step of a Slice along an axis."""
+    rank = len(static_shape(node.outputs[0]) or range(4))
+    starts = _ints(node, 1)
+    axes = _ints(node, 3) or list(range(len(starts)))
+    steps = _ints(node, 4) or [1] * len(starts)
+    for start, sliced, step in itertools.zip_longest(starts, axes, steps, fillvalue=0):
+        if sliced % rank == axis and starts:
+            return (start + (old or 0) if start < 0 else start), step
+    return 0, 1
+
+
+def _ratio(old: int, new: int) -> float:
+    """Old over new size; a whole number (or one over it) if rounding at the map's edge explains the rest."""
+    large, small = max(old, new), min(old, new)
+    whole = round(large / small)
+    ratio = whole if abs(large - whole * small) < whole else large / small
+    return ratio if old >= new else 1 / ratio
+
+
+def _ints(node: ir.Node, position: int) -> list[int]:
+    found = constant_array(node.inputs[position]) if len(node.inputs) > position else None
+    return [] if found is None else [int(v) for v in found.reshape(-1)]

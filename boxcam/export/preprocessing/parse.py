@@ -1,0 +1,344 @@
+"""How an image becomes the input of a model that does not say so itself: presets, small files, single values.
+
+docs/preprocessing.md is the page for people; `boxcam.export.preprocessing.presets` writes it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import onnx_ir as ir
+import yaml
+
+from boxcam.bundle import Preprocess
+from boxcam.errors import SourceError, UnknownNameError
+from boxcam.export.preprocessing.keys import KEYS
+from boxcam.export.preprocessing.presets import PRESETS
+
+Shape = Sequence[int | None]
+_OPTION = "--preprocess"
+_OPEN = ("fit", "none")
+"""The ways to resize by which each image can have a canvas of its own."""
+_MULTIPLE = 32
+"""Of the sides of such a canvas, if nobody says another: the coarsest stride of most detectors."""
+_EXAMPLE = (480, 640)
+"""Height and width of the pictures that are drawn for a model that takes every image as it is."""
+_FILES = (".yaml", ".yml", ".json")
+_TYPES: dict[ir.DataType, Literal["float32", "float16", "uint8"]] = {
+    ir.DataType.FLOAT: "float32",
+    ir.DataType.FLOAT16: "float16",
+    ir.DataType.UINT8: "uint8",
+}
+
+
+def parse(
+    specs: str | Sequence[str],
+    input_shape: Shape | None,
+    input_dtype: ir.DataType | None,
+    shape: tuple[int, int] | None,
+    usual: tuple[int, int] | None = None,
+    *,
+    may_be_open: bool = True,
+    is_said: bool = True,
+) -> Preprocess:
+    """What ``--preprocess`` says, checked against the model's input.
+
+    A model whose height and width are open gets each image in its own size, unless one is fixed by ``shape``, or the
+    image is stretched or cut to one.
+
+    Args:
+        specs: each a preset's name, a YAML or JSON file, or ``key=value``; what comes later overrides.
+        input_shape: of the model's input, None for what is dynamic; None if not even the rank is known.
+        input_dtype: type of the model's input; None if it is not known, which is float32.
+        shape: height and width that the user wants (``--shape``), or None for those of the model's input.
+        usual: height and width that the file names where its input's are open.
+        may_be_open: whether the model can be one whose sizes stay open; otherwise its input is made for one.
+        is_said: whether somebody says ``specs``; otherwise they stand for a preset that is still to be chosen.
+
+    Raises:
+        SourceError: nothing is said, it contradicts itself or the model's input, or the input is no image.
+    """
+    specs = [specs] if isinstance(specs, str) else list(specs)
+    if not specs:
+        known = "; ".join(f"{name} ({PRESETS[name].models.partition(':')[0].partition(';')[0]})" for name in PRESETS)
+        raise SourceError(
+            "the model does not say how an image becomes its input. Say it with --preprocess: a preset, a YAML file, or"
+            f" key=value. There are the presets {known}."
+        )
+    said = _Settings()
+    for spec in specs:
+        said.add(spec)
+    dtype = _dtype(input_dtype)
+    settings = said.settings(dtype)
+    layout = _layout(settings.get("layout"), input_shape)
+    assert input_shape is not None
+    fixed = input_shape[2:] if layout == "NCHW" else input_shape[1:3]
+    is_open = may_be_open and tuple(fixed) == (None, None) and shape is None and settings["resize"] in _OPEN
+    if settings["resize"] == "none" and "size" not in settings:
+        usual = usual or _EXAMPLE
+    open_by: Sequence[str] = specs if is_open else ()
+    if not is_said and tuple(fixed) == (None, None):
+        open_by = ("PRESET",)
+    size = _size(settings.get("size"), input_shape, fixed, shape, usual, open_by)
+    if not is_open:
+        for name in ("multiple", *(["resize"] if settings["resize"] == "none" else [])):
+            if name in settings:
+                raise SourceError(
+                    f"{_OPTION}: {name} {_shown(settings[name])} is for a model whose height and width are open, and"
+                    f" not fixed to {size[0]}x{size[1]}. Leave it out{'' if shape is None else ', or --shape'}."
+                )
+        return _preprocess(settings, size, layout, dtype)
+    return _preprocess(settings, size, layout, dtype, settings.get("multiple", _MULTIPLE))
+
+
+@dataclass
+class _Settings:
+    """What was said so far: a preset, and values by key, each with the place where it was said."""
+
+    preset: str | None = None
+    values: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, spec: str) -> None:
+        key, equals, value = spec.partition("=")
+        if spec.lower().endswith(_FILES):
+            for name, entry in _read(spec).items():
+                self._put(str(name), entry, spec)
+        elif equals:
+            self._put(key.strip(), value.strip(), _OPTION)
+        else:
+            self._put("preset", spec, _OPTION)
+
+    def _put(self, key: str, value: Any, where: str) -> None:
+        if key == "preset":
+            if self.preset is not None:
+                raise SourceError(f"{where}: there are two presets, {self.preset} and {value}. Give one.")
+            try:
+                PRESETS[str(value)]
+            except UnknownNameError as error:
+                hint = " Or give a YAML file, or key=value." if where == _OPTION else ""
+                raise SourceError(f"{where}: {error}{hint}") from error
+            self.preset = str(value)
+        elif key not in KEYS:
+            raise SourceError(f"{where}: there is no key {key!r}. There are: preset, {', '.join(KEYS)}.")
+        else:
+            try:
+                self.values[key] = KEYS[key](value)
+            except (TypeError, ValueError) as error:
+                raise SourceError(f"{where}: {key} {_shown(value)}: {error} was expected.") from error
+
+    def settings(self, dtype: str) -> dict[str, Any]:
+        """The preset's values with those that were given put over them.
+
+        Raises:
+            SourceError: something is missing, has no meaning, or changes the meaning of something else.
+        """
+        given, base = self.values, self._base(dtype)
+        settings: dict[str, Any] = {**base, **given}
+        for name in ("resize", "scale", "color"):
+            if name not in settings:
+                raise SourceError(
+                    f"{_OPTION}: {name} is not said. Give a preset ({', '.join(PRESETS)}), or {name}=… with the rest."
+                )
+        if given.get("color", base.get("color")) != base.get("color"):
+            for name in {"mean", "std", "pad_value"} & set(base) - set(given):
+                settings[name] = base[name][::-1]
+        if given.get("scale", base.get("scale")) != base.get("scale"):
+            for name, plain in (("mean", 0.0), ("std", 1.0)):
+                if name in base and name not in given and set(base[name]) != {plain}:
+                    raise SourceError(
+                        f"{_OPTION}: scale {given['scale']} changes what {name} {_shown(base[name])} of the preset"
+                        f" {self.preset} means. Give mean and std too."
+                    )
+        _check_resize(settings, given)
+        return settings
+
+    def _base(self, dtype: str) -> dict[str, Any]:
+        if self.preset is None:
+            return {}
+        preset = PRESETS[self.preset]
+        plain = {"scale": "0-255", "mean": (0.0,) * 3, "std": (1.0,) * 3}
+        return {**preset.settings, **(plain if preset.pixels and dtype == "uint8" else {})}
+
+
+def _check_resize(settings: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    resize = settings["resize"]
+    if resize == "fit" or (resize == "none" and settings.get("multiple") != 1):
+        for name in ("pad", "pad_value"):
+            if name not in settings:
+                raise SourceError(f"{_OPTION}: resize {resize} pads, and {name} is not said. Give {name}=….")
+    pads = resize in _OPEN or (resize == "stretch" and "fit" in settings)
+    idle = [name for name in ("pad", "pad_value") if name in given and not pads]
+    if "crop_pct" in given and (resize != "cover" or "fit" in settings):
+        idle.append("crop_pct")
+    idle += ["fit"] if resize == "none" and "fit" in given else []
+    idle += ["multiple"] if resize not in _OPEN and "multiple" in given else []
+    if idle:
+        raise SourceError(f"{_OPTION}: {idle[0]} has no meaning for resize {resize} as it is here. Leave it out.")
+
+
+def _preprocess(
+    settings: Mapping[str, Any], size: tuple[int, int], layout: Literal["NCHW", "NHWC"], dtype: str, multiple: int = 0
+) -> Preprocess:
+    fit = settings.get("fit", size)
+    if multiple:
+        size = (-(-max(fit[0], size[0]) // multiple) * multiple, -(-max(fit[1], size[1]) // multiple) * multiple)
+    if settings["resize"] == "cover" and "fit" not in settings:
+        fit = tuple(math.floor(edge / settings.get("crop_pct", 1.0)) for edge in size)
+    mean, std = settings.get("mean", (0.0,) * 3), settings.get("std", (1.0,) * 3)
+    _check_range(settings["scale"], mean)
+    if settings["scale"] == "0-1":
+        # Rounded to what people write: 123.675, and not 123.67499999999998.
+        mean, std = (tuple(round(255 * value, 9) for value in values) for values in (mean, std))
+    if dtype == "uint8" and (any(mean) or set(std) != {1.0}):
+        raise SourceError(
+            f"{_OPTION}: the model's input is uint8, the pixels as they are: so say scale=0-255, mean=0, std=1."
+        )
+    padding = settings.get("pad_value", (0.0,) * 3)
+    try:
+        return Preprocess(
+            height=size[0],
+            width=size[1],
+            fit_height=fit[0],
+            fit_width=fit[1],
+            resize=settings["resize"],
+            pad_to="center" if settings["resize"] == "cover" else settings.get("pad", "top-left"),
+            pad_value=(0.0,) * 3 if padding == "mean" else padding,
+            pad_before_normalize=padding != "mean",
+            mean=mean,
+            std=std,
+            color=settings["color"],
+            interpolation=settings.get("interpolation", "bilinear"),
+            layout=layout,
+            dtype=cast(Any, dtype),
+            multiple=multiple,
+        )
+    except ValueError as error:
+        raise SourceError(f"{_OPTION}: {str(error).removeprefix('preprocess: ')}.") from error
+
+
+def _check_range(scale: str, mean: Sequence[float]) -> None:
+    """Refuse a mean that is plainly of the other scale: the detector would see next to nothing."""
+    if scale == "0-1" and max(mean) > 1:
+        raise SourceError(f"{_OPTION}: mean {_shown(mean)} is beyond the scale 0-1. Say scale=0-255.")
+    if scale == "0-255" and 0 < max(mean) <= 1:
+        raise SourceError(f"{_OPTION}: mean {_shown(mean)} is next to nothing on the scale 0-255. Say scale=0-1.")
+
+
+def _dtype(given: ir.DataType | None) -> Literal["float32", "float16", "uint8"]:
+    if given is None:
+        return "float32"
+    if given not in _TYPES:
+        raise SourceError(
+            f"the model's input is {given.name.lower()}; an image is float32, float16 or uint8. Export the model with"
+            " such an input."
+        )
+    return _TYPES[given]
+
+
+def _layout(said: str | None, shape: Shape | None) -> Literal["NCHW", "NHWC"]:
+    """Where the model has its three colours.
+
+    Raises:
+        SourceError: the input is no image, of several images, or leaves the layout open.
+    """
+    if shape is None or len(shape) != 4:
+        what = "has no known rank" if shape is None else f"is {_dimensions(shape)}"
+        raise SourceError(f"the model's input {what}; an image is [1, 3, height, width] or [1, height, width, 3].")
+    if shape[0] not in (None, 1):
+        raise SourceError(
+            f"the model's input {_dimensions(shape)} takes {shape[0]} images at once; boxcam gives it one. Export the"
+            " model with a batch of 1, or a dynamic one."
+        )
+    fits = [name for name, channels in (("NCHW", shape[1]), ("NHWC", shape[3])) if channels in (3, None)]
+    sure = [name for name, channels in (("NCHW", shape[1]), ("NHWC", shape[3])) if channels == 3]
+    if said is not None and said not in fits:
+        channels = shape[1] if said == "NCHW" else shape[3]
+        raise SourceError(
+            f"{_OPTION}: layout {said} contradicts the model's input {_dimensions(shape)}, which then has {channels}"
+            " channels, and not 3."
+        )
+    if not fits:
+        grey = " Grey pictures are not supported." if 1 in (shape[1], shape[3]) else ""
+        raise SourceError(
+            f"the model's input {_dimensions(shape)} has no axis of 3 colours; an image is [1, 3, height, width] or"
+            f" [1, height, width, 3].{grey}"
+        )
+    chosen = said or (sure[0] if len(sure) == 1 else fits[0] if len(fits) == 1 else None)
+    if chosen is None:
+        raise SourceError(
+            f"the model's input {_dimensions(shape)} leaves open where its colours are. Say it with"
+            f" {_OPTION} layout=NCHW or layout=NHWC."
+        )
+    return cast(Literal["NCHW", "NHWC"], chosen)
+
+
+def _size(
+    said: tuple[int, int] | None,
+    shape: Shape,
+    fixed: Shape,
+    wanted: tuple[int, int] | None,
+    usual: tuple[int, int] | None,
+    open_by: Sequence[str],
+) -> tuple[int, int]:
+    """Height and width, from the model's input, ``--shape`` and the key ``size``, which must not contradict.
+
+    If all leave them open, the usual ones, which may be for another input. ``open_by`` is what is said of the
+    preprocessing, if each image may have a size of its own by it: a message tells what to add.
+    """
+    for name, edges in (("--shape", wanted), (f"{_OPTION} size", said)):
+        if edges is not None and any(have not in (None, want) for have, want in zip(fixed, edges, strict=True)):
+            raise SourceError(
+                f"{name} {edges[0]}x{edges[1]} contradicts the model's input {_dimensions(shape)}, which is fixed."
+                " Leave it out, or export the model anew."
+            )
+    if said is not None and wanted is not None and said != wanted:
+        raise SourceError(
+            f"--shape {wanted[0]}x{wanted[1]} and {_OPTION} size {said[0]}x{said[1]} contradict each other."
+        )
+    if usual is not None and any(have not in (None, want) for have, want in zip(fixed, usual, strict=True)):
+        usual = None  # of another model than this one, or one side of this one is open only
+    height, width = wanted or said or usual or fixed
+    if height is None or width is None:
+        own, said_already = "", "".join(f"{_OPTION} {shlex.quote(spec)} " for spec in open_by)
+        if open_by:
+            own = (
+                f"; or let each image have its own, with {said_already}{_OPTION} size=640x640, into which it is fitted,"
+                f" or {said_already}{_OPTION} resize=none, which leaves it as it is"
+            )
+        raise SourceError(
+            f"the model's input {_dimensions(shape)} has no fixed height and width. Fix them with --shape, such as"
+            f" --shape 640x640{own}."
+        )
+    return height, width
+
+
+def _read(path: str) -> Mapping[Any, Any]:
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        raise SourceError(f"{_OPTION}: {path} cannot be read: {reason}.") from error
+    try:
+        data = json.loads(text) if path.lower().endswith(".json") else yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:
+        said = " ".join(str(error).split())
+        raise SourceError(f"{_OPTION}: {path} is broken: {said}") from error
+    if not isinstance(data, dict):
+        raise SourceError(f"{_OPTION}: {path} has to hold keys and values, such as 'preset: yolo'.")
+    return data
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return ",".join(f"{v:g}" if isinstance(v, float) else str(v) for v in value)
+    return repr(value)
+
+
+def _dimensions(shape: Shape) -> str:
+    return f"[{', '.join('?' if d is None else str(d) for d in shape)}]"

@@ -1,0 +1,114 @@
+"""An ONNX file as a graph that can be worked on: whole, in inference mode, one image at a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+
+import onnx_ir as ir
+from google.protobuf.message import DecodeError
+from onnx import IR_VERSION
+from onnx.defs import onnx_opset_version
+from onnx_ir.passes import common as passes
+
+from boxcam.errors import SourceError
+from boxcam.export.graphs.fold import upgraded
+from boxcam.export.graphs.query import STANDARD, attribute_of, constant_array, describe_node, opset_of
+
+
+def read(path: str) -> ir.Model:
+    """Read an ONNX file, its external data included; functions are inlined, old opsets converted.
+
+    Raises:
+        SourceError: it is missing, no ONNX file, incomplete, too new, or in training mode.
+    """
+    if not os.path.isfile(path):
+        raise SourceError(f"{path} does not exist.")
+    try:
+        model = ir.load(path)
+    except (DecodeError, ValueError, KeyError, TypeError) as error:
+        said = " ".join(str(error).split())[:120].rstrip(".")
+        raise SourceError(f"{path} is no ONNX file ({said}). Is it whole, and the model itself?") from error
+    if not len(model.graph):
+        raise SourceError(f"{path} is no ONNX file, or its graph is empty: it has no node.")
+    _check_versions(model, path)
+    _load_external(model, path)
+    if model.functions:
+        passes.InlinePass()(model)
+    passes.RemoveInitializersFromInputsPass()(model)
+    model.graph.sort()  # some tools put the nodes that they add last
+    _check_training(model)
+    return upgraded(model)
+
+
+def metadata(model: ir.Model) -> Mapping[str, str]:
+    """What the file says about itself: Ultralytics and others put task, class names and more there."""
+    return dict(model.metadata_props)
+
+
+def _check_versions(model: ir.Model, path: str) -> None:
+    newest = onnx_opset_version()
+    if opset_of(model) > newest:
+        raise SourceError(
+            f"{path} has opset {opset_of(model)}; the onnx package that is installed here knows up to {newest}."
+            f" Update onnx and onnxruntime, or export the model with opset {newest} or older."
+        )
+    if (model.ir_version or 0) > IR_VERSION:
+        raise SourceError(
+            f"{path} has ONNX's file version {model.ir_version}; the onnx package that is installed here reads up to"
+            f" {int(IR_VERSION)}. Update onnx and onnxruntime."
+        )
+
+
+def _load_external(model: ir.Model, path: str) -> None:
+    """Bring data that lies in other files into memory."""
+    for tensor in _external(model):
+        file = os.path.join(os.path.dirname(os.path.abspath(path)), os.fspath(tensor.location))
+        if not os.path.isfile(file):
+            raise SourceError(
+                f"{path} keeps its weights in {os.fspath(tensor.location)!r}, which is not beside it. Copy that file"
+                " there too."
+            )
+        end = (tensor.offset or 0) + (tensor.length if tensor.length is not None else tensor.nbytes)
+        if os.path.getsize(file) < end:
+            raise SourceError(
+                f"{file}, with the weights of {path}, is cut off: it has {os.path.getsize(file)} bytes, and"
+                f" {tensor.name} ends at {end}. Copy it again."
+            )
+    ir.external_data.load_to_model(model)
+
+
+def _external(model: ir.Model) -> Iterator[ir.ExternalTensor]:
+    graphs = [model.graph, *(function.graph for function in model.functions.values())]
+    for graph in graphs:
+        for value in graph.initializers.values():
+            if isinstance(value.const_value, ir.ExternalTensor):
+                yield value.const_value
+        for node in graph.all_nodes():
+            for attribute in node.attributes.values():
+                if attribute.type == ir.AttributeType.TENSOR and isinstance(attribute.value, ir.ExternalTensor):
+                    yield attribute.value
+
+
+def _check_training(model: ir.Model) -> None:
+    advice = "Export the model in evaluation mode (in torch: model.eval())."
+    for node in model.graph.all_nodes():
+        if node.op_type == "BatchNormalization" and node.domain in STANDARD:
+            statistics = [v for v in node.outputs[1:] if v.name]
+            if attribute_of(node, "training_mode", 0) or statistics:
+                raise SourceError(
+                    f"the graph is in training mode: {describe_node(node)} takes batch statistics. {advice}"
+                )
+        if node.op_type == "Dropout" and len(node.inputs) > 2 and node.inputs[2] is not None:
+            training = _constant(node.inputs[2])
+            if training:
+                raise SourceError(f"the graph is in training mode: {describe_node(node)} drops values. {advice}")
+
+
+def _constant(value: ir.Value) -> bool:
+    node = value.producer()
+    if node is not None and node.op_type == "Constant":
+        found = attribute_of(node, "value")
+        return found is not None and bool(found.numpy().any())
+    array = constant_array(value)
+    return array is not None and bool(array.any())

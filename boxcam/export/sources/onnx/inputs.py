@@ -1,0 +1,151 @@
+"""The inputs of a deployed model: one image of one size, and nothing else.
+
+What some exporters add (the image's size, its scale) is put in as a constant: the canvas, and 1.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from boxcam.bundle import Preprocess
+from boxcam.errors import SourceError
+from boxcam.export.graphs.ops import Ops
+from boxcam.export.graphs.query import Array, name_and_shape, static_shape
+from boxcam.export.passes.dynamic_size import forget_shapes
+
+_NUMBERS = (ir.DataType.FLOAT, ir.DataType.UINT8, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE, None)
+_INTEGERS = (ir.DataType.INT64, ir.DataType.INT32)
+
+# What extra inputs are for an image that fills the canvas, by name.
+_EXTRA: dict[str, tuple[str | int, ...]] = {
+    "im_shape": ("height", "width"),  # Paddle
+    "scale_factor": (1, 1),  # Paddle
+    "image_shape": ("height", "width"),  # YOLOv3 of the ONNX model zoo
+    "orig_target_sizes": ("width", "height"),  # RT-DETR, D-FINE
+    "im_info": ("height", "width", 1),  # Caffe2, old Paddle
+}
+
+
+def image(model: ir.Model) -> ir.Value:
+    """The input that is the image, of rank 4; one of rank 3 is given a batch of one.
+
+    Raises:
+        SourceError: there is none, or several.
+    """
+    inputs = list(model.graph.inputs)
+    ranks = {value: len(static_shape(value) or ()) for value in inputs}
+    found = [v for v in inputs if v.dtype in _NUMBERS and ranks[v] in (3, 4) and _plain(v) not in _EXTRA]
+    if len(found) == 1:
+        return found[0] if ranks[found[0]] == 4 else _with_batch(model.graph, found[0])
+    known = ", ".join(name_and_shape(value) for value in inputs) or "none"
+    if not found and any(v.dtype in _INTEGERS and ranks[v] == 2 for v in inputs):
+        raise SourceError(f"the model reads numbers of words or the like ({known}); boxcam explains models of images.")
+    what = "no input that is an image" if not found else "several inputs that may be the image"
+    raise SourceError(f"the model has {what}: {known}. One image, [1, 3, height, width] or the like, is needed.")
+
+
+def settle(model: ir.Model, picture: ir.Value, spec: Preprocess) -> None:
+    """Fix the batch to 1 and the image to its size, if it has one; other inputs become constants, or its size.
+
+    Raises:
+        SourceError: it is not known what to put into an input.
+    """
+    if static_shape(picture) != spec.shape:
+        down, across = (2, 3) if spec.layout == "NCHW" else (1, 2)
+        names = {down: "height", across: "width"}
+        picture.shape = ir.Shape([names[axis] if size is None else size for axis, size in enumerate(spec.shape)])
+        forget_shapes(model.graph)
+    for extra in [value for value in model.graph.inputs if value is not picture]:
+        _settle_extra(model.graph, extra, picture, spec)
+
+
+def tells_pixels(model: ir.Model) -> bool:
+    """Whether a model reads how much its picture was scaled: then it reports boxes in pixels of the picture."""
+    return any(_plain(value) == "scale_factor" for value in model.graph.inputs)
+
+
+def training_size(metadata: Mapping[str, str]) -> tuple[int, int] | None:
+    """Height and width of the images that a model was trained with, as Ultralytics writes it down."""
+    try:
+        size = ast.literal_eval(metadata.get("imgsz", "None"))
+    except (ValueError, SyntaxError):
+        return None
+    if isinstance(size, int):
+        return size, size
+    good = isinstance(size, (list, tuple)) and len(size) == 2 and all(isinstance(s, int) for s in size)
+    return (size[0], size[1]) if good else None
+
+
+def _with_batch(graph: ir.Graph, image: ir.Value) -> ir.Value:
+    """Put a batch of one in front of an input [3, height, width]."""
+    batched = ir.Value(name=image.name, type=image.type, shape=ir.Shape([1, *(image.shape or ())]))
+    op = Ops(graph, "boxcam.input")
+    single = op.Squeeze(batched, [0])
+    single.shape, single.type = image.shape, image.type
+    ir.convenience.replace_all_uses_with(image, single)
+    graph.inputs[list(graph.inputs).index(image)] = batched
+    graph.sort()
+    return batched
+
+
+def _settle_extra(graph: ir.Graph, extra: ir.Value, picture: ir.Value, spec: Preprocess) -> None:
+    """Put a constant, or what the image's shape tells, in the place of an input that is not the image."""
+    shape = static_shape(extra)
+    plain = _plain(extra)
+    entries: tuple[str | int, ...]
+    if plain in _EXTRA and shape is not None and len(shape) in (1, 2):
+        entries = _EXTRA[plain]
+    elif plain == "pixel_mask" and shape is not None and len(shape) == 3:
+        entries = (1, "height", "width")
+    else:
+        raise SourceError(
+            f"the model has a second input, {name_and_shape(extra)}, and boxcam does not know what to put in. Export"
+            " the model with the image as its only input."
+        )
+    if extra.dtype is None:
+        raise SourceError(f"the model's input {extra.name} has no type.")
+    mask = plain == "pixel_mask"
+    if not mask and shape[-1] not in (None, len(entries)):
+        raise SourceError(f"the model's input {name_and_shape(extra)} should hold {', '.join(map(str, entries))}.")
+    lead = [1] * (len(shape) - 1)
+    if spec.multiple:
+        found = _computed(graph, extra, picture, spec, entries, None if mask else [*lead, -1])
+    else:
+        sizes = [getattr(spec, entry) if isinstance(entry, str) else entry for entry in entries]
+        values: Array = np.ones(sizes) if mask else np.array(sizes).reshape([*lead, -1])
+        name = f"boxcam.input/{extra.name}"
+        tensor = ir.tensor(values.astype(extra.dtype.numpy()), name=name)
+        found = ir.Value(name=name, const_value=tensor, type=extra.type, shape=ir.Shape(values.shape))
+        graph.register_initializer(found)
+    ir.convenience.replace_all_uses_with(extra, found)
+    graph.inputs.remove(extra)
+    graph.sort()
+
+
+def _computed(
+    graph: ir.Graph,
+    extra: ir.Value,
+    picture: ir.Value,
+    spec: Preprocess,
+    entries: Sequence[str | int],
+    shape: Sequence[int] | None,
+) -> ir.Value:
+    """What belongs into an input, by the size of the image that comes; without a shape ones, of these sizes."""
+    op = Ops(graph, f"boxcam.input/{extra.name}")
+    down = 2 if spec.layout == "NCHW" else 1
+    place = {"height": down, "width": down + 1}
+    sizes = op.Shape(picture)
+    parts = [op.Gather(sizes, [place[entry]]) if isinstance(entry, str) else [entry] for entry in entries]
+    numbers = op.Concat(*parts, axis=0)
+    found = op.Cast(op.Expand([1], numbers) if shape is None else op.Reshape(numbers, shape), to=extra.dtype)
+    found.type, found.shape = extra.type, extra.shape
+    return found
+
+
+def _plain(value: ir.Value) -> str:
+    """The name of a value without what exporters put around it."""
+    return str(value.name).rpartition("/")[2].partition(":")[0]

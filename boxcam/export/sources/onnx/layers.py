@@ -1,0 +1,188 @@
+"""Names of layers in a plain ONNX graph: tensors, and modules as the exporters name them."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import onnx_ir as ir
+from onnx_ir.passes import common as passes
+
+from boxcam.bundle import Outputs, Preprocess
+from boxcam.errors import SourceError, UnknownLayerError
+from boxcam.export.graphs.extract import clone_model
+from boxcam.export.graphs.fold import fold_model
+from boxcam.export.graphs.query import Array, all_values, static_shape
+from boxcam.export.graphs.run import record_ranks
+from boxcam.export.layers import candidates
+from boxcam.export.layers.candidates import Candidate
+from boxcam.export.source import LayerTensors
+from boxcam.export.trace.trace import SIDES, trace
+
+_SCOPES = "pkg.torch.onnx.name_scopes"  # where torch's newer exporter writes the modules that a node belongs to
+_SHOWN = 8
+DEFAULTS = ("features", "neck", "roi")
+"""The names of what is exported when no layer is asked for: of a classifier, of a detector, of one in two stages."""
+
+
+def by_name(model: ir.Model, name: str, known: Callable[[], Iterable[str]] = lambda: ()) -> str:
+    """The tensor that a name stands for: its own, what a module gives (``layer4``), or one that begins or ends so.
+
+    Args:
+        model: the graph.
+        name: of the layer.
+        known: gives names to list where there is no such tensor, the best ones first; the image is one of them anyway.
+
+    Raises:
+        UnknownLayerError: there is no such tensor.
+        SourceError: there are several.
+    """
+    work = clone_model(model)
+    passes.ShapeInferencePass()(work)
+    values = [value for value in all_values(work.graph) if value.name]
+    names = [str(value.name) for value in values]
+    if name in names:
+        return name
+    for module in (name, *_numbered(work.graph, name)):
+        given = _given_by_module(work.graph, module)
+        if given is not None:
+            return given
+    alike = [n for n in names if n.startswith(name) or n.endswith(name)]
+    if len(alike) == 1:
+        return alike[0]
+    if alike:
+        more = f" and {len(alike) - _SHOWN} more" if len(alike) > _SHOWN else ""
+        raise SourceError(f"layer {name!r} may be {', '.join(alike[:_SHOWN])}{more}. Give one of these to --layer.")
+    worth = [*known(), "image"]
+    modules = {module for node in work.graph for module in _modules(node)}
+    close = difflib.get_close_matches(name, [*worth, *sorted(modules), *names], n=3, cutoff=0.6)
+    advice = "'boxcam inspect' with the model's file tells more of them; any other tensor can be named too."
+    raise UnknownLayerError(name, worth, "the model", close, advice)
+
+
+def _numbered(graph: ir.Graph, name: str) -> list[str]:
+    """The module that TensorFlow gave a number, as ``conv5_block3_out_1``, if there is one such module and no more."""
+    pattern = re.compile(re.escape(name) + r"_\d+")
+    found = {module for node in graph for module in _modules(node) if pattern.fullmatch(module)}
+    return list(found) if len(found) == 1 else []
+
+
+def _given_by_module(graph: ir.Graph, name: str) -> str | None:
+    """The last tensor with three axes or more that leaves a module, if there is such a module."""
+    inside = {node for node in graph if name in _modules(node)}
+    leaving = [
+        value
+        for node in graph
+        if node in inside
+        for value in node.outputs
+        if any(reader not in inside for reader in value.consumers()) or value.is_graph_output()
+    ]
+    maps = [value for value in leaving if value.dtype in (None, *_REAL) and len(static_shape(value) or (0,) * 4) > 2]
+    return str(maps[-1].name) if maps else None
+
+
+_REAL = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE)
+
+
+def _modules(node: ir.Node) -> Iterator[str]:
+    """The modules that a node belongs to, by all names that a person may give them."""
+    written = node.metadata_props.get(_SCOPES)
+    if written:
+        try:
+            scopes = [str(scope) for scope in ast.literal_eval(written)]
+        except (ValueError, SyntaxError):
+            scopes = []
+        yield from _ends(scopes[:-1] if len(scopes) > 1 else scopes)
+    for name in {node.name or "", str(node.outputs[0].name or "")}:
+        parts = [part for part in name.split("/") if part]
+        for first in range(len(parts)):
+            for end in range(first + 1, len(parts)):
+                yield "/".join(parts[first:end])
+                yield ".".join(parts[first:end])
+
+
+def _ends(scopes: Sequence[str]) -> Iterator[str]:
+    """``model.layer4`` is also found as ``layer4``."""
+    for scope in scopes:
+        parts = scope.split(".")
+        yield from (".".join(parts[first:]) for first in range(len(parts)))
+
+
+class Work:
+    """A graph as it is deployed, to look for layers in.
+
+    Attributes:
+        model: the graph, its constants folded.
+    """
+
+    def __init__(self, model: ir.Model, spec: Preprocess, image: str, feeds: Mapping[str, Array]) -> None:
+        """Fold a graph.
+
+        Args:
+            model: the graph.
+            spec: its input.
+            image: name of its input.
+            feeds: an input to run it with.
+        """
+        work = clone_model(model)
+        passes.RemoveUnusedNodesPass()(work)
+        self.model = fold_model(work)
+        self.spec, self.image = spec, image
+        record_ranks(self.model, feeds)
+
+    def candidates(self, outputs: Outputs, boxes: bool = True) -> list[Candidate]:
+        """The tensors that are worth looking at.
+
+        Args:
+            outputs: names of the detections.
+            boxes: whether the boxes are computed too, and not the canvas.
+
+        Raises:
+            ExportError: the scores cannot be followed back to logits.
+        """
+        graph = clone_model(self.model).graph
+        sides = [name for target in SIDES if boxes for name in self._ends(graph, outputs, target)]
+        logits = self.values(self._ends(graph, outputs))
+        return candidates.find(self.model, self.spec, self.image, logits, self.values(sides))
+
+    def all_maps(self) -> list[Candidate]:
+        """The tensors that can be looked at, whatever the outputs are."""
+        return candidates.find(self.model, self.spec, self.image, list(self.model.graph.outputs), [])
+
+    def logits(self, outputs: Outputs) -> list[str]:
+        """Names of the tensors of logits."""
+        return self._ends(clone_model(self.model).graph, outputs)
+
+    def values(self, names: Sequence[str]) -> list[ir.Value]:
+        """Values of the graph by their names."""
+        known = {str(value.name): value for value in all_values(self.model.graph)}
+        return [known[name] for name in dict.fromkeys(names)]
+
+    def _ends(self, graph: ir.Graph, outputs: Outputs, target: str = "logit") -> list[str]:
+        return [str(value.name) for value in trace(graph, outputs, target).logits]
+
+
+def default(found: Sequence[Candidate], classifier: bool) -> dict[str, LayerTensors]:
+    """The layers that are exported when none is asked for: what the heads read, or what is in front of their last
+    convolution of more than one cell.
+
+    Raises:
+        SourceError: that is not clear; the message lists what there is.
+    """
+    rois = [one for one in found if one.role == "roi"]
+    heads = [one for one in found if one.role in ("head", "before", "tokens")]
+    sizes = [one.shape[1:] for one in heads]
+    if len(rois) == 1:
+        return {"roi": LayerTensors((rois[0].name,), "roi")}
+    if heads and not rois and len(set(sizes)) == len(sizes):
+        name = "features" if classifier else "neck"
+        return {name: LayerTensors(tuple(one.name for one in heads), layout=heads[0].layout)}
+    shown = [one for one in found if one.role] or list(found)
+    listed = "; ".join(f"{one.name} {list(one.shape)}" for one in shown[:_SHOWN])
+    raise SourceError(
+        "it is not clear which layer to explain. Say --layer with the name of a tensor, such as"
+        f" {listed or 'none: there is no map between the image and the scores'}. 'boxcam inspect' with the model's file"
+        " tells more about them."
+    )

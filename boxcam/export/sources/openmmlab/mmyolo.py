@@ -1,0 +1,31 @@
+"""mmyolo: a config and a checkpoint; its detectors are mmdet's, built of parts and read by steps that mmyolo adds.
+
+mmyolo is under the GPL and never needed: this file only calls it where the user has installed it.
+"""
+
+from __future__ import annotations
+
+from boxcam.export.source import SOURCES, Progress, Request, Source, SourceModel
+from boxcam.export.sources.openmmlab import config
+from boxcam.export.sources.openmmlab.export import is_pair
+from boxcam.export.sources.openmmlab.export import load as load_openmmlab
+from boxcam.export.sources.openmmlab.mmyolo_parts import SCOPE, require
+
+
+def recognises(arguments: tuple[str, ...]) -> bool:
+    """An mmyolo config (.py, .json, .yaml) and a checkpoint (.pth, .pt)."""
+    return is_pair(arguments) and config.scope(arguments[0]) == SCOPE
+
+
+def load(request: Request, progress: Progress) -> SourceModel:
+    """Export an mmyolo model.
+
+    Raises:
+        SourceError: config and checkpoint are at fault, or mmyolo is not installed.
+        MissingOperatorError: the model needs compiled mmcv.
+    """
+    require()
+    return load_openmmlab(request, progress, SCOPE)
+
+
+SOURCES.register(SCOPE)(Source("CONFIG.py CHECKPOINT.pth of mmyolo", recognises, load))

@@ -1,0 +1,59 @@
+"""A check of an export: a figure and its limit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from boxcam.errors import VerificationError
+from boxcam.export.graphs.query import Array
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One pass of the forward graph.
+
+    Attributes:
+        found: its outputs, and the tensors that targets are taken from.
+        feeds: its input.
+    """
+
+    found: Mapping[str, Array]
+    feeds: Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One comparison: its name, the error that was measured, and the largest that passes."""
+
+    name: str
+    error: float
+    limit: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the error is a number, and no larger than it may be."""
+        return self.error <= self.limit
+
+
+def require(checks: Sequence[Check]) -> dict[str, float]:
+    """The figures by name.
+
+    Raises:
+        VerificationError: one is above its limit, or no number.
+    """
+    bad = [one for one in checks if not one.passed]
+    if bad:
+        figures = "; ".join(f"{one.name}: {one.error:.2e}, at most {one.limit:.0e} passes" for one in bad)
+        advice = "Try another --sample image; if it stays, please report it with the model."
+        if any(math.isnan(one.error) for one in bad):
+            advice = f"NaN comes of numbers that float32 cannot hold: are the weights whole? {advice}"
+        raise VerificationError(
+            f"the exported files do not agree with the model ({figures}). No bundle was written. {advice}"
+        )
+    return {one.name: float(f"{one.error:.3g}") for one in checks}
+
+
+FAINT = 1e-6
+"""Features that vary less have no kinks that finite differences, with steps of 1e-9, could stay on one side of."""

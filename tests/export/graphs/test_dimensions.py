@@ -1,0 +1,69 @@
+"""Sizes that the graph computes from others."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+from onnx import TensorProto
+
+from boxcam.export.graphs.dimensions import entry, known
+from boxcam.export.graphs.extract import clone_model
+from boxcam.export.graphs.query import all_values
+from boxcam.export.graphs.run import observe_values
+from tests.export.export_graphs import Net
+
+
+def forgotten(model: ir.Model) -> dict[str, ir.Value]:
+    """The values of a graph by name; of what is computed in floating point only the rank is known."""
+    found = {str(value.name): value for value in all_values(model.graph)}
+    for value in found.values():
+        if not value.is_graph_input() and value.shape is not None and value.dtype == ir.DataType.FLOAT:
+            value.shape = ir.Shape([None] * len(value.shape.dims))
+    return found
+
+
+def test_sizes_come_through_shapes_and_elementwise_operators() -> None:
+    net = Net()
+    x = net.input("x", ("n", 4, 6))
+    y = net.input("y", ("n", "m"))
+    sizes = net.Shape(x)
+    first = net.Unsqueeze(net.Gather(sizes, np.array(0)), np.array([0]))
+    last = net.Gather(sizes, np.array([-1]))
+    middle = net.Slice(sizes, np.array([1]), np.array([2]))
+    flat = net.node("Reshape", [net.Relu(x), net.Concat(first, np.array([24]), axis=0)], name="flat")[0]
+    back = net.node("Reshape", [flat, net.Concat(first, last, middle, axis=0)], name="back")[0]
+    sum_ = net.node("Add", [np.ones((4,)), net.Exp(back)], name="sum")[0]
+    joined = net.node("Concat", [sum_, back], name="joined", axis=1)[0]
+    net.node("Reshape", [joined, np.array([0, 0, -1])], name="kept")
+    net.node("Concat", [y, y], name="open", axis=1)
+    net.node("Reshape", [y, net.Cast(net.Cast(sizes, to=TensorProto.INT32), to=TensorProto.INT64)], name="like")
+    model = net.model(["kept", "open", "like"])
+    truth = clone_model(model)
+    values = forgotten(model)
+    expected = {
+        "flat": [None, 24],
+        "back": [None, 6, 4],
+        "sum": [None, 6, 4],
+        "joined": [None, 12, 4],
+        "kept": [None, 12, None],
+        "open": [None, None],
+        "like": [None, 4, 6],
+    }
+    for name, dims in expected.items():
+        assert [known(values[name], axis) for axis in range(len(dims))] == dims, name
+    feeds = {"x": np.ones((2, 4, 6), np.float32), "y": np.ones((2, 24), np.float32)}
+    seen = observe_values(truth, [values[name] for name in expected], feeds)
+    for dims, result in zip(expected.values(), seen, strict=True):
+        assert all(size in (None, there) for size, there in zip(dims, result.shape, strict=True))
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_an_entry_that_only_a_run_knows_is_not_known(index: int) -> None:
+    net = Net()
+    sizes = net.Shape(net.input("x", ("n", "m")))
+    net.node("Slice", [sizes, net.input("start", [1], TensorProto.INT64), np.array([9])], name="cut")
+    net.node("Slice", [sizes, np.array([9]), np.array([-9]), np.array([0]), np.array([-1])], name="turned")
+    values = forgotten(net.model(["cut", "turned"]))
+    assert entry(values["cut"], index) is None
+    assert entry(values["turned"], index) is None
