@@ -16,6 +16,8 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from boxcam._version import __version__ as __version__
+
 if TYPE_CHECKING:
     from boxcam.errors import BoxcamError as BoxcamError
     from boxcam.errors import BoxcamWarning as BoxcamWarning
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from boxcam.runtime.model import Model as Model
     from boxcam.types import Detections as Detections
 
-__version__ = "0.1.0"
 
 _WHERE = {
     "BoxcamError": "boxcam.errors",

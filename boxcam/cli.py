@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from boxcam import __version__
+from boxcam._version import __version__
 from boxcam.bundle import TARGETS
 from boxcam.commands.headings import COMMON, Command, Option
 from boxcam.commands.options import reading_options

@@ -16,7 +16,7 @@ from typing import IO, Any
 import cv2
 import numpy as np
 
-from boxcam import __version__
+from boxcam._version import __version__
 from boxcam.errors import BoxcamError, OutputError
 from boxcam.explain.explainer import Explanation
 from boxcam.explain.methods import METHODS

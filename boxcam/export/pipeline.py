@@ -13,8 +13,8 @@ from typing import Unpack
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
-import boxcam
 from boxcam import bundle
+from boxcam._version import __version__
 from boxcam.bundle import TARGETS, Layer, Logits, Manifest, Outputs, Target, Tensor
 from boxcam.errors import BoxcamWarning, ExportError, SourceError, UnsupportedOperatorError
 from boxcam.export import sources as _sources  # noqa: F401  (each registers itself)
@@ -228,7 +228,7 @@ class _Export:
         )  # fmt: skip
         figures = self._gradients(folder, passes_of, built)
         manifest = Manifest(
-            boxcam=boxcam.__version__,
+            boxcam=__version__,
             source={**source.description, **({"precision": _PRECISION} if self.types else {})},
             labels=source.labels,
             input=source.input,

@@ -15,7 +15,7 @@ from boxcam.export.graphs.extract import add_output, clone_model
 from boxcam.export.graphs.fold import fold_model
 from boxcam.export.graphs.query import all_values
 from boxcam.export.graphs.run import observe_values, record_ranks, run_model, serialized
-from boxcam.export.passes.stop_gradient import hold
+from boxcam.export.passes.stop_gradient import hold, is_stop
 from boxcam.export.trace.stages import proposals
 from boxcam.export.verify.replay import Replay
 from boxcam.runtime.engines import OnnxEngine
@@ -198,7 +198,7 @@ def test_holding_leaves_the_numbers_and_the_outputs_as_they_are() -> None:
     assert list(after) == list(before)
     for name in before:
         np.testing.assert_array_equal(after[name], before[name])
-    held_nodes = [node for node in model.graph if stops.is_stop(node)]
+    held_nodes = [node for node in model.graph if is_stop(node)]
     assert [node.inputs[0].name for node in held_nodes if node.inputs[0] is not None] == ["proposals", "refined"]
     assert all(differentiable_inputs(node) == [] for node in held_nodes)
     proposals = next(v for v in all_values(model.graph) if v.name == "proposals")
