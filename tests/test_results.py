@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from boxcam.cli import _summary
+from boxcam.commands.explain import _summary
 from boxcam.errors import BoxcamError, OutputError
 from boxcam.explain import results
 from boxcam.explain.explainer import Explanation, Part

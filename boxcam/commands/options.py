@@ -1,14 +1,16 @@
-"""Options of the command line that tell how an ONNX file is to be read."""
+"""Options that several commands have, above all those that tell how an ONNX file is to be read."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, TypeVar
 
 import click
 
 from boxcam.commands.headings import COMMON, Option
+from boxcam.errors import BoxcamError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -19,14 +21,33 @@ BACKGROUNDS = ("none", "first", "last")
 PRESETS = "imagenet, torchvision, yolo, paddle, tf"
 """The names of `boxcam.export.preprocessing.presets`, which explaining does not load."""
 LAYOUTS = ("NCHW", "NHWC", "tokens")
+LARGEST = 16384
+"""Pixels of a side of a model's input."""
+EXPORTERS = ("onnx", "onnx_ir", "onnxruntime", "onnxscript", "torch", "torchvision", "yaml")
+"""Packages that exporting imports."""
+
+common = partial(click.option, cls=Option, heading=COMMON)
 
 
-def reading_options(size: click.ParamType[tuple[int, int]]) -> Callable[[Command], Command]:
-    """Decorator: put the options on a command, which gets them under the names of `boxcam.export.source.Options`.
+class Shape(click.ParamType[tuple[int, int]]):
+    """``HxW``: a height and a width in pixels."""
 
-    Args:
-        size: the type of ``HxW``.
-    """
+    name = "HxW"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return self.name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        parts = str(value).lower().split("x")
+        if len(parts) != 2 or not all(part.isdecimal() and 0 < int(part) <= LARGEST for part in parts):
+            self.fail(f"{value!r} is not a height and a width, up to {LARGEST}, such as 800x1344.", param, ctx)
+        return int(parts[0]), int(parts[1])
+
+
+def reading_options() -> Callable[[Command], Command]:
+    """Decorator: put the options on a command, which gets them under the names of `boxcam.export.source.Options`."""
     detections = partial(
         click.option, cls=Option, heading="Detections of an ONNX file (what is not found by the graph)"
     )
@@ -68,7 +89,7 @@ def reading_options(size: click.ParamType[tuple[int, int]]) -> Callable[[Command
             help="Your own function from outputs to boxes and scores. It is run, so trust it.",
         ),
         layers("--layout", type=click.Choice(LAYOUTS), help="How it is laid out. [default: seen from the graph]"),
-        layers("--tokens", type=size, help="The map that a sequence of tokens is. [default: a square]"),
+        layers("--tokens", type=Shape(), help="The map that a sequence of tokens is. [default: a square]"),
     ]
 
     def put(command: Command) -> Command:
@@ -77,3 +98,17 @@ def reading_options(size: click.ParamType[tuple[int, int]]) -> Callable[[Command
         return command
 
     return put
+
+
+@contextlib.contextmanager
+def needs_exporter(extra: str) -> Iterator[None]:
+    """Say what is missing where exporting cannot be done, and which of boxcam's extras has it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name and error.name.split(".")[0] in EXPORTERS:
+            raise BoxcamError(
+                f"exporting needs {error.name}, which is not installed here. Install boxcam's {extra!r} extra as the"
+                " README shows, or export on another machine and copy the bundle."
+            ) from error
+        raise

@@ -1,0 +1,179 @@
+"""`boxcam explain`."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from boxcam.bundle import TARGETS
+from boxcam.commands.console import error_line, progress_line, say
+from boxcam.commands.headings import Command, Option
+from boxcam.commands.options import common
+from boxcam.errors import BoxcamError, BundleError, InputError, OutputError, RunError
+from boxcam.explain.methods import METHODS
+from boxcam.runtime.engines import ENGINES
+from boxcam.runtime.sessions import DEVICES
+
+if TYPE_CHECKING:
+    from boxcam.explain.explainer import Explanation
+
+_boxes = partial(click.option, cls=Option, heading="Which boxes")
+_device = partial(click.option, cls=Option, heading="What it runs on")
+
+
+@click.command(
+    cls=Command,
+    epilog="Exit codes: 0 done (also if there is no box), 1 an input, a result or the bundle failed, 2 wrong usage.",
+)
+@click.argument("bundle", type=click.Path())
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@common("-o", "--output", default="explanations", show_default=True, type=click.Path(), help="Folder to write to.")
+@common("--method", type=click.Choice(METHODS.names()), default="gradcam", show_default=True, help="CAM method.")
+@common("--layer", metavar="NAME", help="Layer to look at; see `boxcam inspect`. [default: the bundle's first]")
+@common(
+    "--target", type=click.Choice(TARGETS), help="What of a box to explain. [default: the bundle's first, the logit]"
+)
+@_boxes(
+    "--score",
+    type=click.FloatRange(0, 1),
+    help="Lowest score of a box. [default: 0.3; 0 with --rank, and with --class of a classifier]",
+)
+@_boxes("--top", type=click.IntRange(1), help="At most so many boxes an image. [default: 10; all with --rank]")
+@_boxes(
+    "--class", "classes", multiple=True, metavar="NAME", help="Only boxes of this class, by name or number; repeatable."
+)
+@_boxes(
+    "--rank",
+    "ranks",
+    multiple=True,
+    type=click.IntRange(1),
+    metavar="N",
+    help="Only this box, counted from the best one, which is 1 (with --class: the best of these); repeatable.",
+)
+@_device(
+    "--device", type=click.Choice([*DEVICES]), default="cpu", show_default=True, help="What runs model and gradient."
+)
+@_device(
+    "--provider",
+    "providers",
+    multiple=True,
+    metavar="NAME",
+    help="ONNX Runtime's execution provider to use instead of the device's; repeatable, the preferred one first.",
+)
+@_device("--threads", type=click.IntRange(0), default=0, help="CPU threads. [default: all cores]")
+@_device("--engine", type=click.Choice(["auto", *ENGINES]), default="auto", show_default=True, help="Gradient engine.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors and warnings.")
+def explain(
+    bundle: str,
+    inputs: tuple[str, ...],
+    output: str,
+    method: str,
+    layer: str | None,
+    target: str | None,
+    engine: str,
+    score: float | None,
+    top: int | None,
+    classes: tuple[str, ...],
+    ranks: tuple[int, ...],
+    device: str,
+    providers: tuple[str, ...],
+    threads: int,
+    quiet: bool,
+) -> None:
+    """Draw a heatmap for each box that a bundle's detector finds.
+
+    INPUT is images, folders or patterns. Each image gives an overlay sheet (.png), the raw maps (.npz, float32
+    [K, height, width]) and the facts (.json).
+
+    \b
+    Examples:
+      boxcam explain retinanet.boxcam street.jpg -o out
+      boxcam explain retinanet.boxcam photos/ 'more/**/*.png' --method hirescam --class car --top 3
+      boxcam explain faster-rcnn.boxcam street.jpg --layer roi --score 0.5
+      boxcam explain resnet50.boxcam cat.jpg --class 'tiger cat' --class tabby
+      boxcam explain resnet50.boxcam cat.jpg --rank 1 --rank 2
+    """
+    import boxcam
+    from boxcam.explain.explainer import Plan, class_indices, lowest_score
+    from boxcam.explain.results import make_folder, names, save
+    from boxcam.runtime.images import find_images
+
+    try:
+        model = boxcam.load(bundle, threads=threads, device=device, providers=providers)
+    except BundleError:
+        from boxcam.inspection import check_bundle
+
+        check_bundle(bundle)
+        raise
+    Plan(model, method, layer, target, engine).open()
+    class_indices(model, classes or None)
+    score = lowest_score(model, score, classes or None, ranks or None)
+    top = 10 if top is None and not ranks else top
+    missing: list[InputError] = []
+    files = find_images(inputs, missing)
+    broken: list[BoxcamError] = [*missing]
+    try:
+        named = names(files, Path(output))
+        folder = make_folder(output) if files else Path(output)
+        for number, (file, name) in enumerate(zip(files, named, strict=True), 1):
+            with progress_line(f"[{number}/{len(files)}] {file.name}", quiet) as boxes_done:
+                try:
+                    explanation = boxcam.explain(
+                        model, file, method=method, layer=layer, target=target, engine=engine, score=score, top=top,
+                        classes=classes or None, ranks=ranks or None, progress=boxes_done,
+                    )  # fmt: skip
+                    facts = {
+                        "score_threshold": score, "top": top, "classes": list(classes), "ranks": list(ranks),
+                        "device": device,
+                    }  # fmt: skip
+                    save(explanation, folder, name, str(file), model.path.name, facts)
+                except (InputError, OutputError) as error:
+                    broken.append(error)
+                    continue
+                except RunError as error:
+                    broken.append(RunError(f"{file}: {error}"))
+                    continue
+            if not quiet:
+                classifier = model.manifest.outputs.whole_image
+                say(f"{file.name}: {_summary(explanation, score, classes, ranks, top, classifier)}")
+        if files and not quiet:
+            asked = len(files) + len(missing)
+            say(f"wrote {asked - len(broken)} of {asked} explanations to {folder}")
+    finally:
+        for failure in broken:
+            say(error_line(failure), err=True)
+    if broken:
+        raise click.exceptions.Exit(1)
+
+
+def _summary(
+    explanation: Explanation,
+    score: float,
+    classes: tuple[str, ...] = (),
+    ranks: tuple[int, ...] = (),
+    top: int | None = None,
+    classifier: bool = False,
+) -> str:
+    """What became of an image; the options are those of `explain`."""
+    count, left = len(explanation), explanation.other_boxes
+    options = "--score, --top, --class or --rank" if ranks else "--score, --top or --class"
+    others = f", {left} others left out by {options}" if left else ""
+    if not count:
+        asked = f"{' of a class asked for' if classes else ''}{' at a rank asked for' if ranks else ''}"
+        others = others or ("" if asked else ", nor any other that the bundle reports")
+        best = "--rank 1 shows its best class, --score 0" if classifier and not classes else "--score 0 shows"
+        lower = f": {best} boxes of any score" if left and score > 0 and not ranks else ""
+        return f"no box{asked} with a score of at least {score:g}{others}{lower}"
+    apart = sum(not explanation.depends(k) for k in range(count))
+    empty = sum(explanation.depends(k) and not explanation.has_evidence(k) for k in range(count))
+    silent = f", {empty} without positive evidence" if empty else ""
+    if apart:
+        silent += f", {apart} not depending on {explanation.layer}"
+    missing = sorted(set(ranks))[count:] if count != top else []  # of boxes that are sorted by score the last ones
+    if missing:
+        least = f" with a score of at least {score:g}" if score > 0 else ""
+        silent += f", none at rank {' or '.join(map(str, missing))}{least}"
+    return f"{count} {'box' if count == 1 else 'boxes'}{silent}{others}"

@@ -1,0 +1,80 @@
+"""`boxcam inspect`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from boxcam.commands.console import report_steps, say
+from boxcam.commands.headings import Command
+from boxcam.commands.options import Shape, common, needs_exporter, reading_options
+
+
+@click.command(cls=Command)
+@click.argument("path", type=click.Path(), metavar="BUNDLE|MODEL.onnx")
+@common("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@common("--all", "everything", is_flag=True, help="ONNX files: list all layers.")
+@common("--shape", type=Shape(), help="ONNX files: size of the model's input, if it is open.")
+@common("--sample", type=click.Path(), metavar="IMAGE", help="ONNX files: picture to run it on. [default: drawn ones]")
+@reading_options()
+def inspect(
+    path: str,
+    as_json: bool,
+    everything: bool,
+    shape: tuple[int, int] | None,
+    sample: str | None,
+    **options: Any,
+) -> None:
+    """Show what a bundle holds, or what can be explained in an ONNX file.
+
+    Of a bundle: source, labels, preprocessing, layers, verification. Of an ONNX file: its input, the scores and boxes
+    that are found, the layers to choose from, and the `boxcam export` line to run.
+
+    \b
+    Examples:
+      boxcam inspect retinanet.boxcam
+      boxcam inspect yolo.onnx
+      boxcam inspect model.onnx --scores cls --boxes box --box-format cxcywh
+    """
+    if Path(path).suffix.lower() == ".onnx" and not Path(path).is_dir():
+        _inspect_file(path, as_json, everything, shape, sample, options)
+        return
+    from boxcam import bundle as bundles
+    from boxcam.inspection import check_bundle
+
+    check_bundle(path)
+    manifest = bundles.read(path)
+    if as_json:
+        say(json.dumps(asdict(manifest), indent=2, ensure_ascii=False))
+        return
+    from boxcam.inspection import lines
+
+    for line in lines(path, manifest):
+        say(line)
+
+
+def _inspect_file(
+    path: str,
+    as_json: bool,
+    everything: bool,
+    shape: tuple[int, int] | None,
+    sample: str | None,
+    options: dict[str, Any],
+) -> None:
+    with needs_exporter("export"):
+        from boxcam.export.inspect import lines, survey
+        from boxcam.export.source import Request
+        from boxcam.runtime.images import read_image
+
+        pixels = None if sample is None else read_image(sample)
+        request = Request((path,), shape, sample=pixels, **options)
+        found = survey(request, report_steps(as_json), sample=sample, everything=everything)
+    if as_json:
+        say(json.dumps(asdict(found), indent=2, ensure_ascii=False))
+        return
+    for line in lines(found):
+        say(line)
