@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 import boxcam
 from boxcam.errors import BoxcamWarning, ExportError, SourceError, UnsupportedOperatorError
-from boxcam.export.preprocessing import parse
+from boxcam.export.preprocessing.parse import parse
 from boxcam.export.verify import samples
 from boxcam.runtime.preprocess import prepare
 from boxcam.types import Patch

@@ -201,8 +201,8 @@ def test_holding_leaves_the_numbers_and_the_outputs_as_they_are() -> None:
     held_nodes = [node for node in model.graph if is_stop(node)]
     assert [node.inputs[0].name for node in held_nodes if node.inputs[0] is not None] == ["proposals", "refined"]
     assert all(differentiable_inputs(node) == [] for node in held_nodes)
-    proposals = next(v for v in all_values(model.graph) if v.name == "proposals")
-    assert [use.node for use in proposals.uses()] == held_nodes[:1]
+    value = next(v for v in all_values(model.graph) if v.name == "proposals")
+    assert [use.node for use in value.uses()] == held_nodes[:1]
 
 
 def test_an_unknown_value_cannot_be_held() -> None:
@@ -230,11 +230,11 @@ def test_scores_beside_the_proposals_are_not_held() -> None:
     rows = net.Transpose(net.Reshape(f, np.array([2, 16])), perm=[1, 0])
     boxes = net.node("Add", [net.Concat(rows, rows, axis=1), np.float32([0, 0, 2, 2])], name="boxes")[0]
     scores = net.node("Sigmoid", [net.Slice(rows, np.array([0]), np.array([1]), np.array([1]))], name="scores")[0]
-    proposals = net.Gather(net.Concat(boxes, scores, axis=1), np.array([3, 1]), axis=0)
-    corners = net.Slice(proposals, np.array([0]), np.array([4]), np.array([1]))
+    joined = net.Gather(net.Concat(boxes, scores, axis=1), np.array([3, 1]), axis=0)
+    corners = net.Slice(joined, np.array([0]), np.array([4]), np.array([1]))
     net.node("RoiAlign", [f, corners, np.zeros(2, np.int64)], name="pooled", output_height=1, output_width=1)
     model = net.model(["pooled"])
     assert proposals(model.graph) == ["boxes"]
-    open_rank = next(v for v in all_values(model.graph) if v.name == proposals)
+    open_rank = next(v for v in all_values(model.graph) if v.name == joined)
     open_rank.shape = None
     assert sorted(proposals(model.graph)) == ["boxes", "scores"]  # more than needed, where ranks are not known

@@ -16,8 +16,8 @@ import pytest
 from boxcam.bundle import Preprocess
 from boxcam.commands.options import reading_options
 from boxcam.errors import SourceError
-from boxcam.export.preprocessing import parse
 from boxcam.export.preprocessing.keys import KEYS
+from boxcam.export.preprocessing.parse import parse
 from boxcam.export.preprocessing.presets import PATH, PRESETS, markdown
 from boxcam.runtime.preprocess import INTERPOLATIONS, prepare
 
@@ -328,7 +328,7 @@ def test_the_page_is_up_to_date() -> None:
 
 
 def test_the_help_names_all_presets() -> None:
-    command = reading_options(None)(lambda: None)  # type: ignore[arg-type]
+    command = reading_options()(lambda: None)
     shown = next(option.help for option in command.__click_params__ if option.name == "preprocess")
     assert all(name in shown for name in PRESETS)
 
