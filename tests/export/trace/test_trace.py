@@ -16,7 +16,7 @@ from boxcam.bundle import Outputs
 from boxcam.errors import TraceError
 from boxcam.export.graphs.extract import add_output
 from boxcam.export.graphs.run import record_ranks, run_model
-from boxcam.export.trace import trace
+from boxcam.export.trace.trace import trace
 from boxcam.export.trace.tracer import SELECTION as _RULES
 from tests.export.export_graphs import Arrays, Net, Shape, branch
 
