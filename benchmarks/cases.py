@@ -74,13 +74,13 @@ def subjects(case: Case, cache: Path, count: int, threads: int, say: Say) -> Ite
             return
         from benchmarks import models
         from boxcam.export.sources.openmmlab import config as mmdet_config
-        from boxcam.export.sources.openmmlab import mmdet
+        from boxcam.export.sources.openmmlab.export import build
 
         shape = case.size, case.size
         folder = cached(cache, f"{Path(case.config).stem}-{case.size}", lambda f: _export(case.config, shape, f, say))
         path = models.CONFIGS / case.config
         config = mmdet_config.read_config(str(path))
-        model: Any = mmdet.build(config, str(path))
+        model: Any = build(config, str(path))
         model.load_state_dict(torch.load(next(folder.glob("*.pth")), weights_only=True)["state_dict"])
         image = models.canvas(config, PICTURE, shape)
         for layer in case.layers:

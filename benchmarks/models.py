@@ -18,7 +18,7 @@ import torch
 from mmengine import Config
 
 from boxcam.export.sources.openmmlab import config as mmdet_config
-from boxcam.export.sources.openmmlab import mmdet as source
+from boxcam.export.sources.openmmlab.export import build
 from boxcam.runtime.images import read_image
 from boxcam.runtime.preprocess import prepare
 
@@ -49,7 +49,7 @@ def make(
     config_path = CONFIGS / name
     config = mmdet_config.read_config(str(config_path))
     torch.manual_seed(seed)
-    model = source.build(config, str(config_path))
+    model = build(config, str(config_path))
     images = torch.cat([canvas(config, picture, shape) for picture in pictures])
     calibrate(model, images)
     _enliven(model, images, all_levels)

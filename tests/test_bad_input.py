@@ -497,9 +497,9 @@ def test_a_failed_export_leaves_the_bundle_that_was_there(
 
 
 def test_an_operator_that_only_a_compiled_mmcv_has(signs: Path, tmp_path: Path, export: Callable[..., str]) -> None:
-    from boxcam.export.sources.openmmlab import mmdet
     from boxcam.export.sources.openmmlab.compat import bridged
     from boxcam.export.sources.openmmlab.config import read_config
+    from boxcam.export.sources.openmmlab.export import build
 
     if importlib.util.find_spec("mmcv._ext") is not None:
         return  # then nothing is missing
@@ -509,6 +509,6 @@ def test_an_operator_that_only_a_compiled_mmcv_has(signs: Path, tmp_path: Path, 
         text.replace('type="FPN"', 'type="FPN_CARAFE"').replace('        add_extra_convs="on_output",\n', "")
     )
     with bridged():
-        state = mmdet.build(read_config(str(file)), str(file)).state_dict()
+        state = build(read_config(str(file)), str(file)).state_dict()
     message = export(config=file, checkpoint=saved(tmp_path / "c.pth", {"state_dict": state}))
     assert "the model calls mmcv's operator 'carafe_forward', which mmcv-lite does not have" in message

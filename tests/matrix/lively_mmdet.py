@@ -14,7 +14,7 @@ import torch
 
 from benchmarks.models import CONFIGS, PICTURES, canvas
 from boxcam.export.sources.openmmlab import config as mmdet_config
-from boxcam.export.sources.openmmlab import mmdet as source
+from boxcam.export.sources.openmmlab.export import build
 from tests.matrix.kinks import away_from_kinks
 
 _NUMBER_OF_CLASSES = 80  # of COCO, which all of mmdet's configs here are for
@@ -48,7 +48,7 @@ def make(
         config_path = folder / config_path.name
         config.dump(config_path)
     torch.manual_seed(seed)
-    model = source.build(config, str(config_path))
+    model = build(config, str(config_path))
     enliven(model, torch.cat([canvas(config, picture, shape) for picture in pictures]), most)
     checkpoint = folder / (config_path.stem + ".pth")
     torch.save({"state_dict": model.state_dict(), "meta": {}}, checkpoint)

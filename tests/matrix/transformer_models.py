@@ -11,7 +11,7 @@ from mmengine import Config
 
 from benchmarks.models import CONFIGS, PICTURES, calibrate, canvas
 from boxcam.export.sources.openmmlab import config as mmdet_config
-from boxcam.export.sources.openmmlab import mmdet as source
+from boxcam.export.sources.openmmlab.export import build
 
 
 def make(name: str, folder: Path, shape: tuple[int, int], changed: Mapping[str, Any]) -> tuple[Path, Path, Any]:
@@ -29,7 +29,7 @@ def make(name: str, folder: Path, shape: tuple[int, int], changed: Mapping[str, 
     config.dump(config_path)
     torch.manual_seed(0)
     read = mmdet_config.read_config(str(config_path))
-    model = source.build(read, str(config_path))
+    model = build(read, str(config_path))
     for module in model.backbone.modules():
         if hasattr(module, "bn3"):  # as after training, a residual block changes little; rounding grows less through 16
             torch.nn.init.constant_(module.bn3.weight, 0.1)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from boxcam.export.sources.openmmlab import config as mmdet_config
-from boxcam.export.sources.openmmlab import mmdet as source
+from boxcam.export.sources.openmmlab.export import build
 from boxcam.runtime.images import read_image
 from boxcam.runtime.preprocess import prepare
 from tests.matrix.kinks import away_from_kinks
@@ -21,7 +21,7 @@ def make(config_path: Path, folder: Path, shape: tuple[int, int], pictures: Sequ
     """A checkpoint for a config of mmdet or mmyolo, and its model in evaluation mode."""
     config = mmdet_config.read_config(str(config_path))
     torch.manual_seed(0)
-    model = source.build(config, str(config_path))
+    model = build(config, str(config_path))
     spec = mmdet_config.preprocess(config, str(config_path), shape)
     images = torch.cat([torch.from_numpy(prepare(read_image(picture), spec)[0]) for picture in pictures])
     _calibrate(model, images)

@@ -174,10 +174,10 @@ def untouched(config: str, folder: Path) -> tuple[Sequence[str | Path], dict[str
     """Arguments and options of an export of a config with mmdet's own random weights."""
     from benchmarks.models import CONFIGS
     from boxcam.export.sources.openmmlab import config as mmdet_config
-    from boxcam.export.sources.openmmlab import mmdet
+    from boxcam.export.sources.openmmlab.export import build
 
     path, checkpoint = CONFIGS / config, folder / "weights.pth"
-    model = mmdet.build(mmdet_config.read_config(str(path)), str(path))
+    model = build(mmdet_config.read_config(str(path)), str(path))
     torch.save({"state_dict": model.state_dict(), "meta": {}}, checkpoint)
     return (path, checkpoint), {"shape": SHAPE, "sample": PICTURES[0]}
 

@@ -17,6 +17,7 @@ from boxcam.errors import SourceError
 from boxcam.export.pipeline import detect_source
 from boxcam.export.source import SOURCES, Request
 from boxcam.export.sources.openmmlab import mmyolo as source
+from boxcam.export.sources.openmmlab import mmyolo_parts
 from boxcam.export.sources.openmmlab.compat import bridged
 from boxcam.export.sources.openmmlab.config import labels, preprocess, read_config, scope
 from boxcam.runtime.preprocess import prepare
@@ -41,7 +42,7 @@ def theirs(config: Config, image: np.ndarray) -> np.ndarray:
     from mmyolo.registry import MODELS
 
     with bridged(), DefaultScope.overwrite_default_scope("mmyolo"):
-        source.register()
+        mmyolo_parts.register()
         steps = [s for s in config.test_dataloader.dataset.pipeline if "Load" not in s["type"]]
         packed = Compose(steps)({"img": image, "img_shape": image.shape[:2], "ori_shape": image.shape[:2]})
         model = MODELS.build(config.model.data_preprocessor)
@@ -80,7 +81,7 @@ def test_other_letterboxes_are_refused(changed: dict[str, Any]) -> None:
 
 def test_class_names_are_those_of_its_data_set() -> None:
     with bridged():
-        source.register()
+        mmyolo_parts.register()
         found = labels(read_config(shipped(LETTERBOX)), {}, 80)
     assert (found[0], found[79]) == ("person", "toothbrush")
 
@@ -107,7 +108,7 @@ def test_merged_branches_are_what_they_were() -> None:
     from mmyolo.registry import MODELS
 
     with bridged(), DefaultScope.overwrite_default_scope("mmyolo"):
-        source.register()
+        mmyolo_parts.register()
         torch.manual_seed(0)
         config = read_config(shipped("yolov6/yolov6_n_syncbn_fast_8xb32-400e_coco.py"))
         backbone = MODELS.build({**config.model.backbone, "norm_cfg": {"type": "BN"}})
@@ -118,7 +119,7 @@ def test_merged_branches_are_what_they_were() -> None:
         backbone, image = backbone.double(), image.double()  # deep enough for float32 noise to show
         before = [level.detach() for level in backbone(image)]
         count = len(list(backbone.parameters()))
-        source.switch_to_deploy(backbone)
+        mmyolo_parts.switch_to_deploy(backbone)
         after = backbone.double()(image)
     assert len(list(backbone.parameters())) < count
     for old, new in zip(before, after, strict=True):
