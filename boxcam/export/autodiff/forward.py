@@ -11,20 +11,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
+from onnx import defs
 
 from boxcam.errors import UnsupportedOperatorError
 from boxcam.export.autodiff import block as blocks
 from boxcam.export.autodiff.block import Boxes, Positions, Size, Support, Window
-from boxcam.export.autodiff.rule import unsupported
+from boxcam.export.autodiff.rule import OPSET, unsupported
+from boxcam.export.graphs.operators import Copies, operator_of
 from boxcam.export.graphs.ops import Ops
 from boxcam.export.graphs.query import constant_array, static_shape
-
-# Cheap enough to compute anew from their input, if that is at hand anyway.
-_RECOMPUTED = {
-    "Abs", "Cast", "Dropout", "Erf", "Exp", "HardSigmoid", "HardSwish", "Identity", "Neg", "Reciprocal", "Sigmoid",
-    "Softplus", "Sqrt", "Tanh",
-}  # fmt: skip
-
 
 SHAPE = ".boxcam.shape"
 """How the names of inputs end that are the shape of a forward value."""
@@ -180,28 +175,38 @@ class ForwardValues:
     def _source(self, value: ir.Value) -> ir.Value | None:
         """What a forward value is better computed from than kept."""
         node = value.producer()
-        if node is None or node.op_type not in _RECOMPUTED or node.domain not in ("", "ai.onnx"):
+        source = None if node is None else _recomputed_from(node)
+        if node is None or source is None or value is not node.outputs[0]:  # the mask of Dropout
             return None
-        if value is not node.outputs[0]:  # the mask of Dropout
-            return None
-        source = node.inputs[0]
-        if source is None:
-            return None
-        if node.op_type in ("Identity", "Dropout", "Cast") or source in self._known:
+        if operator_of(node).copies is Copies.IN_ORDER or source in self._known:
             return source
         return source if len(source.consumers()) > 1 else None
 
     def _anew(self, value: ir.Value, source: ir.Value) -> ir.Value:
         node = value.producer()
         assert node is not None
-        if node.op_type in ("Identity", "Dropout"):
+        if operator_of(node).copies is Copies.IN_ORDER and node.op_type != "Cast":
             return source
-        attributes = {name: attr.value for name, attr in node.attributes.items()}
-        if node.op_type == "Cast":
-            attributes = {"to": attributes["to"]}  # others are newer than this graph's opset, and about 8 bits
+        known = defs.get_schema(node.op_type, OPSET, "").attributes  # newer ones are about 8 bits
+        attributes = {name: attr.value for name, attr in node.attributes.items() if name in known}
         return self.op.emit(node.op_type, [source], attributes)[0]
 
     def _save(self, value: ir.Value) -> ir.Value:
         saved = ir.Value(name=value.name, type=value.type, shape=value.shape)
         self.op.graph.inputs.append(saved)
         return saved
+
+
+def _recomputed_from(node: ir.Node) -> ir.Value | None:
+    """What the output of an operator is cheap to compute anew from: a function of one value, element by element.
+
+    Not of a rectifier that rises: its own gradient rule reads the output, so that this is at hand.
+    """
+    operator = operator_of(node)
+    if not node.inputs or not operator.elementwise or operator.zero or operator.rectifier == "rising":
+        return None
+    if operator.copies is not Copies.IN_ORDER:
+        schema = defs.get_schema(node.op_type, OPSET, "") if defs.has(node.op_type, OPSET, "") else None
+        if schema is None or schema.max_input != 1:
+            return None
+    return node.inputs[0]

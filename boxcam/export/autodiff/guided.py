@@ -25,17 +25,12 @@ from itertools import pairwise
 import numpy as np
 import onnx_ir as ir
 
+from boxcam.export.graphs.operators import operator_of
 from boxcam.export.graphs.query import STANDARD, attribute_of, constant_array, opset_of, static_shape
 from boxcam.export.graphs.run import run_model
 
-_BY_OUTPUT = ("Celu", "Elu", "LeakyRelu", "Relu", "Selu", "ThresholdedRelu")
-_BY_INPUT = ("Gelu", "HardSwish", "Mish", "PRelu", "Swish")
 _GATED = ("Max", "Mul")
 """Operators that an activation which is written out may end with."""
-_INNER = {
-    "Abs", "Add", "Cast", "Clip", "Div", "Erf", "Exp", "HardSigmoid", "Identity", "Log", "Max", "Min", "Mul", "Neg",
-    "Pow", "Relu", "Sigmoid", "Softplus", "Sub", "Tanh",
-}  # fmt: skip
 _MOST_INNER = 12
 _PROBE = np.array([-9, -6, -4, -2.5, -1, -0.3, -0.01, 0.01, 0.3, 1, 2.5, 4, 6, 9], np.float32)
 
@@ -57,9 +52,10 @@ def rectifiers(nodes: Sequence[ir.Node]) -> dict[ir.Value, ir.Value]:
             continue
         y, x = node.outputs[0], node.inputs[0]
         assert x is not None
-        if node.op_type in _BY_OUTPUT:
+        rectifier = operator_of(node).rectifier
+        if rectifier == "rising":
             found[y] = y if float(attribute_of(node, "alpha", 1.0)) >= 0 else x
-        elif node.op_type in _BY_INPUT:
+        elif rectifier:
             found[y] = x
         elif node.op_type == "Clip" and _lower(node) == 0 and not _shifted(x):
             found[y] = y
@@ -105,9 +101,10 @@ def _written_out(node: ir.Node, place: dict[ir.Node, int]) -> tuple[ir.Value, li
     while len(frontier) > 1:
         latest = max(frontier, key=lambda value: place.get(value.producer(), -1))  # type: ignore[arg-type]
         producer = latest.producer()
-        if producer is None or producer.op_type not in _INNER or len(nodes) == _MOST_INNER:
+        if producer is None or len(producer.outputs) != 1 or len(nodes) == _MOST_INNER:
             return None
-        if producer.domain not in STANDARD or len(producer.outputs) != 1:
+        operator = operator_of(producer)
+        if not operator.elementwise or operator.zero:
             return None
         frontier.remove(latest)
         frontier.update(_moving(producer))

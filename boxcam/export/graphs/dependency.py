@@ -6,37 +6,11 @@ from collections.abc import Collection, Iterable, Iterator
 
 import onnx_ir as ir
 
+from boxcam.export.graphs.operators import UNKNOWN, operator_of
 from boxcam.export.graphs.query import ancestors, values_read
 
 STOP = "boxcam.stop"
 """How the names of nodes begin that no gradient passes, see `boxcam.export.passes.stop_gradient`."""
-
-# Inputs through which a gradient flows, where it is not all of them; () where it is none.
-_DIFFERENTIABLE: dict[str, tuple[int, ...]] = {
-    **dict.fromkeys(
-        (
-            "CastLike", "Compress", "CumSum", "DequantizeLinear", "Dropout", "Expand", "Flatten", "Gather",
-            "GatherElements", "GatherND", "Pad", "QuantizeLinear", "ReduceL1", "ReduceL2", "ReduceLogSum",
-            "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare",
-            "Reshape", "Resize", "RoiAlign", "Slice", "Split", "Squeeze", "Tile", "TopK", "Transpose", "Trilu",
-            "Unsqueeze", "Upsample",
-        ),
-        (0,),
-    ),
-    **dict.fromkeys(("ScatterElements", "ScatterND"), (0, 2)),
-    "Where": (1, 2),
-    "Clip": (0,),
-    **dict.fromkeys(
-        (
-            "And", "ArgMax", "ArgMin", "Bernoulli", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor",
-            "Ceil", "Constant", "ConstantOfShape", "Equal", "EyeLike", "Floor", "Greater", "GreaterOrEqual",
-            "Hardmax", "IsInf", "IsNaN", "Less", "LessOrEqual", "Multinomial", "NonMaxSuppression", "NonZero",
-            "Not", "OneHot", "Or", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Range",
-            "Round", "Shape", "Sign", "Size", "Xor",
-        ),
-        (),
-    ),
-}  # fmt: skip
 
 
 def differentiable_inputs(node: ir.Node) -> list[ir.Value]:
@@ -48,9 +22,11 @@ def differentiable_inputs(node: ir.Node) -> list[ir.Value]:
         return []
     if node.op_type == "Cast" and not ir.DataType(node.attributes["to"].as_int()).is_floating_point():
         return []
-    chosen = _DIFFERENTIABLE.get(node.op_type)
-    inputs = values_read(node) if chosen is None else [node.inputs[i] for i in chosen if i < len(node.inputs)]
-    return [value for value in inputs if value is not None]
+    operator = operator_of(node)
+    if operator is UNKNOWN:
+        return list(values_read(node))
+    chosen = (node.inputs[i] for i in operator.differentiable(len(node.inputs)))
+    return [value for value in chosen if value is not None]
 
 
 def gradient_reaches(graph: ir.Graph, sources: Iterable[ir.Value], others: Iterable[ir.Value] = ()) -> set[ir.Value]:

@@ -11,10 +11,9 @@ import operator
 import numpy as np
 import onnx_ir as ir
 
+from boxcam.export.graphs.operators import Copies, Mixes, operator_of
 from boxcam.export.graphs.query import STANDARD, attribute_of, constant_array, static_shape
 
-_UNARY = ("Abs", "Cast", "Clip", "Exp", "Floor", "Identity", "Log", "Neg", "Relu", "Sigmoid", "Sqrt", "Tanh")
-_BINARY = ("Add", "Div", "Max", "Min", "Mul", "Pow", "Sub")
 _DEPTH = 60  # of a chain that is followed
 _ARITHMETIC = {"Add": operator.add, "Sub": operator.sub, "Mul": operator.mul, "Div": operator.floordiv}
 _WHOLE = (ir.DataType.INT32, ir.DataType.INT64)
@@ -31,9 +30,10 @@ def known(value: ir.Value, axis: int, depth: int = _DEPTH) -> int | None:
     if node is None or node.domain not in STANDARD or any(v is None for v in node.inputs[:1]):
         return None
     inputs = [v for v in node.inputs if v is not None]
-    if node.op_type in _UNARY:
+    operator = operator_of(node)
+    if operator.mixes is Mixes.PARAMETERS and value is node.outputs[0]:
         return known(inputs[0], axis, depth - 1)
-    if node.op_type in _BINARY:
+    if operator.elementwise:
         return _broadcast(inputs, axis - len(shape), depth)
     if node.op_type == "Reshape":
         asked = entry(inputs[1], axis, depth - 1)
@@ -76,8 +76,10 @@ def entry(vector: ir.Value, index: int, depth: int = _DEPTH) -> int | None:
         return known(first, index + int(attribute_of(node, "start", 0)), depth - 1) if _from_front(node) else None
     if node.op_type == "Cast" and node.outputs[0].dtype is ir.DataType.BOOL:
         return None
-    if node.op_type in ("Cast", "Identity", "Squeeze", "Unsqueeze"):
+    if operator_of(node).copies is Copies.IN_ORDER:
         return entry(first, index, depth - 1)
+    if len(static_shape(vector) or ()) > 1:  # a table that is seen as a vector behind it: not followed
+        return None
     if node.op_type in _ARITHMETIC:
         return _computed(node, index, depth)
     if node.op_type == "Concat":

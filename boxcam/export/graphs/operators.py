@@ -64,6 +64,7 @@ class Operator:
         probability: whether it makes numbers from 0 to 1 of any.
         channels_first: whether axis 1 of its first input is channels, by definition.
         retiles: whether its output covers the same area as its input, in cells of another size.
+        samples: whether it reads its first input at coordinates that another input gives.
     """
 
     mixes: Mixes
@@ -75,6 +76,7 @@ class Operator:
     probability: bool = False
     channels_first: bool = False
     retiles: bool = False
+    samples: bool = False
 
     @property
     def elementwise(self) -> bool:
@@ -149,7 +151,7 @@ OPERATORS: Mapping[str, Operator] = {
     "CumProd": Operator(Mixes.AXIS, _FIRST),
     "CumSum": Operator(Mixes.AXIS, _FIRST),
     "DFT": Operator(Mixes.ANY, _FIRST),
-    "DeformConv": Operator(Mixes.WINDOW, weighs=True, channels_first=True),
+    "DeformConv": Operator(Mixes.WINDOW, weighs=True, channels_first=True, samples=True),
     "DepthToSpace": Operator(Mixes.IMAGE, copies=Copies.PERMUTED, channels_first=True, retiles=True),
     "DequantizeLinear": Operator(Mixes.PARAMETERS, _FIRST),
     "Det": Operator(Mixes.ANY),
@@ -174,7 +176,7 @@ OPERATORS: Mapping[str, Operator] = {
     "GlobalMaxPool": _POOL_ALL,
     "Greater": _zero(_TRUTH, Mixes.NONE),
     "GreaterOrEqual": _zero(_TRUTH, Mixes.NONE),
-    "GridSample": Operator(Mixes.SPACE, channels_first=True),
+    "GridSample": Operator(Mixes.SPACE, channels_first=True, samples=True),
     "GroupNormalization": Operator(Mixes.IMAGE, channels_first=True),
     "HardSigmoid": Operator(Mixes.NONE, probability=True),
     "HardSwish": Operator(Mixes.NONE, rectifier="dipping"),
@@ -195,7 +197,7 @@ OPERATORS: Mapping[str, Operator] = {
     "MatMul": Operator(Mixes.PRODUCT, weighs=True),
     "Max": _ELEMENTWISE,
     "MaxPool": _POOL,
-    "MaxRoiPool": Operator(Mixes.REGIONS, _FIRST, channels_first=True),
+    "MaxRoiPool": Operator(Mixes.REGIONS, _FIRST, channels_first=True, samples=True),
     "Mean": _ELEMENTWISE,
     "MeanVarianceNormalization": Operator(Mixes.AXES),
     "Min": _ELEMENTWISE,
@@ -234,7 +236,7 @@ OPERATORS: Mapping[str, Operator] = {
     "Reshape": Operator(Mixes.ANY, _FIRST, Copies.IN_ORDER),
     "Resize": Operator(Mixes.RESIZED, _FIRST, retiles=True),
     "ReverseSequence": Operator(Mixes.ANY, _FIRST, Copies.PERMUTED),
-    "RoiAlign": Operator(Mixes.REGIONS, _FIRST, channels_first=True),
+    "RoiAlign": Operator(Mixes.REGIONS, _FIRST, channels_first=True, samples=True),
     "RotaryEmbedding": Operator(Mixes.ANY, (0, 1, 2)),
     "Round": _zero(_STEPS, Mixes.NONE),
     "STFT": Operator(Mixes.ANY, (0, 2)),
@@ -301,14 +303,14 @@ def mixed_axes(node: ir.Node) -> frozenset[int] | None:
         return _along(node, rank, mixes is Mixes.TAIL or (mixes is Mixes.SOFTMAX and _opset(node) < 13))
     if mixes is Mixes.AXES:
         axes = _written(node, "axes")
-        return None if axes is None else frozenset(int(axis) % rank for axis in axes)
+        return frozenset(int(axis) % rank for axis in axes) if axes else None
     if mixes is Mixes.WINDOW:
         window = frozenset(axis for axis in range(2, rank) if _slides(node, axis, rank))
         return window | {1} if operator_of(node).weighs else window
     if mixes is Mixes.RESIZED:
         return _resized(node)
     fixed: dict[Mixes, Iterable[int]] = {
-        Mixes.PRODUCT: [rank - 1],
+        Mixes.PRODUCT: [0 if attribute_of(node, "transA", 0) else rank - 1],
         Mixes.CHANNELS: [1],
         Mixes.SPACE: range(2, rank),
         Mixes.IMAGE: range(1, rank),

@@ -14,6 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from boxcam.errors import ExportError
+from boxcam.export.graphs.operators import Mixes, operator_of
 from boxcam.export.graphs.ops import Ops
 from boxcam.export.graphs.query import attribute_of, find_value, name_and_shape, static_shape
 from boxcam.export.source import Layout
@@ -22,11 +23,6 @@ MAP = ".map"
 """What is added to the name of a tensor for the map that is made of it."""
 
 _TO_CHANNELS_FIRST, _TO_CHANNELS_LAST = [0, 3, 1, 2], [0, 2, 3, 1]
-_CHANNELS_FIRST = {
-    "AveragePool", "BatchNormalization", "Conv", "ConvTranspose", "DeformConv", "GlobalAveragePool", "GlobalMaxPool",
-    "GridSample", "GroupNormalization", "InstanceNormalization", "LRN", "MaxPool", "RoiAlign",
-}  # fmt: skip
-_CHANNELS_LAST = {"LayerNormalization", "MatMul"}
 _MOST_PREFIX_TOKENS = 8
 _FAR = 64  # values; beyond, a neighbourhood says nothing about the layout
 
@@ -83,14 +79,14 @@ def layout_of(value: ir.Value) -> Layout:
     while todo and len(seen) < _FAR:
         current = todo.pop(0)
         for node, forward in _around(current):
-            kind = node.op_type
-            if kind in _CHANNELS_FIRST:
+            kind, operator = node.op_type, operator_of(node)
+            if operator.channels_first:
                 return "NCHW"
             order = list(attribute_of(node, "perm") or ())
             if kind == "Transpose" and len(order) == 4:
                 last = order == (_TO_CHANNELS_FIRST if forward else _TO_CHANNELS_LAST)
                 return "NHWC" if last else "NCHW"
-            if kind in _CHANNELS_LAST:
+            if operator.mixes in (Mixes.TAIL, Mixes.PRODUCT):
                 return "NHWC"
             for other in [*node.inputs, *node.outputs]:
                 if other is not None and other not in seen and static_shape(other) == shape:

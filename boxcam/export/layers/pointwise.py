@@ -10,13 +10,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 
 import onnx_ir as ir
 
+from boxcam.export.graphs.operators import Mixes, operator_of
 from boxcam.export.graphs.query import static_shape
 
-_CELL_BY_CELL = {
-    *("Identity", "Cast", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Concat", "Slice", "Split"),
-    *("Gather", "Add", "Sub", "Mul", "Div", "Neg", "Pow", "Exp", "Sqrt", "Relu", "LeakyRelu", "PRelu", "Clip", "Elu"),
-    *("Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Softplus", "Mish", "Swish", "BatchNormalization"),
-}
 _STEPS = 300
 Inputs = Callable[[ir.Value], Iterable[ir.Value]]
 
@@ -76,7 +72,9 @@ def _mixed(head: ir.Value, between: Collection[ir.Value]) -> bool:
 
 
 def _cell_by_cell(node: ir.Node) -> bool:
-    return node.op_type in _CELL_BY_CELL or (node.op_type == "Conv" and not _spatial(node))
+    operator = operator_of(node)
+    apart = operator.moves or operator.mixes in (Mixes.NONE, Mixes.PARAMETERS)
+    return apart or (node.op_type == "Conv" and not _spatial(node))
 
 
 def _spatial(node: ir.Node) -> bool:

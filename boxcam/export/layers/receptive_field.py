@@ -15,10 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from boxcam.export.graphs.operators import Mixes, operator_of
 from boxcam.export.graphs.query import attribute_of, axes_of, constant_array, static_shape
-
-_CONVOLUTIONS = ("AveragePool", "Conv", "ConvTranspose", "LpPool", "MaxPool")
-_TILES = ("DepthToSpace", "Resize", "SpaceToDepth", "Upsample")
 
 
 @dataclass(frozen=True)
@@ -74,11 +72,12 @@ def cells(graph: ir.Graph, image: ir.Value, axes: tuple[int, int] = (2, 3)) -> d
             continue
         if ranks[0] != ranks[1]:
             continue
-        if node.op_type in _CONVOLUTIONS and before.axes != (2, 3):
+        operator = operator_of(node)
+        if operator.mixes is Mixes.WINDOW and before.axes != (2, 3):
             continue
         y, x = (_axis(node, a, source, old) for a, old in zip(before.axes, (before.y, before.x), strict=True))
         if y is not None and x is not None:
-            behind = Cells(y, x, before.resized or node.op_type in _TILES, before.axes)
+            behind = Cells(y, x, before.resized or operator.retiles, before.axes)
             found.update(dict.fromkeys(node.outputs, behind))
     return found
 
@@ -141,11 +140,12 @@ def _retiled(node: ir.Node, found: dict[ir.Value, Cells]) -> Cells | None:
 def _axis(node: ir.Node, axis: int, source: ir.Value, before: Axis) -> Axis | None:
     """One axis behind an operator; None where there are no cells any more."""
     old, new = (shape[axis] if shape else None for shape in map(static_shape, (source, node.outputs[0])))
-    if node.op_type in ("Conv", "AveragePool", "LpPool", "MaxPool"):
-        return _convolved(node, axis, before, old, new)
+    operator = operator_of(node)
     if node.op_type == "ConvTranspose":
         return _transposed(node, axis, before)
-    if node.op_type in _TILES:  # the same area, in other tiles
+    if operator.mixes is Mixes.WINDOW:
+        return _convolved(node, axis, before, old, new)
+    if operator.retiles:  # the same area, in other tiles
         if old is None or new is None:
             return None
         stride = before.stride * _ratio(old, new)

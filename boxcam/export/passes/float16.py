@@ -18,6 +18,7 @@ from onnx_ir.passes import common as passes
 from boxcam.errors import ExportError
 from boxcam.export.graphs.dependency import depends
 from boxcam.export.graphs.extract import clone_model
+from boxcam.export.graphs.operators import Mixes, operator_of
 from boxcam.export.graphs.query import STANDARD, all_values, constant_array, describe_node, opset_of
 from boxcam.export.graphs.run import open_session
 
@@ -27,10 +28,6 @@ RENAMED = ".float16"
 """What is added to the name of a value that the graph hands out as float32."""
 HALF = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 _TYPE_ATTRIBUTES = ("to", "dtype", "output_dtype", "softmax_precision")
-_MADE = ("Cast", "Constant", "ConstantOfShape")
-"""Operators whose output's type is an attribute's, and not that of an input."""
-_SIZES = ("Shape", "Size")
-"""Operators that read no numbers."""
 
 
 def types(model: ir.Model) -> dict[str, ir.DataType]:
@@ -113,7 +110,7 @@ def narrow(model: ir.Model, known: Types) -> None:
         if known.get(str(given.name)) is ir.DataType.FLOAT16:
             _set_type(given, ir.DataType.FLOAT16)
     for node in nodes:
-        if node.op_type in _SIZES:
+        if operator_of(node).mixes is Mixes.SHAPES and not _makes_floats(node):  # it reads no numbers
             continue
         halves = _half_variables(node, known, opset_of(model))
         for position, value in enumerate(node.inputs):
@@ -200,7 +197,7 @@ def _half_variables(node: ir.Node, known: Types, opset: int) -> _Halves:
         [formal[min(i, len(formal) - 1)].type_str if formal else "" for i in range(count)]
         for formal, count in ((schema.inputs, len(node.inputs)), (schema.outputs, len(node.outputs)))
     )
-    if node.op_type not in _MADE and not set(outputs) <= {*inputs, *(t for t in outputs if "(" in t)}:
+    if not _typed_by_attribute(node) and not set(outputs) <= {*inputs, *(t for t in outputs if "(" in t)}:
         made = [v for v, t in zip(node.outputs, outputs, strict=True) if t not in inputs and "(" not in t]
         if any(known.get(str(v.name)) is ir.DataType.FLOAT16 for v in made):
             return nothing  # its type follows from no input: left in float32
@@ -210,6 +207,15 @@ def _half_variables(node: ir.Node, known: Types, opset: int) -> _Halves:
             if value is not None and "(" not in variable and str(value.name) in known:
                 half.setdefault(variable, known[str(value.name)] is ir.DataType.FLOAT16)
     return _Halves([half.get(v, False) for v in inputs], [half.get(v, False) for v in outputs])
+
+
+def _makes_floats(node: ir.Node) -> bool:
+    return any(value.dtype is None or value.dtype.is_floating_point() for value in node.outputs)
+
+
+def _typed_by_attribute(node: ir.Node) -> bool:
+    """Whether the type of an output is that of an attribute, which `_narrow_attributes` turns."""
+    return node.op_type == "Cast" or any(a.type == ir.AttributeType.TENSOR for a in node.attributes.values())
 
 
 def _narrow_attributes(node: ir.Node) -> None:

@@ -9,10 +9,10 @@ import numpy as np
 import onnx_ir as ir
 
 from boxcam.bundle import Preprocess
+from boxcam.export.graphs.operators import Copies, operator_of
 from boxcam.export.graphs.query import Array
 from boxcam.export.heads.convention import Convention
 
-_PASSING = ("Identity", "Cast", "Squeeze", "Unsqueeze", "Gather", "Slice", "Reshape", "SplitToSequence", "Split")
 _IMAGENET = (0.485, 0.456, 0.406)
 _WITHOUT_PADDING = ((0.48235, 0.45882, 0.40784), (0.5, 0.5, 0.5))
 """What torchvision's SSD and SSDlite subtract, which stretch a picture and do not pad it."""
@@ -81,7 +81,7 @@ def _subtracted(image: ir.Value) -> Sequence[float] | None:
     while todo and seen < 20:
         seen += 1
         for node in todo.pop().consumers():
-            if node.op_type in _PASSING:
+            if operator_of(node).copies in (Copies.IN_ORDER, Copies.SELECTED):  # what is transposed has other axes
                 todo.extend(node.outputs)
             elif node.op_type == "Sub" and (array := _constant(node.inputs[1])) is not None and array.size in (1, 3):
                 return [float(number) for number in np.broadcast_to(array.reshape(-1), 3)]
@@ -95,7 +95,7 @@ def _constant(value: ir.Value | None) -> Array | None:
         if tensor is not None:
             return tensor.numpy()
         node = None if value is None else value.producer()
-        if node is None or node.op_type not in ("Identity", "Reshape", "Squeeze", "Unsqueeze"):
+        if node is None or operator_of(node).copies is not Copies.IN_ORDER:
             return None
         value = node.inputs[0]
     return None

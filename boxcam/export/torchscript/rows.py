@@ -14,18 +14,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
+from boxcam.export.graphs.operators import Copies, mixed_axes, operator_of
 from boxcam.export.graphs.ops import Ops
-from boxcam.export.graphs.query import attribute_of, axes_of, constant_array, describe_node, static_shape
+from boxcam.export.graphs.query import attribute_of, constant_array, describe_node, static_shape
 from boxcam.export.trace import position as at
 from boxcam.export.trace.position import Coordinate
-
-_UNARY = {
-    "BatchNormalization", "Cast", "Celu", "Clip", "Dropout", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish",
-    "Identity", "LeakyRelu", "Mish", "Neg", "PRelu", "Relu", "Selu", "Sigmoid", "Softplus", "Sqrt", "Tanh",
-    "AveragePool", "Conv", "ConvTranspose", "GlobalAveragePool", "GlobalMaxPool", "GroupNormalization",
-    "InstanceNormalization", "MaxPool",
-}  # fmt: skip
-_BINARY = {"Add", "Div", "Max", "Min", "Mul", "Pow", "Sub", "Sum"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,23 +147,13 @@ class _Restriction:
     def _row_by_row(self, value: ir.Value, node: ir.Node, rows: ir.Value) -> Restricted | None:
         op = self.op
         attributes = {name: attr.value for name, attr in node.attributes.items()}
-        if node.op_type in ("Reshape", "Flatten", "Squeeze", "Unsqueeze"):
+        operator = operator_of(node)
+        if operator.copies is Copies.IN_ORDER and not operator.elementwise:
             inner = self._restrict_same_rows(value, node, rows)
             if inner is None:
                 return None
             return op.Reshape(inner[0], [-1, *self.row_shapes(value)]), inner[1]
-        moving = [v for v in node.inputs if v is not None and constant_array(v) is None]
-        good = (
-            node.op_type in _UNARY
-            or (node.op_type == "Gemm" and not attributes.get("transA", 0) and len(moving) == 1)
-            or (node.op_type == "MatMul" and len(moving) == 1 and moving[0] is node.inputs[0])
-            or (node.op_type in _BINARY and self._binary_by_row(value, node))
-            or (node.op_type in ("Softmax", "LogSoftmax") and self._axis(node, value, -1) != 0)
-            or (node.op_type == "Concat" and self._axis(node, value) != 0)
-            or (node.op_type == "Transpose" and next(iter(attributes.get("perm", [1]))) == 0)
-            or (node.op_type in ("ReduceMean", "ReduceSum", "ReduceMax") and self._keeps_rows(node))
-        )
-        if not good or len(node.outputs) != 1:
+        if len(node.outputs) != 1 or not self._keeps_rows_apart(value, node):
             self.barrier.append(describe_node(node))
             return None
         inputs: list[ir.Value | None] = []
@@ -199,18 +182,29 @@ class _Restriction:
             return None
         return self.restrict(before, rows)
 
-    def _binary_by_row(self, value: ir.Value, node: ir.Node) -> bool:
+    def _keeps_rows_apart(self, value: ir.Value, node: ir.Node) -> bool:
+        """Whether row i of a node's output depends on row i of what is computed of its inputs, and on no other."""
+        operator, first = operator_of(node), _first(node)
         moving = [v for v in node.inputs if v is not None and constant_array(v) is None]
-        ranks = [at.rank(v) for v in moving]
+        if operator.elementwise and len(node.inputs) == 1:
+            return True
+        if operator.elementwise:
+            return self._broadcasts_by_row(value, moving) and _same_for_all_rows(node.inputs, at.rank(value))
+        if node.op_type == "Transpose":
+            return int(attribute_of(node, "perm", [1])[0]) == 0
+        mixed = mixed_axes(node)
+        if mixed is None or 0 in mixed:
+            return False
+        if node.op_type == "Concat":
+            return len(moving) == len(node.inputs)
+        held = node.inputs[2 if operator.weighs else 1 :]
+        return len(moving) == 1 and moving[0] is first and _same_for_all_rows(held, at.rank(first))
+
+    def _broadcasts_by_row(self, value: ir.Value, moving: Sequence[ir.Value]) -> bool:
+        """Whether all operands have as many rows as the result."""
         if len({(static_shape(v) or (None,))[0] == 1 for v in moving}) > 1:
             return False  # one row is spread over all
-        constants = [a for a in (constant_array(v) for v in node.inputs) if a is not None]
-        rank = at.rank(value)
-        return all(r == rank for r in ranks) and all(a.ndim < rank or a.shape[0] == 1 for a in constants)
-
-    def _keeps_rows(self, node: ir.Node) -> bool:
-        reduced = axes_of(node)
-        return bool(reduced) and all(axis % at.rank(_first(node)) != 0 for axis in reduced or ())
+        return all(at.rank(v) == at.rank(value) for v in moving)
 
     def _axis(self, node: ir.Node, value: ir.Value, default: int = 0) -> int:
         return int(attribute_of(node, "axis", default)) % at.rank(value)
@@ -283,6 +277,12 @@ class _Restriction:
             result = op.ScatterND(result, place, found[0])
             which = op.ScatterND(which, place, at.vector(op, found[1], (chosen,)))
         return result, which
+
+
+def _same_for_all_rows(inputs: Sequence[ir.Value | None], rank: int) -> bool:
+    """Whether those that are constants have no axis of rows."""
+    constants = [array for array in map(constant_array, inputs) if array is not None]
+    return all(array.ndim < rank or array.shape[0] == 1 for array in constants)
 
 
 def _first(node: ir.Node) -> ir.Value:

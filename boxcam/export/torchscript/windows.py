@@ -16,17 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from boxcam.export.graphs.operators import operator_of
 from boxcam.export.graphs.ops import Ops
 from boxcam.export.graphs.query import ancestors, attribute_of, constant_array, describe_node, static_shape
 
 Radius = tuple[int, int]
-
-_ELEMENTWISE = {
-    "Abs", "Celu", "Clip", "Cos", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu",
-    "Log", "Mish", "Neg", "PRelu", "Reciprocal", "Relu", "Selu", "Sigmoid", "Sin", "Softplus", "Softsign", "Sqrt",
-    "Tanh", "ThresholdedRelu",
-    "Add", "Div", "Max", "Mean", "Min", "Mul", "Pow", "Sub", "Sum",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,9 +113,14 @@ def _growth(node: ir.Node, size: Sequence[int | None]) -> Radius | None:
     if node.op_type == "Concat":
         moving = all(constant_array(value) is None for value in node.inputs)  # a constant map differs from cell to cell
         return (0, 0) if moving and int(attribute_of(node, "axis")) in (1, -3) else None
-    if node.op_type in _ELEMENTWISE and all(_per_channel(value) for value in node.inputs):
+    if operator_of(node).elementwise and all(_per_channel(value) for value in node.inputs) and _computes_floats(node):
         return 0, 0
     return None
+
+
+def _computes_floats(node: ir.Node) -> bool:
+    """Whether all that moves is floating-point: a map of conditions is none to give a window of."""
+    return all(v.dtype is None or v.dtype.is_floating_point() for v in (*_moving_inputs(node), *node.outputs))
 
 
 def _per_channel(value: ir.Value | None) -> bool:

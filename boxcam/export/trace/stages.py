@@ -7,15 +7,12 @@ from collections.abc import Iterable
 import onnx_ir as ir
 
 from boxcam.errors import TraceError
+from boxcam.export.graphs.operators import operator_of
 from boxcam.export.graphs.ops import Ops
 from boxcam.export.graphs.query import ancestors, find_value
 from boxcam.export.passes.stop_gradient import is_stop
 from boxcam.export.trace.rules.products import selected_from, walked
 from boxcam.export.trace.tracer import ScorePath, Tracer, is_constant
-
-_LINEAR = ("BatchNormalization", "Conv", "ConvTranspose", "Gemm", "MatMul", "Relu")
-
-"""What maps of features are made by."""
 
 
 def proposals(graph: ir.Graph, outputs: Iterable[str] = ()) -> list[str]:
@@ -60,12 +57,18 @@ def _decoded(rois: ir.Value) -> list[tuple[ir.Value, ir.Value]]:
             continue
         for source in selected_from(node):
             maker = source.producer()
-            if maker is not None and maker.op_type in _LINEAR and node.op_type != "Identity":
+            if maker is not None and _makes_features(maker) and node.op_type != "Identity":
                 result.append((value, source))
             elif source not in seen:
                 seen.add(source)
                 todo.append(source)
     return result
+
+
+def _makes_features(node: ir.Node) -> bool:
+    """Whether maps of features are made by such an operator: a layer with weights, its norm or its activation."""
+    operator = operator_of(node)
+    return operator.weighs or bool(operator.rectifier) or node.op_type == "BatchNormalization"
 
 
 def _corners(graph: ir.Graph, rois: ir.Value) -> set[str] | None:

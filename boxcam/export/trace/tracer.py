@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import onnx_ir as ir
 
 from boxcam.errors import TraceError
+from boxcam.export.graphs.operators import operator_of
 from boxcam.export.graphs.ops import Ops
 from boxcam.export.graphs.query import STANDARD, attribute_of, describe_node
 from boxcam.export.trace import position as at
@@ -15,7 +16,6 @@ from boxcam.export.trace.position import Coordinate, Position
 from boxcam.registry import Registry
 
 ACTIVATIONS = ("Sigmoid", "Softmax")
-_LOGIT_PRODUCERS = ("Conv", "Gemm", "MatMul", "Add", "ConvTranspose", "BatchNormalization")
 
 Columns = list[Coordinate]
 """Number of the end, then coordinates in it; None stands for "not computed from the image"."""
@@ -149,7 +149,7 @@ class Tracer:
             TraceError: these are no logits, and logits are looked for.
         """
         value, passed = place.value, place.passed
-        no_logit = place.node.op_type not in _LOGIT_PRODUCERS or _of_activations(place.node)
+        no_logit = not _makes_logits(place.node) or _of_activations(place.node)
         if self.to_logits and not passed.activation and no_logit:
             raise TraceError(
                 f"{self.what} are computed by {describe_node(place.node)}, after the class probabilities; a logit is"
@@ -210,6 +210,11 @@ def _converts(node: ir.Node) -> bool:
     read = node.inputs[0]
     kinds = [ir.DataType(node.attributes["to"].as_int()), None if read is None else read.dtype]
     return not all(kind is None or kind.is_floating_point() for kind in kinds)
+
+
+def _makes_logits(node: ir.Node) -> bool:
+    """Whether an operator may be the last of a network: a layer with weights, a bias that is added to it, or a norm."""
+    return operator_of(node).weighs or node.op_type in ("Add", "BatchNormalization")
 
 
 def _of_activations(node: ir.Node) -> bool:

@@ -21,13 +21,13 @@ from onnx.reference.op_run import OpRun
 
 from boxcam.export.graphs.dependency import differentiable_inputs, gradient_reaches
 from boxcam.export.graphs.extract import clone_model, cut_part
+from boxcam.export.graphs.operators import Mixes, operator_of
 from boxcam.export.graphs.query import Array, all_values, attribute_of, constant_array, static_shape, values_read
 from boxcam.export.graphs.run import observe_values, open_session
 
 Arrays = Mapping[str, Array]
 
 _REFERENCE_LIMIT = 1e9  # products; beyond, ONNX's reference implementation takes too long
-_SLOW_IN_REFERENCE = {"GridSample", "NonMaxSuppression", "RoiAlign", "Einsum", "MaxPool", "AveragePool"}
 
 
 class Replay:
@@ -74,7 +74,7 @@ class Replay:
     def small(self) -> bool:
         """Whether the reference implementation can run it in a few seconds."""
         nodes = list(self._model.graph)
-        return all(n.op_type not in _SLOW_IN_REFERENCE for n in nodes) and sum(map(_products, nodes)) < _REFERENCE_LIMIT
+        return not any(map(_slow_in_reference, nodes)) and sum(map(_products, nodes)) < _REFERENCE_LIMIT
 
     @cached_property
     def _session(self) -> Any:
@@ -143,11 +143,18 @@ def _beside(graph: ir.Graph, sources: Sequence[ir.Value], leaves: Sequence[ir.Va
     return [value for value in held if value not in sources]
 
 
+def _slow_in_reference(node: ir.Node) -> bool:
+    """Whether ONNX's reference implementation goes from window to window, or from sample to sample, in Python."""
+    operator = operator_of(node)
+    pools = operator.mixes is Mixes.WINDOW and not operator.weighs
+    return pools or operator.samples or node.op_type == "Einsum"  # whose products are not counted
+
+
 def _products(node: ir.Node) -> float:
     """Multiplications of a convolution or a matrix product; other operators do not count."""
     out = static_shape(node.outputs[0]) or ()
     weight = constant_array(node.inputs[1]) if len(node.inputs) > 1 else None
-    if node.op_type not in ("Conv", "ConvTranspose", "Gemm", "MatMul") or weight is None:
+    if not operator_of(node).weighs or weight is None:
         return 0.0
     cells = prod(d or 1 for d in out)
     return float(cells * weight.size / max(weight.shape[0 if node.op_type == "Conv" else -1], 1))

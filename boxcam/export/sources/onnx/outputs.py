@@ -12,6 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from boxcam.errors import NothingToExplainError, SourceError
+from boxcam.export.graphs.operators import OPERATORS, Copies, operator_of
 from boxcam.export.graphs.query import Array, ancestors, name_and_shape, values_read
 from boxcam.export.heads.convention import Convention, Kind, Piece
 from boxcam.export.source import Request
@@ -314,7 +315,7 @@ class _Finder:
             raise SourceError(self._ambiguous(vectors))
         one = vectors[0]
         known = _last_operator(one.value)
-        done = known in ("Sigmoid", "Softmax", "HardSigmoid") or (known is None and _is_probability(one.array))
+        done = _is_activation(known) or (known is None and _is_probability(one.array))
         activation = "none" if done else "softmax"
         return Convention(
             "a score for each class", "classes", _piece(one), activation=activation, sizes=(1, one.array.shape[1])
@@ -327,7 +328,7 @@ class _Finder:
         sums = _is_probability(rows) and classes > 1 and bool(np.abs(rows.sum(-1) - 1).max() < 1e-3)
         activation = request.score_activation
         if activation is None:
-            if known in ("Sigmoid", "Softmax") or (known is None and _is_probability(rows)):
+            if _is_activation(known) or (known is None and _is_probability(rows)):
                 activation = "none"
             elif classes == 1 or self.classes == classes or (self.classes is None and classes in _COCO):
                 activation = "sigmoid"
@@ -355,7 +356,7 @@ class _Finder:
         """Whether four columns are a box and not four classes: they are unless named as scores."""
         if one.array.shape[2] != 4 or one.value.name == self.request.scores:
             return False
-        return one.value.name == self.request.boxes or _last_operator(one.value) not in ("Sigmoid", "Softmax")
+        return one.value.name == self.request.boxes or not _is_activation(_last_operator(one.value))
 
     def _format(self, boxes: Array) -> tuple[str, str]:
         """Order of a box's numbers, and their unit, as they look in one run."""
@@ -435,16 +436,24 @@ def _is_probability(values: Array) -> bool:
     return bool(((values >= 0) & (values <= 1)).all())
 
 
-_MOVING = ("Identity", "Cast", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze")
-_DECIDED = ("Sigmoid", "Softmax", "HardSigmoid", "Gemm", "MatMul", "Conv", "Add")
-
-
 def _last_operator(value: ir.Value) -> str | None:
     """The operator that made a value's numbers, if it is one that tells logits from probabilities."""
     node = value.producer()
-    while node is not None and node.op_type in _MOVING and node.inputs[0] is not None:
+    while node is not None and _lays_out(node) and node.inputs[0] is not None:
         node = node.inputs[0].producer()
-    return node.op_type if node is not None and node.op_type in _DECIDED else None
+    if node is None:
+        return None
+    operator = operator_of(node)
+    return node.op_type if operator.probability or operator.weighs or node.op_type == "Add" else None
+
+
+def _is_activation(operator: str | None) -> bool:
+    """Whether an operator makes probabilities."""
+    return operator is not None and OPERATORS[operator].probability
+
+
+def _lays_out(node: ir.Node) -> bool:
+    return operator_of(node).copies in (Copies.IN_ORDER, Copies.PERMUTED)
 
 
 def _is_transformer(value: ir.Value) -> bool:

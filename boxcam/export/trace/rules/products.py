@@ -13,6 +13,7 @@ from math import prod
 import onnx_ir as ir
 
 from boxcam.errors import TraceError
+from boxcam.export.graphs.operators import operator_of
 from boxcam.export.graphs.ops import Ops
 from boxcam.export.graphs.query import describe_node, name_and_shape, static_shape
 from boxcam.export.trace import position as at
@@ -136,8 +137,7 @@ def walked(node: ir.Node) -> bool:
 
 def selected_from(node: ir.Node) -> list[ir.Value]:
     """The inputs of an operator that selects out of which it does."""
-    numbers = {"Concat": range(len(node.inputs)), "Where": (1, 2), "ScatterND": (0, 2), "ScatterElements": (0, 2)}
-    chosen = numbers.get(node.op_type, (0,))
+    chosen = operator_of(node).differentiable(len(node.inputs))
     return [value for i in chosen if (value := node.inputs[i]) is not None]
 
 
