@@ -11,7 +11,7 @@ import operator
 import numpy as np
 import onnx_ir as ir
 
-from boxcam.export.graphs.operators import Copies, Mixes, operator_of
+from boxcam.export.graphs.operators import Copies, operator_of
 from boxcam.export.graphs.query import STANDARD, attribute_of, constant_array, static_shape
 
 _DEPTH = 60  # of a chain that is followed
@@ -31,10 +31,10 @@ def known(value: ir.Value, axis: int, depth: int = _DEPTH) -> int | None:
         return None
     inputs = [v for v in node.inputs if v is not None]
     operator = operator_of(node)
-    if operator.mixes is Mixes.PARAMETERS and value is node.outputs[0]:
-        return known(inputs[0], axis, depth - 1)
     if operator.elementwise:
         return _broadcast(inputs, axis - len(shape), depth)
+    if operator.keeps_places and value is node.outputs[0]:
+        return known(inputs[0], axis, depth - 1)
     if node.op_type == "Reshape":
         asked = entry(inputs[1], axis, depth - 1)
         if asked == 0 and not attribute_of(node, "allowzero", 0):

@@ -1,9 +1,9 @@
 """The table of operators: what each ONNX operator does by nature, whatever boxcam does with it.
 
-One row an operator, standard domain.  Whoever wants to know whether an operator works element by element, through which
-inputs a gradient flows, or along which axes it mixes, asks here: no other file keeps a list of operators for that.
-Names, arities and where an axis is written come from `onnx.defs`; every trait of every row is proved by running the
-operator (``tests/export/graphs/test_operators.py``).
+One row for each operator of the standard domain.  Whoever wants to know whether an operator works element by element,
+through which inputs a gradient flows, or along which axes it mixes, asks here: no other file keeps a list of operators
+for that.  How many inputs there are and where an axis is written comes from `onnx.defs`.  Every trait of every row is
+proved by running the operator (``tests/export/graphs/test_operators.py``).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ class Mixes(Enum):
 
     NONE = "none: element by element, the same everywhere; inputs broadcast to each other"
     PARAMETERS = "none: element by element of the first input; the others are parameters, which do not broadcast to it"
+    CHANNEL_PARAMETERS = "as PARAMETERS, each of a channel: axis 1 of the first input"
     AXIS = "the axis that `axis` names"
     SOFTMAX = "the axis that `axis` names; before opset 13, all behind it too"
     TAIL = "the axis that `axis` names, and all behind it"
@@ -59,11 +60,9 @@ class Operator:
         copies: whether it only moves numbers.
         zero: why its gradient is zero wherever it exists; empty where it is not.
         weighs: whether it sums products of elements of its first input and of its second, most often weights.
-        rectifier: whether it is an activation that is positive exactly where its input is, ``rising`` if it never
-            falls, so that the output tells the slope, or ``dipping``.
-        probability: whether it makes numbers from 0 to 1 of any.
-        channels_first: whether axis 1 of its first input is channels, by definition.
-        retiles: whether its output covers the same area as its input, in cells of another size.
+        rectifier: whether it is an activation that is positive only where its input is, and goes less deep elsewhere:
+            ``rising`` if it never falls, so that the output tells where it is active, or ``dipping`` if it may.
+        probability: whether it makes numbers from 0 to 1 of any others.
         samples: whether it reads its first input at coordinates that another input gives.
     """
 
@@ -74,14 +73,28 @@ class Operator:
     weighs: bool = False
     rectifier: Literal["", "rising", "dipping"] = ""
     probability: bool = False
-    channels_first: bool = False
-    retiles: bool = False
     samples: bool = False
 
     @property
     def elementwise(self) -> bool:
         """Whether it works element by element, with inputs that broadcast to each other."""
         return self.mixes is Mixes.NONE
+
+    @property
+    def keeps_places(self) -> bool:
+        """Whether an element of the output sees none of its first input but the one at its own place."""
+        return self.mixes in (Mixes.NONE, Mixes.PARAMETERS, Mixes.CHANNEL_PARAMETERS)
+
+    @property
+    def channels_first(self) -> bool:
+        """Whether axis 1 of its first input is channels, by definition."""
+        return self.mixes in _CHANNELS_FIRST
+
+    @property
+    def retiles(self) -> bool:
+        """Whether its output covers the same area as its first input, in cells of another size."""
+        resized = self.mixes is Mixes.RESIZED and not self.moves
+        return resized or (self.mixes is Mixes.IMAGE and self.copies is Copies.PERMUTED)
 
     @property
     def moves(self) -> bool:
@@ -99,16 +112,24 @@ class Operator:
         return tuple(range(count)) if self.inputs is None else tuple(i for i in self.inputs if i < count)
 
 
-def _zero(why: str, mixes: Mixes, copies: Copies = Copies.NONE) -> Operator:
-    return Operator(mixes, copies=copies, zero=why)
+_CHANNELS_FIRST = (
+    Mixes.CHANNEL_PARAMETERS,
+    Mixes.CHANNELS,
+    Mixes.SPACE,
+    Mixes.WINDOW,
+    Mixes.IMAGE,
+    Mixes.REGIONS,
+)
+
+
+def _zero(why: str, mixes: Mixes) -> Operator:
+    return Operator(mixes, zero=why)
 
 
 _FIRST = (0,)
 _TRUTH, _STEPS, _INTEGERS = "truth values", "constant between its steps", "integers"
 _INDICES, _SIZES, _INDEPENDENT = "indices", "made from shapes", "independent of its inputs"
 _ELEMENTWISE = Operator(Mixes.NONE)
-_POOL = Operator(Mixes.WINDOW, channels_first=True)
-_POOL_ALL = Operator(Mixes.SPACE, channels_first=True)
 _REDUCTION = Operator(Mixes.AXES, _FIRST)
 
 OPERATORS: Mapping[str, Operator] = {
@@ -125,9 +146,9 @@ OPERATORS: Mapping[str, Operator] = {
     "Atan": _ELEMENTWISE,
     "Atanh": _ELEMENTWISE,
     "Attention": Operator(Mixes.ANY),
-    "AveragePool": _POOL,
-    "BatchNormalization": Operator(Mixes.PARAMETERS, channels_first=True),
-    "Bernoulli": _zero(_INDEPENDENT, Mixes.NONE),
+    "AveragePool": Operator(Mixes.WINDOW),
+    "BatchNormalization": Operator(Mixes.CHANNEL_PARAMETERS),
+    "Bernoulli": _zero(_INDEPENDENT, Mixes.ANY),
     "BitShift": _zero(_INTEGERS, Mixes.NONE),
     "BitwiseAnd": _zero(_INTEGERS, Mixes.NONE),
     "BitwiseNot": _zero(_INTEGERS, Mixes.NONE),
@@ -137,22 +158,22 @@ OPERATORS: Mapping[str, Operator] = {
     "CastLike": Operator(Mixes.PARAMETERS, _FIRST, Copies.IN_ORDER),
     "Ceil": _zero(_STEPS, Mixes.NONE),
     "Celu": Operator(Mixes.NONE, rectifier="rising"),
-    "CenterCropPad": Operator(Mixes.ANY, _FIRST, Copies.SELECTED),
+    "CenterCropPad": Operator(Mixes.RESIZED, _FIRST, Copies.SELECTED),
     "Clip": Operator(Mixes.NONE, _FIRST),
     "Col2Im": Operator(Mixes.IMAGE, _FIRST),
     "Compress": Operator(Mixes.AXIS, _FIRST, Copies.SELECTED),
     "Concat": Operator(Mixes.AXIS, copies=Copies.SELECTED),
     "Constant": _zero(_INDEPENDENT, Mixes.SHAPES),
     "ConstantOfShape": _zero(_SIZES, Mixes.ANY),
-    "Conv": Operator(Mixes.WINDOW, weighs=True, channels_first=True),
-    "ConvTranspose": Operator(Mixes.WINDOW, weighs=True, channels_first=True),
+    "Conv": Operator(Mixes.WINDOW, weighs=True),
+    "ConvTranspose": Operator(Mixes.WINDOW, weighs=True),
     "Cos": _ELEMENTWISE,
     "Cosh": _ELEMENTWISE,
     "CumProd": Operator(Mixes.AXIS, _FIRST),
     "CumSum": Operator(Mixes.AXIS, _FIRST),
     "DFT": Operator(Mixes.ANY, _FIRST),
-    "DeformConv": Operator(Mixes.WINDOW, weighs=True, channels_first=True, samples=True),
-    "DepthToSpace": Operator(Mixes.IMAGE, copies=Copies.PERMUTED, channels_first=True, retiles=True),
+    "DeformConv": Operator(Mixes.WINDOW, weighs=True, samples=True),
+    "DepthToSpace": Operator(Mixes.IMAGE, copies=Copies.PERMUTED),
     "DequantizeLinear": Operator(Mixes.PARAMETERS, _FIRST),
     "Det": Operator(Mixes.ANY),
     "Div": _ELEMENTWISE,
@@ -171,21 +192,21 @@ OPERATORS: Mapping[str, Operator] = {
     "GatherND": Operator(Mixes.ANY, _FIRST, Copies.SELECTED),
     "Gelu": Operator(Mixes.NONE, rectifier="dipping"),
     "Gemm": Operator(Mixes.PRODUCT, weighs=True),
-    "GlobalAveragePool": _POOL_ALL,
-    "GlobalLpPool": _POOL_ALL,
-    "GlobalMaxPool": _POOL_ALL,
+    "GlobalAveragePool": Operator(Mixes.SPACE),
+    "GlobalLpPool": Operator(Mixes.SPACE),
+    "GlobalMaxPool": Operator(Mixes.SPACE),
     "Greater": _zero(_TRUTH, Mixes.NONE),
     "GreaterOrEqual": _zero(_TRUTH, Mixes.NONE),
-    "GridSample": Operator(Mixes.SPACE, channels_first=True, samples=True),
-    "GroupNormalization": Operator(Mixes.IMAGE, channels_first=True),
+    "GridSample": Operator(Mixes.SPACE, samples=True),
+    "GroupNormalization": Operator(Mixes.IMAGE),
     "HardSigmoid": Operator(Mixes.NONE, probability=True),
     "HardSwish": Operator(Mixes.NONE, rectifier="dipping"),
     "Hardmax": _zero("a choice: constant wherever it does not jump", Mixes.SOFTMAX),
     "Identity": Operator(Mixes.NONE, copies=Copies.IN_ORDER),
-    "InstanceNormalization": Operator(Mixes.SPACE, channels_first=True),
+    "InstanceNormalization": Operator(Mixes.SPACE),
     "IsInf": _zero(_TRUTH, Mixes.NONE),
     "IsNaN": _zero(_TRUTH, Mixes.NONE),
-    "LRN": Operator(Mixes.CHANNELS, channels_first=True),
+    "LRN": Operator(Mixes.CHANNELS),
     "LayerNormalization": Operator(Mixes.TAIL),
     "LeakyRelu": Operator(Mixes.NONE, rectifier="rising"),
     "Less": _zero(_TRUTH, Mixes.NONE),
@@ -193,18 +214,18 @@ OPERATORS: Mapping[str, Operator] = {
     "Log": _ELEMENTWISE,
     "LogSoftmax": Operator(Mixes.SOFTMAX),
     "LpNormalization": Operator(Mixes.AXIS),
-    "LpPool": _POOL,
+    "LpPool": Operator(Mixes.WINDOW),
     "MatMul": Operator(Mixes.PRODUCT, weighs=True),
     "Max": _ELEMENTWISE,
-    "MaxPool": _POOL,
-    "MaxRoiPool": Operator(Mixes.REGIONS, _FIRST, channels_first=True, samples=True),
+    "MaxPool": Operator(Mixes.WINDOW),
+    "MaxRoiPool": Operator(Mixes.REGIONS, _FIRST, samples=True),
     "Mean": _ELEMENTWISE,
     "MeanVarianceNormalization": Operator(Mixes.AXES),
     "Min": _ELEMENTWISE,
     "Mish": Operator(Mixes.NONE, rectifier="dipping"),
     "Mod": _ELEMENTWISE,
     "Mul": _ELEMENTWISE,
-    "Multinomial": _zero(_INDEPENDENT, Mixes.ANY),
+    "Multinomial": _zero(_INDEPENDENT, Mixes.CHANNELS),
     "Neg": _ELEMENTWISE,
     "NonMaxSuppression": _zero(_INDICES, Mixes.ANY),
     "NonZero": _zero(_INDICES, Mixes.ANY),
@@ -234,9 +255,9 @@ OPERATORS: Mapping[str, Operator] = {
     "ReduceSumSquare": _REDUCTION,
     "Relu": Operator(Mixes.NONE, rectifier="rising"),
     "Reshape": Operator(Mixes.ANY, _FIRST, Copies.IN_ORDER),
-    "Resize": Operator(Mixes.RESIZED, _FIRST, retiles=True),
+    "Resize": Operator(Mixes.RESIZED, _FIRST),
     "ReverseSequence": Operator(Mixes.ANY, _FIRST, Copies.PERMUTED),
-    "RoiAlign": Operator(Mixes.REGIONS, _FIRST, channels_first=True, samples=True),
+    "RoiAlign": Operator(Mixes.REGIONS, _FIRST, samples=True),
     "RotaryEmbedding": Operator(Mixes.ANY, (0, 1, 2)),
     "Round": _zero(_STEPS, Mixes.NONE),
     "STFT": Operator(Mixes.ANY, (0, 2)),
@@ -254,7 +275,7 @@ OPERATORS: Mapping[str, Operator] = {
     "Softmax": Operator(Mixes.SOFTMAX, probability=True),
     "Softplus": _ELEMENTWISE,
     "Softsign": _ELEMENTWISE,
-    "SpaceToDepth": Operator(Mixes.IMAGE, copies=Copies.PERMUTED, channels_first=True, retiles=True),
+    "SpaceToDepth": Operator(Mixes.IMAGE, copies=Copies.PERMUTED),
     "Split": Operator(Mixes.AXIS, _FIRST, Copies.SELECTED),
     "SplitToSequence": Operator(Mixes.AXIS, _FIRST, Copies.SELECTED),
     "Sqrt": _ELEMENTWISE,
@@ -267,12 +288,12 @@ OPERATORS: Mapping[str, Operator] = {
     "Tanh": _ELEMENTWISE,
     "TensorScatter": Operator(Mixes.AXIS, (0, 1), Copies.SELECTED),
     "ThresholdedRelu": Operator(Mixes.NONE, rectifier="rising"),
-    "Tile": Operator(Mixes.ANY, _FIRST, Copies.SELECTED),
+    "Tile": Operator(Mixes.RESIZED, _FIRST, Copies.SELECTED),
     "TopK": Operator(Mixes.AXIS, _FIRST),
     "Transpose": Operator(Mixes.ANY, _FIRST, Copies.PERMUTED),
     "Trilu": Operator(Mixes.ANY, _FIRST, Copies.SELECTED),
     "Unsqueeze": Operator(Mixes.ANY, _FIRST, Copies.IN_ORDER),
-    "Upsample": Operator(Mixes.RESIZED, _FIRST, retiles=True),
+    "Upsample": Operator(Mixes.RESIZED, _FIRST),
     "Where": Operator(Mixes.NONE, (1, 2), Copies.SELECTED),
     "Xor": _zero(_TRUTH, Mixes.NONE),
 }
@@ -295,9 +316,9 @@ def mixed_axes(node: ir.Node) -> frozenset[int] | None:
         None if they are not known before the model runs.
     """
     mixes, rank = operator_of(node).mixes, _rank(node)
-    if mixes in (Mixes.NONE, Mixes.PARAMETERS, Mixes.SHAPES):
+    if operator_of(node).keeps_places or mixes is Mixes.SHAPES:
         return frozenset()
-    if rank is None or mixes is Mixes.ANY:
+    if rank is None or mixes is Mixes.ANY or attribute_of(node, "transA", 0):
         return None
     if mixes in (Mixes.AXIS, Mixes.SOFTMAX, Mixes.TAIL):
         return _along(node, rank, mixes is Mixes.TAIL or (mixes is Mixes.SOFTMAX and _opset(node) < 13))
@@ -310,7 +331,7 @@ def mixed_axes(node: ir.Node) -> frozenset[int] | None:
     if mixes is Mixes.RESIZED:
         return _resized(node)
     fixed: dict[Mixes, Iterable[int]] = {
-        Mixes.PRODUCT: [0 if attribute_of(node, "transA", 0) else rank - 1],
+        Mixes.PRODUCT: [rank - 1],
         Mixes.CHANNELS: [1],
         Mixes.SPACE: range(2, rank),
         Mixes.IMAGE: range(1, rank),
@@ -341,17 +362,17 @@ def _along(node: ir.Node, rank: int, tail: bool) -> frozenset[int] | None:
 
 
 def _written(node: ir.Node, name: str) -> Any:
-    """``axis`` or ``axes`` of a node: an attribute or its default, or a constant input; None if it is not known."""
-    schema = defs.get_schema(node.op_type, max(_opset(node), 1), "") if _opset(node) > 1 else None
+    """``axis`` or ``axes`` of a node: an attribute, its default, or a constant input; None if it is not known."""
     if name in node.attributes:
         return attribute_of(node, name)
-    if schema is None:
+    if not defs.has(node.op_type, _opset(node), ""):
         return None
+    schema = defs.get_schema(node.op_type, _opset(node), "")
     if name in schema.attributes:
         default = schema.attributes[name].default_value
-        return list(default.ints) if default.ints else default.i if default.HasField("i") else None
-    place = [formal.name for formal in schema.inputs].index(name)
-    constant = constant_array(node.inputs[place]) if place < len(node.inputs) else None
+        return list(default.ints) or (default.i if default.HasField("i") else None)
+    names = [formal.name for formal in schema.inputs][: len(node.inputs)]
+    constant = constant_array(node.inputs[names.index(name)]) if name in names else None
     if constant is None:
         return None
     return constant.reshape(-1).tolist() if name == "axes" else int(constant.reshape(()))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 
 import onnx_ir as ir
 
-from boxcam.export.graphs.operators import Mixes, operator_of
+from boxcam.export.graphs.operators import operator_of
 from boxcam.export.graphs.query import static_shape
 
 _STEPS = 300
@@ -73,8 +73,7 @@ def _mixed(head: ir.Value, between: Collection[ir.Value]) -> bool:
 
 def _cell_by_cell(node: ir.Node) -> bool:
     operator = operator_of(node)
-    apart = operator.moves or operator.mixes in (Mixes.NONE, Mixes.PARAMETERS)
-    return apart or (node.op_type == "Conv" and not _spatial(node))
+    return operator.moves or operator.keeps_places or (node.op_type == "Conv" and not _spatial(node))
 
 
 def _spatial(node: ir.Node) -> bool:
