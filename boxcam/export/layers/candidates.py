@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import onnx_ir as ir
 
 from boxcam.bundle import Preprocess
 from boxcam.errors import ExportError
 from boxcam.export.graphs.dependency import differentiable_inputs, gradient_reaches
-from boxcam.export.graphs.query import attribute_of, constant_array, static_shape
+from boxcam.export.graphs.query import constant_array, static_shape
 from boxcam.export.layers import pointwise
+from boxcam.export.layers.flow import Marks, fitted, sizes_of
 from boxcam.export.layers.layout import grid_of, layout_of
+from boxcam.export.layers.marks import backward, everything, forward
 from boxcam.export.layers.receptive_field import Cells, cells
 from boxcam.export.source import Layout
 from boxcam.export.trace import proposals
+
+Ends = Mapping[ir.Value, Marks]
+"""Where scores or boxes are computed: by value, 1 at those elements that they are."""
+
+_SCORE, _BOX = 1, 2
 
 
 @dataclass(frozen=True)
@@ -48,21 +55,19 @@ class Candidate:
     readers: tuple[str, ...]
 
 
-def find(
-    model: ir.Model, spec: Preprocess, image: str, logits: Sequence[ir.Value], boxes: Sequence[ir.Value]
-) -> list[Candidate]:
+def find(model: ir.Model, spec: Preprocess, image: str, scores: Ends, boxes: Ends) -> list[Candidate]:
     """All maps between the image and the logits, in the order of the graph.
 
     Args:
         model: the detector, its shapes inferred.
         spec: its input.
         image: name of its input.
-        logits: the tensors of logits that the scores are made of.
+        scores: the logits that the scores are made of.
         boxes: what the boxes are made of; none for a classifier.
     """
     graph, canvas = model.graph, (spec.height, spec.width)
     source = next(value for value in graph.inputs if value.name == image)
-    path = _path(graph, source, logits)
+    path = _path(graph, source, scores)
     maps = {value: seen for value in path if (seen := _map(value, canvas)) is not None}
     if not boxes:  # what is pooled to one cell is no map any more; of a detector it may be the last level
         maps = {value: seen for value, seen in maps.items() if min(seen[2:]) > 1}
@@ -72,12 +77,11 @@ def find(
     places = cells(graph, source, (1, 2) if spec.layout == "NHWC" else (2, 3))
     if any(value in places for value in maps):  # what is no map of the image, as attention, is placed nowhere
         maps = {v: seen for v, seen in maps.items() if v in places or v in pooled or seen[0] == "tokens"}
-    heads = set(_read_by_heads(logits, boxes, maps))
+    heads = set(_read_by_heads(graph, scores, boxes, maps))
     roles = _roles(maps, heads, pooled, places, bool(boxes))
     if boxes:
-        sizes = {value: seen[2:] for value, seen in maps.items() if value not in pooled}
-        order = {node: place for place, node in enumerate(graph)}
-        for head, before in pointwise.earlier(heads, logits, sizes, order, _inputs).items():
+        layouts = {value: seen[0] for value, seen in maps.items() if value not in pooled}
+        for head, before in pointwise.earlier(graph, heads, scores, layouts).items():
             roles.update({head: "late", before: "before"})
     found = []
     for value, (layout, channels, height, width) in maps.items():
@@ -170,7 +174,7 @@ def _is_norm(value: ir.Value) -> bool:
     return True
 
 
-def _path(graph: ir.Graph, source: ir.Value, logits: Sequence[ir.Value]) -> list[ir.Value]:
+def _path(graph: ir.Graph, source: ir.Value, logits: Iterable[ir.Value]) -> list[ir.Value]:
     """Values that a gradient passes from the logits to the image, without the logits."""
     reached = gradient_reaches(graph, [source])
     before: set[ir.Value] = set()
@@ -184,22 +188,70 @@ def _path(graph: ir.Graph, source: ir.Value, logits: Sequence[ir.Value]) -> list
     return [value for node in graph for value in node.outputs if value in before]
 
 
-def _read_by_heads(
-    logits: Sequence[ir.Value], boxes: Sequence[ir.Value], maps: Collection[ir.Value]
-) -> Iterator[ir.Value]:
-    """The last maps in front of the logits; where there are boxes, those that boxes are made of too."""
-    both = _before(boxes) if boxes else None
+def _read_by_heads(graph: ir.Graph, scores: Ends, boxes: Ends, maps: Collection[ir.Value]) -> list[ir.Value]:
+    """The last maps in front of the logits; where there are boxes, those with elements that boxes are made of too."""
+    needed = _SCORE | _BOX if boxes else _SCORE
+    starts = {value: taken * np.uint8(_SCORE) for value, taken in scores.items()}
+    for value, taken in boxes.items():
+        marked = taken * np.uint8(_BOX)
+        starts[value] = fitted(starts[value] | marked, sizes_of(value)) if value in starts else marked
+    found = backward(graph, starts)
+    heads: dict[ir.Value, None] = {}
     seen: set[ir.Value] = set()
-    todo = [used for leaf in logits for used in _inputs(leaf)]
+    todo = [used for leaf in scores for used in _inputs(leaf)]
     while todo:
         value = todo.pop()
-        if value in seen:
+        if value in seen or not (_marks(found, value) & _SCORE).any():
             continue
         seen.add(value)
-        if value in maps and len(value.shape or ()) == 4 and (both is None or value in both):
-            yield value
+        both = bool((_marks(found, value) == needed).any())
+        if value in maps and len(value.shape or ()) == 4 and both:
+            heads[value] = None
         else:
             todo.extend(_inputs(value))
+    return _without_means(graph, list(heads), scores)
+
+
+def _marks(found: Mapping[ir.Value, Marks], value: ir.Value) -> Marks:
+    return found.get(value, np.zeros((), np.uint8))
+
+
+def _without_means(graph: ir.Graph, heads: list[ir.Value], scores: Ends) -> list[ir.Value]:
+    """Those that are more than one cell that is made of others, and read by scores that read these others as well.
+
+    Such a one is a mean of another map, with which a head weighs the channels of that map.
+    """
+    kept = list(heads)
+    for head in heads:
+        if (static_shape(head) or ())[2:] != (1, 1):
+            continue
+        made_of = _made_of(head, heads)
+        direct = [
+            forward(graph, {value: everything(value, 1)}, [other for other in heads if other is not value])
+            for value in (head, *made_of)
+        ]
+        if made_of and all(
+            not (_marks(direct[0], end) > _marks(others, end)).any() for others in direct[1:] for end in scores
+        ):
+            kept.remove(head)
+    return kept
+
+
+def _made_of(head: ir.Value, heads: Collection[ir.Value]) -> list[ir.Value]:
+    """The other heads' maps that all paths to one pass; empty if there is a path that passes none."""
+    found: dict[ir.Value, None] = {}
+    seen: set[ir.Value] = set()
+    todo = _inputs(head)
+    while todo:
+        value = todo.pop()
+        if value in heads:
+            found[value] = None
+        elif value.is_graph_input():
+            return []
+        elif value not in seen:
+            seen.add(value)
+            todo.extend(_inputs(value))
+    return list(found)
 
 
 def _before(values: Iterable[ir.Value]) -> set[ir.Value]:
@@ -216,35 +268,4 @@ def _before(values: Iterable[ir.Value]) -> set[ir.Value]:
 
 def _inputs(value: ir.Value) -> list[ir.Value]:
     node = value.producer()
-    if node is None:
-        return []
-    found = _joined(node) if node.op_type == "Slice" else differentiable_inputs(node)
-    return [used for used in found if constant_array(used) is None]
-
-
-def _joined(node: ir.Node) -> list[ir.Value]:
-    """What a Slice takes; of a Concat in front of it, as of boxes and scores, only those inputs that it takes."""
-    value = node.inputs[0]
-    assert value is not None
-    starts, ends, axes = (constant_array(used) for used in [*node.inputs[1:4], *[None] * 3][:3])
-    if starts is None or ends is None or axes is None or starts.size != 1 or len(node.inputs) > 4:
-        return [value]
-    axis = int(axes[0]) % len(static_shape(value) or (0,))
-    before = value.producer()
-    while before is not None and before.op_type == "Transpose" and before.inputs[0] is not None:
-        axis = list(attribute_of(before, "perm", [axis]))[axis]
-        before = before.inputs[0].producer()
-    if before is None or before.op_type != "Concat" or int(attribute_of(before, "axis")) != axis:
-        return [value]
-    parts = [part for part in before.inputs if part is not None]
-    sizes = [_size(part, axis) for part in parts]
-    if None in sizes:
-        return [value]
-    edges = list(itertools.accumulate((size or 0 for size in sizes), initial=0))
-    low, high = (int(edge[0]) + (edges[-1] if edge[0] < 0 else 0) for edge in (starts, ends))
-    return [part for part, start, end in zip(parts, edges, edges[1:], strict=False) if start < high and end > low]
-
-
-def _size(value: ir.Value, axis: int) -> int | None:
-    shape = static_shape(value)
-    return None if shape is None else shape[axis]
+    return [] if node is None else [used for used in differentiable_inputs(node) if constant_array(used) is None]

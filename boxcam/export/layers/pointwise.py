@@ -1,110 +1,112 @@
 """Maps that heads read cell by cell: each score depends on one cell of them, and a heatmap of them is one lit cell.
 
-The map in front of the last convolution that looks at more than one cell shows more.
+The map in front of the last operator that looks at more than one cell, a window or an attention, shows more.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
+import numpy as np
 import onnx_ir as ir
 
-from boxcam.export.graphs.operators import operator_of
-from boxcam.export.graphs.query import static_shape
+from boxcam.export.graphs.dependency import differentiable_inputs
+from boxcam.export.graphs.query import constant_array
+from boxcam.export.layers import marks
+from boxcam.export.layers.flow import Marks, sizes_of
+from boxcam.export.source import Layout
 
 _STEPS = 300
-Inputs = Callable[[ir.Value], Iterable[ir.Value]]
+_ONE, _OTHERS = 1, 2
+_AXES: Mapping[Layout, tuple[int, ...]] = {"NCHW": (2, 3), "NHWC": (1, 2), "tokens": (1,)}
 
 
 def earlier(
-    heads: Collection[ir.Value],
-    logits: Iterable[ir.Value],
-    cells: Mapping[ir.Value, tuple[int, int]],
-    order: Mapping[ir.Node, int],
-    inputs: Inputs,
+    graph: ir.Graph, heads: Collection[ir.Value], scores: Mapping[ir.Value, Marks], layouts: Mapping[ir.Value, Layout]
 ) -> dict[ir.Value, ir.Value]:
     """Of each head's map that is read cell by cell, the last one before it that is not, if it has the same cells.
 
     All that the head's map is made of passes through that one.
 
     Args:
+        graph: the graph.
         heads: the maps that the heads read.
-        logits: what the heads give.
-        cells: height and width of all maps.
-        order: the place of each node in the graph.
-        inputs: what a gradient of a value goes on to.
+        scores: what the heads give: which elements of which values are scores.
+        layouts: of all maps of the whole image.
     """
-    between = _between(heads, logits, inputs)
+    order = {node: place for place, node in enumerate(graph)}
     found = {}
     for head in heads:
-        if head in cells and cells[head] != (1, 1) and not _mixed(head, between):
-            before = _passed_by_all(head, cells, order, inputs)
+        if head in layouts and not _is_one_cell(head, layouts) and is_cell_by_cell(graph, head, heads, scores, layouts):
+            before = _passed_by_all(head, order, layouts)
             if before is not None and before not in heads:
                 found[head] = before
     return found
 
 
-def _between(heads: Collection[ir.Value], logits: Iterable[ir.Value], inputs: Inputs) -> set[ir.Value]:
-    """All values between the heads' maps and the logits, these included."""
-    seen: set[ir.Value] = set()
-    todo = list(logits)
-    while todo:
-        value = todo.pop()
-        if value not in seen and value not in heads:
-            seen.add(value)
-            todo.extend(inputs(value))
-    return seen
+def is_cell_by_cell(
+    graph: ir.Graph,
+    head: ir.Value,
+    heads: Collection[ir.Value],
+    scores: Mapping[ir.Value, Marks],
+    layouts: Mapping[ir.Value, Layout],
+) -> bool:
+    """Whether no score depends on more than one cell of a head's map, in ways that pass no other head's map."""
+    found = marks.forward(graph, {head: _one_and_others(head, layouts[head])}, heads)
+    both = _ONE | _OTHERS
+    return not any(((found[end] == both) & (taken > 0)).any() for end, taken in scores.items() if end in found)
 
 
-def _mixed(head: ir.Value, between: Collection[ir.Value]) -> bool:
-    """Whether anything that is computed of a head's map alone looks at more than one cell."""
-    seen: set[ir.Value] = set()
-    todo = [head]
-    while todo:
-        for node in todo.pop().consumers():
-            made = [value for value in node.outputs if value in between and value not in seen]
-            if made and not _cell_by_cell(node):
-                return True
-            seen.update(made)
-            todo.extend(made)
-    return False
+def _is_one_cell(value: ir.Value, layouts: Mapping[ir.Value, Layout]) -> bool:
+    return _cells(value, layouts[value]) == 1
 
 
-def _cell_by_cell(node: ir.Node) -> bool:
-    operator = operator_of(node)
-    return operator.moves or operator.keeps_places or (node.op_type == "Conv" and not _spatial(node))
+def _cells(value: ir.Value, layout: Layout) -> int:
+    sizes = sizes_of(value)
+    return int(np.prod([sizes[axis] or 1 for axis in _AXES[layout]]))
 
 
-def _spatial(node: ir.Node) -> bool:
-    """Whether it is a convolution of more than one cell."""
-    weight = static_shape(node.inputs[1]) if node.op_type == "Conv" and node.inputs[1] is not None else None
-    return weight is not None and any(size != 1 for size in weight[2:])
+def _one_and_others(value: ir.Value, layout: Layout) -> Marks:
+    """One mark for the cell in the middle of a map, another for all other cells."""
+    sizes = sizes_of(value)
+    shape = [(size or 1) if axis in _AXES[layout] else 1 for axis, size in enumerate(sizes)]
+    found = np.full(shape, _OTHERS, np.uint8)
+    found[tuple(size // 2 for size in shape)] = _ONE
+    return found
 
 
-def _passed_by_all(
-    head: ir.Value, cells: Mapping[ir.Value, tuple[int, int]], order: Mapping[ir.Node, int], inputs: Inputs
-) -> ir.Value | None:
-    """The last map of the same cells that all paths to a head's map pass, and a spatial convolution behind it."""
-    crossed, known = False, {head}
-    frontier = [(_place(head, order), head)]
+def _passed_by_all(head: ir.Value, order: Mapping[ir.Node, int], layouts: Mapping[ir.Value, Layout]) -> ir.Value | None:
+    """The last map of the same cells that all paths to a head's map pass, and that it reads more than one cell of."""
+    passed: list[ir.Node] = []
+    known, frontier = {head}, [(_place(head, order), head)]
     for _ in range(_STEPS):
         _, value = heapq.heappop(frontier)
         node = value.producer()
         if node is None:
             return None
-        crossed = crossed or _spatial(node)
-        for used in inputs(value):
-            if used not in known:
+        if node not in passed:
+            passed.append(node)
+        for used in differentiable_inputs(node):
+            if used not in known and constant_array(used) is None:
                 known.add(used)
                 heapq.heappush(frontier, (_place(used, order), used))
         if not frontier:
             return None
-        if len(frontier) == 1 and crossed:
-            one = frontier[0][1]
-            if one in cells:
-                return one if cells[one] == cells[head] else None
+        one = frontier[0][1]
+        if len(frontier) == 1 and one in layouts and _looks_around(head, one, reversed(passed), layouts[one]):
+            return one if _cells(one, layouts[one]) == _cells(head, layouts[head]) else None
     return None
+
+
+def _looks_around(head: ir.Value, one: ir.Value, between: Iterable[ir.Node], layout: Layout) -> bool:
+    """Whether a cell of the head's map is computed of several cells of another one.
+
+    A mean or deviation of whole maps, as of a normalisation or a gate of channels, does not count: all cells share it,
+    and the heatmap would still be one lit cell.
+    """
+    found = marks.forward(between, {one: _one_and_others(one, layout)}, summaries=False)
+    return head in found and bool((found[head] == (_ONE | _OTHERS)).any())
 
 
 def _place(value: ir.Value, order: Mapping[ir.Node, int]) -> tuple[int, int]:

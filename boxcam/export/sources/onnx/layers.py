@@ -7,6 +7,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
@@ -18,6 +19,8 @@ from boxcam.export.graphs.query import Array, all_values, static_shape
 from boxcam.export.graphs.run import record_ranks
 from boxcam.export.layers import candidates
 from boxcam.export.layers.candidates import Candidate
+from boxcam.export.layers.flow import Marks, sizes_of
+from boxcam.export.layers.marks import backward, everything
 from boxcam.export.source import LayerTensors
 from boxcam.export.trace.trace import SIDES, trace
 
@@ -144,12 +147,28 @@ class Work:
         """
         graph = clone_model(self.model).graph
         sides = [name for target in SIDES if boxes for name in self._ends(graph, outputs, target)]
-        logits = self.values(self._ends(graph, outputs))
-        return candidates.find(self.model, self.spec, self.image, logits, self.values(sides))
+        logits = self._ends(graph, outputs)
+        scores = self._elements(outputs.scores, outputs.score_column, self.values(logits))
+        corners = self._elements(outputs.boxes, outputs.box_columns, self.values(sides))
+        return candidates.find(self.model, self.spec, self.image, scores, corners)
 
     def all_maps(self) -> list[Candidate]:
         """The tensors that can be looked at, whatever the outputs are."""
-        return candidates.find(self.model, self.spec, self.image, list(self.model.graph.outputs), [])
+        ends = {value: everything(value, 1) for value in self.model.graph.outputs}
+        return candidates.find(self.model, self.spec, self.image, ends, {})
+
+    def _elements(
+        self, output: str, columns: int | tuple[int, int] | None, ends: Sequence[ir.Value]
+    ) -> dict[ir.Value, Marks]:
+        """The elements of some values that an output is selected from."""
+        (reported,) = self.values([output])
+        start = everything(reported, 1)
+        if columns is not None and (width := sizes_of(reported)[-1]) is not None:
+            first, last = columns if isinstance(columns, tuple) else (columns, columns + 1)
+            start = np.zeros((*start.shape[:-1], width), np.uint8)
+            start[..., first:last] = 1
+        found = backward(self.model.graph, {reported: start}, ends)
+        return {end: found.get(end, everything(end, 1)) for end in ends}
 
     def logits(self, outputs: Outputs) -> list[str]:
         """Names of the tensors of logits."""
