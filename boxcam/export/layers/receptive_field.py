@@ -17,6 +17,7 @@ import onnx_ir as ir
 
 from boxcam.export.graphs.operators import Mixes, operator_of
 from boxcam.export.graphs.query import attribute_of, axes_of, constant_array, static_shape
+from boxcam.export.layers.steps import stays_in_place
 
 
 @dataclass(frozen=True)
@@ -107,12 +108,13 @@ def tiles(canvas: tuple[int, int], rows: int, columns: int) -> Cells:
 def _retiled(node: ir.Node, found: dict[ir.Value, Cells]) -> Cells | None:
     """Cells of a map that Reshapes and Transposes make of tiles of another one, such as YOLOX's Focus; else None.
 
-    Where the numbers go is tried on the numbers of the rows and columns themselves.
+    A GroupNormalization written as several operators is one as well: its groups are laid out as rows, normalised and
+    laid out as a map again.  Where the numbers go is tried on the numbers of the rows and columns themselves.
     """
     chain, value = [node], node.inputs[0]
     while value is not None and value not in found:
         before = value.producer()
-        if before is None or before.op_type not in ("Reshape", "Transpose"):
+        if before is None or not (before.op_type in ("Reshape", "Transpose") or _stays(before)):
             return None
         chain.append(before)
         value = before.inputs[0]
@@ -128,13 +130,21 @@ def _retiled(node: ir.Node, found: dict[ir.Value, Cells]) -> Cells | None:
         line = np.arange(size).reshape(-1, *[1] * (3 - axis))
         moved = np.broadcast_to(line, old)
         for step, shape in zip(reversed(chain), between, strict=True):
-            moved = moved.transpose(attribute_of(step, "perm")) if step.op_type == "Transpose" else moved.reshape(shape)
+            moved = moved.transpose(attribute_of(step, "perm")) if step.op_type == "Transpose" else moved
+            moved = moved.reshape(shape)
         expected = np.arange(count).reshape(-1, *[1] * (3 - axis))
         if size % count or (moved // (size // count) != expected).any():
             return None
         stride = cell.stride * (size // count)
         axes.append(Axis(stride, cell.center + (stride - cell.stride) / 2))
     return Cells(axes[0], axes[1], found[value].resized)
+
+
+def _stays(node: ir.Node) -> bool:
+    """Whether the elements of a node's first input stay in their places, and there is no other that is computed."""
+    value, output = node.inputs[0], node.outputs[0]
+    others = [used for used in node.inputs[1:] if used is not None and constant_array(used) is None]
+    return value is not None and not others and stays_in_place(node, output, value)
 
 
 def _axis(node: ir.Node, axis: int, source: ir.Value, before: Axis) -> Axis | None:

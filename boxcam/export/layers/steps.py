@@ -41,6 +41,16 @@ def steps(node: ir.Node, output: ir.Value) -> Iterator[Step]:
                 yield Step(value, Mixed())
 
 
+def stays_in_place(node: ir.Node, output: ir.Value, value: ir.Value) -> bool:
+    """Whether each element of an output is computed of the one at its own place in an input, of the same sizes.
+
+    It may be of others too: a normalisation computes each element of itself, and of means and deviations.
+    """
+    sizes = sizes_of(value)
+    own = [step.flow for step in steps(node, output) if step.value is value]
+    return bool(sizes) and sizes == sizes_of(output) and Axes(_same(sizes)) in own
+
+
 def _of(node: ir.Node, output: ir.Value, value: ir.Value, index: int) -> Iterator[Step]:
     before, after, nature = sizes_of(value), sizes_of(output), operator_of(node)
     if not before or output.shape is None:
