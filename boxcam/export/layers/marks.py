@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 import numpy as np
 import onnx_ir as ir
 
+from boxcam.export.graphs.query import values_read
 from boxcam.export.layers.flow import Marks, fitted, sizes_of
 from boxcam.export.layers.steps import steps
 
@@ -60,6 +61,8 @@ def forward(
     """
     found = dict(starts)
     for node in nodes:
+        if not any(value in found for value in values_read(node)):
+            continue
         for output in node.outputs:
             if output in starts or output in cuts:
                 continue

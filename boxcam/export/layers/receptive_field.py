@@ -142,9 +142,8 @@ def _retiled(node: ir.Node, found: dict[ir.Value, Cells]) -> Cells | None:
 
 def _stays(node: ir.Node) -> bool:
     """Whether the elements of a node's first input stay in their places, and there is no other that is computed."""
-    value, output = node.inputs[0], node.outputs[0]
-    others = [used for used in node.inputs[1:] if used is not None and constant_array(used) is None]
-    return value is not None and not others and stays_in_place(node, output, value)
+    computed = [used for used in node.inputs if used is not None and constant_array(used) is None]
+    return computed == list(node.inputs[:1]) != [] and stays_in_place(node, node.outputs[0], computed[0])
 
 
 def _axis(node: ir.Node, axis: int, source: ir.Value, before: Axis) -> Axis | None:
