@@ -188,7 +188,9 @@ def _path(graph: ir.Graph, source: ir.Value, logits: Iterable[ir.Value]) -> list
     return [value for node in graph for value in node.outputs if value in before]
 
 
-def _read_by_heads(graph: ir.Graph, scores: Ends, boxes: Ends, maps: Collection[ir.Value]) -> list[ir.Value]:
+def _read_by_heads(
+    graph: ir.Graph, scores: Ends, boxes: Ends, maps: Mapping[ir.Value, tuple[Layout, int, int, int]]
+) -> list[ir.Value]:
     """The last maps in front of the logits; where there are boxes, those with elements that boxes are made of too."""
     needed = _SCORE | _BOX if boxes else _SCORE
     starts = {value: taken * np.uint8(_SCORE) for value, taken in scores.items()}
@@ -209,32 +211,28 @@ def _read_by_heads(graph: ir.Graph, scores: Ends, boxes: Ends, maps: Collection[
             heads[value] = None
         else:
             todo.extend(_inputs(value))
-    return _without_means(graph, list(heads), scores)
+    means = [value for value in heads if maps[value][2:] == (1, 1) and _is_mean(graph, value, heads, scores)]
+    return [value for value in heads if value not in means]
 
 
 def _marks(found: Mapping[ir.Value, Marks], value: ir.Value) -> Marks:
     return found.get(value, np.zeros((), np.uint8))
 
 
-def _without_means(graph: ir.Graph, heads: list[ir.Value], scores: Ends) -> list[ir.Value]:
-    """Those that are more than one cell that is made of others, and read by scores that read these others as well.
+def _is_mean(graph: ir.Graph, head: ir.Value, heads: Collection[ir.Value], scores: Ends) -> bool:
+    """Whether a single cell is made of other maps alone, and all scores that read it read these maps too.
 
-    Such a one is a mean of another map, with which a head weighs the channels of that map.
+    Such a one is a mean of a map, with which a head weighs that map's channels: it is part of the head.  The last level
+    of a pyramid may be a single cell as well, but has scores of its own.
     """
-    kept = list(heads)
-    for head in heads:
-        if (static_shape(head) or ())[2:] != (1, 1):
-            continue
-        made_of = _made_of(head, heads)
-        direct = [
-            forward(graph, {value: everything(value, 1)}, [other for other in heads if other is not value])
-            for value in (head, *made_of)
-        ]
-        if made_of and all(
-            not (_marks(direct[0], end) > _marks(others, end)).any() for others in direct[1:] for end in scores
-        ):
-            kept.remove(head)
-    return kept
+    made_of = _made_of(head, heads)
+    direct = [
+        forward(graph, {value: everything(value, 1)}, [other for other in heads if other is not value])
+        for value in (head, *made_of)
+    ]
+    return bool(made_of) and not any(
+        (_marks(direct[0], end) > _marks(others, end)).any() for others in direct[1:] for end in scores
+    )
 
 
 def _made_of(head: ir.Value, heads: Collection[ir.Value]) -> list[ir.Value]:

@@ -12,6 +12,21 @@ from boxcam.export.graphs.dependency import differentiable_inputs
 from boxcam.export.graphs.operators import Copies, Mixes, mixed_axes, operator_of
 from boxcam.export.graphs.query import STANDARD, attribute_of, constant_array
 from boxcam.export.layers.flow import Axes, Flow, Mixed, Moved, Places, Reshaped, Sizes, sizes_of
+from boxcam.registry import Registry
+
+
+Read = Callable[[ir.Node, ir.Value, int, Sizes, Sizes], Flow | None]
+"""How a node's output reads one of its inputs, by its number and the sizes of both; None if that is not known."""
+
+READS: Registry[Read] = Registry("operator that reads in a way of its own")
+"""Operators of which more is known than the axes that they mix: the place that each output is read from."""
+
+_SUMMARIES = (Mixes.AXES, Mixes.SPACE, Mixes.TAIL, Mixes.IMAGE)
+"""What reductions, poolings of whole maps and normalisations mix."""
+
+
+def _reads(operator: str) -> Callable[[Read], Read]:
+    return READS.register(operator)
 
 
 class Step(NamedTuple):
@@ -57,8 +72,8 @@ def _of(node: ir.Node, output: ir.Value, value: ir.Value, index: int) -> Iterato
         yield Step(value, Mixed())
     elif nature.elementwise or (nature.mixes is Mixes.PARAMETERS and index == 0):
         yield Step(value, _broadcast(before, after))
-    elif node.op_type in _READS and node.domain in STANDARD:
-        yield Step(value, _READS[node.op_type](node, output, index, before, after) or Mixed())
+    elif node.op_type in READS and node.domain in STANDARD:
+        yield Step(value, READS[node.op_type](node, output, index, before, after) or Mixed())
     elif nature.copies is Copies.IN_ORDER:
         yield Step(value, Reshaped())
     elif index == 0 and (mixed := mixed_axes(node)) is not None:
@@ -92,6 +107,7 @@ def _without(before: Sizes, after: Sizes, mixed: Collection[int]) -> Axes | None
     return Axes(tuple(kept)) if len(kept) == len(after) else None
 
 
+@_reads("Transpose")
 def _transposed(node: ir.Node, output: ir.Value, index: int, before: Sizes, after: Sizes) -> Flow:
     return Axes(tuple(attribute_of(node, "perm") or range(len(before) - 1, -1, -1)))
 
@@ -100,6 +116,12 @@ def _same(sizes: Sizes) -> tuple[int, ...]:
     return tuple(range(len(sizes)))
 
 
+@_reads("Expand")
+def _expanded(node: ir.Node, output: ir.Value, index: int, before: Sizes, after: Sizes) -> Flow | None:
+    return _broadcast(before, after)
+
+
+@_reads("Concat")
 def _concatenated(node: ir.Node, output: ir.Value, index: int, before: Sizes, after: Sizes) -> Flow | None:
     axis = int(attribute_of(node, "axis")) % len(before)
     parts = [sizes_of(part)[axis] if part is not None and sizes_of(part) else None for part in node.inputs]
@@ -111,6 +133,7 @@ def _concatenated(node: ir.Node, output: ir.Value, index: int, before: Sizes, af
     return Axes(_same(before), {axis: places})
 
 
+@_reads("Split")
 def _split(node: ir.Node, output: ir.Value, index: int, before: Sizes, after: Sizes) -> Flow | None:
     axis = int(attribute_of(node, "axis", 0)) % len(before)
     parts = [sizes_of(part)[axis] if sizes_of(part) else None for part in node.outputs[: (output.index() or 0) + 1]]
@@ -120,6 +143,7 @@ def _split(node: ir.Node, output: ir.Value, index: int, before: Sizes, after: Si
     return Axes(_same(before), {axis: np.arange(end - (parts[-1] or 0), end)})
 
 
+@_reads("Slice")
 def _sliced(node: ir.Node, output: ir.Value, index: int, before: Sizes, after: Sizes) -> Flow | None:
     given = [_numbers(node, place, name) for place, name in enumerate(("starts", "ends", "axes", "steps"), 1)]
     computed = {place for place, value in enumerate(node.inputs[1:]) if value is not None and given[place] is None}
@@ -148,6 +172,7 @@ def _numbers(node: ir.Node, place: int, name: str) -> list[int] | None:
     return None if found is None else [int(number) for number in found.reshape(-1)]
 
 
+@_reads("Gather")
 def _gathered(node: ir.Node, output: ir.Value, index: int, before: Sizes, after: Sizes) -> Flow | None:
     axis = int(attribute_of(node, "axis", 0)) % len(before)
     chosen, size = constant_array(node.inputs[1]), before[axis]
@@ -161,6 +186,7 @@ def _gathered(node: ir.Node, output: ir.Value, index: int, before: Sizes, after:
     return Axes((*range(axis), *inner, *range(axis + 1, len(before))), taken)
 
 
+@_reads("Pad")
 def _padded(node: ir.Node, output: ir.Value, index: int, before: Sizes, after: Sizes) -> Flow | None:
     pads = _numbers(node, 1, "pads")
     if attribute_of(node, "mode", "constant") != "constant" or pads is None or len(pads) != 2 * len(before):
@@ -175,6 +201,7 @@ def _padded(node: ir.Node, output: ir.Value, index: int, before: Sizes, after: S
     return Axes(_same(before), taken)
 
 
+@_reads("Tile")
 def _tiled(node: ir.Node, output: ir.Value, index: int, before: Sizes, after: Sizes) -> Flow | None:
     repeats = _numbers(node, 1, "repeats")
     if repeats is None or len(repeats) != len(before):
@@ -185,6 +212,8 @@ def _tiled(node: ir.Node, output: ir.Value, index: int, before: Sizes, after: Si
     return Axes(_same(before), {axis: np.tile(np.arange(size or 0), repeats[axis]) for axis, size in many.items()})
 
 
+@_reads("DepthToSpace")
+@_reads("SpaceToDepth")
 def _blocks(node: ir.Node, output: ir.Value, index: int, before: Sizes, after: Sizes) -> Flow | None:
     if None in before or len(before) != 4:
         return None
@@ -201,6 +230,7 @@ def _blocks(node: ir.Node, output: ir.Value, index: int, before: Sizes, after: S
     return Moved(moved.reshape(n, c // b**2, h * b, w * b))
 
 
+@_reads("ScatterND")
 def _scattered(node: ir.Node, output: ir.Value, index: int, before: Sizes, after: Sizes) -> Flow | None:
     """ScatterND at constant places, as of ``boxes[..., 0] = x``; at others, each update may be anywhere."""
     chosen = constant_array(node.inputs[1])
@@ -214,6 +244,7 @@ def _scattered(node: ir.Node, output: ir.Value, index: int, before: Sizes, after
     return Moved(places)
 
 
+@_reads("GatherND")
 def _of_rows(node: ir.Node, output: ir.Value, index: int, before: Sizes, after: Sizes) -> Flow | None:
     """GatherND: what the indices do not reach stays in its place."""
     last = sizes_of(node.inputs[1])  # type: ignore[arg-type]
@@ -225,6 +256,8 @@ def _of_rows(node: ir.Node, output: ir.Value, index: int, before: Sizes, after: 
     return Axes((*range(batch), *[None] * new, *range(len(before) - inner, len(before))))
 
 
+@_reads("GatherElements")
+@_reads("ScatterElements")
 def _chosen(node: ir.Node, output: ir.Value, index: int, before: Sizes, after: Sizes) -> Flow | None:
     """GatherElements and ScatterElements: any place along their axis, and along axes that change in size."""
     axis = int(attribute_of(node, "axis", 0)) % len(before)
@@ -232,6 +265,8 @@ def _chosen(node: ir.Node, output: ir.Value, index: int, before: Sizes, after: S
     return _without(before, after, mixed)
 
 
+@_reads("Conv")
+@_reads("ConvTranspose")
 def _convolved(node: ir.Node, output: ir.Value, index: int, before: Sizes, after: Sizes) -> Flow | None:
     """Channels are mixed, within groups; so are rows or columns, where the kernel is of more than one."""
     if index != 0:
@@ -268,6 +303,7 @@ def _windows(node: ir.Node, before: Sizes, after: Sizes, kernel: Sizes) -> tuple
     return rest, taken
 
 
+@_reads("MatMul")
 def _multiplied(node: ir.Node, output: ir.Value, index: int, before: Sizes, after: Sizes) -> Flow | None:
     """MatMul: the last axis of the first factor and the last but one of the second are mixed."""
     if len(before) < 2 or len(after) < len(before):
@@ -278,6 +314,7 @@ def _multiplied(node: ir.Node, output: ir.Value, index: int, before: Sizes, afte
     return Axes((*[None] * new, *batch, *ends))
 
 
+@_reads("Gemm")
 def _gemm(node: ir.Node, output: ir.Value, index: int, before: Sizes, after: Sizes) -> Flow | None:
     if index == 2:
         return _broadcast(before, after)
@@ -285,6 +322,7 @@ def _gemm(node: ir.Node, output: ir.Value, index: int, before: Sizes, after: Siz
     return Axes((1 if turned else 0, None)) if index == 0 else Axes((None, 0 if turned else 1))
 
 
+@_reads("Einsum")
 def _einsum(node: ir.Node, output: ir.Value, index: int, before: Sizes, after: Sizes) -> Flow | None:
     left, arrow, right = str(attribute_of(node, "equation")).replace(" ", "").partition("->")
     letters = left.split(",")[index]
@@ -293,37 +331,8 @@ def _einsum(node: ir.Node, output: ir.Value, index: int, before: Sizes, after: S
     return Axes(tuple(letters.index(one) if one in letters else None for one in right))
 
 
+@_reads("MaxRoiPool")
+@_reads("RoiAlign")
 def _of_regions(node: ir.Node, output: ir.Value, index: int, before: Sizes, after: Sizes) -> Flow | None:
     """RoiAlign: the channels stay."""
     return Axes((None, 1, None, None)) if index == 0 else None
-
-
-Build = Callable[[ir.Node, ir.Value, int, Sizes, Sizes], Flow | None]
-
-_SUMMARIES = (Mixes.AXES, Mixes.SPACE, Mixes.TAIL, Mixes.IMAGE)
-"""What reductions, poolings of whole maps and normalisations mix."""
-
-_READS: dict[str, Build] = {
-    "Concat": _concatenated,
-    "Conv": _convolved,
-    "ConvTranspose": _convolved,
-    "DepthToSpace": _blocks,
-    "Einsum": _einsum,
-    "Expand": lambda node, output, index, before, after: _broadcast(before, after),
-    "Gather": _gathered,
-    "GatherElements": _chosen,
-    "GatherND": _of_rows,
-    "Gemm": _gemm,
-    "MatMul": _multiplied,
-    "MaxRoiPool": _of_regions,
-    "Pad": _padded,
-    "RoiAlign": _of_regions,
-    "ScatterElements": _chosen,
-    "ScatterND": _scattered,
-    "Slice": _sliced,
-    "SpaceToDepth": _blocks,
-    "Split": _split,
-    "Tile": _tiled,
-    "Transpose": _transposed,
-}
-"""Operators of which more is known than the axes that they mix: the place that each output is read from."""

@@ -14,7 +14,7 @@ from boxcam.export.graphs.query import find_value
 from boxcam.export.graphs.run import open_session
 from boxcam.export.layers.flow import sizes_of
 from boxcam.export.layers.marks import backward, forward
-from boxcam.export.layers.steps import _READS, stays_in_place
+from boxcam.export.layers.steps import READS, stays_in_place
 from tests.export.export_graphs import Net
 
 RNG = np.random.default_rng(0)
@@ -179,7 +179,7 @@ def test_marks_against_runs(name: str) -> None:
 
 
 def test_each_operator_that_is_read_in_a_way_of_its_own_has_a_case() -> None:
-    assert set(_READS) <= {name.partition(",")[0] for name in CASES}
+    assert set(READS) <= {name.partition(",")[0] for name in CASES}
 
 
 def _net(write: Callable[[Net], str], shape: tuple[int | str, ...]) -> tuple[ir.Model, ir.Value, ir.Value]:
