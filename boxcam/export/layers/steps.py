@@ -14,7 +14,6 @@ from boxcam.export.graphs.query import STANDARD, attribute_of, constant_array
 from boxcam.export.layers.flow import Axes, Flow, Mixed, Moved, Places, Reshaped, Sizes, sizes_of
 from boxcam.registry import Registry
 
-
 Read = Callable[[ir.Node, ir.Value, int, Sizes, Sizes], Flow | None]
 """How a node's output reads one of its inputs, by its number and the sizes of both; None if that is not known."""
 
