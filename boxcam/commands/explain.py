@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from boxcam.bundle import TARGETS
 from boxcam.commands.console import error_line, progress_line, say
 from boxcam.commands.headings import Command, Option
 from boxcam.commands.options import common
@@ -16,6 +15,7 @@ from boxcam.errors import BoxcamError, BundleError, InputError, OutputError, Run
 from boxcam.explain.methods import METHODS
 from boxcam.runtime.engines import ENGINES
 from boxcam.runtime.sessions import DEVICES
+from boxcam.targets import TARGETS
 
 if TYPE_CHECKING:
     from boxcam.explain.explainer import Explanation
@@ -34,7 +34,9 @@ _device = partial(click.option, cls=Option, heading="What it runs on")
 @common("--method", type=click.Choice(METHODS.names()), default="gradcam", show_default=True, help="CAM method.")
 @common("--layer", metavar="NAME", help="Layer to look at; see `boxcam inspect`. [default: the bundle's first]")
 @common(
-    "--target", type=click.Choice(TARGETS), help="What of a box to explain. [default: the bundle's first, the logit]"
+    "--target",
+    type=click.Choice(TARGETS.names()),
+    help="What of a box to explain. [default: the bundle's first, the logit]",
 )
 @_boxes(
     "--score",

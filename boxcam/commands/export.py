@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
-from boxcam.bundle import TARGETS
 from boxcam.commands.console import report_steps, say
 from boxcam.commands.headings import Command, Option
 from boxcam.commands.options import Shape, common, needs_exporter, reading_options
 from boxcam.runtime.engines import ENGINES
+from boxcam.targets import TARGETS
 
 _boxes = partial(click.option, cls=Option, heading="Which boxes")
 _gradients = partial(click.option, cls=Option, heading="What can be explained, and how")

@@ -37,11 +37,24 @@ class LayerTensors:
 
 
 @dataclass(frozen=True, eq=False)
+class HalfPrecision:
+    """A detector that was deployed in float16, as it was.
+
+    Attributes:
+        model: its graph; only the operators that select its detections may be missing.
+        types: of its values, by name, to which the finished forward graph is brought back.
+    """
+
+    model: ir.Model
+    types: Mapping[str, ir.DataType]
+
+
+@dataclass(frozen=True, eq=False)
 class SourceModel:
     """A detector or classifier on its way into a bundle.
 
     Attributes:
-        model: the graph, one image in, detections out.
+        model: the graph, one image in, detections out. Once it is `admitted`, it is in float32.
         input: name of the graph's image input.
         outputs: which outputs hold the detections.
         preprocess: how an image becomes the input.
@@ -50,6 +63,9 @@ class SourceModel:
         default_layers: those that are exported when none is asked for.
         description: for people: family, files, versions.
         stops: names of values that no gradient passes, where the framework detaches them.
+        half: the detector as it was deployed, if that is in float16.
+        admitted: whether `boxcam.export.passes.check.admit` has passed the graph, as a source asks it to that has to
+            run the graph; the pipeline asks it about all others.
     """
 
     model: ir.Model
@@ -61,6 +77,8 @@ class SourceModel:
     default_layers: tuple[str, ...]
     description: Mapping[str, str]
     stops: tuple[str, ...] = ()
+    half: HalfPrecision | None = None
+    admitted: bool = False
 
 
 class Options(TypedDict, total=False):

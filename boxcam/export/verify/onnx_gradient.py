@@ -16,11 +16,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import onnx_ir as ir
 
-from boxcam.export.autodiff.gradient import GradientGraph
 from boxcam.export.graphs.query import Array
-from boxcam.export.verify.check import Check
+from boxcam.export.verify.check import Check, Derivative, Probe
 from boxcam.export.verify.detections import at, disturb, inner
 from boxcam.export.verify.replay import Arrays, Replay
 from boxcam.runtime.engines import OnnxEngine, Patches
@@ -35,16 +33,7 @@ _OWN_LIMIT, _OWN_STEPS = 1e-2, (3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4)  # changes o
 
 
 def differences(
-    name: str,
-    gradient: GradientGraph,
-    running: OnnxEngine,
-    model: ir.Model,
-    features: Sequence[str],
-    logits: Sequence[str],
-    found: Arrays,
-    origin: Array,
-    feeds: Arrays,
-    seed: int = 0,
+    of: Derivative, context: Sequence[str], running: OnnxEngine, probe: Probe, seed: int = 0
 ) -> list[Check]:
     """Check a layer's gradient against finite differences.
 
@@ -52,58 +41,43 @@ def differences(
     made again at features that are disturbed in another way, and the better one of each counts.
 
     Args:
-        name: of the layer.
-        gradient, running: the gradient graph, and an engine of it.
-        model: the folded detector.
-        features, logits: names of the layer's tensors and of the tensors of logits.
-        found: the forward graph's outputs and logits in one run.
-        origin: int64 [K, D], where to check.
-        feeds: what that run was fed with.
+        of: what the gradient is of.
+        context: the values of the forward pass that the gradient graph reads in addition to the features.
+        running: an engine of that graph.
+        probe: where to check.
         seed: of the disturbance and the directions.
     """
-    given = name, gradient, running, model, features, logits, found, origin, feeds
-    checks = _at_one_point(*given, seed)
+    checks = _at_one_point(of, context, running, probe, seed)
     for again in range(1, _POINTS):
         if all(check.passed for check in checks):
             break
-        others = _at_one_point(*given, seed + again)
+        others = _at_one_point(of, context, running, probe, seed + again)
         checks = [
             other if other.error < one.error else one for one, other in zip(checks, others, strict=True)
         ]  # keeps NaN
     return checks
 
 
-def _at_one_point(
-    name: str,
-    gradient: GradientGraph,
-    running: OnnxEngine,
-    model: ir.Model,
-    features: Sequence[str],
-    logits: Sequence[str],
-    found: Arrays,
-    origin: Array,
-    feeds: Arrays,
-    seed: int,
-) -> list[Check]:
+def _at_one_point(of: Derivative, context: Sequence[str], running: OnnxEngine, probe: Probe, seed: int) -> list[Check]:
     """The checks at one disturbance of the features; the arguments are those of `differences`."""
     rng = np.random.default_rng(seed)
-    base = {n: disturb(found[n], rng) for n in features}
-    saved = [n for n in gradient.inputs if n not in features]
-    values = Replay(model, features, saved, feeds)(base) if saved else {}
-    patches = running.patches(Tensors({**base, **values}), features, (), origin)
-    targets = [logits[n] for n in sorted({int(row[0]) for row in origin})]
-    replay = Replay(model, features, targets, feeds)
-    lines = _Lines(features, base, patches, origin, [found.get(n) for n in logits], list(logits))
+    found, feeds, origin = probe.run.found, probe.run.feeds, probe.origin
+    base = {n: disturb(found[n], rng) for n in of.features}
+    values = Replay(of.model, of.features, context, feeds)(base) if context else {}
+    patches = running.patches(Tensors({**base, **values}), of.features, (), origin)
+    targets = [of.ends[n] for n in sorted({int(row[0]) for row in origin})]
+    replay = Replay(of.model, of.features, targets, feeds)
+    lines = _Lines(of.features, base, patches, origin, [found.get(n) for n in of.ends], list(of.ends))
     scale = {n: max(float(np.abs(a).mean()), 1e-3) for n, a in base.items()}
     random = {n: rng.standard_normal(a.shape) * scale[n] for n, a in base.items()}
-    what = f"{name}: ONNX gradient against finite differences"
+    what = f"{of.name}: ONNX gradient against finite differences"
     if replay.small:
         error = lines.disagreement(
             replay.exactly, np.float64, random, _EXACT_STEPS, _EXACT_LIMIT, lines.expected(scale)
         )
         return [Check(f"{what}, float64", error, _EXACT_LIMIT)]
     own, longest = lines.along_gradients(rng)
-    size = max(float(np.abs(at(origin, [found[n] for n in logits])).max(initial=0.0)) / 10, 1.0)
+    size = max(float(np.abs(at(origin, [found[n] for n in of.ends])).max(initial=0.0)) / 10, 1.0)
     steps = [step * size / longest for step in _OWN_STEPS]
     return [
         Check(

@@ -17,7 +17,7 @@ from boxcam.export.graphs.run import run_model
 from boxcam.export.torchscript.module import gradient_module
 from boxcam.export.trace.trace import Trace
 from boxcam.export.verify import detections, torchscript_gradient
-from boxcam.export.verify.check import Check
+from boxcam.export.verify.check import Check, Derivative, Probe, Run, require
 from boxcam.types import ORIGIN
 from tests.export.export_graphs import Net
 from tests.export.heads import LayerGradient, built
@@ -55,9 +55,8 @@ def module_of(made: LayerGradient, origin: np.ndarray) -> torch.jit.ScriptModule
 
 
 def checks(made: LayerGradient, module: Any, origin: np.ndarray) -> dict[str, Check]:
-    found = torchscript_gradient.gradients(
-        "neck", made.score, module, made.model, made.logits, made.found, origin, made.feeds
-    )
+    of = Derivative("neck", made.model, made.logits, made.features)
+    found = torchscript_gradient.gradients(of, made.score, module, Probe(Run(made.found, made.feeds), origin))
     return {check.name.removeprefix("neck: TorchScript "): check for check in found}
 
 
@@ -227,20 +226,20 @@ def test_an_altered_output_fails(altered: dict[str, np.ndarray]) -> None:
 
 
 def test_all_figures_are_returned_when_all_pass() -> None:
-    assert detections.require([Check("a", 1.23456e-7, 1e-4), Check("b", 0.0, 1e-4)]) == {"a": 1.23e-7, "b": 0.0}
+    assert require([Check("a", 1.23456e-7, 1e-4), Check("b", 0.0, 1e-4)]) == {"a": 1.23e-7, "b": 0.0}
 
 
 @pytest.mark.parametrize("error", [2e-4, np.inf, np.nan])
 def test_a_failed_check_stops_the_export_with_its_figures(error: float) -> None:
     with pytest.raises(VerificationError, match=r"\(b: .*, at most 1e-04 passes\).*No bundle was written"):
-        detections.require([Check("a", 0.0, 1e-4), Check("b", error, 1e-4)])
+        require([Check("a", 0.0, 1e-4), Check("b", error, 1e-4)])
 
 
 def test_what_is_no_number_says_that_the_weights_may_be_at_fault() -> None:
     with pytest.raises(VerificationError, match=r"nan, .*No bundle was written.*are the weights whole"):
-        detections.require([Check("a", np.nan, 1e-4)])
+        require([Check("a", np.nan, 1e-4)])
     with pytest.raises(VerificationError, match=r"No bundle was written\. Try another"):
-        detections.require([Check("a", 2e-4, 1e-4)])
+        require([Check("a", 2e-4, 1e-4)])
 
 
 def test_origins_to_check_are_real_ones_and_corners() -> None:

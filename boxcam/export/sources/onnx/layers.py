@@ -19,7 +19,8 @@ from boxcam.export.graphs.run import record_ranks
 from boxcam.export.layers import candidates
 from boxcam.export.layers.candidates import Candidate
 from boxcam.export.source import LayerTensors
-from boxcam.export.trace.trace import SIDES, trace
+from boxcam.export.trace.trace import trace
+from boxcam.targets import LOGIT, TARGETS, Target, of_boxes
 
 _SCOPES = "pkg.torch.onnx.name_scopes"  # where torch's newer exporter writes the modules that a node belongs to
 _SHOWN = 8
@@ -143,7 +144,7 @@ class Work:
             ExportError: the scores cannot be followed back to logits.
         """
         graph = clone_model(self.model).graph
-        sides = [name for target in SIDES if boxes for name in self._ends(graph, outputs, target)]
+        sides = [name for target in of_boxes() if boxes for name in self._ends(graph, outputs, TARGETS[target])]
         logits = self.values(self._ends(graph, outputs))
         return candidates.find(self.model, self.spec, self.image, logits, self.values(sides))
 
@@ -160,7 +161,7 @@ class Work:
         known = {str(value.name): value for value in all_values(self.model.graph)}
         return [known[name] for name in dict.fromkeys(names)]
 
-    def _ends(self, graph: ir.Graph, outputs: Outputs, target: str = "logit") -> list[str]:
+    def _ends(self, graph: ir.Graph, outputs: Outputs, target: Target = LOGIT) -> list[str]:
         return [str(value.name) for value in trace(graph, outputs, target).logits]
 
 
