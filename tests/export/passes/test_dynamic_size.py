@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 import boxcam
 from boxcam.errors import BoxcamWarning, ExportError, SourceError, UnsupportedOperatorError
-from boxcam.export.preprocessing import parse
 from boxcam.export.preprocessing.parse import parse
 from boxcam.export.verify.samples import Samples
 from boxcam.runtime.preprocess import prepare

@@ -46,7 +46,7 @@ def check(results: Arrays, outputs: Outputs, expected: list[tuple[int, int]], sc
     assert [tuple(row) for row in results["origin"][real][:, -2:].tolist()] == expected
     np.testing.assert_allclose(results["logit"][real], [X[n, c] + np.float32(0.25) for n, c in expected], rtol=1e-6)
     for target in TARGETS.names()[1:]:
-        assert detections.values(target, outputs, results, 100).error == 0
+        assert detections.values(TARGETS[target], outputs, results, 100).error == 0
     rows = results["origin.x2"][:, 0] >= 0
     np.testing.assert_allclose(results["value.x2"][rows], [scale * RAW[n, 2] for n, _ in expected], rtol=1e-6)
     np.testing.assert_allclose(results["value.y1"][rows], [scale * RAW[n, 1] for n, _ in expected], rtol=1e-6)
@@ -114,7 +114,7 @@ def test_tensorflow_detections_padded_to_a_fixed_number() -> None:
     assert [tuple(row) for row in real[:, -2:].tolist()] == expected
     assert [value.name for value in found["x2"].logits] == ["boxes"]  # the scale is the last thing that is computed
     for target in TARGETS.names()[1:]:
-        assert detections.values(target, outputs, results, 100).error == 0
+        assert detections.values(TARGETS[target], outputs, results, 100).error == 0
     np.testing.assert_allclose(results["value.x2"][:KEEP], [RAW[n, 2] for n, _ in expected], rtol=1e-5)
 
 

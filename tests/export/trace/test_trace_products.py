@@ -156,7 +156,7 @@ def test_the_score_is_followed_to_where_it_is_computed(name: str) -> None:
     assert set(found.activations) == {"Identity"}
     results = run_model(model, FEEDS)
     np.testing.assert_array_equal(results["value.score"], results["scores"][0])
-    assert detections.values("score", NAMES, results, 100).error == 0
+    assert detections.values(SCORE, NAMES, results, 100).error == 0
 
 
 @pytest.mark.parametrize("name", product.all)

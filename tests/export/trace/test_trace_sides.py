@@ -12,7 +12,7 @@ from boxcam.errors import TraceError, UnknownNameError
 from boxcam.export.graphs.run import record_ranks, run_model
 from boxcam.export.trace.trace import Trace, names, trace
 from boxcam.export.verify import detections
-from boxcam.targets import TARGETS, of_boxes
+from boxcam.targets import SCORE, TARGETS, of_boxes
 from tests.export.export_graphs import Arrays, Net
 
 rng = np.random.default_rng(0)
@@ -53,7 +53,7 @@ def test_each_side_is_followed_to_its_own_tensor() -> None:
         assert (found[side].activations, found[side].products) == (("Identity",), (False,))
         assert results[f"origin.{side}"].tolist() == [[0, 0, n] for n in KEPT]
         np.testing.assert_allclose(results[f"value.{side}"], TRUTH[KEPT, number], rtol=1e-6)
-        assert detections.values(side, outputs, results, 100).error == 0
+        assert detections.values(TARGETS[side], outputs, results, 100).error == 0
 
 
 def test_sides_in_columns_beside_the_scores() -> None:
@@ -70,7 +70,7 @@ def test_sides_in_columns_beside_the_scores() -> None:
     for number, side in enumerate(of_boxes()):
         assert results[f"origin.{side}"].tolist() == [*([0, 0, n] for n in KEPT), [-1, 0, 0]]
         np.testing.assert_allclose(results[f"value.{side}"], [*TRUTH[KEPT, number], 0], rtol=1e-6)
-    assert detections.values("x1", outputs, results, 100).error == 0
+    assert detections.values(TARGETS["x1"], outputs, results, 100).error == 0
 
 
 def test_boxes_that_are_decoded_at_once_are_followed_to_one_tensor() -> None:
@@ -170,7 +170,7 @@ SCORE_ROWS = {"origin.score": np.array([[0, 0], [0, 1], [-1, 0]])}
 @pytest.mark.parametrize(("values", "passes"), [([5, 5, 0], True), ([5, 5.01, 0], False), ([5, np.nan, 0], False)])
 def test_a_side_has_to_be_the_reported_one(values: list[float], passes: bool) -> None:
     found = {**SIDE_ROWS, "value.x1": np.float32(values)}
-    check = detections.values("x1", Outputs("boxes", "s", "l"), found, 100)
+    check = detections.values(TARGETS["x1"], Outputs("boxes", "s", "l"), found, 100)
     assert (check.error <= check.limit) is passes
 
 
@@ -180,5 +180,5 @@ def test_a_side_has_to_be_the_reported_one(values: list[float], passes: bool) ->
 )
 def test_a_score_has_to_be_the_reported_one(scores: list[float], passes: bool) -> None:
     found = {**SCORE_ROWS, "value.score": np.float32([0.5, 0.001, 0]), "scores": np.float32([scores])}
-    check = detections.values("score", Outputs("boxes", "scores", "l"), found, 100)
+    check = detections.values(SCORE, Outputs("boxes", "scores", "l"), found, 100)
     assert (check.error <= check.limit) is passes
