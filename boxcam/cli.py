@@ -15,14 +15,25 @@ from boxcam.commands.explain import explain
 from boxcam.commands.export import export
 from boxcam.commands.inspect import inspect
 from boxcam.errors import BoxcamError, BoxcamWarning
+from boxcam.registry import Registry
 from boxcam.runtime.failures import reason
 
 COMMANDS = (export, explain, inspect)
+PLUGINS: Registry[click.Command] = Registry("command", "boxcam.commands")
+"""Commands of other packages, looked for when a command is asked for that boxcam does not have, or in the help."""
+
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 class _Commands(click.Group):
     """Turns boxcam's errors, and ONNX Runtime's, into one line and exit code 1, and its warnings into one line each."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        own = super().get_command(ctx, cmd_name)
+        return PLUGINS[cmd_name] if own is None and cmd_name in PLUGINS else own
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*super().list_commands(ctx), *PLUGINS.loaded()]
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

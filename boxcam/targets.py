@@ -53,7 +53,7 @@ class Target:
         return "" if self.to_logit else f".{self.name}"
 
 
-TARGETS: Registry[Target] = Registry("target")
+TARGETS: Registry[Target] = Registry("target", "boxcam.targets")
 """What of a box can be explained, by name; the first one is the default."""
 
 

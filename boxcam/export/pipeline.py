@@ -17,11 +17,11 @@ from boxcam import bundle
 from boxcam._version import __version__
 from boxcam.bundle import FORWARD, Manifest
 from boxcam.errors import SourceError
-from boxcam.export import sources as _sources  # noqa: F401  (each registers itself)
+from boxcam.export import sources as _sources  # noqa: F401  (registers boxcam's own)
 from boxcam.export.gradients import CHOICES
 from boxcam.export.graphs.extract import clone_model
 from boxcam.export.passes import float16
-from boxcam.export.source import SOURCES, Options, Progress, Request, SourceModel
+from boxcam.export.source import Options, Progress, Request, SourceModel, detect_source, load_model
 from boxcam.export.steps.describe import Described, describe
 from boxcam.export.steps.differentiate import Gradients, differentiate
 from boxcam.export.steps.follow import follow
@@ -86,8 +86,7 @@ def export(
     given = tuple(str(a) for a in arguments)
     request = Request(given, shape, score_threshold, nms_threshold, layers, sample=pixels, **options)
     kind = source or detect_source(request.arguments)
-    SOURCES[kind].check(request, kind)
-    model = SOURCES[kind].load(request, progress)
+    model = load_model(request, kind, progress)
     wishes = Wishes(request, _targets(targets, model), engine, progress)
     with bundle.write(output, overwrite=overwrite) as folder:
         return _export(model, wishes, folder)
@@ -177,19 +176,3 @@ def _targets(asked: Sequence[str], model: SourceModel) -> tuple[Target, ...]:
             f"--target {missing[0]} has no meaning here: a classifier's box is the whole image. Leave it out."
         )
     return tuple(TARGETS[name] for name in dict.fromkeys(known if "all" in asked else asked))
-
-
-def detect_source(arguments: tuple[str, ...]) -> str:
-    """The kind of source that the arguments look like.
-
-    Raises:
-        SourceError: none, or more than one.
-    """
-    found = [name for name in SOURCES if SOURCES[name].recognises(arguments)]
-    if len(found) != 1:
-        usages = "; ".join(f"{name}: {SOURCES[name].usage}" for name in SOURCES)
-        what = "could be " + " or ".join(found) if found else "is no model of a known kind"
-        raise SourceError(
-            f"{' '.join(arguments)!r} {what}. Give, in this order, {usages}; or name the kind by --source."
-        )
-    return found[0]

@@ -30,26 +30,21 @@ from boxcam.export.graphs.run import observe_values, record_ranks
 from boxcam.export.heads import hook
 from boxcam.export.heads.boxes import canvas_of
 from boxcam.export.heads.convention import Convention, Piece, append
+from boxcam.export.heads.observed import ObservedTensor
 from boxcam.export.heads.selection import report
 from boxcam.export.layers.candidates import Candidate, worth
 from boxcam.export.passes import check
 from boxcam.export.passes.dynamic_size import fixed
 from boxcam.export.preprocessing import parse
-from boxcam.export.source import SOURCES, HalfPrecision, LayerTensors, Options, Progress, Request, Source, SourceModel
+from boxcam.export.source import HalfPrecision, LayerTensors, Progress, Request, SourceModel
 from boxcam.export.sources import class_names
 from boxcam.export.sources.onnx import file
 from boxcam.export.sources.onnx import inputs as onnx_inputs
 from boxcam.export.sources.onnx import layers as onnx_layers
 from boxcam.export.sources.onnx import outputs as onnx_outputs
-from boxcam.export.sources.onnx.outputs import ObservedTensor
 from boxcam.export.trace import proposals
 from boxcam.runtime.preprocess import prepare
 from boxcam.types import IMAGE, Image
-
-
-def recognises(arguments: tuple[str, ...]) -> bool:
-    """One file that ends in .onnx."""
-    return len(arguments) == 1 and arguments[0].lower().endswith(".onnx")
 
 
 @dataclass(frozen=True, eq=False)
@@ -419,8 +414,3 @@ def _labels(convention: Convention, named: tuple[str, ...]) -> tuple[str, ...]:
             " name for each with --class-names."
         )
     return named or tuple(f"class {index}" for index in range(count))
-
-
-SOURCES.register("onnx")(
-    Source("MODEL.onnx", recognises, load, frozenset(Options.__annotations__)),
-)
