@@ -10,18 +10,15 @@ from typing import Any
 import click
 
 from boxcam._version import __version__
+from boxcam.commands import PLUGINS
 from boxcam.commands.console import error_line, say
 from boxcam.commands.explain import explain
 from boxcam.commands.export import export
 from boxcam.commands.inspect import inspect
 from boxcam.errors import BoxcamError, BoxcamWarning
-from boxcam.registry import Registry
 from boxcam.runtime.failures import reason
 
 COMMANDS = (export, explain, inspect)
-PLUGINS: Registry[click.Command] = Registry("command", "boxcam.commands")
-"""Commands of other packages, looked for when a command is asked for that boxcam does not have, or in the help."""
-
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
