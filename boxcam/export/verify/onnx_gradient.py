@@ -27,9 +27,24 @@ from boxcam.types import Patch
 
 _POINTS = 3
 _TORCH_LIMIT = 1e-4
-_EXACT_LIMIT, _EXACT_STEPS = 1e-4, (1e-6, 1e-7, 1e-8)
-_RANDOM_LIMIT, _RANDOM_STEPS = 0.1, (1e-2, 3e-3, 1e-3, 3e-4, 1e-4)
-_OWN_LIMIT, _OWN_STEPS = 1e-2, (3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4)  # changes of the targets, for a size of up to 10
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """How far features are moved, and by how much a derivative may differ from the differences then.
+
+    Attributes:
+        lengths: of the steps, the longest first.
+        limit: the largest relative error that passes.
+    """
+
+    lengths: tuple[float, ...]
+    limit: float
+
+
+_EXACT = _Steps((1e-6, 1e-7, 1e-8), 1e-4)
+_RANDOM = _Steps((1e-2, 3e-3, 1e-3, 3e-4, 1e-4), 0.1)
+_OWN = _Steps((3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4), 1e-2)  # changes of the targets, for a size of up to 10
 
 
 def differences(
@@ -72,23 +87,21 @@ def _at_one_point(of: Derivative, context: Sequence[str], running: OnnxEngine, p
     random = {n: rng.standard_normal(a.shape) * scale[n] for n, a in base.items()}
     what = f"{of.name}: ONNX gradient against finite differences"
     if replay.small:
-        error = lines.disagreement(
-            replay.exactly, np.float64, random, _EXACT_STEPS, _EXACT_LIMIT, lines.expected(scale)
-        )
-        return [Check(f"{what}, float64", error, _EXACT_LIMIT)]
+        error = lines.disagreement(replay.exactly, np.float64, random, _EXACT, lines.expected(scale))
+        return [Check(f"{what}, float64", error, _EXACT.limit)]
     own, longest = lines.along_gradients(rng)
     size = max(float(np.abs(at(origin, [found[n] for n in of.ends])).max(initial=0.0)) / 10, 1.0)
-    steps = [step * size / longest for step in _OWN_STEPS]
+    steps = _Steps(tuple(step * size / longest for step in _OWN.lengths), _OWN.limit)
     return [
         Check(
             f"{what}, random direction, float32",
-            lines.disagreement(replay, np.float32, random, _RANDOM_STEPS, _RANDOM_LIMIT, None),
-            _RANDOM_LIMIT,
+            lines.disagreement(replay, np.float32, random, _RANDOM, None),
+            _RANDOM.limit,
         ),
         Check(
             f"{what}, own direction, float32",
-            lines.disagreement(replay, np.float32, own, steps, _OWN_LIMIT, lines.largest(own) / 10),
-            _OWN_LIMIT,
+            lines.disagreement(replay, np.float32, own, steps, lines.largest(own) / 10),
+            _OWN.limit,
         ),
     ]
 
@@ -146,8 +159,7 @@ class _Lines:
         run: Callable[[Arrays], Mapping[str, Array]],
         dtype: type[np.floating],
         ways: Arrays,
-        steps: Sequence[float],
-        limit: float,
+        steps: _Steps,
         least: Array | float | None,
     ) -> float:
         """The largest difference between derivatives by the gradients and by differences.
@@ -157,12 +169,14 @@ class _Lines:
         """
         along = self.derivatives(ways)
         best: Array = np.full(len(along), np.inf)
-        for step in steps:  # a step that takes one ReLU past zero spoils a difference: each box's best step counts
+        for (
+            step
+        ) in steps.lengths:  # a step that takes one ReLU past zero spoils a difference: each box's best step counts
             measured = self._measured(run, dtype, ways, step)
             sizes = np.abs(measured)
             floor = float(np.sqrt((measured**2).mean())) if least is None else least
             best = np.minimum(best, np.abs(along - measured) / np.maximum(np.maximum(sizes, floor), 1e-12))
-            if best.max(initial=0.0) < limit / 10:
+            if best.max(initial=0.0) < steps.limit / 10:
                 break
         return float(best.max(initial=0.0))
 
