@@ -169,9 +169,8 @@ class _Lines:
         """
         along = self.derivatives(ways)
         best: Array = np.full(len(along), np.inf)
-        for (
-            step
-        ) in steps.lengths:  # a step that takes one ReLU past zero spoils a difference: each box's best step counts
+        # A step that takes one ReLU past zero spoils a difference: each box's best step counts.
+        for step in steps.lengths:
             measured = self._measured(run, dtype, ways, step)
             sizes = np.abs(measured)
             floor = float(np.sqrt((measured**2).mean())) if least is None else least
