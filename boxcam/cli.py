@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from boxcam._version import __version__
+from boxcam.commands import PLUGINS
 from boxcam.commands.console import error_line, say
 from boxcam.commands.explain import explain
 from boxcam.commands.export import export
@@ -23,6 +24,13 @@ _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 class _Commands(click.Group):
     """Turns boxcam's errors, and ONNX Runtime's, into one line and exit code 1, and its warnings into one line each."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        own = super().get_command(ctx, cmd_name)
+        return PLUGINS[cmd_name] if own is None and cmd_name in PLUGINS else own
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*super().list_commands(ctx), *PLUGINS.loaded()]
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -6,6 +6,7 @@
     ├── BundleError               a bundle is missing, altered, or of a newer version
     ├── UnknownLayerError         a layer was asked for that is not there
     ├── UnknownNameError          a method (or engine, or source) was asked for that is not there
+    ├── PluginError               something that another package adds cannot be loaded
     ├── EngineError               a gradient engine cannot run here
     │   └── RunError              a graph fails on an image
     └── ExportError               a model cannot be turned into a bundle
@@ -67,6 +68,10 @@ class UnknownLayerError(BoxcamError):
 
 class UnknownNameError(BoxcamError):
     """A method (or engine, or source) was asked for that is not there."""
+
+
+class PluginError(BoxcamError):
+    """Something that another package adds cannot be loaded."""
 
 
 class EngineError(BoxcamError):

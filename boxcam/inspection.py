@@ -8,6 +8,7 @@ from pathlib import Path
 
 from boxcam.bundle import MANIFEST, Gradient, Layer, Manifest, Preprocess, Tensor
 from boxcam.errors import BundleError
+from boxcam.targets import LOGIT
 
 _MAKE = "Make one with 'boxcam export'."
 _WEIGHTS = (".pth", ".pt", ".ckpt", ".bin", ".safetensors", ".pkl")
@@ -114,7 +115,7 @@ def _layer(layer: Layer, two_stages: bool, one: str) -> Iterator[str]:
     yield f"layer {layer.name}"
     for gradient in layer.gradients:
         reason = f" ({gradient.reason})" if gradient.reason else ""
-        of = "" if gradient.target == "logit" else f"{gradient.target}: "
+        of = "" if gradient.target == LOGIT.name else f"{gradient.target}: "
         rules = "" if gradient.rules == "plain" else f"{gradient.rules}: "
         yield f"  {gradient.engine:<14}{of}{rules}{_form(gradient, layer, one)}{reason}"
         if gradient.context:

@@ -24,8 +24,8 @@ from boxcam.bundle import (
     Manifest,
     Outputs,
     Preprocess,
-    Target,
     Tensor,
+    TracedTarget,
     check_target,
     read,
     seal,
@@ -58,8 +58,8 @@ MANIFEST_OF_ALL = Manifest(
     ),
     outputs=Outputs(boxes="dets", scores="dets", labels="labels", box_columns=(0, 4), score_column=4),
     targets=(
-        Target("logit", "origin", "logit", (Logits("cls", (1, 720, None, 100), "sigmoid"),)),
-        Target("x1", "origin.x1", "value.x1", (Logits("decoded", (1, None, 4), "Identity"),)),
+        TracedTarget("logit", "origin", "logit", (Logits("cls", (1, 720, None, 100), "sigmoid"),)),
+        TracedTarget("x1", "origin.x1", "value.x1", (Logits("decoded", (1, None, 4), "Identity"),)),
     ),
     layers=(
         Layer(

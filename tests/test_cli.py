@@ -165,7 +165,8 @@ def test_export_says_what_is_not_installed(
 
     monkeypatch.setattr("boxcam.export.pipeline.export", fails)
     models = {
-        "mmdet": ([signs / "config.py", signs / "signs.pth"], ["CONFIG", "--source", "mmyolo"]),
+        "mmdet": ([signs / "config.py", signs / "signs.pth"],),
+        "mmyolo": (["CONFIG", "--source", "mmyolo"],),
         "export": (["Model.ONNX"], ["torchvision:retinanet_resnet50_fpn", "w.pth"], ["MODEL", "--source", "onnx"]),
     }
     for extra, given in models.items():

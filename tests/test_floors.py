@@ -17,7 +17,10 @@ Arrow = tuple[str, str]
 # boxcam/export/.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("_version", "errors", "types"),
-    ("registry", "bundle"),
+    ("plugins",),
+    ("registry",),
+    ("targets",),
+    ("bundle",),
     ("runtime",),
     ("explain", "inspection", "export.graphs"),
     ("export.source", "export.autodiff", "export.heads"),
@@ -26,6 +29,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("export.layers", "export.torchscript"),
     ("export.sources", "export.verify"),
     ("export.gradients", "export.inspect"),
+    ("export.steps",),
     ("export.pipeline",),
     ("export",),
     ("__init__",),  # the public names, which the command line uses as everybody does

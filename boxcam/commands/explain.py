@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from boxcam.bundle import TARGETS
 from boxcam.commands.console import error_line, progress_line, say
 from boxcam.commands.headings import Command, Option
-from boxcam.commands.options import common
+from boxcam.commands.options import Name, common
 from boxcam.errors import BoxcamError, BundleError, InputError, OutputError, RunError
 from boxcam.explain.methods import METHODS
 from boxcam.runtime.engines import ENGINES
 from boxcam.runtime.sessions import DEVICES
+from boxcam.targets import TARGETS
 
 if TYPE_CHECKING:
     from boxcam.explain.explainer import Explanation
@@ -31,10 +31,12 @@ _device = partial(click.option, cls=Option, heading="What it runs on")
 @click.argument("bundle", type=click.Path())
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @common("-o", "--output", default="explanations", show_default=True, type=click.Path(), help="Folder to write to.")
-@common("--method", type=click.Choice(METHODS.names()), default="gradcam", show_default=True, help="CAM method.")
+@common("--method", type=Name(METHODS), default="gradcam", show_default=True, help="CAM method.")
 @common("--layer", metavar="NAME", help="Layer to look at; see `boxcam inspect`. [default: the bundle's first]")
 @common(
-    "--target", type=click.Choice(TARGETS), help="What of a box to explain. [default: the bundle's first, the logit]"
+    "--target",
+    type=Name(TARGETS),
+    help="What of a box to explain. [default: the bundle's first, the logit]",
 )
 @_boxes(
     "--score",

@@ -9,17 +9,43 @@ from typing import Any
 
 import click
 
-from boxcam.bundle import TARGETS
 from boxcam.commands.console import report_steps, say
 from boxcam.commands.headings import Command, Option
-from boxcam.commands.options import Shape, common, needs_exporter, reading_options
+from boxcam.commands.options import Name, Shape, common, needs_exporter, reading_options
 from boxcam.runtime.engines import ENGINES
+from boxcam.targets import TARGETS
 
 _boxes = partial(click.option, cls=Option, heading="Which boxes")
 _gradients = partial(click.option, cls=Option, heading="What can be explained, and how")
 
 
-@click.command(cls=Command, epilog="Exit codes: 0 done, 1 failed, 2 wrong usage.")
+def _models() -> str:
+    """What MODEL can be, as a table."""
+    from boxcam.export.sources.table import forms
+
+    width = max(len(usage) for usage, _ in forms())
+    return "\n".join(f"  {usage:<{width}}  {meaning}" for usage, meaning in forms())
+
+
+def _examples() -> str:
+    from boxcam.export.sources.table import examples
+
+    return "\n".join(f"  {line}" for line in examples())
+
+
+def _kinds() -> str:
+    from boxcam.export import sources as _sources  # noqa: F401  (registers boxcam's own)
+    from boxcam.export.source import SOURCES
+
+    *others, last = SOURCES
+    return f"{', '.join(others)} or {last}"
+
+
+@click.command(
+    cls=Command,
+    fill={"MODELS": _models, "EXAMPLES": _examples},
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage.",
+)
 @click.argument("model", nargs=-1, required=True)
 @common("-o", "--output", type=click.Path(), help="The bundle to write. [default: MODEL's name + .boxcam]")
 @common("--sample", type=click.Path(), metavar="IMAGE", help="Picture to verify with. [default: drawn ones]")
@@ -43,7 +69,7 @@ _gradients = partial(click.option, cls=Option, heading="What can be explained, a
     "--target",
     "targets",
     multiple=True,
-    type=click.Choice([*TARGETS, "all"]),
+    type=Name(TARGETS, "all"),
     default=["logit"],
     show_default=True,
     help="What of a box can be explained: its class logit, its score as reported, a side; repeatable.",
@@ -58,8 +84,10 @@ _gradients = partial(click.option, cls=Option, heading="What can be explained, a
 @reading_options()
 @click.option(
     "--source",
+    cls=Option,
     metavar="KIND",
-    help="What MODEL is: onnx, torchvision, mmdet or mmyolo. [default: found out from MODEL]",
+    fill=_kinds,
+    help="What MODEL is: {}. [default: found out from MODEL]",
 )
 @click.option("--overwrite", is_flag=True, help="Replace a bundle that is there.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors and warnings.")
@@ -83,26 +111,18 @@ def export(
     MODEL is one of
 
     \b
-      MODEL.onnx                    an ONNX file of any framework; `boxcam inspect` tells what it needs
-      torchvision:NAME WEIGHTS.pth  a model of torchvision by name, and its state dict
-      CONFIG.py CHECKPOINT.pth      a config of mmdet or mmyolo, and its checkpoint
+    {MODELS}
 
     It takes half a minute to two, and ends by verifying the bundle.
 
     \b
     Examples:
-      boxcam export yolo.onnx --preprocess yolo --sample street.jpg
-      boxcam export torchvision:fasterrcnn_resnet50_fpn weights.pth --sample street.jpg
-      boxcam export torchvision:resnet50 weights.pth --layer layer4 --class-names names.txt
-      boxcam export retinanet.py retinanet.pth -o retinanet.boxcam
-      boxcam export faster-rcnn.py epoch_12.pth --layer roi --layer neck --shape 800x1344
-      boxcam export retinanet.py retinanet.pth --layer backbone.2 --sample street.jpg
-      boxcam export retinanet.py retinanet.pth --engine onnx
+    {EXAMPLES}
     """
-    with needs_exporter(_extra(model, source)):
+    with needs_exporter(model, source):
         from boxcam.export.pipeline import export as run
 
-        target = Path(output) if output else Path(Path(model[0].removeprefix("torchvision:")).stem + ".boxcam")
+        target = Path(output) if output else _bundle_of(model, source)
         began = time.monotonic()
         manifest = run(
             *model,
@@ -125,8 +145,10 @@ def export(
         say(f"wrote {target} in {time.monotonic() - began:.0f} s (layers: {names})")
 
 
-def _extra(model: tuple[str, ...], source: str | None) -> str:
-    """Which of boxcam's extras has what an export of a model needs; nothing but names can be looked at yet."""
-    if source is not None:
-        return "export" if source in ("onnx", "torchvision") else "mmdet"
-    return "export" if model[0].lower().endswith(".onnx") or model[0].startswith("torchvision:") else "mmdet"
+def _bundle_of(model: tuple[str, ...], source: str | None) -> Path:
+    """What a bundle is called if nobody says: as the model."""
+    from boxcam.export import sources as _sources  # noqa: F401  (registers boxcam's own)
+    from boxcam.export.source import source_of
+
+    found = source_of(model, source)
+    return Path(Path(model[0] if found is None else model[0].removeprefix(found.prefix)).stem + ".boxcam")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
@@ -14,16 +16,51 @@ class Option(click.Option):
 
     Attributes:
         heading: what it stands under in its command's help.
+        fill: gives what stands for ``{}`` in its help, when that is shown: names that need not be known before.
     """
 
-    def __init__(self, *given: Any, heading: str = OTHER, **settings: Any) -> None:
-        """Make it; the arguments are those of `click.Option`."""
+    def __init__(
+        self, *given: Any, heading: str = OTHER, fill: Callable[[], str] | None = None, **settings: Any
+    ) -> None:
+        """Make it; the other arguments are those of `click.Option`."""
+        self.heading, self.fill = heading, fill
         super().__init__(*given, **settings)
-        self.heading = heading
+
+    @property
+    def help(self) -> str | None:
+        """What it is for."""
+        return self._help if self._help is None or self.fill is None else self._help.format(self.fill())
+
+    @help.setter
+    def help(self, text: str | None) -> None:
+        self._help = text
 
 
 class Command(click.Command):
-    """A command whose help has a list of options for each heading: in the order in which they were put on it."""
+    """A command whose help has a list of options for each heading: in the order in which they were put on it.
+
+    Attributes:
+        fill: gives what stands for each word in capitals and braces, ``{MODELS}``, in its help, when that is shown.
+    """
+
+    def __init__(self, *given: Any, fill: Mapping[str, Callable[[], str]] | None = None, **settings: Any) -> None:
+        """Make it; the other arguments are those of `click.Command`."""
+        self.fill = dict(fill or {})
+        super().__init__(*given, **settings)
+
+    @property
+    def help(self) -> str | None:
+        """What it does."""
+        if self._help is None:
+            return None
+        text = inspect.cleandoc(self._help)
+        for word, of in self.fill.items():
+            text = text.replace(f"{{{word}}}", of())
+        return text
+
+    @help.setter
+    def help(self, text: str | None) -> None:
+        self._help = text
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the lists; options without a heading, as ``--help``, are the last."""

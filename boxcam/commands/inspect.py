@@ -65,7 +65,7 @@ def _inspect_file(
     sample: str | None,
     options: dict[str, Any],
 ) -> None:
-    with needs_exporter("export"):
+    with needs_exporter((path,), "onnx"):
         from boxcam.export.inspect import lines, survey
         from boxcam.export.source import Request
         from boxcam.runtime.images import read_image

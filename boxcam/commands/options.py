@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 import click
 
 from boxcam.commands.headings import COMMON, Option
-from boxcam.errors import BoxcamError
+from boxcam.errors import BoxcamError, UnknownNameError
+from boxcam.registry import Registry
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -18,15 +19,35 @@ BOX_FORMATS = ("xyxy", "yxyx", "cxcywh", "xywh")
 BOX_SCALES = ("pixels", "normalized")
 ACTIVATIONS = ("none", "sigmoid", "softmax")
 BACKGROUNDS = ("none", "first", "last")
-PRESETS = "imagenet, torchvision, yolo, paddle, tf"
-"""The names of `boxcam.export.preprocessing.presets`, which explaining does not load."""
 LAYOUTS = ("NCHW", "NHWC", "tokens")
 LARGEST = 16384
 """Pixels of a side of a model's input."""
-EXPORTERS = ("onnx", "onnx_ir", "onnxruntime", "onnxscript", "torch", "torchvision", "yaml")
-"""Packages that exporting imports."""
-
 common = partial(click.option, cls=Option, heading=COMMON)
+
+
+class Name(click.ParamType[str]):
+    """A name out of a registry, or one of a few other words.
+
+    Args:
+        registry: gives what has the names; those of plug-ins are looked for when a name is not one of boxcam's own.
+        more: other words that are allowed.
+    """
+
+    name = "name"
+
+    def __init__(self, registry: Registry[Any], *more: str) -> None:
+        self.registry, self.more = registry, more
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return f"[{'|'.join((*self.registry.names(), *self.more))}]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value not in self.more and value not in self.registry:
+            try:
+                self.registry[value]
+            except UnknownNameError as error:
+                self.fail(str(error), param, ctx)
+        return str(value)
 
 
 class Shape(click.ParamType[tuple[int, int]]):
@@ -59,8 +80,9 @@ def reading_options() -> Callable[[Command], Command]:
             heading=COMMON,
             multiple=True,
             metavar="SPEC",
-            help=f"ONNX files and classifiers: how an image becomes the input: a preset ({PRESETS}), a YAML file, or"
-            " key=value; repeatable.",
+            fill=_presets,
+            help="ONNX files and classifiers: how an image becomes the input: a preset ({}), a YAML file, or key=value;"
+            " repeatable.",
         ),
         click.option(
             "--class-names",
@@ -100,13 +122,31 @@ def reading_options() -> Callable[[Command], Command]:
     return put
 
 
+def _presets() -> str:
+    """The names of presets, which nobody but exporters loads."""
+    from boxcam.export.preprocessing.presets import PRESETS
+
+    return ", ".join(PRESETS)
+
+
 @contextlib.contextmanager
-def needs_exporter(extra: str) -> Iterator[None]:
-    """Say what is missing where exporting cannot be done, and which of boxcam's extras has it."""
+def needs_exporter(arguments: tuple[str, ...], kind: str | None = None) -> Iterator[None]:
+    """Say what is missing where exporting cannot be done, and which of boxcam's extras has it.
+
+    Args:
+        arguments: the model.
+        kind: of its source, if the user gave it.
+    """
     try:
         yield
     except ModuleNotFoundError as error:
-        if error.name and error.name.split(".")[0] in EXPORTERS:
+        from boxcam.export import sources as _sources  # noqa: F401  (registers boxcam's own)
+        from boxcam.export.source import PACKAGES, source_of
+
+        source = source_of(arguments, kind)
+        packages = PACKAGES if source is None else (*PACKAGES, *source.packages)
+        if error.name and error.name.split(".")[0] in packages:
+            extra = "export" if source is None else source.extra
             raise BoxcamError(
                 f"exporting needs {error.name}, which is not installed here. Install boxcam's {extra!r} extra as the"
                 " README shows, or export on another machine and copy the bundle."

@@ -49,7 +49,7 @@ class Method:
         return self.compute(activation, patches)
 
 
-METHODS: Registry[Method] = Registry("method")
+METHODS: Registry[Method] = Registry("method", "boxcam.methods")
 
 
 def method(

@@ -21,9 +21,9 @@ from boxcam.errors import BoxcamError, OutputError
 from boxcam.explain.explainer import Explanation
 from boxcam.explain.methods import METHODS
 from boxcam.explain.render import PERCENTILE, Panel, panel_heat, sheet
+from boxcam.targets import LOGIT, TARGETS
 from boxcam.types import IMAGE
 
-_LARGER = {"x1": "to the right", "y1": "down", "x2": "to the right", "y2": "down"}
 """Where a side of a box moves as its number becomes larger."""
 OVERLAY, MAPS, FACTS = ".png", ".npz", ".json"
 
@@ -209,9 +209,9 @@ def _panel(explanation: Explanation, k: int, values: Any) -> Panel:
 
 def _of(explanation: Explanation) -> str:
     """What of a box was explained, for the sheet: of a side, lit is what makes its number larger."""
-    if explanation.target == "logit":
+    if explanation.target == LOGIT.name:
         return ""
-    way = _LARGER.get(explanation.target)
+    way = TARGETS[explanation.target].larger if explanation.target in TARGETS else ""
     signed = not METHODS[explanation.method].image  # methods of pixels show what matters, for and against
     return f" of {explanation.target}{f' (what moves it {way})' if way and signed else ''}"
 

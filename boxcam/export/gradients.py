@@ -1,9 +1,9 @@
-"""The gradients of a layer: what is built for each target and engine, and how each is checked."""
+"""The gradients of a layer: what is built for each target and engine, how it is written, and how it is checked."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +19,10 @@ from boxcam.export.source import Progress
 from boxcam.export.torchscript import score
 from boxcam.export.torchscript.score import ScoreGraph
 from boxcam.export.verify import onnx_gradient
-from boxcam.export.verify.check import FAINT, Check, Run
+from boxcam.export.verify.check import FAINT, Check, Derivative, Probe
 from boxcam.runtime.engines import OnnxEngine, Patches
 from boxcam.runtime.tensors import Tensors
+from boxcam.targets import Target
 from boxcam.types import ORIGIN
 
 ENGINES = ("onnx", "torchscript")
@@ -47,33 +48,50 @@ class Detector:
     feeds: Mapping[str, Array]
 
 
+@dataclass(frozen=True)
+class Subject:
+    """What of a box is explained, and at which layer.
+
+    Attributes:
+        layer: name of the layer.
+        target: what is explained.
+        ends: names of the tensors that the target is taken from.
+        features: names of those of the layer's tensors that it depends on.
+    """
+
+    layer: str
+    target: Target
+    ends: tuple[str, ...]
+    features: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """What its checks are called."""
+        return f"{self.layer} ({self.target.name})" if self.target.suffix else self.layer
+
+
 @dataclass(frozen=True, eq=False)
 class LayerGradient:
     """The gradients of one target with respect to one layer.
 
     Attributes:
-        layer, target: their names.
-        ends: names of the tensors that the target is taken from.
-        features: names of the layer's tensors.
+        subject: what they are of.
         by_onnx: the gradient graph by ``plain`` rules, and the ``guided`` one if there is one.
         by_torch: what the TorchScript module is made of.
         rounded: whether something between them is computed with quantized numbers.
     """
 
-    layer: str
-    target: str
-    ends: tuple[str, ...]
-    features: tuple[str, ...]
+    subject: Subject
     by_onnx: Mapping[Rules, GradientGraph]
     by_torch: ScoreGraph | None
     rounded: bool
 
     @property
     def context(self) -> list[str]:
-        """Values of the forward pass that are read beside the features."""
+        """Values of the forward pass that are read in addition to the features."""
         names = [] if self.by_torch is None else list(self.by_torch.context)
         for graph in self.by_onnx.values():
-            names += [name for name in graph.inputs if name not in self.features]
+            names += self._context(graph)
         return names
 
     @property
@@ -85,126 +103,146 @@ class LayerGradient:
         reach = [part.reach for part in self.by_torch.parts if part.reach is not None]
         return max((2 * max(r) + 1 for r in reach), default=None) if self.by_torch.form == "windows" else None
 
-    def described(self, file: str) -> list[Gradient]:
+    def described(self, file: str) -> Iterator[Gradient]:
         """What the manifest says of them.
 
         Args:
-            file: of the layer's gradients, without its end.
+            file: of the layer's gradients, without its end, relative to the bundle.
         """
-        result = []
+        target = self.subject.target.name
         for rules, graph in self.by_onnx.items():
-            stem = self._stem(file, rules)
-            context = tuple(n for n in graph.inputs if n not in self.features)
-            means = "" if graph.means is None else f"{stem}.means.onnx"
-            reason = self._reason(graph.reason)
-            result.append(
-                Gradient(
-                    "onnx", self.target, rules, f"{stem}.onnx", graph.form, reason, context, graph.boxes_at_once, means
-                )
+            stem = file + self._suffix(rules)
+            yield Gradient(
+                engine="onnx",
+                target=target,
+                rules=rules,
+                file=f"{stem}.onnx",
+                form=graph.form,
+                reason=self._reason(graph.reason),
+                context=tuple(self._context(graph)),
+                boxes_at_once=graph.boxes_at_once,
+                means="" if graph.means is None else f"{stem}.means.onnx",
             )
         if self.by_torch is not None:
-            made, stem = self.by_torch, self._stem(file)
-            result.append(
-                Gradient(
-                    "torchscript", self.target, "plain", f"{stem}.pt", made.form, self._reason(made.reason),
-                    made.context, _BOXES_AT_ONCE[made.form],
-                )
-            )  # fmt: skip
-        return result
+            yield Gradient(
+                engine="torchscript",
+                target=target,
+                rules="plain",
+                file=f"{file}{self._suffix()}.pt",
+                form=self.by_torch.form,
+                reason=self._reason(self.by_torch.reason),
+                context=self.by_torch.context,
+                boxes_at_once=_BOXES_AT_ONCE[self.by_torch.form],
+            )
 
-    def write(
-        self, folder: Path, file: str, detector: Detector, run: Run, origin: Array, progress: Progress
-    ) -> list[Check]:
-        """Write the files, and check them.
+    def write(self, file: Path, example: Probe) -> None:
+        """Write the files that `described` names.
 
         Args:
-            folder: the bundle.
-            file: as for `described`.
+            file: of the layer's gradients, without its end.
+            example: of a run, by which the TorchScript module is traced.
+        """
+        for rules, graph in self.by_onnx.items():
+            ir.save(graph.model, self._file(file, ".onnx", rules))
+            if graph.means is not None:
+                ir.save(graph.means, self._file(file, ".means.onnx", rules))
+        if self.by_torch is not None:
+            from boxcam.export.torchscript import module as torchscript
+
+            given = {**example.found, ORIGIN: example.origin}
+            torchscript.gradient_module(self.by_torch, given).save(str(self._file(file, ".pt")))
+
+    def check(self, file: Path, detector: Detector, probe: Probe, progress: Progress) -> list[Check]:
+        """Check what was written.
+
+        Args:
+            file: as for `write`.
             detector: what they were built of.
-            run: where to check them.
-            origin: int64 [K, D], at which numbers.
+            probe: where to check them.
             progress: is told the steps.
         """
-        name, some = self._name, self._some(origin)
-        shapes = {i: run.found[n].shape[2:] for i, n in enumerate(self.features)}
+        self._warn_of_faint(probe)
+        name, some, of = self.subject.name, self._some(probe), self._derivative(detector)
         checks: list[Check] = []
-        patches: dict[str, list[Patches]] = {}
-        self._warn_of_faint(run)
-        for rules, graph in self.by_onnx.items():
+        found: dict[str, list[Patches]] = {}
+        for rules in self.by_onnx:
             progress(f"verifying {name} (onnx{', guided' if rules == 'guided' else ''})")
-            stem = self._stem(file, rules)
-            ir.save(graph.model, folder / f"{stem}.onnx")
-            running = OnnxEngine(folder / f"{stem}.onnx")
-            found = running.patches(Tensors(run.found), self.features, (), some)
-            if rules == "guided":
-                checks.append(onnx_gradient.finite(f"{name}: guided backpropagation", found))
-            else:
-                patches["onnx"] = found
-                checks += onnx_gradient.differences(
-                    name, graph, running, detector.smooth, self.features, self.ends, run.found, some, run.feeds
-                )
-            if graph.means is not None:
-                ir.save(graph.means, folder / f"{stem}.means.onnx")
-                running = OnnxEngine(folder / f"{stem}.means.onnx")
-                means = running.patches(Tensors(run.found), self.features, (), some)
-                checks.append(onnx_gradient.means(name, means, found, shapes))
+            more, patches = self._check_onnx(of, rules, file, some)
+            checks += more
+            if rules == "plain":
+                found["onnx"] = patches
         if self.by_torch is not None:
             from boxcam.export.torchscript import module as torchscript
             from boxcam.export.verify import torchscript_gradient
 
             progress(f"verifying {name} (torchscript)")
-            path = folder / f"{self._stem(file)}.pt"
-            torchscript.gradient_module(self.by_torch, {**run.found, ORIGIN: origin}).save(str(path))
-            module = torchscript.load(path)
-            checks += torchscript_gradient.gradients(
-                name, self.by_torch, module, detector.smooth, self.ends, run.found, some, run.feeds
-            )
-            patches["torchscript"] = torchscript_gradient.patches(module, self.by_torch, run.found, some)
-        if len(patches) == 2:
-            checks.append(onnx_gradient.against(name, patches["onnx"], patches["torchscript"], shapes))
+            module = torchscript.load(self._file(file, ".pt"))
+            checks += torchscript_gradient.gradients(of, self.by_torch, module, some)
+            found["torchscript"] = torchscript_gradient.patches(module, self.by_torch, some)
+        if len(found) == 2:
+            checks.append(onnx_gradient.against(name, found["onnx"], found["torchscript"], self._sizes(some)))
         return checks
 
-    def check_again(self, folder: Path, file: str, detector: Detector, run: Run, origin: Array) -> list[Check]:
-        """Check the ONNX gradient in another run, of an image of another size; the arguments are those of `write`."""
-        stem, some = self._stem(file), self._some(origin)
-        running = OnnxEngine(folder / f"{stem}.onnx")
-        name, graph = f"{self._name}, another size", self.by_onnx["plain"]
-        checks = onnx_gradient.differences(
-            name, graph, running, detector.smooth, self.features, self.ends, run.found, some, run.feeds
-        )
+    def check_another_size(self, file: Path, detector: Detector, probe: Probe) -> list[Check]:
+        """Check the ONNX gradient in a run on an image of another size; the arguments are those of `check`."""
+        of = self._derivative(detector, f"{self.subject.name}, another size")
+        return self._check_onnx(of, "plain", file, self._some(probe))[0]
+
+    def _check_onnx(self, of: Derivative, rules: Rules, file: Path, probe: Probe) -> tuple[list[Check], list[Patches]]:
+        """Check an ONNX gradient; also gives its patches.
+
+        Guided backpropagation is no derivative: that it is finite is all that its numbers can be held to.
+        """
+        graph, running = self.by_onnx[rules], OnnxEngine(self._file(file, ".onnx", rules))
+        patches = self._patches(running, probe)
+        if rules == "guided":
+            checks = [onnx_gradient.finite(f"{of.name}: guided backpropagation", patches)]
+        else:
+            checks = onnx_gradient.differences(of, self._context(graph), running, probe)
         if graph.means is not None:
-            shapes = {i: run.found[n].shape[2:] for i, n in enumerate(self.features)}
-            whole, means = (
-                engine.patches(Tensors(run.found), self.features, (), some)
-                for engine in (running, OnnxEngine(folder / f"{stem}.means.onnx"))
-            )
-            checks.append(onnx_gradient.means(name, means, whole, shapes))
-        return checks
+            means = self._patches(OnnxEngine(self._file(file, ".means.onnx", rules)), probe)
+            checks.append(onnx_gradient.means(of.name, means, patches, self._sizes(probe)))
+        return checks, patches
 
-    @property
-    def _name(self) -> str:
-        """What its checks are called."""
-        return self.layer if self.target == "logit" else f"{self.layer} ({self.target})"
+    def _patches(self, running: OnnxEngine, probe: Probe) -> list[Patches]:
+        """What a gradient graph gives in a run."""
+        return running.patches(Tensors(probe.found), self.subject.features, (), probe.origin)
 
-    def _some(self, origin: Array) -> Array:
-        """As many of some numbers as are checked: whole maps take their time."""
+    def _derivative(self, detector: Detector, name: str = "") -> Derivative:
+        subject = self.subject
+        return Derivative(name or subject.name, detector.smooth, subject.ends, subject.features)
+
+    def _context(self, graph: GradientGraph) -> list[str]:
+        """What a gradient graph reads in addition to the features."""
+        return [name for name in graph.inputs if name not in self.subject.features]
+
+    def _sizes(self, probe: Probe) -> dict[int, tuple[int, ...]]:
+        """Height and width of each of the layer's tensors."""
+        return {number: probe.found[name].shape[2:] for number, name in enumerate(self.subject.features)}
+
+    def _some(self, probe: Probe) -> Probe:
+        """As many elements as are checked: whole maps take their time."""
         whole = "whole" in [graph.form for graph in (self.by_torch, *self.by_onnx.values()) if graph is not None]
-        return origin[: max(_CHECKED_BOXES // 4, len(self.ends))] if whole else origin
+        return probe.first(max(_CHECKED_BOXES // 4, len(self.subject.ends))) if whole else probe
 
-    def _warn_of_faint(self, run: Run) -> None:
+    def _warn_of_faint(self, probe: Probe) -> None:
         """Say so if the feature maps are as good as constant: maps of them show next to nothing."""
-        spread = max((float(run.found[name].std()) for name in self.features if run.found[name].size > 1), default=1.0)
-        if spread < FAINT and self.target == "logit":
+        arrays = [probe.found[name] for name in self.subject.features]
+        spread = max((float(array.std()) for array in arrays if array.size > 1), default=1.0)
+        if spread < FAINT and self.subject.target.to_logit:
             warnings.warn(
-                f"layer {self.layer!r} hardly varies on the sample image (by {spread:.0e}), as that of a model without"
-                " training does. Are these the trained weights?",
+                f"layer {self.subject.layer!r} hardly varies on the sample image (by {spread:.0e}), as that of a model"
+                " without training does. Are these the trained weights?",
                 BoxcamWarning,
                 stacklevel=2,
             )
 
-    def _stem(self, file: str, rules: Rules = "plain") -> str:
-        parts = [file, *([] if self.target == "logit" else [self.target]), *([] if rules == "plain" else [rules])]
-        return ".".join(parts)
+    def _file(self, file: Path, end: str, rules: Rules = "plain") -> Path:
+        return file.with_name(f"{file.name}{self._suffix(rules)}{end}")
+
+    def _suffix(self, rules: Rules = "plain") -> str:
+        """What tells its files from those of the layer's other gradients."""
+        return self.subject.target.suffix + ("" if rules == "plain" else f".{rules}")
 
     def _reason(self, form: str) -> str:
         """Why a gradient has its form, and what else has to be said of it."""
@@ -212,46 +250,40 @@ class LayerGradient:
         return "; ".join([*([form] if form else []), *rounding])
 
 
-def build(
-    detector: Detector, layer: str, target: str, ends: Sequence[str], features: Sequence[str], engine: str, guided: bool
-) -> LayerGradient:
+def build(detector: Detector, subject: Subject, engine: str, guided: bool) -> LayerGradient:
     """Differentiate a target by a layer.
 
     Args:
         detector: its graphs.
-        layer, target: their names.
-        ends, features: see `LayerGradient`.
+        subject: what of a box, and at which layer.
         engine: one of `CHOICES`.
         guided: whether guided backpropagation is wanted too.
 
     Raises:
         UnsupportedOperatorError: an operator in between cannot be differentiated by an engine that was asked for.
     """
+    layer, target, ends, features = subject.layer, subject.target, subject.ends, subject.features
     check.check_path(detector.base, ends, features)
     rounding = straight_through.rounded(detector.base, ends, features)
-    plain = target == "logit" and not guided  # TorchScript gradients are of class logits and feature maps only
+    plain = target.to_logit and not guided  # TorchScript gradients are of class logits and feature maps only
     if engine == "torchscript" and (rounding or not plain):
-        what = f"the model is quantized ({rounding[0]}), and" if rounding else f"by {layer!r} and of {target!r}"
+        what = f"the model is quantized ({rounding[0]}), and" if rounding else f"by {layer!r} and of {target.name!r}"
         raise UnsupportedOperatorError(f"{what} only the ONNX gradient is made. Use --engine onnx.")
     by_onnx: dict[Rules, GradientGraph] = {}
     if engine != "torchscript":
         by_onnx["plain"] = gradient.build(detector.smooth, ends, features)
         if guided:
             by_onnx["guided"] = gradient.build(detector.smooth, ends, features, guided=True)
-    by_torch = None
-    if engine != "onnx" and plain and not rounding:
-        by_torch = _by_torch(detector, layer, ends, features, engine)
-    return LayerGradient(layer, target, tuple(ends), tuple(features), by_onnx, by_torch, bool(rounding))
+    by_torch = _by_torch(detector, subject, engine) if engine != "onnx" and plain and not rounding else None
+    return LayerGradient(subject, by_onnx, by_torch, bool(rounding))
 
 
-def _by_torch(
-    detector: Detector, layer: str, ends: Sequence[str], features: Sequence[str], engine: str
-) -> ScoreGraph | None:
+def _by_torch(detector: Detector, subject: Subject, engine: str) -> ScoreGraph | None:
     """The score graph for TorchScript; none, with a warning, where it cannot be made and need not."""
     from boxcam.export.torchscript import module as torchscript
 
     try:
-        made = score.build(detector.smooth, ends, features, detector.feeds)
+        made = score.build(detector.smooth, subject.ends, subject.features, detector.feeds)
         torchscript.check(made)
     except UnsupportedOperatorError as error:
         if engine == "torchscript":
@@ -259,7 +291,9 @@ def _by_torch(
         if engine == "both":
             raise UnsupportedOperatorError(f"{error} Or do without torch, with --engine onnx.") from error
         warnings.warn(
-            f"layer {layer!r} gets no TorchScript gradient, only the ONNX one: {error}", BoxcamWarning, stacklevel=2
+            f"layer {subject.layer!r} gets no TorchScript gradient, only the ONNX one: {error}",
+            BoxcamWarning,
+            stacklevel=2,
         )
         return None
     return made

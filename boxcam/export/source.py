@@ -1,18 +1,23 @@
-"""What every way in delivers: a detector's graph and what is known about it."""
+"""What a source is, and what it delivers: a detector's graph and what is known about it.
+
+This file, and the declarations of sources, import no framework and no onnx: help texts are made of them.
+"""
 
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, TypedDict
-
-import onnx_ir as ir
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from boxcam.bundle import Outputs, Preprocess
-from boxcam.errors import SourceError
+from boxcam.errors import BoxcamError, BoxcamWarning, SourceError
 from boxcam.registry import Registry
 from boxcam.types import Image
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 Progress = Callable[[str], None]
 Layout = Literal["NCHW", "NHWC", "tokens"]
@@ -37,11 +42,24 @@ class LayerTensors:
 
 
 @dataclass(frozen=True, eq=False)
+class HalfPrecision:
+    """A detector that was deployed in float16, as it was.
+
+    Attributes:
+        model: its graph; only the operators that select its detections may be missing.
+        types: of its values, by name, to which the finished forward graph is brought back.
+    """
+
+    model: ir.Model
+    types: Mapping[str, ir.DataType]
+
+
+@dataclass(frozen=True, eq=False)
 class SourceModel:
     """A detector or classifier on its way into a bundle.
 
     Attributes:
-        model: the graph, one image in, detections out.
+        model: the graph, one image in, detections out. Once it is `admitted`, it is in float32.
         input: name of the graph's image input.
         outputs: which outputs hold the detections.
         preprocess: how an image becomes the input.
@@ -50,6 +68,9 @@ class SourceModel:
         default_layers: those that are exported when none is asked for.
         description: for people: family, files, versions.
         stops: names of values that no gradient passes, where the framework detaches them.
+        half: the detector as it was deployed, if that is in float16.
+        admitted: whether `boxcam.export.passes.check.admit` has passed the graph, as a source asks it to that has to
+            run the graph; the pipeline asks it about all others.
     """
 
     model: ir.Model
@@ -61,6 +82,8 @@ class SourceModel:
     default_layers: tuple[str, ...]
     description: Mapping[str, str]
     stops: tuple[str, ...] = ()
+    half: HalfPrecision | None = None
+    admitted: bool = False
 
 
 class Options(TypedDict, total=False):
@@ -132,24 +155,39 @@ class Request:
         return [name for name in names if getattr(self, name) not in (None, (), "", [])]
 
 
+PACKAGES = ("onnx", "onnx_ir", "onnxruntime", "onnxscript", "torch", "yaml")
+"""Top-level packages that every export may import."""
+
+
 @dataclass(frozen=True)
 class Source:
-    """A way in.
+    """A kind of model that can be exported, and how.
 
     Attributes:
-        usage: what the arguments are, for ``--help``.
-        recognises: whether the arguments look like this kind of source; reads no more than it must.
-        load: makes a source of a request; reports its steps.
+        usage: what the arguments are: ``MODEL.onnx``.
+        recognises: whether the arguments look like this kind of source; reads no more than it must, and imports nothing
+            that need not be installed.
+        load: makes a model of a request; reports its steps.
         options: those of the `Options` that it reads; layout and tokens belong to the layers and are for all.
+        meaning: what the arguments are, in a few words for people.
+        extra: the extra of boxcam that has what it needs.
+        packages: top-level packages that it imports in addition to `PACKAGES`.
+        prefix: what its first argument begins with and the model's name does not.
+        examples: arguments of ``boxcam export``, with options.
     """
 
     usage: str
     recognises: Callable[[tuple[str, ...]], bool]
     load: Callable[[Request, Progress], SourceModel]
     options: frozenset[str] = frozenset()
+    meaning: str = ""
+    extra: str = "export"
+    packages: tuple[str, ...] = ()
+    prefix: str = ""
+    examples: tuple[str, ...] = ()
 
     def check(self, request: Request, name: str) -> None:
-        """Refuse options that this way does not read.
+        """Refuse options that this source does not read.
 
         Raises:
             SourceError: there is one.
@@ -162,4 +200,73 @@ class Source:
             )
 
 
-SOURCES: Registry[Source] = Registry("source")
+SOURCES: Registry[Source] = Registry("source", "boxcam.sources")
+"""Kinds of models that can be exported; `boxcam.export.sources` registers boxcam's own."""
+
+
+def candidates(arguments: tuple[str, ...]) -> list[str]:
+    """Names of the sources that the arguments look like.
+
+    Warns:
+        BoxcamWarning: a plug-in fails; it is left out.
+    """
+    found = []
+    for name, source in SOURCES.loaded().items():
+        try:
+            fits = source.recognises(arguments)
+        except Exception as error:
+            if name not in SOURCES.plugins():
+                raise
+            said = f"fails to look at the model: {type(error).__name__}: {error}"
+            warnings.warn(str(SOURCES.plugins()[name].failure(said)), BoxcamWarning, stacklevel=2)
+            continue
+        if fits:
+            found.append(name)
+    return found
+
+
+def detect_source(arguments: tuple[str, ...]) -> str:
+    """The source that the arguments look like.
+
+    Raises:
+        SourceError: none, or more than one.
+    """
+    found = candidates(arguments)
+    if len(found) != 1:
+        usages = "; ".join(f"{name}: {source.usage}" for name, source in SOURCES.loaded().items())
+        what = "could be " + " or ".join(found) if found else "is no model of a known kind"
+        raise SourceError(
+            f"{' '.join(arguments)!r} {what}. Give, in this order, {usages}; or name the kind by --source."
+        )
+    return found[0]
+
+
+def source_of(arguments: tuple[str, ...], name: str | None = None) -> Source | None:
+    """The source of a model, as far as it can be told without an error: by name, or by the arguments.
+
+    Args:
+        arguments: the model.
+        name: of the source, if the user gave it.
+    """
+    known = [name] if name is not None else candidates(arguments)
+    return SOURCES[known[0]] if known and known[0] in SOURCES else None
+
+
+def load_model(request: Request, name: str, progress: Progress) -> SourceModel:
+    """Make a model of a request by a source.
+
+    Raises:
+        UnknownNameError: there is no such source.
+        SourceError: the model is at fault, or the source, if it is a plug-in.
+    """
+    source = SOURCES[name]
+    source.check(request, name)
+    if name not in SOURCES.plugins():
+        return source.load(request, progress)
+    try:
+        return source.load(request, progress)
+    except (BoxcamError, ModuleNotFoundError):
+        raise
+    except Exception as error:
+        plugin = SOURCES.plugins()[name]
+        raise SourceError(str(plugin.failure(f"fails: {type(error).__name__}: {error}"))) from error

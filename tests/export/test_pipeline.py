@@ -77,7 +77,7 @@ from boxcam.export.source import SOURCES
 from tests.export.detectors import Detector
 SOURCES.register("tiny")(Detector().way())
 import boxcam
-for name in ("torchscript", "torch_ops", "torch_roi", "verify_torchscript"):
+for name in ("torchscript.module", "torchscript.ops", "torchscript.roi_align", "verify.torchscript_gradient"):
     sys.modules["boxcam.export." + name] = None  # so that importing it fails
 boxcam.export("x.tiny", output=sys.argv[1], engine="onnx")
 """

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 
 import boxcam
-from boxcam.bundle import TARGETS, Layer
+from boxcam.bundle import Layer
 from boxcam.errors import BoxcamWarning, UnknownNameError
 from boxcam.explain.placement import place
 from boxcam.runtime.preprocess import prepare
+from boxcam.targets import TARGETS
 from boxcam.types import Patch
 from tests.export.sources.onnx.deployed import CASES, HEIGHT, WIDTH, Case, Deployed, Found, export
 
@@ -66,7 +67,9 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         warnings.simplefilter("ignore")
         deployed = export(case, folder / "model.onnx")
     options: dict[str, Any] = {**case.options, "preprocess": case.preprocess}
-    boxcam.export(folder / "model.onnx", output=folder / "b", layers=("neck", "image"), targets=TARGETS, **options)
+    boxcam.export(
+        folder / "model.onnx", output=folder / "b", layers=("neck", "image"), targets=TARGETS.names(), **options
+    )
     model = boxcam.load(folder / "b", threads=1)
     image = torch.from_numpy(prepare(picture(), model.manifest.preprocess)[0])
     made = Pair(deployed, model, image, None)  # type: ignore[arg-type]

@@ -175,7 +175,7 @@ class Rule:
 OTHER_ENGINE = "or try --engine torchscript"
 """What else may help where there is no rule."""
 
-RULES: Registry[Rule] = Registry("gradient rule")
+RULES: Registry[Rule] = Registry("gradient rule", "boxcam.rules")
 ZERO: Registry[str] = Registry("operator without gradient")
 """Operators whose gradient is zero wherever it exists, and why."""
 

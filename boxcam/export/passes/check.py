@@ -12,6 +12,7 @@ from boxcam.errors import ExportError, UnsupportedOperatorError
 from boxcam.export.graphs.dependency import between
 from boxcam.export.graphs.query import RUNNABLE, STANDARD, all_values, describe_node, name_and_shape, static_shape
 from boxcam.export.passes import float16
+from boxcam.export.source import HalfPrecision
 
 _INTEGER_ONLY = ("QLinear", "QGemm", "QAttention", "ConvInteger", "MatMulInteger", "DynamicQuantize")
 _BFLOAT16 = (
@@ -47,6 +48,26 @@ def check_input(model: ir.Model, name: str, spec: Preprocess) -> None:
             f"the model's input {name_and_shape(value)} cannot take an image, which is prepared as"
             f" [{', '.join('?' if size is None else str(size) for size in spec.shape)}]."
         )
+
+
+def admit(model: ir.Model, name: str) -> tuple[ir.Model, HalfPrecision | None]:
+    """Refuse a graph that cannot be worked on, and turn one that computes in float16 into float32.
+
+    Args:
+        model: a detector.
+        name: of its image input.
+
+    Returns:
+        The graph in float32, which is the model itself if it is; and the model as it is, if it computes in float16.
+
+    Raises:
+        UnsupportedOperatorError: it has operators that nobody else knows, or computes in bfloat16 or integers.
+    """
+    check_operators(model)
+    check_precision(model, name)
+    if float16.computed_in(model, name, ir.DataType.FLOAT16) is None:
+        return model, None
+    return float16.widened(model), HalfPrecision(model, float16.types(model))
 
 
 def check_precision(model: ir.Model, name: str) -> None:

@@ -32,7 +32,7 @@ class Preset:
     pixels: bool = False
 
 
-PRESETS: Registry[Preset] = Registry("preset")
+PRESETS: Registry[Preset] = Registry("preset", "boxcam.presets")
 
 PRESETS.register("imagenet")(
     Preset(

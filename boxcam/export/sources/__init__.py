@@ -1,6 +1,16 @@
-"""The ways in, a folder each: importing this package registers them."""
+"""Kinds of models that can be exported, a folder each, and the table of them; the order is that of help texts.
 
-from boxcam.export.sources.onnx import source as _onnx  # noqa: F401
-from boxcam.export.sources.openmmlab import mmdet as _mmdet  # noqa: F401
-from boxcam.export.sources.openmmlab import mmyolo as _mmyolo  # noqa: F401
-from boxcam.export.sources.torchvision import source as _torchvision  # noqa: F401
+A declaration imports nothing but boxcam's own light modules: what loads a model is imported when one is loaded.
+"""
+
+from __future__ import annotations
+
+from boxcam.export.source import SOURCES as SOURCES
+from boxcam.export.sources.onnx import declaration as onnx
+from boxcam.export.sources.openmmlab import mmdet, mmyolo
+from boxcam.export.sources.torchvision import declaration as torchvision
+
+SOURCES.register("onnx")(onnx.SOURCE)
+SOURCES.register("torchvision")(torchvision.SOURCE)
+SOURCES.register("mmdet")(mmdet.SOURCE)
+SOURCES.register("mmyolo")(mmyolo.SOURCE)

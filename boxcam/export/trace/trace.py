@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from boxcam.bundle import TARGETS, Outputs
+from boxcam.bundle import Outputs
 from boxcam.errors import TraceError
 from boxcam.export.graphs.extract import add_output
 from boxcam.export.graphs.ops import Ops
@@ -27,8 +27,7 @@ from boxcam.export.trace import position as at
 from boxcam.export.trace import rules as _rules  # noqa: F401  (its rules register themselves)
 from boxcam.export.trace.position import Coordinate
 from boxcam.export.trace.tracer import Rounding, ScorePath, Tracer
-
-SIDES = ("x1", "y1", "x2", "y2")
+from boxcam.targets import LOGIT, Target
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +43,7 @@ class Trace:
         inputs: what the activation reads for each of them: the logits in another layout.
         products: of each of them, whether the score is computed from more than its activation: it is a product, of
             which this is the logit of the class.
-        target: what was traced, one of `TARGETS`.
+        target: what was traced.
         roundings: of each of them, how a quantized detector rounds it, and the probabilities that its activation gives.
     """
 
@@ -54,18 +53,18 @@ class Trace:
     logit: ir.Value
     inputs: tuple[ir.Value, ...] = ()
     products: tuple[bool, ...] = ()
-    target: str = "logit"
+    target: Target = LOGIT
     roundings: tuple[tuple[Rounding, ...], ...] = ()
 
 
-def names(outputs: Outputs, target: str) -> tuple[str, str]:
+def names(outputs: Outputs, target: Target) -> tuple[str, str]:
     """The names of the outputs that are added for a target: of its origin, and of its value."""
-    if target == "logit":
+    if not target.suffix:
         return outputs.origin, outputs.logits
-    return f"{outputs.origin}.{target}", f"{outputs.origin.replace('origin', 'value')}.{target}"
+    return f"{outputs.origin}{target.suffix}", f"{outputs.origin.replace('origin', 'value')}{target.suffix}"
 
 
-def trace(graph: ir.Graph, outputs: Outputs, target: str = "logit") -> Trace:
+def trace(graph: ir.Graph, outputs: Outputs, target: Target = LOGIT) -> Trace:
     """Add two outputs to a detector's graph: where a number of each detection comes from, and this number.
 
     They are called as `names` says; several targets can be added to one graph.
@@ -73,15 +72,12 @@ def trace(graph: ir.Graph, outputs: Outputs, target: str = "logit") -> Trace:
     Args:
         graph: the graph; it is changed. The ranks of its values have to be known.
         outputs: which outputs hold the detections, and the names of those of the target ``logit``.
-        target: ``logit`` for the logit of the class; ``score`` for the score as it is reported, ``x1``, ``y1``,
-            ``x2``, ``y2`` for a side of the box: the numbers of these are the reported ones.
+        target: which number: the logit of the class, or one that is reported.
 
     Raises:
         TraceError: the path passes an operator that can be followed in no way; for a logit: the score is not made of
             one.
     """
-    if target not in TARGETS:
-        raise ValueError(f"target: {target!r}, expected one of {', '.join(TARGETS)}")
     what, reported, column = _reported(graph, outputs, target)
     op = Ops(graph, "trace")
     shape = static_shape(reported)
@@ -89,14 +85,14 @@ def trace(graph: ir.Graph, outputs: Outputs, target: str = "logit") -> Trace:
         raise TraceError(f"the rank of {what} {reported.name!r} is not known; name the right output.")
     box_axis = len(shape) - (1 if column is None else 2)
     if box_axis not in (0, 1):
-        expected = "[1, K], [K] or [1, K, n]" if target in ("logit", "score") else "[1, K, 4] or [K, 4]"
+        expected = "[1, K], [K] or [1, K, n]" if target.of_class else "[1, K, 4] or [K, 4]"
         raise TraceError(f"{what} {reported.name!r} have shape {list(shape)}; {expected} is expected.")
     size = op.Squeeze(op.Gather(op.Shape(reported), [box_axis]), [0])
     numbers = op.Range(0, size, 1)
     start: list[Coordinate] = [0] * box_axis + [numbers]
     if column is not None:
         start.append(column)
-    tracer = Tracer(graph, numbers, f"{what} {reported.name!r}", to_logits=target == "logit")
+    tracer = Tracer(graph, numbers, f"{what} {reported.name!r}", to_logits=target.to_logit)
     columns = tracer.pull(op, reported, tuple(start), ScorePath())
     if columns is None or not tracer.ends:
         raise TraceError(f"{what} {reported.name!r} are constant: they do not come from any logit.")
@@ -121,13 +117,13 @@ def trace(graph: ir.Graph, outputs: Outputs, target: str = "logit") -> Trace:
     )
 
 
-def _reported(graph: ir.Graph, outputs: Outputs, target: str) -> tuple[str, ir.Value, int | None]:
+def _reported(graph: ir.Graph, outputs: Outputs, target: Target) -> tuple[str, ir.Value, int | None]:
     """What is followed, in a message; the output that has it; its column there."""
     by_name = {str(value.name): value for value in graph.outputs}
-    if target in ("logit", "score"):
+    if target.column is None:
         return "the scores", by_name[outputs.scores], outputs.score_column
     first = 0 if outputs.box_columns is None else outputs.box_columns[0]
-    return "the boxes", by_name[outputs.boxes], first + SIDES.index(target)
+    return "the boxes", by_name[outputs.boxes], first + target.column
 
 
 def _read(op: Ops, ends: list[ir.Value], origin: ir.Value) -> ir.Value:

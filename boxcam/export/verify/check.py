@@ -1,10 +1,12 @@
-"""A check of an export: a figure and its limit."""
+"""A check of an export: what is checked, where, and a figure with its limit."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import onnx_ir as ir
 
 from boxcam.errors import VerificationError
 from boxcam.export.graphs.query import Array
@@ -21,6 +23,45 @@ class Run:
 
     found: Mapping[str, Array]
     feeds: Mapping[str, Array]
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """Where a gradient is checked.
+
+    Attributes:
+        run: a pass of the forward graph.
+        origin: int64 [K, D], the elements of the tensors that the target is taken from, see `boxcam.types.ORIGIN`.
+    """
+
+    run: Run
+    origin: Array
+
+    @property
+    def found(self) -> Mapping[str, Array]:
+        """The values of the run."""
+        return self.run.found
+
+    def first(self, most: int) -> Probe:
+        """The same run, at no more than so many elements."""
+        return Probe(self.run, self.origin[:most])
+
+
+@dataclass(frozen=True, eq=False)
+class Derivative:
+    """What a gradient is of, and by what.
+
+    Attributes:
+        name: what its checks are called.
+        model: the detector, folded, in which both are.
+        ends: names of the tensors that the target is taken from.
+        features: names of the layer's tensors.
+    """
+
+    name: str
+    model: ir.Model
+    ends: Sequence[str]
+    features: Sequence[str]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +21,12 @@ from boxcam.errors import VerificationError
 from boxcam.export.graphs.extract import clone_model
 from boxcam.export.graphs.query import Array, all_values, attribute_of, static_shape
 from boxcam.export.graphs.run import observe_values
-from boxcam.export.trace.trace import SIDES, Trace, trace
+from boxcam.export.trace.trace import Trace, trace
 from boxcam.export.trace.trace import names as output_names
 from boxcam.export.trace.tracer import Rounding
 from boxcam.export.verify.check import FAINT, Check
 from boxcam.export.verify.replay import Replay
+from boxcam.targets import LOGIT, SCORE, Target
 
 Arrays = Mapping[str, Array]
 
@@ -126,7 +128,7 @@ def scores(
         probabilities: of `softmax`.
     """
     worst = 0.0
-    for score, origin in zip(reported(names, found, "score"), found[names.origin], strict=True):
+    for score, origin in zip(reported(names, found, SCORE), found[names.origin], strict=True):
         if origin[0] < 0:  # a filler has no score
             worst = float(np.maximum(worst, score))
             continue
@@ -160,23 +162,23 @@ def _beside(score: float, value: float, activation: str, roundings: Sequence[Rou
     return min(found)
 
 
-def reported(names: Outputs, found: Arrays, target: str) -> Array:
+def reported(names: Outputs, found: Arrays, target: Target) -> Array:
     """The scores, or one side of all boxes in canvas pixels, as the detector gives them: float32 [K]."""
-    if target not in SIDES:
+    if target.column is None:
         scores = found[names.scores]
         return (scores if names.score_column is None else scores[..., names.score_column]).reshape(-1)
     first = 0 if names.box_columns is None else names.box_columns[0]
-    return found[names.boxes][..., first + SIDES.index(target)].reshape(-1)
+    return found[names.boxes][..., first + target.column].reshape(-1)
 
 
-def values(target: str, names: Outputs, found: Arrays, canvas: int) -> Check:
+def values(target: Target, names: Outputs, found: Arrays, canvas: int) -> Check:
     """The numbers that the origins of a target name, against the reported ones.
 
     Args:
-        target: ``score``, ``x1``, ``y1``, ``x2`` or ``y2``.
+        target: one whose numbers are the reported ones.
         names: the outputs.
         found: the forward graph's outputs in one run, `boxcam.export.trace.trace.names` among them.
-        canvas: longest side of the canvas, in pixels; errors of sides are relative to it, those of a score to it.
+        canvas: longest side of the model's input, in pixels: errors of what is in pixels are relative to it.
 
     Returns:
         The largest error. A row without an origin is a filler: it may have no score.
@@ -185,14 +187,10 @@ def values(target: str, names: Outputs, found: Arrays, canvas: int) -> Check:
     expected = reported(names, found, target).astype(np.float64)
     filler = origin[:, 0] < 0
     error = np.abs(value - expected)[~filler]
-    if target == "score":
+    if target.relative:
         error = np.concatenate([error / np.maximum(np.abs(expected[~filler]), 1e-12), expected[filler]])
     largest = float(np.max(error, initial=0.0))
-    return (
-        Check(f"{target}: value", largest, 1e-6)
-        if target == "score"
-        else Check(f"{target}: value", largest / canvas, 1e-5)
-    )
+    return Check(f"{target.name}: value", largest if target.relative else largest / canvas, target.tolerance)
 
 
 def products(model: ir.Model, names: Outputs, feeds: Arrays, most: int = 12) -> Check:
@@ -211,8 +209,8 @@ def products(model: ir.Model, names: Outputs, feeds: Arrays, most: int = 12) -> 
         The largest movement of anything else, relative to that of the score; infinite where this does not move.
     """
     work = clone_model(model)
-    by_logit, by_score = trace(work.graph, names), trace(work.graph, names, "score")
-    added = [n for target in ("logit", "score") for n in output_names(names, target)]
+    by_logit, by_score = trace(work.graph, names, LOGIT), trace(work.graph, names, SCORE)
+    added = [n for target in (LOGIT, SCORE) for n in output_names(names, target)]
     by_name = {str(value.name): value for value in all_values(work.graph)}
     inner = [str(value.name) for value in by_logit.logits]
     wanted = list(dict.fromkeys([*added, *inner, names.scores]))
@@ -220,11 +218,11 @@ def products(model: ir.Model, names: Outputs, feeds: Arrays, most: int = 12) -> 
     origin, _, own, value = (found[n] for n in added)
     given = {n: found[n] for n in inner}
     replay = Replay(work, inner, [str(end.name) for end in by_score.logits], feeds)
-    worst = 0.0 if np.array_equal(value[own[:, 0] >= 0], reported(names, found, "score")[own[:, 0] >= 0]) else np.inf
+    worst = 0.0 if np.array_equal(value[own[:, 0] >= 0], reported(names, found, SCORE)[own[:, 0] >= 0]) else np.inf
+    lever = _Lever(replay, given, by_logit, by_score)
     rows = [k for k, row in enumerate(origin) if row[0] >= 0 and by_logit.products[row[0]]]
     for k in rows[:: max(len(rows) // most, 1)]:
-        softmax = by_logit.activations[origin[k, 0]] == "Softmax"
-        tried = [_moved(replay, given, by_logit, by_score, origin[k], own[k], softmax, step) for step in _STEPS]
+        tried = [lever.moved(origin[k], own[k], step) for step in _STEPS]
         worst = float(np.maximum(worst, min(tried)))
     return Check("scores that are products", worst, 1e-6)
 
@@ -232,33 +230,45 @@ def products(model: ir.Model, names: Outputs, feeds: Arrays, most: int = 12) -> 
 _STEPS = (0.5, 0.05, 0.005)  # a large one may change the order of boxes, or saturate
 
 
-def _moved(
-    replay: Replay,
-    given: Arrays,
-    by_logit: Trace,
-    by_score: Trace,
-    origin: Array,
-    own: Array,
-    softmax: bool,
-    step: float,
-) -> float:
-    """How much moves beside an element of the scores, relative to this, when one logit is moved."""
-    end = by_logit.logits[origin[0]]
-    position = tuple(origin[1 : 1 + len(static_shape(end) or ())])
-    changed = np.array(given[str(end.name)])
-    direction = -1.0 if changed[position] > 0 else 1.0  # away from saturation
-    changed[position] += direction * step
-    before, after = replay(given), replay({**given, str(end.name): changed})
-    score, others = 0.0, 0.0
-    for number, tensor in enumerate(by_score.logits):
-        name = str(tensor.name)
-        moved = direction * (after[name].astype(np.float64) - before[name])
-        if own[0] == number:
-            place = tuple(own[1 : 1 + moved.ndim])
-            score = float(moved[place])
-            moved[place] = 0
-        others = max(others, float((moved if softmax else np.abs(moved)).max(initial=0.0)))
-    return others / score if 0 < score < np.inf else np.inf
+@dataclass(frozen=True, eq=False)
+class _Lever:
+    """One logit is moved, and what moves with it is measured.
+
+    Attributes:
+        replay: from the tensors of logits to those in which scores are computed.
+        given: the logits of a run.
+        by_logit, by_score: where the numbers of both are.
+    """
+
+    replay: Replay
+    given: Arrays
+    by_logit: Trace
+    by_score: Trace
+
+    def moved(self, origin: Array, own: Array, step: float) -> float:
+        """How much anything else moves, relative to a score, when its logit is moved by a step.
+
+        Args:
+            origin, own: int64 [D], the element that the logit is, and the one that the score is.
+            step: how far.
+        """
+        end = self.by_logit.logits[origin[0]]
+        softmax = self.by_logit.activations[origin[0]] == "Softmax"
+        position = tuple(origin[1 : 1 + len(static_shape(end) or ())])
+        changed = np.array(self.given[str(end.name)])
+        direction = -1.0 if changed[position] > 0 else 1.0  # away from saturation
+        changed[position] += direction * step
+        before, after = self.replay(self.given), self.replay({**self.given, str(end.name): changed})
+        score, others = 0.0, 0.0
+        for number, tensor in enumerate(self.by_score.logits):
+            name = str(tensor.name)
+            moved = direction * (after[name].astype(np.float64) - before[name])
+            if own[0] == number:
+                place = tuple(own[1 : 1 + moved.ndim])
+                score = float(moved[place])
+                moved[place] = 0
+            others = max(others, float((moved if softmax else np.abs(moved)).max(initial=0.0)))
+        return others / score if 0 < score < np.inf else np.inf
 
 
 def sample_origins(found: Arrays, logits: Sequence[Array], origin_name: str) -> Array:

@@ -9,18 +9,37 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
-from boxcam.bundle import Outputs, Preprocess
 from boxcam.errors import ExportError, VerificationError
 from boxcam.export.graphs.extract import add_output, clone_model
 from boxcam.export.graphs.query import Array, all_values
 from boxcam.export.graphs.run import failure_message, observe_values, open_session, run_model
 from boxcam.export.passes import float16
+from boxcam.export.source import HalfPrecision, SourceModel
 from boxcam.export.trace.trace import Trace
-from boxcam.export.verify import detections, samples
-from boxcam.export.verify.check import Check, Run
-from boxcam.types import Image
+from boxcam.export.verify import detections
+from boxcam.export.verify.check import Check, Probe, Run
+from boxcam.export.verify.samples import Samples, wide
 
 CHECKED_BOXES = 12
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """One pass of the forward graph on a sample, and where gradients are checked in it.
+
+    Attributes:
+        given: the sample, in the type that the detector takes.
+        run: the pass of the float32 graph.
+        origins: by target, int64 [K, D]: at which elements of the tensors that it is taken from.
+    """
+
+    given: Mapping[str, Array]
+    run: Run
+    origins: Mapping[str, Array]
+
+    def probe(self, target: str) -> Probe:
+        """Where the gradients of a target are checked."""
+        return Probe(self.run, self.origins[target])
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,139 +47,128 @@ class Forward:
     """A forward graph, and what it has to agree with.
 
     Attributes:
-        original: the detector.
+        source: the detector.
         base: the same, folded.
-        forward: the forward graph, in float32.
-        written: the one that is written: another one, if the detector computes in float16.
-        input: name of its input.
-        outputs: where its detections are.
-        spec: how a picture becomes the input.
-        given: the picture to verify with, if the user gave one.
+        model: the forward graph, in float32.
         traces: by target.
-        tensors: names of the layers' tensors.
+        tensors: names of the layers' tensors, as the detector has them.
     """
 
-    original: ir.Model
+    source: SourceModel
     base: ir.Model
-    forward: ir.Model
-    written: ir.Model
-    input: str
-    outputs: Outputs
-    spec: Preprocess
-    given: Image | None
+    model: ir.Model
     traces: Mapping[str, Trace]
     tensors: Sequence[str]
 
-    def origins(self, run: Run) -> dict[str, Array]:
-        """For each target, at which numbers of a run its gradients are checked."""
-        origins = {}
-        for target, found in self.traces.items():
-            values = [run.found[str(v.name)] for v in found.logits]
-            sampled = detections.sample_origins(run.found, values, str(found.origin.name))
-            origins[target] = sampled[: max(CHECKED_BOXES, 2 * len(values))]
-        return origins
-
-    def at_another_size(self) -> Run | None:
-        """One pass on a sample of other sides; None if nothing is found in any."""
-        ends = [v for found in self.traces.values() for v in found.logits]
-        by_name = {str(value.name): value for value in all_values(self.forward.graph)}
-        wanted = dict.fromkeys([*(str(v.name) for v in self.forward.graph.outputs), *(str(v.name) for v in ends)])
-        origin = str(next(iter(self.traces.values())).origin.name)
-        for image in samples.of_another_size(self.spec, self.given):
-            feeds = self.wide(image)
-            found = dict(zip(wanted, observe_values(self.forward, [by_name[n] for n in wanted], feeds), strict=True))
-            if (found[origin][:, 0] >= 0).any():
-                return Run(found, feeds)
-        return None
-
-    def checked(self, file: Path) -> tuple[Run, list[Check]]:
-        """One pass on a sample in which something is found, and the checks of what was written into a file.
+    def observe(self, samples: Samples) -> Observation:
+        """A pass on the first sample in which something is found.
 
         Raises:
             ExportError: the model's numbers are not finite.
             VerificationError: it cannot be run, or finds nothing in any sample.
         """
-        probe = clone_model(self.forward)
+        probe = clone_model(self.model)
         by_name = {str(value.name): value for value in all_values(probe.graph)}
-        ends = [str(v.name) for found in self.traces.values() for v in found.logits]
+        ends = self._ends()
         for name in ends:
             add_output(probe.graph, by_name[name])
         session = open_session(probe)
-        written = open_session(file)
         names = [output.name for output in session.get_outputs()]
-        origin = str(next(iter(self.traces.values())).origin.name)
         best: dict[str, Array] | None = None
         failure: Exception | None = None
-        for image in samples.inputs(self.spec, self.given):
+        for sample in samples:
             try:
-                found = dict(zip(names, session.run(names, self.wide(image)), strict=True))
+                found = dict(zip(names, session.run(names, wide(sample)), strict=True))
             except Exception as error:  # noqa: BLE001 - onnxruntime's own errors share no public root
                 failure = error  # some models cannot run where they find nothing; another picture may do
                 continue
-            count = int((found[origin][:, 0] >= 0).sum())
-            if best is None or count > int((best[origin][:, 0] >= 0).sum()):
-                best, chosen = found, image
-            if count:
+            if best is None or self._count(found) > self._count(best):
+                best, chosen = found, sample
+            if self._count(found):
                 break
         if best is None:
             assert failure is not None
             raise VerificationError(failure_message(self.base, failure)) from failure
         if not all(np.isfinite(best[name]).all() for name in ends):
             raise ExportError("the model's logits are not finite on the sample image. Are the weights whole?")
-        if not (best[origin][:, 0] >= 0).any():
-            where = "the sample image" if self.given is not None else "the pictures that are drawn for it"
+        if not self._count(best):
+            where = "the sample image" if samples.given is not None else "the pictures that are drawn for it"
             raise VerificationError(
                 f"the model finds no box in {where}, so nothing can be verified. Give a picture of the kind that it was"
                 " trained for with --sample, or lower --score-threshold."
             )
-        given, feeds = {self.input: chosen}, self.wide(chosen)
-        deployed = dict(zip([o.name for o in written.get_outputs()], written.run(None, given), strict=True))
-        if self.written is not self.forward:
-            checks = self._half_checks(best, feeds, given, ends)
-        else:
-            checks = [detections.outputs(run_model(self.original, feeds), deployed)]
-        for target, traced in self.traces.items():
-            checks += self._target_checks(target, traced, best, feeds)
-        return Run(best, feeds), checks
+        return self._observation(chosen, best)
 
-    def _half_checks(
-        self, found: Mapping[str, Array], feeds: Mapping[str, Array], given: Mapping[str, Array], ends: Sequence[str]
-    ) -> list[Check]:
-        """The float32 copy against that of the detector; the float16 graph that is written against the detector.
+    def observe_another_size(self, samples: Samples) -> Observation | None:
+        """A pass on a sample of other sides; None if nothing is found in any."""
+        by_name = {str(value.name): value for value in all_values(self.model.graph)}
+        wanted = dict.fromkeys([*(str(v.name) for v in self.model.graph.outputs), *self._ends()])
+        for sample in samples.of_another_size():
+            values = observe_values(self.model, [by_name[n] for n in wanted], wide(sample))
+            found = dict(zip(wanted, values, strict=True))
+            if self._count(found):
+                return self._observation(sample, found)
+        return None
+
+    def check(self, file: Path, seen: Observation) -> list[Check]:
+        """Check what was written into a file.
+
+        Args:
+            file: the forward graph, in the detector's own types.
+            seen: a pass of it in float32.
+        """
+        session, run = open_session(file), seen.run
+        deployed = dict(zip([o.name for o in session.get_outputs()], session.run(None, dict(seen.given)), strict=True))
+        original = run_model(self.source.model, run.feeds)
+        if self.source.half is None:
+            checks = [detections.outputs(original, deployed)]
+        else:
+            checks = [detections.outputs(original, run.found), self._half_check(self.source.half, file, seen)]
+        for traced in self.traces.values():
+            checks += self._target_checks(traced, run)
+        return checks
+
+    def _half_check(self, half: HalfPrecision, file: Path, seen: Observation) -> Check:
+        """The float16 graph that was written against the detector.
 
         The last bit of a score may change the order of boxes, or which of two is suppressed; so what is compared in
         float16 are layers and logits.
         """
-        graphs = self.original, self.written
+        graphs = half.model, ir.load(file)
         by_name = [{str(value.name): value for value in all_values(of.graph)} for of in graphs]
         renamed = {
             name.removesuffix(float16.RENAMED): name for name in by_name[1]
         }  # outputs are float32 under its name
-        names = [n for n in dict.fromkeys([*self.tensors, *ends]) if n in by_name[0] and n in renamed]
+        names = [n for n in dict.fromkeys([*self.tensors, *self._ends()]) if n in by_name[0] and n in renamed]
         runs = [
-            observe_values(of, [values[name] for name in wanted], given)
+            observe_values(of, [values[name] for name in wanted], seen.given)
             for of, values, wanted in zip(graphs, by_name, (names, [renamed[n] for n in names]), strict=True)
         ]
-        pairs = [dict(zip(names, run, strict=True)) for run in runs]
-        return [detections.outputs(run_model(float16.widened(self.original), feeds), found), detections.halves(*pairs)]
+        return detections.halves(*(dict(zip(names, run, strict=True)) for run in runs))
 
-    def _target_checks(
-        self, target: str, traced: Trace, found: Mapping[str, Array], feeds: Mapping[str, Array]
-    ) -> list[Check]:
+    def _target_checks(self, traced: Trace, run: Run) -> list[Check]:
         """Whether a target's origins name the numbers that are reported."""
-        outputs, spec = self.outputs, self.spec
-        if target != "logit":
-            return [detections.values(target, outputs, found, max(spec.height, spec.width))]
-        values = [found[str(v.name)] for v in traced.logits]
-        probabilities = detections.softmax(self.base, traced, values, feeds)
-        checks = [detections.scores(traced, outputs, found, values, probabilities)]
-        return [*checks, detections.products(self.base, outputs, feeds)] if any(traced.products) else checks
+        outputs, spec = self.source.outputs, self.source.preprocess
+        if not traced.target.to_logit:
+            return [detections.values(traced.target, outputs, run.found, max(spec.height, spec.width))]
+        values = [run.found[str(v.name)] for v in traced.logits]
+        probabilities = detections.softmax(self.base, traced, values, run.feeds)
+        checks = [detections.scores(traced, outputs, run.found, values, probabilities)]
+        return [*checks, detections.products(self.base, outputs, run.feeds)] if any(traced.products) else checks
 
-    def wide(self, image: Array) -> dict[str, Array]:
-        """An image for the float32 graph."""
-        return wide(self.input, image)
+    def _ends(self) -> list[str]:
+        """Names of the tensors that the targets are taken from."""
+        return [str(v.name) for found in self.traces.values() for v in found.logits]
 
+    def _count(self, found: Mapping[str, Array]) -> int:
+        """How many boxes were found in a run."""
+        origin = str(next(iter(self.traces.values())).origin.name)
+        return int((found[origin][:, 0] >= 0).sum())
 
-def wide(name: str, image: Array) -> dict[str, Array]:
-    """An image as an input of graphs that gradients are made of, which have no float16."""
-    return {name: image.astype(np.float32) if image.dtype == np.float16 else image}
+    def _observation(self, given: dict[str, Array], found: Mapping[str, Array]) -> Observation:
+        origins = {}
+        for target, traced in self.traces.items():
+            values = [found[str(v.name)] for v in traced.logits]
+            sampled = detections.sample_origins(found, values, str(traced.origin.name))
+            origins[target] = sampled[: max(CHECKED_BOXES, 2 * len(values))]
+        return Observation(given, Run(found, wide(given)), origins)

@@ -16,11 +16,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import onnx_ir as ir
 
-from boxcam.export.autodiff.gradient import GradientGraph
 from boxcam.export.graphs.query import Array
-from boxcam.export.verify.check import Check
+from boxcam.export.verify.check import Check, Derivative, Probe
 from boxcam.export.verify.detections import at, disturb, inner
 from boxcam.export.verify.replay import Arrays, Replay
 from boxcam.runtime.engines import OnnxEngine, Patches
@@ -29,22 +27,28 @@ from boxcam.types import Patch
 
 _POINTS = 3
 _TORCH_LIMIT = 1e-4
-_EXACT_LIMIT, _EXACT_STEPS = 1e-4, (1e-6, 1e-7, 1e-8)
-_RANDOM_LIMIT, _RANDOM_STEPS = 0.1, (1e-2, 3e-3, 1e-3, 3e-4, 1e-4)
-_OWN_LIMIT, _OWN_STEPS = 1e-2, (3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4)  # changes of the targets, for a size of up to 10
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """How far features are moved, and by how much a derivative may differ from the differences then.
+
+    Attributes:
+        lengths: of the steps, the longest first.
+        limit: the largest relative error that passes.
+    """
+
+    lengths: tuple[float, ...]
+    limit: float
+
+
+_EXACT = _Steps((1e-6, 1e-7, 1e-8), 1e-4)
+_RANDOM = _Steps((1e-2, 3e-3, 1e-3, 3e-4, 1e-4), 0.1)
+_OWN = _Steps((3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4), 1e-2)  # changes of the targets, for a size of up to 10
 
 
 def differences(
-    name: str,
-    gradient: GradientGraph,
-    running: OnnxEngine,
-    model: ir.Model,
-    features: Sequence[str],
-    logits: Sequence[str],
-    found: Arrays,
-    origin: Array,
-    feeds: Arrays,
-    seed: int = 0,
+    of: Derivative, context: Sequence[str], running: OnnxEngine, probe: Probe, seed: int = 0
 ) -> list[Check]:
     """Check a layer's gradient against finite differences.
 
@@ -52,69 +56,52 @@ def differences(
     made again at features that are disturbed in another way, and the better one of each counts.
 
     Args:
-        name: of the layer.
-        gradient, running: the gradient graph, and an engine of it.
-        model: the folded detector.
-        features, logits: names of the layer's tensors and of the tensors of logits.
-        found: the forward graph's outputs and logits in one run.
-        origin: int64 [K, D], where to check.
-        feeds: what that run was fed with.
+        of: what the gradient is of.
+        context: the values of the forward pass that the gradient graph reads in addition to the features.
+        running: an engine of that graph.
+        probe: where to check.
         seed: of the disturbance and the directions.
     """
-    given = name, gradient, running, model, features, logits, found, origin, feeds
-    checks = _at_one_point(*given, seed)
+    checks = _at_one_point(of, context, running, probe, seed)
     for again in range(1, _POINTS):
         if all(check.passed for check in checks):
             break
-        others = _at_one_point(*given, seed + again)
+        others = _at_one_point(of, context, running, probe, seed + again)
         checks = [
             other if other.error < one.error else one for one, other in zip(checks, others, strict=True)
         ]  # keeps NaN
     return checks
 
 
-def _at_one_point(
-    name: str,
-    gradient: GradientGraph,
-    running: OnnxEngine,
-    model: ir.Model,
-    features: Sequence[str],
-    logits: Sequence[str],
-    found: Arrays,
-    origin: Array,
-    feeds: Arrays,
-    seed: int,
-) -> list[Check]:
+def _at_one_point(of: Derivative, context: Sequence[str], running: OnnxEngine, probe: Probe, seed: int) -> list[Check]:
     """The checks at one disturbance of the features; the arguments are those of `differences`."""
     rng = np.random.default_rng(seed)
-    base = {n: disturb(found[n], rng) for n in features}
-    saved = [n for n in gradient.inputs if n not in features]
-    values = Replay(model, features, saved, feeds)(base) if saved else {}
-    patches = running.patches(Tensors({**base, **values}), features, (), origin)
-    targets = [logits[n] for n in sorted({int(row[0]) for row in origin})]
-    replay = Replay(model, features, targets, feeds)
-    lines = _Lines(features, base, patches, origin, [found.get(n) for n in logits], list(logits))
+    found, feeds, origin = probe.run.found, probe.run.feeds, probe.origin
+    base = {n: disturb(found[n], rng) for n in of.features}
+    values = Replay(of.model, of.features, context, feeds)(base) if context else {}
+    patches = running.patches(Tensors({**base, **values}), of.features, (), origin)
+    targets = [of.ends[n] for n in sorted({int(row[0]) for row in origin})]
+    replay = Replay(of.model, of.features, targets, feeds)
+    lines = _Lines(of.features, base, patches, origin, [found.get(n) for n in of.ends], list(of.ends))
     scale = {n: max(float(np.abs(a).mean()), 1e-3) for n, a in base.items()}
     random = {n: rng.standard_normal(a.shape) * scale[n] for n, a in base.items()}
-    what = f"{name}: ONNX gradient against finite differences"
+    what = f"{of.name}: ONNX gradient against finite differences"
     if replay.small:
-        error = lines.disagreement(
-            replay.exactly, np.float64, random, _EXACT_STEPS, _EXACT_LIMIT, lines.expected(scale)
-        )
-        return [Check(f"{what}, float64", error, _EXACT_LIMIT)]
+        error = lines.disagreement(replay.exactly, np.float64, random, _EXACT, lines.expected(scale))
+        return [Check(f"{what}, float64", error, _EXACT.limit)]
     own, longest = lines.along_gradients(rng)
-    size = max(float(np.abs(at(origin, [found[n] for n in logits])).max(initial=0.0)) / 10, 1.0)
-    steps = [step * size / longest for step in _OWN_STEPS]
+    size = max(float(np.abs(at(origin, [found[n] for n in of.ends])).max(initial=0.0)) / 10, 1.0)
+    steps = _Steps(tuple(step * size / longest for step in _OWN.lengths), _OWN.limit)
     return [
         Check(
             f"{what}, random direction, float32",
-            lines.disagreement(replay, np.float32, random, _RANDOM_STEPS, _RANDOM_LIMIT, None),
-            _RANDOM_LIMIT,
+            lines.disagreement(replay, np.float32, random, _RANDOM, None),
+            _RANDOM.limit,
         ),
         Check(
             f"{what}, own direction, float32",
-            lines.disagreement(replay, np.float32, own, steps, _OWN_LIMIT, lines.largest(own) / 10),
-            _OWN_LIMIT,
+            lines.disagreement(replay, np.float32, own, steps, lines.largest(own) / 10),
+            _OWN.limit,
         ),
     ]
 
@@ -172,8 +159,7 @@ class _Lines:
         run: Callable[[Arrays], Mapping[str, Array]],
         dtype: type[np.floating],
         ways: Arrays,
-        steps: Sequence[float],
-        limit: float,
+        steps: _Steps,
         least: Array | float | None,
     ) -> float:
         """The largest difference between derivatives by the gradients and by differences.
@@ -183,12 +169,13 @@ class _Lines:
         """
         along = self.derivatives(ways)
         best: Array = np.full(len(along), np.inf)
-        for step in steps:  # a step that takes one ReLU past zero spoils a difference: each box's best step counts
+        # A step that takes one ReLU past zero spoils a difference: each box's best step counts.
+        for step in steps.lengths:
             measured = self._measured(run, dtype, ways, step)
             sizes = np.abs(measured)
             floor = float(np.sqrt((measured**2).mean())) if least is None else least
             best = np.minimum(best, np.abs(along - measured) / np.maximum(np.maximum(sizes, floor), 1e-12))
-            if best.max(initial=0.0) < limit / 10:
+            if best.max(initial=0.0) < steps.limit / 10:
                 break
         return float(best.max(initial=0.0))
 

@@ -1,6 +1,9 @@
-"""Pictures to verify an export with: the user's, or drawn ones."""
+"""Pictures to verify an export with: the user's, or synthetic ones."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -13,24 +16,45 @@ from boxcam.types import Image
 _DRAWN = 4
 
 
-def inputs(spec: Preprocess, given: Image | None) -> list[Array]:
-    """Inputs of the model: one of the picture that is given, otherwise of drawn ones, as no model finds boxes in all.
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Inputs of a model: one of the picture that is given, otherwise of synthetic ones: no model finds boxes in all.
 
-    Args:
-        spec: how a picture becomes an input.
-        given: uint8 [H, W, 3], BGR.
+    Attributes:
+        input: name of the model's input.
+        preprocess: how a picture becomes an input.
+        given: uint8 [H, W, 3], BGR, the user's picture; None for synthetic ones.
     """
-    return [prepare(picture, spec)[0] for picture in _pictures(spec, given)]
+
+    input: str
+    preprocess: Preprocess
+    given: Image | None
+
+    def __iter__(self) -> Iterator[dict[str, Array]]:
+        """The inputs by name, in the type that the detector takes."""
+        return (self._prepared(picture) for picture in self._pictures())
+
+    def of_another_size(self) -> Iterator[dict[str, Array]]:
+        """The same for a model of dynamic size: inputs of other sides, of pictures that were turned and cut off."""
+        turned = (cv2.rotate(picture, cv2.ROTATE_90_CLOCKWISE) for picture in self._pictures())
+        return (self._prepared(np.asarray(of[: max(3 * len(of) // 4, 1)], np.uint8)) for of in turned)
+
+    def first(self) -> dict[str, Array]:
+        """An input to run the float32 graphs with."""
+        return wide(next(iter(self)))
+
+    def _prepared(self, picture: Image) -> dict[str, Array]:
+        return {self.input: prepare(picture, self.preprocess)[0]}
+
+    def _pictures(self) -> Iterator[Image]:
+        if self.given is not None:
+            return iter([self.given])
+        return (draw(self.preprocess, seed) for seed in range(_DRAWN))
 
 
-def of_another_size(spec: Preprocess, given: Image | None) -> list[Array]:
-    """The same for a model whose size is open: inputs of other sides, of pictures that were turned and cut off."""
-    turned = [cv2.rotate(picture, cv2.ROTATE_90_CLOCKWISE) for picture in _pictures(spec, given)]
-    return [prepare(np.asarray(of[: max(3 * len(of) // 4, 1)], np.uint8), spec)[0] for of in turned]
-
-
-def _pictures(spec: Preprocess, given: Image | None) -> list[Image]:
-    return [draw(spec, seed) for seed in range(_DRAWN)] if given is None else [given]
+def wide(feeds: dict[str, Array]) -> dict[str, Array]:
+    """The same inputs for graphs that gradients are made of, which have no float16."""
+    return {name: array.astype(np.float32) if array.dtype == np.float16 else array for name, array in feeds.items()}
 
 
 def draw(spec: Preprocess, seed: int) -> Image:

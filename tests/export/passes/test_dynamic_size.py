@@ -19,7 +19,7 @@ from torch import Tensor, nn
 import boxcam
 from boxcam.errors import BoxcamWarning, ExportError, SourceError, UnsupportedOperatorError
 from boxcam.export.preprocessing.parse import parse
-from boxcam.export.verify import samples
+from boxcam.export.verify.samples import Samples
 from boxcam.runtime.preprocess import prepare
 from boxcam.types import Patch
 from tests.matrix.deployed import whole
@@ -279,8 +279,8 @@ def test_tokens_of_open_sizes_say_that_a_shape_is_the_way_out(tmp_path: Path) ->
 @pytest.mark.parametrize("size", [(50, 1), (1, 50)])
 def test_a_sample_of_one_line_has_another_size_too(size: tuple[int, int]) -> None:
     spec = parse(PREPROCESS, (1, 3, None, None), ir.DataType.FLOAT, None)
-    (turned,) = samples.of_another_size(spec, pixels(*size))
-    assert turned.size > 0
+    (turned,) = Samples("image", spec, pixels(*size)).of_another_size()
+    assert turned["image"].size > 0
 
 
 class Joined(Detector):

@@ -10,8 +10,9 @@ from onnx import TensorProto
 from boxcam.bundle import Outputs
 from boxcam.export.graphs.fold import fold_model
 from boxcam.export.graphs.run import record_ranks, run_model
-from boxcam.export.trace.trace import TARGETS, Trace, trace
+from boxcam.export.trace.trace import Trace, trace
 from boxcam.export.verify import detections
+from boxcam.targets import TARGETS
 from tests.export.export_graphs import Arrays, Net
 
 COUNT, CLASSES, KEEP, THRESHOLD = 7, 3, 5, 0.35
@@ -36,7 +37,7 @@ def run(model: ir.Model, outputs: Outputs) -> tuple[Arrays, dict[str, Trace]]:
     feeds = {"x": X[None], "boxes_in": RAW[None]}
     model = fold_model(model)
     record_ranks(model, feeds)
-    found = {target: trace(model.graph, outputs, target) for target in TARGETS}
+    found = {target: trace(model.graph, outputs, TARGETS[target]) for target in TARGETS}
     return run_model(model, feeds), found
 
 
@@ -44,8 +45,8 @@ def check(results: Arrays, outputs: Outputs, expected: list[tuple[int, int]], sc
     real = results["origin"][:, 0] >= 0
     assert [tuple(row) for row in results["origin"][real][:, -2:].tolist()] == expected
     np.testing.assert_allclose(results["logit"][real], [X[n, c] + np.float32(0.25) for n, c in expected], rtol=1e-6)
-    for target in TARGETS[1:]:
-        assert detections.values(target, outputs, results, 100).error == 0
+    for target in TARGETS.names()[1:]:
+        assert detections.values(TARGETS[target], outputs, results, 100).error == 0
     rows = results["origin.x2"][:, 0] >= 0
     np.testing.assert_allclose(results["value.x2"][rows], [scale * RAW[n, 2] for n, _ in expected], rtol=1e-6)
     np.testing.assert_allclose(results["value.y1"][rows], [scale * RAW[n, 1] for n, _ in expected], rtol=1e-6)
@@ -112,8 +113,8 @@ def test_tensorflow_detections_padded_to_a_fixed_number() -> None:
     real = results["origin"][:KEEP]
     assert [tuple(row) for row in real[:, -2:].tolist()] == expected
     assert [value.name for value in found["x2"].logits] == ["boxes"]  # the scale is the last thing that is computed
-    for target in TARGETS[1:]:
-        assert detections.values(target, outputs, results, 100).error == 0
+    for target in TARGETS.names()[1:]:
+        assert detections.values(TARGETS[target], outputs, results, 100).error == 0
     np.testing.assert_allclose(results["value.x2"][:KEEP], [RAW[n, 2] for n, _ in expected], rtol=1e-5)
 
 

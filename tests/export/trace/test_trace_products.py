@@ -17,6 +17,7 @@ from boxcam.export.graphs.query import all_values
 from boxcam.export.graphs.run import record_ranks, run_model
 from boxcam.export.trace.trace import Trace, trace
 from boxcam.export.verify import detections
+from boxcam.targets import LOGIT, SCORE, Target
 from tests.export.export_graphs import Arrays, Net
 
 NAMES = Outputs("boxes", "scores", "labels")
@@ -150,12 +151,12 @@ def test_the_logit_of_the_class_is_named(name: str) -> None:
 @pytest.mark.parametrize("name", product.all)
 def test_the_score_is_followed_to_where_it_is_computed(name: str) -> None:
     model = built(product.all[name])
-    found = trace(model.graph, NAMES, "score")
+    found = trace(model.graph, NAMES, SCORE)
     assert set(found.products) == {False}
     assert set(found.activations) == {"Identity"}
     results = run_model(model, FEEDS)
     np.testing.assert_array_equal(results["value.score"], results["scores"][0])
-    assert detections.values("score", NAMES, results, 100).error == 0
+    assert detections.values(SCORE, NAMES, results, 100).error == 0
 
 
 @pytest.mark.parametrize("name", product.all)
@@ -167,9 +168,9 @@ def test_verification_passes_the_right_logit(name: str) -> None:
 def test_verification_fails_the_objectness(monkeypatch: pytest.MonkeyPatch) -> None:
     """Raising it moves the other classes of the box too."""
 
-    def wrong(graph: ir.Graph, outputs: Outputs, target: str = "logit") -> Trace:
+    def wrong(graph: ir.Graph, outputs: Outputs, target: Target = LOGIT) -> Trace:
         found = trace(graph, outputs, target)
-        if target != "logit":
+        if target is not LOGIT:
             return found
         by_name = {str(value.name): value for value in all_values(graph)}
         found.origin.name = "origin.right"
@@ -187,9 +188,9 @@ def test_verification_fails_the_objectness(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_verification_fails_another_class(monkeypatch: pytest.MonkeyPatch) -> None:
-    def wrong(graph: ir.Graph, outputs: Outputs, target: str = "logit") -> Trace:
+    def wrong(graph: ir.Graph, outputs: Outputs, target: Target = LOGIT) -> Trace:
         found = trace(graph, outputs, target)
-        if target != "logit":
+        if target is not LOGIT:
             return found
         found.origin.name = "origin.right"
         add = ir.node("Add", [found.origin, None])
@@ -277,7 +278,7 @@ def test_one_class_times_objectness_is_refused_and_its_score_is_traced() -> None
     record_ranks(model, feeds)
     with pytest.raises(TraceError, match=r"cannot be told apart.*\[1, 6, 1\] and .*--target score"):
         trace(clone_model(model).graph, NAMES)
-    trace(model.graph, NAMES, "score")
+    trace(model.graph, NAMES, SCORE)
     results = run_model(model, feeds)
     np.testing.assert_array_equal(results["value.score"], results["scores"][0])
     assert results["value.score"].size

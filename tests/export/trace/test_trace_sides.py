@@ -8,10 +8,11 @@ import pytest
 from onnx import TensorProto
 
 from boxcam.bundle import Outputs
-from boxcam.errors import TraceError
+from boxcam.errors import TraceError, UnknownNameError
 from boxcam.export.graphs.run import record_ranks, run_model
-from boxcam.export.trace.trace import SIDES, TARGETS, Trace, names, trace
+from boxcam.export.trace.trace import Trace, names, trace
 from boxcam.export.verify import detections
+from boxcam.targets import SCORE, TARGETS, of_boxes
 from tests.export.export_graphs import Arrays, Net
 
 rng = np.random.default_rng(0)
@@ -37,7 +38,7 @@ TRUTH = np.stack([X - W / 2, Y - H / 2, X + W / 2, Y + H / 2], 1)
 
 def run(model: ir.Model, outputs: Outputs, feeds: Arrays) -> tuple[Arrays, dict[str, Trace]]:
     record_ranks(model, feeds)
-    found = {side: trace(model.graph, outputs, side) for side in SIDES}
+    found = {side: trace(model.graph, outputs, TARGETS[side]) for side in of_boxes()}
     return run_model(model, feeds), found
 
 
@@ -47,12 +48,12 @@ def test_each_side_is_followed_to_its_own_tensor() -> None:
     net.node("Gather", [stacked, KEPT], name="boxes", axis=1)
     outputs = Outputs("boxes", "scores", "labels")
     results, found = run(net.model(["boxes"]), outputs, FEEDS)
-    for number, side in enumerate(SIDES):
+    for number, side in enumerate(of_boxes()):
         assert [value.name for value in found[side].logits] == [side]
         assert (found[side].activations, found[side].products) == (("Identity",), (False,))
         assert results[f"origin.{side}"].tolist() == [[0, 0, n] for n in KEPT]
         np.testing.assert_allclose(results[f"value.{side}"], TRUTH[KEPT, number], rtol=1e-6)
-        assert detections.values(side, outputs, results, 100).error == 0
+        assert detections.values(TARGETS[side], outputs, results, 100).error == 0
 
 
 def test_sides_in_columns_beside_the_scores() -> None:
@@ -66,10 +67,10 @@ def test_sides_in_columns_beside_the_scores() -> None:
     feeds = {**FEEDS, "s": rng.standard_normal((1, 6, 1)).astype(np.float32)}
     model = net.model(["dets"])
     results, _ = run(model, outputs, feeds)
-    for number, side in enumerate(SIDES):
+    for number, side in enumerate(of_boxes()):
         assert results[f"origin.{side}"].tolist() == [*([0, 0, n] for n in KEPT), [-1, 0, 0]]
         np.testing.assert_allclose(results[f"value.{side}"], [*TRUTH[KEPT, number], 0], rtol=1e-6)
-    assert detections.values("x1", outputs, results, 100).error == 0
+    assert detections.values(TARGETS["x1"], outputs, results, 100).error == 0
 
 
 def test_boxes_that_are_decoded_at_once_are_followed_to_one_tensor() -> None:
@@ -80,7 +81,7 @@ def test_boxes_that_are_decoded_at_once_are_followed_to_one_tensor() -> None:
     net.node("Gather", [rows, np.array([7, 1])], name="boxes", axis=0)  # [K, 4]
     deltas_given = rng.standard_normal((2, 6, 4)).astype(np.float32)
     results, found = run(net.model(["boxes"]), Outputs("boxes", "s", "l"), {"deltas": deltas_given})
-    for number, side in enumerate(SIDES):
+    for number, side in enumerate(of_boxes()):
         assert [value.name for value in found[side].logits] == ["scaled"]
         assert results[f"origin.{side}"].tolist() == [[0, 1, 1, number], [0, 0, 1, number]]
         np.testing.assert_allclose(results[f"value.{side}"], 16 * deltas_given[[1, 0], [1, 1], number])
@@ -131,18 +132,18 @@ def test_all_targets_live_in_one_graph(target: str) -> None:
     net.node("Gather", [net.Sigmoid(logits), KEPT], name="scores", axis=1)
     model, outputs = net.model(["boxes", "scores"]), Outputs("boxes", "scores", "labels")
     for each in TARGETS:
-        assert trace(model.graph, outputs, each).target == each
+        assert trace(model.graph, outputs, TARGETS[each]).target is TARGETS[each]
     feeds = {**FEEDS, "s": rng.standard_normal((1, 6)).astype(np.float32)}
     results = run_model(model, feeds)
-    assert list(results) == ["boxes", "scores", *(name for each in TARGETS for name in names(outputs, each))]
-    assert results[names(outputs, target)[0]][:, -1].tolist() == KEPT.tolist()
+    assert list(results) == ["boxes", "scores", *(name for each in TARGETS for name in names(outputs, TARGETS[each]))]
+    assert results[names(outputs, TARGETS[target])[0]][:, -1].tolist() == KEPT.tolist()
     if target != "logit":
-        assert detections.values(target, outputs, results, 100).error == 0
+        assert detections.values(TARGETS[target], outputs, results, 100).error == 0
 
 
 def test_an_unknown_target_is_a_mistake_of_the_caller() -> None:
-    with pytest.raises(ValueError, match="target: 'width', expected one of logit, score, x1"):
-        trace(Net().model([]).graph, Outputs("boxes", "scores", "labels"), "width")
+    with pytest.raises(UnknownNameError, match=r"there is no target 'width'\. There are: logit, score, x1"):
+        TARGETS["width"]
 
 
 def test_constant_boxes_are_refused() -> None:
@@ -150,14 +151,14 @@ def test_constant_boxes_are_refused() -> None:
     net.input("x", (1,))
     net.node("Identity", [np.ones((1, 3, 4), np.float32)], name="boxes")
     with pytest.raises(TraceError, match="the boxes 'boxes' are constant"):
-        trace(net.model(["boxes"]).graph, Outputs("boxes", "s", "l"), "x1")
+        trace(net.model(["boxes"]).graph, Outputs("boxes", "s", "l"), TARGETS["x1"])
 
 
 def test_boxes_of_another_rank_are_refused() -> None:
     net = Net()
     net.node("Mul", [net.input("x", (2, 1, 3, 4)), np.float32(2)], name="boxes")
     with pytest.raises(TraceError, match=r"the boxes 'boxes' have shape \[2, 1, 3, 4\]; \[1, K, 4\] or \[K, 4\]"):
-        trace(net.model(["boxes"]).graph, Outputs("boxes", "s", "l"), "x1")
+        trace(net.model(["boxes"]).graph, Outputs("boxes", "s", "l"), TARGETS["x1"])
 
 
 # What is wrong is found -------------------------------------------------------------------------------------------
@@ -169,7 +170,7 @@ SCORE_ROWS = {"origin.score": np.array([[0, 0], [0, 1], [-1, 0]])}
 @pytest.mark.parametrize(("values", "passes"), [([5, 5, 0], True), ([5, 5.01, 0], False), ([5, np.nan, 0], False)])
 def test_a_side_has_to_be_the_reported_one(values: list[float], passes: bool) -> None:
     found = {**SIDE_ROWS, "value.x1": np.float32(values)}
-    check = detections.values("x1", Outputs("boxes", "s", "l"), found, 100)
+    check = detections.values(TARGETS["x1"], Outputs("boxes", "s", "l"), found, 100)
     assert (check.error <= check.limit) is passes
 
 
@@ -179,5 +180,5 @@ def test_a_side_has_to_be_the_reported_one(values: list[float], passes: bool) ->
 )
 def test_a_score_has_to_be_the_reported_one(scores: list[float], passes: bool) -> None:
     found = {**SCORE_ROWS, "value.score": np.float32([0.5, 0.001, 0]), "scores": np.float32([scores])}
-    check = detections.values("score", Outputs("boxes", "scores", "l"), found, 100)
+    check = detections.values(SCORE, Outputs("boxes", "scores", "l"), found, 100)
     assert (check.error <= check.limit) is passes

@@ -17,7 +17,7 @@ from boxcam.export.graphs.run import run_model
 from boxcam.export.torchscript.module import gradient_module
 from boxcam.export.trace.trace import Trace
 from boxcam.export.verify import detections, torchscript_gradient
-from boxcam.export.verify.check import Check, require
+from boxcam.export.verify.check import Check, Derivative, Probe, Run, require
 from boxcam.types import ORIGIN
 from tests.export.export_graphs import Net
 from tests.export.heads import LayerGradient, built
@@ -55,9 +55,8 @@ def module_of(made: LayerGradient, origin: np.ndarray) -> torch.jit.ScriptModule
 
 
 def checks(made: LayerGradient, module: Any, origin: np.ndarray) -> dict[str, Check]:
-    found = torchscript_gradient.gradients(
-        "neck", made.score, module, made.model, made.logits, made.found, origin, made.feeds
-    )
+    of = Derivative("neck", made.model, made.logits, made.features)
+    found = torchscript_gradient.gradients(of, made.score, module, Probe(Run(made.found, made.feeds), origin))
     return {check.name.removeprefix("neck: TorchScript "): check for check in found}
 
 

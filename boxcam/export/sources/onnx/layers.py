@@ -22,7 +22,8 @@ from boxcam.export.layers.candidates import Candidate
 from boxcam.export.layers.flow import Marks, sizes_of
 from boxcam.export.layers.marks import backward, everything
 from boxcam.export.source import LayerTensors
-from boxcam.export.trace.trace import SIDES, trace
+from boxcam.export.trace.trace import trace
+from boxcam.targets import LOGIT, TARGETS, Target, of_boxes
 
 _SCOPES = "pkg.torch.onnx.name_scopes"  # where torch's newer exporter writes the modules that a node belongs to
 _SHOWN = 8
@@ -146,7 +147,7 @@ class Work:
             ExportError: the scores cannot be followed back to logits.
         """
         graph = clone_model(self.model).graph
-        sides = [name for target in SIDES if boxes for name in self._ends(graph, outputs, target)]
+        sides = [name for target in of_boxes() if boxes for name in self._ends(graph, outputs, TARGETS[target])]
         logits = self._ends(graph, outputs)
         scores = self._elements(outputs.scores, outputs.score_column, self.values(logits))
         corners = self._elements(outputs.boxes, outputs.box_columns, self.values(sides))
@@ -179,7 +180,7 @@ class Work:
         known = {str(value.name): value for value in all_values(self.model.graph)}
         return [known[name] for name in dict.fromkeys(names)]
 
-    def _ends(self, graph: ir.Graph, outputs: Outputs, target: str = "logit") -> list[str]:
+    def _ends(self, graph: ir.Graph, outputs: Outputs, target: Target = LOGIT) -> list[str]:
         return [str(value.name) for value in trace(graph, outputs, target).logits]
 
 

@@ -6,7 +6,7 @@ What cannot be told is asked for by name, with a list of what there is.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import onnx_ir as ir
@@ -14,34 +14,12 @@ import onnx_ir as ir
 from boxcam.errors import NothingToExplainError, SourceError
 from boxcam.export.graphs.operators import OPERATORS, Copies, operator_of
 from boxcam.export.graphs.query import Array, ancestors, name_and_shape, values_read
+from boxcam.export.heads import conventions
 from boxcam.export.heads.convention import Convention, Kind, Piece
+from boxcam.export.heads.observed import ObservedTensor
 from boxcam.export.source import Request
 
 _COCO = {80: "none", 90: "none", 91: "none"}  # classes of models that were trained on COCO, in their several numberings
-
-
-@dataclass(frozen=True, eq=False)
-class ObservedTensor:
-    """A tensor, and what it was in one run."""
-
-    value: ir.Value
-    array: Array
-
-    @property
-    def name(self) -> str:
-        """Its name without what exporters put around it."""
-        return str(self.value.name).rpartition("/")[2].partition(":")[0]
-
-    @property
-    def real(self) -> bool:
-        return bool(self.array.dtype.kind == "f")
-
-    def plain(self, rank: int) -> tuple[int, ...]:
-        """Its shape if that has so many axes, a batch of one in front not counted; otherwise nothing."""
-        shape = self.array.shape
-        if len(shape) == rank + 1 and shape[0] == 1:
-            return shape[1:]
-        return shape if len(shape) == rank else ()
 
 
 def find(seen: Sequence[ObservedTensor], request: Request, classes: int | None, task: str = "") -> Convention:
@@ -62,7 +40,7 @@ def find(seen: Sequence[ObservedTensor], request: Request, classes: int | None, 
             " with --decode."
         )
     finder = _Finder(seen, request, classes)
-    found = finder.named() if finder.is_named else finder.guess()
+    found = finder.named() if finder.is_named else conventions.recognise(seen, classes) or finder.guess()
     changes = {
         name: value
         for name, value in (

@@ -30,26 +30,21 @@ from boxcam.export.graphs.run import observe_values, record_ranks
 from boxcam.export.heads import hook
 from boxcam.export.heads.boxes import canvas_of
 from boxcam.export.heads.convention import Convention, Piece, append
+from boxcam.export.heads.observed import ObservedTensor
 from boxcam.export.heads.selection import report
 from boxcam.export.layers.candidates import Candidate, worth
-from boxcam.export.passes import check, float16
+from boxcam.export.passes import check
 from boxcam.export.passes.dynamic_size import fixed
 from boxcam.export.preprocessing import parse
-from boxcam.export.source import SOURCES, LayerTensors, Options, Progress, Request, Source, SourceModel
+from boxcam.export.source import HalfPrecision, LayerTensors, Progress, Request, SourceModel
 from boxcam.export.sources import class_names
 from boxcam.export.sources.onnx import file
 from boxcam.export.sources.onnx import inputs as onnx_inputs
 from boxcam.export.sources.onnx import layers as onnx_layers
 from boxcam.export.sources.onnx import outputs as onnx_outputs
-from boxcam.export.sources.onnx.outputs import ObservedTensor
 from boxcam.export.trace import proposals
 from boxcam.runtime.preprocess import prepare
 from boxcam.types import IMAGE, Image
-
-
-def recognises(arguments: tuple[str, ...]) -> bool:
-    """One file that ends in .onnx."""
-    return len(arguments) == 1 and arguments[0].lower().endswith(".onnx")
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +57,7 @@ class OnnxFile:
         preprocess: how an image becomes the input.
         metadata: what the file says about itself.
         producer: what wrote it.
-        types: of the file's values, if it computes in float16; the graph is then a float32 copy. Otherwise empty.
+        half: the graph in float16, if the file computes in it; the graph above is then a float32 copy.
         sample: a picture in which the model finds something, if the user gave one.
         in_pixels: whether the file says that its boxes are in pixels, by what it reads beside the image.
     """
@@ -72,7 +67,7 @@ class OnnxFile:
     preprocess: Preprocess
     metadata: Mapping[str, str]
     producer: str
-    types: Mapping[str, ir.DataType]
+    half: HalfPrecision | None
     sample: Image | None
     in_pixels: bool = False
 
@@ -87,7 +82,7 @@ class OnnxFile:
         pictures = _drawn(spec.height, spec.width) if self.sample is None else iter([self.sample])
         for picture in pictures:
             tensor = prepare(picture, spec)[0]
-            wide = tensor.astype(np.float32) if self.types and tensor.dtype.kind == "f" else tensor
+            wide = tensor.astype(np.float32) if self.half is not None and tensor.dtype.kind == "f" else tensor
             yield {str(self.image.name): wide}
 
 
@@ -142,8 +137,6 @@ def load(request: Request, progress: Progress) -> SourceModel:
             layers[name] = LayerTensors((tensor,), "roi" if pooled else "map", layout=request.layout)
     layers = _with_proposals(opened, layers)
     _drop_unused(opened.model, request.layers, layers)
-    if opened.types:
-        float16.narrow(opened.model, opened.types)
     return SourceModel(
         model=opened.model,
         input=str(opened.image.name),
@@ -158,6 +151,8 @@ def load(request: Request, progress: Progress) -> SourceModel:
             "producer": opened.producer,
             **found.convention.describe(),
         },
+        half=opened.half,
+        admitted=True,
     )
 
 
@@ -219,14 +214,9 @@ def read(request: Request, otherwise: Sequence[str] = ()) -> OnnxFile:
     onnx_inputs.settle(model, image, spec)
     _leave_out_foreign(model)
     passes.ShapeInferencePass()(model)
-    check.check_operators(model)
-    name = str(image.name)
-    check.check_precision(model, name)
-    types: Mapping[str, ir.DataType] = {}
-    if float16.computed_in(model, name, ir.DataType.FLOAT16) is not None:
-        types, model = float16.types(model), float16.widened(model)
-        image = next(value for value in model.graph.inputs if value.name == name)
-    return OnnxFile(model, image, spec, metadata, producer, types, request.sample, in_pixels)
+    model, half = check.admit(model, str(image.name))
+    image = next(value for value in model.graph.inputs if value.name == image.name)
+    return OnnxFile(model, image, spec, metadata, producer, half, request.sample, in_pixels)
 
 
 def _leave_out_foreign(model: ir.Model) -> None:
@@ -424,8 +414,3 @@ def _labels(convention: Convention, named: tuple[str, ...]) -> tuple[str, ...]:
             " name for each with --class-names."
         )
     return named or tuple(f"class {index}" for index in range(count))
-
-
-SOURCES.register("onnx")(
-    Source("MODEL.onnx", recognises, load, frozenset(Options.__annotations__)),
-)

@@ -35,6 +35,15 @@ def read_config(path: str) -> Any:
     return config
 
 
+def is_pair(arguments: tuple[str, ...]) -> bool:
+    """Two files that look like a config and a checkpoint."""
+    return (
+        len(arguments) == 2
+        and arguments[0].lower().endswith((".py", ".json", ".yaml", ".yml"))
+        and arguments[1].lower().endswith((".pth", ".pt", ".ckpt"))
+    )
+
+
 def scope(path: str) -> str | None:
     """The framework that a config is of, ``default_scope``; None if it does not say or cannot be read here."""
     if not os.path.isfile(path) or importlib.util.find_spec("mmengine") is None:

@@ -22,15 +22,6 @@ _OPSET = 16  # the first with a RoiAlign that is 'half_pixel', which is mmcv's
 _INPUT = "image"
 
 
-def is_pair(arguments: tuple[str, ...]) -> bool:
-    """Two files that look like a config and a checkpoint."""
-    return (
-        len(arguments) == 2
-        and arguments[0].lower().endswith((".py", ".json", ".yaml", ".yml"))
-        and arguments[1].lower().endswith((".pth", ".pt", ".ckpt"))
-    )
-
-
 def load(request: Request, progress: Progress, kind: str = "mmdet") -> SourceModel:
     """Export an mmdet model.
 

@@ -5,16 +5,15 @@ mmyolo is under the GPL and never needed: this file only calls it where the user
 
 from __future__ import annotations
 
-from boxcam.export.source import SOURCES, Progress, Request, Source, SourceModel
-from boxcam.export.sources.openmmlab import config
-from boxcam.export.sources.openmmlab.export import is_pair
-from boxcam.export.sources.openmmlab.export import load as load_openmmlab
+from boxcam.export.source import Progress, Request, Source, SourceModel
+from boxcam.export.sources.openmmlab import mmdet
+from boxcam.export.sources.openmmlab.config import is_pair, scope
 from boxcam.export.sources.openmmlab.mmyolo_parts import SCOPE, require
 
 
 def recognises(arguments: tuple[str, ...]) -> bool:
     """An mmyolo config (.py, .json, .yaml) and a checkpoint (.pth, .pt)."""
-    return is_pair(arguments) and config.scope(arguments[0]) == SCOPE
+    return is_pair(arguments) and scope(arguments[0]) == SCOPE
 
 
 def load(request: Request, progress: Progress) -> SourceModel:
@@ -25,7 +24,16 @@ def load(request: Request, progress: Progress) -> SourceModel:
         MissingOperatorError: the model needs compiled mmcv.
     """
     require()
-    return load_openmmlab(request, progress, SCOPE)
+    from boxcam.export.sources.openmmlab.export import load
+
+    return load(request, progress, SCOPE)
 
 
-SOURCES.register(SCOPE)(Source("CONFIG.py CHECKPOINT.pth of mmyolo", recognises, load))
+SOURCE = Source(
+    usage="CONFIG.py CHECKPOINT.pth",
+    recognises=recognises,
+    load=load,
+    meaning="a config of mmyolo, and its checkpoint",
+    extra="mmyolo",
+    packages=(*mmdet.PACKAGES, "mmyolo"),
+)

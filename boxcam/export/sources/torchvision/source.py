@@ -19,19 +19,14 @@ import onnx_ir as ir
 
 from boxcam.bundle import Outputs, Preprocess
 from boxcam.errors import SourceError, UnknownLayerError
-from boxcam.export.source import SOURCES, LayerTensors, Progress, Request, Source, SourceModel
+from boxcam.export.source import LayerTensors, Progress, Request, SourceModel
 from boxcam.export.sources.pytorch.export import quiet, read
+from boxcam.export.sources.torchvision import PREFIX
 from boxcam.types import IMAGE
 
-_PREFIX = "torchvision:"
 _OPSET = 18
 _INPUT = "image"
 _OUTPUTS = ("boxes", "scores", "labels")
-
-
-def recognises(arguments: tuple[str, ...]) -> bool:
-    """``torchvision:`` and a name."""
-    return bool(arguments) and arguments[0].startswith(_PREFIX)
 
 
 def load(request: Request, progress: Progress) -> SourceModel:
@@ -48,12 +43,12 @@ def load(request: Request, progress: Progress) -> SourceModel:
         )
     from boxcam.export.sources.torchvision import detectors as zoo
 
-    name = request.arguments[0].removeprefix(_PREFIX)
+    name = request.arguments[0].removeprefix(PREFIX)
     detects = zoo.is_detector(name)
     if len(request.arguments) != 2:
         raise SourceError(
-            f"{_PREFIX}{name} needs its weights: boxcam downloads nothing, and random ones explain nothing. Give the"
-            f" file after the name, {_PREFIX}{name} WEIGHTS.pth, as torch.save(model.state_dict(), ...) writes it."
+            f"{PREFIX}{name} needs its weights: boxcam downloads nothing, and random ones explain nothing. Give the"
+            f" file after the name, {PREFIX}{name} WEIGHTS.pth, as torch.save(model.state_dict(), ...) writes it."
         )
     path = request.arguments[1]
     source = (_detector if detects else _classifier)(name, path, request, progress)
@@ -231,8 +226,3 @@ def _modules(model: Any) -> dict[str, list[Any]]:
 
 def _pyramid(backbone: Any) -> dict[str, list[Any]]:
     return {"backbone": [backbone.body], "neck": [backbone.fpn]}
-
-
-SOURCES.register("torchvision")(
-    Source("torchvision:NAME WEIGHTS.pth", recognises, load, frozenset({"class_names", "preprocess"}))
-)

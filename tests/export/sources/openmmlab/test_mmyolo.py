@@ -14,8 +14,7 @@ from mmengine import Config
 from mmengine.registry import DefaultScope
 
 from boxcam.errors import SourceError
-from boxcam.export.pipeline import detect_source
-from boxcam.export.source import SOURCES, Request
+from boxcam.export.source import SOURCES, Request, detect_source
 from boxcam.export.sources.openmmlab import mmyolo as source
 from boxcam.export.sources.openmmlab import mmyolo_parts
 from boxcam.export.sources.openmmlab.compat import bridged

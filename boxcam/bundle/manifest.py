@@ -1,0 +1,204 @@
+"""What a manifest says: its schema is the dataclasses below, written as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from boxcam.bundle.preprocess import Preprocess
+from boxcam.errors import UnknownNameError
+from boxcam.targets import TARGETS, available
+
+FORMAT_VERSION = 3
+
+Form = Literal["windows", "rows", "whole"]
+Rules = Literal["plain", "guided"]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Which outputs of ``forward.onnx`` hold the detections.
+
+    ``boxes`` and ``scores`` may share one output: ``box_columns`` and ``score_column`` index its last axis.
+    ``origin`` and ``logits`` are the names of the target ``logit``, see `TracedTarget`.
+    ``whole_image``: each box is the whole image, for one of its classes: the model is a classifier.
+    """
+
+    boxes: str
+    scores: str
+    labels: str
+    box_columns: tuple[int, int] | None = None
+    score_column: int | None = None
+    origin: str = "origin"
+    logits: str = "logit"
+    whole_image: bool = False
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One feature map of a layer.
+
+    Attributes:
+        name: its name in the graph, which is also the name of the output of ``forward.onnx``.
+        channels: number of channels.
+        height, width: in cells; None if each image has its own.
+        stride: canvas pixels per cell, down and across; None for RoI features.
+        receptive_field: how many cells (of this tensor, across) one logit depends on; None if it is the whole map.
+        center: canvas position of the centre of cell (0, 0), y and x: what the cell looks at; None for RoI features.
+        rois: the output with the proposals of RoI features, float32 [R, 4], x1 y1 x2 y2 on the canvas; None for maps.
+    """
+
+    name: str
+    channels: int
+    height: int | None
+    width: int | None
+    stride: tuple[float, float] | None
+    receptive_field: int | None = None
+    center: tuple[float, float] | None = None
+    rois: str | None = None
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """How the gradient of one target with respect to a layer is computed, by one engine.
+
+    Attributes:
+        engine: ``onnx`` or ``torchscript``.
+        target: name of the target.
+        rules: ``guided`` for guided backpropagation, which is no gradient but a variant of one.
+        file: relative to the bundle.
+        form: windows, RoI rows or whole maps.
+        reason: why this form and not a cheaper one; empty when there is none.
+        context: outputs of ``forward.onnx`` that it reads beside the layer's tensors (saved activations, proposals).
+        boxes_at_once: how many boxes fit into the memory that is meant for them.
+        means: a file that gives only the mean of each channel's gradient, which is cheaper and all that some methods
+            need; empty if there is none.
+    """
+
+    engine: str
+    target: str
+    rules: Rules
+    file: str
+    form: Form
+    reason: str
+    context: tuple[str, ...]
+    boxes_at_once: int
+    means: str = ""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All files of it."""
+        return (self.file, self.means) if self.means else (self.file,)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A named group of feature maps that can be explained.
+
+    Attributes:
+        name: ``backbone``, ``neck``, ``roi``, ``image``, or the tensor's name.
+        kind: ``map`` for maps of the whole image, ``roi`` for one small map per proposal.
+        tensors: the feature maps.
+        gradients: how they are computed: for each target one or more, the preferred engine first.
+    """
+
+    name: str
+    kind: Literal["map", "roi"]
+    tensors: tuple[Tensor, ...]
+    gradients: tuple[Gradient, ...]
+
+    @property
+    def rois(self) -> tuple[str, ...]:
+        """Outputs with the proposals of its tensors."""
+        return tuple(dict.fromkeys(tensor.rois for tensor in self.tensors if tensor.rois is not None))
+
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """Names of the engines that it has a gradient for."""
+        return tuple(dict.fromkeys(gradient.engine for gradient in self.gradients))
+
+    def gradient(self, engine: str, target: str = "logit", rules: Rules = "plain") -> Gradient | None:
+        """The gradient of a target by an engine, if there is one."""
+        wanted = engine, target, rules
+        return next((g for g in self.gradients if (g.engine, g.target, g.rules) == wanted), None)
+
+
+@dataclass(frozen=True)
+class Logits:
+    """One tensor of numbers that targets are taken from.
+
+    Attributes:
+        name: in the graph.
+        shape: of it.
+        activation: between a class logit and the score: ``Sigmoid``, ``Softmax``, …; ``Identity`` for other targets.
+    """
+
+    name: str
+    shape: tuple[int | None, ...]
+    activation: str
+
+
+@dataclass(frozen=True)
+class TracedTarget:
+    """A target as a bundle has it: where its numbers are.
+
+    Attributes:
+        name: one of `boxcam.targets.TARGETS`.
+        origin: output of ``forward.onnx``, int64 [K, D]: which tensor of ``ends``, then the position in it; -1: none.
+        value: output of ``forward.onnx``, float32 [K]: the number itself.
+        ends: the tensors that it is taken from.
+    """
+
+    name: str
+    origin: str
+    value: str
+    ends: tuple[Logits, ...]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything about a bundle but its tensors.
+
+    Attributes:
+        source: where the model came from; free text by key, for people.
+        labels: class names by index.
+        input: name of the input of ``forward.onnx``, one image.
+        targets: what can be explained of a box; the first one is the default.
+        verification: figures measured at export, by check.
+        files: sha256 of every other file, by path relative to the bundle.
+        seal: sha256 of the manifest itself but for this entry, so that a label or a stride is not changed unseen.
+    """
+
+    boxcam: str
+    source: dict[str, str]
+    labels: tuple[str, ...]
+    input: str
+    preprocess: Preprocess
+    outputs: Outputs
+    targets: tuple[TracedTarget, ...]
+    layers: tuple[Layer, ...]
+    verification: dict[str, float]
+    files: dict[str, str] = field(default_factory=dict)
+    format: int = FORMAT_VERSION
+    seal: str = ""
+
+    def target(self, name: str | None = None) -> TracedTarget:
+        """A target by name; the first one if no name is given.
+
+        Raises:
+            UnknownNameError: there is none of that name.
+        """
+        for target in self.targets:
+            if name in (None, target.name):
+                return target
+        there = [target.name for target in self.targets]
+        if name in TARGETS and name not in available(self.outputs.whole_image):
+            raise UnknownNameError(
+                f"this bundle has no target {name!r} (there is: {', '.join(there)}): a classifier's box is the whole"
+                " image."
+            )
+        options = " ".join(f"--target {one}" for one in (*there, name))
+        raise UnknownNameError(
+            f"this bundle has no target {name!r} (there is: {', '.join(there)}). Export the model again with --target"
+            f" {name} beside those that it has: boxcam export … {options}"
+        )

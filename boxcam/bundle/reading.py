@@ -1,0 +1,120 @@
+"""Reading a bundle, strictly: what was altered, cut off or written by another version is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import types
+import typing
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from boxcam.bundle.files import FORWARD, MANIFEST, seal, sha256
+from boxcam.bundle.manifest import FORMAT_VERSION, Manifest
+from boxcam.errors import BundleError
+
+T = TypeVar("T")
+
+
+def read(path: str | os.PathLike[str]) -> Manifest:
+    """Read and check a bundle: its version, its manifest, and the hash of every file.
+
+    Raises:
+        BundleError: the bundle or a file of it is missing, altered, broken, or of a newer version.
+    """
+    root = Path(path)
+    if not os.path.exists(root):
+        raise BundleError(f"bundle {root} does not exist. Make one with 'boxcam export'.")
+    if not root.is_dir():
+        raise BundleError(f"{root} is no bundle: a bundle is a folder. Make one with 'boxcam export'.")
+    try:
+        data = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BundleError(f"{root} is no bundle: it has no {MANIFEST}. Make one with 'boxcam export'.") from None
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{root / MANIFEST} cannot be read ({error}). Export the model again.") from error
+    version = data.get("format") if isinstance(data, dict) else None
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise BundleError(f"{root / MANIFEST} does not say its format. Export the model again.")
+    if version < FORMAT_VERSION:
+        raise BundleError(
+            f"bundle {root} has format {version}, which this boxcam no longer reads (it reads {FORMAT_VERSION})."
+            " Export the model again."
+        )
+    if version > FORMAT_VERSION:
+        raise BundleError(
+            f"bundle {root} has format {version}, this boxcam reads up to {FORMAT_VERSION}. Update boxcam"
+            f" (the bundle was written by {data.get('boxcam', 'an unknown version')})."
+        )
+    try:
+        manifest: Manifest = _decode(Manifest, data)
+    except (TypeError, ValueError, KeyError, OverflowError) as error:
+        raise BundleError(f"{root / MANIFEST} is not a valid manifest: {error}. Export the model again.") from error
+    for name in (FORWARD, *(name for layer in manifest.layers for g in layer.gradients for name in g.files)):
+        if name not in manifest.files:
+            raise BundleError(f"{root / MANIFEST} has no hash of {name}. Export the model again.")
+    for name, expected in manifest.files.items():
+        _check_file(root, name, expected)
+    if manifest.seal != seal(data):
+        raise BundleError(f"{root / MANIFEST} was altered: its seal is not right. Copy or export the bundle again.")
+    return manifest
+
+
+def _check_file(root: Path, name: str, expected: str) -> None:
+    parts = Path(name).parts
+    if Path(name).is_absolute() or ".." in parts:
+        raise BundleError(f"{root / MANIFEST} names a file outside the bundle: {name!r}.")
+    file = root / name
+    if not file.is_file():
+        raise BundleError(f"bundle {root} has lost its file {name}. Copy it again, or export the model again.")
+    try:
+        actual = sha256(file)
+    except OSError as error:
+        raise BundleError(f"{file} cannot be read: {error.strerror}. Check its permissions.") from error
+    if actual != expected:
+        raise BundleError(f"{file} was altered: its sha256 is not the manifest's. Copy or export the bundle again.")
+
+
+def _decode(kind: Any, data: Any) -> Any:
+    """Build ``kind`` out of plain JSON data, strictly: no unknown key, no missing key, no wrong type."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if dataclasses.is_dataclass(kind):
+        return _decode_dataclass(typing.cast(type, kind), data)
+    if origin is Literal:
+        if data not in arguments:
+            raise ValueError(f"{data!r} is none of {arguments}")
+        return data
+    if origin in (typing.Union, types.UnionType):
+        if data is None and type(None) in arguments:
+            return None
+        return _decode(next(a for a in arguments if a is not type(None)), data)
+    if origin is tuple:
+        if not isinstance(data, list):
+            raise TypeError(f"a list was expected, not {data!r}")
+        if len(arguments) == 2 and arguments[1] is Ellipsis:
+            return tuple(_decode(arguments[0], item) for item in data)
+        if len(data) != len(arguments):
+            raise ValueError(f"{len(arguments)} items were expected, not {data!r}")
+        return tuple(_decode(argument, item) for argument, item in zip(arguments, data, strict=True))
+    if origin is dict:
+        if not isinstance(data, dict):
+            raise TypeError(f"an object was expected, not {data!r}")
+        return {str(key): _decode(arguments[1], value) for key, value in data.items()}
+    if kind is float and isinstance(data, int) and not isinstance(data, bool):
+        return float(data)
+    if not isinstance(data, kind) or (kind is int and isinstance(data, bool)):
+        raise TypeError(f"{kind.__name__} was expected, not {data!r}")
+    return data
+
+
+def _decode_dataclass(kind: type[T], data: Any) -> T:
+    if not isinstance(data, dict):
+        raise TypeError(f"{kind.__name__}: an object was expected, not {data!r}")
+    hints = typing.get_type_hints(kind)
+    fields = dataclasses.fields(kind)  # type: ignore[arg-type]
+    unknown, names = set(data) - set(hints), {f.name for f in fields}
+    required = {f.name for f in fields if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING}
+    if unknown or not required <= set(data):
+        raise ValueError(f"{kind.__name__}: unknown {sorted(unknown)}, missing {sorted(required - set(data))}")
+    return kind(**{name: _decode(hints[name], data[name]) for name in names if name in data})

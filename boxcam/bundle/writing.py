@@ -1,0 +1,104 @@
+"""Writing a bundle: aside, and put in place when it is complete."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from boxcam.bundle.files import MANIFEST, seal, sha256
+from boxcam.bundle.manifest import Manifest
+from boxcam.errors import OutputError
+
+
+@contextmanager
+def write(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
+    """Write a bundle aside and put it in place when the block ends well; leave nothing if it does not.
+
+    Args:
+        path: the bundle's directory.
+        overwrite: replace a bundle that is there (never a directory that is no bundle).
+
+    Yields:
+        An empty directory to write into; finish with `write_manifest`.
+
+    Raises:
+        OutputError: the place is taken or cannot be written.
+    """
+    check_target(path, overwrite=overwrite)
+    target = Path(os.path.realpath(path))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    except OSError as error:
+        raise OutputError(f"cannot write {target}: {error.strerror}. Choose another place with -o.") from error
+    try:
+        aside.chmod(0o755)
+        yield aside
+        check_target(target, overwrite=overwrite)  # the block may have taken minutes
+        _put_in_place(aside, target)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def check_target(path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Say early whether a bundle can be written there.
+
+    Raises:
+        OutputError: the place is taken or cannot be written.
+    """
+    target = Path(path)
+    if os.path.exists(target):
+        if not target.is_dir() or not (target / MANIFEST).is_file():
+            raise OutputError(f"{target} exists and is no bundle; it is left alone. Choose another place with -o.")
+        if not overwrite:
+            raise OutputError(f"bundle {target} exists. Replace it with --overwrite, or choose another place with -o.")
+    parent = target.parent
+    while not os.path.exists(parent):
+        parent = parent.parent
+    try:
+        with tempfile.TemporaryFile(dir=parent):
+            pass
+    except OSError as error:
+        reason = error.strerror or "unknown reason"
+        raise OutputError(
+            f"cannot write {target}: {parent} is not writable ({reason}). Choose another place with -o."
+        ) from error
+
+
+def _put_in_place(aside: Path, target: Path) -> None:
+    """Rename a finished bundle to its name; the one it replaces is deleted last, or put back."""
+    old = aside.with_name(aside.name + ".old")
+    try:
+        if not target.exists():
+            aside.rename(target)
+            return
+        target.rename(old)
+        try:
+            aside.rename(target)
+        except OSError:
+            old.rename(target)
+            raise
+    except OSError as error:
+        raise OutputError(f"cannot write {target}: {error.strerror}. Choose another place with -o.") from error
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def write_manifest(root: Path, manifest: Manifest) -> Manifest:
+    """Hash the files under ``root`` and write the manifest beside them; returns it with the hashes.
+
+    A file name that is not UTF-8, in ``source``, is written with JSON's own escapes, and is read back as it is.
+    """
+    names = sorted(file.relative_to(root).as_posix() for file in root.rglob("*") if file.is_file())
+    files = {name: sha256(root / name) for name in names if name != MANIFEST}
+    manifest = dataclasses.replace(manifest, files=files)
+    manifest = dataclasses.replace(manifest, seal=seal(dataclasses.asdict(manifest)))
+    text = json.dumps(dataclasses.asdict(manifest), indent=2, ensure_ascii=False)
+    # What UTF-8 cannot hold are lone surrogates, and Python's escape of one, \udcff, is also JSON's.
+    (root / MANIFEST).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+    return manifest

@@ -1,0 +1,160 @@
+"""Looking into an ONNX file."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import onnx_ir as ir
+from onnx_ir.passes import common as passes
+
+from boxcam.errors import ExportError, NothingToExplainError, SourceError
+from boxcam.export.autodiff import gradient
+from boxcam.export.graphs.extract import clone_model
+from boxcam.export.graphs.query import name_and_shape, opset_of
+from boxcam.export.graphs.reach import used_features
+from boxcam.export.inspect.command import PRESET, export_line, layer_to_name
+from boxcam.export.inspect.facts import ROLES, LayerFacts, Survey
+from boxcam.export.layers.candidates import Candidate, worth
+from boxcam.export.layers.layout import as_map
+from boxcam.export.passes import check, straight_through
+from boxcam.export.passes.dynamic_size import fixed
+from boxcam.export.preprocessing.guess import Guess, guess, in_its_range
+from boxcam.export.source import LayerTensors, Progress, Request
+from boxcam.export.sources.onnx import layers as onnx_layers
+from boxcam.export.sources.onnx import source as source
+
+_NEUTRAL = ("resize=stretch", "scale=0-255", "color=RGB")
+_SECONDS = 20.0
+
+
+def survey(
+    request: Request,
+    progress: Progress,
+    *,
+    sample: str | None = None,
+    everything: bool = False,
+    seconds: float = _SECONDS,
+) -> Survey:
+    """Look into an ONNX file.
+
+    Args:
+        request: the file, and what the user says of it, as for an export.
+        progress: called with a few words as each step begins.
+        sample: the file of the request's picture, for the line to run.
+        everything: tell of all maps, not only of those that are worth looking at first.
+        seconds: how long gradients may be tried to see their forms.
+
+    Raises:
+        SourceError: the file cannot be read, or its size is not known.
+    """
+    progress("reading the model")
+    opened = source.read(request, _NEUTRAL)
+    said = tuple(source.preprocessing_of(request, opened.metadata))
+    if not said:
+        opened = replace(opened, preprocess=in_its_range(opened.image, opened.preprocess))
+    outputs = tuple(name_and_shape(value) for value in opened.model.graph.outputs)
+    parameters = _parameters(opened.model.graph)
+    progress("looking for scores and boxes")
+    problem, explainable, found, logits = "", True, None, []
+    guessed: Guess | None = None
+    try:
+        found = source.detections(opened, request)
+        opened = source.settled(opened, request, found.convention)
+        said = tuple(source.preprocessing_of(request, opened.metadata, found.convention))
+        guessed = None if said else guess(opened.image, opened.preprocess, found.convention, opened.producer)
+    except SourceError as error:
+        problem, explainable = str(error), not isinstance(error, NothingToExplainError)
+    progress("looking for layers")
+    feeds = opened.feeds
+    work = onnx_layers.Work(fixed(opened.model, feeds), opened.preprocess, str(opened.image.name), feeds)
+    candidates: list[Candidate] = []
+    default: dict[str, LayerTensors] = {}
+    if found is None:
+        candidates = work.all_maps()
+    else:
+        classifier = found.convention.kind == "classes"
+        try:
+            candidates = work.candidates(found.outputs, boxes=not classifier)
+            logits = work.logits(found.outputs)
+            default = onnx_layers.default(candidates, classifier)
+        except SourceError:
+            pass  # several layers may be meant: the list tells them apart
+        except ExportError as error:
+            problem = str(error)
+    shown = candidates if everything else worth(candidates)
+    layers = tuple(_with_forms(work, logits, shown, progress, seconds))
+    chosen = next(iter(default.items()), None)
+    unsaid = () if said else (PRESET,) if guessed is None else guessed.specs
+    named = () if found is None else found.labels
+    return Survey(
+        file=request.arguments[0],
+        producer=opened.producer,
+        opset=opset_of(opened.model),
+        parameters=parameters,
+        input=f"{name_and_shape(opened.image)} {opened.preprocess.dtype} {opened.preprocess.layout}",
+        preprocessing=said,
+        guessed=guessed,
+        outputs=outputs,
+        detections={} if found is None else found.convention.describe(),
+        classes=(named[:6], len(named)),
+        problem=problem,
+        explainable=explainable,
+        layers=layers,
+        left_out=len(candidates) - len(layers),
+        default=None if chosen is None else (chosen[0], chosen[1].tensors),
+        command="" if problem else export_line(request, sample, unsaid, "" if chosen else layer_to_name(layers)),
+    )
+
+
+def _with_forms(
+    work: onnx_layers.Work, logits: Sequence[str], shown: Sequence[Candidate], progress: Progress, seconds: float
+) -> Iterator[LayerFacts]:
+    """Differentiate by each layer, as an export would, as long as there is time; the last layers take the least."""
+    smooth = straight_through.straight_through(work.model)
+    until, found = time.monotonic() + seconds, []
+    for number, one in enumerate(reversed(shown), 1):
+        form, field, problem = "", None, ""
+        if logits and time.monotonic() < until:
+            progress(f"differentiating by layer {number} of {len(shown)}")
+            try:
+                graph, name = smooth, one.name
+                if one.layout != "NCHW":
+                    graph = clone_model(smooth)
+                    name = as_map(graph, name, one.layout, (work.spec.height, work.spec.width), None)
+                    passes.ShapeInferencePass()(graph)
+                used = used_features(graph, logits, [name])
+                check.check_path(graph, logits, used)
+                built = gradient.build(graph, logits, used)
+                form, field = built.form, built.field
+            except ExportError as error:
+                problem = str(error)
+        found.append(
+            LayerFacts(
+                one.name,
+                one.kind,
+                one.layout,
+                *one.shape,
+                one.stride,
+                ROLES[one.role],
+                one.maker,
+                one.readers,
+                form,
+                field,
+                problem,
+            )
+        )
+    yield from reversed(found)
+
+
+def _parameters(graph: ir.Graph) -> int:
+    """How many numbers a graph holds."""
+    weights = [value.const_value for value in graph.initializers.values()]
+    weights += [node.attributes["value"].as_tensor() for node in graph if _is_stored(node)]  # Paddle's are
+    return sum(tensor.size for tensor in weights if tensor is not None)
+
+
+def _is_stored(node: ir.Node) -> bool:
+    """Whether a node is a tensor in the file."""
+    return node.op_type == "Constant" and "value" in node.attributes

@@ -1,0 +1,185 @@
+"""Fourth step: the forward graph as it is written, and what the manifest says of the layers."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from boxcam.bundle import Layer, Logits, Preprocess, Tensor, TracedTarget
+from boxcam.errors import BoxcamWarning, ExportError
+from boxcam.export.autodiff import gradient
+from boxcam.export.gradients import LayerGradient
+from boxcam.export.graphs.extract import clone_model
+from boxcam.export.graphs.ops import Ops
+from boxcam.export.graphs.query import all_values, static_shape
+from boxcam.export.layers.receptive_field import Cells, cells, tiles
+from boxcam.export.layers.resolve import check_map, check_rows
+from boxcam.export.passes import dynamic_size
+from boxcam.export.source import LayerTensors
+from boxcam.export.steps.differentiate import Gradients
+from boxcam.export.steps.follow import Traced
+from boxcam.export.steps.prepare import Prepared
+from boxcam.export.trace.trace import Trace
+from boxcam.types import IMAGE
+
+
+@dataclass(frozen=True, eq=False)
+class Described:
+    """What a bundle holds.
+
+    Attributes:
+        forward: the forward graph, in float32, with everything that is read of it as an output.
+        targets, layers: what the manifest says of them.
+    """
+
+    forward: ir.Model
+    targets: tuple[TracedTarget, ...]
+    layers: tuple[Layer, ...]
+
+
+def describe(prepared: Prepared, traced: Traced, gradients: Gradients) -> Described:
+    """Give the forward graph all outputs that gradients and maps are made of, and describe them.
+
+    Raises:
+        ExportError: where the cells of a layer lie is not known.
+
+    Warns:
+        BoxcamWarning: maps of a layer show little, or its gradients are straight-through.
+    """
+    forward = clone_model(traced.model)
+    for graph in (graph for of in gradients.values() for one in of for graph in one.by_onnx.values()):
+        gradient.provide(forward, graph)
+    places = _Places(prepared.source.preprocess, _cells(prepared, forward))
+    values = {str(value.name): value for value in all_values(forward.graph)}
+    proposals = _proposals(forward.graph, prepared.layers, gradients)
+    layers = []
+    for name, layer in prepared.layers.items():
+        first = gradients[name][0]
+        if layer.kind == "roi":
+            rois = dict(zip(layer.tensors, layer.rois, strict=True))
+            tensors = [_pooled(name, values[n], proposals[rois[n]]) for n in first.subject.features]
+        else:
+            tensors = [places.tensor(name, values[n], first.field) for n in first.subject.features]
+        _warn(name, gradients[name])
+        found = [each for one in gradients[name] for each in one.described(prepared.files[name])]
+        layers.append(Layer(name, layer.kind, tuple(tensors), tuple(found)))
+    read = [str(v.name) for found in traced.traces.values() for v in (found.origin, found.logit)]
+    for made in layers:
+        read += [tensor.name for tensor in made.tensors]
+        read += [value for one in gradients[made.name] for value in one.context]
+        read += made.rois
+    _set_outputs(forward, [str(v.name) for v in prepared.source.model.graph.outputs], read)
+    return Described(forward, tuple(_target(found) for found in traced.traces.values()), tuple(layers))
+
+
+@dataclass(frozen=True, eq=False)
+class _Places:
+    """Where the cells of maps lie on the model's input.
+
+    Attributes:
+        preprocess: how an image becomes the input.
+        known: by the names of maps.
+    """
+
+    preprocess: Preprocess
+    known: Mapping[str, Cells]
+
+    def tensor(self, layer: str, value: ir.Value, field: int | None) -> Tensor:
+        """What the manifest says of a feature map.
+
+        Args:
+            layer: name of its layer.
+            value: the map.
+            field: cells across that a target depends on; None if that is not a window.
+        """
+        spec = self.preprocess
+        channels, height, width = check_map(value, layer, bool(spec.multiple))
+        place = self.known.get(str(value.name))
+        if place is None or place.axes != (2, 3):  # of tokens, and of what comes out of an attention
+            if height is None or width is None:
+                raise ExportError(
+                    f"layer {layer!r}: where the cells of {value.name} lie is not known while the size of the image is"
+                    f" open. {dynamic_size.ADVICE}"
+                )
+            place = tiles((spec.height, spec.width), height, width)
+        stride, center = (place.y.stride, place.x.stride), (place.y.center, place.x.center)
+        return Tensor(str(value.name), channels, height, width, stride, field, center)
+
+
+def _cells(prepared: Prepared, forward: ir.Model) -> dict[str, Cells]:
+    """Where the cells of all maps of the forward graph lie, by the names of the maps."""
+    graph = dynamic_size.fixed(forward, prepared.graphs.feeds).graph
+    image = next(given for given in graph.inputs if given.name == prepared.source.input)
+    found = cells(graph, image, (1, 2) if prepared.source.preprocess.layout == "NHWC" else (2, 3))
+    return {str(value.name): place for value, place in found.items()}
+
+
+def _pooled(layer: str, value: ir.Value, rois: str) -> Tensor:
+    """What the manifest says of pooled features."""
+    return Tensor(str(value.name), *check_rows(value, layer), None, rois=rois)
+
+
+def _proposals(graph: ir.Graph, layers: Mapping[str, LayerTensors], gradients: Gradients) -> dict[str, str]:
+    """The outputs with the proposals of pooled features, one for each value, though several layers may name it."""
+    values = {str(value.name): value for value in all_values(graph)}
+    found: dict[str, str] = {}
+    for name, layer in layers.items():
+        if layer.kind == "roi":
+            rois = dict(zip(layer.tensors, layer.rois, strict=True))
+            for number, tensor in enumerate(gradients[name][0].subject.features):
+                value = values[rois[tensor]]
+                if rois[tensor] not in found:
+                    found[rois[tensor]] = _four_columns(graph, value, f"{name}.{number}" if number else name)
+    return found
+
+
+def _four_columns(graph: ir.Graph, value: ir.Value, layer: str) -> str:
+    """The proposals as [R, 4]; some models put the image's number first."""
+    shape = static_shape(value)
+    if shape is None or len(shape) != 2 or shape[1] not in (4, 5):
+        raise ExportError(f"layer {layer!r}: the proposals {value.name} are not [R, 4] or [R, 5].")
+    if shape[1] == 4:
+        return str(value.name)
+    boxes = Ops(graph, f"{layer}.rois").Slice(value, [1], [5], [1])
+    boxes.name = f"{layer}.rois"
+    boxes.dtype, boxes.shape = ir.DataType.FLOAT, ir.Shape([None, 4])
+    return str(boxes.name)
+
+
+def _target(found: Trace) -> TracedTarget:
+    """What the manifest says of a target."""
+    ends = (
+        Logits(str(v.name), static_shape(v) or (), activation)
+        for v, activation in zip(found.logits, found.activations, strict=True)
+    )
+    return TracedTarget(found.target.name, str(found.origin.name), str(found.logit.name), tuple(ends))
+
+
+def _warn(name: str, gradients: Sequence[LayerGradient]) -> None:
+    """Say what a person should know of a layer before looking at it."""
+    if gradients[0].field == 1 and name != IMAGE:
+        warnings.warn(
+            f"layer {name!r} is so late that each logit depends on a single cell of it: a map of it shows one lit"
+            " cell. Choose an earlier layer with --layer.",
+            BoxcamWarning,
+            stacklevel=2,
+        )
+    if any(one.rounded for one in gradients):
+        warnings.warn(
+            f"the model is quantized: gradients by layer {name!r} are straight-through, as if it did not round, and"
+            " for the onnx engine only.",
+            BoxcamWarning,
+            stacklevel=2,
+        )
+
+
+def _set_outputs(model: ir.Model, *groups: Sequence[str]) -> None:
+    """Make the named values the outputs of a graph, in this order."""
+    values = {str(value.name): value for value in all_values(model.graph)}
+    names = dict.fromkeys(name for group in groups for name in group)
+    model.graph.outputs.clear()
+    model.graph.outputs.extend(values[name] for name in names)
+    model.graph.sort()
