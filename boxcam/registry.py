@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
@@ -48,10 +47,7 @@ class Registry(Generic[T]):
             UnknownNameError: there is none.
         """
         if name not in self._things:
-            close = difflib.get_close_matches(name, self._things, n=3, cutoff=0.5)
-            hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
-            known = ", ".join(self._things) or "none"
-            raise UnknownNameError(f"there is no {self.kind} {name!r}.{hint} There are: {known}.")
+            raise UnknownNameError.of(self.kind, name, self._things)
         return self._things[name]
 
     def __contains__(self, name: object) -> bool:

@@ -20,6 +20,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("registry", "bundle"),
     ("runtime",),
     ("explain", "inspection", "export.graphs"),
+    ("model",),
     ("export.source", "export.autodiff", "export.heads"),
     ("export.passes", "export.preprocessing"),
     ("export.trace",),
@@ -28,6 +29,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("export.gradients", "export.inspect"),
     ("export.pipeline",),
     ("export",),
+    ("_api",),
     ("__init__",),  # the public names, which the command line uses as everybody does
     ("commands",),
     ("cli",),

@@ -12,7 +12,7 @@ import click
 from boxcam.bundle import TARGETS
 from boxcam.commands.console import report_steps, say
 from boxcam.commands.headings import Command, Option
-from boxcam.commands.options import Shape, common, needs_exporter, reading_options
+from boxcam.commands.options import Name, Shape, common, needs_exporter, reading_options
 from boxcam.runtime.engines import ENGINES
 
 _boxes = partial(click.option, cls=Option, heading="Which boxes")
@@ -43,14 +43,14 @@ _gradients = partial(click.option, cls=Option, heading="What can be explained, a
     "--target",
     "targets",
     multiple=True,
-    type=click.Choice([*TARGETS, "all"]),
+    type=Name("target", lambda: (*TARGETS, "all")),
     default=["logit"],
     show_default=True,
     help="What of a box can be explained: its class logit, its score as reported, a side; repeatable.",
 )
 @_gradients(
     "--engine",
-    type=click.Choice(["auto", *ENGINES, "both"]),
+    type=Name("engine", lambda: ("auto", *ENGINES, "both")),
     default="auto",
     show_default=True,
     help="Gradients to build; each of two is the other's check. auto: both where torch has the operators.",
