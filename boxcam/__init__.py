@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-import types
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from boxcam._api import explain as explain
@@ -56,22 +56,24 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _CLASSES:
-        raise AttributeError(f"module 'boxcam' has no attribute {name!r}")
-    return getattr(importlib.import_module(_CLASSES[name]), name)
+if not TYPE_CHECKING:  # which would take every name for one of the package
+
+    def __getattr__(name: str) -> Any:
+        if name not in _CLASSES:
+            raise AttributeError(f"module 'boxcam' has no attribute {name!r}")
+        return getattr(importlib.import_module(_CLASSES[name]), name)
 
 
 def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-class _Package(types.ModuleType):
+class _Package(ModuleType):
     """This package. Two functions have the name of a folder in it, and importing from there leaves them in place."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         function = vars(self).get(name)
-        if isinstance(value, types.ModuleType) and isinstance(function, types.FunctionType):
+        if isinstance(value, ModuleType) and isinstance(function, FunctionType):
             # Python puts a folder that it has imported into the package under its name. The function stays there, and
             # what lies in the folder is found through it, as by `import boxcam.explain.methods as methods`.
             function.__dict__ = vars(value)

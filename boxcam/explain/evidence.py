@@ -89,7 +89,12 @@ class Evidence:
         return len(self.detections)
 
     def map(self, index: int) -> Float:
-        """The map of one box: float32 [H, W], raw, in image pixels."""
+        """The map of one box: float32 [H, W], raw, in image pixels.
+
+        >>> import boxcam
+        >>> boxcam.explain("signs.boxcam", "street.jpg").map(0).shape
+        (320, 320)
+        """
         result = self._sum(self.parts[index])
         if self.guides is not None:
             result *= self._sum(self.guides[index])
@@ -97,7 +102,12 @@ class Evidence:
 
     @property
     def maps(self) -> Float:
-        """All maps: float32 [K, H, W], raw. For many boxes on a large image, take `map` one by one."""
+        """All maps: float32 [K, H, W], raw. For many boxes on a large image, take `map` one by one.
+
+        >>> import boxcam
+        >>> boxcam.explain("signs.boxcam", "street.jpg").maps.shape
+        (5, 320, 320)
+        """
         height, width = self.image.shape[:2]
         result = np.zeros((len(self), height, width), np.float32)
         for index in range(len(self)):
@@ -106,7 +116,12 @@ class Evidence:
 
     @property
     def of_pixels(self) -> bool:
-        """Whether the maps are of single pixels, and not of the cells of a layer."""
+        """Whether the maps are of single pixels, and not of the cells of a layer.
+
+        >>> import boxcam
+        >>> boxcam.explain("signs.boxcam", "street.jpg", layer="neck").of_pixels
+        False
+        """
         return self.layer == IMAGE or self.guides is not None
 
     def depends(self, index: int) -> bool:
@@ -114,6 +129,10 @@ class Evidence:
 
         If not, its map is empty because there was nothing to look at: when the layer is one level of a pyramid, say,
         the boxes that other levels drew. That is no absence of evidence.
+
+        >>> import boxcam
+        >>> boxcam.explain("signs.boxcam", "street.jpg").depends(0)
+        True
         """
         return bool(self.parts[index])
 
@@ -121,6 +140,10 @@ class Evidence:
         """Whether any pixel of the map speaks for the box. If not, there is no positive evidence.
 
         Cells that show padding only, or lie outside a proposal's part of the image, are no evidence.
+
+        >>> import boxcam
+        >>> boxcam.explain("signs.boxcam", "street.jpg").has_evidence(0)
+        True
         """
         lit = any((part.cells.values > 0).any() for part in self.parts[index])
         return lit and bool((self.map(index) > 0).any())

@@ -89,7 +89,7 @@ def _is_whole(value: object) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
-def lowest_score(model: Model, score: float | None = None, classes: object = None, ranks: object = None) -> float:
+def lowest_score(model: Model, score: float | None = None, classes: object = None, rank: object = None) -> float:
     """The score below which nothing is explained.
 
     It is 0.3 unless another is given. Of what is named there is nothing to leave out: of boxes given by rank, and of a
@@ -97,11 +97,11 @@ def lowest_score(model: Model, score: float | None = None, classes: object = Non
 
     Args:
         model: a detector or classifier.
-        score, classes, ranks: as for `explain`.
+        score, classes, rank: as for `explain`.
     """
     if score is not None:
         return float(score)
-    named = ranks is not None or (classes is not None and model.manifest.outputs.whole_image)
+    named = rank is not None or (classes is not None and model.manifest.outputs.whole_image)
     return 0.0 if named else DEFAULT_SCORE
 
 

@@ -11,7 +11,7 @@ _VIDEO_STARTS = (
 )
 _VIDEO_BRANDS = (b"isom", b"iso2", b"iso4", b"iso5", b"iso6", b"mp4", b"avc1", b"qt  ", b"M4V", b"3gp", b"f4v")
 """Of the MP4 family, which AVIF and HEIC images belong to as well."""
-_FRAME = "Extract its frames first: ffmpeg -i VIDEO frame-%04d.png"
+VIDEO = "is a video, not an image. Save its frames as images first, as with ffmpeg."
 
 
 def is_address(name: str) -> bool:
@@ -19,23 +19,12 @@ def is_address(name: str) -> bool:
     return _ADDRESS.match(name) is not None
 
 
-def foreign_kind(data: bytes) -> str | None:
-    """What a file is that is known and no image, as the rest of a sentence that begins with its name.
+def is_video(data: bytes) -> bool:
+    """Whether a file is a video of a common kind.
 
     Args:
-        data: the file, or its first 4096 bytes.
+        data: the file, or as much of its beginning as 377 bytes.
     """
-    if _is_video(data):
-        return f"is a video, not an image. {_FRAME}"
-    if data.startswith(b"version https://git-lfs"):
-        return "is a pointer of Git LFS, not the image itself. Fetch it first: git lfs pull"
-    first = _text(data)
-    if first is not None:
-        return f"is not an image but text, which begins with {first!r}. Download or copy the image again."
-    return None
-
-
-def _is_video(data: bytes) -> bool:
     if data[4:8] == b"ftyp":
         return data[8:12].startswith(_VIDEO_BRANDS)
     if data[4:8] in (b"moov", b"mdat", b"wide"):  # QuickTime before it had brands
@@ -44,6 +33,16 @@ def _is_video(data: bytes) -> bool:
         return data[8:12] == b"AVI "
     transport = len(data) > 376 and data[0] == data[188] == data[376] == 0x47
     return transport or data.startswith(_VIDEO_STARTS)
+
+
+def what_else(data: bytes) -> str:
+    """What a file is that is no image, as the rest of a sentence that begins with its name."""
+    if data.startswith(b"version https://git-lfs"):
+        return "is a pointer of Git LFS, not the image itself. Fetch it with 'git lfs pull'."
+    first = _text(data)
+    if first is not None:
+        return f"is not an image but text, which begins with {first!r}. Download or copy the image again."
+    return "is not an image that OpenCV can read."
 
 
 def _text(data: bytes) -> str | None:

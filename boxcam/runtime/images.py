@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from boxcam.errors import InputError
-from boxcam.runtime.foreign import foreign_kind, is_address
+from boxcam.runtime.foreign import VIDEO, is_address, is_video, what_else
 from boxcam.types import Image
 
 EXTENSIONS = (
@@ -175,9 +175,8 @@ def _read(path: str | os.PathLike[str]) -> bytes:
             raise InputError(f"{name} is a folder, not an image.")
         with open(name, "rb") as stream:
             beginning = stream.read(4096)
-            kind = foreign_kind(beginning)
-            if kind is not None:  # a video may be larger than the memory
-                raise InputError(f"{name} {kind}")
+            if is_video(beginning):  # and it may be larger than the memory
+                raise InputError(f"{name} {VIDEO}")
             return beginning + stream.read()
     except FileNotFoundError:
         raise InputError(f"image {name} does not exist.") from None
@@ -264,7 +263,7 @@ def _check_whole(data: bytes) -> None:
         if len(data) < 8 + struct.unpack_from("<I", data, 4)[0]:
             raise _UnreadableError(_CUT)
     elif not (data.startswith(_GIF + _TIFF + _FLOAT + _OTHERS) or data[4:8] == b"ftyp"):
-        raise _UnreadableError("is not an image that OpenCV can read.")
+        raise _UnreadableError(what_else(data))
 
 
 def _check_png(data: bytes) -> None:
