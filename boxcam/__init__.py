@@ -4,82 +4,81 @@
 
     model = boxcam.load("retinanet.boxcam")
     explanation = boxcam.explain(model, "street.jpg", method="gradcam", layer="neck")
-    explanation.detections.boxes, explanation.maps
+    explanation.save("out")
+    for box in explanation:
+        box.name, box.score, box.map
 
-Importing boxcam loads nothing else; each name below is imported when it is first used.
+Importing boxcam loads nothing else; what a function or a class needs is imported when it is first used.
 """
 
 from __future__ import annotations
 
 import importlib
-import os
-from collections.abc import Sequence
+import sys
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
+from boxcam._api import explain as explain
+from boxcam._api import export as export
+from boxcam._api import load as load
+from boxcam._api import methods as methods
 from boxcam._version import __version__ as __version__
+from boxcam.errors import BoxcamError as BoxcamError
+from boxcam.errors import BoxcamWarning as BoxcamWarning
 
 if TYPE_CHECKING:
-    from boxcam.errors import BoxcamError as BoxcamError
-    from boxcam.errors import BoxcamWarning as BoxcamWarning
-    from boxcam.explain.explainer import Explanation as Explanation
-    from boxcam.explain.explainer import explain as explain
-    from boxcam.export.pipeline import export as export
-    from boxcam.runtime.model import Model as Model
+    from boxcam.bundle import Manifest as Manifest
+    from boxcam.explain.box import ExplainedBox as ExplainedBox
+    from boxcam.explain.explanation import Explanation as Explanation
+    from boxcam.model import Model as Model
     from boxcam.types import Detections as Detections
 
 
-_WHERE = {
-    "BoxcamError": "boxcam.errors",
-    "BoxcamWarning": "boxcam.errors",
+_CLASSES = {
     "Detections": "boxcam.types",
-    "Explanation": "boxcam.explain.explainer",
-    "Model": "boxcam.runtime.model",
+    "ExplainedBox": "boxcam.explain.box",
+    "Explanation": "boxcam.explain.explanation",
+    "Manifest": "boxcam.bundle",
+    "Model": "boxcam.model",
 }
-__all__ = ["BoxcamError", "BoxcamWarning", "Detections", "Explanation", "Model", "explain", "export", "load", "methods"]
+__all__ = [
+    "BoxcamError",
+    "BoxcamWarning",
+    "Detections",
+    "ExplainedBox",
+    "Explanation",
+    "Manifest",
+    "Model",
+    "explain",
+    "export",
+    "load",
+    "methods",
+]
 
 
-def load(
-    path: str | os.PathLike[str],
-    *,
-    threads: int = 0,
-    device: str = "cpu",
-    providers: str | Sequence[str] = (),
-) -> Model:
-    """Open a bundle.
+if not TYPE_CHECKING:  # which would take every name for one of the package
 
-    Args:
-        path: the bundle's directory, as `boxcam export` wrote it.
-        threads: CPU threads to use, 0 for as many as there are cores.
-        device: ``cpu``, or ``cuda`` for the forward pass and the gradient on an NVIDIA GPU.
-        providers: names of ONNX Runtime's execution providers, the preferred one first, instead of the device's.
-
-    Raises:
-        BundleError: the bundle is missing, altered, broken, or of a newer version.
-        EngineError: ONNX Runtime is not installed, or twice.
-        UnknownNameError: there is no such device or provider.
-
-    Warns:
-        BoxcamWarning: the device or a provider cannot be used, and the CPU is instead.
-    """
-    from boxcam.runtime.model import Model
-
-    return Model(path, threads=threads, device=device, providers=providers)
-
-
-def methods() -> tuple[str, ...]:
-    """Names of the CAM methods."""
-    from boxcam.explain.methods import METHODS
-
-    return METHODS.names()
-
-
-def __getattr__(name: str) -> Any:
-    if name in ("explain", "export"):  # packages that can be called, see there
-        return importlib.import_module(f"boxcam.{name}")
-    if name not in _WHERE:
-        raise AttributeError(f"module 'boxcam' has no attribute {name!r}")
-    return getattr(importlib.import_module(_WHERE[name]), name)
+    def __getattr__(name: str) -> Any:
+        if name not in _CLASSES:
+            raise AttributeError(f"module 'boxcam' has no attribute {name!r}")
+        return getattr(importlib.import_module(_CLASSES[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)
+
+
+class _Package(ModuleType):
+    """This package. Two functions have the name of a folder in it, and importing from there leaves them in place."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        function = vars(self).get(name)
+        if isinstance(value, ModuleType) and isinstance(function, FunctionType):
+            # Python puts a folder that it has imported into the package under its name. The function stays there, and
+            # what lies in the folder is found through it, as by `import boxcam.explain.methods as methods`.
+            function.__dict__ = vars(value)
+            return
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -1,6 +1,8 @@
 """Every error that boxcam raises on purpose.
 
     BoxcamError
+    ├── ArgumentError             an argument has a value that it cannot have (a ValueError, too)
+    ├── PackageError              a package is not installed (an ImportError, too)
     ├── InputError                an image or a folder cannot be read
     ├── OutputError               a result cannot be written
     ├── BundleError               a bundle is missing, altered, or of a newer version
@@ -24,15 +26,41 @@ is a `BoxcamWarning`, through Python's ``warnings``.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 
 class BoxcamError(Exception):
-    """Root of all errors that boxcam raises on purpose."""
+    """Root of all errors that boxcam raises on purpose.
+
+    >>> import boxcam
+    >>> try:
+    ...     boxcam.load("nowhere.boxcam")
+    ... except boxcam.BoxcamError as error:
+    ...     print(error)
+    bundle nowhere.boxcam does not exist. Make one with 'boxcam export'.
+    """
 
 
 class BoxcamWarning(UserWarning):
-    """Something works, but not as was asked, or not as one may expect."""
+    """Something works, but not as was asked, or not as one may expect.
+
+    >>> import boxcam, warnings
+    >>> warnings.simplefilter("error", boxcam.BoxcamWarning)  # raise them
+    >>> warnings.resetwarnings()
+    """
+
+
+class ArgumentError(BoxcamError, ValueError):
+    """An argument has a value that it cannot have."""
+
+
+class PackageError(BoxcamError, ImportError):
+    """A package is not installed."""
+
+    @classmethod
+    def of(cls, package: str, what: str) -> PackageError:
+        """That ``what`` needs a package, and how to install it."""
+        return cls(f"{what} needs {package}, which is not installed here: pip install {package}", name=package)
 
 
 class InputError(BoxcamError):
@@ -59,8 +87,7 @@ class UnknownLayerError(BoxcamError):
         advice: str = "",
     ) -> None:
         names = list(dict.fromkeys(available))
-        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5) if close is None else close
-        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        hint = did_you_mean(name, names) if close is None else _hint(close)
         super().__init__(
             f"{where} has no layer {name!r}.{hint} There are: {', '.join(names) or 'none'}. {advice}".rstrip()
         )
@@ -68,6 +95,40 @@ class UnknownLayerError(BoxcamError):
 
 class UnknownNameError(BoxcamError):
     """A method (or engine, or source) was asked for that is not there."""
+
+    @classmethod
+    def of(
+        cls, kind: str, name: object, known: Iterable[str], others: Mapping[str, str] | None = None
+    ) -> UnknownNameError:
+        """That there is no such thing, with the names that are close and all that there are.
+
+        Args:
+            kind: what is asked for, in the singular: ``method``.
+            name: what was given.
+            known: the names that there are.
+            others: what people call them elsewhere, and which name of ours that is.
+        """
+        names = list(known)
+        hint = did_you_mean(name, names, others)
+        return cls(f"there is no {kind} {name!r}.{hint} There are: {', '.join(names) or 'none'}.")
+
+
+def did_you_mean(name: object, known: Iterable[str], others: Mapping[str, str] | None = None) -> str:
+    """The names that a wrong one is close to, as a sentence after a blank; nothing if there are none.
+
+    Args:
+        name: what was given; letters need not match in case.
+        known: the names that there are.
+        others: what people call them elsewhere, and which name of ours that is.
+    """
+    wanted, lower = str(name).lower(), {one.lower(): one for one in known}
+    if wanted in (others or {}):
+        return _hint([(others or {})[wanted]])
+    return _hint([lower[one] for one in difflib.get_close_matches(wanted, lower, n=3, cutoff=0.5)])
+
+
+def _hint(names: Sequence[str]) -> str:
+    return f" Did you mean {' or '.join(map(repr, names))}?" if names else ""
 
 
 class PluginError(BoxcamError):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from boxcam.bundle import MANIFEST, Gradient, Layer, Manifest, Preprocess, Tensor
-from boxcam.errors import BundleError
+from boxcam.errors import ArgumentError, BundleError
 from boxcam.targets import LOGIT
 
 _MAKE = "Make one with 'boxcam export'."
@@ -33,6 +33,22 @@ def check_bundle(path: str | os.PathLike[str]) -> None:
         raise BundleError(f"{name} is no bundle: it has no {MANIFEST}.{listed}")
     if place.is_file():
         raise BundleError(f"{name} is no bundle: a bundle is a folder. {_advice(name) or _MAKE}")
+
+
+def check_order(bundle: str | os.PathLike[str], images: Iterable[str | os.PathLike[str]]) -> None:
+    """Say so where a bundle stands among the images that it is to explain.
+
+    Raises:
+        ArgumentError: what is given as the bundle is none, and one of the images is.
+    """
+    if (Path(bundle) / MANIFEST).is_file():
+        return
+    for image in images:
+        if (Path(image) / MANIFEST).is_file():
+            raise ArgumentError(
+                f"the bundle and the images are swapped: {os.fspath(bundle)} is not a bundle, and {os.fspath(image)} is"
+                " one. Give the bundle first, then the images."
+            )
 
 
 def _advice(name: str) -> str:

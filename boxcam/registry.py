@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
@@ -80,10 +79,7 @@ class Registry(Generic[T]):
             if name not in self._things:
                 raise plugin.failure(f"does not register a {self.kind} of that name when it is imported")
         if name not in self._things:
-            close = difflib.get_close_matches(name, self.names(), n=3, cutoff=0.5)
-            hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
-            known = ", ".join(self.names()) or "none"
-            raise UnknownNameError(f"there is no {self.kind} {name!r}.{hint} There are: {known}.")
+            raise UnknownNameError.of(self.kind, name, self.names())
         return self._things[name]
 
     def __contains__(self, name: object) -> bool:

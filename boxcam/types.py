@@ -38,6 +38,11 @@ class Detections:
         names: K class names.
         origin: int64 [K, D], which logit made the score: the number of the logit tensor, then the position in it.
         logits: float32 [K], the values found there.
+
+    >>> import boxcam
+    >>> found = boxcam.load("signs.boxcam").detect("street.jpg")
+    >>> found.boxes.shape, found.names[0]
+    ((7, 4), 'pedestrian crossing')
     """
 
     boxes: Float
@@ -61,7 +66,13 @@ class Detections:
         return len(self.scores)
 
     def select(self, index: npt.NDArray[Any] | Sequence[int]) -> Detections:
-        """The detections at the given indices (or where a boolean mask is true), in that order."""
+        """The detections at the given indices (or where a boolean mask is true), in that order.
+
+        >>> import boxcam
+        >>> found = boxcam.load("signs.boxcam").detect("street.jpg")
+        >>> len(found.select(found.scores > 0.9)), found.select([1]).names
+        (5, ('no entry',))
+        """
         chosen = np.arange(len(self))[np.asarray(index, dtype=None if len(index) else np.int64)]
         return Detections(
             self.boxes[chosen],

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+import os
+import pydoc
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,10 +14,14 @@ from typing import Any
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 
 import boxcam
-from boxcam.errors import InputError, UnknownLayerError, UnknownNameError
+from boxcam.errors import ArgumentError, BoxcamWarning, BundleError, InputError, UnknownLayerError, UnknownNameError
+from boxcam.explain.methods import METHODS
+from boxcam.export import pipeline
+from boxcam.export.source import Options
 from tests.cams import CAMS
 
 TEN_LINES = """
@@ -46,23 +54,135 @@ def test_the_lines_of_the_readme_work_whatever_was_imported_first(first: str, si
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_explain_and_export_are_one_whatever_they_are_called() -> None:
-    import boxcam.explain as package
-    from boxcam import explain, export
-    from boxcam.explain.methods import METHODS
+ORDERS = [
+    "import boxcam.explain.methods, boxcam.export.source",
+    "import boxcam; boxcam.methods(); import boxcam.explain.explainer as module; assert module.explain",
+    "import boxcam.explain as explain; assert explain.__name__ == 'explain'",
+    "from boxcam.explain import methods; assert methods.METHODS",
+    "from boxcam import explain; import boxcam.explain.methods; assert boxcam.explain is explain",
+    "import boxcam.export.pipeline as module; assert module.export",
+]
 
-    assert package is explain is boxcam.explain
-    assert callable(explain)
-    assert callable(export)
+
+@pytest.mark.parametrize("first", ORDERS)
+def test_functions_stay_functions_whatever_is_imported_from_the_folders_of_their_names(first: str) -> None:
+    code = f"""
+{first}
+import inspect, sys, boxcam, boxcam.explain.placement, boxcam.export.source
+import boxcam.explain.placement as placement
+for name in ("explain", "export"):
+    function = getattr(boxcam, name)
+    assert inspect.isfunction(function), function
+    assert function.__doc__.count(">>> import boxcam") == 1
+    assert inspect.ismodule(sys.modules["boxcam." + name])
+assert boxcam.explain.placement is placement
+assert inspect.signature(boxcam.explain).parameters["method"].default == "gradcam"
+from boxcam import explain, export
+assert explain is boxcam.explain and export is boxcam.export
+"""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_public_functions_show_themselves() -> None:
+    for name in ("explain", "export", "load", "methods"):
+        function = getattr(boxcam, name)
+        parameters = inspect.signature(function).parameters.values()
+        assert all(one.kind != one.VAR_KEYWORD and one.annotation is not one.empty for one in parameters)
+        assert pydoc.render_doc(function).count("Args:") == (1 if parameters else 0)
+        documented = " ".join(line for line in function.__doc__.splitlines() if line.startswith(" " * 8))
+        for one in parameters:
+            assert re.search(rf"\b{one.name}\b[\w, ]*:", documented), (name, one.name)
     assert boxcam.methods() == METHODS.names()
 
 
-def test_public_names_are_there() -> None:
+def test_the_model_explains_with_the_same_arguments_and_defaults() -> None:
+    there = dict(inspect.signature(boxcam.explain).parameters)
+    here = dict(inspect.signature(boxcam.Model.explain).parameters)
+    assert [*there][1:] == [*here][1:]
+    assert [one.default for one in there.values()][1:] == [one.default for one in here.values()][1:]
+
+
+def test_export_shows_every_option_that_a_source_can_have() -> None:
+    shown = inspect.signature(boxcam.export).parameters
+    inner = inspect.signature(pipeline.export).parameters
+    given = {name: one for name, one in inner.items() if one.kind != one.VAR_KEYWORD}
+    assert set(shown) == {*given, *Options.__annotations__}
+    for name in {*given} - {"progress"}:
+        assert shown[name].default == given[name].default
+
+
+def test_public_names_are_there_and_no_others() -> None:
+    assert dir(boxcam) == sorted(boxcam.__all__)
     for name in boxcam.__all__:
+        assert not name.startswith("_")
         assert getattr(boxcam, name) is not None
-        assert name in dir(boxcam)
     with pytest.raises(AttributeError, match="module 'boxcam' has no attribute 'explian'"):
         boxcam.explian  # noqa: B018
+
+
+def test_type_checkers_see_the_functions(tmp_path: Path) -> None:
+    """As one who uses the installed package: its types are found by ``py.typed``."""
+    (tmp_path / "use.py").write_text("""
+import boxcam
+import boxcam.explain.methods
+
+model = boxcam.load("a.boxcam")
+found = boxcam.explain(model, "a.jpg", method="gradcam", rank=[1, 2])
+names: list[str] = [box.name for box in found]
+shape: tuple[int, ...] = found[0].map.shape + model.explain("a.jpg", color="RGB").overlay().shape
+manifest: boxcam.Manifest = boxcam.export("a.onnx", output="b")
+reveal_type(boxcam.explain("a.boxcam", "a.jpg"))
+boxcam.explain(model, "a.jpg", ranks=1)
+boxcam.explain(model, "a.jpg", color="rgb")
+boxcam.nonsense
+""")
+    command = [sys.executable, "-m", "mypy", "--strict", "--no-incremental", "--follow-imports=silent", "use.py"]
+    environment = {**os.environ, "MYPYPATH": str(Path(boxcam.__file__).parents[1])}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
+    lines = [
+        line.partition("use.py:")[2]
+        for line in done.stdout.splitlines()
+        if "use.py:" in line and "defined in" not in line
+    ]
+    assert [line.partition(":")[0] for line in lines] == ["10", "11", "12", "13"], done.stdout
+    assert 'Revealed type is "boxcam.explain.explanation.Explanation"' in lines[0]
+    assert 'Unexpected keyword argument "ranks"' in lines[1]
+    assert '"color"' in lines[2]
+    assert 'has no attribute "nonsense"' in lines[3]
+
+
+def test_a_model_tells_of_itself_and_explains(signs_bundle: Path, signs_model: boxcam.Model, cat: Path) -> None:
+    assert signs_model.names == ("stop", "give way", "speed limit", "no entry", "pedestrian crossing")
+    assert (signs_model.layers, signs_model.targets) == (("neck", "backbone"), ("logit",))
+    assert signs_model.methods() == ("gradcam", "hirescam")  # it has no layer of pixels
+    assert signs_model.device == "cpu"
+    assert repr(signs_model) == "<Model signs.boxcam: 5 classes, layers neck, backbone, on cpu>"
+    first = boxcam.explain(signs_model, cat, top=2, method="hirescam", layer="backbone")
+    for same in (
+        signs_model.explain(cat, top=2, method="hirescam", layer="backbone"),
+        boxcam.explain(signs_bundle, cat, top=2, method="hirescam", layer="backbone"),
+        boxcam.explain(str(signs_bundle), cat, top=2, method="hirescam", layer="backbone"),
+    ):
+        assert np.array_equal(same.detections.origin, first.detections.origin)
+        assert np.allclose(same.maps, first.maps, rtol=1e-4, atol=1e-6)
+    assert signs_model.detect(cat).names == signs_model.detect(cv2.imread(str(cat))).names
+
+
+def test_pictures_of_pillow(signs_model: boxcam.Model, cat: Path) -> None:
+    picture = PIL.Image.open(cat)
+    pixels = np.asarray(picture)[..., ::-1]
+    assert np.array_equal(signs_model.explain(picture, top=1).image, pixels)
+    for mode in ("RGBA", "P", "L", "CMYK"):
+        other = picture.convert(mode)
+        assert np.array_equal(signs_model.explain(other, top=1).image, np.asarray(other.convert("RGB"))[..., ::-1])
+    assert signs_model.explain(picture, top=1, color="RGB").overlay().shape == pixels.shape
+    with pytest.raises(InputError, match="Pillow's mode 'I;16' cannot be used: its pixels do not have 8 bits"):
+        signs_model.explain(PIL.Image.new("I;16", (8, 8)))
+    turned = picture.copy()
+    turned.getexif()[0x0112] = 6
+    with pytest.warns(BoxcamWarning, match="lies on its side or is mirrored"):
+        assert signs_model.explain(turned, top=1).image.shape == pixels.shape
 
 
 def test_an_explanation_is_in_pixels_of_the_image_given(signs_model: boxcam.Model, cat: Path) -> None:
@@ -167,12 +287,25 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"classes": [5]}, UnknownNameError, "no class '5'"),
     ({"classes": -1}, UnknownNameError, "no class '-1'"),
     ({"classes": "²"}, UnknownNameError, "no class '²'"),
+    ({"method": "gradcam++"}, UnknownNameError, r"no method 'gradcam\+\+'\. Did you mean 'gradcam'"),
+    ({"method": None}, UnknownNameError, "no method None"),
+    ({"image": "https://a.b/c.jpg"}, InputError, r"https://a\.b/c\.jpg is an address on the network"),
     ({"image": "nowhere.jpg"}, InputError, "nowhere.jpg does not exist"),
     ({"image": [[1, 2]]}, InputError, "must be a numpy array, not list"),
     ({"image": None}, InputError, "must be a numpy array, not NoneType"),
     ({"image": np.zeros((3, 40, 40), np.uint8)}, InputError, "channels come first"),
     ({"image": np.zeros((40, 40, 3))}, InputError, "must be uint8"),
-    ({"top": -1}, ValueError, "top: -1"),
+    ({"top": -1}, ArgumentError, "top: -1, expected a whole number, 0 or more"),
+    ({"top": 2.5}, ArgumentError, r"top: 2\.5, expected a whole number"),
+    ({"score": 2}, ArgumentError, "score: 2, expected 0 to 1"),
+    ({"score": -0.1}, ArgumentError, r"score: -0\.1, expected 0 to 1"),
+    ({"score": float("nan")}, ArgumentError, "score: nan, expected 0 to 1"),
+    ({"score": "0.5"}, ArgumentError, "score: '0.5', expected 0 to 1"),
+    ({"rank": 0}, ArgumentError, "rank: 0, expected 1 or more"),
+    ({"rank": [1, -1]}, ArgumentError, r"rank: \[1, -1\], expected 1 or more"),
+    ({"rank": "1"}, ArgumentError, "rank: '1', expected 1 or more"),
+    ({"rank": 1.5}, ArgumentError, r"rank: 1\.5, expected 1 or more"),
+    ({"color": "rgb"}, ArgumentError, "color: 'rgb', expected 'BGR', as cv2.imread gives it, or 'RGB'"),
 ]
 
 
@@ -183,6 +316,35 @@ def test_errors_say_what_there_is(
     with pytest.raises(kind, match=message) as caught:
         boxcam.explain(signs_model, **{"image": cat, **options})
     assert "\n" not in str(caught.value)
+
+
+def test_arguments_that_are_no_model(signs_bundle: Path, signs_model: boxcam.Model, cat: Path, tmp_path: Path) -> None:
+    swapped = "the model and the image are swapped. Pass the model first, then the image."
+    for model, image in ((cat, signs_bundle), (cat, signs_model), (cv2.imread(str(cat)), str(signs_bundle))):
+        with pytest.raises(ArgumentError, match=swapped) as caught:
+            boxcam.explain(model, image)
+        assert isinstance(caught.value, ValueError)
+    with pytest.raises(ArgumentError, match=r"a model cannot be a value of type dict\. Pass what boxcam.load returns"):
+        boxcam.explain({}, cat)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="a bundle is given by its path, not by a value of type NoneType"):
+        boxcam.load(None)  # type: ignore[arg-type]
+    with pytest.raises(BundleError, match="nowhere does not exist"):
+        boxcam.explain(tmp_path / "nowhere", cat)
+    (tmp_path / "model.onnx").touch()
+    with pytest.raises(BundleError, match=r"model\.onnx is no(t a)? bundle.*'boxcam inspect "):
+        boxcam.explain(tmp_path / "model.onnx", cat)
+    with pytest.raises(UnknownNameError, match=r"no device 'gpu'\. Did you mean 'cuda'\?"):
+        boxcam.load(signs_bundle, device="gpu")
+    with pytest.raises(ArgumentError, match="threads"):
+        boxcam.load(signs_bundle, threads=-1)
+
+
+def test_what_is_missing_is_said_before_the_first_image(signs_model: boxcam.Model) -> None:
+    signs_model.prepare(method="hirescam", layer="backbone", classes=["stop", 2], score=0.5, rank=3)
+    for options, kind, message in WRONG:
+        if "image" not in options and "color" not in options:
+            with pytest.raises(kind, match=message):
+                signs_model.prepare(**options)
 
 
 def test_the_number_of_threads_is_kept_and_changes_nothing(

@@ -24,10 +24,12 @@ from click.testing import Result
 import boxcam
 from boxcam.bundle import read
 from boxcam.cli import main
+from boxcam.commands.explain import _summary
 from boxcam.errors import RunError
 from boxcam.export import sources as _sources  # noqa: F401  (each registers itself)
 from boxcam.export.source import SOURCES
 from boxcam.runtime.images import read_image
+from tests.explain.made import explanation
 
 Cli = Callable[..., Result]
 NECK = "/neck/fpn_convs.0/conv/Conv_output_0"
@@ -208,7 +210,7 @@ def test_no_box_is_a_normal_result(signs: Path, signs_bundle: Path, tmp_path: Pa
         " boxes of any score",
         second,
     )
-    assert last.startswith("wrote 2 of 2")
+    assert last == f"wrote the results of 2 of 2 pictures to {tmp_path / 'out'}; no box in 2 of 2 pictures"
     said, raw = facts(tmp_path / "out", "grey"), arrays(tmp_path / "out", "grey")
     assert said["detections"] == []
     assert (raw["maps"].shape, raw["maps"].dtype) == ((0, 50, 80), np.float32)
@@ -217,17 +219,41 @@ def test_no_box_is_a_normal_result(signs: Path, signs_bundle: Path, tmp_path: Pa
     assert facts(tmp_path / "out", "cat")["other_boxes"] >= 5
 
 
+def test_a_summary_tells_boxes_of_other_levels_from_those_without_evidence() -> None:
+    nothing = [[0.0] * 4] * 2
+    found = explanation(nothing, nothing, score=0.3)
+    found = dataclasses.replace(found, parts=(found.parts[0], ()))
+    left = "4 others left out by --score, --top or --class"
+    assert _summary(found) == f"2 boxes, 1 without positive evidence, 1 not depending on neck, {left}"
+
+
+def test_a_summary_tells_what_is_not_there_and_what_would_show_more() -> None:
+    one = [[1.0] * 4] * 2
+    left = "4 others left out by --score, --top, --class or --rank"
+    assert _summary(explanation(one, score=0.0, rank=(2, 9, 12))) == f"1 box, none at rank 9 or 12, {left}"
+    assert (
+        _summary(explanation(one, score=0.5, rank=(1, 2)))
+        == f"1 box, none at rank 2 with a score of at least 0.5, {left}"
+    )
+    assert _summary(explanation(one, score=0.0, rank=(2,))) == f"1 box, {left}"
+    assert _summary(explanation(one, score=0.0, rank=(1, 2), top=1)) == f"1 box, {left}"  # the other one may be there
+    none = "no box with a score of at least 0.3, 4 others left out by --score, --top or --class"
+    assert _summary(explanation(score=0.3)) == f"{none}: --score 0 shows boxes of any score"
+    best = "--rank 1 shows its best class, --score 0 boxes of any score"
+    assert _summary(explanation(score=0.3), classifier=True) == f"{none}: {best}"
+
+
 def test_what_fails_on_one_image_keeps_none_from_the_others(
     signs: Path, signs_bundle: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    explain = boxcam.explain
+    explain = boxcam.Model.explain
 
     def fails_on_street(model: boxcam.Model, file: Path, **options: Any) -> boxcam.Explanation:
         if file.stem == "street":
             raise RunError("forward.onnx failed in onnxruntime: the model finds nothing there.")
         return explain(model, file, **options)
 
-    monkeypatch.setattr(boxcam, "explain", fails_on_street)
+    monkeypatch.setattr(boxcam.Model, "explain", fails_on_street)
     images = [signs / "images" / name for name in ("street.jpg", "none.jpg", "cat.jpg")]
     pattern = signs / "images" / "*.gif"
     done = cli("explain", signs_bundle, *images, pattern, "-o", tmp_path, "--top", "1", "--threads", "1")
@@ -278,6 +304,36 @@ def test_files_folders_and_patterns_and_names_that_meet(
         "y": "c/deep/y.jpg",
     }
     assert len(results(tmp_path / "out")) == 12
+
+
+def test_pictures_without_a_box_are_counted(signs: Path, signs_bundle: Path, tmp_path: Path, cli: Cli) -> None:
+    cv2.imwrite(str(tmp_path / "grey.png"), np.full((50, 80, 3), 128, np.uint8))
+    (tmp_path / "broken.jpg").touch()
+    images = (tmp_path / "grey.png", signs / "images" / "cat.jpg", tmp_path / "broken.jpg")
+    done = cli("explain", signs_bundle, *images, "-o", tmp_path / "out", "--top", "1", "--threads", "1")
+    assert done.exit_code == 1
+    last = done.stdout.splitlines()[-1]
+    assert last == f"wrote the results of 2 of 3 pictures to {tmp_path / 'out'}; no box in 1 of 2 pictures"
+
+
+def test_a_bundle_among_the_images_is_told(signs: Path, signs_bundle: Path, tmp_path: Path, cli: Cli) -> None:
+    image = signs / "images" / "cat.jpg"
+    done = cli("explain", image, signs_bundle, "-o", tmp_path / "out")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"boxcam: the bundle and the images are swapped: {image} is not a bundle, and {signs_bundle} is one. Give the"
+        " bundle first, then the images.\n"
+    )
+
+
+def test_explain_asks_only_what_everybody_may() -> None:
+    """What the command needs of explaining is public; the rest is about files on the command line."""
+    text = (Path(boxcam.__file__).parent / "commands" / "explain.py").read_text(encoding="utf-8")
+    inner = set(re.findall(r"from (boxcam\.(?:explain|model|_api|runtime)[\w.]*) import", text))
+    assert inner == {
+        *("boxcam.explain.files", "boxcam.explain.names", "boxcam.runtime.images"),  # folders, names, patterns
+        *("boxcam.runtime.engines", "boxcam.runtime.sessions"),  # names for --help
+    }
 
 
 def test_explaining_again_replaces_the_results(signs: Path, signs_bundle: Path, tmp_path: Path, cli: Cli) -> None:
@@ -413,6 +469,34 @@ def test_version_and_commands(cli: Cli) -> None:
     assert cli("--version").stdout == f"boxcam, version {boxcam.__version__}\n"
     said = cli("--help").stdout
     assert all(name in said for name in ("export", "explain", "inspect"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["explain", "b", "a.jpg", "--method", "gradcam++"], "no method 'gradcam++'. Did you mean 'gradcam'"),
+        (["explain", "b", "a.jpg", "--device", "gpu"], "no device 'gpu'. Did you mean 'cuda'? There are: cpu, cuda."),
+        (["explain", "b", "a.jpg", "--target", "logits"], "no target 'logits'. Did you mean 'logit'?"),
+        (["explain", "b", "a.jpg", "--engine", "ONNX"], "no engine 'ONNX'. Did you mean 'onnx'?"),
+        (["export", "a.onnx", "--engine", "torch"], "no engine 'torch'. Did you mean 'torchscript'?"),
+        (["export", "a.onnx", "--target", "sc"], "no target 'sc'. Did you mean 'score'?"),
+        (["export", "a.onnx", "--box-format", "cxcyhw"], "no box format 'cxcyhw'. Did you mean 'cxcywh'"),
+        (["inspect", "a.onnx", "--layout", "NCWH"], "no layout 'NCWH'. Did you mean 'NCHW'"),
+    ],
+)
+def test_a_wrong_name_is_answered_by_close_ones(arguments: list[str], hint: str, cli: Cli) -> None:
+    done = cli(*arguments)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert hint in done.stderr
+    assert "There are: " in done.stderr
+
+
+def test_completion_knows_the_names(monkeypatch: pytest.MonkeyPatch, cli: Cli) -> None:
+    monkeypatch.setenv("_BOXCAM_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", "boxcam explain --method guided")
+    monkeypatch.setenv("COMP_CWORD", "3")
+    done = cli()
+    assert done.stdout.split() == ["plain,guided-backprop", "plain,guided-gradcam"]
 
 
 @pytest.mark.parametrize(

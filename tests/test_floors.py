@@ -23,6 +23,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("bundle",),
     ("runtime",),
     ("explain", "inspection", "export.graphs"),
+    ("model",),
     ("export.source", "export.autodiff", "export.heads"),
     ("export.passes", "export.preprocessing"),
     ("export.trace",),
@@ -32,6 +33,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("export.steps",),
     ("export.pipeline",),
     ("export",),
+    ("_api",),
     ("__init__",),  # the public names, which the command line uses as everybody does
     ("commands",),
     ("cli",),

@@ -167,6 +167,11 @@ class Manifest:
         verification: figures measured at export, by check.
         files: sha256 of every other file, by path relative to the bundle.
         seal: sha256 of the manifest itself but for this entry, so that a label or a stride is not changed unseen.
+
+    >>> import boxcam
+    >>> manifest = boxcam.load("signs.boxcam").manifest
+    >>> manifest.labels[0], manifest.layers[0].name
+    ('stop', 'neck')
     """
 
     boxcam: str
@@ -187,6 +192,10 @@ class Manifest:
 
         Raises:
             UnknownNameError: there is none of that name.
+
+        >>> import boxcam
+        >>> boxcam.load("signs.boxcam").manifest.target().name
+        'logit'
         """
         for target in self.targets:
             if name in (None, target.name):

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
+import boxcam
 from boxcam.commands.console import error_line, progress_line, say
 from boxcam.commands.headings import Command, Option
 from boxcam.commands.options import Name, common
 from boxcam.errors import BoxcamError, BundleError, InputError, OutputError, RunError
-from boxcam.explain.methods import METHODS
 from boxcam.runtime.engines import ENGINES
-from boxcam.runtime.sessions import DEVICES
+from boxcam.runtime.sessions import DEVICES, OTHER_DEVICES
 from boxcam.targets import TARGETS
 
-if TYPE_CHECKING:
-    from boxcam.explain.explainer import Explanation
+
+def _methods() -> Collection[str]:
+    """The methods, imported when they are needed."""
+    from boxcam.explain.methods import METHODS
+
+    return METHODS
+
 
 _boxes = partial(click.option, cls=Option, heading="Which boxes")
 _device = partial(click.option, cls=Option, heading="What it runs on")
@@ -31,11 +37,11 @@ _device = partial(click.option, cls=Option, heading="What it runs on")
 @click.argument("bundle", type=click.Path())
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @common("-o", "--output", default="explanations", show_default=True, type=click.Path(), help="Folder to write to.")
-@common("--method", type=Name(METHODS), default="gradcam", show_default=True, help="CAM method.")
+@common("--method", type=Name("method", _methods), default="gradcam", show_default=True, help="CAM method.")
 @common("--layer", metavar="NAME", help="Layer to look at; see `boxcam inspect`. [default: the bundle's first]")
 @common(
     "--target",
-    type=Name(TARGETS),
+    type=Name("target", lambda: TARGETS),
     help="What of a box to explain. [default: the bundle's first, the logit]",
 )
 @_boxes(
@@ -49,14 +55,17 @@ _device = partial(click.option, cls=Option, heading="What it runs on")
 )
 @_boxes(
     "--rank",
-    "ranks",
     multiple=True,
     type=click.IntRange(1),
     metavar="N",
     help="Only this box, counted from the best one, which is 1 (with --class: the best of these); repeatable.",
 )
 @_device(
-    "--device", type=click.Choice([*DEVICES]), default="cpu", show_default=True, help="What runs model and gradient."
+    "--device",
+    type=Name("device", lambda: DEVICES, OTHER_DEVICES),
+    default="cpu",
+    show_default=True,
+    help="What runs model and gradient.",
 )
 @_device(
     "--provider",
@@ -66,7 +75,13 @@ _device = partial(click.option, cls=Option, heading="What it runs on")
     help="ONNX Runtime's execution provider to use instead of the device's; repeatable, the preferred one first.",
 )
 @_device("--threads", type=click.IntRange(0), default=0, help="CPU threads. [default: all cores]")
-@_device("--engine", type=click.Choice(["auto", *ENGINES]), default="auto", show_default=True, help="Gradient engine.")
+@_device(
+    "--engine",
+    type=Name("engine", lambda: ("auto", *ENGINES)),
+    default="auto",
+    show_default=True,
+    help="Gradient engine.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors and warnings.")
 def explain(
     bundle: str,
@@ -79,7 +94,7 @@ def explain(
     score: float | None,
     top: int | None,
     classes: tuple[str, ...],
-    ranks: tuple[int, ...],
+    rank: tuple[int, ...],
     device: str,
     providers: tuple[str, ...],
     threads: int,
@@ -98,52 +113,40 @@ def explain(
       boxcam explain resnet50.boxcam cat.jpg --class 'tiger cat' --class tabby
       boxcam explain resnet50.boxcam cat.jpg --rank 1 --rank 2
     """
-    import boxcam
-    from boxcam.explain.explainer import Plan, class_indices, lowest_score
-    from boxcam.explain.results import make_folder, names, save
+    from boxcam.explain.files import make_folder
+    from boxcam.explain.names import choose_names
     from boxcam.runtime.images import find_images
 
-    try:
-        model = boxcam.load(bundle, threads=threads, device=device, providers=providers)
-    except BundleError:
-        from boxcam.inspection import check_bundle
-
-        check_bundle(bundle)
-        raise
-    Plan(model, method, layer, target, engine).open()
-    class_indices(model, classes or None)
-    score = lowest_score(model, score, classes or None, ranks or None)
-    top = 10 if top is None and not ranks else top
+    asked: dict[str, Any] = {
+        "method": method, "layer": layer, "target": target, "engine": engine,
+        "score": score, "top": 10 if top is None and not rank else top,
+        "classes": classes or None, "rank": rank or None,
+    }  # fmt: skip
+    model = _load(bundle, inputs, threads=threads, device=device, providers=providers)
+    model.prepare(**asked)
     missing: list[InputError] = []
     files = find_images(inputs, missing)
     broken: list[BoxcamError] = [*missing]
+    written, empty = 0, 0
     try:
-        named = names(files, Path(output))
+        names = choose_names(files, Path(output))
         folder = make_folder(output) if files else Path(output)
-        for number, (file, name) in enumerate(zip(files, named, strict=True), 1):
+        for number, (file, name) in enumerate(zip(files, names, strict=True), 1):
             with progress_line(f"[{number}/{len(files)}] {file.name}", quiet) as boxes_done:
                 try:
-                    explanation = boxcam.explain(
-                        model, file, method=method, layer=layer, target=target, engine=engine, score=score, top=top,
-                        classes=classes or None, ranks=ranks or None, progress=boxes_done,
-                    )  # fmt: skip
-                    facts = {
-                        "score_threshold": score, "top": top, "classes": list(classes), "ranks": list(ranks),
-                        "device": device,
-                    }  # fmt: skip
-                    save(explanation, folder, name, str(file), model.path.name, facts)
+                    explanation = model.explain(file, **asked, progress=boxes_done)
+                    explanation.save(folder, name)
                 except (InputError, OutputError) as error:
                     broken.append(error)
                     continue
                 except RunError as error:
                     broken.append(RunError(f"{file}: {error}"))
                     continue
+            written, empty = written + 1, empty + (not len(explanation))
             if not quiet:
-                classifier = model.manifest.outputs.whole_image
-                say(f"{file.name}: {_summary(explanation, score, classes, ranks, top, classifier)}")
+                say(f"{file.name}: {_summary(explanation, model.manifest.outputs.whole_image)}")
         if files and not quiet:
-            asked = len(files) + len(missing)
-            say(f"wrote {asked - len(broken)} of {asked} explanations to {folder}")
+            say(_total(written, empty, len(files) + len(missing), folder))
     finally:
         for failure in broken:
             say(error_line(failure), err=True)
@@ -151,30 +154,42 @@ def explain(
         raise click.exceptions.Exit(1)
 
 
-def _summary(
-    explanation: Explanation,
-    score: float,
-    classes: tuple[str, ...] = (),
-    ranks: tuple[int, ...] = (),
-    top: int | None = None,
-    classifier: bool = False,
-) -> str:
-    """What became of an image; the options are those of `explain`."""
-    count, left = len(explanation), explanation.other_boxes
-    options = "--score, --top, --class or --rank" if ranks else "--score, --top or --class"
+def _load(bundle: str, inputs: tuple[str, ...], **options: Any) -> boxcam.Model:
+    """The model; a bundle that stands among the images is told from one that is not there."""
+    try:
+        return boxcam.load(bundle, **options)
+    except BundleError:
+        from boxcam.inspection import check_order
+
+        check_order(bundle, inputs)
+        raise
+
+
+def _total(written: int, empty: int, asked: int, folder: Path) -> str:
+    """What became of all images together."""
+    if not empty:
+        return f"wrote {written} of {asked} explanations to {folder}"
+    return f"wrote the results of {written} of {asked} pictures to {folder}; no box in {empty} of {written} pictures"
+
+
+def _summary(explanation: boxcam.Explanation, classifier: bool = False) -> str:
+    """What became of an image."""
+    count, left, query = len(explanation), explanation.other_boxes, explanation.query
+    score = query.score
+    options = "--score, --top, --class or --rank" if query.rank else "--score, --top or --class"
     others = f", {left} others left out by {options}" if left else ""
     if not count:
-        asked = f"{' of a class asked for' if classes else ''}{' at a rank asked for' if ranks else ''}"
+        asked = f"{' of a class asked for' if query.classes else ''}{' at a rank asked for' if query.rank else ''}"
         others = others or ("" if asked else ", nor any other that the bundle reports")
-        best = "--rank 1 shows its best class, --score 0" if classifier and not classes else "--score 0 shows"
-        lower = f": {best} boxes of any score" if left and score > 0 and not ranks else ""
+        best = "--rank 1 shows its best class, --score 0" if classifier and not query.classes else "--score 0 shows"
+        lower = f": {best} boxes of any score" if left and score > 0 and not query.rank else ""
         return f"no box{asked} with a score of at least {score:g}{others}{lower}"
     apart = sum(not explanation.depends(k) for k in range(count))
     empty = sum(explanation.depends(k) and not explanation.has_evidence(k) for k in range(count))
     silent = f", {empty} without positive evidence" if empty else ""
     if apart:
         silent += f", {apart} not depending on {explanation.layer}"
-    missing = sorted(set(ranks))[count:] if count != top else []  # of boxes that are sorted by score the last ones
+    missing = query.rank[count:] if count != query.top else []  # of boxes that are sorted by score the last ones
     if missing:
         least = f" with a score of at least {score:g}" if score > 0 else ""
         silent += f", none at rank {' or '.join(map(str, missing))}{least}"

@@ -69,14 +69,14 @@ def _kinds() -> str:
     "--target",
     "targets",
     multiple=True,
-    type=Name(TARGETS, "all"),
+    type=Name("target", lambda: TARGETS, more=("all",)),
     default=["logit"],
     show_default=True,
     help="What of a box can be explained: its class logit, its score as reported, a side; repeatable.",
 )
 @_gradients(
     "--engine",
-    type=click.Choice(["auto", *ENGINES, "both"]),
+    type=Name("engine", lambda: ("auto", *ENGINES, "both")),
     default="auto",
     show_default=True,
     help="Gradients to build; each of two is the other's check. auto: both where torch has the operators.",

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from boxcam.commands.headings import COMMON, Option
 from boxcam.errors import BoxcamError, UnknownNameError
-from boxcam.registry import Registry
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -26,28 +26,38 @@ common = partial(click.option, cls=Option, heading=COMMON)
 
 
 class Name(click.ParamType[str]):
-    """A name out of a registry, or one of a few other words.
+    """A name out of a collection; a wrong one is answered by those that are close to it.
 
     Args:
-        registry: gives what has the names; those of plug-ins are looked for when a name is not one of boxcam's own.
+        kind: what it names, in the singular: ``method``.
+        known: gives the names that there are, when they are needed; a registry looks for those of plug-ins only when a
+            name is not one of boxcam's own.
+        others: what people call them elsewhere, and which name of ours that is.
         more: other words that are allowed.
     """
 
     name = "name"
 
-    def __init__(self, registry: Registry[Any], *more: str) -> None:
-        self.registry, self.more = registry, more
+    def __init__(
+        self,
+        kind: str,
+        known: Callable[[], Collection[str]],
+        others: Mapping[str, str] | None = None,
+        more: Sequence[str] = (),
+    ) -> None:
+        self.kind, self.known, self.others, self.more = kind, known, others, more
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
-        return f"[{'|'.join((*self.registry.names(), *self.more))}]"
+        return f"[{'|'.join((*self.known(), *self.more))}]"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if value not in self.more and value not in self.registry:
-            try:
-                self.registry[value]
-            except UnknownNameError as error:
-                self.fail(str(error), param, ctx)
+        known = self.known()
+        if value not in self.more and value not in known:
+            self.fail(str(UnknownNameError.of(self.kind, value, (*known, *self.more), self.others)), param, ctx)
         return str(value)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(one) for one in (*self.known(), *self.more) if one.startswith(incomplete)]
 
 
 class Shape(click.ParamType[tuple[int, int]]):
@@ -95,22 +105,26 @@ def reading_options() -> Callable[[Command], Command]:
         detections("--scores", metavar="TENSOR", help="The scores."),
         detections("--boxes", metavar="TENSOR", help="The boxes."),
         detections("--labels", metavar="TENSOR", help="The class numbers."),
-        detections("--box-format", type=click.Choice(BOX_FORMATS), help="Order of a box's numbers."),
-        detections("--box-scale", type=click.Choice(BOX_SCALES), help="Pixels of the input, or 0 to 1."),
+        detections("--box-format", type=Name("box format", lambda: BOX_FORMATS), help="Order of a box's numbers."),
+        detections("--box-scale", type=Name("box scale", lambda: BOX_SCALES), help="Pixels of the input, or 0 to 1."),
         detections(
             "--score-activation",
-            type=click.Choice(ACTIVATIONS),
+            type=Name("activation", lambda: ACTIVATIONS),
             help="What makes probabilities of the scores. [default: none if the graph ends with one]",
         ),
         detections(
-            "--background", type=click.Choice(BACKGROUNDS), help="Which class stands for nothing. [default: none]"
+            "--background",
+            type=Name("place", lambda: BACKGROUNDS),
+            help="Which class stands for nothing. [default: none]",
         ),
         detections(
             "--decode",
             metavar="FILE.py:FUNCTION",
             help="Your own function from outputs to boxes and scores. It is run, so trust it.",
         ),
-        layers("--layout", type=click.Choice(LAYOUTS), help="How it is laid out. [default: seen from the graph]"),
+        layers(
+            "--layout", type=Name("layout", lambda: LAYOUTS), help="How it is laid out. [default: seen from the graph]"
+        ),
         layers("--tokens", type=Shape(), help="The map that a sequence of tokens is. [default: a square]"),
     ]
 

@@ -29,6 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from boxcam.errors import InputError
+from boxcam.runtime.foreign import VIDEO, is_address, is_video, what_else
 from boxcam.types import Image
 
 EXTENSIONS = (
@@ -137,6 +138,7 @@ class _UnreadableError(Exception):
 
 def _expand(given: str) -> list[Path]:
     path = Path(given)
+    _check_local(given)
     if os.path.isdir(given):
         try:
             images = [file for file in path.iterdir() if _is_image(file) and not file.name.startswith(".")]
@@ -155,6 +157,11 @@ def _expand(given: str) -> list[Path]:
     raise InputError(f"{given or 'an empty name'} does not exist. Give an image, a folder, or a pattern in quotes.")
 
 
+def _check_local(name: str) -> None:
+    if is_address(name):
+        raise InputError(f"{name} is an address on the network, and only files are read. Download it first.")
+
+
 def _is_image(path: Path) -> bool:
     return path.suffix.lower() in EXTENSIONS and path.is_file()
 
@@ -162,11 +169,15 @@ def _is_image(path: Path) -> bool:
 def _read(path: str | os.PathLike[str]) -> bytes:
     """The file's bytes. Python reads them: OpenCV cannot open every name on every system."""
     name = os.fspath(path)
+    _check_local(name)
     try:
         if os.path.isdir(name):
             raise InputError(f"{name} is a folder, not an image.")
         with open(name, "rb") as stream:
-            return stream.read()
+            beginning = stream.read(4096)
+            if is_video(beginning):  # and it may be larger than the memory
+                raise InputError(f"{name} {VIDEO}")
+            return beginning + stream.read()
     except FileNotFoundError:
         raise InputError(f"image {name} does not exist.") from None
     except ValueError as error:
@@ -252,7 +263,7 @@ def _check_whole(data: bytes) -> None:
         if len(data) < 8 + struct.unpack_from("<I", data, 4)[0]:
             raise _UnreadableError(_CUT)
     elif not (data.startswith(_GIF + _TIFF + _FLOAT + _OTHERS) or data[4:8] == b"ftyp"):
-        raise _UnreadableError("is not an image that OpenCV can read.")
+        raise _UnreadableError(what_else(data))
 
 
 def _check_png(data: bytes) -> None:

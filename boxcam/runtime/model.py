@@ -76,6 +76,11 @@ class Model:
         self._check_outputs()
 
     @property
+    def device(self) -> str:
+        """What it was asked to run on: ``cpu`` or ``cuda``."""
+        return self._device.name
+
+    @property
     def layers(self) -> tuple[str, ...]:
         """Names of the layers that can be explained; the first is the default."""
         return tuple(layer.name for layer in self.manifest.layers)

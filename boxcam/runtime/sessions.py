@@ -20,13 +20,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from boxcam.errors import BoxcamWarning, BundleError, EngineError, RunError, UnknownNameError
+from boxcam.errors import ArgumentError, BoxcamWarning, BundleError, EngineError, RunError, UnknownNameError
 from boxcam.runtime.failures import reason
 from boxcam.runtime.tensors import Tensors
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 DEVICES: Mapping[str, tuple[str, ...]] = {"cpu": (CPU,), "cuda": (CUDA, CPU)}
 """Execution providers by device, the preferred one first."""
+OTHER_DEVICES: Mapping[str, str] = {"gpu": "cuda", "cuda:0": "cuda", "nvidia": "cuda"}
+"""What other packages call them."""
 _ON_CUDA = {CUDA, "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider"}
 """Providers whose tensors lie in the memory that ONNX Runtime calls ``cuda``."""
 _RIVALS = ("onnxruntime", "onnxruntime-gpu")
@@ -44,7 +46,7 @@ class Device:
 
     Raises:
         UnknownNameError: there is no such device.
-        ValueError: the number of threads is negative.
+        ArgumentError: the number of threads is negative.
     """
 
     name: str = "cpu"
@@ -53,9 +55,9 @@ class Device:
 
     def __post_init__(self) -> None:
         if self.name not in DEVICES:
-            raise UnknownNameError(f"there is no device {self.name!r}. There are: {', '.join(DEVICES)}.")
+            raise UnknownNameError.of("device", self.name, DEVICES, OTHER_DEVICES)
         if self.threads < 0:
-            raise ValueError(f"threads: {self.threads}, expected 0 or more")
+            raise ArgumentError(f"threads: {self.threads}, expected 0 or more")
 
     @property
     def wanted(self) -> tuple[str, ...]:

@@ -17,8 +17,8 @@ import pytest
 
 import boxcam
 from boxcam.errors import UnknownNameError
-from boxcam.explain.explainer import class_indices
 from boxcam.explain.methods import METHODS
+from boxcam.explain.selection import class_indices
 from tests.cams import CAMS
 
 MEAN = (104, 116, 124)

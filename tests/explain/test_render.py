@@ -11,8 +11,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from boxcam.explain import render
-from boxcam.explain.render import Panel, class_color, heatmap, overlay, panel_heat, sheet
+from boxcam.explain import lettering, render
+from boxcam.explain import sheet as pages
+from boxcam.explain.render import class_color, heatmap, overlay
+from boxcam.explain.sheet import Panel, panel_heat, sheet
 
 
 class Written:
@@ -20,13 +22,13 @@ class Written:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.texts: list[str] = []
-        write = render._write
+        write = lettering.write
 
         def record(page: Any, text: str, *rest: Any) -> int:
             self.texts.append(text)
             return write(page, text, *rest)
 
-        monkeypatch.setattr(render, "_write", record)
+        monkeypatch.setattr(pages, "write", record)
 
 
 @pytest.fixture
@@ -111,7 +113,7 @@ def test_a_box_that_does_not_depend_on_the_layer_says_so(written: list[str]) -> 
     words = "does not depend on this layer"
     assert words in written
     assert "no positive evidence" not in written
-    assert render._width("99", 8) + 16 + render._width(words, 8) <= render.NARROWEST
+    assert lettering.text_width("99", 8) + 16 + lettering.text_width(words, 8) <= pages.NARROWEST
 
 
 def test_no_box(written: list[str]) -> None:
@@ -156,15 +158,15 @@ def test_panels_lie_on_a_grid() -> None:
     assert {(y2 - y1, x2 - x1) for y1, x1, y2, x2 in found[1:]} == {(480, 480)}
     tops, lefts = sorted({y for y, *_ in found}), sorted({x for _, x, *_ in found})
     assert len(tops) * len(lefts) >= 9
-    assert set(np.diff(lefts)) == {480 + render.GAP}
-    assert set(np.diff(tops)) == {480 + render.GAP + render.CAPTION}
+    assert set(np.diff(lefts)) == {480 + pages.GAP}
+    assert set(np.diff(tops)) == {480 + pages.GAP + pages.CAPTION}
 
 
-@pytest.mark.parametrize(("boxes", "spanned"), [(render.CROWD - 1, False), (render.CROWD, True), (24, True)])
+@pytest.mark.parametrize(("boxes", "spanned"), [(pages.CROWD - 1, False), (pages.CROWD, True), (24, True)])
 def test_in_a_crowd_the_first_panel_is_larger(boxes: int, spanned: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
-    original = render._frame
-    monkeypatch.setattr(render, "_frame", lambda cell, picture: (sizes.append(cell.shape), original(cell, picture)))
+    original = pages._frame
+    monkeypatch.setattr(pages, "_frame", lambda cell, picture: (sizes.append(cell.shape), original(cell, picture)))
     image = np.full((300, 300, 3), 77, np.uint8)
     sheet(image, [panel((300, 300), among=boxes) for _ in range(boxes)], "t")
     assert len(sizes) == boxes + 1
@@ -181,7 +183,7 @@ def test_the_peak_and_the_box_are_where_they_belong() -> None:
     black = np.zeros((*shape, 3), np.uint8)
     page = sheet(black, [Panel((200, 50, 260, 90), 1, "car", 0.5, 1.0, panel_heat(values, 1))], "t")
     # Two panels beside each other; on black, the box's colour and the heat are the only lights.
-    x0, y0 = render.MARGIN + 480 + render.GAP, np.flatnonzero((page == 0).all(axis=2).sum(axis=1) > 600)[0]
+    x0, y0 = pages.MARGIN + 480 + pages.GAP, np.flatnonzero((page == 0).all(axis=2).sum(axis=1) > 600)[0]
     part = page[y0 : y0 + 400, x0 : x0 + 480]
     hits = np.argwhere((part == class_color(1)).all(axis=2))
     assert hits.min(axis=0).tolist() == [50, 200]
@@ -201,25 +203,25 @@ def test_a_large_image_is_made_smaller_and_its_heat_with_it() -> None:
 
 
 def test_text_that_is_too_long_ends_in_dots() -> None:
-    assert render._shorten("short", 200, 9) == "short"
-    cut = render._shorten("a very long class name that never ends", 100, 9)
+    assert lettering.shorten("short", 200, 9) == "short"
+    cut = lettering.shorten("a very long class name that never ends", 100, 9)
     assert cut.startswith("a very")
     assert cut.endswith("...")
-    assert render._width(cut, 9) <= 100
-    assert render._wrap("one two three", 10_000, 9) == ["one two three"]
-    lines = render._wrap("word " * 100, 200, 9)
+    assert lettering.text_width(cut, 9) <= 100
+    assert lettering.wrap("one two three", 10_000, 9) == ["one two three"]
+    lines = lettering.wrap("word " * 100, 200, 9)
     assert len(lines) == 3
     assert lines[2].endswith("...")
-    assert all(render._width(line, 9) <= 200 for line in lines)
-    assert render._wrap("", 100, 9) == []
+    assert all(lettering.text_width(line, 9) <= 200 for line in lines)
+    assert lettering.wrap("", 100, 9) == []
 
 
 def test_letters_that_opencv_has_not_are_question_marks() -> None:
-    assert render._ascii("Füße\n猫 ok~") == "F??e?? ok~"
+    assert lettering._ascii("Füße\n猫 ok~") == "F??e?? ok~"
     page = np.full((40, 200, 3), 255, np.uint8)
     other = page.copy()
-    render._write(page, "né", (5, 30), 9, (0, 0, 0))
-    render._write(other, "n?", (5, 30), 9, (0, 0, 0))
+    lettering.write(page, "né", (5, 30), 9, (0, 0, 0))
+    lettering.write(other, "n?", (5, 30), 9, (0, 0, 0))
     assert (page == other).all()
     assert (page < 255).any()
 
@@ -227,7 +229,7 @@ def test_letters_that_opencv_has_not_are_question_marks() -> None:
 def test_text_is_as_tall_as_asked_and_stands_on_its_line() -> None:
     for size in (8, 9, 13, 20):
         page = np.full((100, 100, 3), 255, np.uint8)
-        width = render._write(page, "H", (10, 60), size, (0, 0, 0))
+        width = lettering.write(page, "H", (10, 60), size, (0, 0, 0))
         rows, columns, _ = np.nonzero(page < 128)
         assert rows.max() == pytest.approx(60, abs=1)
         assert rows.max() - rows.min() + 1 == pytest.approx(1.1 * size, abs=2)  # the stroke adds to it
@@ -237,7 +239,7 @@ def test_text_is_as_tall_as_asked_and_stands_on_its_line() -> None:
 def test_text_that_leaves_the_page_is_lost() -> None:
     for start in ((95, 20), (5, 3), (5, 49)):
         page = np.full((50, 100, 3), 255, np.uint8)
-        render._write(page, "Hg", start, 9, (0, 0, 0))
+        lettering.write(page, "Hg", start, 9, (0, 0, 0))
         assert (page < 255).any()
 
 
@@ -252,8 +254,8 @@ def test_a_panel_holds_no_more_than_it_shows(
     shape: tuple[int, int], boxes: int, side: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown = []
-    original = render._frame
-    monkeypatch.setattr(render, "_frame", lambda cell, picture: (shown.append(picture.shape), original(cell, picture)))
+    original = pages._frame
+    monkeypatch.setattr(pages, "_frame", lambda cell, picture: (shown.append(picture.shape), original(cell, picture)))
     panels = [panel(shape, among=boxes)] * boxes
     sheet(np.zeros((*shape, 3), np.uint8), panels, "t")
     assert {picture[:2] for picture in shown[1:]} == {panels[0].heat.shape}
@@ -294,14 +296,14 @@ def test_the_box_is_right_on_a_picture_that_is_stretched() -> None:
     page = sheet(black, [panel((4, 3000), (1500, 2, 2250, 4), peak=0, label=1)], "t")
     rows, columns = np.nonzero((page == class_color(1)).all(axis=2))
     second = rows > rows.min() + 60  # the picture below; its badge lies further left
-    columns = columns[second & (columns > render.MARGIN + 400)]
-    assert (columns.min() - render.MARGIN, columns.max() - render.MARGIN) == (480, 719)
+    columns = columns[second & (columns > pages.MARGIN + 400)]
+    assert (columns.min() - pages.MARGIN, columns.max() - pages.MARGIN) == (480, 719)
 
 
 def test_a_very_long_image_can_be_seen() -> None:
     image = np.zeros((1, 3000, 3), np.uint8)
     page = sheet(image, [panel((1, 3000), (0, 0, 3000, 1), peak=0)], "t")
-    assert count(page, (0, 0, 0)) > 900 * render.THINNEST
+    assert count(page, (0, 0, 0)) > 900 * pages.THINNEST
 
 
 def test_a_few_hot_pixels_do_not_hide_the_rest() -> None:

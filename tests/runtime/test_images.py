@@ -140,7 +140,23 @@ BROKEN: dict[str, tuple[Callable[[], bytes], str]] = {
     "pfm": (lambda: cv2_encode(".pfm", np.full((8, 8, 3), 0.5, np.float32)), "has float32 pixels"),
     "openexr": (lambda: b"\x76\x2f\x31\x01" + bytes(100), "has floating-point pixels"),
     "16 bits, all below 256": (lambda: cv2_encode(".png", np.full((8, 8), 200, np.uint16)), "read as black"),
-    "a video": (lambda: b"\0\0\0\x20ftypisom" + bytes(100), "is damaged, or a kind of image"),
+    "a video": (lambda: b"\0\0\0\x20ftypisom" + bytes(100), "is a video, not an image"),
+    "a video of Matroska": (lambda: b"\x1a\x45\xdf\xa3" + bytes(100), "is a video, not an image"),
+    "an AVI": (lambda: b"RIFF\0\0\0\0AVI LIST" + bytes(100), "is a video, not an image"),
+    "an MPEG transport stream": (lambda: (b"\x47" + bytes(187)) * 4, "is a video, not an image"),
+    "text of other letters": (
+        lambda: "caf\u00e9 ".encode() * 300,
+        "is not an image but text, which begins with 'caf\u00e9 caf\u00e9",
+    ),
+    "a page of the web": (
+        lambda: b"\n<!DOCTYPE html>\n<html>",
+        "text, which begins with '<!DOCTYPE html> <html>'. Download",
+    ),
+    "a pointer of Git LFS": (
+        lambda: b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n",
+        "pointer of Git LFS",
+    ),
+    "heic": (lambda: b"\0\0\0\x20ftypheic" + bytes(100), "is damaged, or a kind of image"),
 }
 
 

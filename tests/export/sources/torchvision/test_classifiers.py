@@ -116,14 +116,14 @@ def test_a_class_is_explained_by_its_name_or_its_rank(bundle: Path) -> None:
     assert worst in explain(classes=worst).names
     assert explain(classes=int(every.labels[-1])).scores[0] == every.scores[-1]
     assert len(explain(classes=worst, score=0.99)) == 0
-    np.testing.assert_array_equal(explain(ranks=[5, 2, 5]).labels, every.labels[[1, 4]])
-    assert explain(ranks=np.int64(12)).labels[0] == every.labels[11]
-    assert len(explain(ranks=13)) == 0
+    np.testing.assert_array_equal(explain(rank=[5, 2, 5]).labels, every.labels[[1, 4]])
+    assert explain(rank=np.int64(12)).labels[0] == every.labels[11]
+    assert len(explain(rank=13)) == 0
     both = explain(classes="kind 3")
     assert sorted(both.labels) == [3, 11]
-    assert explain(classes="kind 3", ranks=2).labels.tolist() == both.labels[1:].tolist()
-    with pytest.raises(ValueError, match="ranks"):
-        explain(ranks=[0])
+    assert explain(classes="kind 3", rank=2).labels.tolist() == both.labels[1:].tolist()
+    with pytest.raises(ValueError, match="rank: "):
+        explain(rank=[0])
 
 
 def test_on_the_command_line(bundle: Path, tmp_path: Path, cli: Callable[..., Result]) -> None:
@@ -132,7 +132,7 @@ def test_on_the_command_line(bundle: Path, tmp_path: Path, cli: Callable[..., Re
     assert (done.exit_code, done.stderr) == (0, "")
     said = json.loads((tmp_path / "cat.json").read_text())
     assert [one["label"] for one in said["detections"]] == every.labels[[1, 11]].tolist()
-    assert (said["ranks"], said["score_threshold"], said["top"]) == ([12, 2], 0, None)
+    assert (said["rank"], said["score_threshold"], said["top"]) == ([2, 12], 0, None)
     assert "2 boxes" in done.stdout
     assert "10 others left out by --score, --top, --class or --rank" in done.stdout
     done = cli("explain", bundle, PICTURE, "-o", tmp_path, "--class", every.names[-1], "--threads", "1")

@@ -14,49 +14,17 @@ import cv2
 import numpy as np
 import pytest
 
-from boxcam.commands.explain import _summary
 from boxcam.errors import BoxcamError, OutputError
-from boxcam.explain import results
-from boxcam.explain.explainer import Explanation, Part
-from boxcam.types import CellMap, Detections, Grid
-
-
-def explanation(*cells: list[list[float]], names: tuple[str, ...] = ()) -> Explanation:
-    """Boxes on an image of 8 x 4 pixels, one per map of 2 x 4 cells that are 2 pixels large each."""
-    count = len(cells)
-    boxes = np.array([[0, 0, 4, 2], [3.5, 1.5, 8, 4], [1, 1, 2, 2]], np.float32)[:count]
-    detections = Detections(
-        boxes=boxes,
-        scores=np.array([0.9, 0.5, 0.4], np.float32)[:count],
-        labels=np.array([2, 0, 1], np.int64)[:count],
-        names=names or ("third", "first", "second")[:count],
-        origin=np.array([[0, 7], [1, 3], [0, 1]], np.int64)[:count],
-        logits=np.array([2.2, 0.0, -0.4], np.float32)[:count],
-    )
-    return Explanation(
-        image=np.full((4, 8, 3), 90, np.uint8),
-        detections=detections,
-        method="gradcam",
-        layer="neck",
-        engine="torchscript",
-        target="logit",
-        values=detections.logits,
-        parts=tuple(
-            (Part("p3", CellMap(np.array(values, np.float32), (0, 0)), Grid(0, 0, 2, 2, (0, 2), (0, 4))),)
-            for values in cells
-        ),
-        guides=None,
-        other_boxes=4,
-    )
-
-
-EVEN = [[1.0] * 4] * 2
-LEFT = [[2.0, 2.0, 0.0, 0.0], [0.0] * 4]
-AGAINST = [[-1.0] * 4] * 2
+from boxcam.explain import pictures
+from boxcam.explain.evidence import Part
+from boxcam.explain.explanation import Explanation
+from boxcam.explain.files import make_folder, write_files
+from boxcam.types import CellMap, Grid
+from tests.explain.made import AGAINST, EVEN, LEFT, explanation
 
 
 def save(found: Explanation, folder: Path) -> tuple[Any, dict[str, Any]]:
-    results.save(found, folder, "a", "photos/a.jpg", "net.boxcam", {"score_threshold": 0.25})
+    assert found.save(folder, "a") == (folder / "a.png", folder / "a.npz", folder / "a.json")
     with np.load(folder / "a.npz", allow_pickle=False) as file:
         return json.loads((folder / "a.json").read_text(encoding="utf-8")), dict(file)
 
@@ -113,9 +81,9 @@ def test_a_box_that_does_not_depend_on_the_layer_is_told_from_one_without_eviden
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[Any] = []
-    sheet = results.sheet
+    sheet = pictures.sheet
     monkeypatch.setattr(
-        results, "sheet", lambda image, panels, *rest: (shown.extend(panels), sheet(image, panels, *rest))[1]
+        pictures, "sheet", lambda image, panels, *rest: (shown.extend(panels), sheet(image, panels, *rest))[1]
     )
     nothing = [[0.0] * 4] * 2
     found = explanation(nothing, nothing)
@@ -125,20 +93,6 @@ def test_a_box_that_does_not_depend_on_the_layer_is_told_from_one_without_eviden
     assert [entry["depends_on_layer"] for entry in said["detections"]] == [True, False]
     assert [entry["positive_evidence"] for entry in said["detections"]] == [False, False]
     assert [panel.depends for panel in shown] == [True, False]
-    left = "4 others left out by --score, --top or --class"
-    assert _summary(found, 0.3) == f"2 boxes, 1 without positive evidence, 1 not depending on neck, {left}"
-
-
-def test_what_is_not_there_is_said_with_what_would_show_more() -> None:
-    one, left = explanation(EVEN), "4 others left out by --score, --top, --class or --rank"
-    assert _summary(one, 0.0, (), (9, 2, 12)) == f"1 box, none at rank 9 or 12, {left}"
-    assert _summary(one, 0.5, (), (1, 2)) == f"1 box, none at rank 2 with a score of at least 0.5, {left}"
-    assert _summary(one, 0.0, (), (2, 2)) == f"1 box, {left}"
-    assert _summary(one, 0.0, (), (1, 2), top=1) == f"1 box, {left}"  # the other one may be there
-    none = "no box with a score of at least 0.3, 4 others left out by --score, --top or --class"
-    assert _summary(explanation(), 0.3) == f"{none}: --score 0 shows boxes of any score"
-    best = "--rank 1 shows its best class, --score 0 boxes of any score"
-    assert _summary(explanation(), 0.3, classifier=True) == f"{none}: {best}"
 
 
 def test_no_box(tmp_path: Path) -> None:
@@ -168,7 +122,7 @@ def test_a_file_that_cannot_be_written_leaves_no_half_of_it(end: str, tmp_path: 
     (tmp_path / f"a{end}").mkdir()
     (tmp_path / f"a{end}" / "mine").touch()
     with pytest.raises(OutputError, match=r"cannot write .*a\.\*: (Is a directory|Directory not empty|File exists)\.$"):
-        save(explanation(EVEN), tmp_path)
+        write_files(explanation(EVEN), tmp_path, "a")
     assert not [name for name in os.listdir(tmp_path) if name.startswith(".")]
 
 
@@ -186,63 +140,17 @@ def test_an_interruption_leaves_what_was_there(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_folder_is_made_and_can_be_written(tmp_path: Path) -> None:
-    assert results.make_folder(tmp_path / "a" / "b") == tmp_path / "a" / "b"
-    assert results.make_folder(tmp_path / "a" / "b").is_dir()
+    assert make_folder(tmp_path / "a" / "b") == tmp_path / "a" / "b"
+    assert make_folder(tmp_path / "a" / "b").is_dir()
     assert os.listdir(tmp_path / "a" / "b") == []
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(OutputError, match=r"it is a file, not a folder\. Choose a folder with -o\."):
-        results.make_folder(tmp_path / "file")
+    with pytest.raises(OutputError, match=r"it is a file, not a folder\. Choose another folder\."):
+        make_folder(tmp_path / "file")
     with pytest.raises(OutputError, match="Not a directory"):
-        results.make_folder(tmp_path / "file" / "below")
+        make_folder(tmp_path / "file" / "below")
     with pytest.raises(OutputError, match="File name too long"):
-        results.make_folder(tmp_path / ("a" * 300))
+        make_folder(tmp_path / ("a" * 300))
     assert (tmp_path / "file").read_text() == "mine"
-
-
-@pytest.mark.parametrize(
-    ("images", "expected"),
-    [
-        ([], []),
-        (["a.jpg", "b.png"], ["a", "b"]),
-        (["x/a.jpg", "y/a.jpg", "a.png"], ["a", "a-2", "a-3"]),
-        (["x/a.jpg", "y/a.jpg", "a-2.jpg"], ["a", "a-3", "a-2"]),
-        (["a-2.jpg", "x/a.jpg", "y/a.jpg", "z/a-2.jpg"], ["a-2", "a", "a-3", "a-2-2"]),
-        (["a.b.jpg", "a.jpg"], ["a.b", "a"]),
-    ],
-)
-def test_names_never_collide(images: list[str], expected: list[str], tmp_path: Path) -> None:
-    assert results.names([Path(image) for image in images], tmp_path) == expected
-
-
-def test_results_never_replace_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for image in ("a.png", "b.jpg"):
-        (tmp_path / image).touch()
-    (tmp_path / "link").symlink_to(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    assert results.names([Path("b.jpg")], tmp_path) == ["b"]  # b.png, b.npz and b.json are nobody's
-    for folder in (tmp_path, Path("."), tmp_path / "link"):
-        with pytest.raises(OutputError, match=r"would replace the image a\.png\. Choose another folder with -o\."):
-            results.names([Path("b.jpg"), Path("a.png")], folder)
-
-
-@pytest.mark.parametrize("end", [".png", ".npz", ".json"])
-@pytest.mark.parametrize("facts", [None, b"{}", b"[1]", b"\xff\xfe", b'{"box', b"[" * 100_000])
-def test_results_never_replace_a_file_of_the_users(end: str, facts: bytes | None, tmp_path: Path) -> None:
-    if facts is not None:
-        (tmp_path / "a.json").write_bytes(facts)
-    if end != ".json" or facts is None:
-        (tmp_path / f"a{end}").write_text("mine")
-    first = "json" if facts is not None else end[1:]
-    with pytest.raises(OutputError, match=rf"would replace .*a\.{first}, which boxcam did not write .* with -o\.$"):
-        results.names([Path("elsewhere/a.jpg")], tmp_path)
-    assert results.names([Path("elsewhere/b.jpg")], tmp_path) == ["b"]
-
-
-def test_results_replace_earlier_results(tmp_path: Path) -> None:
-    save(explanation(EVEN), tmp_path)
-    assert results.names([Path("elsewhere/a.jpg")], tmp_path) == ["a"]
-    (tmp_path / "a.png").unlink()
-    assert results.names([Path("elsewhere/a.jpg")], tmp_path) == ["a"]
 
 
 def test_the_file_that_marks_results_as_ours_is_in_place_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,7 +169,7 @@ def test_the_file_that_marks_results_as_ours_is_in_place_first(tmp_path: Path, m
 
 def test_a_file_name_that_is_not_utf8_comes_back_from_the_json(tmp_path: Path) -> None:
     odd = os.fsdecode(b"caf\xe9.jpg")
-    results.save(explanation(EVEN), tmp_path, os.fsdecode(b"caf\xe9"), odd, "net.boxcam", {})
+    explanation(EVEN, image=odd).save(tmp_path)
     assert sorted(os.listdir(os.fsencode(tmp_path))) == [b"caf\xe9.json", b"caf\xe9.npz", b"caf\xe9.png"]
     said = json.loads((tmp_path / os.fsdecode(b"caf\xe9.json")).read_text(encoding="utf-8"))
     assert said["image"] == odd
@@ -292,7 +200,7 @@ def test_memory_does_not_grow_by_a_map_for_each_box(tmp_path: Path) -> None:
             parts=((Part("p3", cells, Grid(0, 0, size / 2, size / 4, (0, 2), (0, 4))),),) * boxes,
         )
         tracemalloc.start()
-        results.save(found, tmp_path, "a", "a.jpg", "net.boxcam", {})
+        found.save(tmp_path, "a")
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return peak
@@ -305,10 +213,10 @@ def test_memory_does_not_grow_by_a_map_for_each_box(tmp_path: Path) -> None:
 
 def test_a_name_may_be_as_long_as_a_file_system_lets_it(tmp_path: Path) -> None:
     name = "n" * (os.pathconf(tmp_path, "PC_NAME_MAX") - len(".json"))
-    results.save(explanation(EVEN), tmp_path, name, f"{name}.jpg", "net.boxcam", {})
+    explanation(EVEN).save(tmp_path, name)
     assert sorted(os.listdir(tmp_path)) == [f"{name}.json", f"{name}.npz", f"{name}.png"]
     with pytest.raises(OutputError, match="File name too long"):
-        results.save(explanation(EVEN), tmp_path, f"{name}n", f"{name}n.jpg", "net.boxcam", {})
+        explanation(EVEN).save(tmp_path, f"{name}n")
     assert len(os.listdir(tmp_path)) == 3
 
 

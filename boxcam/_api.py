@@ -1,0 +1,238 @@
+"""The public functions: documented here, and importing what they need when they are called."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from PIL.Image import Image as PillowImage
+
+    from boxcam.bundle import Manifest
+    from boxcam.explain.explanation import Explanation
+    from boxcam.model import Model
+    from boxcam.runtime.model import Model as Runtime
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    threads: int = 0,
+    device: str = "cpu",
+    providers: str | Sequence[str] = (),
+) -> Model:
+    """Open a bundle.
+
+    Args:
+        path: the bundle's directory, as `boxcam export` wrote it.
+        threads: CPU threads to use, 0 for as many as there are cores.
+        device: ``cpu``, or ``cuda`` for the forward pass and the gradient on an NVIDIA GPU.
+        providers: names of ONNX Runtime's execution providers, the preferred one first, instead of the device's.
+
+    Returns:
+        The model, which explains any number of images.
+
+    Raises:
+        BundleError: the bundle is missing, altered, broken, or of a newer version.
+        EngineError: ONNX Runtime is not installed, or twice.
+        UnknownNameError: there is no such device or provider.
+        ArgumentError: the number of threads is negative, or the path is none.
+
+    Warns:
+        BoxcamWarning: the device or a provider cannot be used, and the CPU is instead.
+
+    >>> import boxcam
+    >>> model = boxcam.load("signs.boxcam")
+    >>> model.layers
+    ('neck', 'backbone')
+    """
+    from boxcam.model import Model
+
+    return Model(path, threads=threads, device=device, providers=providers)
+
+
+def explain(
+    model: Runtime | str | os.PathLike[str],
+    image: str | os.PathLike[str] | npt.NDArray[np.uint8] | PillowImage,
+    *,
+    method: str = "gradcam",
+    layer: str | None = None,
+    target: str | None = None,
+    engine: str = "auto",
+    score: float | None = None,
+    top: int | None = None,
+    classes: str | int | Sequence[str | int] | None = None,
+    rank: int | Sequence[int] | None = None,
+    color: Literal["BGR", "RGB"] = "BGR",
+    progress: Callable[[int, int], None] | None = None,
+) -> Explanation:
+    """Explain the boxes that a model draws on an image.
+
+    Args:
+        model: from `boxcam.load`, or a bundle's path, which is then loaded for this one image.
+        image: a file; an array, uint8 [H, W, 3] or [H, W] grey; or a ``PIL.Image.Image``, whose pixels are taken as
+            they are. Files are turned upright as their EXIF orientation says.
+        method: a CAM method, see `boxcam.methods`.
+        layer: which layer to look at; the bundle's first one that the method can be used at by default.
+        target: what of the boxes to explain: ``logit``, ``score``, ``x1``, ``y1``, ``x2`` or ``y2``; the bundle's first
+            one by default.
+        engine: gradient engine, ``onnx`` or ``torchscript``, or ``auto``.
+        score: explain boxes of at least this score, 0 to 1. By default 0.3; 0 where boxes are named by ``rank``, or a
+            classifier's by ``classes``.
+        top: explain at most so many boxes, the best first; all by default.
+        classes: explain boxes of these classes only, by name or index.
+        rank: explain only these boxes, counted from the best one, which is 1; where classes are given, of these.
+        color: order of an array's channels: ``BGR``, as ``cv2.imread`` gives it, or ``RGB``. Pictures of the
+            explanation have the same order.
+        progress: called with the number of boxes done and their total.
+
+    Returns:
+        The boxes, and for each a map of what speaks for it.
+
+    Raises:
+        InputError: the image cannot be read.
+        UnknownLayerError, UnknownNameError, EngineError: layer, target, method, class or engine is not there.
+        ArgumentError: ``score``, ``top``, ``rank`` or ``color`` is out of range, or model and image are swapped.
+        BundleError: the model is a path, and no bundle is there.
+
+    >>> import boxcam
+    >>> model = boxcam.load("signs.boxcam")
+    >>> explanation = boxcam.explain(model, "street.jpg", method="gradcam", layer="neck", top=2)
+    >>> for box in explanation:
+    ...     print(f"{box.name} {box.score:.2f}")
+    pedestrian crossing 0.99
+    no entry 0.99
+    >>> paths = explanation.save("out")
+    """
+    from boxcam.explain import explainer
+    from boxcam.model import open_model
+
+    return explainer.explain(
+        open_model(model, image),
+        image,
+        method=method,
+        layer=layer,
+        target=target,
+        engine=engine,
+        score=score,
+        top=top,
+        classes=classes,
+        rank=rank,
+        color=color,
+        progress=progress,
+    )
+
+
+def methods() -> tuple[str, ...]:
+    """Names of the CAM methods; ``model.methods()`` gives those that a bundle has what they need for.
+
+    >>> import boxcam
+    >>> boxcam.methods()
+    ('gradcam', 'hirescam', 'saliency', 'guided-backprop', 'guided-gradcam')
+    """
+    from boxcam.explain.methods import METHODS
+
+    return METHODS.names()
+
+
+def export(
+    *arguments: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    source: str | None = None,
+    layers: Sequence[str] = (),
+    shape: tuple[int, int] | None = None,
+    score_threshold: float | None = None,
+    nms_threshold: float | None = None,
+    sample: str | os.PathLike[str] | None = None,
+    engine: str = "auto",
+    targets: Sequence[str] = ("logit",),
+    overwrite: bool = False,
+    progress: Callable[[str], None] | None = None,
+    preprocess: str | Sequence[str] = (),
+    class_names: str | os.PathLike[str] | Sequence[str] | None = None,
+    scores: str | None = None,
+    boxes: str | None = None,
+    labels: str | None = None,
+    box_format: str | None = None,
+    box_scale: str | None = None,
+    score_activation: str | None = None,
+    background: str | None = None,
+    decode: str | Callable[..., Any] | None = None,
+    layout: Literal["NCHW", "NHWC", "tokens"] | None = None,
+    tokens: tuple[int, int] | None = None,
+) -> Manifest:
+    """Make a bundle out of a trained detector or classifier. It needs boxcam's extra ``export``.
+
+    Args:
+        arguments: what the model is made of: ``"model.onnx"``; ``"torchvision:NAME", "weights.pth"``; or
+            ``"config.py", "checkpoint.pth"`` of mmdet or mmyolo.
+        output: the bundle's directory.
+        source: kind of source; found out from the arguments by default.
+        layers: names of layers or tensors; the source's own choice by default.
+        shape: height and width of the model's input; the source's own by default.
+        score_threshold: lowest score of a box; the source's own by default.
+        nms_threshold: IoU above which a box suppresses those of lower score; the source's own by default.
+        sample: an image to verify with; synthetic ones by default.
+        engine: which gradients to build: ``onnx``, ``torchscript``, ``both``, which are checked against each other, or
+            ``auto``: ONNX, and TorchScript where its operators suffice.
+        targets: what of a box can be explained: ``logit``, the class logit; ``score``, as reported; ``x1``, ``y1``,
+            ``x2``, ``y2``, the sides in pixels of the model's input; ``all`` for all that the model has.
+        overwrite: replace a bundle that is there.
+        progress: called with a few words as each step begins.
+        preprocess: of ONNX files and classifiers: how an image becomes the input: a preset, a YAML file, or
+            ``key=value``; one or several.
+        class_names: of ONNX files and torchvision: a file with one name a line, or the names, by index.
+        scores, boxes, labels: of ONNX files: names of the tensors that hold them, instead of those that are found.
+        box_format: ``xyxy``, ``yxyx``, ``cxcywh`` or ``xywh``, the order of a box's four numbers.
+        box_scale: ``pixels`` of the model's input, or ``normalized`` to 0..1.
+        score_activation: ``none`` if the scores are probabilities, otherwise what makes them of the logits:
+            ``sigmoid`` or ``softmax``.
+        background: where the class that stands for nothing is: ``first``, ``last`` or ``none``.
+        decode: your own function from outputs to boxes and scores, or ``FILE.py:function``.
+        layout: of a layer that is given by a tensor's name: ``NCHW``, ``NHWC`` or ``tokens``.
+        tokens: height and width of the map that a sequence of tokens is.
+
+    Returns:
+        The manifest that was written.
+
+    Raises:
+        ExportError: the model cannot be exported, or the result does not agree with it; nothing is written then.
+        OutputError: the bundle cannot be written there.
+
+    >>> import boxcam
+    >>> names = ["cat", "dog", "bird", "fish"]
+    >>> manifest = boxcam.export("classifier.onnx", output="pets.boxcam", preprocess="imagenet", class_names=names)
+    >>> manifest.labels
+    ('cat', 'dog', 'bird', 'fish')
+    """
+    from boxcam.export import pipeline
+
+    return pipeline.export(
+        *arguments,
+        output=output,
+        source=source,
+        layers=layers,
+        shape=shape,
+        score_threshold=score_threshold,
+        nms_threshold=nms_threshold,
+        sample=sample,
+        engine=engine,
+        targets=targets,
+        overwrite=overwrite,
+        progress=progress or (lambda step: None),
+        preprocess=preprocess,
+        class_names=class_names,
+        scores=scores,
+        boxes=boxes,
+        labels=labels,
+        box_format=box_format,
+        box_scale=box_scale,
+        score_activation=score_activation,
+        background=background,
+        decode=decode,
+        layout=layout,
+        tokens=tokens,
+    )

@@ -1,0 +1,156 @@
+"""What was computed of an image: its boxes and, in cells, their maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from boxcam.explain.placement import place
+from boxcam.types import IMAGE, CellMap, Detections, Float, Grid, Image
+
+Color = Literal["BGR", "RGB"]
+"""Order of a picture's channels."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A map by one tensor of a layer.
+
+    Attributes:
+        tensor: its name.
+        cells: the map as the method made it, in cells of the tensor.
+        grid: where those cells lie on the image.
+    """
+
+    tensor: str
+    cells: CellMap
+    grid: Grid
+
+
+@dataclass(frozen=True)
+class Query:
+    """What was asked for, of which picture and model.
+
+    Attributes:
+        bundle: name of the bundle.
+        device: what the model ran on, ``cpu`` or ``cuda``.
+        image: the picture's path, or None if it was given as pixels.
+        color: order of the channels of pictures that are given back.
+        score: lowest score of a box.
+        top: at most so many boxes, or None for all.
+        classes: names or numbers of the classes asked for, as they were given; empty for all.
+        rank: places of the boxes asked for, counted from the best one, which is 1; empty for all.
+    """
+
+    bundle: str
+    device: str = "cpu"
+    image: str | None = None
+    color: Color = "BGR"
+    score: float = 0.0
+    top: int | None = None
+    classes: tuple[str, ...] = ()
+    rank: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """The boxes of one image, and what speaks for each of them.
+
+    Attributes:
+        image: uint8 [H, W, 3], BGR, the image given.
+        detections: the K boxes that were explained.
+        method, layer, engine, target: how, and what of the boxes.
+        values: float32 [K], the number of each box that was explained: its logit, its score, or a side in pixels of the
+            model's input.
+        parts: of each of the K boxes, maps whose sum is its map: one for each tensor of the layer that its target
+            depends on.
+        guides: of each of the K boxes, maps of another method at the image; the sum of these multiplies its map, pixel
+            by pixel. None for most methods.
+        other_boxes: how many boxes the model drew that were not asked for (too low a score, another class).
+        query: what was asked for.
+    """
+
+    image: Image
+    detections: Detections
+    method: str
+    layer: str
+    engine: str
+    target: str
+    values: Float
+    parts: tuple[tuple[Part, ...], ...]
+    guides: tuple[tuple[Part, ...], ...] | None
+    other_boxes: int
+    query: Query
+
+    def __len__(self) -> int:
+        return len(self.detections)
+
+    def map(self, index: int) -> Float:
+        """The map of one box: float32 [H, W], raw, in image pixels.
+
+        >>> import boxcam
+        >>> boxcam.explain("signs.boxcam", "street.jpg").map(0).shape
+        (320, 320)
+        """
+        result = self._sum(self.parts[index])
+        if self.guides is not None:
+            result *= self._sum(self.guides[index])
+        return result
+
+    @property
+    def maps(self) -> Float:
+        """All maps: float32 [K, H, W], raw. For many boxes on a large image, take `map` one by one.
+
+        >>> import boxcam
+        >>> boxcam.explain("signs.boxcam", "street.jpg").maps.shape
+        (5, 320, 320)
+        """
+        height, width = self.image.shape[:2]
+        result = np.zeros((len(self), height, width), np.float32)
+        for index in range(len(self)):
+            result[index] = self.map(index)
+        return result
+
+    @property
+    def of_pixels(self) -> bool:
+        """Whether the maps are of single pixels, and not of the cells of a layer.
+
+        >>> import boxcam
+        >>> boxcam.explain("signs.boxcam", "street.jpg", layer="neck").of_pixels
+        False
+        """
+        return self.layer == IMAGE or self.guides is not None
+
+    def depends(self, index: int) -> bool:
+        """Whether the box's target depends on the layer at all.
+
+        If not, its map is empty because there was nothing to look at: when the layer is one level of a pyramid, say,
+        the boxes that other levels drew. That is no absence of evidence.
+
+        >>> import boxcam
+        >>> boxcam.explain("signs.boxcam", "street.jpg").depends(0)
+        True
+        """
+        return bool(self.parts[index])
+
+    def has_evidence(self, index: int) -> bool:
+        """Whether any pixel of the map speaks for the box. If not, there is no positive evidence.
+
+        Cells that show padding only, or lie outside a proposal's part of the image, are no evidence.
+
+        >>> import boxcam
+        >>> boxcam.explain("signs.boxcam", "street.jpg").has_evidence(0)
+        True
+        """
+        lit = any((part.cells.values > 0).any() for part in self.parts[index])
+        return lit and bool((self.map(index) > 0).any())
+
+    def _sum(self, parts: Sequence[Part]) -> Float:
+        height, width = self.image.shape[:2]
+        result: Float = np.zeros((height, width), np.float32)
+        for part in parts:
+            result += place(part.cells, part.grid, height, width)
+        return result

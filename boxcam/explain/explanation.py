@@ -1,0 +1,202 @@
+"""The result of explaining one image."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+
+from boxcam.errors import PackageError
+from boxcam.explain.box import ExplainedBox, box_of
+from boxcam.explain.evidence import Color, Evidence
+from boxcam.explain.facts import box_facts, facts
+from boxcam.explain.files import encode_png, make_folder, write_files
+from boxcam.explain.names import check_free
+from boxcam.explain.pictures import draw_overlay, draw_sheet, in_color, make_panel
+from boxcam.targets import LOGIT
+from boxcam.types import Image
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Explanation(Evidence):
+    """Why a model drew its boxes on one image: what `boxcam.explain` returns.
+
+    It is a sequence of boxes, the best first: ``len(explanation)``, ``explanation[0]`` and ``for box in explanation``
+    give each as an `ExplainedBox`. The same as arrays are ``explanation.detections`` and ``explanation.maps``.
+
+    Attributes:
+        image: uint8 [H, W, 3], BGR, the image given.
+        detections: the K boxes that were explained, `boxcam.Detections`.
+        method, layer, engine, target: how, and what of the boxes.
+        values: float32 [K], the number of each box that was explained: its logit, its score, or a side in pixels of the
+            model's input.
+        parts: of each box, its map in cells of the layer's tensors.
+        guides: of each box, the map in cells that multiplies its own; None for most methods.
+        other_boxes: how many boxes the model drew that were not asked for (too low a score, another class).
+        query: what was asked for: ``score``, ``top``, ``classes``, ``rank``, and of which image and bundle.
+
+    >>> import boxcam
+    >>> explanation = boxcam.explain("signs.boxcam", "street.jpg", top=2)
+    >>> explanation
+    <Explanation of street.jpg: pedestrian crossing 0.99, no entry 0.99; gradcam at neck of signs.boxcam>
+    >>> [box.name for box in explanation]
+    ['pedestrian crossing', 'no entry']
+    """
+
+    def __iter__(self) -> Iterator[ExplainedBox]:
+        return (box_of(self, index) for index in range(len(self)))
+
+    @overload
+    def __getitem__(self, index: int) -> ExplainedBox: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[ExplainedBox, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> ExplainedBox | tuple[ExplainedBox, ...]:
+        chosen = range(len(self))[index]  # IndexError, and negative ones counted from the end, as of any sequence
+        return box_of(self, chosen) if isinstance(chosen, int) else tuple(box_of(self, k) for k in chosen)
+
+    def __repr__(self) -> str:
+        """One line: the image, its first boxes, and how they were explained."""
+        names = [f"{box.name} {box.score:.2f}" for box in self[:3]]
+        more = f" and {len(self) - 3} more" if len(self) > 3 else ""
+        boxes = f"{', '.join(names)}{more}" if names else "no box"
+        image = "{1}x{0} pixels".format(*self.image.shape) if self.query.image is None else Path(self.query.image).name
+        target = "" if self.target == LOGIT.name else f" of {self.target}"
+        return f"<Explanation of {image}: {boxes}; {self.method}{target} at {self.layer} of {self.query.bundle}>"
+
+    def _repr_png_(self) -> bytes:
+        """The sheet as a PNG file, which notebooks show."""
+        return encode_png(self.sheet(color="BGR"))
+
+    def overlay(self, k: int | None = None, *, color: Color | None = None, outlines: bool = True) -> Image:
+        """The image under the heatmap of one box, or of all boxes together.
+
+        Args:
+            k: which box; all by default. Each heatmap is scaled to its own peak; where several overlap, the strongest
+                colour is shown.
+            color: order of the result's channels, ``BGR`` or ``RGB``; by default that of the image as it was given,
+                ``BGR`` for a file.
+            outlines: whether to draw the boxes, too.
+
+        Returns:
+            uint8 [H, W, 3], as large as the image.
+
+        Raises:
+            IndexError: there is no such box.
+
+        >>> import boxcam, cv2
+        >>> explanation = boxcam.explain("signs.boxcam", "street.jpg")
+        >>> cv2.imwrite("overlay.png", explanation.overlay(0))
+        True
+        """
+        chosen = range(len(self)) if k is None else [range(len(self))[k]]
+        return in_color(draw_overlay(self, chosen, outlines), color or self.query.color)
+
+    def sheet(self, *, color: Color | None = None) -> Image:
+        """One picture of everything: all boxes, numbered, then each with its heatmap, class, score and peak.
+
+        Args:
+            color: as for `overlay`.
+
+        Returns:
+            uint8 [height, width, 3].
+
+        >>> import boxcam
+        >>> boxcam.explain("signs.boxcam", "street.jpg").sheet().ndim
+        3
+        """
+        panels = [make_panel(self, k, self.map(k)) for k in range(len(self))]
+        return in_color(draw_sheet(self, panels), color or self.query.color)
+
+    def facts(self) -> dict[str, Any]:
+        """What the JSON of `save` says, but for the names of the files beside it; docs/results.md tells of each entry.
+
+        Raises:
+            BoxcamError: the model gave a box, score or logit that is no number.
+
+        >>> import boxcam
+        >>> facts = boxcam.explain("signs.boxcam", "street.jpg").facts()
+        >>> facts["method"], facts["detections"][0]["name"]
+        ('gradcam', 'pedestrian crossing')
+        """
+        return facts(self, [box_facts(self, k, self.map(k)) for k in range(len(self))])
+
+    def save(self, folder: str | os.PathLike[str], name: str | None = None) -> tuple[Path, Path, Path]:
+        """Write ``name.png`` (the sheet), ``name.npz`` (the raw maps and the boxes) and ``name.json`` (the facts).
+
+        Each file is whole or not there. Earlier results of the same name are replaced, other files never.
+
+        Args:
+            folder: where; it is made if need be.
+            name: of the files, without extension; by default that of the image, or ``image`` if it was no file.
+
+        Returns:
+            The three paths, in that order.
+
+        Raises:
+            OutputError: a file cannot be written, or is there and not boxcam's.
+            BoxcamError: the model gave a box, score or logit that is no number.
+
+        >>> import boxcam
+        >>> [path.name for path in boxcam.explain("signs.boxcam", "street.jpg").save("out")]
+        ['street.png', 'street.npz', 'street.json']
+        """
+        image = None if self.query.image is None else Path(self.query.image)
+        name = ("image" if image is None else image.stem) if name is None else name
+        into = make_folder(folder)
+        check_free([name], into, [] if image is None else [image])
+        return write_files(self, into, name)
+
+    def to_supervision(self) -> Any:
+        """The boxes as ``supervision.Detections``, with ``class_name`` in their data.
+
+        Raises:
+            PackageError: supervision is not installed.
+
+        >>> import boxcam
+        >>> boxcam.explain("signs.boxcam", "street.jpg", top=2).to_supervision()["class_name"]  # doctest: +SKIP
+        array(['pedestrian crossing', 'no entry'], dtype='<U11')
+        """
+        try:
+            import supervision
+        except ModuleNotFoundError as error:
+            raise PackageError.of("supervision", "to_supervision()") from error
+        found = self.detections
+        return supervision.Detections(
+            xyxy=found.boxes.copy(),
+            confidence=found.scores.copy(),
+            class_id=found.labels.copy(),
+            data={"class_name": np.array(found.names, dtype=np.str_)},
+        )
+
+    def to_frame(self) -> Any:
+        """The boxes as a table, a ``pandas.DataFrame``: one row for each, with what `facts` says of it.
+
+        Raises:
+            PackageError: pandas is not installed.
+            BoxcamError: the model gave a box, score or logit that is no number.
+
+        >>> import boxcam
+        >>> table = boxcam.explain("signs.boxcam", "street.jpg").to_frame()  # doctest: +SKIP
+        >>> table[["name", "score", "x1", "share_inside_box"]]  # doctest: +SKIP
+        """
+        try:
+            import pandas
+        except ModuleNotFoundError as error:
+            raise PackageError.of("pandas", "to_frame()") from error
+        rows = [
+            {**dict(zip(("x1", "y1", "x2", "y2"), said.pop("box"), strict=True)), **said}
+            for said in self.facts()["detections"]
+        ]
+        return pandas.DataFrame(rows, columns=list(_COLUMNS))
+
+
+_COLUMNS = (
+    *("name", "label", "score", "logit", "x1", "y1", "x2", "y2", "target", "depends_on_layer", "peak"),
+    *("positive_evidence", "share_inside_box", "tensors", "origin"),
+)

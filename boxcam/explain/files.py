@@ -1,0 +1,97 @@
+"""What an explanation leaves on disk: an overlay sheet, the raw maps, and a JSON for machines."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import cv2
+
+from boxcam.errors import OutputError
+from boxcam.explain.archive import write_archive
+from boxcam.explain.evidence import Evidence
+from boxcam.explain.facts import box_facts, check_finite, facts
+from boxcam.explain.names import FACTS, MAPS, OVERLAY
+from boxcam.explain.pictures import draw_sheet, make_panel
+from boxcam.types import Image
+
+
+def make_folder(path: str | os.PathLike[str]) -> Path:
+    """Make sure that a folder is there and can be written.
+
+    Raises:
+        OutputError: it cannot.
+    """
+    folder = Path(path)
+    if os.path.exists(folder) and not folder.is_dir():
+        raise OutputError(f"cannot write into {folder}: it is a file, not a folder. Choose another folder.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix="."):
+            pass
+    except OSError as error:
+        raise OutputError(f"cannot write into {folder}: {error.strerror}. Choose another folder.") from error
+    return folder
+
+
+def write_files(evidence: Evidence, folder: Path, name: str) -> tuple[Path, Path, Path]:
+    """Write ``name.png``, ``name.npz`` and ``name.json``; each is whole or not there. Maps are made one by one.
+
+    Args:
+        evidence: what to write.
+        folder: where; see `make_folder`.
+        name: of the files, without extension.
+
+    Returns:
+        The paths of sheet, maps and facts.
+
+    Raises:
+        OutputError: a file cannot be written.
+        BoxcamError: the model gave a box, score or logit that is no number.
+    """
+    check_finite(evidence)
+    paths = folder / (name + OVERLAY), folder / (name + MAPS), folder / (name + FACTS)
+    try:
+        with (
+            _aside(paths[1]) as maps,
+            _aside(paths[0]) as overlay,
+            _aside(paths[2]) as said,  # the last made is the first in place: it marks the others as ours
+        ):
+            boxes, panels = [], []
+            for k, values in enumerate(write_archive(evidence, maps)):
+                boxes.append(box_facts(evidence, k, values))
+                panels.append(make_panel(evidence, k, values))
+            found = facts(evidence, boxes, {"overlay": paths[0].name, "maps": paths[1].name})
+            text = json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+            said.write(text.encode(errors="backslashreplace"))  # a file name that is not UTF-8 comes back from JSON
+            overlay.write(encode_png(draw_sheet(evidence, panels)))
+    except OSError as error:
+        raise OutputError(f"cannot write {folder / name}.*: {error.strerror or error}.") from error
+    return paths
+
+
+def encode_png(picture: Image) -> bytes:
+    """A picture, uint8 [H, W, 3] in BGR, as a PNG file."""
+    good, data = cv2.imencode(OVERLAY, picture)
+    assert good
+    return data.tobytes()
+
+
+@contextlib.contextmanager
+def _aside(path: Path) -> Iterator[IO[bytes]]:
+    """A file that is put in place when the block ends well, and is gone if it does not."""
+    name = path.parent / f".boxcam-{secrets.token_hex(8)}"  # short: the file's own name may be as long as one can be
+    try:
+        with open(name, "xb") as file:  # with the rights that the umask leaves, unlike tempfile's
+            yield file
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
+        raise

@@ -1,0 +1,65 @@
+"""Names of the files that explanations are written to: none replaces another, nor a file of the user's."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from boxcam.errors import OutputError
+
+OVERLAY, MAPS, FACTS = ".png", ".npz", ".json"
+
+
+def choose_names(images: Sequence[Path], folder: Path) -> list[str]:
+    """Names for the results of some images: each image's own, with a number where two images share one.
+
+    Raises:
+        OutputError: see `check_free`.
+    """
+    own = {image.stem for image in images}
+    taken: set[str] = set()
+    names = []
+    for image in images:
+        name, count = image.stem, 1
+        while name in taken or (count > 1 and name in own):
+            count += 1
+            name = f"{image.stem}-{count}"
+        taken.add(name)
+        names.append(name)
+    check_free(names, folder, images)
+    return names
+
+
+def check_free(names: Sequence[str], folder: Path, images: Iterable[Path]) -> None:
+    """Make sure that results of some names replace nothing but earlier results.
+
+    Args:
+        names: of the results, without extension.
+        folder: where they are to go.
+        images: the images that they are of.
+
+    Raises:
+        OutputError: a result would replace one of the images, or a file that is no result of boxcam's.
+    """
+    results = {os.path.realpath(folder / (name + extension)) for name in names for extension in (OVERLAY, MAPS, FACTS)}
+    for image in images:
+        if os.path.realpath(image) in results:
+            raise OutputError(f"the results would replace the image {image}. Choose another folder.")
+    for name in names:
+        there = [file for end in (FACTS, OVERLAY, MAPS) if os.path.lexists(file := folder / (name + end))]
+        if there and not _is_ours(folder / (name + FACTS)):
+            raise OutputError(
+                f"the results would replace {there[0]}, which boxcam did not write (no {name + FACTS} of its own lies"
+                " beside it). Move it away, or choose another folder."
+            )
+
+
+def _is_ours(facts: Path) -> bool:
+    """Whether a file is the JSON of an earlier result; what lies beside it under the same name is, too."""
+    try:
+        found = json.loads(facts.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and "boxcam" in found

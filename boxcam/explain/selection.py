@@ -1,0 +1,144 @@
+"""Which of a model's boxes are explained: by class, by rank, by score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from boxcam.errors import ArgumentError, UnknownNameError, did_you_mean
+from boxcam.runtime.model import Model
+from boxcam.types import Detections
+
+Classes = str | int | np.integer[Any] | Sequence[str | int | np.integer[Any]]
+DEFAULT_SCORE = 0.3
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which boxes are explained.
+
+    Attributes:
+        score: lowest score of a box.
+        top: at most so many boxes, the best first; None for all.
+        classes: class indices; None for all.
+        rank: places in the order of scores, from 1, within the classes; None for all.
+    """
+
+    score: float
+    top: int | None
+    classes: tuple[int, ...] | None
+    rank: tuple[int, ...] | None
+
+    def of(self, found: Detections) -> list[int]:
+        """The indices of the boxes chosen, best score first; ``found`` is in that order."""
+        of_class: npt.NDArray[Any] = np.arange(len(found))
+        if self.classes is not None:
+            of_class = np.flatnonzero(np.isin(found.labels, self.classes))
+        ranked = of_class
+        if self.rank is not None:
+            ranked = of_class[[place - 1 for place in self.rank if place <= len(of_class)]]
+        chosen: list[int] = ranked[found.scores[ranked] >= self.score][: self.top].tolist()
+        return chosen
+
+
+def select(
+    model: Model,
+    score: float | None = None,
+    top: int | None = None,
+    classes: Classes | None = None,
+    rank: int | Sequence[int] | None = None,
+) -> Selection:
+    """Check what a user asks for; the arguments are those of `boxcam.explain`.
+
+    Raises:
+        ArgumentError: a number is out of its range.
+        UnknownNameError: the model has no such class.
+    """
+    if score is not None and not (_is_number(score) and 0 <= score <= 1):
+        raise ArgumentError(f"score: {score!r}, expected 0 to 1")
+    if top is not None and not (_is_whole(top) and top >= 0):
+        raise ArgumentError(f"top: {top!r}, expected a whole number, 0 or more")
+    indices = class_indices(model, classes)
+    return Selection(
+        score=lowest_score(model, score, classes, rank),
+        top=None if top is None else int(top),
+        classes=None if indices is None else tuple(indices),
+        rank=None if rank is None else _places(rank),
+    )
+
+
+def _places(rank: Any) -> tuple[int, ...]:
+    try:
+        places: list[Any] = [rank] if isinstance(rank, str) else list(rank)
+    except TypeError:
+        places = [rank]
+    if not all(_is_whole(place) and place >= 1 for place in places):
+        raise ArgumentError(f"rank: {rank!r}, expected 1 or more: the best box has rank 1")
+    return tuple(sorted({int(place) for place in places}))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def lowest_score(model: Model, score: float | None = None, classes: object = None, rank: object = None) -> float:
+    """The score below which nothing is explained.
+
+    It is 0.3 unless another is given. Of what is named there is nothing to leave out: of boxes given by rank, and of a
+    classifier's classes, each of which is there once.
+
+    Args:
+        model: a detector or classifier.
+        score, classes, rank: as for `explain`.
+    """
+    if score is not None:
+        return float(score)
+    named = rank is not None or (classes is not None and model.manifest.outputs.whole_image)
+    return 0.0 if named else DEFAULT_SCORE
+
+
+def class_indices(model: Model, classes: Classes | None) -> list[int] | None:
+    """Class names or numbers as indices; letters need not match in case.
+
+    A bundle without class names says nothing of how many there are: then any number is taken, also as ``class 7``.
+
+    Raises:
+        UnknownNameError: the model has no such class.
+    """
+    if classes is None:
+        return None
+    names = model.manifest.labels
+    result = []
+    for wanted in [classes] if isinstance(classes, str | int | np.integer) else classes:
+        text = str(wanted)
+        number = text if names else text.lower().removeprefix("class ")
+        if isinstance(wanted, str) and wanted in names:
+            result += [k for k, name in enumerate(names) if name == wanted]  # ImageNet has two cranes
+            continue
+        if number.isdecimal():
+            index = int(number)
+        else:
+            index = next((k for k, name in enumerate(names) if name.lower() == text.lower()), -1)
+        if index < 0 or (names and index >= len(names)):
+            raise _unknown_class(text, names)
+        result.append(index)
+    return result
+
+
+def _unknown_class(wanted: str, names: Sequence[str]) -> UnknownNameError:
+    if not names:
+        return UnknownNameError(
+            f"the model has no class {wanted!r}: it has no class names. Give the class's number, or export the model"
+            " again with class_names=."
+        )
+    hint = did_you_mean(wanted, names)
+    shown = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
+    return UnknownNameError(f"the model has no class {wanted!r}.{hint} There are: {shown}.")

@@ -1,0 +1,199 @@
+"""A bundle at work, as users see it: what it holds, what it finds on an image, and why."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from boxcam.bundle import MANIFEST
+from boxcam.errors import ArgumentError, BundleError
+from boxcam.explain import explainer
+from boxcam.explain.evidence import Color
+from boxcam.explain.explanation import Explanation
+from boxcam.explain.selection import Classes
+from boxcam.runtime.model import Model as Runtime
+from boxcam.runtime.pixels import load_image
+from boxcam.types import Detections
+
+
+class Model(Runtime):
+    """A detector or classifier out of a bundle: what `boxcam.load` returns.
+
+    Attributes:
+        path: the bundle.
+        manifest: what it says about itself, `boxcam.Manifest`.
+
+    >>> import boxcam
+    >>> model = boxcam.load("signs.boxcam")
+    >>> model
+    <Model signs.boxcam: 5 classes, layers neck, backbone, on cpu>
+    >>> model.explain("street.jpg", top=1)[0].name
+    'pedestrian crossing'
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        threads: int = 0,
+        device: str = "cpu",
+        providers: str | Sequence[str] = (),
+    ) -> None:
+        """Open a bundle, as `boxcam.load` does.
+
+        Raises:
+            ArgumentError, BundleError, EngineError, UnknownNameError: as for `boxcam.load`.
+        """
+        if not isinstance(path, str | os.PathLike):
+            raise ArgumentError(f"a bundle is given by its path, not by {_kind(path)}. Pass the bundle's folder.")
+        try:
+            super().__init__(path, threads=threads, device=device, providers=providers)
+        except BundleError:
+            from boxcam.inspection import check_bundle
+
+            check_bundle(path)  # says more where something else was given
+            raise
+
+    def __repr__(self) -> str:
+        """One line: the bundle, and what it is for."""
+        classes = f"{len(self.names)} classes" if self.names else "classes without names"
+        return f"<Model {self.path.name}: {classes}, layers {', '.join(self.layers)}, on {self.device}>"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Class names by index; empty if the bundle has none.
+
+        >>> import boxcam
+        >>> boxcam.load("signs.boxcam").names
+        ('stop', 'give way', 'speed limit', 'no entry', 'pedestrian crossing')
+        """
+        return self.manifest.labels
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """What of a box can be explained; the first is the default.
+
+        >>> import boxcam
+        >>> boxcam.load("signs.boxcam").targets
+        ('logit',)
+        """
+        return tuple(target.name for target in self.manifest.targets)
+
+    def methods(self) -> tuple[str, ...]:
+        """Names of the methods that the bundle has the layers and gradients for; ``boxcam.methods()`` gives all.
+
+        >>> import boxcam
+        >>> boxcam.load("signs.boxcam").methods()
+        ('gradcam', 'hirescam')
+        """
+        return explainer.usable_methods(self)
+
+    def detect(self, image: Any, *, color: Color = "BGR") -> Detections:
+        """The boxes on an image, best score first, in image pixels.
+
+        Args:
+            image: as for `boxcam.explain`.
+            color: as for `boxcam.explain`.
+
+        Raises:
+            InputError: the image cannot be read.
+
+        >>> import boxcam
+        >>> boxcam.load("signs.boxcam").detect("street.jpg").names[:2]
+        ('pedestrian crossing', 'no entry')
+        """
+        return super().detect(load_image(image, color))
+
+    def explain(
+        self,
+        image: Any,
+        *,
+        method: str = explainer.DEFAULT_METHOD,
+        layer: str | None = None,
+        target: str | None = None,
+        engine: str = "auto",
+        score: float | None = None,
+        top: int | None = None,
+        classes: Classes | None = None,
+        rank: int | Sequence[int] | None = None,
+        color: Color = "BGR",
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Explanation:
+        """Explain the boxes on an image: ``boxcam.explain(model, image, …)``, which tells of every argument.
+
+        >>> import boxcam
+        >>> model = boxcam.load("signs.boxcam")
+        >>> model.explain("street.jpg", method="hirescam", classes="no entry").save("out")[0].name
+        'street.png'
+        """
+        return explainer.explain(
+            self,
+            image,
+            method=method,
+            layer=layer,
+            target=target,
+            engine=engine,
+            score=score,
+            top=top,
+            classes=classes,
+            rank=rank,
+            color=color,
+            progress=progress,
+        )
+
+    def prepare(
+        self,
+        *,
+        method: str = explainer.DEFAULT_METHOD,
+        layer: str | None = None,
+        target: str | None = None,
+        engine: str = "auto",
+        score: float | None = None,
+        top: int | None = None,
+        classes: Classes | None = None,
+        rank: int | Sequence[int] | None = None,
+    ) -> None:
+        """Check arguments of `explain` and open what they need: for an error before the first image, not with it.
+
+        Raises:
+            UnknownLayerError, UnknownNameError, EngineError, ArgumentError: as for `boxcam.explain`.
+
+        >>> import boxcam
+        >>> boxcam.load("signs.boxcam").prepare(method="hirescam", layer="backbone")
+        """
+        explainer.prepare(
+            self,
+            method=method,
+            layer=layer,
+            target=target,
+            engine=engine,
+            score=score,
+            top=top,
+            classes=classes,
+            rank=rank,
+        )
+
+
+def open_model(model: Any, image: Any) -> Runtime:
+    """The model that was given to explain an image, loaded if it is a path.
+
+    Raises:
+        ArgumentError: it is neither a model nor a path, or the image was given in its place.
+        BundleError: there is no bundle of that path.
+    """
+    if isinstance(model, Runtime):
+        return model
+    if isinstance(image, Runtime) or (_is_bundle(image) and not _is_bundle(model)):
+        raise ArgumentError("the model and the image are swapped. Pass the model first, then the image.")
+    if isinstance(model, str | os.PathLike):
+        return Model(model)
+    raise ArgumentError(f"a model cannot be {_kind(model)}. Pass what boxcam.load returns, or a bundle's path.")
+
+
+def _is_bundle(given: Any) -> bool:
+    return isinstance(given, str | os.PathLike) and os.path.isfile(os.path.join(os.fspath(given), MANIFEST))
+
+
+def _kind(given: object) -> str:
+    return f"a value of type {type(given).__name__}"

@@ -1,0 +1,77 @@
+"""An image as a user gives it: a file, an array, or a picture of Pillow. The order of channels is never guessed."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from typing import Any
+
+import numpy as np
+
+from boxcam.errors import ArgumentError, BoxcamWarning, InputError
+from boxcam.runtime.images import check_array, read_image
+from boxcam.types import Image
+
+COLORS = ("BGR", "RGB")
+_PILLOW_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB")
+"""Those of 8 bits, which Pillow itself converts to RGB without loss of range."""
+_ORIENTATION = 0x0112
+
+
+def load_image(image: Any, color: str = "BGR") -> Image:
+    """Read or check an image.
+
+    Args:
+        image: a file's path; an array, uint8 [H, W, 3] or [H, W] grey; or a ``PIL.Image.Image``, whose pixels are taken
+            as they are (files are turned upright by their EXIF orientation, pictures of Pillow are not).
+        color: order of an array's channels, ``BGR`` or ``RGB``. A file's and Pillow's are known.
+
+    Returns:
+        uint8 [H, W, 3], BGR.
+
+    Raises:
+        ArgumentError: the order is neither of the two.
+        InputError: the image cannot be read, or it is something else.
+
+    Warns:
+        BoxcamWarning: a picture of Pillow lies on its side.
+    """
+    check_color(color)
+    if isinstance(image, str | os.PathLike):
+        return read_image(image)
+    if _is_pillow(image):
+        return _from_pillow(image)
+    pixels = check_array(image)
+    return np.ascontiguousarray(pixels[..., ::-1]) if color == "RGB" else pixels
+
+
+def check_color(color: object) -> None:
+    """Refuse what is no order of channels.
+
+    Raises:
+        ArgumentError: it is neither ``BGR`` nor ``RGB``.
+    """
+    if color not in COLORS:
+        raise ArgumentError(f"color: {color!r}, expected 'BGR', as cv2.imread gives it, or 'RGB'")
+
+
+def _is_pillow(image: object) -> bool:
+    pillow = sys.modules.get("PIL.Image")  # who has such a picture has loaded it
+    return pillow is not None and isinstance(image, pillow.Image)
+
+
+def _from_pillow(picture: Any) -> Image:
+    if picture.mode not in _PILLOW_MODES:
+        raise InputError(
+            f"an image of Pillow's mode {picture.mode!r} cannot be used: its pixels do not have 8 bits. Scale them to 0"
+            " to 255 and convert it to 'RGB'."
+        )
+    if picture.getexif().get(_ORIENTATION, 1) not in (0, 1):
+        warnings.warn(
+            "the image of Pillow lies on its side or is mirrored, as its EXIF orientation says, and is explained as it"
+            " lies. To turn it upright: PIL.ImageOps.exif_transpose(image).",
+            BoxcamWarning,
+            stacklevel=2,
+        )
+    return check_array(np.asarray(picture.convert("RGB"))[..., ::-1])

@@ -1,0 +1,69 @@
+"""The facts satisfy their schema, whatever was explained, and the page of docs tells every entry of it."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import boxcam
+from tests.explain.made import AGAINST, EVEN, LEFT, explanation
+from tests.json_schema import faults
+
+SCHEMA: dict[str, Any] = json.loads((Path(boxcam.__file__).parent / "explain" / "facts.schema.json").read_text())
+BOX = SCHEMA["properties"]["detections"]["items"]
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        explanation(),
+        explanation(EVEN, LEFT, AGAINST),
+        explanation(EVEN, image=None, top=3, classes=("third", "0"), rank=(1, 4), device="cuda", color="RGB"),
+    ],
+)
+def test_facts_satisfy_the_schema(found: boxcam.Explanation, tmp_path: Path) -> None:
+    facts = found.facts()
+    assert faults(facts, SCHEMA) == []
+    assert json.loads(json.dumps(facts, allow_nan=False)) == facts
+    written = json.loads(found.save(tmp_path, "a")[2].read_text())
+    assert faults(written, SCHEMA) == []
+    assert {name: written.pop(name) for name in ("overlay", "maps")} == {"overlay": "a.png", "maps": "a.npz"}
+    assert written == facts
+    assert list(written) == [name for name in SCHEMA["properties"] if name in written]
+
+
+def test_facts_of_a_real_model_satisfy_the_schema(signs: Path, signs_model: boxcam.Model, tmp_path: Path) -> None:
+    for image in (signs / "images" / "cat.jpg", np.zeros((30, 40), np.uint8)):
+        found = signs_model.explain(image, score=0.1, classes=[0, "no entry"])
+        assert faults(found.facts(), SCHEMA) == []
+        assert found.facts()["classes"] == ["0", "no entry"]
+    assert signs_model.explain(signs / "images" / "cat.jpg", top=2).facts()["image"] == str(signs / "images/cat.jpg")
+
+
+def test_the_check_finds_what_is_wrong() -> None:
+    right = explanation(EVEN).facts()
+    for change in (
+        lambda facts: facts.pop("bundle"),
+        lambda facts: facts.update(more=1),
+        lambda facts: facts.update(height=0),
+        lambda facts: facts.update(top=1.5),
+        lambda facts: facts.update(target="z1"),
+        lambda facts: facts["detections"][0].update(box=[1, 2, 3]),
+        lambda facts: facts["detections"][0].update(share_inside_box=1.1),
+        lambda facts: facts["detections"][0].pop("peak"),
+    ):
+        wrong = copy.deepcopy(right)
+        change(wrong)
+        assert len(faults(wrong, SCHEMA)) == 1
+
+
+def test_the_docs_tell_every_entry() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "results.md").read_text()
+    for name, entry in [*SCHEMA["properties"].items(), *BOX["properties"].items()]:
+        rows = [line for line in page.splitlines() if line.startswith(f"| `{name}` |")]
+        assert any(entry["description"] in row for row in rows), name
