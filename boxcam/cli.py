@@ -12,13 +12,14 @@ import click
 from boxcam._version import __version__
 from boxcam.commands import PLUGINS
 from boxcam.commands.console import error_line, say
+from boxcam.commands.demo import demo
 from boxcam.commands.explain import explain
 from boxcam.commands.export import export
 from boxcam.commands.inspect import inspect
 from boxcam.errors import BoxcamError, BoxcamWarning
 from boxcam.runtime.failures import reason
 
-COMMANDS = (export, explain, inspect)
+COMMANDS = (demo, export, explain, inspect)
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 

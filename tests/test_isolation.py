@@ -13,9 +13,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx.utils
 import pytest
 
 import boxcam
+from boxcam.commands.demo import DATA
 
 FORBIDDEN = ("onnx", "onnx_ir", "onnxscript", "torch", "torchvision", "mmdet", "mmengine", "mmcv", "mmdeploy", "mmyolo")
 LIGHT = ("boxcam", "boxcam.bundle", "boxcam.errors", "boxcam.types", "boxcam.registry", "boxcam.inspection")
@@ -121,6 +123,28 @@ def test_a_package_that_exporting_needs_is_missing(package: str, signs: Path, tm
     assert (done.returncode, done.stdout) == (1, "")
     assert re.fullmatch(rf"boxcam: [^\n]*{package}[^\n]* not installed[^\n]*\n", done.stderr), done.stderr
     assert os.listdir(tmp_path) == []
+
+
+def test_an_onnx_file_is_exported_without_torch(signs: Path, tmp_path: Path) -> None:
+    """By ``boxcam[onnx]``: a warning tells what is missing unless the ONNX gradients alone were asked for."""
+    onnx.utils.extract_model(DATA / "signs" / "forward.onnx", tmp_path / "model.onnx", ["image"], ["dets", "labels"])
+    code = "import sys; sys.modules['torch'] = None; from boxcam.cli import main; main()"
+    given = ["export", "model.onnx", "--preprocess", "imagenet", "--sample", str(signs / "images" / "cat.jpg")]
+    warning = (
+        "boxcam: warning: PyTorch is not installed, so only ONNX gradients are made, without TorchScript ones to check"
+        " them against."
+    )
+    for engine, said in (("auto", warning), ("onnx", "")):
+        command = [sys.executable, "-c", code, *given, "-o", f"{engine}.boxcam", "--engine", engine]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.startswith(said)
+        assert done.stderr.count("\n") == (1 if said else 0)
+        assert boxcam.load(tmp_path / f"{engine}.boxcam").manifest.layers[0].engines == ("onnx",)
+    command = [sys.executable, "-c", code, *given, "-o", "both.boxcam", "--engine", "both"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "exporting needs torch, which is not installed here. Install boxcam's 'export' extra" in done.stderr
 
 
 # The environment that users have who only explain: boxcam as a wheel with its extra [cpu], and nothing of the above

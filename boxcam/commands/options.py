@@ -159,8 +159,11 @@ def needs_exporter(arguments: tuple[str, ...], kind: str | None = None) -> Itera
 
         source = source_of(arguments, kind)
         packages = PACKAGES if source is None else (*PACKAGES, *source.packages)
-        if error.name and error.name.split(".")[0] in packages:
+        missing = error.name.split(".")[0] if error.name else ""
+        if missing in packages:
             extra = "export" if source is None else source.extra
+            if (extra, missing) == ("onnx", "torch"):
+                extra = "export"  # TorchScript gradients were asked for, which an ONNX file does not need
             raise BoxcamError(
                 f"exporting needs {error.name}, which is not installed here. Install boxcam's {extra!r} extra as the"
                 " README shows, or export on another machine and copy the bundle."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -27,7 +28,8 @@ from boxcam.types import ORIGIN
 
 ENGINES = ("onnx", "torchscript")
 CHOICES = ("auto", *ENGINES, "both")
-"""Which gradients to build: ``auto`` is ONNX, and TorchScript where it can be."""
+"""Which gradients to build: ``auto`` is ONNX, and TorchScript where it can be (PyTorch is installed, and has the
+operators)."""
 
 _CHECKED_BOXES = 12
 _BOXES_AT_ONCE: dict[Form, int] = {"windows": 32, "rows": 64, "whole": 8}  # of a TorchScript module
@@ -280,6 +282,14 @@ def build(detector: Detector, subject: Subject, engine: str, guided: bool) -> La
 
 def _by_torch(detector: Detector, subject: Subject, engine: str) -> ScoreGraph | None:
     """The score graph for TorchScript; none, with a warning, where it cannot be made and need not."""
+    if engine == "auto" and importlib.util.find_spec("torch") is None:
+        warnings.warn(
+            "PyTorch is not installed, so only ONNX gradients are made, without TorchScript ones to check them against."
+            " Install PyTorch for both, or pass engine=onnx.",
+            BoxcamWarning,
+            stacklevel=2,
+        )
+        return None
     from boxcam.export.torchscript import module as torchscript
 
     try:

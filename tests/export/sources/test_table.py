@@ -38,7 +38,7 @@ def test_declarations_import_no_framework_and_no_onnx() -> None:
 @pytest.mark.parametrize(
     ("arguments", "name", "extra"),
     [
-        (("Model.ONNX",), None, "export"),
+        (("Model.ONNX",), None, "onnx"),
         (("torchvision:resnet50", "w.pth"), None, "export"),
         (("config.py", "w.pth"), None, "mmdet"),
         (("CONFIG",), "mmyolo", "mmyolo"),

@@ -23,5 +23,6 @@ SOURCE = Source(
     load=load,
     options=frozenset(Options.__annotations__),
     meaning="an ONNX file of any framework; `boxcam inspect` tells what it needs",
+    extra="onnx",
     examples=("yolo.onnx --preprocess yolo --sample street.jpg",),
 )
