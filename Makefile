@@ -22,8 +22,12 @@ DEV := .venv/.ready
 RUNTIME := .venv-runtime/.ready
 SIGNS := examples/signs
 DEMO_SAMPLE := $(firstword $(sort $(wildcard $(SIGNS)/images/*.jpg $(SIGNS)/images/*.png)))
+SHOWN := cat houses street
 # Folders are listed too: theirs is the date that changes when a file goes away.
-SOURCES := $(shell find boxcam -name __pycache__ -prune -o -print)
+PACKAGE := $(shell find boxcam -name __pycache__ -prune -o -print)
+SOURCES := $(filter-out boxcam boxcam/demo boxcam/demo/%,$(PACKAGE))
+# Which Pythons `make dist` tries; by default all that pyproject.toml names, as far as they are here.
+PYTHONS ?=
 
 export OMP_NUM_THREADS ?= 2
 export UV_NO_PROGRESS ?= 1
@@ -31,10 +35,10 @@ export UV_HTTP_TIMEOUT ?= 300
 # Trust whom the system trusts, as pip does: behind a proxy with its own certificate uv's own list is not enough.
 export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/* /etc/pki/tls/certs/*),1,0)
 
-.PHONY: help test matrix models demo bench check format lock clean
+.PHONY: help test matrix models demo demo-bundle bench check dist format lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 test: $(DEV) $(RUNTIME) ## run all tests (ARGS="..." goes to pytest)
 	BOXCAM_RUNTIME_PYTHON="$(CURDIR)/.venv-runtime/bin/python" .venv/bin/python -m pytest $(ARGS)
@@ -57,6 +61,11 @@ demo/signs.boxcam/manifest.json: $(DEV) $(SOURCES) $(SIGNS)/config.py $(SIGNS)/s
 	mkdir -p demo
 	.venv/bin/boxcam export $(SIGNS)/config.py $(SIGNS)/signs.pth -o demo/signs.boxcam --overwrite --sample $(DEMO_SAMPLE)
 
+demo-bundle: $(DEV) ## export anew what the command `boxcam demo` shows, into the package
+	.venv/bin/boxcam export $(SIGNS)/config.py $(SIGNS)/signs.pth -o boxcam/demo/signs --overwrite --sample $(DEMO_SAMPLE) \
+		--engine onnx --layer neck
+	cp $(SHOWN:%=$(SIGNS)/images/%.jpg) boxcam/demo/images
+
 bench: $(DEV) $(RUNTIME) .build/bench/.ready ## measure boxcam against other ways (25 minutes), write docs/performance.md
 	PYTHONPATH="$(CURDIR)/.build/bench" .venv/bin/python benchmarks/run.py --runtime-python .venv-runtime/bin/python \
 		$(if $(ARGS),,--write docs/performance.md) $(ARGS)
@@ -72,6 +81,15 @@ bench: $(DEV) $(RUNTIME) .build/bench/.ready ## measure boxcam against other way
 check: $(DEV) ## format, lint, types, and nothing of one machine's in the files
 	scripts/check
 
+dist: .venv-dist/.ready ## build wheel and sdist, check them, and use them in empty environments (PYTHONS="3.13": in these)
+	UV="$(UV)" scripts/dist $(PYTHONS)
+
+.venv-dist/.ready: requirements/dist.txt $(UV_NEEDED)
+	@echo "Making .venv-dist ..."
+	$(UV) venv --quiet --allow-existing --python 3.11 .venv-dist
+	$(SYNC) --python .venv-dist/bin/python requirements/dist.txt
+	@touch $@
+
 format: $(DEV) ## let ruff put the files in order
 	.venv/bin/ruff format .
 	.venv/bin/ruff check --fix .
@@ -85,7 +103,7 @@ $(DEV): pyproject.toml requirements/all.txt requirements/build.txt $(UV_NEEDED)
 	@touch $@
 
 # Only what explaining needs, and the package as users get it: built and installed, not editable.
-$(RUNTIME): .venv-runtime/.synced requirements/build.txt $(SOURCES)
+$(RUNTIME): .venv-runtime/.synced requirements/build.txt $(PACKAGE)
 	$(INSTALL) --python .venv-runtime/bin/python --reinstall-package boxcam .
 	@touch $@
 
@@ -106,8 +124,10 @@ lock: $(UV_NEEDED) ## compile the requirement files anew, with the newest versio
 	$(COMPILE) pyproject.toml --extra mmyolo --extra torchscript --extra dev -o requirements/all.txt
 	$(COMPILE) pyproject.toml --extra cpu -c requirements/all.txt -o requirements/runtime.txt
 	$(COMPILE) requirements/build.in -c requirements/all.txt -o requirements/build.txt
+	$(COMPILE) pyproject.toml --extra cpu --extra onnx -c requirements/all.txt -o requirements/onnx.txt
+	$(COMPILE) requirements/dist.in -c requirements/all.txt -o requirements/dist.txt
 	$(COMPILE) requirements/uv.in -o requirements/uv.txt
 	$(COMPILE) --no-deps requirements/bench.in -o requirements/bench.txt
 
 clean: ## remove the environments and everything made here
-	rm -rf .venv .venv-runtime .build .bench build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-runtime .venv-dist .build .bench build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
