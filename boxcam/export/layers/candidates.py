@@ -37,10 +37,10 @@ class Candidate:
         layout: ``NCHW``, ``NHWC`` or ``tokens``.
         shape: channels, height, width.
         stride: canvas pixels per cell, down and across; None where it is not known or is a proposal's own.
-        role: ``head``, what the heads read; ``late``, the same where each score depends on one cell of it, and
-            ``before``, what is in front of the last convolution of more than one cell there; ``roi``, the pooled
-            features of proposals; ``tokens``, what the last block of a transformer reads; ``stage``, the last map of
-            its stride in front of the heads; empty for any other.
+        role: ``head``, what the heads read: the last maps with elements that both scores and boxes depend on; ``late``,
+            the same where each score depends on one cell of it, and ``before``, the last map before that of which it
+            looks at more than one cell; ``roi``, the pooled features of proposals; ``tokens``, what the last block of a
+            transformer reads; ``stage``, the last map of its stride before the heads; empty for any other.
         maker: the operator that makes it.
         readers: the operators that read it.
     """

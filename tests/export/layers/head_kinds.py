@@ -17,6 +17,7 @@ import numpy as np
 import onnx
 import torch
 import torch.nn.functional as F
+import torchvision
 from torch import Tensor, nn
 
 HEIGHT, WIDTH, CLASSES, BINS, WIDE = 64, 96, 4, 4, 12
@@ -260,7 +261,7 @@ def written(net: Detector, maps: list[Tensor]) -> Tensor:
         y = y.permute(0, 1, 3, 4, 2).sigmoid()
         y[..., 0:2] = _moved(y[..., 0:2], level)
         y[..., 2:4] = (y[..., 2:4] * 2) ** 2 * STRIDES[level]
-        found.append(y.view(1, -1, 5 + CLASSES))
+        found.append(y.reshape(1, -1, 5 + CLASSES))
     return torch.cat(found, 1)
 
 
@@ -334,12 +335,30 @@ def queries(net: Detector, maps: list[Tensor]) -> tuple[Tensor, Tensor]:
     return read @ score.T, (read @ box.T).sigmoid()
 
 
+def proposals(net: Detector, maps: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """As Faster R-CNN: the best cells of the fine map are pooled, and a joined layer gives scores and boxes of them."""
+    sides = net.boxes_of(0, maps[0]).flatten(2)
+    coarse = torch.zeros(1, 4 * BINS, maps[1].shape[2] * maps[1].shape[3])
+    centre, size = net.decode(torch.cat([sides, coarse], 2))[0].T.split(2, 1)
+    best = net.scores_of(0, maps[0]).flatten(2).amax(1)[0].topk(10).indices
+    regions = torch.cat([centre - size / 2, centre + size / 2], 1)[best].detach()
+    pooled = torchvision.ops.roi_align(maps[0], [regions], (3, 3), 1 / STRIDES[0])
+    joined = F.silu(pooled.flatten(1) @ _weights(9 * WIDE, 16)) @ _weights(16, 4 + CLASSES)
+    moved = joined[:, CLASSES:].tanh() * 4
+    return (regions + moved)[None], joined[None, :, :CLASSES].sigmoid()
+
+
+def _weights(rows: int, columns: int) -> Tensor:
+    return (torch.arange(rows * columns).float() ** 2).sin().reshape(rows, columns) / rows**0.5
+
+
 JOINS: dict[str, Callable[[Detector, list[Tensor]], Any]] = {
     function.__name__: function
     for function in (old, new, sliced, gathered, rows, apart, one, written, objectness, masks, fused, groups, weighed)
-} | {"queries": queries}
+} | {"queries": queries, "proposals": proposals}
 
-_OUTPUTS = {"apart": ("boxes", "scores"), "queries": ("logits", "pred_boxes"), "masks": ("output0", "output1")}
+_PAIR = ("boxes", "scores")
+_OUTPUTS = {"apart": _PAIR, "proposals": _PAIR, "queries": ("logits", "pred_boxes"), "masks": ("output0", "output1")}
 _OBJECTNESS = ("one", "written", "objectness")
 
 
@@ -369,7 +388,7 @@ def export(kind: Kind, path: Path, seed: int = 0) -> Path:
 def parts(kind: Kind, outputs: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Scores [N, C] and boxes [N, 4] among what a kind's file gives."""
     if kind.join in _OUTPUTS and kind.join != "masks":
-        pair = outputs[::-1] if kind.join == "apart" else outputs
+        pair = outputs if kind.join == "queries" else outputs[::-1]
         return pair[0][0], pair[1][0]
     table = outputs[0][0] if kind.join in ("rows", *_OBJECTNESS) else outputs[0][0].T
     first = 5 if kind.join in _OBJECTNESS else 4

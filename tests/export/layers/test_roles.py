@@ -83,12 +83,14 @@ NECKS = {
     "weighed by a mean of the map": Kind("weighed"),
     "weighed, one cell each": Kind("weighed", score=(), box=POINTWISE),
     "YOLOv5": Kind("one", box=("3x3", "silu")),
+    "YOLOv5, boxes written in place": Kind("written", box=("3x3", "silu")),
     "group norm": Kind("old", score=("3x3", "group norm", "silu"), box=("3x3", "group norm", "silu")),
     "batch norm": Kind("old", score=("3x3", "batch norm", "silu"), box=("3x3", "batch norm", "silu")),
     "attention in the class branch": Kind("old", score=("attention",), box=("3x3", "silu")),
     "DETR": Kind("queries"),
 }
-READ = {"YOLOv5": {f"/box_tower.{level}/box_tower.{level}.1/Mul_output_0" for level in (0, 1)}}
+_TOWERS = {f"/box_tower.{level}/box_tower.{level}.1/Mul_output_0" for level in (0, 1)}
+READ = {"YOLOv5": _TOWERS, "YOLOv5, boxes written in place": _TOWERS}
 """What the heads read, if that is not the neck: one 1x1 convolution gives all, and reads its maps cell by cell."""
 
 
@@ -108,6 +110,17 @@ def test_both_layouts_of_yolov8_have_the_same_layers(tmp_path: Path) -> None:
     assert old.default == new.default
     tables = [[(layer.name, layer.role) for layer in found.layers if layer.role] for found in (old, new)]
     assert tables[0] == tables[1]
+
+
+def test_pooled_features_are_what_the_heads_of_two_stages_read(tmp_path: Path) -> None:
+    """Scores and boxes are columns of one layer, behind features that are pooled of the fine map."""
+    found = survey(export(Kind("proposals"), tmp_path / "model.onnx"))
+    assert found.problem == ""
+    assert found.default is not None
+    (name,) = found.default[1]
+    assert found.default[0] == "roi"
+    assert role_of(found, name) == "pooled features of proposals"
+    assert [layer.name for layer in found.layers if layer.role.startswith(("what", "pooled", "in front"))] == [name]
 
 
 SINGLE = {
@@ -173,7 +186,7 @@ def test_what_both_branches_share_belongs_to_the_neck(shared: tuple[str, ...], t
 def test_random_heads_against_runs(seed: int, tmp_path: Path) -> None:
     draw = random.Random(seed)
     towers = [tuple(draw.choice(list(PARTS)) for _ in range(draw.randint(0, 3))) for _ in range(3)]
-    join = draw.choice([join for join in JOINS if join not in ("queries", "one", "written")])
+    join = draw.choice([join for join in JOINS if join not in ("queries", "proposals", "one", "written")])
     kind = Kind(join, *towers[:2], shared=towers[2] if draw.random() < 0.3 else (), one=draw.random() < 0.3)
     path = export(kind, tmp_path / "model.onnx", seed)
     found = survey(path)

@@ -161,7 +161,10 @@ class Work:
     def _elements(
         self, output: str, columns: int | tuple[int, int] | None, ends: Sequence[ir.Value]
     ) -> dict[ir.Value, Marks]:
-        """The elements of some values that an output is selected from."""
+        """The elements of some values that an output is selected from; a value that has none is left out.
+
+        What may be written over only a run tells a trace: it names all values that a ScatterND puts together.
+        """
         (reported,) = self.values([output])
         start = everything(reported, 1)
         if columns is not None and (width := sizes_of(reported)[-1]) is not None:
@@ -169,7 +172,7 @@ class Work:
             start = np.zeros((*start.shape[:-1], width), np.uint8)
             start[..., first:last] = 1
         found = backward(self.model.graph, {reported: start}, ends)
-        return {end: found.get(end, everything(end, 1)) for end in ends}
+        return {end: found[end] for end in ends if end in found}
 
     def logits(self, outputs: Outputs) -> list[str]:
         """Names of the tensors of logits."""
