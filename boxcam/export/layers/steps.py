@@ -69,7 +69,7 @@ def _of(node: ir.Node, output: ir.Value, value: ir.Value, index: int) -> Iterato
     before, after, nature = sizes_of(value), sizes_of(output), operator_of(node)
     if not before or output.shape is None:
         yield Step(value, Mixed())
-    elif nature.elementwise or (nature.mixes is Mixes.PARAMETERS and index == 0):
+    elif nature.elementwise or (nature.keeps_places and index == 0):
         yield Step(value, _broadcast(before, after))
     elif node.op_type in READS and node.domain in STANDARD:
         yield Step(value, READS[node.op_type](node, output, index, before, after) or Mixed())
