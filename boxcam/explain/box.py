@@ -54,7 +54,7 @@ class ExplainedBox:
 
         >>> import boxcam
         >>> box = boxcam.explain("signs.boxcam", "street.jpg")[0]
-        >>> box.peak == box.map.max()
+        >>> box.peak == float(box.map.max())
         True
         """
         return float(self.map.max())
