@@ -174,7 +174,7 @@ def test_a_folder_that_cannot_be_written(
     (tmp_path / "file").write_text("mine")
     before = everything(tmp_path)
     done = cli("explain", signs_bundle, signs / "images" / "cat.jpg", "-o", tmp_path / place)
-    assert re.search(r"cannot write .*(Not a directory|it is a file).* -o\.", refused(done, capfd))
+    assert re.search(r"cannot write .*(Not a directory|it is a file).* Choose another folder\.", refused(done, capfd))
     done = cli("export", signs / "config.py", signs / "signs.pth", "-o", tmp_path / place)
     assert re.search(r"(cannot write|exists and is no bundle).* -o\.", refused(done, capfd))
     assert everything(tmp_path) == before

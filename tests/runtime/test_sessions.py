@@ -119,7 +119,7 @@ def test_a_device_means_providers_and_the_cpu_is_the_last(device: Device, expect
 
 
 def test_devices_that_are_not_there() -> None:
-    with pytest.raises(UnknownNameError, match=r"no device 'gpu'\. There are: cpu, cuda\."):
+    with pytest.raises(UnknownNameError, match=r"no device 'gpu'\. Did you mean 'cuda'\? There are: cpu, cuda\."):
         Device("gpu")
     with pytest.raises(ValueError, match="threads: -1"):
         Device(threads=-1)
