@@ -31,7 +31,7 @@ export UV_HTTP_TIMEOUT ?= 300
 # Trust whom the system trusts, as pip does: behind a proxy with its own certificate uv's own list is not enough.
 export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/* /etc/pki/tls/certs/*),1,0)
 
-.PHONY: help test matrix models demo bench check format lock clean
+.PHONY: help test matrix models demo bench docs check format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,17 @@ bench: $(DEV) $(RUNTIME) .build/bench/.ready ## measure boxcam against other way
 	rm -rf .build/bench
 	$(UV) pip install --quiet --no-deps --require-hashes --no-build-isolation --python .venv/bin/python \
 		--target .build/bench -r requirements/bench.txt
+	@touch $@
+
+docs: .venv-docs/.ready ## build the documentation site into .build/site, links checked
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
+	.venv-docs/bin/python scripts/docs_check.py .build/site
+	@echo "The site is in .build/site; open .build/site/index.html."
+
+.venv-docs/.ready: requirements/docs.txt $(UV_NEEDED)
+	@echo "Making .venv-docs ..."
+	$(UV) venv --quiet --allow-existing --python 3.11 .venv-docs
+	$(SYNC) --python .venv-docs/bin/python requirements/docs.txt
 	@touch $@
 
 check: $(DEV) ## format, lint, types, and nothing of one machine's in the files
@@ -108,6 +119,7 @@ lock: $(UV_NEEDED) ## compile the requirement files anew, with the newest versio
 	$(COMPILE) requirements/build.in -c requirements/all.txt -o requirements/build.txt
 	$(COMPILE) requirements/uv.in -o requirements/uv.txt
 	$(COMPILE) --no-deps requirements/bench.in -o requirements/bench.txt
+	$(COMPILE) requirements/docs.in -c requirements/all.txt -o requirements/docs.txt
 
 clean: ## remove the environments and everything made here
 	rm -rf .venv .venv-runtime .build .bench build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
