@@ -43,13 +43,11 @@ def outside(site: Path) -> list[str]:
 
 
 def main(site: str) -> None:
-    """Say what is loaded from elsewhere; exit with 1 if there is any."""
+    """Say what is loaded from elsewhere, and exit with 1 if there is any."""
     pages = sorted(Path(site).rglob("*.html"))
     found = outside(Path(site))
-    for line in found:
-        print(line, file=sys.stderr)
     if found or not pages:
-        raise SystemExit(f"{len(pages)} pages, {len(found)} things that they load from elsewhere")
+        raise SystemExit("\n".join([*found, f"{len(pages)} pages load {len(found)} things from elsewhere."]))
 
 
 if __name__ == "__main__":

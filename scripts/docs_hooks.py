@@ -1,4 +1,4 @@
-"""What mkdocs does to pages beyond their Markdown: links of files that lie outside of docs/ are made those of the site."""
+"""What mkdocs does to pages beyond their Markdown: files that lie outside of docs/ get links of the site."""
 
 from __future__ import annotations
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import torch
 import torchvision
 from torch import nn
@@ -46,12 +48,8 @@ def _photos(path: Path) -> None:
 
 @_file("more")
 def _more(path: Path) -> None:
-    from boxcam.runtime.images import read_image  # as any program would write one
-
-    import cv2
-
     (path / "night").mkdir(parents=True)
-    cv2.imwrite(str(path / "night" / "saucer.png"), read_image(IMAGES / "saucer.jpg"))
+    cv2.imwrite(str(path / "night" / "saucer.png"), cv2.imread(str(IMAGES / "saucer.jpg")))
 
 
 def _deployed(name: str) -> Callable[[Path], None]:
@@ -59,9 +57,31 @@ def _deployed(name: str) -> Callable[[Path], None]:
     return lambda path: deployed.export(deployed.CASES[name], path) and None
 
 
+class _Dynamic(deployed.Body):
+    """The same detector, of any size of picture; the outputs are those of Ultralytics."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        boxes, logits = [], []
+        for feature, stride in zip(self.neck(image), deployed.STRIDES, strict=True):
+            y, x = (torch.arange(feature.shape[axis]) + 0.5 for axis in (2, 3))
+            places = torch.stack([x.repeat(len(y)), y.repeat_interleave(len(x))], 1)[None] * stride
+            sides = (self.box(feature).flatten(2).transpose(1, 2).sigmoid() + 0.3) * 4 * stride
+            boxes.append(torch.cat([places, sides], 2))
+            logits.append(self.score(feature).flatten(2).transpose(1, 2))
+        return torch.cat([torch.cat(boxes, 1), torch.cat(logits, 1).sigmoid()], 2).transpose(1, 2)
+
+
+@_file("dynamic.onnx")
+def _dynamic(path: Path) -> None:
+    torch.onnx.export(
+        _Dynamic().eval(), (torch.rand(1, 3, 64, 96),), str(path), dynamo=False, opset_version=17,
+        input_names=["images"], output_names=["output0"],
+        dynamic_axes={"images": {2: "height", 3: "width"}, "output0": {2: "anchors"}},
+    )  # fmt: skip
+
+
 def _fixed(name: str) -> Callable[[Path], None]:
     """The same, of one input size."""
-    from dataclasses import replace
 
     def write(path: Path) -> None:
         metadata = {k: v for k, v in deployed.CASES[name].metadata.items() if k != "imgsz"}
@@ -74,7 +94,6 @@ FILES |= {
     "model.onnx": _fixed("ultralytics"),
     "yolo.onnx": _fixed("ultralytics"),
     "yolov5.onnx": _fixed("yolov5"),
-    "dynamic.onnx": _deployed("ultralytics"),
     "paddle.onnx": _deployed("paddle"),
     "paddle_raw.onnx": _deployed("classes in front"),
     "tensorflow.onnx": _deployed("tensorflow"),

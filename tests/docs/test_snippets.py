@@ -28,7 +28,6 @@ import yaml
 from click.testing import CliRunner
 
 from boxcam.cli import main
-from boxcam.export.preprocessing.parse import parse_preprocess
 from tests.docs import files
 from tests.docs.pages import PAGES, ROOT, RUN, SHOWN, Block, Command, blocks_of, commands_of, matches
 
@@ -126,7 +125,9 @@ class Reader:
         return done.stdout
 
 
-@pytest.mark.parametrize("page", [page for page, blocks in BLOCKS.items() if set(blocks) - set(NOT_RUN)])
+@pytest.mark.parametrize(
+    "page", [page for page, blocks in BLOCKS.items() if any("not run" not in block.notes for block in blocks)]
+)
 def test_a_page_can_be_followed(
     page: str, store: Path, signs_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,6 +198,6 @@ def test_what_is_shown_is_well_formed() -> None:
     for blocks in BLOCKS.values():
         for block in blocks:
             if block.language == "yaml":
-                assert parse_preprocess(yaml.safe_load(block.text)), str(block)
+                assert isinstance(yaml.safe_load(block.text), dict), str(block)
             elif block.language == "python":
                 ast.parse(block.text)
