@@ -63,8 +63,9 @@ class _Dynamic(deployed.Body):
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         boxes, logits = [], []
         for feature, stride in zip(self.neck(image), deployed.STRIDES, strict=True):
-            y, x = (torch.arange(feature.shape[axis]) + 0.5 for axis in (2, 3))
-            places = torch.stack([x.repeat(len(y)), y.repeat_interleave(len(x))], 1)[None] * stride
+            rows, columns = (torch.arange(feature.shape[axis]) + 0.5 for axis in (2, 3))
+            y, x = torch.meshgrid(rows, columns, indexing="ij")
+            places = torch.stack([x, y], 2).reshape(1, -1, 2) * stride
             sides = (self.box(feature).flatten(2).transpose(1, 2).sigmoid() + 0.3) * 4 * stride
             boxes.append(torch.cat([places, sides], 2))
             logits.append(self.score(feature).flatten(2).transpose(1, 2))
