@@ -17,13 +17,12 @@ import cv2
 import numpy as np
 
 import boxcam
-from boxcam.explain.render import heatmap, overlay
 from boxcam.types import Image
 
 PICTURES = Path("docs/pictures")
 PHOTO = Path("examples/signs/images/street.jpg")
 SIZE, GAP, CAPTION, QUALITY = 230, 10, 46, 88
-INK, MUTED, LINE = (33, 30, 28), (110, 100, 95), (80, 220, 80)
+INK, MUTED = (33, 30, 28), (110, 100, 95)
 
 
 @dataclass(frozen=True)
@@ -63,17 +62,9 @@ STRIPS: dict[str, tuple[Choice, ...]] = {
 
 def panel(model: boxcam.Model, choice: Choice) -> Image:
     """The picture with one box and its heatmap: uint8 [SIZE + CAPTION, SIZE, 3], BGR."""
-    explanation = boxcam.explain(
-        model, PHOTO, method=choice.method, layer=choice.layer, target=choice.target, ranks=choice.rank
-    )
-    pixels = choice.layer == "image" or choice.method == "guided-gradcam"
-    grey = cv2.cvtColor(cv2.cvtColor(explanation.image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
-    faded = np.rint(explanation.image * 0.4 + grey * 0.6).astype(np.uint8)
-    drawn = overlay(faded, heatmap(explanation.map(0), 99 if pixels else 100))
-    x1, y1, x2, y2 = (round(float(side)) for side in explanation.detections.boxes[0])
-    cv2.rectangle(drawn, (x1, y1), (x2, y2), LINE, 1)
+    (box,) = model.explain(PHOTO, method=choice.method, layer=choice.layer, target=choice.target, rank=choice.rank)
     page = np.full((SIZE + CAPTION, SIZE, 3), 255, np.uint8)
-    page[:SIZE] = cv2.resize(drawn, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+    page[:SIZE] = cv2.resize(box.overlay(), (SIZE, SIZE), interpolation=cv2.INTER_AREA)
     cv2.putText(page, choice.title, (0, SIZE + 19), cv2.FONT_HERSHEY_SIMPLEX, 0.5, INK, 1, cv2.LINE_AA)
     cv2.putText(page, choice.subtitle, (0, SIZE + 38), cv2.FONT_HERSHEY_SIMPLEX, 0.4, MUTED, 1, cv2.LINE_AA)
     return page

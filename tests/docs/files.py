@@ -66,7 +66,7 @@ class _Dynamic(deployed.Body):
             rows, columns = (torch.arange(feature.shape[axis]) + 0.5 for axis in (2, 3))
             y, x = torch.meshgrid(rows, columns, indexing="ij")
             places = torch.stack([x, y], 2).reshape(1, -1, 2) * stride
-            sides = (self.box(feature).flatten(2).transpose(1, 2).sigmoid() + 0.3) * 4 * stride
+            sides = (self.box(feature).flatten(2).transpose(1, 2).sigmoid()[..., :2] + 0.3) * 4 * stride
             boxes.append(torch.cat([places, sides], 2))
             logits.append(self.score(feature).flatten(2).transpose(1, 2))
         return torch.cat([torch.cat(boxes, 1), torch.cat(logits, 1).sigmoid()], 2).transpose(1, 2)
