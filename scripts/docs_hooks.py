@@ -9,6 +9,7 @@ _OUTSIDE = {
     "changelog.md": {"docs/": ""},
     "extending.md": {"docs/": ""},
     "security.md": {"docs/": ""},
+    "frameworks.md": {"../../docs/": ""},
 }
 """Of a page that includes a file of the repository's root: how that file's links begin, and how the page's do."""
 

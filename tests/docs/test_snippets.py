@@ -32,13 +32,16 @@ from tests.docs import files
 from tests.docs.pages import PAGES, ROOT, RUN, SHOWN, Block, Command, blocks_of, commands_of, matches
 
 REASONS = {
-    "installs packages": 9,
-    "runs in a clone of the repository": 9,
+    "installs packages": 8,
+    "installs packages from PyTorch's own index": 2,
+    "runs in a clone of the repository": 3,
     "needs a GPU": 1,
-    "needs a framework that is not installed here": 9,
-    "an example of --help, with files of other names": 9,
+    "needs a framework that is not installed here": 4,
+    "an example of --help, with files of other names": 4,
 }
 """Why a block is not run, and how many blocks may say so."""
+FOLLOWED_ELSEWHERE = {"docs/extending.md": "tests/test_contributing.py"}
+"""A page whose blocks another test puts together and runs."""
 BLOCKS = {page: blocks_of(page) for page in PAGES}
 NOT_RUN = [block for blocks in BLOCKS.values() for block in blocks if "not run" in block.notes]
 
@@ -126,7 +129,12 @@ class Reader:
 
 
 @pytest.mark.parametrize(
-    "page", [page for page, blocks in BLOCKS.items() if any("not run" not in block.notes for block in blocks)]
+    "page",
+    [
+        page
+        for page, blocks in BLOCKS.items()
+        if page not in FOLLOWED_ELSEWHERE and any(block.language in RUN for block in blocks)
+    ],
 )
 def test_a_page_can_be_followed(
     page: str, store: Path, signs_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -137,6 +145,13 @@ def test_a_page_can_be_followed(
     for block in BLOCKS[page]:
         if "not run" not in block.notes:
             reader.follow(block)
+
+
+def test_what_is_followed_elsewhere_is() -> None:
+    for page, test in FOLLOWED_ELSEWHERE.items():
+        included = re.findall(r'^--8<-- "([^"]+)"$', (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE)
+        assert included
+        assert all(name in (ROOT / test).read_text(encoding="utf-8") for name in included)
 
 
 def test_every_block_says_what_it_is() -> None:
