@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import re
 from pathlib import Path
 from types import ModuleType
@@ -58,16 +57,6 @@ def test_the_cost_is_that_of_the_benchmark() -> None:
         said = re.search(r"add(?:s|) (\d+) to (\d+) %", " ".join(text_of(page).split()))
         assert said is not None, page
         assert (round(min(shares)), round(max(shares))) == (int(said[1]), int(said[2]))
-
-
-def test_every_result_is_described(signs_bundle: Path, signs: Path, tmp_path: Path) -> None:
-    """docs/results.md has a row for each entry of the JSON, and no other."""
-    _, _, facts = boxcam.explain(signs_bundle, signs / "images" / "street.jpg").save(tmp_path)
-    said = json.loads(facts.read_text(encoding="utf-8"))
-    _, of_all, of_boxes = re.split(r"## The JSON|Each of `detections`:", text_of("docs/results.md"))
-    for section, entries in ((of_all, said), (of_boxes, said["detections"][0])):
-        rows = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
-        assert re.findall(r"`(\w+)`", " ".join(rows)) == list(entries)
 
 
 def test_the_reference_of_the_command_line_is_up_to_date() -> None:
