@@ -75,7 +75,7 @@ def test_every_option_that_is_named_exists() -> None:
 def test_every_page_can_be_found() -> None:
     """By the site's navigation: mkdocs itself only tells of those that it misses."""
     settings = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").replace("!!python/name:", "")
-    listed = re.findall(r"[\w/]+\.md", str(yaml.safe_load(settings)["nav"]))
+    listed = re.findall(r"[\w/-]+\.md", str(yaml.safe_load(settings)["nav"]))
     assert sorted(f"docs/{page}" for page in listed) == sorted(page for page in PAGES if page != "README.md")
 
 

@@ -29,7 +29,7 @@ from click.testing import CliRunner
 
 from boxcam.cli import main
 from tests.docs import files
-from tests.docs.pages import PAGES, ROOT, RUN, SHOWN, Block, Command, blocks_of, commands_of, matches
+from tests.docs.pages import PAGES, ROOT, RUN, SHOWN, Block, Command, blocks_of, commands_of, matches, text_of
 
 REASONS = {
     "installs packages": 8,
@@ -202,7 +202,7 @@ def test_what_is_installed_can_be() -> None:
 
 def test_make_targets_are_there() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = [match for page in PAGES for match in re.findall(r"(?:`|\$ )make ([a-z]+)", (ROOT / page).read_text())]
+    targets = [match for page in PAGES for match in re.findall(r"(?:`|\$ )make ([a-z]+)", text_of(page))]
     assert {"demo", "test", "check"} <= set(targets)
     for target in targets:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
