@@ -31,7 +31,7 @@ export UV_HTTP_TIMEOUT ?= 300
 # Trust whom the system trusts, as pip does: behind a proxy with its own certificate uv's own list is not enough.
 export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/* /etc/pki/tls/certs/*),1,0)
 
-.PHONY: help test matrix models demo bench docs check format lock clean
+.PHONY: help test matrix models demo bench check format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,7 @@ bench: $(DEV) $(RUNTIME) .build/bench/.ready ## measure boxcam against other way
 		--target .build/bench -r requirements/bench.txt
 	@touch $@
 
+.PHONY: docs
 docs: .venv-docs/.ready ## build the documentation site into .build/site, links checked
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
 	.venv-docs/bin/python scripts/docs_check.py .build/site
