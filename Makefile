@@ -78,6 +78,18 @@ bench: $(DEV) $(RUNTIME) .build/bench/.ready ## measure boxcam against other way
 		--target .build/bench -r requirements/bench.txt
 	@touch $@
 
+.PHONY: docs
+docs: .venv-docs/.ready ## build the documentation site into .build/site, links checked
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
+	.venv-docs/bin/python scripts/docs_check.py .build/site
+	@echo "The site is in .build/site; open .build/site/index.html."
+
+.venv-docs/.ready: requirements/docs.txt $(UV_NEEDED)
+	@echo "Making .venv-docs ..."
+	$(UV) venv --quiet --allow-existing --python 3.11 .venv-docs
+	$(SYNC) --python .venv-docs/bin/python requirements/docs.txt
+	@touch $@
+
 check: $(DEV) ## format, lint, types, and nothing of one machine's in the files
 	scripts/check
 
@@ -128,6 +140,7 @@ lock: $(UV_NEEDED) ## compile the requirement files anew, with the newest versio
 	$(COMPILE) requirements/dist.in -c requirements/all.txt -o requirements/dist.txt
 	$(COMPILE) requirements/uv.in -o requirements/uv.txt
 	$(COMPILE) --no-deps requirements/bench.in -o requirements/bench.txt
+	$(COMPILE) requirements/docs.in -c requirements/all.txt -o requirements/docs.txt
 
 clean: ## remove the environments and everything made here
 	rm -rf .venv .venv-runtime .venv-dist .build .bench build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

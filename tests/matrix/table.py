@@ -32,7 +32,7 @@ decides on which side: there the gradient jumps, in the framework as well.
   backpropagation gives; the framework's side is its live model, in which each activation passes, on the way back, only
   what is positive where its input is.
 - **form**: of the gradient. *Windows* and *rows* cost little; *whole* maps are as exact and slower
-  ([how it works](../README.md#how-it-works)). Where the two engines differ, TorchScript's comes second.
+  ([how it works](how.md)). Where the two engines differ, TorchScript's comes second.
 - **error**: the largest difference from the framework's own gradient (torch.autograd on its live model), relative to
   that gradient's largest value, over all boxes and all tensors of the layer. At most 1e-4 passes.
   1e-3 passes for a box where float32 itself is noisier, and two more figures show it: *noise* is how far the

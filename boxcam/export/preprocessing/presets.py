@@ -36,7 +36,7 @@ PRESETS: Registry[Preset] = Registry("preset", "boxcam.presets")
 
 PRESETS.register("imagenet")(
     Preset(
-        "classifiers of torchvision and timm: the shorter side to 256 of 224, then the middle",
+        "classifiers of torchvision and timm: the shorter side to 256/224 of the size, then the middle",
         {
             "resize": "cover",
             "crop_pct": 0.875,
@@ -49,7 +49,7 @@ PRESETS.register("imagenet")(
 )
 PRESETS.register("torchvision")(
     Preset(
-        "torchvision's detectors as torch exports them, which normalise by themselves; SSD with `resize=stretch`",
+        "torchvision's detectors as PyTorch exports them, which normalise by themselves; SSD with `resize=stretch`",
         {
             "resize": "fit",
             "pad": "top-left",
@@ -64,7 +64,7 @@ PRESETS.register("torchvision")(
 )
 PRESETS.register("yolo")(
     Preset(
-        "Ultralytics and other YOLOs: letterboxed in the middle of grey",
+        "Ultralytics and other YOLOs: letterboxed, centred on grey",
         {
             "resize": "fit",
             "pad": "center",
@@ -102,15 +102,15 @@ _HEAD = """\
 # Preprocessing of an ONNX file
 
 An ONNX file does not say how a picture becomes its input, and a wrong guess gives boxes that are only a little wrong.
-So it has to be said, by `--preprocess`: with a preset, a file, single values, or a preset and what differs from it.
+So pass `--preprocess`: a preset, a file, single values, or a preset and what differs from it.
 
 ```console
-$ boxcam export model.onnx -o my.boxcam --preprocess yolo
-$ boxcam export model.onnx -o my.boxcam --preprocess imagenet --preprocess crop_pct=0.95 --preprocess color=BGR
-$ boxcam export model.onnx -o my.boxcam --preprocess preprocess.yaml
+$ boxcam export model.onnx -o yolo.boxcam --preprocess yolo
+$ boxcam export model.onnx -o cropped.boxcam --preprocess imagenet --preprocess crop_pct=0.95 --preprocess color=BGR
+$ boxcam export model.onnx -o mine.boxcam --preprocess preprocess.yaml
 ```
 
-A file is YAML or JSON and has the same keys:
+A file is YAML or JSON and has the same keys, such as this `preprocess.yaml`:
 
 ```yaml
 preset: yolo
@@ -128,19 +128,19 @@ _TAIL = """
 Size, layout (`NCHW` or `NHWC`) and type (float32, float16 or uint8) are those of the model's input. TensorFlow's
 models differ: Keras' own ResNet and VGG want `color=BGR`, `mean=103.939,116.779,123.68` and `std=1`, its EfficientNet
 `mean=0` and `std=1`; a detector of the Object Detection API normalises by itself, and wants `mean=0` and `std=1` if
-its input is no uint8.
+its input is not uint8.
 
 torchvision's classifiers that are exported by name (`torchvision:resnet50`) need no `--preprocess`: they have the
-transforms of torchvision's own weights. Weights that were trained elsewhere are taken for the first of these; what was
-trained from ResNet-50's second ones wants `--preprocess fit=232x232`.
+transforms of torchvision's own weights. For weights that were trained elsewhere these are those of the first set; what
+was trained from ResNet-50's second set wants `--preprocess fit=232x232`.
 
 ## Keys
 
 | key | values |
 |---|---|
-| `preset` | a name from above; everything else then changes it |
+| `preset` | a name from above; all other keys then change it |
 | `size` | `HxW`; needed where the model's input is dynamic, if `--shape` does not fix it |
-| `resize` | `fit` (or `letterbox`) keeps the ratio and pads; `stretch`; `cover` keeps it and cuts out the middle; \
+| `resize` | `fit` (or `letterbox`) keeps the ratio and pads; `stretch`; `cover` keeps it and crops the middle; \
 `none`, for dynamic inputs only, leaves the picture as it is |
 | `multiple` | of a dynamic input: the sides of each picture, resized, are padded to a multiple of this; 32 by default |
 | `fit` | `HxW` that the picture is resized to: smaller than the size for `fit` and `stretch`, larger for `cover`; by \
@@ -151,7 +151,7 @@ default the size |
 | `scale` | `0-1` or `0-255`: the range of the pixels that `mean` and `std` are for |
 | `mean`, `std` | one number or three, in the order of the model's channels; by default 0 and 1 |
 | `color` | `RGB` or `BGR`: the order of the model's channels; a preset's mean and std go with their colours |
-| `layout` | `NCHW` or `NHWC`; needed only where the input's shape leaves it open |
+| `layout` | `NCHW` or `NHWC`; needed only where the input's shape does not tell |
 | `interpolation` | `bilinear` (by default), `area`, `bicubic` or `nearest`, which are OpenCV's; `antialias` (or \
 `area or bilinear`): `area` for what becomes smaller, `bilinear` for what becomes larger |
 
@@ -159,16 +159,17 @@ Without a preset, `resize`, `scale` and `color` have to be given, and for `fit` 
 
 ## Models with a dynamic height and width
 
-If an ONNX file leaves height and width open, the bundle does too: each picture is explained at a size of its own. With
+If the height and width of an ONNX file are dynamic, so are those of the bundle: each picture is explained at a size of
+its own. With
 `resize=fit` it is fitted into the `size` (an upright picture into the size turned by 90°, as mmcv has it), with
 `resize=none` it keeps its own; either way it is padded only up to the next `multiple`. `stretch` and `cover` make all
-pictures equal, and `--shape HxW` fixes the size for any of them. Gradients of open sizes are made by the ONNX engine
+pictures equal, and `--shape HxW` fixes the size for any of them. Gradients of dynamic sizes are made by the ONNX engine
 where boxes depend on windows of cells; where an operator between the layer and the scores needs to know its sizes, the
-export says which, and that `--shape` is the way out.
+export says which, and that `--shape` fixes the size.
 
 ```console
-$ boxcam export dynamic.onnx -o my.boxcam --preprocess yolo --preprocess size=640x640
-$ boxcam export dynamic.onnx -o my.boxcam --preprocess preprocess.yaml --preprocess size=800x1333
+$ boxcam export dynamic.onnx -o dynamic.boxcam --preprocess yolo --preprocess size=640x640
+$ boxcam export dynamic.onnx -o large.boxcam --preprocess preprocess.yaml --preprocess size=800x1333
 $ boxcam export dynamic.onnx -o fixed.boxcam --preprocess yolo --shape 640x640
 ```
 
@@ -177,7 +178,7 @@ $ boxcam export dynamic.onnx -o fixed.boxcam --preprocess yolo --shape 640x640
 The resize is OpenCV's, whose `bilinear`, `bicubic` and `nearest` read single pixels. So do PaddleDetection, TensorFlow
 and Ultralytics' detectors. Pillow and torchvision, and with them timm and Ultralytics' classifiers, average over all
 that is made smaller (antialias), which of OpenCV's only `area` does. But `area` repeats pixels of a picture that is
-made larger, and there `bilinear` is what they do: `antialias` is the nearer one of the two, either way. Mean
+made larger, and there `bilinear` is what they do: `antialias` takes whichever of the two is closer. Mean
 difference to Pillow's bilinear, in steps of 0 to 255, on four of the pictures in `examples/signs/images`
 (the greatest of the four):
 
