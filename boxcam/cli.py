@@ -11,7 +11,7 @@ import click
 
 from boxcam._version import __version__
 from boxcam.commands import PLUGINS
-from boxcam.commands.console import error_line, say
+from boxcam.commands.console import error_line, message_line, say
 from boxcam.commands.demo import demo
 from boxcam.commands.explain import explain
 from boxcam.commands.export import export
@@ -68,7 +68,7 @@ def _warnings_as_lines() -> Iterator[None]:
 
         def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
             if issubclass(category, BoxcamWarning):
-                say(f"boxcam: warning: {' '.join(str(message).splitlines())}", err=True)
+                say(f"boxcam: warning: {message_line(str(message))}", err=True)
             else:
                 others(message, category, *where, **more)
 

@@ -24,15 +24,15 @@ def check_bundle(path: str | os.PathLike[str]) -> None:
     """
     place, name = Path(path), os.fspath(path)
     if name.startswith("torchvision:"):
-        raise BundleError(f"{name} is a model to export, and no bundle: boxcam export {name} WEIGHTS.pth")
+        raise BundleError(f"{name} is a model to export, not a bundle. Make one with: boxcam export {name} WEIGHTS.pth")
     if place.is_dir() and not (place / MANIFEST).exists():
         models = (".onnx", *_WEIGHTS, *_TENSORFLOW, *_PADDLE)
         inside = [file for file in sorted(place.iterdir()) if file.suffix.lower() in models]
         found = [f"{file}: {_advice(str(file))}" for file in inside[:3]]
-        listed = f" In it is {'; '.join(found)}" if found else f" {_MAKE}"
-        raise BundleError(f"{name} is no bundle: it has no {MANIFEST}.{listed}")
+        listed = f" It contains {'; '.join(found)}" if found else f" {_MAKE}"
+        raise BundleError(f"{name} is not a bundle: it has no {MANIFEST}.{listed}")
     if place.is_file():
-        raise BundleError(f"{name} is no bundle: a bundle is a folder. {_advice(name) or _MAKE}")
+        raise BundleError(f"{name} is not a bundle: a bundle is a folder. {_advice(name) or _MAKE}")
 
 
 def check_order(bundle: str | os.PathLike[str], images: Iterable[str | os.PathLike[str]]) -> None:
@@ -55,12 +55,12 @@ def _advice(name: str) -> str:
     """How a model is exported, by the kind of its file; nothing if that is not known."""
     kind = Path(name).suffix.lower()
     if kind == ".onnx":
-        return f"'boxcam inspect {name}' prints the line that exports it."
+        return f"'boxcam inspect {name}' prints the command that exports it."
     if kind in _WEIGHTS:
         return (
-            f"Of weights alone nothing can be told. With mmdet's or mmyolo's config: boxcam export CONFIG.py {name};"
-            f" of a model of torchvision: boxcam export torchvision:NAME {name}; of Ultralytics: yolo export"
-            f" model={name} format=onnx; of any other model: torch.onnx.export(model, image, 'model.onnx'), and then"
+            f"Weights alone cannot be exported. With the config of mmdet or mmyolo: boxcam export CONFIG.py {name};"
+            f" a model of torchvision: boxcam export torchvision:NAME {name}; of Ultralytics: yolo export"
+            f" model={name} format=onnx; any other model: torch.onnx.export(model, image, 'model.onnx'), and then"
             " boxcam inspect model.onnx"
         )
     if kind in _TENSORFLOW:
@@ -84,7 +84,7 @@ def lines(path: str | os.PathLike[str], manifest: Manifest) -> Iterator[str]:
     yield f"preprocessing   {_preprocess(manifest.preprocess)}"
     for target in manifest.targets:
         activations = " and ".join(sorted({end.activation for end in target.ends} - {"Identity"}))
-        of = f" in front of {activations}" if activations else ""
+        of = f" before {activations}" if activations else ""
         yield f"target          {target.name}: from {len(target.ends)} tensor(s){of}"
     for layer in manifest.layers:
         yield ""
@@ -107,7 +107,7 @@ def _preprocess(spec: Preprocess) -> str:
         where = "below and to the right" if spec.pad_to == "top-left" else "all around"
         how = f"{to}pad it {where} to sides that are multiples of {spec.multiple}: each image has its own size"
     elif spec.resize == "cover":
-        how = f"resize the image to cover {fit} ({spec.interpolation}), cut {canvas} out of the middle"
+        how = f"resize the image to cover {fit} ({spec.interpolation}), crop {canvas} out of the middle"
     else:
         ratio = "keeping its ratio" if spec.resize == "fit" else "stretching it"
         where = "below and to the right" if spec.pad_to == "top-left" else "all around"

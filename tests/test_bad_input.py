@@ -62,8 +62,8 @@ def png(width: int, height: int) -> bytes:
 
 NOISE = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
 BROKEN: dict[str, tuple[Callable[[], bytes], str]] = {
-    "truncated.jpg": (lambda: encode(NOISE, "JPEG")[:-500], "is cut off"),
-    "truncated.png": (lambda: encode(NOISE, "PNG")[:-500], "is cut off"),
+    "truncated.jpg": (lambda: encode(NOISE, "JPEG")[:-500], "is truncated"),
+    "truncated.png": (lambda: encode(NOISE, "PNG")[:-500], "is truncated"),
     "empty.jpg": (lambda: b"", "is empty"),
     "zero-pixel.png": (lambda: png(0, 7), "has no pixels"),
     "text.jpg": (lambda: b"not an image at all", "is not an image"),
@@ -89,7 +89,7 @@ def test_an_input_that_is_not_there(name: str, signs_bundle: Path, tmp_path: Pat
     (tmp_path / "empty-folder").mkdir()
     given = tmp_path / name if name else ""
     done = cli("explain", signs_bundle, given, "-o", tmp_path / "out")
-    assert re.search("does not exist|matches no image|holds no image", refused(done, capfd))
+    assert re.search("does not exist|matches no image|contains no image", refused(done, capfd))
     assert not (tmp_path / "out").exists()
 
 
@@ -176,7 +176,7 @@ def test_a_folder_that_cannot_be_written(
     done = cli("explain", signs_bundle, signs / "images" / "cat.jpg", "-o", tmp_path / place)
     assert re.search(r"cannot write .*(Not a directory|it is a file).* Choose another folder\.", refused(done, capfd))
     done = cli("export", signs / "config.py", signs / "signs.pth", "-o", tmp_path / place)
-    assert re.search(r"(cannot write|exists and is no bundle).* -o\.", refused(done, capfd))
+    assert re.search(r"(cannot write|exists and is not a bundle).* --output\.", refused(done, capfd))
     assert everything(tmp_path) == before
 
 
@@ -224,16 +224,22 @@ def flip(file: Path) -> None:
 
 BROKEN_BUNDLES: dict[str, tuple[Callable[[Path], object], str]] = {
     "not there": (shutil.rmtree, "does not exist. Make one with 'boxcam export'."),
-    "a file": (lambda b: (shutil.rmtree(b), b.touch()), "is no bundle"),
-    "a folder of something else": (lambda b: (b / "manifest.json").unlink(), "is no bundle: it has no manifest.json"),
+    "a file": (lambda b: (shutil.rmtree(b), b.touch()), "is not a bundle"),
+    "a folder of something else": (
+        lambda b: (b / "manifest.json").unlink(),
+        "is not a bundle: it has no manifest.json",
+    ),
     "manifest cut off": (lambda b: os.truncate(b / "manifest.json", 300), "manifest.json cannot be read"),
-    "manifest of another kind": (lambda b: (b / "manifest.json").write_text("[1]"), "does not say its format"),
+    "manifest of another kind": (lambda b: (b / "manifest.json").write_text("[1]"), "does not state its format"),
     "forward graph lost": (lambda b: (b / "forward.onnx").unlink(), "has lost its file forward.onnx"),
     "gradient lost": (lambda b: (b / "gradient" / "neck.pt").unlink(), "has lost its file gradient/neck.pt"),
     "forward graph altered": (lambda b: flip(b / "forward.onnx"), "forward.onnx was altered"),
     "gradient altered": (lambda b: flip(b / "gradient" / "backbone.pt"), "backbone.pt was altered"),
     "forward graph cut off": (lambda b: os.truncate(b / "forward.onnx", 9999), "forward.onnx was altered"),
-    "newer": (lambda b: edit_manifest(b, format=4, boxcam="9.9"), "has format 4, this boxcam reads up to 3. Update"),
+    "newer": (
+        lambda b: edit_manifest(b, format=4, boxcam="9.9"),
+        "has format 4, and this boxcam reads up to 3. Update",
+    ),
 }
 
 
@@ -252,11 +258,11 @@ def test_a_broken_bundle(kind: str, signs: Path, bundle: Path, tmp_path: Path, c
 
 
 FORGED: dict[str, tuple[str, bytes, str]] = {
-    "forward graph": ("forward.onnx", b"garbage", "forward.onnx cannot be loaded by onnxruntime"),
-    "gradient": ("gradient/neck.onnx", b"garbage", "neck.onnx cannot be loaded by onnxruntime"),
-    "means of a gradient": ("gradient/neck.means.onnx", b"garbage", "neck.means.onnx cannot be loaded by onnxruntime"),
-    "scripted gradient": ("gradient/neck.pt", b"garbage", "neck.pt cannot be loaded by torch"),
-    "gradient that is a pickle": ("gradient/neck.pt", pickle.dumps({"a": 1}), "neck.pt cannot be loaded by torch"),
+    "forward graph": ("forward.onnx", b"garbage", "forward.onnx cannot be loaded by ONNX Runtime"),
+    "gradient": ("gradient/neck.onnx", b"garbage", "neck.onnx cannot be loaded by ONNX Runtime"),
+    "means of a gradient": ("gradient/neck.means.onnx", b"garbage", "neck.means.onnx cannot be loaded by ONNX Runtime"),
+    "scripted gradient": ("gradient/neck.pt", b"garbage", "neck.pt cannot be loaded by PyTorch"),
+    "gradient that is a pickle": ("gradient/neck.pt", pickle.dumps({"a": 1}), "neck.pt cannot be loaded by PyTorch"),
 }
 
 
@@ -278,7 +284,7 @@ def test_loading_a_bundle_runs_no_pickle(signs: Path, bundle: Path, tmp_path: Pa
     torch.save({"a": Touch(tmp_path / "sentinel")}, stream)
     forge(bundle, "gradient/neck.pt", stream.getvalue())
     done = cli("explain", bundle, signs / "images" / "cat.jpg", "-o", tmp_path / "out", "--engine", "torchscript")
-    assert "neck.pt cannot be loaded by torch" in refused(done, capfd)
+    assert "neck.pt cannot be loaded by PyTorch" in refused(done, capfd)
     assert not (tmp_path / "sentinel").exists()
 
 
@@ -351,9 +357,9 @@ def test_a_file_that_is_no_checkpoint(signs: Path, tmp_path: Path, export: Calla
     assert "nowhere.pth does not exist" in export(checkpoint=tmp_path / "nowhere.pth")
     file = tmp_path / "c.pth"
     file.write_text("hello")
-    assert "is no PyTorch checkpoint" in export(checkpoint=file)
+    assert "is not a PyTorch checkpoint" in export(checkpoint=file)
     file.write_bytes(b"")
-    assert "is no PyTorch checkpoint" in export(checkpoint=file)
+    assert "is not a PyTorch checkpoint" in export(checkpoint=file)
     whole = (signs / "signs.pth").read_bytes()
     for length in (100, len(whole) // 2, len(whole) - 10):
         file.write_bytes(whole[:length])
@@ -412,8 +418,8 @@ def test_a_config_that_describes_no_detector(kind: str, tmp_path: Path, export: 
 @pytest.mark.parametrize(
     ("model", "expected"),
     [
-        ("dict(type='ResNet', depth=18)", "describes a ResNet, which is no mmdet detector"),
-        ("dict(type='FPN', in_channels=[8], out_channels=8, num_outs=1)", "describes a FPN, which is no mmdet"),
+        ("dict(type='ResNet', depth=18)", "describes a ResNet, which is not an mmdet detector"),
+        ("dict(type='FPN', in_channels=[8], out_channels=8, num_outs=1)", "describes a FPN, which is not an mmdet"),
         ("dict(type='RetinaNett')", "cannot be built: .*RetinaNett"),
         ("dict(type='RetinaNet', depth=18)", "cannot be built: .*depth"),
         ("dict(type='RetinaNet', backbone=dict(type='ResNet', depth=17))", "cannot be built: "),
@@ -433,12 +439,13 @@ def test_arguments_that_are_no_source(
     signs: Path, tmp_path: Path, export: Callable[..., str], cli: Cli, capfd: Any
 ) -> None:
     assert "nowhere.py does not exist" in export(config=tmp_path / "nowhere.py")
-    assert "is no model of a known kind. Give, in this order, mmdet: CONFIG.py CHECKPOINT.pth" in export(
+    assert "is not a model of a known kind. Pass, in this order, CONFIG.py CHECKPOINT.pth" in export(
         config=tmp_path / "a.txt"
     )
-    assert "is no model of a known kind" in export(config=signs / "signs.pth", checkpoint=signs / "config.py")
-    assert "is no model of a known kind" in refused(cli("export", signs / "config.py", "-o", tmp_path / "x"), capfd)
-    assert "is given by two files" in refused(
+    swapped = export(config=signs / "signs.pth", checkpoint=signs / "config.py")
+    assert f"The two are swapped. Pass {signs / 'config.py'} {signs / 'signs.pth'}." in swapped
+    assert "is not a model of a known kind" in refused(cli("export", signs / "config.py", "-o", tmp_path / "x"), capfd)
+    assert "is two files, in this order. Pass CONFIG.py CHECKPOINT.pth" in refused(
         cli("export", signs / "config.py", "-o", tmp_path / "x", "--source", "mmdet"), capfd
     )
     assert "there is no source 'mmdett'. Did you mean 'mmdet'?" in export("--source", "mmdett")
@@ -465,7 +472,7 @@ def test_a_shape_that_is_none(shape: str, signs: Path, tmp_path: Path, cli: Cli)
 
 
 def test_a_shape_that_the_model_cannot_take(export: Callable[..., str]) -> None:
-    assert "--shape 300x320: this model needs multiples of 32, such as 320x320." in export("--shape", "300x320")
+    assert "--shape 300x320: this model needs multiples of 32. Pass --shape 320x320" in export("--shape", "300x320")
 
 
 def test_a_bundle_is_replaced_only_when_asked(signs: Path, bundle: Path, tmp_path: Path, cli: Cli, capfd: Any) -> None:
@@ -483,7 +490,7 @@ def test_what_is_no_bundle_is_never_replaced(
     (tmp_path / "thesis" / "chapter.txt").write_text("years of work")
     before = everything(tmp_path)
     done = cli("export", signs / "config.py", signs / "signs.pth", "-o", tmp_path / "thesis", *options)
-    assert "exists and is no bundle; it is left alone" in refused(done, capfd)
+    assert "exists and is not a bundle, so it is left alone" in refused(done, capfd)
     assert everything(tmp_path) == before
 
 

@@ -140,7 +140,7 @@ def test_a_manifest_that_was_edited_is_not_believed(change: tuple[str, str], bun
     text = (bundle / MANIFEST).read_text(encoding="utf-8")
     assert change[0] in text
     (bundle / MANIFEST).write_text(text.replace(*change, 1), encoding="utf-8")
-    with pytest.raises(BundleError, match=r"manifest\.json was altered: its seal is not right"):
+    with pytest.raises(BundleError, match=r"manifest\.json was altered: its seal does not match"):
         read(bundle)
 
 
@@ -167,7 +167,7 @@ def test_whole_numbers_are_good_enough_for_floats(bundle: Path) -> None:
 ALTERATIONS: dict[str, tuple[Callable[[Path], object], str]] = {
     "not there": (shutil.rmtree, "does not exist. Make one with 'boxcam export'"),
     "a file": (lambda path: (shutil.rmtree(path), path.touch()), "a bundle is a folder"),
-    "no manifest": (lambda path: (path / MANIFEST).unlink(), "is no bundle: it has no manifest.json"),
+    "no manifest": (lambda path: (path / MANIFEST).unlink(), "is not a bundle: it has no manifest.json"),
     "manifest is a folder": (
         lambda path: ((path / MANIFEST).unlink(), (path / MANIFEST).mkdir()),
         r"cannot be read \(.*Is a directory",
@@ -178,7 +178,7 @@ ALTERATIONS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "manifest empty": (lambda path: (path / MANIFEST).write_bytes(b""), r"cannot be read \("),
     "manifest not text": (lambda path: (path / MANIFEST).write_bytes(b"\xff\xfe\x00"), r"cannot be read \("),
-    "manifest a list": (lambda path: (path / MANIFEST).write_text("[1, 2]"), "does not say its format"),
+    "manifest a list": (lambda path: (path / MANIFEST).write_text("[1, 2]"), "does not state its format"),
     "file lost": (lambda path: (path / "gradient/neck.onnx").unlink(), "has lost its file gradient/neck.onnx"),
     "folder lost": (lambda path: shutil.rmtree(path / "gradient"), "has lost its file gradient/neck"),
     "file altered": (lambda path: (path / FORWARD).write_bytes(b"forwarD"), "forward.onnx was altered"),
@@ -189,16 +189,16 @@ ALTERATIONS: dict[str, tuple[Callable[[Path], object], str]] = {
 EDITS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "newer": (
         set_in("format", to=FORMAT_VERSION + 1),
-        rf"has format {FORMAT_VERSION + 1}, this boxcam reads up to {FORMAT_VERSION}. Update boxcam .*1\.2\.3",
+        rf"has format {FORMAT_VERSION + 1}, and this boxcam reads up to {FORMAT_VERSION}. Update boxcam .*1\.2\.3",
     ),
     "newer, with keys of its own": (
         lambda data: data.update(format=99, wonder=1),
-        "has format 99, this boxcam reads up to",
+        "has format 99, and this boxcam reads up to",
     ),
-    "no format": (lambda data: data.pop("format"), "does not say its format"),
-    "format of words": (set_in("format", to="1"), "does not say its format"),
-    "format true": (set_in("format", to=True), "does not say its format"),
-    "format 0": (set_in("format", to=0), "does not say its format"),
+    "no format": (lambda data: data.pop("format"), "does not state its format"),
+    "format of words": (set_in("format", to="1"), "does not state its format"),
+    "format true": (set_in("format", to=True), "does not state its format"),
+    "format 0": (set_in("format", to=0), "does not state its format"),
     "unknown key": (set_in("wonder", to=1), r"Manifest: unknown \['wonder'\], missing \[\]"),
     "unknown key within": (set_in("layers", 0, "wonder", to=1), r"Layer: unknown \['wonder'\]"),
     "missing key": (lambda data: data.pop("labels"), r"Manifest: unknown \[\], missing \['labels'\]"),
@@ -306,7 +306,7 @@ def test_the_name_is_free_until_the_end(tmp_path: Path) -> None:
 def test_overwrite(bundle: Path) -> None:
     other = dataclasses.replace(MANIFEST_OF_ALL, boxcam="9")
     (bundle / "stale").touch()
-    with pytest.raises(OutputError, match=r"bundle .*net.boxcam exists. Replace it with --overwrite, or choose"):
+    with pytest.raises(OutputError, match=r"bundle .*net.boxcam exists. Replace it with overwrite=True, or choose"):
         make(bundle, other)
     assert read(bundle).boxcam == "1.2.3"
     make(bundle, other, overwrite=True)
@@ -320,7 +320,7 @@ def test_what_is_no_bundle_is_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "photos" / "a.jpg").touch()
     (tmp_path / "file").write_text("precious")
     for name in ("photos", "file"):
-        with pytest.raises(OutputError, match=f"{name} exists and is no bundle; it is left alone"):
+        with pytest.raises(OutputError, match=f"{name} exists and is not a bundle, so it is left alone"):
             make(tmp_path / name, overwrite=True)
         with pytest.raises(OutputError, match="it is left alone"):
             check_target(tmp_path / name, overwrite=True)
@@ -354,7 +354,9 @@ def test_a_link_to_a_bundle_stays_a_link(bundle: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["file/net.boxcam", "file/deep/er/net.boxcam"])
 def test_a_place_below_a_file(path: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match=r"file is not writable \(Not a directory\)\. Choose another place with -o"):
+    with pytest.raises(
+        OutputError, match=r"file is not writable \(Not a directory\)\. Choose another place with output="
+    ):
         check_target(tmp_path / path)
     with pytest.raises(OutputError, match="file is not writable"):
         make(tmp_path / path)

@@ -22,7 +22,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("targets",),
     ("bundle",),
     ("runtime",),
-    ("explain", "inspection", "export.graphs"),
+    ("explain", "inspection", "export.graphs", "export.misuse"),
     ("model",),
     ("export.source", "export.autodiff", "export.heads"),
     ("export.passes", "export.preprocessing"),

@@ -26,7 +26,7 @@ def test_how_an_image_becomes_the_input() -> None:
     )
     cut = dataclasses.replace(SPEC, resize="cover", pad_to="center", fit_height=73, fit_width=110, layout="NHWC")
     assert _preprocess(cut) == (
-        f"resize the image to cover 73x110 (bilinear), cut 64x96 out of the middle{tail}; NHWC, float32"
+        f"resize the image to cover 73x110 (bilinear), crop 64x96 out of the middle{tail}; NHWC, float32"
     )
 
 
@@ -54,8 +54,8 @@ def test_what_a_gradient_is_carried_in(form: Form, kind: Literal["map", "roi"], 
         ("config.py", r"boxcam export {0} CHECKPOINT\.pth"),
         ("model.pdmodel", "paddle2onnx, and then: boxcam inspect"),
         ("saved_model.pb", "tf2onnx, and then: boxcam inspect"),
-        ("model.onnx", "'boxcam inspect {0}' prints the line that exports it"),
-        ("notes.txt", "{0} is no bundle: a bundle is a folder. Make one with 'boxcam export'"),
+        ("model.onnx", "'boxcam inspect {0}' prints the command that exports it"),
+        ("notes.txt", "{0} is not a bundle: a bundle is a folder. Make one with 'boxcam export'"),
     ],
 )
 def test_what_is_no_bundle_is_told_how_to_become_one(name: str, advice: str, tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_a_folder_that_is_no_bundle(tmp_path: Path) -> None:
         check_bundle(tmp_path)
     (tmp_path / "model.onnx").touch()
     with pytest.raises(
-        BundleError, match=f"In it is {tmp_path}/model.onnx: 'boxcam inspect {tmp_path}/model.onnx' prints"
+        BundleError, match=f"It contains {tmp_path}/model.onnx: 'boxcam inspect {tmp_path}/model.onnx' prints"
     ):
         check_bundle(tmp_path)
 

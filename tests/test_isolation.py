@@ -98,8 +98,14 @@ for name, module in sorted(sys.modules.items()):
 @pytest.mark.parametrize(
     ("package", "advice"),
     [
-        ("torch", "the torchscript engine needs torch, which is not installed here: pip install torch"),
-        ("onnxruntime", "needs ONNX Runtime, which is not installed here: pip install 'boxcam[cpu]'"),
+        (
+            "torch",
+            "PyTorch is needed, and is not installed here. Install it with: pip install torch",
+        ),
+        (
+            "onnxruntime",
+            "ONNX Runtime is needed, and is not installed here. Install it with: pip install 'boxcam[cpu]'",
+        ),
     ],
 )
 def test_a_package_that_explaining_needs_is_missing(

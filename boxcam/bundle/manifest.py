@@ -203,11 +203,10 @@ class Manifest:
         there = [target.name for target in self.targets]
         if name in TARGETS and name not in available(self.outputs.whole_image):
             raise UnknownNameError(
-                f"this bundle has no target {name!r} (there is: {', '.join(there)}): a classifier's box is the whole"
-                " image."
+                f"this bundle has no target {name!r}: a classifier's box is the whole image. Pass target= one of:"
+                f" {', '.join(there)}."
             )
-        options = " ".join(f"--target {one}" for one in (*there, name))
         raise UnknownNameError(
-            f"this bundle has no target {name!r} (there is: {', '.join(there)}). Export the model again with --target"
-            f" {name} beside those that it has: boxcam export … {options}"
+            f"this bundle has no target {name!r} (it has: {', '.join(there)}). Export the model again with"
+            f" targets={[*there, name]}, in addition to the options of before."
         )

@@ -59,7 +59,7 @@ class Preprocess:
             if self.fit_height < self.height or self.fit_width < self.width:
                 raise ValueError(f"preprocess: {fit} does not cover {canvas}")
             if self.pad_to != "center":
-                raise ValueError("preprocess: what covers the canvas is cut out of the middle: pad_to center")
+                raise ValueError("preprocess: resize cover crops the middle, so pad must be center")
         elif self.fit_height > self.height or self.fit_width > self.width:
             raise ValueError(f"preprocess: {fit} exceeds {canvas}")
         if min(self.std) <= 0:

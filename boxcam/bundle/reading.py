@@ -27,16 +27,16 @@ def read(path: str | os.PathLike[str]) -> Manifest:
     if not os.path.exists(root):
         raise BundleError(f"bundle {root} does not exist. Make one with 'boxcam export'.")
     if not root.is_dir():
-        raise BundleError(f"{root} is no bundle: a bundle is a folder. Make one with 'boxcam export'.")
+        raise BundleError(f"{root} is not a bundle: a bundle is a folder. Make one with 'boxcam export'.")
     try:
         data = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise BundleError(f"{root} is no bundle: it has no {MANIFEST}. Make one with 'boxcam export'.") from None
+        raise BundleError(f"{root} is not a bundle: it has no {MANIFEST}. Make one with 'boxcam export'.") from None
     except (OSError, ValueError) as error:
         raise BundleError(f"{root / MANIFEST} cannot be read ({error}). Export the model again.") from error
     version = data.get("format") if isinstance(data, dict) else None
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise BundleError(f"{root / MANIFEST} does not say its format. Export the model again.")
+        raise BundleError(f"{root / MANIFEST} does not state its format. Export the model again.")
     if version < FORMAT_VERSION:
         raise BundleError(
             f"bundle {root} has format {version}, which this boxcam no longer reads (it reads {FORMAT_VERSION})."
@@ -44,7 +44,7 @@ def read(path: str | os.PathLike[str]) -> Manifest:
         )
     if version > FORMAT_VERSION:
         raise BundleError(
-            f"bundle {root} has format {version}, this boxcam reads up to {FORMAT_VERSION}. Update boxcam"
+            f"bundle {root} has format {version}, and this boxcam reads up to {FORMAT_VERSION}. Update boxcam"
             f" (the bundle was written by {data.get('boxcam', 'an unknown version')})."
         )
     try:
@@ -57,23 +57,28 @@ def read(path: str | os.PathLike[str]) -> Manifest:
     for name, expected in manifest.files.items():
         _check_file(root, name, expected)
     if manifest.seal != seal(data):
-        raise BundleError(f"{root / MANIFEST} was altered: its seal is not right. Copy or export the bundle again.")
+        raise BundleError(
+            f"{root / MANIFEST} was altered: its seal does not match. Copy the bundle again, or export the model again."
+        )
     return manifest
 
 
 def _check_file(root: Path, name: str, expected: str) -> None:
     parts = Path(name).parts
     if Path(name).is_absolute() or ".." in parts:
-        raise BundleError(f"{root / MANIFEST} names a file outside the bundle: {name!r}.")
+        raise BundleError(f"{root / MANIFEST} names a file outside the bundle: {name!r}. Export the model again.")
     file = root / name
     if not file.is_file():
-        raise BundleError(f"bundle {root} has lost its file {name}. Copy it again, or export the model again.")
+        raise BundleError(f"bundle {root} has lost its file {name}. Copy the bundle again, or export the model again.")
     try:
         actual = sha256(file)
     except OSError as error:
         raise BundleError(f"{file} cannot be read: {error.strerror}. Check its permissions.") from error
     if actual != expected:
-        raise BundleError(f"{file} was altered: its sha256 is not the manifest's. Copy or export the bundle again.")
+        raise BundleError(
+            f"{file} was altered: its sha256 is not the one in the manifest. Copy the bundle again, or export the"
+            " model again."
+        )
 
 
 def _decode(kind: Any, data: Any) -> Any:

@@ -36,7 +36,7 @@ def write(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[
         target.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     except OSError as error:
-        raise OutputError(f"cannot write {target}: {error.strerror}. Choose another place with -o.") from error
+        raise OutputError(f"cannot write {target}: {error.strerror}. Choose another place with output=.") from error
     try:
         aside.chmod(0o755)
         yield aside
@@ -55,9 +55,13 @@ def check_target(path: str | os.PathLike[str], *, overwrite: bool = False) -> No
     target = Path(path)
     if os.path.exists(target):
         if not target.is_dir() or not (target / MANIFEST).is_file():
-            raise OutputError(f"{target} exists and is no bundle; it is left alone. Choose another place with -o.")
+            raise OutputError(
+                f"{target} exists and is not a bundle, so it is left alone. Choose another place with output=."
+            )
         if not overwrite:
-            raise OutputError(f"bundle {target} exists. Replace it with --overwrite, or choose another place with -o.")
+            raise OutputError(
+                f"bundle {target} exists. Replace it with overwrite=True, or choose another place with output=."
+            )
     parent = target.parent
     while not os.path.exists(parent):
         parent = parent.parent
@@ -67,7 +71,7 @@ def check_target(path: str | os.PathLike[str], *, overwrite: bool = False) -> No
     except OSError as error:
         reason = error.strerror or "unknown reason"
         raise OutputError(
-            f"cannot write {target}: {parent} is not writable ({reason}). Choose another place with -o."
+            f"cannot write {target}: {parent} is not writable ({reason}). Choose another place with output=."
         ) from error
 
 
@@ -85,7 +89,7 @@ def _put_in_place(aside: Path, target: Path) -> None:
             old.rename(target)
             raise
     except OSError as error:
-        raise OutputError(f"cannot write {target}: {error.strerror}. Choose another place with -o.") from error
+        raise OutputError(f"cannot write {target}: {error.strerror}. Choose another place with output=.") from error
     shutil.rmtree(old, ignore_errors=True)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 import click
 
+from boxcam.commands.flags import flags_of, with_flags
 from boxcam.errors import BoxcamError
 
 
@@ -20,7 +21,13 @@ def say(text: str, err: bool = False, nl: bool = True) -> None:
 
 def error_line(error: BoxcamError) -> str:
     """One line, whatever the message was made of."""
-    return f"boxcam: {' '.join(str(error).splitlines())}"
+    return f"boxcam: {message_line(str(error))}"
+
+
+def message_line(message: str) -> str:
+    """A message of the library as one line, with the flags of the running command line for names of parameters."""
+    line = " ".join(message.splitlines())
+    return with_flags(line, flags_of(click.get_current_context().find_root().command))
 
 
 def report_steps(quiet: bool) -> Callable[[str], None]:

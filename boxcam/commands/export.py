@@ -48,7 +48,12 @@ def _kinds() -> str:
 )
 @click.argument("model", nargs=-1, required=True)
 @common("-o", "--output", type=click.Path(), help="The bundle to write. [default: MODEL's name + .boxcam]")
-@common("--sample", type=click.Path(), metavar="IMAGE", help="Picture to verify with. [default: drawn ones]")
+@common(
+    "--sample",
+    type=click.Path(),
+    metavar="IMAGE",
+    help="Image to verify with, in which the model finds something. [default: synthetic images]",
+)
 @common(
     "--layer",
     "layers",
@@ -59,11 +64,14 @@ def _kinds() -> str:
 @common(
     "--shape",
     type=Shape(),
-    help="Size of the model's input. [default: the model's own; where that is dynamic, each picture's]",
+    help="Size of the model's input. [default: the model's own; where that is dynamic, each image's]",
 )
 @_boxes("--score-threshold", type=click.FloatRange(0, 1), help="Lowest score of a box. [default: the model's own]")
 @_boxes(
-    "--nms-threshold", "--nms", type=click.FloatRange(0, 1), help="IoU at which boxes merge. [default: the model's own]"
+    "--nms-threshold",
+    "--nms",
+    type=click.FloatRange(0, 1),
+    help="IoU above which NMS suppresses the lower-scoring box. [default: the model's own]",
 )
 @_gradients(
     "--target",
@@ -72,14 +80,14 @@ def _kinds() -> str:
     type=Name("target", lambda: TARGETS, more=("all",)),
     default=["logit"],
     show_default=True,
-    help="What of a box can be explained: its class logit, its score as reported, a side; repeatable.",
+    help="What of a box to make explainable: its class logit, its score as reported, a side; repeatable.",
 )
 @_gradients(
     "--engine",
     type=Name("engine", lambda: ("auto", *ENGINES, "both")),
     default="auto",
     show_default=True,
-    help="Gradients to build; each of two is the other's check. auto: both where torch has the operators.",
+    help="Gradient engines to build; two of them check each other. auto: both where PyTorch has the operators.",
 )
 @reading_options()
 @click.option(
@@ -87,9 +95,9 @@ def _kinds() -> str:
     cls=Option,
     metavar="KIND",
     fill=_kinds,
-    help="What MODEL is: {}. [default: found out from MODEL]",
+    help="Kind of MODEL: {}. [default: recognised from MODEL]",
 )
-@click.option("--overwrite", is_flag=True, help="Replace a bundle that is there.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing bundle.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors and warnings.")
 def export(
     model: tuple[str, ...],
@@ -106,14 +114,14 @@ def export(
     quiet: bool,
     **options: Any,
 ) -> None:
-    """Make a bundle out of a trained detector or classifier.
+    """Make a bundle from a trained detector or classifier.
 
     MODEL is one of
 
     \b
     {MODELS}
 
-    It takes half a minute to two, and ends by verifying the bundle.
+    It takes half a minute to two minutes, and ends by verifying the bundle.
 
     \b
     Examples:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from boxcam.commands.console import report_steps, say
+from boxcam.commands.console import message_line, report_steps, say
 from boxcam.commands.headings import Command
 from boxcam.commands.options import Shape, common, needs_exporter, reading_options
 
@@ -18,8 +18,10 @@ from boxcam.commands.options import Shape, common, needs_exporter, reading_optio
 @click.argument("path", type=click.Path(), metavar="BUNDLE|MODEL.onnx")
 @common("--json", "as_json", is_flag=True, help="Print it as JSON.")
 @common("--all", "everything", is_flag=True, help="ONNX files: list all layers.")
-@common("--shape", type=Shape(), help="ONNX files: size of the model's input, if it is open.")
-@common("--sample", type=click.Path(), metavar="IMAGE", help="ONNX files: picture to run it on. [default: drawn ones]")
+@common("--shape", type=Shape(), help="ONNX files: size of the model's input, if it is dynamic.")
+@common(
+    "--sample", type=click.Path(), metavar="IMAGE", help="ONNX files: image to run it on. [default: synthetic images]"
+)
 @reading_options()
 def inspect(
     path: str,
@@ -29,10 +31,10 @@ def inspect(
     sample: str | None,
     **options: Any,
 ) -> None:
-    """Show what a bundle holds, or what can be explained in an ONNX file.
+    """Show what a bundle contains, or what can be explained in an ONNX file.
 
-    Of a bundle: source, labels, preprocessing, layers, verification. Of an ONNX file: its input, the scores and boxes
-    that are found, the layers to choose from, and the `boxcam export` line to run.
+    Of a bundle: source, labels, preprocessing, layers, verification. Of an ONNX file: what was recognised in it, the
+    `boxcam export` line to run, and the layers to choose from.
 
     \b
     Examples:
@@ -77,4 +79,4 @@ def _inspect_file(
         say(json.dumps(asdict(found), indent=2, ensure_ascii=False))
         return
     for line in lines(found):
-        say(line)
+        say(message_line(line))

@@ -79,9 +79,7 @@ class Shape(click.ParamType[tuple[int, int]]):
 
 def reading_options() -> Callable[[Command], Command]:
     """Decorator: put the options on a command, which gets them under the names of `boxcam.export.source.Options`."""
-    detections = partial(
-        click.option, cls=Option, heading="Detections of an ONNX file (what is not found by the graph)"
-    )
+    detections = partial(click.option, cls=Option, heading="Detections of an ONNX file (if not recognised)")
     layers = partial(click.option, cls=Option, heading="A layer given by its tensor's name")
     options = [
         click.option(
@@ -100,32 +98,36 @@ def reading_options() -> Callable[[Command], Command]:
             heading=COMMON,
             type=click.Path(),
             metavar="FILE",
-            help="ONNX files and torchvision: class names, one a line.",
+            help="ONNX files and torchvision: class names, one per line.",
         ),
-        detections("--scores", metavar="TENSOR", help="The scores."),
-        detections("--boxes", metavar="TENSOR", help="The boxes."),
-        detections("--labels", metavar="TENSOR", help="The class numbers."),
-        detections("--box-format", type=Name("box format", lambda: BOX_FORMATS), help="Order of a box's numbers."),
-        detections("--box-scale", type=Name("box scale", lambda: BOX_SCALES), help="Pixels of the input, or 0 to 1."),
+        detections("--scores", metavar="TENSOR", help="Tensor of the scores."),
+        detections("--boxes", metavar="TENSOR", help="Tensor of the boxes."),
+        detections("--labels", metavar="TENSOR", help="Tensor of the class indices."),
+        detections("--box-format", type=Name("box format", lambda: BOX_FORMATS), help="Order of a box's coordinates."),
+        detections(
+            "--box-scale", type=Name("box scale", lambda: BOX_SCALES), help="Pixels of the model input, or 0 to 1."
+        ),
         detections(
             "--score-activation",
             type=Name("activation", lambda: ACTIVATIONS),
-            help="What makes probabilities of the scores. [default: none if the graph ends with one]",
+            help="Activation that turns scores into probabilities. [default: none if the graph ends with one]",
         ),
         detections(
             "--background",
             type=Name("place", lambda: BACKGROUNDS),
-            help="Which class stands for nothing. [default: none]",
+            help="Position of the background class. [default: none]",
         ),
         detections(
             "--decode",
             metavar="FILE.py:FUNCTION",
-            help="Your own function from outputs to boxes and scores. It is run, so trust it.",
+            help="Your own function from outputs to boxes and scores. It is executed: use only code that you trust.",
         ),
         layers(
-            "--layout", type=Name("layout", lambda: LAYOUTS), help="How it is laid out. [default: seen from the graph]"
+            "--layout",
+            type=Name("layout", lambda: LAYOUTS),
+            help="Its memory layout. [default: recognised from the graph]",
         ),
-        layers("--tokens", type=Shape(), help="The map that a sequence of tokens is. [default: a square]"),
+        layers("--tokens", type=Shape(), help="Grid of a sequence of tokens. [default: a square]"),
     ]
 
     def put(command: Command) -> Command:

@@ -169,7 +169,8 @@ class Plan:
                 IMAGE,
                 self.model.layers,
                 f"bundle {self.model.path}",
-                advice=f"The method {method!r} needs it: export the model again with layers=image among the others.",
+                advice=f"The method {method!r} needs it: export the model again with layers=image in addition to the"
+                " others.",
             )
         return self.model.layer(name)
 

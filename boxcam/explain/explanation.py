@@ -114,7 +114,7 @@ class Explanation(Evidence):
         return in_color(draw_sheet(self, panels), color or self.query.color)
 
     def facts(self) -> dict[str, Any]:
-        """What the JSON of `save` says, but for the names of the files beside it; docs/results.md tells of each entry.
+        """What the JSON of `save` says, but for the names of the files next to it; docs/results.md tells of each entry.
 
         Raises:
             BoxcamError: the model gave a box, score or logit that is no number.

@@ -52,7 +52,7 @@ def check_free(names: Sequence[str], folder: Path, images: Iterable[Path]) -> No
         if there and not _is_ours(folder / (name + FACTS)):
             raise OutputError(
                 f"the results would replace {there[0]}, which boxcam did not write (no {name + FACTS} of its own lies"
-                " beside it). Move it away, or choose another folder."
+                " next to it). Move it away, or choose another folder."
             )
 
 

@@ -136,7 +136,7 @@ def class_indices(model: Model, classes: Classes | None) -> list[int] | None:
 def _unknown_class(wanted: str, names: Sequence[str]) -> UnknownNameError:
     if not names:
         return UnknownNameError(
-            f"the model has no class {wanted!r}: it has no class names. Give the class's number, or export the model"
+            f"the model has no class {wanted!r}: it has no class names. Pass the class's number, or export the model"
             " again with class_names=."
         )
     hint = did_you_mean(wanted, names)

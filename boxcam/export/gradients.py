@@ -233,8 +233,8 @@ class LayerGradient:
         spread = max((float(array.std()) for array in arrays if array.size > 1), default=1.0)
         if spread < FAINT and self.subject.target.to_logit:
             warnings.warn(
-                f"layer {self.subject.layer!r} hardly varies on the sample image (by {spread:.0e}), as that of a model"
-                " without training does. Are these the trained weights?",
+                f"layer {self.subject.layer!r} is almost constant on the sample image (standard deviation"
+                f" {spread:.0e}), as in an untrained model. Check that these are the trained weights.",
                 BoxcamWarning,
                 stacklevel=2,
             )
@@ -248,7 +248,7 @@ class LayerGradient:
 
     def _reason(self, form: str) -> str:
         """Why a gradient has its form, and what else has to be said of it."""
-        rounding = ["the model is quantized: straight-through, as if it did not round"] if self.rounded else []
+        rounding = ["the model is quantized: straight-through, as if without rounding"] if self.rounded else []
         return "; ".join([*([form] if form else []), *rounding])
 
 
@@ -269,8 +269,9 @@ def build(detector: Detector, subject: Subject, engine: str, guided: bool) -> La
     rounding = straight_through.rounded(detector.base, ends, features)
     plain = target.to_logit and not guided  # TorchScript gradients are of class logits and feature maps only
     if engine == "torchscript" and (rounding or not plain):
-        what = f"the model is quantized ({rounding[0]}), and" if rounding else f"by {layer!r} and of {target.name!r}"
-        raise UnsupportedOperatorError(f"{what} only the ONNX gradient is made. Use --engine onnx.")
+        quantized = f"the model is quantized ({rounding[0]}), and"
+        what = quantized if rounding else f"for layer {layer!r} and target {target.name!r}"
+        raise UnsupportedOperatorError(f'{what} there is only the ONNX gradient. Use engine="onnx".')
     by_onnx: dict[Rules, GradientGraph] = {}
     if engine != "torchscript":
         by_onnx["plain"] = gradient.build(detector.smooth, ends, features)
@@ -299,9 +300,9 @@ def _by_torch(detector: Detector, subject: Subject, engine: str) -> ScoreGraph |
         if engine == "torchscript":
             raise
         if engine == "both":
-            raise UnsupportedOperatorError(f"{error} Or do without torch, with --engine onnx.") from error
+            raise UnsupportedOperatorError(f'{error} Or export without PyTorch gradients: engine="onnx".') from error
         warnings.warn(
-            f"layer {subject.layer!r} gets no TorchScript gradient, only the ONNX one: {error}",
+            f"layer {subject.layer!r} has no TorchScript gradient, only the ONNX one: {error}",
             BoxcamWarning,
             stacklevel=2,
         )

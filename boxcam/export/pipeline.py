@@ -76,10 +76,10 @@ def export(
         OutputError: the bundle cannot be written there.
     """
     if engine not in CHOICES:
-        raise ValueError(f"engine: {engine!r}, expected {', '.join(CHOICES)}")
+        raise ValueError(f"engine={engine!r} is not one of: {', '.join(CHOICES)}")
     targets = (targets,) if isinstance(targets, str) else tuple(targets)
     if not targets or not set(targets) <= {*TARGETS, "all"}:
-        raise ValueError(f"targets: {targets!r}, expected some of {', '.join(TARGETS)}, or all")
+        raise ValueError(f"targets={targets!r} are not some of: {', '.join(TARGETS)}, all")
     bundle.check_target(output, overwrite=overwrite)
     pixels = None if sample is None else read_image(sample)
     layers = (layers,) if isinstance(layers, str) else tuple(layers)
@@ -173,6 +173,6 @@ def _targets(asked: Sequence[str], model: SourceModel) -> tuple[Target, ...]:
     missing = [name for name in asked if name != "all" and name not in known]
     if missing:
         raise SourceError(
-            f"--target {missing[0]} has no meaning here: a classifier's box is the whole image. Leave it out."
+            f'targets="{missing[0]}" has no meaning here: a classifier\'s box is the whole image. Leave it out.'
         )
     return tuple(TARGETS[name] for name in dict.fromkeys(known if "all" in asked else asked))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from boxcam.bundle import Outputs, Preprocess
 from boxcam.errors import BoxcamError, BoxcamWarning, SourceError
+from boxcam.export import misuse
 from boxcam.registry import Registry
 from boxcam.types import Image
 
@@ -195,8 +196,7 @@ class Source:
         idle = [option for option in request.options if option not in {*self.options, "layout", "tokens"}]
         if idle:
             raise SourceError(
-                f"--{idle[0].replace('_', '-')} has no meaning for a model of the kind {name!r}, which says that"
-                " itself. Leave it out."
+                f"{idle[0]}= has no meaning for a model of the kind {name!r}, which states that itself. Leave it out."
             )
 
 
@@ -234,10 +234,10 @@ def detect_source(arguments: tuple[str, ...]) -> str:
     found = candidates(arguments)
     if len(found) != 1:
         usages = "; ".join(f"{name}: {source.usage}" for name, source in SOURCES.loaded().items())
-        what = "could be " + " or ".join(found) if found else "is no model of a known kind"
-        raise SourceError(
-            f"{' '.join(arguments)!r} {what}. Give, in this order, {usages}; or name the kind by --source."
-        )
+        what = "could be " + " or ".join(found) if found else "is not a model of a known kind"
+        usual = f"Pass, in this order, {usages}; or the kind with source=."
+        better = "" if found else misuse.advice(arguments, lambda others: bool(candidates(others)))
+        raise SourceError(f"{' '.join(arguments)!r} {what}. {better or usual}")
     return found[0]
 
 

@@ -87,8 +87,8 @@ class TorchScriptEngine:
     def __init__(self, file: Path, device: Device | None = None) -> None:
         if importlib.util.find_spec("torch") is None:
             raise EngineError(
-                "the torchscript engine needs torch, which is not installed here: pip install torch"
-                " (boxcam's 'torchscript' extra)."
+                'engine="torchscript": PyTorch is needed, and is not installed here. Install it with: pip install'
+                " torch (or boxcam's 'torchscript' extra)."
             )
         import torch
 
@@ -99,11 +99,15 @@ class TorchScriptEngine:
                 self._module = torch.jit.load(str(file), map_location="cpu")
         except RuntimeError as error:
             said = str(error).strip().partition("\n")[0]
-            raise EngineError(f"{file} cannot be loaded by torch {torch.__version__}: {said}") from error
+            raise EngineError(
+                f"{file} cannot be loaded by PyTorch {torch.__version__}: {said.rstrip('.')}. Export the model again,"
+                " or update PyTorch."
+            ) from error
         self._module.eval()
         if device and device.name != "cpu":
             warnings.warn(
-                f"the torchscript engine computes gradients on the CPU, and not on {device.name}.",
+                f'engine="torchscript" computes gradients on the CPU only, not on {device.name}. Use'
+                ' engine="onnx" for that.',
                 BoxcamWarning,
                 stacklevel=2,
             )
@@ -128,7 +132,9 @@ class TorchScriptEngine:
                 patches, places, _ = self._module(*given, torch.from_numpy(np.ascontiguousarray(origin)))
         except RuntimeError as error:
             said = str(error).strip().splitlines()[-1]
-            raise EngineError(f"the gradient {self._file} failed: {said}. Export the model again.") from error
+            raise EngineError(
+                f"the gradient {self._file} failed: {said.rstrip('.')}. Export the model again."
+            ) from error
         finally:
             torch.set_num_threads(before)
         return [

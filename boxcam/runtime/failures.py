@@ -21,7 +21,7 @@ def reason(error: Exception) -> str:
     node, shape = _NODE.search(said), _SHAPE.search(said)
     if node is not None and shape is not None and "0" in shape[1].split(","):
         return (
-            f"the model finds nothing there, and its own {node[1]} {node[2]} cannot go on with an empty tensor"
+            f"the model finds nothing there, and its own {node[1]} {node[2]} cannot process an empty tensor"
             f" [{', '.join(shape[1].split(','))}]"
         )
     return said[:400].rstrip(".")

@@ -42,7 +42,7 @@ def what_else(data: bytes) -> str:
     first = _text(data)
     if first is not None:
         return f"is not an image but text, which begins with {first!r}. Download or copy the image again."
-    return "is not an image that OpenCV can read."
+    return "is not an image that OpenCV can read. Save it as PNG or JPEG."
 
 
 def _text(data: bytes) -> str | None:

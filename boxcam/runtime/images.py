@@ -87,19 +87,21 @@ def check_array(image: object) -> Image:
     """
     if not isinstance(image, np.ndarray):
         raise InputError(
-            f"an image must be a numpy array, not {type(image).__name__}. Give uint8 [H, W, 3] in BGR order, or a path."
+            f"an image must be a numpy array, not {type(image).__name__}. Pass uint8 [H, W, 3] in BGR order, or a path."
         )
     what = f"an image array of {image.dtype} {list(image.shape)} cannot be used"
     if image.ndim == 3 and image.shape[2] == 4:
-        raise InputError(f"{what}: it has 4 channels. Drop alpha: image[:, :, :3].")
+        raise InputError(f"{what}: it has 4 channels. Drop the alpha channel: image[:, :, :3].")
     if image.ndim == 3 and image.shape[0] == 3 and image.shape[2] != 3:
-        raise InputError(f"{what}: its channels come first. Turn it: image.transpose(1, 2, 0).")
+        raise InputError(f"{what}: its channels come first. Move them to the end: image.transpose(1, 2, 0).")
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
-        raise InputError(f"{what}. Give one image, uint8 [H, W, 3] in BGR order or [H, W] grey.")
+        raise InputError(f"{what}. Pass one image, uint8 [H, W, 3] in BGR order or [H, W] grey.")
     if image.dtype != np.uint8:
-        raise InputError(f"{what}: pixels must be uint8, 0 to 255. Scale and convert it: image.astype(np.uint8).")
+        raise InputError(
+            f"{what}: pixels must be uint8, 0 to 255. Scale it to that range and convert it: image.astype(np.uint8)."
+        )
     if 0 in image.shape:
-        raise InputError(f"{what}: it has no pixels.")
+        raise InputError(f"{what}: it has no pixels. Pass an image with a height and a width above 0.")
     pixels: Image = image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
     return np.ascontiguousarray(pixels)
 
@@ -143,18 +145,20 @@ def _expand(given: str) -> list[Path]:
         try:
             images = [file for file in path.iterdir() if _is_image(file) and not file.name.startswith(".")]
         except OSError as error:
-            raise InputError(f"folder {given} cannot be read: {error.strerror}.") from error
+            raise InputError(f"folder {given} cannot be read: {error.strerror}. Check its permissions.") from error
         if not images:
-            raise InputError(f"folder {given} holds no image. For those in folders below it, give '{path}/**/*'.")
+            raise InputError(f"folder {given} contains no image. For images in its subfolders, pass '{path}/**/*'.")
         return sorted(images)
     if os.path.exists(given):
         return [path]
     if glob.has_magic(given):
         images = [Path(match) for match in glob.glob(given, recursive=True) if _is_image(Path(match))]
         if not images:
-            raise InputError(f"pattern {given} matches no image. Image files end in {', '.join(EXTENSIONS)}.")
+            raise InputError(
+                f"pattern {given} matches no image. Pass one that matches files ending in {', '.join(EXTENSIONS)}."
+            )
         return sorted(images)
-    raise InputError(f"{given or 'an empty name'} does not exist. Give an image, a folder, or a pattern in quotes.")
+    raise InputError(f"{given or 'an empty name'} does not exist. Pass an image, a folder, or a pattern in quotes.")
 
 
 def _check_local(name: str) -> None:
@@ -172,18 +176,18 @@ def _read(path: str | os.PathLike[str]) -> bytes:
     _check_local(name)
     try:
         if os.path.isdir(name):
-            raise InputError(f"{name} is a folder, not an image.")
+            raise InputError(f"{name} is a folder, not an image. Pass one image file.")
         with open(name, "rb") as stream:
             beginning = stream.read(4096)
             if is_video(beginning):  # and it may be larger than the memory
                 raise InputError(f"{name} {VIDEO}")
             return beginning + stream.read()
     except FileNotFoundError:
-        raise InputError(f"image {name} does not exist.") from None
+        raise InputError(f"image {name} does not exist. Check the path.") from None
     except ValueError as error:
-        raise InputError(f"image {name!r} cannot be read: {error}.") from error
+        raise InputError(f"image {name!r} cannot be read: {error}. Check the path.") from error
     except OSError as error:
-        raise InputError(f"image {name} cannot be read: {error.strerror}.") from error
+        raise InputError(f"image {name} cannot be read: {error.strerror}. Check its permissions.") from error
 
 
 def _decode(data: bytes) -> Image:
@@ -194,9 +198,9 @@ def _decode(data: bytes) -> Image:
             _check_depth(data, _imdecode(buffer, cv2.IMREAD_UNCHANGED))
         pixels = _imdecode(buffer, cv2.IMREAD_COLOR)
         if pixels is None:
-            raise _UnreadableError("is damaged, or a kind of image that this OpenCV cannot read. Save it as PNG.")
+            raise _UnreadableError("is damaged, or an image format that this OpenCV cannot read. Save it as PNG.")
         if pixels.size == 0:
-            raise _UnreadableError("has no pixels.")
+            raise _UnreadableError(_NO_PIXELS)
         if not pixels.any():
             _check_not_lost(_imdecode(buffer, cv2.IMREAD_UNCHANGED))
     return np.ascontiguousarray(pixels, np.uint8)
@@ -217,13 +221,16 @@ def _check_depth(data: bytes, pixels: npt.NDArray[Any] | None) -> None:
         return
     if pixels is None or pixels.dtype not in (np.uint8, np.uint16):
         kind = "floating-point" if pixels is None else str(pixels.dtype)
-        raise _UnreadableError(f"has {kind} pixels, whose black and white are not known. Save it with 8 or 16 bits.")
+        raise _UnreadableError(
+            f"has {kind} pixels, whose range from black to white is unknown. Save it with 8 or 16 bits."
+        )
 
 
 def _check_not_lost(pixels: npt.NDArray[Any] | None) -> None:
     if pixels is not None and pixels.dtype == np.uint16 and pixels.any():
         raise _UnreadableError(
-            f"has 16 bits but no value above {pixels.max()}, and would be read as black. Stretch it to 0 to 65535."
+            f"has 16 bits but no value above {pixels.max()}, and would be read as black. Scale its values to 0 to"
+            " 65535."
         )
 
 
@@ -242,16 +249,17 @@ def _quiet() -> Iterator[None]:
 # Some versions of OpenCV read half a file without a word, others print the decoder's complaint to stderr, past
 # any log level. So the file's structure is followed to its end before it is decoded.
 
-_CUT = "is cut off: it ends before the image does. Copy it again."
+_CUT = "is truncated: it ends before the image does. Copy it again."
 _DAMAGED = "is damaged: its parts do not fit together. Copy it again."
-_TOO_LARGE = f"is too large: OpenCV reads up to {MAX_SIDE} pixels a side and {MAX_PIXELS} in all. Make it smaller."
+_NO_PIXELS = "has no pixels. Save it again."
+_TOO_LARGE = f"is too large: OpenCV reads up to {MAX_SIDE} pixels per side and {MAX_PIXELS} in total. Make it smaller."
 
 
 def _check_whole(data: bytes) -> None:
     """Check what a file's own structure says about its length and size.
 
     Raises:
-        _UnreadableError: it is empty, no image, cut off, damaged, without pixels, or too large.
+        _UnreadableError: it is empty, not an image, truncated, damaged, without pixels, or too large.
     """
     if not data:
         raise _UnreadableError("is empty. Copy it again.")
@@ -310,6 +318,6 @@ def _check_jpeg(data: bytes) -> None:
 
 def _check_size(width: int, height: int) -> None:
     if width == 0 or height == 0:
-        raise _UnreadableError("has no pixels.")
+        raise _UnreadableError(_NO_PIXELS)
     if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
         raise _UnreadableError(_TOO_LARGE)

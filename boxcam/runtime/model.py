@@ -95,7 +95,10 @@ class Model:
             if name in (None, layer.name):
                 return layer
         raise UnknownLayerError(
-            str(name), self.layers, f"bundle {self.path}", advice="Export the model again with --layer for another one."
+            str(name),
+            self.layers,
+            f"bundle {self.path}",
+            advice="To explain another layer, export the model again with layers=.",
         )
 
     def detect(self, image: Image) -> Detections:
@@ -162,7 +165,7 @@ class Model:
             yield from running.patches(prediction.outputs, features, gradient.context, origin[start : start + step])
 
     def values(self, prediction: Prediction, target: str | None = None) -> Float:
-        """The number that each box's target is: float32 [K]; the sides of boxes in canvas pixels."""
+        """The number that each box's target is: float32 [K]; the sides of boxes in pixels of the model input."""
         found: Float = prediction.outputs[self.manifest.target(target).value][prediction.rows].astype(np.float32)
         return found
 
@@ -200,8 +203,8 @@ class Model:
         there = ", ".join(dict.fromkeys(g.engine for g in layer.gradients if (g.target, g.rules) == (aim, rules)))
         raise EngineError(
             f"bundle {self.path} has no {engine!r} gradient{'' if rules == 'plain' else f' by {rules} rules'} of"
-            f" {aim!r} for layer {layer.name!r} (there is: {there or 'none'}). Export the model again, or choose"
-            " another engine."
+            f" {aim!r} for layer {layer.name!r} (engines that have one: {there or 'none'}). Export the model again"
+            " with it, or pass another engine=."
         )
 
     def engine(self, gradient: Gradient, *, means: bool = False) -> GradientEngine:
@@ -260,7 +263,9 @@ class Model:
         if wanted - set(shapes) or not same:
             own = "each image's own size" if spec.multiple else f"{spec.height}x{spec.width}"
             lacks = ", ".join(sorted(wanted - set(shapes))[:3]) or f"an input of {own}"
-            raise BundleError(f"{self.path / bundle.FORWARD} lacks {lacks}, which the manifest promises. Export again.")
+            raise BundleError(
+                f"{self.path / bundle.FORWARD} lacks {lacks}, which the manifest lists. Export the model again."
+            )
         for layer in self.manifest.layers:
             for tensor in layer.tensors:
                 sizes = tensor.channels, tensor.height, tensor.width
@@ -268,8 +273,10 @@ class Model:
                 pairs = zip(known, sizes, strict=False)
                 if any(isinstance(have, int) and want not in (None, have) for have, want in pairs):
                     raise BundleError(
-                        f"{self.path / bundle.FORWARD}: {tensor.name} is {list(known)}, and not {list(sizes)} as the"
-                        " manifest says. Export again."
+                        f"{self.path / bundle.FORWARD}: {tensor.name} is {list(known)}, not {list(sizes)} as the"
+                        " manifest says. Export the model again."
                     )
             if not layer.gradients:
-                raise EngineError(f"bundle {self.path} has no gradient for layer {layer.name!r}. Export again.")
+                raise EngineError(
+                    f"bundle {self.path} has no gradient for layer {layer.name!r}. Export the model again."
+                )

@@ -177,9 +177,9 @@ def prepare(image: Image, spec: Preprocess) -> tuple[npt.NDArray[Any], Transform
     if place.resized_height * place.resized_width > MAX_PIXELS:
         own = f"an image of {image.shape[0]}x{image.shape[1]} pixels (height x width) is too"
         if spec.resize == "none":
-            raise InputError(f"{own} large to be looked at as it is. Make it smaller.")
+            raise InputError(f"{own} large to be used at its own size. Make it smaller.")
         sizes = f"{spec.fit_height}x{spec.fit_width}, it is {place.resized_height}x{place.resized_width}"
-        raise InputError(f"{own} long and narrow: resized to cover {sizes}. Cut out the part to be looked at.")
+        raise InputError(f"{own} long and narrow: resized to cover {sizes}. Crop it to the part of interest.")
     size = (place.resized_width, place.resized_height)
     pixels = _resized(image, size, spec)
     pixels = pixels[max(-place.top, 0) :, max(-place.left, 0) :][: place.canvas_height, : place.canvas_width]

@@ -57,7 +57,7 @@ class Device:
         if self.name not in DEVICES:
             raise UnknownNameError.of("device", self.name, DEVICES, OTHER_DEVICES)
         if self.threads < 0:
-            raise ArgumentError(f"threads: {self.threads}, expected 0 or more")
+            raise ArgumentError(f"threads={self.threads} is negative. Pass 0 (all cores) or more.")
 
     @property
     def wanted(self) -> tuple[str, ...]:
@@ -102,7 +102,10 @@ class Session:
             self._session = runtime.InferenceSession(graph, options, providers=list(wanted))
         except Exception as error:  # onnxruntime's own errors share no public root
             said = " ".join(str(error).split())
-            raise BundleError(f"{self.file} cannot be loaded by onnxruntime {runtime.__version__}: {said}") from error
+            raise BundleError(
+                f"{self.file} cannot be loaded by ONNX Runtime {runtime.__version__}: {said.rstrip('.')}. Export the"
+                " model again, or update ONNX Runtime."
+            ) from error
         self._quiet = runtime.RunOptions()
         self._quiet.log_severity_level = 4  # a run that fails raises what it would log
         self.providers = tuple(self._session.get_providers())
@@ -134,7 +137,7 @@ class Session:
             self._session.run_with_iobinding(binding, self._quiet)
         except Exception as error:  # onnxruntime's own errors share no public root
             raise RunError(
-                f"{self.file} failed in onnxruntime ({', '.join(self.providers)}): {reason(error)}."
+                f"{self.file} failed in ONNX Runtime ({', '.join(self.providers)}): {reason(error)}."
             ) from error
         return Tensors(dict(zip(outputs, binding.get_outputs(), strict=True)))
 
@@ -155,11 +158,12 @@ def _onnxruntime() -> Any:
             raise EngineError(both) from error
         if isinstance(error, ModuleNotFoundError) and error.name == "onnxruntime":
             raise EngineError(
-                "boxcam needs ONNX Runtime, which is not installed here: pip install 'boxcam[cpu]' (or 'boxcam[gpu]')."
+                "ONNX Runtime is needed, and is not installed here. Install it with: pip install 'boxcam[cpu]' (or"
+                " 'boxcam[gpu]')."
             ) from error
         raise EngineError(
-            f"ONNX Runtime is broken here ({error}): pip uninstall onnxruntime onnxruntime-gpu, then"
-            " pip install 'boxcam[cpu]' (or 'boxcam[gpu]')."
+            f"the installation of ONNX Runtime is broken here ({error}). Repair it with: pip uninstall onnxruntime"
+            " onnxruntime-gpu, then pip install 'boxcam[cpu]' (or 'boxcam[gpu]')."
         ) from error
     if both:
         _warn(both)
@@ -179,7 +183,7 @@ def _both_installed() -> str:
     if len(found) < 2:
         return ""
     return (
-        f"{' and '.join(found)} are both installed here and overwrite each other's files: pip uninstall"
+        f"{' and '.join(found)} are both installed here and overwrite each other's files. Repair it with: pip uninstall"
         f" {' '.join(_RIVALS)}, then pip install 'boxcam[cpu]' or 'boxcam[gpu]', not both."
     )
 
@@ -198,18 +202,18 @@ def _available(device: Device, available: Sequence[str]) -> tuple[str, ...]:
             raise EngineError(f"ONNX Runtime has no {CUDA} here: {both}")
         if name in device.providers:
             raise UnknownNameError(
-                f"ONNX Runtime has no execution provider {name!r} here. There are: {', '.join(available)}."
+                f"ONNX Runtime has no execution provider {name!r} here. Pass providers= one of: {', '.join(available)}."
             )
         _warn_of_fallback(
             name,
-            f"ONNX Runtime has only {', '.join(available)} here; with an NVIDIA GPU: pip uninstall onnxruntime, then"
+            f"ONNX Runtime has only {', '.join(available)} here. On an NVIDIA GPU: pip uninstall onnxruntime, then"
             " pip install 'boxcam[gpu]'",
         )
     return tuple(name for name in device.wanted if name in available)
 
 
 def _warn_of_fallback(provider: str, why: str) -> None:
-    _warn(f"{provider} is not used, the CPU is instead: {why}.")
+    _warn(f"{provider} is not available, so the CPU is used instead: {why}.")
 
 
 def _warn(text: str) -> None:

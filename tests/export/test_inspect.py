@@ -21,6 +21,7 @@ from tests.export.sources.onnx.test_bad_input import Small, dense, segmentation,
 from tests.export.sources.onnx.test_classifiers import Classifier, save
 
 Cli = Callable[..., Result]
+ADVICE = "Run, ideally with --sample of an image in which it finds something"
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +31,13 @@ def yolo(tmp_path_factory: pytest.TempPathFactory) -> Path:
         warnings.simplefilter("ignore")
         export(CASES["ultralytics"], path)
     return path
+
+
+def command_of(said: Result) -> str:
+    """The line to run that `boxcam inspect` prints."""
+    lines = said.stdout.splitlines()
+    (number,) = (number for number, line in enumerate(lines) if line.startswith("Run"))
+    return lines[number + 1]
 
 
 def test_a_detector_is_told_so_that_one_can_choose(yolo: Path, cli: Cli) -> None:
@@ -44,12 +52,13 @@ def test_a_detector_is_told_so_that_one_can_choose(yolo: Path, cli: Cli) -> None
     (fine,) = (line for line in lines if line.startswith("  /body/fine/fine.1/Relu_output_0"))
     assert fine.split()[1:5] == ["12", "8x12", "8", "Relu"]  # channels, cells, stride, operator
     assert fine.endswith("what the heads read     a window of 7x7 cells")  # 3x3 cells of the coarse map
-    assert lines[-2] == "Run, best with --sample PICTURE, in which it finds something:"
-    assert lines[-1] == f"  boxcam export {yolo} -o yolo.boxcam"
+    begin = [line.split("  ")[0] for line in lines if line[:1].isalpha()]
+    assert begin == ["model", "input", "preprocessing", f"{ADVICE}:", "layers", "outputs"]
+    assert command_of(done) == f"  boxcam export {yolo} -o yolo.boxcam"
 
 
 def test_the_line_that_is_printed_can_be_run(yolo: Path, cli: Cli, tmp_path: Path) -> None:
-    words = shlex.split(cli("inspect", yolo).stdout.splitlines()[-1])
+    words = shlex.split(command_of(cli("inspect", yolo)))
     done = cli(*words[1:], "-o", tmp_path / "b", "--engine", "onnx", "--score-threshold", "0.3", "--nms", "0.6")
     assert done.exit_code == 0, done.stderr
     assert "layers: neck" in done.stdout
@@ -82,10 +91,10 @@ def test_a_line_with_a_guessed_preprocessing_can_be_run(
     path = save(Classifier(), tmp_path / "model.onnx")
     done = cli("inspect", path)
     assert done.exit_code == 0, done.stderr
-    assert "the file does not say it; guessed, as it is a classifier: imagenet" in done.stdout
-    assert "check it: others are imagenet, torchvision, yolo" in done.stdout
+    assert "not stated in the file; guessed, as it is a classifier: imagenet" in done.stdout
+    assert "check it; others are imagenet, torchvision, yolo" in done.stdout
     assert "a score for each class" in done.stdout
-    line = done.stdout.splitlines()[-1]
+    line = command_of(done)
     assert line.endswith("model.onnx --preprocess imagenet -o model.boxcam")
     done = cli(*shlex.split(line)[1:], "--engine", "onnx")
     assert done.exit_code == 0, done.stderr
@@ -93,14 +102,15 @@ def test_a_line_with_a_guessed_preprocessing_can_be_run(
     said = cli("inspect", path, "--preprocess", "imagenet", "--score-activation", "sigmoid")
     assert "logits, sigmoid" not in said.stdout
     assert "output, sigmoid" in said.stdout
-    assert said.stdout.splitlines()[-1].endswith("--preprocess imagenet --score-activation sigmoid -o model.boxcam")
+    assert command_of(said).endswith("--preprocess imagenet --score-activation sigmoid -o model.boxcam")
 
 
 def test_the_line_names_the_picture_that_was_given(yolo: Path, cli: Cli, tmp_path: Path) -> None:
     picture = tmp_path / "a picture.png"
     cv2.imwrite(str(picture), np.random.default_rng(0).integers(0, 255, (64, 96, 3)).astype(np.uint8))
-    *_, before, line = cli("inspect", yolo, "--sample", picture).stdout.splitlines()
-    assert before == "Run:"
+    shown = cli("inspect", yolo, "--sample", picture)
+    line = command_of(shown)
+    assert "\nRun:\n" in shown.stdout
     assert shlex.split(line) == ["boxcam", "export", str(yolo), "--sample", str(picture), "-o", "yolo.boxcam"]
 
 
@@ -125,9 +135,9 @@ def test_a_model_that_normalises_by_itself_is_seen(
         assert found["guessed"]["specs"] == guessed
         return
     assert found["guessed"] is None
-    said = cli("inspect", path).stdout.splitlines()
-    assert said[-2] == "Run, with PRESET filled in, best with --sample PICTURE, in which it finds something:"
-    assert shlex.split(said[-1])[3:5] == ["--preprocess", "PRESET"]
+    said = cli("inspect", path)
+    assert f"\n{ADVICE.replace('Run', 'Run, with PRESET filled in')}:\n" in said.stdout
+    assert shlex.split(command_of(said))[3:5] == ["--preprocess", "PRESET"]
 
 
 class ColoursLast(torch.nn.Module):
@@ -193,7 +203,7 @@ def test_what_the_outputs_tell_of_the_preprocessing(
 def test_what_is_not_found_is_said_beside_the_layers(cli: Cli, tmp_path: Path) -> None:
     for make, message in (
         (two_classifiers, "not found: the scores may be colour or kind"),
-        (segmentation, "not found: the model gives maps and neither boxes"),
+        (segmentation, "not found: the model outputs maps, and neither boxes"),
         (dense, "not found: out has 9 columns"),
     ):
         done = cli("inspect", make(tmp_path / f"{make.__name__}.onnx"))
@@ -201,7 +211,7 @@ def test_what_is_not_found_is_said_beside_the_layers(cli: Cli, tmp_path: Path) -
         assert message in done.stdout
         assert "boxcam export" not in done.stdout
         if make is segmentation:
-            last = "There is nothing to export: boxcam explains boxes and classes, and this model gives neither."
+            last = "There is nothing to export: boxcam explains boxes and classes, and this model outputs neither."
             assert done.stdout.splitlines()[-1] == last
             continue
         assert any("a window" not in line and "Relu" in line for line in done.stdout.splitlines()), done.stdout
@@ -210,14 +220,14 @@ def test_what_is_not_found_is_said_beside_the_layers(cli: Cli, tmp_path: Path) -
 def test_a_file_that_cannot_be_read_fails(cli: Cli, tmp_path: Path) -> None:
     done = cli("inspect", tmp_path / "none.onnx")
     assert (done.exit_code, done.stdout) == (1, "")
-    assert done.stderr == f"boxcam: {tmp_path / 'none.onnx'} does not exist.\n"
+    assert done.stderr == f"boxcam: {tmp_path / 'none.onnx'} does not exist. Check the path.\n"
 
 
 def test_names_with_blanks_are_quoted(cli: Cli, tmp_path: Path) -> None:
     net = Small()
     net.classes(3, net.map(), "the scores")
     path = net.save(tmp_path / "my model.onnx", **{"the scores": 1})
-    line = cli("inspect", path, "--scores", "the scores").stdout.splitlines()[-1]
+    line = command_of(cli("inspect", path, "--scores", "the scores"))
     options = ["--preprocess", "imagenet", "--scores", "the scores", "-o", "my model.boxcam"]
     assert shlex.split(line)[2:] == [str(path), *options]
 

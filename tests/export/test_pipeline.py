@@ -99,7 +99,9 @@ def test_an_opset_11_detector_is_exported(tiny: Put, tmp_path: Path) -> None:
 
 def test_a_layer_with_1x1_convolutions_behind_it_is_warned_of(tiny: Put, tmp_path: Path, engine: str) -> None:
     tiny(head=single_cells)
-    with pytest.warns(BoxcamWarning, match=r"^layer 'neck' is so late that .* one lit cell. Choose an earlier layer"):
+    with pytest.warns(
+        BoxcamWarning, match="^layer 'neck' is so late that .* single active cell. Choose an earlier layer"
+    ):
         manifest = boxcam.export("x.tiny", output=tmp_path / "b", engine=engine)
     assert manifest.layers[0].tensors[0].receptive_field == 1
 
@@ -108,7 +110,7 @@ def test_the_command_shows_a_warning_as_a_line(tiny: Put, tmp_path: Path, cli: C
     tiny(head=single_cells)
     done = cli("export", "x.tiny", "-o", tmp_path / "b", "--engine", "onnx", "--layer", "neck", "-q")
     assert (done.exit_code, done.stdout) == (0, "")
-    assert re.fullmatch(r"boxcam: warning: layer 'neck' is so late[^\n]+ one lit cell\.[^\n]+\n", done.stderr)
+    assert re.fullmatch(r"boxcam: warning: layer 'neck' is so late[^\n]+ single active cell\.[^\n]+\n", done.stderr)
     said = cli("inspect", tmp_path / "b").stdout
     assert "  onnx          windows: each box depends on a window of cells\n" in said
     assert "torchscript" not in said
@@ -172,28 +174,29 @@ def summed(net: Net, x: str) -> str:
         ),
         (
             {"type": TensorProto.FLOAT16},
-            r"the model's input image is float16, and an image is prepared as float32; export it with such an input\.",
+            "the model's input image is float16, but an image is prepared as float32. Export the model with an"
+            r" input of float32\.",
         ),
         (
             {"size": ("h", "w")},
-            r"the model's input image \[1, 3, \?, \?\] has no fixed height and width; give them with",
+            r"the model's input image \[1, 3, \?, \?\] has no fixed height and width. Fix them with",
         ),
         (
             {"head": reversed_rows},
             r"ReverseSequence \(node_odd\), opset 18, lies between the layer and the scores, and has no"
-            r" gradient rule\. Choose a layer behind it with --layer\.",
+            r" gradient rule\. Choose a layer after it with --layer\.",
         ),
         (
             {"head": summed},
-            r"Softsign \(node_\w+\) on the score path has no counterpart in torch.* Or do without torch, with"
-            r" --engine onnx\.",
+            r"Softsign \(node_\w+\) on the score path has no counterpart in PyTorch.* Or export without PyTorch"
+            r" gradients: --engine onnx\.",
         ),
         (
             {"head": rounded, "engine": "torchscript"},
-            r"the model is quantized \(QuantizeLinear \(.+\)\), and only the ONNX gradient is made\."
+            r"the model is quantized \(QuantizeLinear \(.+\)\), and there is only the ONNX gradient\."
             r" Use --engine onnx\.",
         ),
-        ({"opset": 10}, r"the model has opset 10; export it with opset 11 or newer"),
+        ({"opset": 10}, r"the model has opset 10, which is too old. Export it with opset 11 or newer"),
     ],
 )
 def test_a_refusal_is_one_line(tiny: Put, tmp_path: Path, cli: Cli, options: Any, expected: str) -> None:
@@ -213,20 +216,20 @@ def test_what_torch_lacks_is_exported_without_it(tiny: Put, tmp_path: Path) -> N
 def test_a_layer_that_no_score_depends_on(tiny: Put, tmp_path: Path) -> None:
     tiny()
     expected = (
-        r"^layer 'beside': no score depends on beside, so there is nothing to explain there\. They do depend on neck,"
-        r" early: choose one by --layer\.$"
+        r"^layer 'beside': no score depends on beside, so there is nothing to explain at that layer\. Scores do"
+        r" depend on neck, early: choose one of these with layers=\.$"
     )
     with pytest.raises(ExportError, match=expected):
         boxcam.export("x.tiny", output=tmp_path / "b", layers=("beside",))
     tiny(layers={"neck": ("beside",)})
-    with pytest.raises(ExportError, match=r"nothing to explain there\.$"):
+    with pytest.raises(ExportError, match=r"nothing to explain at that layer\. Choose another with layers=\.$"):
         boxcam.export("x.tiny", output=tmp_path / "b")
 
 
 def test_an_engine_that_is_not_there(tiny: Put, tmp_path: Path, cli: Cli) -> None:
     tiny()
     assert cli("export", "x.tiny", "-o", tmp_path / "b", "--engine", "tensorflow").exit_code == 2
-    with pytest.raises(ValueError, match="engine: 'tensorflow', expected auto, onnx, torchscript, both"):
+    with pytest.raises(ValueError, match="engine='tensorflow' is not one of: auto, onnx, torchscript, both"):
         boxcam.export("x.tiny", output=tmp_path / "b", engine="tensorflow")
 
 

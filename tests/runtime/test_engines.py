@@ -104,13 +104,15 @@ def test_it_works_where_the_caller_has_turned_gradients_off(
 
 def test_torch_is_missing(signs_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(EngineError, match="needs torch, which is not installed here: pip install torch"):
+    with pytest.raises(
+        EngineError, match=r"PyTorch is needed, and is not installed here. Install it with: pip install torch"
+    ):
         TorchScriptEngine(signs_bundle / "gradient" / "neck.pt")
 
 
 def test_a_file_that_torch_cannot_load_is_named_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "neck.pt").write_bytes(b"PK\x03\x04 and no more")
-    with pytest.raises(EngineError, match=r"neck\.pt cannot be loaded by torch \d") as caught:
+    with pytest.raises(EngineError, match=r"neck\.pt cannot be loaded by PyTorch \d") as caught:
         TorchScriptEngine(tmp_path / "neck.pt")
     assert "\n" not in str(caught.value)
 
@@ -132,7 +134,8 @@ def test_engines_that_are_not_there(signs_model: boxcam.Model, monkeypatch: pyte
         signs_model.gradient(layer, "torchscrip")
     monkeypatch.setitem(ENGINES._things, "another", TorchScriptEngine)
     with pytest.raises(
-        EngineError, match=r"has no 'another' gradient of 'logit' for layer 'neck' \(there is: onnx, torchscript\)"
+        EngineError,
+        match=r"has no 'another' gradient of 'logit' for layer 'neck' \(engines that have one: onnx, torchscript\)",
     ):
         signs_model.gradient(layer, "another")
 
@@ -164,5 +167,5 @@ def test_torch_is_left_as_it_was_and_its_modes_do_not_matter(
 
 def test_torchscript_on_a_gpu_says_that_it_stays_on_the_cpu(signs_model: boxcam.Model, signs_bundle: Path) -> None:
     file = signs_bundle / signs_model.gradient(signs_model.layer("neck"), "torchscript").file
-    with pytest.warns(BoxcamWarning, match="torchscript engine computes gradients on the CPU, and not on cuda"):
+    with pytest.warns(BoxcamWarning, match="engine=.torchscript. computes gradients on the CPU only, not on cuda"):
         TorchScriptEngine(file, Device("cuda"))

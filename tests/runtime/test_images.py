@@ -131,8 +131,8 @@ BROKEN: dict[str, tuple[Callable[[], bytes], str]] = {
     "ppm of no pixels": (lambda: b"P6\n0 0\n255\n", "is damaged"),
     "png with a flipped bit": (lambda: png(4, 4, bytes(52)).replace(b"IDATx", b"IDATy"), "is damaged"),
     "png that begins with another chunk": (lambda: b"\x89PNG\r\n\x1a\n" + chunk(b"IEND", b""), "is damaged"),
-    "jpeg without its end": (lambda: encode(NOISE, "JPEG")[:-2], "is cut off"),
-    "jpeg whose end is zeros": (lambda: encode(NOISE, "JPEG")[:-40] + bytes(40), "is cut off"),
+    "jpeg without its end": (lambda: encode(NOISE, "JPEG")[:-2], "is truncated"),
+    "jpeg whose end is zeros": (lambda: encode(NOISE, "JPEG")[:-40] + bytes(40), "is truncated"),
     "float tiff": (lambda: cv2_encode(".tiff", np.full((8, 8, 3), 0.5, np.float32)), "has float32 pixels"),
     "double tiff": (lambda: cv2_encode(".tiff", np.full((8, 8), 0.5, np.float64)), "has float64 pixels"),
     "int32 tiff": (lambda: encode(np.full((8, 8), 70_000, np.int32), "TIFF"), "has int32 pixels"),
@@ -182,11 +182,11 @@ def test_a_broken_file_is_refused_in_one_line_and_in_silence(
 
 
 CUT = {
-    "jpeg": (lambda: encode(NOISE, "JPEG"), "is cut off"),
-    "progressive jpeg": (lambda: encode(NOISE, "JPEG", progressive=True), "is cut off"),
-    "jpeg with restart markers": (lambda: encode(NOISE, "JPEG", restart_marker_rows=1), "is cut off"),
-    "png": (lambda: encode(NOISE, "PNG"), "is cut off"),
-    "webp": (lambda: encode(NOISE, "WEBP"), "is cut off"),
+    "jpeg": (lambda: encode(NOISE, "JPEG"), "is truncated"),
+    "progressive jpeg": (lambda: encode(NOISE, "JPEG", progressive=True), "is truncated"),
+    "jpeg with restart markers": (lambda: encode(NOISE, "JPEG", restart_marker_rows=1), "is truncated"),
+    "png": (lambda: encode(NOISE, "PNG"), "is truncated"),
+    "webp": (lambda: encode(NOISE, "WEBP"), "is truncated"),
     "gif": (lambda: encode(NOISE, "GIF"), "is damaged"),
     "bmp": (lambda: encode(NOISE, "BMP"), "is damaged"),
     "tiff": (lambda: encode(NOISE, "TIFF"), "is damaged"),
@@ -211,7 +211,7 @@ def test_a_jpeg_is_cut_off_wherever_it_is_cut(tmp_path: Path, capfd: pytest.Capt
     whole = encode(NOISE[:16, :16], "JPEG")
     for length in range(3, len(whole)):
         (tmp_path / "a.jpg").write_bytes(whole[:length])
-        assert "is cut off" in refusal(tmp_path / "a.jpg", capfd), length
+        assert "is truncated" in refusal(tmp_path / "a.jpg", capfd), length
 
 
 def test_names_that_lead_to_no_file(tmp_path: Path) -> None:
@@ -255,11 +255,11 @@ def test_arrays() -> None:
         ([[1, 2], [3, 4]], "not list"),
         (np.zeros((4, 5, 3), np.float32), r"float32 \[4, 5, 3\].*must be uint8"),
         (np.zeros((4, 5), bool), "must be uint8"),
-        (np.zeros((4, 5, 4), np.uint8), "Drop alpha"),
+        (np.zeros((4, 5, 4), np.uint8), "Drop the alpha channel"),
         (np.zeros((3, 40, 50), np.uint8), "transpose"),
-        (np.zeros((4, 5, 1), np.uint8), "Give one image"),
-        (np.zeros((1, 4, 5, 3), np.uint8), "Give one image"),
-        (np.zeros(5, np.uint8), "Give one image"),
+        (np.zeros((4, 5, 1), np.uint8), "Pass one image"),
+        (np.zeros((1, 4, 5, 3), np.uint8), "Pass one image"),
+        (np.zeros(5, np.uint8), "Pass one image"),
         (np.zeros((0, 5, 3), np.uint8), "no pixels"),
         (np.zeros((5, 0), np.uint8), "no pixels"),
     ],
@@ -312,7 +312,7 @@ def test_a_name_with_brackets_is_a_name_first(folder: Path) -> None:
     [
         ("nowhere.jpg", "nowhere.jpg does not exist"),
         ("", "an empty name does not exist"),
-        ("empty", r"folder empty holds no image.*'empty/\*\*/\*'"),
+        ("empty", r"folder empty contains no image.*'empty/\*\*/\*'"),
         ("*.tiff", r"pattern \*.tiff matches no image"),
         ("empty/*", "matches no image"),
         ("a\0b", "does not exist"),

@@ -119,7 +119,10 @@ def test_a_model_does_not_depend_on_where_its_bundle_is_afterwards(
 
 def test_onnxruntime_is_missing(signs_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(EngineError, match=r"ONNX Runtime, which is not installed here: pip install 'boxcam\[cpu\]'"):
+    with pytest.raises(
+        EngineError,
+        match=r"ONNX Runtime is needed, and is not installed here. Install it with: pip install 'boxcam\[cpu\]'",
+    ):
         Model(signs_bundle)
 
 
@@ -142,20 +145,20 @@ PROMISES: dict[str, tuple[Callable[[Path], None], type[Exception], str]] = {
     "tensor": (
         alter(lambda data: data["layers"][0]["tensors"][0].update(name="p9")),
         BundleError,
-        r"forward\.onnx lacks p9, which the manifest promises\. Export again\.",
+        r"forward\.onnx lacks p9, which the manifest lists\. Export the model again\.",
     ),
     "output": (alter(lambda data: data["targets"][0].update(origin="whence")), BundleError, "lacks whence"),
     "size": (
         alter(lambda data: data["preprocess"].update(height=640)),
         BundleError,
-        "lacks an input of 640x320, which the manifest promises",
+        "lacks an input of 640x320, which the manifest lists",
     ),
     "gradient": (
         alter(lambda data: data["layers"][0].update(gradients=[])),
         EngineError,
         "has no gradient for layer 'neck'",
     ),
-    "graph": (another_forward, BundleError, r"forward\.onnx cannot be loaded by onnxruntime \d"),
+    "graph": (another_forward, BundleError, r"forward\.onnx cannot be loaded by ONNX Runtime \d"),
 }
 
 

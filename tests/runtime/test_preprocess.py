@@ -357,7 +357,7 @@ def test_other_layouts_and_types() -> None:
     ("changes", "message"),
     [
         ({"resize": "cover", "pad_to": "center", "fit_height": 63}, "63x96 does not cover 64x96"),
-        ({"resize": "cover"}, "cut out of the middle"),
+        ({"resize": "cover"}, "crops the middle"),
         ({"fit_width": 97}, "64x97 exceeds 64x96"),
         ({"height": 0}, "sizes must be positive"),
         ({"std": (1, 0, 1)}, "std must be positive"),
@@ -407,7 +407,7 @@ def test_an_image_may_stay_as_it_is() -> None:
     assert canvas.shape == (1, 3, 56, 72)
     np.testing.assert_array_equal(canvas[0, :, :51, :70].transpose(1, 2, 0), image)
     assert (place.scale_y, place.scale_x) == (1, 1)
-    with pytest.raises(InputError, match=r"an image of 20000x20000 pixels .* is too large to be looked at as it is"):
+    with pytest.raises(InputError, match=r"an image of 20000x20000 pixels .* is too large to be used at its own size"):
         prepare(np.broadcast_to(np.zeros((1, 1, 3), np.uint8), (20_000, 20_000, 3)), as_it_is)
 
 

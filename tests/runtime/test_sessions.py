@@ -121,7 +121,7 @@ def test_a_device_means_providers_and_the_cpu_is_the_last(device: Device, expect
 def test_devices_that_are_not_there() -> None:
     with pytest.raises(UnknownNameError, match=r"no device 'gpu'\. Did you mean 'cuda'\? There are: cpu, cuda\."):
         Device("gpu")
-    with pytest.raises(ValueError, match="threads: -1"):
+    with pytest.raises(ValueError, match="threads=-1"):
         Device(threads=-1)
 
 
@@ -161,7 +161,9 @@ def test_a_run_gives_the_numbers_of_onnxruntime_without_a_copy(forward: Path) ->
 
 def test_a_run_that_fails_names_the_graph(forward: Path) -> None:
     session = Session(forward, Device(threads=1))
-    with pytest.raises(EngineError, match=r"forward\.onnx failed in onnxruntime \(CPUExecutionProvider\): .") as caught:
+    with pytest.raises(
+        EngineError, match=r"forward\.onnx failed in ONNX Runtime \(CPUExecutionProvider\): ."
+    ) as caught:
         session.run(Tensors({"image": np.zeros((1, 3, 8, 8), np.float32)}), ["dets"])
     assert "\n" not in str(caught.value)
 
@@ -178,7 +180,10 @@ def test_a_run_that_fails_where_nothing_is_found_says_so(capfd: pytest.CaptureFi
     )
     session = Session(model.SerializeToString(), Device(threads=1))
     assert session.run(Tensors({"image": np.ones((6, 4), np.float32)}), ["rows"])["rows"].shape == (6, 4)
-    said = r"the graph failed .*: the model finds nothing there, and its own Reshape .* with an empty tensor \[0, 4\]\."
+    said = (
+        "the graph failed .*: the model finds nothing there, and its own Reshape .* cannot process an empty tensor"
+        r" \[0, 4\]\."
+    )
     with pytest.raises(RunError, match=said):
         session.run(Tensors({"image": np.zeros((6, 4), np.float32)}), ["rows"])
     assert capfd.readouterr() == ("", "")  # onnxruntime does not log it beside
@@ -186,7 +191,7 @@ def test_a_run_that_fails_where_nothing_is_found_says_so(capfd: pytest.CaptureFi
 
 def test_a_file_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
     (tmp_path / "neck.onnx").write_bytes(b"\x08\x01")
-    with pytest.raises(BundleError, match=r"neck\.onnx cannot be loaded by onnxruntime \d") as caught:
+    with pytest.raises(BundleError, match=r"neck\.onnx cannot be loaded by ONNX Runtime \d") as caught:
         Session(tmp_path / "neck.onnx", Device())
     assert "\n" not in str(caught.value)
 
@@ -213,8 +218,9 @@ def test_cuda_that_is_not_built_in_is_said_and_the_cpu_goes_on(forward: Path, fa
         session = Session(forward, Device("cuda"))
     (warning,) = caught
     assert str(warning.message) == (
-        "CUDAExecutionProvider is not used, the CPU is instead: ONNX Runtime has only AzureExecutionProvider,"
-        " CPUExecutionProvider here; with an NVIDIA GPU: pip uninstall onnxruntime, then pip install 'boxcam[gpu]'."
+        "CUDAExecutionProvider is not available, so the CPU is used instead: ONNX Runtime has only"
+        " AzureExecutionProvider,"
+        " CPUExecutionProvider here. On an NVIDIA GPU: pip uninstall onnxruntime, then pip install 'boxcam[gpu]'."
     )
     assert (fake.asked, fake.preloads, session.providers) == ([[CPU]], 0, (CPU,))
 
@@ -223,7 +229,7 @@ def test_cuda_that_is_not_built_in_is_said_and_the_cpu_goes_on(forward: Path, fa
 def test_a_session_that_falls_back_is_said(device: Device, forward: Path, fake: Any) -> None:
     fake.gets = lambda asked: [CPU]
     with pytest.warns(
-        BoxcamWarning, match=r"^CUDA\w+ is not used, the CPU is instead: it could not be started"
+        BoxcamWarning, match=r"^CUDA\w+ is not available, so the CPU is used instead: it could not be started"
     ) as all_:
         session = Session(forward, device)
     assert len(all_) == 1
@@ -233,7 +239,9 @@ def test_a_session_that_falls_back_is_said(device: Device, forward: Path, fake: 
 
 def test_a_provider_that_is_not_there(forward: Path) -> None:
     have = re.escape(", ".join(onnxruntime.get_available_providers()))
-    with pytest.raises(UnknownNameError, match=rf"no execution provider 'CUDA' here\. There are: {have}\."):
+    with pytest.raises(
+        UnknownNameError, match=rf"no execution provider 'CUDA' here\. Pass providers= one of: {have}\."
+    ):
         Session(forward, Device(providers=("CUDA",)))
 
 
@@ -251,7 +259,8 @@ def test_one_runtime_is_as_it_should_be(
 
 BOTH = "onnxruntime-1.20.0", "onnxruntime_gpu-1.19.2"
 CLASH = (
-    r"onnxruntime 1\.20\.0 and onnxruntime-gpu 1\.19\.2 are both installed here and overwrite each other's files:"
+    r"onnxruntime 1\.20\.0 and onnxruntime-gpu 1\.19\.2 are both installed here and overwrite each other's files."
+    " Repair it with:"
     r" pip uninstall onnxruntime onnxruntime-gpu, then pip install 'boxcam\[cpu\]' or 'boxcam\[gpu\]', not both\.$"
 )
 
@@ -290,7 +299,11 @@ def test_two_runtimes_that_do_not_work_are_an_error(
 
 def test_what_an_uninstalled_runtime_leaves_behind(forward: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", SimpleNamespace(__spec__=onnxruntime.__spec__))
-    with pytest.raises(EngineError, match=r"ONNX Runtime is broken here \(.*InferenceSession.*\): pip uninstall"):
+    with pytest.raises(
+        EngineError,
+        match=r"installation of ONNX Runtime is broken here \(.*InferenceSession.*\)\. Repair it with: pip"
+        " uninstall",
+    ):
         Session(forward, Device())
 
 
@@ -319,7 +332,9 @@ def test_the_command_line_says_that_it_falls_back_once(
     assert done.exit_code == 0
     assert done.stdout == plain.stdout
     said = done.stderr.splitlines()
-    assert said[0].startswith("boxcam: warning: CUDAExecutionProvider is not used, the CPU is instead: ONNX Runtime")
+    assert said[0].startswith(
+        "boxcam: warning: CUDAExecutionProvider is not available, so the CPU is used instead: ONNX Runtime"
+    )
     assert len(said) == len({*said})
     again = cli(*given, "--device", "cuda", "-q")
     assert (again.exit_code, again.stdout, again.stderr) == (0, "", done.stderr)

@@ -112,9 +112,11 @@ class Tape(BlockArithmetic):
     ) -> Mapping[int, Sequence[Block]]:
         name = node.op_type
         if node.domain not in ("", "ai.onnx"):
-            raise unsupported(node, self.opset, f"has no gradient, as it is no standard operator but {node.domain}'s")
+            raise unsupported(
+                node, self.opset, f"has no gradient, as it is not a standard operator but one of {node.domain}"
+            )
         if any(attr.type == ir.AttributeType.GRAPH for attr in node.attributes.values()):
-            raise unsupported(node, self.opset, "runs another graph, which no gradient passes")
+            raise unsupported(node, self.opset, "runs a subgraph, which no gradient passes through")
         if self.local and name in LOCAL:
             found = LOCAL[name](self, node, number, block, wanted)
             if found is not None:

@@ -51,7 +51,10 @@ class ForwardValues:
         if shape is None and node is not None:
             raise unsupported(node, self.opset, f"the rank of {value.name} is not known before the model runs")
         if shape is None:
-            raise UnsupportedOperatorError(f"the rank of {value.name} is not known. Export the model with its shapes.")
+            raise UnsupportedOperatorError(
+                f"the rank of {value.name} is not known. Export the model with the shapes of its values (shape"
+                " inference)."
+            )
         return shape
 
     def length(self, value: ir.Value, axis: int) -> Size:

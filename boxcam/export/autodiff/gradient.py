@@ -164,7 +164,7 @@ class _Builder:
                 self._leaf(number, leaf)
         for value in self.graph.inputs:
             if value is not self.origin and (value.name == ORIGIN or _OWN_NAME.fullmatch(str(value.name))):
-                raise ExportError(f"the model has a tensor named {value.name!r}, a name of boxcam's own. Rename it.")
+                raise ExportError(f"the model has a tensor named {value.name!r}, a name reserved by boxcam. Rename it.")
         self.tape.settle()
         model = finished(self.graph)
         order: list[Form] = ["windows", "rows", "whole"]

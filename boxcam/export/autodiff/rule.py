@@ -69,7 +69,7 @@ class Site:
         """
         found = self.constant(index)
         if found is None:
-            self.unsupported(f"its {what} is computed while the model runs; only a constant one is supported")
+            self.unsupported(f"its {what} is computed while the model runs, and only a constant one is supported")
         return found
 
     def attribute(self, name: str, default: Any = None) -> Any:
@@ -172,7 +172,7 @@ class Rule:
     note: str = ""
 
 
-OTHER_ENGINE = "or try --engine torchscript"
+OTHER_ENGINE = 'or try engine="torchscript"'
 """What else may help where there is no rule."""
 
 RULES: Registry[Rule] = Registry("gradient rule", "boxcam.rules")
@@ -217,8 +217,8 @@ def unsupported(node: ir.Node, opset: int, why: str, otherwise: str = "") -> Uns
         otherwise: what else may help, beside another layer.
     """
     return UnsupportedOperatorError(
-        f"{describe_node(node)}, opset {opset}, lies between the layer and the scores, and {why}."
-        f" Choose a layer behind it with --layer{f', {otherwise}' if otherwise else ''}."
+        f"{describe_node(node)}, opset {opset}, lies between the layer and the scores, and {why}. Choose a layer"
+        f" after it with layers={f', {otherwise}' if otherwise else ''}."
     )
 
 

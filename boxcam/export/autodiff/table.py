@@ -18,7 +18,7 @@ any opset from 11 on; the gradient is a graph of opset {OPSET}, of standard oper
 
 - **rule**: the gradient is computed. Each rule is checked against central finite differences in double precision.
 - **zero**: the gradient is zero wherever it exists, so that nothing is computed.
-- Any other operator is **unsupported**: export stops, and says which node it was. Choose a layer behind it.
+- Any other operator is **unsupported**: export stops, and names the node. Choose a layer after it.
 
 Inputs that hold indices, sizes or conditions get no gradient.
 

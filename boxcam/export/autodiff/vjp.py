@@ -46,7 +46,9 @@ def vjp(
     dtype = ir.DataType.from_numpy(np.dtype(real))
     shape = static_shape(target)
     if shape is None:
-        raise UnsupportedOperatorError(f"the rank of {output} is not known. Export the model with its shapes.")
+        raise UnsupportedOperatorError(
+            f"the rank of {output} is not known. Export the model with the shapes of its values (shape inference)."
+        )
     seed = ir.Value(name=SEED, type=ir.TensorType(dtype), shape=ir.Shape([None, *shape]))
     graph = ir.Graph([seed], [], nodes=[], opset_imports={"": OPSET}, name="gradient")
     op = Ops(graph, "gradient", real=real)

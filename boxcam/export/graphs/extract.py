@@ -28,7 +28,8 @@ def cut_part(model: ir.Model, inputs: Sequence[ir.Value], outputs: Sequence[ir.V
     for node in nodes:
         if any(attr.type == ir.AttributeType.GRAPH for attr in node.attributes.values()):
             raise ExportError(
-                f"{describe_node(node)} between the layer and the logits has branches. Choose a layer behind it."
+                f"{describe_node(node)} between the layer and the logits has branches. Choose a layer after it with"
+                " layers=."
             )
     used = {id(value) for node in nodes for value in values_read(node)}
     mapping: dict[ir.Value, ir.Value] = {}
@@ -43,7 +44,9 @@ def cut_part(model: ir.Model, inputs: Sequence[ir.Value], outputs: Sequence[ir.V
         if value is None or value in mapping:
             return None if value is None else mapping[value]
         if value.const_value is None:
-            raise ExportError(f"{value.name!r} is computed in front of the layer and missing behind it.")
+            raise ExportError(
+                f"{value.name!r} is computed before the layer and missing after it. Choose another layer with layers=."
+            )
         copy = ir.Value(name=value.name, type=value.type, shape=value.shape, const_value=value.const_value)
         mapping[value] = copy
         constants.append(copy)

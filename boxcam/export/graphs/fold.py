@@ -44,7 +44,8 @@ def fold_model(model: ir.Model) -> ir.Model:
         except Exception as error:  # onnxruntime's own errors share no public root
             said = " ".join(str(error).split())
             raise ExportError(
-                f"onnxruntime {onnxruntime.__version__} cannot load the model (opset {opset_of(model)}): {said}"
+                f"onnxruntime {onnxruntime.__version__} cannot load the model (opset {opset_of(model)}):"
+                f" {said.rstrip('.')}. Export the model again, or update onnxruntime."
             ) from error
         result = ir.load(folded)
         ir.external_data.load_to_model(result)
@@ -56,7 +57,9 @@ def fold_model(model: ir.Model) -> ir.Model:
         {describe_node(node) for node in result.graph.all_nodes() if node.domain not in (*STANDARD, *RUNNABLE)}
     )
     if foreign:
-        raise UnsupportedOperatorError(f"the model uses operators outside the ONNX standard: {', '.join(foreign[:3])}.")
+        raise UnsupportedOperatorError(
+            f"the model uses operators outside the ONNX standard: {', '.join(foreign[:3])}. Export it without them."
+        )
     kept = {name: version for name, version in result.opset_imports.items() if name in STANDARD or name in used}
     result.graph.opset_imports.clear()
     result.graph.opset_imports.update(kept)
@@ -77,15 +80,15 @@ def upgraded(model: ir.Model) -> ir.Model:
         return model
     if version < _CONVERTED_FROM_OPSET:
         raise ExportError(
-            f"the model has opset {version}; export it with opset {_CONVERTED_FROM_OPSET} or newer, best with"
-            f" {_EMITTED_FROM_OPSET} or newer."
+            f"the model has opset {version}, which is too old. Export it with opset {_CONVERTED_FROM_OPSET} or newer,"
+            f" preferably {_EMITTED_FROM_OPSET} or newer."
         )
     try:
         converted = version_converter.convert_version(ir.to_proto(model), _EMITTED_FROM_OPSET)
     except RuntimeError as error:  # the converter's own, and those of the library below it
         said = str(error).strip().rpartition("\n")[2]
         raise ExportError(
-            f"the model has opset {version} and cannot be converted to {_EMITTED_FROM_OPSET} ({said}); export it with"
+            f"the model has opset {version} and cannot be converted to {_EMITTED_FROM_OPSET} ({said}). Export it with"
             f" opset {_EMITTED_FROM_OPSET} or newer."
         ) from error
     return ir.from_proto(converted)

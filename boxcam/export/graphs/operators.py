@@ -26,8 +26,8 @@ class Mixes(Enum):
     PARAMETERS = "none: element by element of the first input; the others are parameters, which do not broadcast to it"
     CHANNEL_PARAMETERS = "as PARAMETERS, each of a channel: axis 1 of the first input"
     AXIS = "the axis that `axis` names"
-    SOFTMAX = "the axis that `axis` names; before opset 13, all behind it too"
-    TAIL = "the axis that `axis` names, and all behind it"
+    SOFTMAX = "the axis that `axis` names; before opset 13, all after it too"
+    TAIL = "the axis that `axis` names, and all after it"
     AXES = "those that `axes` names"
     PRODUCT = "the last one of the first input; and the last but one of the second"
     CHANNELS = "axis 1"
@@ -201,7 +201,7 @@ OPERATORS: Mapping[str, Operator] = {
     "GroupNormalization": Operator(Mixes.IMAGE),
     "HardSigmoid": Operator(Mixes.NONE, probability=True),
     "HardSwish": Operator(Mixes.NONE, rectifier="dipping"),
-    "Hardmax": _zero("a choice: constant wherever it does not jump", Mixes.SOFTMAX),
+    "Hardmax": _zero("a selection: constant wherever it does not jump", Mixes.SOFTMAX),
     "Identity": Operator(Mixes.NONE, copies=Copies.IN_ORDER),
     "InstanceNormalization": Operator(Mixes.SPACE),
     "IsInf": _zero(_TRUTH, Mixes.NONE),

@@ -56,7 +56,10 @@ def axes_of(node: ir.Node, position: int = 1) -> list[int] | None:
         return None
     constant = constant_array(node.inputs[position])
     if constant is None:
-        raise UnsupportedOperatorError(f"{describe_node(node)} computes its axes; only constant axes can be followed.")
+        raise UnsupportedOperatorError(
+            f"{describe_node(node)} computes its axes, and only constant axes can be followed. Export the model with"
+            " constant axes."
+        )
     return [int(a) for a in constant.reshape(-1)]
 
 

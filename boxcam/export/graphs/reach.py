@@ -31,15 +31,15 @@ def used_features(
     leaves, sources = [values[name] for name in logits], [values[name] for name in features]
     late = [name for name in features if name in logits]
     if late:
-        raise ExportError(f"{late[0]} is the logits themselves; nothing lies between. Choose a layer in front of them.")
+        raise ExportError(f"layer {late[0]} is the logits themselves. Choose an earlier layer with layers=.")
     for source in sources:
         if source.dtype is not None and not source.dtype.is_floating_point():
-            maker, better = source.producer(), "a tensor of floats"
+            maker, better = source.producer(), "a floating-point tensor"
             if maker is not None and maker.op_type == "QuantizeLinear" and maker.inputs[0] is not None:
-                better = f"{maker.inputs[0].name}, which is rounded to it,"
+                better = f"{maker.inputs[0].name}, which it is rounded from,"
             kind = source.dtype.name.lower()
             raise ExportError(
-                f"{source.name} holds integers ({kind}), which have no gradient. Choose {better} by --layer."
+                f"layer {source.name} holds integers ({kind}), which have no gradient. Choose {better} with layers=."
             )
     used = []
     for source in sources:
@@ -48,8 +48,14 @@ def used_features(
             used.append(str(source.name))
     if not used:
         known = others()
-        advice = f" They do depend on {known}: choose one by --layer." if known else ""
-        raise ExportError(f"no score depends on {', '.join(features)}, so there is nothing to explain there.{advice}")
+        advice = (
+            f" Scores do depend on {known}: choose one of these with layers=."
+            if known
+            else " Choose another with layers=."
+        )
+        raise ExportError(
+            f"no score depends on {', '.join(features)}, so there is nothing to explain at that layer.{advice}"
+        )
     return used
 
 

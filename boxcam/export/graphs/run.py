@@ -57,13 +57,13 @@ def run_model(model: ir.Model, feeds: Mapping[str, Array]) -> dict[str, Array]:
 
 def failure_message(model: ir.Model, error: Exception) -> str:
     """What to say of a run that failed."""
-    advice = ""
+    advice = " Check that it runs in onnxruntime by itself."
     if found_nothing(error):
-        advice = " Give a picture in which it finds something with --sample."
+        advice = " Pass an image in which it finds something with sample=."
     elif any(len(shape) == 4 and None in shape[1:] for v in model.graph.inputs if (shape := static_shape(v))):
         advice = (
-            " The size of the image is open, and a model may not bear each: give sides of a larger multiple, such as"
-            " --preprocess multiple=64, or fix the size with --shape, such as --shape 640x640."
+            " The input size is dynamic, and a model may not support every size: pad to a larger multiple, such as"
+            ' preprocess="multiple=64", or fix the size with shape=, such as shape=(640, 640).'
         )
     return f"onnxruntime cannot run the model (opset {opset_of(model)}): {reason(error)}.{advice}"
 

@@ -1,4 +1,4 @@
-"""Boxes of any format as x1 y1 x2 y2 in canvas pixels."""
+"""Boxes of any format as x1 y1 x2 y2 in pixels of the model input."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SCALES = ("pixels", "normalized")
 
 
 def to_corners(op: Ops, boxes: ir.Value, form: str, scale: str, canvas: Canvas) -> ir.Value:
-    """Boxes as x1 y1 x2 y2 in canvas pixels.
+    """Boxes as x1 y1 x2 y2 in pixels of the model input.
 
     Args:
         op: where to write.
@@ -36,11 +36,11 @@ def to_corners(op: Ops, boxes: ir.Value, form: str, scale: str, canvas: Canvas) 
             corner = op.Sub(corner, op.Mul(size, 0.5))
         boxes = op.Concat(corner, op.Add(corner, size), axis=2)
     elif form != "xyxy":
-        raise ValueError(f"box format {form!r}, expected one of {', '.join(FORMATS)}")
+        raise ValueError(f"box_format={form!r} is not one of: {', '.join(FORMATS)}")
     if scale == "normalized":
         boxes = op.Mul(boxes, twice(op, canvas))
     elif scale != "pixels":
-        raise ValueError(f"box scale {scale!r}, expected one of {', '.join(SCALES)}")
+        raise ValueError(f"box_scale={scale!r} is not one of: {', '.join(SCALES)}")
     return boxes
 
 

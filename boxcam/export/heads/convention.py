@@ -17,9 +17,9 @@ Kind = Literal["selected", "candidates", "queries", "classes"]
 
 MOST_BOXES = 300
 _WORDS: dict[str, str] = {
-    "selected": "selection inside of the model",
-    "candidates": "boxes before suppression",
-    "queries": "queries, without suppression",
+    "selected": "selection inside the model",
+    "candidates": "boxes before NMS",
+    "queries": "queries, without NMS",
     "classes": "classes of the whole image",
 }
 

@@ -34,8 +34,8 @@ from boxcam.errors import SourceError
 from boxcam.export.graphs.ops import Ops
 
 Decode = Callable[[Ops, Mapping[str, ir.Value]], tuple[ir.Value, ir.Value]]
-"""``decode(op, outputs) -> (boxes, scores)``: boxes float32 [1, N, 4], x1 y1 x2 y2 in canvas pixels; scores float32
-[1, N, C], probabilities."""
+"""``decode(op, outputs) -> (boxes, scores)``: boxes float32 [1, N, 4], x1 y1 x2 y2 in pixels of the model input;
+scores float32 [1, N, C], probabilities."""
 
 
 def find(given: str | Callable[..., Any]) -> Decode:
@@ -48,9 +48,11 @@ def find(given: str | Callable[..., Any]) -> Decode:
         return given
     path, colon, name = given.rpartition(":")
     if not colon or not path.endswith(".py"):
-        raise SourceError(f"--decode {given!r} is no FILE.py:FUNCTION.")
+        raise SourceError(
+            f"decode={given!r} is not of the form FILE.py:FUNCTION. Pass the file and the name of a function in it."
+        )
     if not os.path.isfile(path):
-        raise SourceError(f"--decode: {path} does not exist.")
+        raise SourceError(f"{path}, the file of decode=, does not exist. Check the path.")
     spec = importlib.util.spec_from_file_location("boxcam_decode", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -58,12 +60,14 @@ def find(given: str | Callable[..., Any]) -> Decode:
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # the user's own code
-        raise SourceError(f"--decode: {path} fails: {type(error).__name__}: {error}") from error
+        raise SourceError(
+            f"{path}, the file of decode=, fails with {type(error).__name__}: {error}. Correct it there."
+        ) from error
     finally:
         sys.path.pop(0)
     function = getattr(module, name, None)
     if not callable(function):
-        raise SourceError(f"--decode: {path} has no function {name!r}.")
+        raise SourceError(f"{path}, the file of decode=, has no function {name!r}. Pass the name of one that it has.")
     return function  # type: ignore[no-any-return]
 
 
@@ -77,11 +81,13 @@ def call(decode: Decode, op: Ops, outputs: Mapping[str, ir.Value]) -> tuple[ir.V
         result = decode(op, outputs)
     except Exception as error:  # the user's own code
         said = f"{type(error).__name__}: {error}"
-        raise SourceError(f"the function of --decode fails: {said}. Outputs are: {', '.join(outputs)}.") from error
+        raise SourceError(
+            f"the function of decode= fails with {said}. Correct it; the outputs are: {', '.join(outputs)}."
+        ) from error
     values = tuple(result) if isinstance(result, (tuple, list)) else ()
     if len(values) != 2 or not all(isinstance(value, ir.Value) for value in values):
         raise SourceError(
-            "the function of --decode has to return two values of the graph, (boxes, scores), as op.Add(…) and the like"
-            " return them."
+            "the function of decode= does not return two values of the graph. Return (boxes, scores), as op.Add(…)"
+            " and the like return them."
         )
     return values[0], values[1]

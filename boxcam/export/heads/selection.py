@@ -30,7 +30,7 @@ def activate(op: Ops, scores: ir.Value, activation: str, background: str = "none
     elif activation == "softmax":
         scores = op.Softmax(scores, axis=-1)
     elif activation != "none":
-        raise ValueError(f"activation {activation!r}, expected none, sigmoid or softmax")
+        raise ValueError(f"score_activation={activation!r} is not one of: none, sigmoid, softmax")
     if background == "first":
         return op.Slice(scores, [1], [np.iinfo(np.int64).max], [-1])
     if background == "last":

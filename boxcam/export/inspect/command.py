@@ -9,8 +9,8 @@ from pathlib import PurePath
 from boxcam.export.inspect.facts import LayerFacts
 from boxcam.export.source import Request
 
-PRESET = "PRESET"
-"""What stands where a preset has to be filled in."""
+PRESET, SAMPLE = "PRESET", "--sample"
+"""What stands where a preset has to be filled in, and the flag of a sample."""
 
 
 def export_line(request: Request, sample: str | None, preprocess: Sequence[str], layer: str) -> str:
@@ -39,12 +39,12 @@ def export_line(request: Request, sample: str | None, preprocess: Sequence[str],
     if layer:
         words += ["--layer", layer]
     if sample is not None:
-        words += ["--sample", sample]
+        words += [SAMPLE, sample]
     return shlex.join([*words, "-o", f"{PurePath(request.arguments[0]).stem}.boxcam"])
 
 
 def layer_to_name(layers: Sequence[LayerFacts]) -> str:
     """Which of the layers that can be explained to name where no default is clear: the last that shows something."""
     good = [layer for layer in layers if not layer.problem]
-    wide = [layer for layer in good if layer.receptive_field != 1]  # the others show one lit cell
+    wide = [layer for layer in good if layer.receptive_field != 1]  # the others show a single active cell
     return (wide or good)[-1].name if good else "TENSOR"

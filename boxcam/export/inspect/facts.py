@@ -8,8 +8,8 @@ from boxcam.export.preprocessing.guess import Guess
 
 ROLES = {
     "head": "what the heads read",
-    "late": "what the heads read, cell by cell: one lit cell",
-    "before": "in front of the heads' last window",
+    "late": "what the heads read, cell by cell: a single active cell",
+    "before": "before the heads' last window",
     "roi": "pooled features of proposals",
     "stage": "the last of its stride",
     "tokens": "what the last transformer block reads",

@@ -5,60 +5,81 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from boxcam.export.inspect.command import PRESET
+from boxcam.export.inspect.command import PRESET, SAMPLE
 from boxcam.export.inspect.facts import ROLES, LayerFacts, Survey
 from boxcam.export.preprocessing.presets import PRESETS
 
 
 def lines(found: Survey) -> Iterator[str]:
-    """What `boxcam inspect MODEL.onnx` prints."""
+    """What `boxcam inspect MODEL.onnx` prints: what was recognised, the line to run, then the details."""
     yield f"{found.file}  (opset {found.opset}, {found.producer}, {found.parameters / 1e6:.1f} M parameters)"
     yield ""
+    yield from _recognised(found)
+    yield ""
+    if not found.explainable:
+        yield from _outputs(found)
+        yield ""
+        yield "There is nothing to export: boxcam explains boxes and classes, and this model outputs neither."
+        return
+    yield from _next_step(found)
+    yield ""
+    yield from _table(found)
+    if found.default is not None:
+        name, tensors = found.default
+        yield f"  Without layers=, the layer {name!r} is exported: {', '.join(tensors)}."
+        if any(layer.role == ROLES["late"] for layer in found.layers):
+            yield (
+                "  (What the heads read themselves would show a single active cell per box; an earlier map shows more.)"
+            )
+    yield ""
+    yield from _outputs(found)
+
+
+def _recognised(found: Survey) -> Iterator[str]:
+    """The kind of model, how it reports its detections, its classes and its input."""
+    parts = dict(found.detections)
+    kind = "detector" if "boxes" in parts else "classifier"
+    if parts:
+        yield f"model           {kind}: {parts.pop('outputs')}"
+    if found.problem:
+        yield f"detections      not found: {found.problem}"
+    for part, what in parts.items():
+        yield f"{'  ' + part:<16}{what}"
+    names, count = found.classes
+    if count:
+        yield f"{'  classes':<16}{', '.join(names)}{f', … ({count} in all)' if count > len(names) else ''}"
     yield f"input           {found.input}"
     if found.preprocessing:
         yield f"preprocessing   {' '.join(found.preprocessing)}"
     elif found.guessed is not None:
         specs = " ".join(found.guessed.specs)
-        yield f"preprocessing   the file does not say it; guessed, as {found.guessed.why}: {specs}"
-        yield f"{'':<16}(check it: others are {', '.join(PRESETS)}, and key=value)"
+        yield f"preprocessing   not stated in the file; guessed, as {found.guessed.why}: {specs}"
+        yield f"{'':<16}(check it; others are {', '.join(PRESETS)}, and key=value)"
     else:
-        yield f"preprocessing   the file does not say it: --preprocess {', '.join(PRESETS)}, or key=value"
+        yield f"preprocessing   not stated in the file; pass preprocess= with {', '.join(PRESETS)}, or key=value"
+
+
+def _next_step(found: Survey) -> Iterator[str]:
+    if not found.command:
+        yield "Inspect it again with what is missing; the line to run is then printed here."
+        return
+    words = shlex.split(found.command)
+    fill = "with PRESET filled in, " if PRESET in words else ""
+    add = "" if SAMPLE in words else "ideally with sample=… of an image in which it finds something, "
+    yield f"Run, {fill}{add}".rstrip(", ") + ":"
+    yield f"  {found.command}"
+
+
+def _outputs(found: Survey) -> Iterator[str]:
     for number, output in enumerate(found.outputs):
         yield f"{'outputs' if not number else '':<16}{output}"
-    yield ""
-    if found.problem:
-        yield f"detections      not found: {found.problem}"
-    for number, (part, what) in enumerate(found.detections.items()):
-        yield f"{'detections' if not number else '  ' + part:<16}{what}"
-    names, count = found.classes
-    if count:
-        yield f"{'  classes':<16}{', '.join(names)}{f', … ({count} in all)' if count > len(names) else ''}"
-    yield ""
-    if not found.explainable:
-        yield "There is nothing to export: boxcam explains boxes and classes, and this model gives neither."
-        return
-    yield from _table(found)
-    yield ""
-    if found.default is not None:
-        name, tensors = found.default
-        yield f"Without --layer, the layer {name!r} is exported: {', '.join(tensors)}."
-        if any(layer.role == ROLES["late"] for layer in found.layers):
-            yield "(What the heads read themselves would show one lit cell for each box: an earlier map shows more.)"
-    if found.command:
-        words = shlex.split(found.command)
-        fill = "with PRESET filled in, " if PRESET in words else ""
-        add = "" if "--sample" in words else "best with --sample PICTURE, in which it finds something, "
-        yield f"Run, {fill}{add}".rstrip(", ") + ":"
-        yield f"  {found.command}"
-    else:
-        yield "Inspect it again with what is missing; then the line to run is printed here."
 
 
 def _table(found: Survey) -> Iterator[str]:
     if not found.layers:
         yield "layers          none: there is no map between the image and the scores"
         return
-    yield "layers          (the image itself is one too: --layer image)"
+    yield 'layers          (the image itself is one too: layers="image")'
     rows = [("tensor", "channels", "cells", "stride", "made by", "read by", "what it is", "a score depends on")]
     for layer in found.layers:
         stride = "" if layer.stride is None else "x".join(f"{s:g}" for s in dict.fromkeys(layer.stride))
@@ -72,7 +93,7 @@ def _table(found: Survey) -> Iterator[str]:
             "  " + "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]).rstrip()
         )
     if found.left_out:
-        yield f"  … and {found.left_out} more: --all"
+        yield f"  … and {found.left_out} more (everything=True)"
 
 
 def _gradient(layer: LayerFacts) -> str:

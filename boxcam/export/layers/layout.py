@@ -45,13 +45,15 @@ def as_map(model: ir.Model, name: str, layout: Layout | None, canvas: Sequence[i
     """
     value = find_value(model.graph, name)
     if value is None:
-        raise ExportError(f"the model has no tensor {name!r} any more, once its constants are folded.")
+        raise ExportError(f"layer {name!r} is a constant, which folding removed. Choose another layer with layers=.")
     shape = static_shape(value)
     found = layout or layout_of(value)
     if found == "NCHW" and not value.is_graph_input():
         return name
     if shape is None or len(shape) != (3 if found == "tokens" else 4):
-        raise ExportError(f"{name_and_shape(value)} is no {found} tensor of features. Choose another --layer.")
+        raise ExportError(
+            f"{name_and_shape(value)} is not a feature map in the layout {found}. Choose another layer with layers=."
+        )
     users = [(use.node, use.idx) for use in value.uses()]
     op = Ops(model.graph, f"boxcam.layout/{name}")
     if found == "tokens":
@@ -110,8 +112,8 @@ def _tokens(op: Ops, value: ir.Value, shape: tuple[int | None, ...], grid: Seque
     rows, columns = grid
     if count is None or channels is None or not rows * columns <= count <= rows * columns + _MOST_PREFIX_TOKENS:
         raise ExportError(
-            f"{name_and_shape(value)} has no {rows}x{columns} tokens for a map. Give their rows and columns, such as"
-            " --tokens 14x14."
+            f"{name_and_shape(value)} has no {rows}x{columns} tokens for a map. Pass their rows and columns, such as"
+            " tokens=(14, 14)."
         )
     first = count - rows * columns
     patches = op.Slice(value, [first], [count], [1]) if first else value
@@ -142,8 +144,7 @@ def grid_of(value: ir.Value, canvas: Sequence[int]) -> tuple[int, int]:
                 found.append((rows, columns))
     if len(found) != 1:
         raise ExportError(
-            f"{name_and_shape(value)}: {count} tokens tile {height}x{width} pixels in"
-            f" {'no way' if not found else 'several ways'} that boxcam sees. Give their rows and columns, such as"
-            " --tokens 14x14."
+            f"{name_and_shape(value)}: {'no grid' if not found else 'more than one grid'} of {count} tokens fits"
+            f" {height}x{width} pixels. Pass their rows and columns, such as tokens=(14, 14)."
         )
     return found[0]

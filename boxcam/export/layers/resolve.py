@@ -36,7 +36,7 @@ def resolve(source: SourceModel, names: Sequence[str], layout: Layout | None = N
             chosen[name] = LayerTensors((name,), layout=layout)
         else:
             close = difflib.get_close_matches(name, [*source.layers, IMAGE, *values], n=3, cutoff=0.6)
-            advice = "A feature map of the graph can be given by its tensor's name."
+            advice = "Any feature map of the graph can be passed by the name of its tensor."
             raise UnknownLayerError(name, source.layers, "the model", close, advice)
     return chosen
 
@@ -47,7 +47,10 @@ def _pixels(image: ir.Value) -> str:
     if image.dtype in (None, ir.DataType.FLOAT, ir.DataType.FLOAT16):
         return str(image.name)
     if len(casts) != 1 or len(casts) != len(list(image.consumers())):
-        raise ExportError(f"the model's input {image.name} is {image.dtype}, so there is no gradient by its pixels.")
+        raise ExportError(
+            f"the model's input {image.name} is {image.dtype}, so its pixels have no gradient. Choose another layer"
+            " with layers=."
+        )
     return str(casts[0].outputs[0].name)
 
 
@@ -59,7 +62,10 @@ def check_rows(value: ir.Value, layer: str) -> tuple[int, int, int]:
     """
     shape = static_shape(value)
     if shape is None or len(shape) != 4 or None in shape[1:]:
-        raise ExportError(f"layer {layer!r}: the pooled features {name_and_shape(value)} have no fixed shape.")
+        raise ExportError(
+            f"layer {layer!r}: the pooled features {name_and_shape(value)} have no fixed shape. Choose another layer"
+            " with layers=."
+        )
     return shape[1], shape[2], shape[3]  # type: ignore[return-value]
 
 
@@ -81,5 +87,6 @@ def check_map(value: ir.Value, layer: str, is_open: bool = False) -> tuple[int, 
         known = "of unknown rank" if shape is None else f"of shape {['?' if d is None else d for d in shape]}"
         raise ExportError(
             f"layer {layer!r}: tensor {value.name} is {known}; a feature map [1, channels, height, width] is needed."
+            " Choose another with layers=."
         )
     return shape[1], shape[2], shape[3]  # type: ignore[return-value]

@@ -16,7 +16,7 @@ from boxcam.export.source import HalfPrecision
 
 _INTEGER_ONLY = ("QLinear", "QGemm", "QAttention", "ConvInteger", "MatMulInteger", "DynamicQuantize")
 _BFLOAT16 = (
-    "the model computes in bfloat16 ({}), which ONNX Runtime does not run on every machine; export it in float32 or in"
+    "the model computes in bfloat16 ({}), which ONNX Runtime does not run on every machine. Export it in float32 or"
     " float16."
 )
 
@@ -32,21 +32,22 @@ def check_input(model: ir.Model, name: str, spec: Preprocess) -> None:
         raise ExportError(_BFLOAT16.format(f"its input {name}"))
     if value.dtype is not None and value.dtype is not ir.DataType.from_numpy(np.dtype(spec.dtype)):
         raise ExportError(
-            f"the model's input {name} is {value.dtype.name.lower()}, and an image is prepared as {spec.dtype}; export"
-            " it with such an input."
+            f"the model's input {name} is {value.dtype.name.lower()}, but an image is prepared as {spec.dtype}. Export"
+            f" the model with an input of {spec.dtype}."
         )
     shape = static_shape(value)
     if shape is None:
         return
     if not spec.multiple and None in (shape[2:] if spec.layout == "NCHW" else shape[1:3]):
         raise ExportError(
-            f"the model's input {name_and_shape(value)} has no fixed height and width; give them with --shape, such as"
-            " --shape 640x640."
+            f"the model's input {name_and_shape(value)} has no fixed height and width. Fix them with shape=, such as"
+            " shape=(640, 640)."
         )
     if len(shape) != 4 or any(have not in (None, want) for have, want in zip(shape, spec.shape, strict=False)):
         raise ExportError(
             f"the model's input {name_and_shape(value)} cannot take an image, which is prepared as"
-            f" [{', '.join('?' if size is None else str(size) for size in spec.shape)}]."
+            f" [{', '.join('?' if size is None else str(size) for size in spec.shape)}]. Export the model with an"
+            " input of that shape."
         )
 
 
@@ -100,7 +101,7 @@ def check_operators(model: ir.Model) -> None:
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     raise UnsupportedOperatorError(
         f"the model uses operators outside the ONNX standard: {', '.join(names[:3])}{more}. Export it without them, or"
-        " before an optimiser put them in."
+        " use the file from before an optimizer inserted them."
     )
 
 

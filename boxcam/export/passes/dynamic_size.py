@@ -17,11 +17,11 @@ from boxcam.export.autodiff.rule import OTHER_ENGINE
 from boxcam.export.graphs.extract import clone_model
 from boxcam.export.graphs.query import Array, static_shape
 
-ADVICE = "Fix it with --shape, such as --shape 640x640."
+ADVICE = "Fix it with shape=, such as shape=(640, 640)."
 
 
 def fixed(model: ir.Model, feeds: Mapping[str, Array]) -> ir.Model:
-    """A copy of a model for images of the size of one that is given; the model itself, if no size of it is open."""
+    """A copy of a model for images of the size of one that is given; the model itself, if no size of it is dynamic."""
     opened = [value for value in model.graph.inputs if None in (static_shape(value) or (None,))]
     if not opened:
         return model
@@ -41,9 +41,9 @@ def forget_shapes(graph: ir.Graph) -> None:
 
 
 def told(refusal: str) -> str:
-    """What to say of an operator that was refused: no other engine is for open sizes, and a size may help."""
+    """What to say of an operator that was refused: no other engine has dynamic sizes, and a fixed size may help."""
     return (
-        f"{refusal.replace(f', {OTHER_ENGINE}', '')} The size of the image is open, which not every operator bears."
+        f"{refusal.replace(f', {OTHER_ENGINE}', '')} The input size is dynamic, which not every operator supports."
         f" {ADVICE}"
     )
 
@@ -55,5 +55,5 @@ def engine(wanted: str) -> str:
         ExportError: it cannot be.
     """
     if wanted not in ("auto", "onnx"):
-        raise ExportError(f"TorchScript gradients are for images of one size, and this model's size is open. {ADVICE}")
+        raise ExportError(f"TorchScript gradients need a fixed input size, and this model's size is dynamic. {ADVICE}")
     return "onnx"

@@ -67,7 +67,7 @@ def check_runs(model: ir.Model) -> None:
     except Exception as error:  # onnxruntime's own errors share no public root
         said = " ".join(str(error).split())[:300]
         raise ExportError(
-            f"onnxruntime cannot run the float16 model on the CPU ({said}); export it in float32."
+            f"onnxruntime cannot run the float16 model on the CPU ({said}). Export it in float32."
         ) from error
 
 
@@ -129,7 +129,10 @@ def narrow(model: ir.Model, known: Types) -> None:
     for position, output in enumerate(list(graph.outputs)):
         if output.dtype is ir.DataType.FLOAT16:
             if output.is_graph_input():
-                raise ExportError(f"{output.name} is a float16 input, and cannot be handed out as float32.")
+                raise ExportError(
+                    f"{output.name} is a float16 input, and cannot be returned as float32. Choose another layer with"
+                    " layers=."
+                )
             name = str(output.name)
             result = turned.to(output, ir.DataType.FLOAT)
             graph.outputs[position] = result

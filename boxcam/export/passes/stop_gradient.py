@@ -27,7 +27,10 @@ def hold(model: ir.Model, names: Sequence[str]) -> None:
     for name in dict.fromkeys(names):
         value = find_value(graph, name)
         if value is None:
-            raise ExportError(f"the model has no tensor {name!r} at which a gradient could be stopped.")
+            raise ExportError(
+                f"the model has no tensor {name!r} at which a gradient could be stopped. Pass the name of a tensor of"
+                " the graph."
+            )
         uses = [use for use in value.uses() if not is_stop(use.node)]
         if not uses or any(is_stop(use.node) for use in value.uses()):
             continue

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,11 +21,11 @@ from boxcam.export.preprocessing.keys import KEYS
 from boxcam.export.preprocessing.presets import PRESETS
 
 Shape = Sequence[int | None]
-_OPTION = "--preprocess"
+_OPTION = "preprocess="
 _OPEN = ("fit", "none")
-"""The ways to resize by which each image can have a canvas of its own."""
+"""The ways to resize by which each image can have a size of its own."""
 _MULTIPLE = 32
-"""Of the sides of such a canvas, if nobody says another: the coarsest stride of most detectors."""
+"""Of the sides of such an image, if nobody says another: the coarsest stride of most detectors."""
 _EXAMPLE = (480, 640)
 """Height and width of the pictures that are drawn for a model that takes every image as it is."""
 _FILES = (".yaml", ".yml", ".json")
@@ -47,18 +46,18 @@ def parse(
     may_be_open: bool = True,
     is_said: bool = True,
 ) -> Preprocess:
-    """What ``--preprocess`` says, checked against the model's input.
+    """What ``preprocess=`` says, checked against the model's input.
 
-    A model whose height and width are open gets each image in its own size, unless one is fixed by ``shape``, or the
+    A model whose height and width are dynamic gets each image in its own size, unless one is fixed by ``shape``, or the
     image is stretched or cut to one.
 
     Args:
         specs: each a preset's name, a YAML or JSON file, or ``key=value``; what comes later overrides.
         input_shape: of the model's input, None for what is dynamic; None if not even the rank is known.
         input_dtype: type of the model's input; None if it is not known, which is float32.
-        shape: height and width that the user wants (``--shape``), or None for those of the model's input.
-        usual: height and width that the file names where its input's are open.
-        may_be_open: whether the model can be one whose sizes stay open; otherwise its input is made for one.
+        shape: height and width that the user wants (``shape=``), or None for those of the model's input.
+        usual: height and width that the file names where its input's are dynamic.
+        may_be_open: whether the model can be one whose sizes stay dynamic; otherwise its input is made for one.
         is_said: whether somebody says ``specs``; otherwise they stand for a preset that is still to be chosen.
 
     Raises:
@@ -68,8 +67,8 @@ def parse(
     if not specs:
         known = "; ".join(f"{name} ({PRESETS[name].models.partition(':')[0].partition(';')[0]})" for name in PRESETS)
         raise SourceError(
-            "the model does not say how an image becomes its input. Say it with --preprocess: a preset, a YAML file, or"
-            f" key=value. There are the presets {known}."
+            "the file does not say how an image becomes the model input. Pass a preset, a YAML file, or key=value with"
+            f" preprocess=. The presets are: {known}."
         )
     said = _Settings()
     for spec in specs:
@@ -90,8 +89,9 @@ def parse(
         for name in ("multiple", *(["resize"] if settings["resize"] == "none" else [])):
             if name in settings:
                 raise SourceError(
-                    f"{_OPTION}: {name} {_shown(settings[name])} is for a model whose height and width are open, and"
-                    f" not fixed to {size[0]}x{size[1]}. Leave it out{'' if shape is None else ', or --shape'}."
+                    f"{_OPTION}: {name} {_shown(settings[name])} is for a model whose height and width are dynamic,"
+                    f" not fixed to {size[0]}x{size[1]}. Leave it"
+                    f" out{'' if shape is None else ', or leave out shape='}."
                 )
         return _preprocess(settings, size, layout, dtype)
     return _preprocess(settings, size, layout, dtype, settings.get("multiple", _MULTIPLE))
@@ -117,11 +117,11 @@ class _Settings:
     def _put(self, key: str, value: Any, where: str) -> None:
         if key == "preset":
             if self.preset is not None:
-                raise SourceError(f"{where}: there are two presets, {self.preset} and {value}. Give one.")
+                raise SourceError(f"{where}: there are two presets, {self.preset} and {value}. Pass one.")
             try:
                 PRESETS[str(value)]
             except UnknownNameError as error:
-                hint = " Or give a YAML file, or key=value." if where == _OPTION else ""
+                hint = " Or pass a YAML file, or key=value." if where == _OPTION else ""
                 raise SourceError(f"{where}: {error}{hint}") from error
             self.preset = str(value)
         elif key not in KEYS:
@@ -130,7 +130,7 @@ class _Settings:
             try:
                 self.values[key] = KEYS[key](value)
             except (TypeError, ValueError) as error:
-                raise SourceError(f"{where}: {key} {_shown(value)}: {error} was expected.") from error
+                raise SourceError(f"{where}: {key} {_shown(value)}: {error} was expected. Correct it.") from error
 
     def settings(self, dtype: str) -> dict[str, Any]:
         """The preset's values with those that were given put over them.
@@ -143,7 +143,7 @@ class _Settings:
         for name in ("resize", "scale", "color"):
             if name not in settings:
                 raise SourceError(
-                    f"{_OPTION}: {name} is not said. Give a preset ({', '.join(PRESETS)}), or {name}=… with the rest."
+                    f"{_OPTION}: {name} is missing. Pass a preset ({', '.join(PRESETS)}), or add {name}=…."
                 )
         if given.get("color", base.get("color")) != base.get("color"):
             for name in {"mean", "std", "pad_value"} & set(base) - set(given):
@@ -153,7 +153,7 @@ class _Settings:
                 if name in base and name not in given and set(base[name]) != {plain}:
                     raise SourceError(
                         f"{_OPTION}: scale {given['scale']} changes what {name} {_shown(base[name])} of the preset"
-                        f" {self.preset} means. Give mean and std too."
+                        f" {self.preset} means. Pass mean and std too."
                     )
         _check_resize(settings, given)
         return settings
@@ -171,7 +171,7 @@ def _check_resize(settings: Mapping[str, Any], given: Mapping[str, Any]) -> None
     if resize == "fit" or (resize == "none" and settings.get("multiple") != 1):
         for name in ("pad", "pad_value"):
             if name not in settings:
-                raise SourceError(f"{_OPTION}: resize {resize} pads, and {name} is not said. Give {name}=….")
+                raise SourceError(f"{_OPTION}: resize {resize} pads, and {name} is missing. Add {name}=….")
     pads = resize in _OPEN or (resize == "stretch" and "fit" in settings)
     idle = [name for name in ("pad", "pad_value") if name in given and not pads]
     if "crop_pct" in given and (resize != "cover" or "fit" in settings):
@@ -197,7 +197,7 @@ def _preprocess(
         mean, std = (tuple(round(255 * value, 9) for value in values) for values in (mean, std))
     if dtype == "uint8" and (any(mean) or set(std) != {1.0}):
         raise SourceError(
-            f"{_OPTION}: the model's input is uint8, the pixels as they are: so say scale=0-255, mean=0, std=1."
+            f"{_OPTION}: the model's input is uint8, the pixels as they are. Pass scale=0-255, mean=0 and std=1."
         )
     padding = settings.get("pad_value", (0.0,) * 3)
     try:
@@ -219,15 +219,15 @@ def _preprocess(
             multiple=multiple,
         )
     except ValueError as error:
-        raise SourceError(f"{_OPTION}: {str(error).removeprefix('preprocess: ')}.") from error
+        raise SourceError(f"{_OPTION}: {str(error).removeprefix('preprocess: ')}. Correct it.") from error
 
 
 def _check_range(scale: str, mean: Sequence[float]) -> None:
     """Refuse a mean that is plainly of the other scale: the detector would see next to nothing."""
     if scale == "0-1" and max(mean) > 1:
-        raise SourceError(f"{_OPTION}: mean {_shown(mean)} is beyond the scale 0-1. Say scale=0-255.")
+        raise SourceError(f"{_OPTION}: mean {_shown(mean)} is beyond the scale 0-1. Pass scale=0-255.")
     if scale == "0-255" and 0 < max(mean) <= 1:
-        raise SourceError(f"{_OPTION}: mean {_shown(mean)} is next to nothing on the scale 0-255. Say scale=0-1.")
+        raise SourceError(f"{_OPTION}: mean {_shown(mean)} is next to nothing on the scale 0-255. Pass scale=0-1.")
 
 
 def _dtype(given: ir.DataType | None) -> Literal["float32", "float16", "uint8"]:
@@ -249,11 +249,14 @@ def _layout(said: str | None, shape: Shape | None) -> Literal["NCHW", "NHWC"]:
     """
     if shape is None or len(shape) != 4:
         what = "has no known rank" if shape is None else f"is {_dimensions(shape)}"
-        raise SourceError(f"the model's input {what}; an image is [1, 3, height, width] or [1, height, width, 3].")
+        raise SourceError(
+            f"the model's input {what}, but an image is [1, 3, height, width] or [1, height, width, 3]. Export it"
+            " with such an input."
+        )
     if shape[0] not in (None, 1):
         raise SourceError(
-            f"the model's input {_dimensions(shape)} takes {shape[0]} images at once; boxcam gives it one. Export the"
-            " model with a batch of 1, or a dynamic one."
+            f"the model's input {_dimensions(shape)} takes {shape[0]} images at once, and boxcam feeds it one. Export"
+            " the model with a batch of 1, or a dynamic one."
         )
     fits = [name for name, channels in (("NCHW", shape[1]), ("NHWC", shape[3])) if channels in (3, None)]
     sure = [name for name, channels in (("NCHW", shape[1]), ("NHWC", shape[3])) if channels == 3]
@@ -261,19 +264,19 @@ def _layout(said: str | None, shape: Shape | None) -> Literal["NCHW", "NHWC"]:
         channels = shape[1] if said == "NCHW" else shape[3]
         raise SourceError(
             f"{_OPTION}: layout {said} contradicts the model's input {_dimensions(shape)}, which then has {channels}"
-            " channels, and not 3."
+            " channels, not 3. Leave it out, or correct it."
         )
     if not fits:
-        grey = " Grey pictures are not supported." if 1 in (shape[1], shape[3]) else ""
+        grey = " Grayscale images are not supported." if 1 in (shape[1], shape[3]) else ""
         raise SourceError(
-            f"the model's input {_dimensions(shape)} has no axis of 3 colours; an image is [1, 3, height, width] or"
-            f" [1, height, width, 3].{grey}"
+            f"the model's input {_dimensions(shape)} has no axis of 3 colours.{grey} Export it with the input"
+            " [1, 3, height, width] or [1, height, width, 3]."
         )
     chosen = said or (sure[0] if len(sure) == 1 else fits[0] if len(fits) == 1 else None)
     if chosen is None:
         raise SourceError(
-            f"the model's input {_dimensions(shape)} leaves open where its colours are. Say it with"
-            f" {_OPTION} layout=NCHW or layout=NHWC."
+            f"the model's input {_dimensions(shape)} does not tell which axis holds the colours. Pass"
+            ' preprocess="layout=NCHW" or preprocess="layout=NHWC".'
         )
     return cast(Literal["NCHW", "NHWC"], chosen)
 
@@ -286,34 +289,34 @@ def _size(
     usual: tuple[int, int] | None,
     open_by: Sequence[str],
 ) -> tuple[int, int]:
-    """Height and width, from the model's input, ``--shape`` and the key ``size``, which must not contradict.
+    """Height and width, from the model's input, ``shape=`` and the key ``size``, which must not contradict.
 
     If all leave them open, the usual ones, which may be for another input. ``open_by`` is what is said of the
     preprocessing, if each image may have a size of its own by it: a message tells what to add.
     """
-    for name, edges in (("--shape", wanted), (f"{_OPTION} size", said)):
+    for name, edges in (("shape={}", wanted), ('preprocess="size={}"', said)):
         if edges is not None and any(have not in (None, want) for have, want in zip(fixed, edges, strict=True)):
             raise SourceError(
-                f"{name} {edges[0]}x{edges[1]} contradicts the model's input {_dimensions(shape)}, which is fixed."
-                " Leave it out, or export the model anew."
+                f"{name.format(f'{edges[0]}x{edges[1]}')} contradicts the model's input {_dimensions(shape)}, which is"
+                " fixed. Leave it out, or export the model to ONNX again."
             )
     if said is not None and wanted is not None and said != wanted:
         raise SourceError(
-            f"--shape {wanted[0]}x{wanted[1]} and {_OPTION} size {said[0]}x{said[1]} contradict each other."
+            f'shape={wanted[0]}x{wanted[1]} and preprocess="size={said[0]}x{said[1]}" contradict each other. Pass one.'
         )
     if usual is not None and any(have not in (None, want) for have, want in zip(fixed, usual, strict=True)):
         usual = None  # of another model than this one, or one side of this one is open only
     height, width = wanted or said or usual or fixed
     if height is None or width is None:
-        own, said_already = "", "".join(f"{_OPTION} {shlex.quote(spec)} " for spec in open_by)
+        own = ""
         if open_by:
             own = (
-                f"; or let each image have its own, with {said_already}{_OPTION} size=640x640, into which it is fitted,"
-                f" or {said_already}{_OPTION} resize=none, which leaves it as it is"
+                f"; or let each image have its own, with {_OPTION}{[*open_by, 'size=640x640']}, into which it is"
+                f" fitted, or {_OPTION}{[*open_by, 'resize=none']}, which leaves it as it is"
             )
         raise SourceError(
-            f"the model's input {_dimensions(shape)} has no fixed height and width. Fix them with --shape, such as"
-            f" --shape 640x640{own}."
+            f"the model's input {_dimensions(shape)} has no fixed height and width. Fix them with shape=, such as"
+            f" shape=(640, 640){own}."
         )
     return height, width
 
@@ -322,15 +325,17 @@ def _read(path: str) -> Mapping[Any, Any]:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-        raise SourceError(f"{_OPTION}: {path} cannot be read: {reason}.") from error
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise SourceError(f"{_OPTION}: {path} cannot be read: {reason}. Check the path, or pass a preset.") from error
     try:
         data = json.loads(text) if path.lower().endswith(".json") else yaml.safe_load(text)
     except (yaml.YAMLError, ValueError) as error:
         said = " ".join(str(error).split())
-        raise SourceError(f"{_OPTION}: {path} is broken: {said}") from error
+        raise SourceError(
+            f"{_OPTION}: {path} is not valid YAML or JSON: {said.rstrip('.')}. Correct it there."
+        ) from error
     if not isinstance(data, dict):
-        raise SourceError(f"{_OPTION}: {path} has to hold keys and values, such as 'preset: yolo'.")
+        raise SourceError(f"{_OPTION}: {path} does not hold keys and values. Write some, such as 'preset: yolo'.")
     return data
 
 

@@ -23,8 +23,10 @@ def read(given: str | os.PathLike[str] | Sequence[str]) -> tuple[str, ...]:
     try:
         lines = Path(given).read_text(encoding="utf-8-sig").rstrip().splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-        raise SourceError(f"class names {given} cannot be read: {reason}.") from error
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise SourceError(
+            f"class names {given} cannot be read: {reason}. Pass a text file with one name per line with class_names=."
+        ) from error
     if not lines:
-        raise SourceError(f"class names {given} is empty; one name a line is needed.")
+        raise SourceError(f"class names {given} is empty. Write one name per line.")
     return tuple(line.strip() or f"class {index}" for index, line in enumerate(lines))

@@ -101,8 +101,8 @@ class _Places:
         if place is None or place.axes != (2, 3):  # of tokens, and of what comes out of an attention
             if height is None or width is None:
                 raise ExportError(
-                    f"layer {layer!r}: where the cells of {value.name} lie is not known while the size of the image is"
-                    f" open. {dynamic_size.ADVICE}"
+                    f"layer {layer!r}: where the cells of {value.name} lie is not known while the input size is"
+                    f" dynamic. {dynamic_size.ADVICE}"
                 )
             place = tiles((spec.height, spec.width), height, width)
         stride, center = (place.y.stride, place.x.stride), (place.y.center, place.x.center)
@@ -140,7 +140,9 @@ def _four_columns(graph: ir.Graph, value: ir.Value, layer: str) -> str:
     """The proposals as [R, 4]; some models put the image's number first."""
     shape = static_shape(value)
     if shape is None or len(shape) != 2 or shape[1] not in (4, 5):
-        raise ExportError(f"layer {layer!r}: the proposals {value.name} are not [R, 4] or [R, 5].")
+        raise ExportError(
+            f"layer {layer!r}: the proposals {value.name} are not [R, 4] or [R, 5]. Choose another layer with layers=."
+        )
     if shape[1] == 4:
         return str(value.name)
     boxes = Ops(graph, f"{layer}.rois").Slice(value, [1], [5], [1])
@@ -162,15 +164,15 @@ def _warn(name: str, gradients: Sequence[LayerGradient]) -> None:
     """Say what a person should know of a layer before looking at it."""
     if gradients[0].field == 1 and name != IMAGE:
         warnings.warn(
-            f"layer {name!r} is so late that each logit depends on a single cell of it: a map of it shows one lit"
-            " cell. Choose an earlier layer with --layer.",
+            f"layer {name!r} is so late that each logit depends on a single cell of it, so its map shows one single"
+            " active cell. Choose an earlier layer with layers=.",
             BoxcamWarning,
             stacklevel=2,
         )
     if any(one.rounded for one in gradients):
         warnings.warn(
-            f"the model is quantized: gradients by layer {name!r} are straight-through, as if it did not round, and"
-            " for the onnx engine only.",
+            f"the model is quantized: gradients by layer {name!r} are straight-through, as if without rounding, and"
+            " for the ONNX engine only.",
             BoxcamWarning,
             stacklevel=2,
         )

@@ -47,7 +47,10 @@ def _by_layer(prepared: Prepared, traces: Mapping[str, Trace], name: str, layer:
     ends = {target: tuple(str(v.name) for v in found.logits) for target, found in traces.items()}
     used = {target: _used(prepared, name, target, ends) for target in ends}
     if not any(used.values()):
-        raise ExportError(f"none of {', '.join(ends)} depends on it, so there is nothing to explain there.")
+        raise ExportError(
+            f"none of {', '.join(ends)} depends on it, so there is nothing to explain there. Choose another with"
+            " layers=."
+        )
     features = tuple(tensor for tensor in layer.tensors if any(tensor in of for of in used.values()))
     guided = name == IMAGE and prepared.engine != "torchscript"
     subjects = [Subject(name, traces[target].target, ends[target], features) for target in ends if used[target]]
@@ -63,7 +66,7 @@ def _used(prepared: Prepared, name: str, target: str, ends: Mapping[str, Sequenc
     except ExportError:
         if len(ends) == 1:
             raise
-        message = f"the target {target!r} does not depend on layer {name!r}, which gets no gradient of it."
+        message = f"target {target!r} does not depend on layer {name!r}, which gets no gradient of it."
         warnings.warn(message, BoxcamWarning, stacklevel=2)
         return []
 

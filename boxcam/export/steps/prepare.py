@@ -128,8 +128,8 @@ def _as_maps(base: ir.Model, source: SourceModel, request: Request, name: str, l
         value = find_value(base.graph, tensor)
         if value is not None and (kind or layout.layout_of(value)) == "tokens":
             raise ExportError(
-                f"layer {name!r}: how the tokens {name_and_shape(value)} lie on the image is not known while its"
-                f" size is open. {dynamic_size.ADVICE}"
+                f"layer {name!r}: how the tokens {name_and_shape(value)} lie on the image is not known while the"
+                f" input size is dynamic. {dynamic_size.ADVICE}"
             )
     size = spec.height, spec.width
     return replace(

@@ -65,7 +65,8 @@ def _try(part: Part) -> None:
 def _require(node: ir.Node) -> None:
     if node.op_type not in TORCH_OPS:
         raise UnsupportedOperatorError(
-            f"{describe_node(node)} on the score path has no counterpart in torch. Choose a layer behind it."
+            f"{describe_node(node)} on the score path has no counterpart in PyTorch. Choose a layer after it with"
+            " layers=."
         )
 
 
@@ -116,7 +117,8 @@ class _Steps(nn.Module):
         for node in nodes:
             if node.domain not in ("", "ai.onnx") or node.op_type not in TORCH_OPS:
                 raise UnsupportedOperatorError(
-                    f"{describe_node(node)} on the score path has no counterpart in torch. Choose a layer behind it."
+                    f"{describe_node(node)} on the score path has no counterpart in PyTorch. Choose a layer after it"
+                    " with layers=."
                 )
             for value in node.inputs:
                 constant = constant_array(value)

@@ -133,7 +133,7 @@ def _cast(node: ir.Node, x: Inputs, constants: Constants) -> Tensor:
     if target in (ir.DataType.FLOAT, ir.DataType.DOUBLE):
         return x[0] if x[0].is_floating_point() else torch.mul(x[0], x[-1])  # x[-1]: a one of the module's own dtype
     if target not in _DTYPES:
-        raise UnsupportedOperatorError(f"{describe_node(node)} to {target.name} is not implemented in torch.")
+        raise UnsupportedOperatorError(f"{describe_node(node)} to {target.name} is not implemented in PyTorch.")
     result: Tensor = x[0].to(_DTYPES[target])
     return result
 
@@ -217,7 +217,7 @@ def _slice(node: ir.Node, x: Inputs, constants: Constants) -> Tensor:
     result: Tensor = x[0]
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         if step < 0:
-            raise UnsupportedOperatorError(f"{describe_node(node)} with a negative step is not implemented in torch.")
+            raise UnsupportedOperatorError(f"{describe_node(node)} with a negative step is not implemented in PyTorch.")
         index: list[slice] = [slice(None)] * result.ndim
         index[int(axis)] = slice(int(start), int(end), int(step))
         result = result[tuple(index)]
@@ -245,7 +245,7 @@ def _gather_elements(node: ir.Node, x: Inputs, constants: Constants) -> Tensor:
 @TORCH_OPS.register("GatherND")
 def _gather_nd(node: ir.Node, x: Inputs, constants: Constants) -> Tensor:
     if attribute_of(node, "batch_dims", 0):
-        raise UnsupportedOperatorError(f"{describe_node(node)} with batch_dims is not implemented in torch.")
+        raise UnsupportedOperatorError(f"{describe_node(node)} with batch_dims is not implemented in PyTorch.")
     result: Tensor = x[0][torch.unbind(x[1], -1)]
     return result
 
@@ -274,7 +274,7 @@ def _from_the_start(x: Inputs, constants: Constants, axis: int) -> Tensor:
 
 def _no_reduction(node: ir.Node) -> None:
     if attribute_of(node, "reduction", "none") != "none":
-        raise UnsupportedOperatorError(f"{describe_node(node)} with a reduction is not implemented in torch.")
+        raise UnsupportedOperatorError(f"{describe_node(node)} with a reduction is not implemented in PyTorch.")
 
 
 @TORCH_OPS.register("Expand")
@@ -292,7 +292,9 @@ def _tile(node: ir.Node, x: Inputs, constants: Constants) -> Tensor:
 def _pad(node: ir.Node, x: Inputs, constants: Constants) -> Tensor:
     mode = str(attribute_of(node, "mode", "constant"))
     if mode != "constant" or (len(x) > 3 and x[3] is not None):
-        raise UnsupportedOperatorError(f"{describe_node(node)} with mode {mode!r} or axes is not implemented in torch.")
+        raise UnsupportedOperatorError(
+            f"{describe_node(node)} with mode {mode!r} or axes is not implemented in PyTorch."
+        )
     pads = attribute_of(node, "pads")
     sizes = [int(p) for p in (pads if pads is not None else _required(node, constants, 1))]
     rank = len(sizes) // 2
@@ -372,10 +374,10 @@ def _conv(node: ir.Node, x: Inputs, constants: Constants) -> Tensor:
 @TORCH_OPS.register("ConvTranspose")
 def _conv_transpose(node: ir.Node, x: Inputs, constants: Constants) -> Tensor:
     if x[1].ndim != 4 or attribute_of(node, "auto_pad", "NOTSET") != "NOTSET" or "output_shape" in node.attributes:
-        raise UnsupportedOperatorError(f"{describe_node(node)}: only 2-D with explicit pads is implemented in torch.")
+        raise UnsupportedOperatorError(f"{describe_node(node)}: only 2-D with explicit pads is implemented in PyTorch.")
     pads = list(attribute_of(node, "pads", [0, 0, 0, 0]))
     if pads[:2] != pads[2:]:
-        raise UnsupportedOperatorError(f"{describe_node(node)} with asymmetric pads is not implemented in torch.")
+        raise UnsupportedOperatorError(f"{describe_node(node)} with asymmetric pads is not implemented in PyTorch.")
     bias = x[2] if len(x) > 2 else None
     extra = _spatial(node, "output_padding", 2, 0)
     groups, dilations = int(attribute_of(node, "group", 1)), _spatial(node, "dilations", 2)
@@ -394,7 +396,7 @@ def _max_pool(node: ir.Node, x: Inputs, constants: Constants) -> Tensor:
 def _average_pool(node: ir.Node, x: Inputs, constants: Constants) -> Tensor:
     kernel, strides, dilations = _pool(node)
     if dilations != [1, 1]:
-        raise UnsupportedOperatorError(f"{describe_node(node)} with dilations is not implemented in torch.")
+        raise UnsupportedOperatorError(f"{describe_node(node)} with dilations is not implemented in PyTorch.")
     padded = _padded(node, x[0], kernel, strides, dilations, 0.0)
     pooled = F.avg_pool2d(padded, kernel, strides)
     if attribute_of(node, "count_include_pad", 0):
@@ -406,7 +408,7 @@ def _average_pool(node: ir.Node, x: Inputs, constants: Constants) -> Tensor:
 def _pool(node: ir.Node) -> tuple[list[int], list[int], list[int]]:
     kernel = [int(k) for k in attribute_of(node, "kernel_shape")]
     if attribute_of(node, "ceil_mode", 0) or len(kernel) != 2:
-        raise UnsupportedOperatorError(f"{describe_node(node)}: only 2-D without ceil_mode is implemented in torch.")
+        raise UnsupportedOperatorError(f"{describe_node(node)}: only 2-D without ceil_mode is implemented in PyTorch.")
     return kernel, _spatial(node, "strides", 2), _spatial(node, "dilations", 2)
 
 
@@ -446,7 +448,7 @@ def _layer_norm(node: ir.Node, x: Inputs, constants: Constants) -> Tensor:
 @TORCH_OPS.register("Resize")
 def _resize(node: ir.Node, x: Inputs, constants: Constants) -> Tensor:
     if "axes" in node.attributes:
-        raise UnsupportedOperatorError(f"{describe_node(node)} with axes is not implemented in torch.")
+        raise UnsupportedOperatorError(f"{describe_node(node)} with axes is not implemented in PyTorch.")
     before = [int(size) for size in x[0].shape]
     sizes = constants[3] if len(constants) > 3 else None
     scales = constants[2] if len(constants) > 2 else None
@@ -457,7 +459,9 @@ def _resize(node: ir.Node, x: Inputs, constants: Constants) -> Tensor:
         factors = [float(scale) for scale in scales]
         after = [math.floor(b * f) for b, f in zip(before, factors, strict=True)]
     else:
-        raise UnsupportedOperatorError(f"{describe_node(node)} computes its size; only constant sizes are implemented.")
+        raise UnsupportedOperatorError(
+            f"{describe_node(node)} computes its size, and only constant sizes are implemented."
+        )
     result: Tensor = x[0]
     for axis, (old, new, factor) in enumerate(zip(before, after, factors, strict=True)):
         if old != new:
@@ -477,7 +481,7 @@ def _resize_axis(node: ir.Node, x: Tensor, axis: int, old: int, new: int, factor
     }
     if how not in positions or mode not in ("nearest", "linear") or attribute_of(node, "antialias", 0):
         raise UnsupportedOperatorError(
-            f"{describe_node(node)} with mode {mode!r}, {how!r} is not implemented in torch."
+            f"{describe_node(node)} with mode {mode!r}, {how!r} is not implemented in PyTorch."
         )
     position = positions[how]
     if mode == "nearest":
@@ -511,7 +515,7 @@ def _grid_sample(node: ir.Node, x: Inputs, constants: Constants) -> Tensor:
 def _roi_align(node: ir.Node, x: Inputs, constants: Constants) -> Tensor:
     mode = str(attribute_of(node, "mode", "avg"))
     if mode != "avg" or x[0].shape[0] != 1:
-        raise UnsupportedOperatorError(f"{describe_node(node)}: only 'avg' on one image is implemented in torch.")
+        raise UnsupportedOperatorError(f"{describe_node(node)}: only 'avg' on one image is implemented in PyTorch.")
     how = attribute_of(node, "coordinate_transformation_mode")
     if how is None:
         how = "half_pixel" if _since_16(node) else "output_half_pixel"
@@ -569,6 +573,6 @@ def _required(node: ir.Node, constants: Constants, position: int) -> npt.NDArray
     found = constants[position]
     if found is None:
         raise UnsupportedOperatorError(
-            f"{describe_node(node)} computes its input {position}; only a constant one is implemented in torch."
+            f"{describe_node(node)} computes its input {position}, and only a constant one is implemented in PyTorch."
         )
     return found

@@ -158,8 +158,8 @@ class _Builder:
             return self._cut(form, numbers, written.logit, place, written.patches, None)
         if len(self.reached[leaf]) > 1:
             raise UnsupportedOperatorError(
-                f"{leaf.name} depends on several tensors of the layer at once, which only the ONNX gradient can be of."
-                " Name one of them as the layer."
+                f"{leaf.name} depends on several tensors of the layer at once, which only the ONNX gradient supports."
+                " Choose one of them with layers=."
             )
         node = leaf.producer()
         self.barriers.append(describe_node(node) if node is not None else str(leaf.name))

@@ -38,7 +38,10 @@ def of(graph: ir.Graph, name: str) -> str:
     value = find_value(graph, name)
     found = None if value is None else _pooled(Ops(graph, "boxcam.proposals"), value)
     if found is None:
-        raise SourceError(f"layer {name!r}: the rows of this tensor are no features that RoiAlign pooled.")
+        raise SourceError(
+            f"layer {name!r}: the rows of this tensor are not features pooled by RoiAlign. Choose another layer with"
+            " layers=."
+        )
     graph.sort()
     return str(found.name)
 
@@ -87,7 +90,7 @@ def _assembled(op: Ops, value: ir.Value) -> ir.Value | None:
     try:
         columns = tracer.pull(op, value, tuple(start), ScorePath())
     except TraceError as error:
-        raise SourceError(f"it cannot be told which proposal the features {value.name!r} are of: {error}") from error
+        raise SourceError(f"it is not clear which proposal the features {value.name!r} belong to: {error}") from error
     if columns is None or len(columns) < 2:
         return None
     number, row = (at.vector(op, column, (numbers,)) for column in columns[:2])

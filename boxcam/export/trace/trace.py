@@ -82,11 +82,16 @@ def trace(graph: ir.Graph, outputs: Outputs, target: Target = LOGIT) -> Trace:
     op = Ops(graph, "trace")
     shape = static_shape(reported)
     if shape is None:
-        raise TraceError(f"the rank of {what} {reported.name!r} is not known; name the right output.")
+        raise TraceError(
+            f"the rank of {what} {reported.name!r} is not known. Name another tensor with scores= and boxes=."
+        )
     box_axis = len(shape) - (1 if column is None else 2)
     if box_axis not in (0, 1):
         expected = "[1, K], [K] or [1, K, n]" if target.of_class else "[1, K, 4] or [K, 4]"
-        raise TraceError(f"{what} {reported.name!r} have shape {list(shape)}; {expected} is expected.")
+        raise TraceError(
+            f"{what} {reported.name!r} have shape {list(shape)}, but {expected} is expected. Name another tensor with"
+            " scores= and boxes=."
+        )
     size = op.Squeeze(op.Gather(op.Shape(reported), [box_axis]), [0])
     numbers = op.Range(0, size, 1)
     start: list[Coordinate] = [0] * box_axis + [numbers]
@@ -95,7 +100,10 @@ def trace(graph: ir.Graph, outputs: Outputs, target: Target = LOGIT) -> Trace:
     tracer = Tracer(graph, numbers, f"{what} {reported.name!r}", to_logits=target.to_logit)
     columns = tracer.pull(op, reported, tuple(start), ScorePath())
     if columns is None or not tracer.ends:
-        raise TraceError(f"{what} {reported.name!r} are constant: they do not come from any logit.")
+        raise TraceError(
+            f"{what} {reported.name!r} are constant: they do not depend on any logit. Name another tensor with"
+            " scores= and boxes=."
+        )
     width = 1 + max(at.rank(value) for value in tracer.ends)
     columns = columns + [0] * (width - len(columns))
     origin = op.Identity(at.stack(op, columns, (numbers,)))

@@ -65,7 +65,7 @@ class Place:
         """
         found = self.node.inputs[index] if index < len(self.node.inputs) else None
         if found is None:
-            raise TraceError(f"{describe_node(self.node)} lacks its input {index}.")
+            raise TraceError(f"{describe_node(self.node)} lacks its input {index}. Check the file with onnx.checker.")
         return found
 
     def axis(self, default: int) -> int:
@@ -129,7 +129,10 @@ class Tracer:
         if is_constant(value):
             return None
         if node is None:
-            raise TraceError(f"{self.what} reach the graph's input {value.name!r} without passing a logit.")
+            raise TraceError(
+                f"{self.what} reach the graph's input {value.name!r} without passing a logit. Name another tensor"
+                " with scores= and boxes=."
+            )
         place = Place(value, node, position, passed)
         standard = node.domain in STANDARD
         if self.to_logits and not passed.activation and standard:
@@ -152,13 +155,14 @@ class Tracer:
         no_logit = not _makes_logits(place.node) or _of_activations(place.node)
         if self.to_logits and not passed.activation and no_logit:
             raise TraceError(
-                f"{self.what} are computed by {describe_node(place.node)}, after the class probabilities; a logit is"
-                " found behind operators that select, and behind products. Use --target score, which explains the score"
-                " as it is reported."
+                f"{self.what} are computed by {describe_node(place.node)}, after the class probabilities, where"
+                ' only operators that select and products can be traced to a logit. Use targets="score", which explains'
+                " the score as it is reported."
             )
         if place.node.graph is not self.graph:
             raise TraceError(
-                f"{self.what} are computed inside of an If, as {value.name!r}; only selection can be there."
+                f"{self.what} are computed inside an If, as {value.name!r}, where only selection can be traced."
+                " Export the model without it."
             )
         activation = passed.activation or "Identity"
         for index, known in enumerate(self.ends):

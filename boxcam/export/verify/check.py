@@ -87,11 +87,11 @@ def require(checks: Sequence[Check]) -> dict[str, float]:
     bad = [one for one in checks if not one.passed]
     if bad:
         figures = "; ".join(f"{one.name}: {one.error:.2e}, at most {one.limit:.0e} passes" for one in bad)
-        advice = "Try another --sample image; if it stays, please report it with the model."
+        advice = "Try another image with sample=. If it persists, please report it with the model."
         if any(math.isnan(one.error) for one in bad):
-            advice = f"NaN comes of numbers that float32 cannot hold: are the weights whole? {advice}"
+            advice = f"NaN stems from numbers that float32 cannot hold: is the checkpoint complete? {advice}"
         raise VerificationError(
-            f"the exported files do not agree with the model ({figures}). No bundle was written. {advice}"
+            f"the exported files do not agree with the model ({figures}), so no bundle was written. {advice}"
         )
     return {one.name: float(f"{one.error:.3g}") for one in checks}
 

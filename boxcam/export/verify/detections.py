@@ -86,7 +86,10 @@ def softmax(
             numbers, row = np.arange(ends[-1]).reshape(logits[members[0]].shape), logits[members[0]]
         else:
             if ends[-1] >= 1 << 24:
-                raise VerificationError(f"{target} has more than 2^24 logits, too many to number in float32.")
+                raise VerificationError(
+                    f"{target} has more than 2^24 logits, too many to index in float32. Fix a smaller input size with"
+                    " shape=."
+                )
             counted = {
                 n: np.arange(start, start + logits[i].size, dtype=np.float32).reshape(logits[i].shape)
                 for n, i, start in zip(names, members, starts, strict=True)
@@ -106,7 +109,9 @@ def _softmax_axis(model: ir.Model, name: str) -> int:
     for node in model.graph:
         if node.op_type == "Softmax" and node.inputs[0] is not None and node.inputs[0].name == name:
             return int(attribute_of(node, "axis", -1))
-    raise VerificationError(f"the softmax of {name} is lost; this is a fault of boxcam.")
+    raise VerificationError(
+        f"the softmax of {name} is lost, which is a fault of boxcam. Please report it with the model."
+    )
 
 
 def scores(

@@ -90,14 +90,38 @@ class Forward:
             assert failure is not None
             raise VerificationError(failure_message(self.base, failure)) from failure
         if not all(np.isfinite(best[name]).all() for name in ends):
-            raise ExportError("the model's logits are not finite on the sample image. Are the weights whole?")
-        if not self._count(best):
-            where = "the sample image" if samples.given is not None else "the pictures that are drawn for it"
-            raise VerificationError(
-                f"the model finds no box in {where}, so nothing can be verified. Give a picture of the kind that it was"
-                " trained for with --sample, or lower --score-threshold."
+            raise ExportError(
+                "the model's logits are not finite on the sample image. Is the checkpoint complete? Check its values,"
+                " or try another image with sample=."
             )
+        if not self._count(best):
+            raise VerificationError(self._nothing_found(best, samples.given is not None))
         return self._observation(chosen, best)
+
+    def _nothing_found(self, found: Mapping[str, Array], is_given: bool) -> str:
+        """What to say where the model finds nothing: how sure it was at most, and what may help."""
+        highest = self._highest_score(found)
+        best = "" if highest is None else f" (its highest score there is {highest:.2g})"
+        lower = "" if not highest else f", or a score_threshold= below {highest:.2g}"
+        return (
+            f"the model finds no box in {'the sample image' if is_given else 'the synthetic images'}{best}, so"
+            f" nothing can be verified. Pass an image of the kind that it was trained for with sample={lower}."
+        )
+
+    def _highest_score(self, found: Mapping[str, Array]) -> float | None:
+        """The highest score before selection; None if it cannot be told, as of a softmax, which may have a background.
+
+        Of scores that are products it is that of their class, which the product does not exceed.
+        """
+        trace = self.traces.get("score") or self.traces.get("logit")
+        values = [] if trace is None else [found[str(value.name)].astype(np.float64) for value in trace.logits]
+        scores = []
+        for value, activation in zip(values, () if trace is None else trace.activations, strict=True):
+            if activation not in ("Sigmoid", "Identity"):
+                return None
+            if value.size:
+                scores.append(1 / (1 + np.exp(-value.max())) if activation == "Sigmoid" else value.max())
+        return float(max(scores)) if scores else None
 
     def observe_another_size(self, samples: Samples) -> Observation | None:
         """A pass on a sample of other sides; None if nothing is found in any."""

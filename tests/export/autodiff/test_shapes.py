@@ -123,7 +123,7 @@ def test_unknown_lengths_are_carried(
         (lambda net, x: net.GatherND(x, _i(0, 0)), r"the shape of x, \[None, 3, None\], is not known"),
         (lambda net, x: net.Dropout(x, np.float32(0.5), np.array(True)), "training_mode"),
         (lambda net, x: net.Compress(x, net.input("c", ("K",), TensorProto.BOOL), axis=1), "its condition is computed"),
-        (lambda net, x: net.Mod(x, x, fmod=0), "fmod=0 is meant for integers"),
+        (lambda net, x: net.Mod(x, x, fmod=0), "fmod is 0, which is meant for integers"),
     ],
 )
 def test_what_cannot_be_carried_is_refused_in_words(build: Callable[[Net, str], str], why: str) -> None:

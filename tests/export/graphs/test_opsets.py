@@ -77,7 +77,7 @@ def test_what_cannot_be_converted_is_refused_in_words(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(reference.version_converter, "convert_version", fail)
     expected = (
-        r"has opset 12 and cannot be converted to 13 \(no adapter for Mystery\); export it with opset 13 or newer"
+        r"has opset 12 and cannot be converted to 13 \(no adapter for Mystery\). Export it with opset 13 or newer"
     )
     with pytest.raises(ExportError, match=expected):
         fold_model(old_head(12))

@@ -112,27 +112,28 @@ def half(net: Net, x: str) -> str:
                 time_axis=0,
             )[0],
             "ReverseSequence (node_odd), opset 18, lies between the layer and the scores, and has no gradient rule."
-            " Choose a layer behind it with --layer.",
+            " Choose a layer after it with layers=.",
         ),
         (
             lambda net, x: net.node("FusedThing", [x], domain="com.microsoft", name="odd")[0],
             "com.microsoft::FusedThing (node_odd), opset 18, lies between the layer and the scores, and has no"
-            " gradient, as it is no standard operator but com.microsoft's. Choose a layer behind it with --layer.",
+            " gradient, as it is not a standard operator but one of com.microsoft. Choose a layer after it with"
+            " layers=.",
         ),
         (
             conditional,
-            "If (node_chosen), opset 18, lies between the layer and the scores, and runs another graph, which no"
-            " gradient passes. Choose a layer behind it with --layer.",
+            "If (node_chosen), opset 18, lies between the layer and the scores, and runs a subgraph, which no"
+            " gradient passes through. Choose a layer after it with layers=.",
         ),
         (
             looped,
-            "Loop (node_again), opset 18, lies between the layer and the scores, and runs another graph, which no"
-            " gradient passes. Choose a layer behind it with --layer.",
+            "Loop (node_again), opset 18, lies between the layer and the scores, and runs a subgraph, which no"
+            " gradient passes through. Choose a layer after it with layers=.",
         ),
         (
             lambda net, x: net.Dropout(x, np.float32(0.5), np.array(True), name="random"),
             "Dropout (node_random), opset 18, lies between the layer and the scores, and it has training_mode set,"
-            " which makes it random. Choose a layer behind it with --layer, or try --engine torchscript.",
+            ' which makes it random. Choose a layer after it with layers=, or try engine="torchscript".',
         ),
         (
             integer_convolution,
@@ -145,7 +146,7 @@ def half(net: Net, x: str) -> str:
         (
             half,
             "the model computes in bfloat16 (Cast (node_smaller)), which ONNX Runtime does not run on every machine;"
-            " export it in float32 or in float16.",
+            " Export it in float32 or float16.",
         ),
     ],
 )
@@ -180,7 +181,8 @@ def test_what_lies_beside_the_path_does_not_matter() -> None:
         (
             ["Gelu", "FusedConv", "BiasAdd", "Rotary"],
             r"outside the ONNX standard: mmdeploy::BiasAdd \(n2\), mmdeploy::FusedConv \(n1\),"
-            r" mmdeploy::Gelu \(n0\) and 1 more. Export it without them, or before an optimiser put them in",
+            r" mmdeploy::Gelu \(n0\) and 1 more. Export it without them, or use the file from before an optimizer"
+            " inserted them",
         ),
     ],
 )
@@ -198,12 +200,17 @@ _FITS = Preprocess(64, 64, 64, 64, "stretch", "top-left", (0, 0, 0), True, (0, 0
 @pytest.mark.parametrize(
     ("shape", "dtype", "changes", "expected"),
     [
-        ((1, 3, "h", "w"), "FLOAT", {}, "image [1, 3, ?, ?] has no fixed height and width; give them with --shape"),
-        ((1, 3, 64, "w"), "FLOAT", {}, "image [1, 3, 64, ?] has no fixed height and width; give them with --shape"),
+        ((1, 3, "h", "w"), "FLOAT", {}, "image [1, 3, ?, ?] has no fixed height and width. Fix them with shape="),
+        ((1, 3, 64, "w"), "FLOAT", {}, "image [1, 3, 64, ?] has no fixed height and width. Fix them with shape="),
         ((1, 64, "w", 3), "FLOAT", {"layout": "NHWC"}, "image [1, 64, ?, 3] has no fixed height and width"),
-        ((1, 3, 64, 64), "FLOAT16", {}, "input image is float16, and an image is prepared as float32; export it with"),
-        ((1, 3, 64, 64), "UINT8", {}, "input image is uint8, and an image is prepared as float32"),
-        ((1, 3, 64, 64), "DOUBLE", {}, "input image is double, and an image is prepared as float32"),
+        (
+            (1, 3, 64, 64),
+            "FLOAT16",
+            {},
+            "input image is float16, but an image is prepared as float32. Export the model with",
+        ),
+        ((1, 3, 64, 64), "UINT8", {}, "input image is uint8, but an image is prepared as float32"),
+        ((1, 3, 64, 64), "DOUBLE", {}, "input image is double, but an image is prepared as float32"),
         ((1, 3, 64, 64), "BFLOAT16", {}, "computes in bfloat16 (its input image), which ONNX Runtime does not run"),
         ((1, 3, 32, 64), "FLOAT", {}, "image [1, 3, 32, 64] cannot take an image, which is prepared as [1, 3, 64, 64]"),
         ((1, 3, 64, 64), "FLOAT", {"layout": "NHWC"}, "cannot take an image, which is prepared as [1, 64, 64, 3]"),
@@ -270,7 +277,7 @@ def test_an_unknown_rank_is_refused_in_words() -> None:
     z = net.node("Neg", [y], name="z")[0]
     model = net.model([z])
     with pytest.raises(
-        UnsupportedOperatorError, match=r"the rank of z is not known\. Export the model with its shapes\."
+        UnsupportedOperatorError, match=r"the rank of z is not known\. Export the model with the shapes of its values"
     ):
         vjp(model, "z", ["x"])
     values = {value.name: value for value in all_values(model.graph)}

@@ -214,13 +214,13 @@ def test_a_shape_fixes_the_size(tmp_path: Path) -> None:
         path, output=tmp_path / "fixed", layers=[BACKBONE], shape=(64, 96), preprocess=options, engine="both"
     )
     assert (manifest.preprocess.multiple, manifest.preprocess.shape) == (0, (1, 3, 64, 96))
-    with pytest.raises(SourceError, match="multiple 16 is for a model whose height and width are open, and not fixed"):
+    with pytest.raises(SourceError, match="multiple 16 is for a model whose height and width are dynamic, not fixed"):
         boxcam.export(
             path, output=tmp_path / "other", layers=[BACKBONE], shape=(64, 96), preprocess=[*options, "multiple=16"]
         )
-    with pytest.raises(SourceError, match=r"Fix them with --shape, .* or let each image have its own, with"):
+    with pytest.raises(SourceError, match=r"Fix them with shape=, .* or let each image have its own, with"):
         boxcam.export(path, output=tmp_path / "other", layers=[BACKBONE], preprocess=options)
-    with pytest.raises(ExportError, match=r"TorchScript gradients are for images of one size.*--shape"):
+    with pytest.raises(ExportError, match=r"TorchScript gradients need a fixed input size.*shape="):
         boxcam.export(path, output=tmp_path / "other", layers=[BACKBONE], preprocess=PREPROCESS, engine="both")
     assert not (tmp_path / "other").exists()
 
@@ -241,12 +241,12 @@ def test_what_needs_its_sizes_says_that_a_shape_is_the_way_out(tmp_path: Path) -
     model.resize = {"mode": "bicubic", "align_corners": False, "scale_factor": 2.0}
     path = written(model, tmp_path / "model.onnx")
     with pytest.raises(
-        UnsupportedOperatorError, match=r"Resize \(.*size of its maps.* Fix it with --shape, such as"
+        UnsupportedOperatorError, match=r"Resize \(.*size of its maps.* Fix it with shape=, such as"
     ) as found:
         boxcam.export(path, output=tmp_path / "open", layers=[BACKBONE], preprocess=PREPROCESS)
     assert "torchscript" not in str(found.value)  # which is for fixed sizes only
     options = [option for option in PREPROCESS if not option.startswith(("size", "multiple"))]
-    with pytest.warns(BoxcamWarning, match="gets no TorchScript gradient, only the ONNX one: Resize .*'cubic'"):
+    with pytest.warns(BoxcamWarning, match="has no TorchScript gradient, only the ONNX one: Resize .*'cubic'"):
         boxcam.export(path, output=tmp_path / "fixed", layers=[BACKBONE], preprocess=options, shape=(64, 96))
 
 
@@ -254,7 +254,7 @@ def test_a_model_that_does_not_bear_a_size_says_what_may_help(tmp_path: Path) ->
     """Its two levels meet where sides are multiples of 16 only."""
     path = written(Detector("nearest by 2", True).eval(), tmp_path / "model.onnx")
     options = [option for option in PREPROCESS if not option.startswith("multiple")]
-    with pytest.raises(ExportError, match=r"onnxruntime cannot run.* such as --preprocess multiple=64, or .*--shape"):
+    with pytest.raises(ExportError, match=r"onnxruntime cannot run.* such as preprocess=.multiple=64., or .*shape="):
         boxcam.export(path, output=tmp_path / "open", layers=[BACKBONE], preprocess=[*options, "multiple=8"])
 
 
@@ -272,7 +272,7 @@ def test_tokens_of_open_sizes_say_that_a_shape_is_the_way_out(tmp_path: Path) ->
     names = {"input_names": ["image"], "output_names": ["scores"], "dynamic_axes": axes}
     torch.onnx.export(Tokens().eval(), (image,), str(path), dynamo=False, opset_version=17, **names)  # type: ignore[arg-type]
     (tokens,) = [node.output[0] for node in onnx.load(str(path)).graph.node if node.op_type == "Tanh"]
-    with pytest.raises(ExportError, match=r"how the tokens .*\[1, \?, 8\] lie .* size is open\. Fix it with --shape"):
+    with pytest.raises(ExportError, match=r"how the tokens .*\[1, \?, 8\] lie .* size is dynamic\. Fix it with shape="):
         boxcam.export(path, output=tmp_path / "open", layers=[tokens], preprocess=PREPROCESS)
 
 

@@ -292,6 +292,6 @@ def test_what_runs_in_float32_only_is_refused() -> None:
     picked = net.node("NonMaxSuppression", [boxes, net.input("scores", (1, 1, 4)), np.array([4])], name="picked")[0]
     model = ir.from_proto(net.proto({picked: TensorProto.INT64}))
     open_session(float16.widened(model))
-    with pytest.raises(ExportError, match=r"cannot run the float16 model on the CPU \(.*; export it in float32"):
+    with pytest.raises(ExportError, match=r"cannot run the float16 model on the CPU \(.*\. Export it in float32"):
         float16.check_runs(model)
     float16.check_runs(model_of("dense"))

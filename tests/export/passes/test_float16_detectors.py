@@ -135,5 +135,5 @@ def test_an_input_of_another_type_than_the_preprocessing_is_refused(
     model = put(False)
     source = dataclasses.replace(Detector().source(), model=model)
     monkeypatch.setitem(SOURCES._things, "tiny", Source("M", lambda given: True, lambda request, progress: source))
-    with pytest.raises(ExportError, match="input image is float16, and an image is prepared as float32"):
+    with pytest.raises(ExportError, match="input image is float16, but an image is prepared as float32"):
         boxcam.export("x.tiny", output=tmp_path / "b", source="tiny")

@@ -145,7 +145,7 @@ def test_what_is_quantized_is_shown(quantize: Quantize, tmp_path: Path, cli: Cal
     with pytest.warns(BoxcamWarning, match="straight-through"):
         boxcam.export("x.tiny", output=tmp_path / "b")
     shown = cli("inspect", str(tmp_path / "b"))
-    assert "the model is quantized: straight-through, as if it did not round" in shown.output
+    assert "the model is quantized: straight-through, as if without rounding" in shown.output
 
 
 def test_rounded_scores_are_checked_to_the_step(quantize: Quantize, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import shlex
@@ -14,6 +15,7 @@ import onnx_ir as ir
 import pytest
 
 from boxcam.bundle import Preprocess
+from boxcam.commands.flags import with_flags
 from boxcam.commands.options import reading_options
 from boxcam.errors import SourceError
 from boxcam.export.preprocessing.keys import KEYS
@@ -164,13 +166,13 @@ def test_each_image_may_have_its_own_size() -> None:
     assert of("yolo", "resize=none", shape=DYNAMIC).resize == "none"
     for fixed in (of("yolo", "size=64", "resize=stretch", shape=DYNAMIC), of("yolo", shape=DYNAMIC, size=(64, 64))):
         assert (fixed.multiple, fixed.shape) == (0, (1, 3, 64, 64))
-    with pytest.raises(SourceError, match="multiple 32 is for a model whose height and width are open, and not fixed"):
+    with pytest.raises(SourceError, match="multiple 32 is for a model whose height and width are dynamic, not fixed"):
         of("yolo", "multiple=32")
-    with pytest.raises(SourceError, match="resize 'none' is for a model whose height and width are open"):
+    with pytest.raises(SourceError, match="resize 'none' is for a model whose height and width are dynamic"):
         of("yolo", "resize=none")
     with pytest.raises(SourceError, match="multiple has no meaning for resize stretch"):
         of("yolo", "size=64", "resize=stretch", "multiple=8", shape=DYNAMIC)
-    with pytest.raises(SourceError, match=r"such as --shape 640x640\.$"):
+    with pytest.raises(SourceError, match=r"such as shape=\(640, 640\)\.$"):
         of("yolo", "resize=stretch", shape=DYNAMIC)
 
 
@@ -178,15 +180,20 @@ def test_the_size_that_a_file_names_does_not_overrule_its_input() -> None:
     half_open = (1, 3, 640, None)
     made = parse(["yolo"], half_open, ir.DataType.FLOAT, None, (640, 320))
     assert (made.height, made.width, made.multiple) == (640, 320, 0)
-    with pytest.raises(SourceError, match=r"\[1, 3, 640, \?\] has no fixed height and width.*--shape 640x640\.$"):
+    with pytest.raises(SourceError, match=r"\[1, 3, 640, \?\] has no fixed height and width.*shape=\(640, 640\)\.$"):
         parse(["yolo"], half_open, ir.DataType.FLOAT, None, (320, 320))
 
 
 def test_what_is_told_of_open_sizes_can_be_given_as_it_is_written() -> None:
     with pytest.raises(SourceError) as caught:
         of("yolo", "mean=0.1, 0.2, 0.3", shape=DYNAMIC)
-    pattern = r"with (--preprocess .*), into which it is fitted, or (--preprocess .*), which"
+    pattern = r"with preprocess=(\[.*\]), into which it is fitted, or preprocess=(\[.*\]), which"
     (told,) = re.findall(pattern, str(caught.value))
+    fitted, left = (of(*ast.literal_eval(specs), shape=DYNAMIC) for specs in told)
+    assert (fitted.resize, fitted.multiple, fitted.fit_height, fitted.mean) == ("fit", 32, 640, (25.5, 51, 76.5))
+    assert (left.resize, left.multiple, left.mean) == ("none", 32, (25.5, 51, 76.5))
+    said = with_flags(str(caught.value), {"preprocess": "--preprocess"})
+    (told,) = re.findall(r"with (--preprocess .*), into which it is fitted, or (--preprocess .*), which", said)
     words = ([word for word in shlex.split(text) if word != "--preprocess"] for text in told)
     fitted, left = (of(*specs, shape=DYNAMIC) for specs in words)
     assert (fitted.resize, fitted.multiple, fitted.fit_height, fitted.mean) == ("fit", 32, 640, (25.5, 51, 76.5))
@@ -194,13 +201,17 @@ def test_what_is_told_of_open_sizes_can_be_given_as_it_is_written() -> None:
 
 
 BAD = {
-    "nothing": ([], {}, r"does not say how an image becomes its input\. .*presets imagenet \(.*\); yolo .*; tf \("),
+    "nothing": (
+        [],
+        {},
+        r"does not say how an image becomes the model input\. .*The presets are: imagenet \(.*\); yolo .*; tf \(",
+    ),
     "unknown preset": (
         ["yolov8"],
         {},
-        r"--preprocess: there is no preset 'yolov8'. Did you mean 'yolo'\?.*a YAML file",
+        r"preprocess=: there is no preset 'yolov8'. Did you mean 'yolo'\?.*a YAML file",
     ),
-    "two presets": (["yolo", "tf"], {}, "two presets, yolo and tf. Give one"),
+    "two presets": (["yolo", "tf"], {}, "two presets, yolo and tf. Pass one"),
     "unknown key": (["yolo", "means=0"], {}, r"there is no key 'means'. There are: preset, size, .*interpolation\."),
     "two values": (["yolo", "mean=1,2"], {}, "mean '1,2': one number, or three, one for each channel, was expected"),
     "four values": (["yolo", "std=1,2,3,4"], {}, "std '1,2,3,4': one number, or three"),
@@ -217,36 +228,36 @@ BAD = {
     "size": (["yolo", "size=0x9"], {}, "size '0x9': HEIGHTxWIDTH, such as 640x640, was expected"),
     "fraction": (["yolo", "size=9.5"], {}, "size '9.5': HEIGHTxWIDTH"),
     "share": (["imagenet", "crop_pct=1.5"], {}, "crop_pct '1.5': a number above 0, up to 1, was expected"),
-    "no resize": (["scale=0-1", "color=RGB"], {}, "resize is not said. Give a preset .imagenet, torchvision, yolo"),
-    "no scale": (["resize=stretch", "color=RGB"], {}, "scale is not said"),
-    "no color": (["resize=stretch", "scale=0-1"], {}, "color is not said"),
-    "no pad": (["paddle", "resize=fit"], {}, "resize fit pads, and pad is not said"),
-    "no pad value": (["paddle", "resize=fit", "pad=center"], {}, "resize fit pads, and pad_value is not said"),
+    "no resize": (["scale=0-1", "color=RGB"], {}, "resize is missing. Pass a preset .imagenet, torchvision, yolo"),
+    "no scale": (["resize=stretch", "color=RGB"], {}, "scale is missing"),
+    "no color": (["resize=stretch", "scale=0-1"], {}, "color is missing"),
+    "no pad": (["paddle", "resize=fit"], {}, "resize fit pads, and pad is missing"),
+    "no pad value": (["paddle", "resize=fit", "pad=center"], {}, "resize fit pads, and pad_value is missing"),
     "idle pad": (["imagenet", "pad=center"], {}, "pad has no meaning for resize cover"),
     "idle pad value": (["tf", "pad_value=3"], {}, "pad_value has no meaning for resize stretch"),
     "idle crop": (["yolo", "crop_pct=0.9"], {}, "crop_pct has no meaning for resize fit"),
     "crop and fit": (["imagenet", "crop_pct=0.9", "fit=232"], {}, "crop_pct has no meaning for resize cover as it is"),
-    "fit too large": (["yolo", "fit=256"], {}, "--preprocess: 256x256 exceeds 224x224"),
-    "fit too small": (["imagenet", "fit=223"], {}, "--preprocess: 223x223 does not cover 224x224"),
+    "fit too large": (["yolo", "fit=256"], {}, "preprocess=: 256x256 exceeds 224x224"),
+    "fit too small": (["imagenet", "fit=223"], {}, "preprocess=: 223x223 does not cover 224x224"),
     "scale of mean": (
         ["imagenet", "scale=0-255"],
         {},
         r"scale 0-255 changes what mean 0.485,0.456,0.406 of the preset",
     ),
     "mean too large": (["imagenet", "mean=123.675,116.28,103.53"], {}, "mean .* is beyond the scale 0-1"),
-    "mean too small": ([*CUSTOM, "mean=0.485"], {}, "is next to nothing on the scale 0-255. Say scale=0-1"),
+    "mean too small": ([*CUSTOM, "mean=0.485"], {}, "is next to nothing on the scale 0-255. Pass scale=0-1"),
     "size and input": (
         ["yolo", "size=96"],
         {},
-        r"size 96x96 contradicts the model's input \[1, 3, 224, 224\], .*fixed",
+        r"size=96x96. contradicts the model's input \[1, 3, 224, 224\], .*fixed",
     ),
-    "shape and input": (["yolo"], {"size": (224, 96)}, "--shape 224x96 contradicts the model's input"),
+    "shape and input": (["yolo"], {"size": (224, 96)}, "shape=224x96 contradicts the model's input"),
     "size and shape": (
         ["yolo", "size=96"],
         {"size": (64, 64), "shape": DYNAMIC},
-        "--shape 64x64 and .* size 96x96 contra",
+        "shape=64x64 and .*size=96x96. contra",
     ),
-    "dynamic": (["yolo"], {"shape": DYNAMIC}, r"\[\?, 3, \?, \?\] has no fixed height and width. .*--shape 640x640"),
+    "dynamic": (["yolo"], {"shape": DYNAMIC}, r"\[\?, 3, \?, \?\] has no fixed height and width. .*shape=\(640, 640\)"),
     "half dynamic": (["yolo"], {"shape": (1, 3, 64, None)}, "has no fixed height and width"),
     "layout": (
         ["yolo", "layout=NHWC"],
@@ -261,21 +272,21 @@ BAD = {
     "open layout": (
         ["tf"],
         {"shape": (1, 3, 224, 3)},
-        "leaves open where its colours are. .*layout=NCHW or layout=NHWC",
+        "does not tell which axis holds the colours. .*layout=NCHW. or preprocess=.layout=NHWC",
     ),
-    "no dimension": (["tf"], {"shape": (None,) * 4}, r"\[\?, \?, \?, \?\] leaves open"),
-    "grey": (["tf"], {"shape": (1, 1, 28, 28)}, "has no axis of 3 colours.*Grey pictures are not supported"),
-    "four channels": (["tf"], {"shape": (1, 4, 28, 28)}, r"\[1, 4, 28, 28\] has no axis of 3 colours; .*width, 3\]\.$"),
-    "batch": (["tf"], {"shape": (8, 3, 28, 28)}, "takes 8 images at once; boxcam gives it one"),
-    "rank": (["tf"], {"shape": (1, 512)}, r"the model's input is \[1, 512\]; an image is \[1, 3, height, width\]"),
-    "no batch": (["tf"], {"shape": (3, 28, 28)}, r"the model's input is \[3, 28, 28\]; an image is"),
+    "no dimension": (["tf"], {"shape": (None,) * 4}, r"\[\?, \?, \?, \?\] does not tell"),
+    "grey": (["tf"], {"shape": (1, 1, 28, 28)}, "has no axis of 3 colours.*Grayscale images are not supported"),
+    "four channels": (["tf"], {"shape": (1, 4, 28, 28)}, r"\[1, 4, 28, 28\] has no axis of 3 colours. .*width, 3\]\.$"),
+    "batch": (["tf"], {"shape": (8, 3, 28, 28)}, "takes 8 images at once, and boxcam feeds it one"),
+    "rank": (["tf"], {"shape": (1, 512)}, r"the model's input is \[1, 512\], but an image is \[1, 3, height, width\]"),
+    "no batch": (["tf"], {"shape": (3, 28, 28)}, r"the model's input is \[3, 28, 28\], but an image is"),
     "no rank": (["tf"], {"shape": None}, "has no known rank"),
     "type": (["tf"], {"dtype": ir.DataType.INT64}, "the model's input is int64; an image is float32, float16 or uint8"),
     "bfloat16": (["tf"], {"dtype": ir.DataType.BFLOAT16}, "the model's input is bfloat16"),
     "uint8 normalised": (
         ["yolo"],
         {"dtype": ir.DataType.UINT8},
-        "input is uint8, the pixels as they are: .*scale=0-255",
+        "input is uint8, the pixels as they are. .*scale=0-255",
     ),
     "uint8 mean": (["tf", "mean=9"], {"dtype": ir.DataType.UINT8}, "input is uint8"),
     "uint8 padding": (
@@ -298,11 +309,11 @@ def test_what_does_not_fit_is_refused_in_a_sentence(case: str) -> None:
     ("content", "message"),
     [
         (None, "a.yaml cannot be read: No such file"),
-        (b"\xff\xfe\xfa", "a.yaml cannot be read: it is no UTF-8 text"),
-        (b"mean: [1, 2", "a.yaml is broken: .*line 1"),
-        (b"preset: !!python/object/apply:os.getcwd []", "a.yaml is broken"),
-        (b"- yolo", "a.yaml has to hold keys and values"),
-        (b"", "a.yaml has to hold keys and values"),
+        (b"\xff\xfe\xfa", "a.yaml cannot be read: it is not UTF-8 text"),
+        (b"mean: [1, 2", "a.yaml is not valid YAML or JSON: .*line 1"),
+        (b"preset: !!python/object/apply:os.getcwd []", "a.yaml is not valid YAML or JSON"),
+        (b"- yolo", "a.yaml does not hold keys and values"),
+        (b"", "a.yaml does not hold keys and values"),
         (b"preset: yolo\nwidth: 9", "a.yaml: there is no key 'width'"),
         (b"preset: 3", "a.yaml: there is no preset '3'"),
         (b"preset: yolo\nmean: [1, 2]", "a.yaml: mean 1,2: one number, or three"),

@@ -107,7 +107,7 @@ def test_a_map_of_the_image_has_no_proposals() -> None:
     net.node("Relu", [net.input("image", (1, 3, 4, 4))], name="features")
     model = net.model(["features"])
     assert not proposals.are_rows(find_value(model.graph, "features"))
-    with pytest.raises(SourceError, match=r"'features': .* no features that RoiAlign pooled"):
+    with pytest.raises(SourceError, match=r"'features': .* not features pooled by RoiAlign"):
         proposals.of(model.graph, "features")
 
 
@@ -123,5 +123,5 @@ def test_rows_that_are_mixed_belong_to_no_proposal() -> None:
     net.node("Identity", [everywhere], name="features")
     model = net.model(["features"])
     record_ranks(model, {"image": np.ones((1, 3, 4, 4), np.float32), "rois": ROIS})
-    with pytest.raises(SourceError, match=r"which proposal the features 'features' are of: .*adds up"):
+    with pytest.raises(SourceError, match=r"which proposal the features 'features' belong to: .*adds up"):
         proposals.of(model.graph, "features")

@@ -659,7 +659,7 @@ def test_rounding_that_cannot_be_followed_is_refused() -> None:
     net = Net()
     scales, zeros = np.float32([0.1, 0.2, 0.3, 0.4]), np.zeros(4, np.uint8)
     integers = net.QuantizeLinear(level(net, 0, (1, 4), "Sigmoid", -1), scales, zeros, axis=1)
-    refused(net, net.DequantizeLinear(integers, scales, zeros, axis=1), "a scale for each channel.* without its scores")
+    refused(net, net.DequantizeLinear(integers, scales, zeros, axis=1), "a scale per channel.* without its scores")
 
 
 # Told by hand -----------------------------------------------------------------------------------------------------
@@ -730,24 +730,24 @@ def test_a_product_of_equal_factors_is_refused_and_named() -> None:
     net = Net()
     a, b = (level(net, n, (1, 4), "Sigmoid", -1) for n in range(2))
     product = net.node("Mul", [a, b], name="product")[0]
-    refused(net, product, r"computed by Mul \(node_product\).*cannot be told apart.*single class.*--target score")
+    refused(net, product, r"computed by Mul \(node_product\).*cannot be told apart.*single class.*targets=.score")
 
 
 def test_a_product_with_the_square_of_an_objectness_is_refused() -> None:
     net = Net()
     a, b = level(net, 0, (1, 4), "Sigmoid", -1), level(net, 1, (1, 4), "Sigmoid", -1)
-    refused(net, net.Pow(a, b), "computed by Pow .* of two computed values.*--target score")
+    refused(net, net.Pow(a, b), "computed by Pow .* from two computed values.*targets=.score")
 
 
 def test_a_mean_of_probabilities_is_refused() -> None:
     net = Net()
     a, b = (level(net, n, (1, 4), "Sigmoid", -1) for n in range(2))
-    refused(net, net.Div(net.Add(a, b), np.float32(2)), "computed by Add .*after the class.*--target score")
+    refused(net, net.Div(net.Add(a, b), np.float32(2)), "computed by Add .*after the class.*targets=.score")
 
 
 def test_another_function_of_a_probability_is_refused() -> None:
     net = Net()
-    refused(net, net.Exp(level(net, 0, (1, 4), "Sigmoid", -1)), "computed by Exp .*after the class.*--target score")
+    refused(net, net.Exp(level(net, 0, (1, 4), "Sigmoid", -1)), "computed by Exp .*after the class.*targets=.score")
 
 
 def test_constant_scores_are_refused() -> None:
@@ -799,7 +799,7 @@ def test_logits_inside_of_a_branch_are_refused() -> None:
         then_branch=branch(lambda inner: inner.Sigmoid(inner.Add(x, np.float32(1))), net),
         else_branch=branch(lambda inner: inner.Identity(np.zeros((1, 4), np.float32)), net),
     )
-    refused(net, chosen, "inside of an If")
+    refused(net, chosen, "inside an If")
 
 
 # Any sequence ------------------------------------------------------------------------------------------------------

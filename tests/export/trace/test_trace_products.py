@@ -276,7 +276,7 @@ def test_one_class_times_objectness_is_refused_and_its_score_is_traced() -> None
     detected(net, net.Mul(p, probability(net, "other", OTHER)))
     model, feeds = net.model(["scores"]), {**FEEDS, "x": FEEDS["x_class"][..., :1]}
     record_ranks(model, feeds)
-    with pytest.raises(TraceError, match=r"cannot be told apart.*\[1, 6, 1\] and .*--target score"):
+    with pytest.raises(TraceError, match=r"cannot be told apart.*\[1, 6, 1\] and .*targets=.score"):
         trace(clone_model(model).graph, NAMES)
     trace(model.graph, NAMES, SCORE)
     results = run_model(model, feeds)

@@ -111,12 +111,12 @@ def _where(site: Site, gs: Gradients) -> Sequence[Contribution]:
     return [None, lambda: op.Where(site.x(0), g, 0.0), lambda: op.Where(site.x(0), 0.0, g)]
 
 
-@elementwise("Mod", note="fmod=1 only: the other kind is for integers")
+@elementwise("Mod", note="fmod=1 only: the other mode is for integers")
 def _mod(site: Site, gs: Gradients) -> Sequence[Contribution]:
     """a - b trunc(a / b), and trunc is constant between its steps."""
     op, g = site.op, gs[0]
     if not site.attribute("fmod", 0):
-        site.unsupported("fmod=0 is meant for integers only")
+        site.unsupported("fmod is 0, which is meant for integers only")
 
     def divisor() -> ir.Value:
         quotient = op.Div(site.x(0), site.x(1))

@@ -11,22 +11,24 @@ from boxcam.export.autodiff.rule import Contribution, Site, rule
 from boxcam.export.autodiff.rules.axes import arrived, real_type
 
 
-@rule("Attention", note="no past keys and values, no softcap, as many heads of keys as of queries")
+@rule("Attention", note="no past keys and values, no softcap, as many key heads as query heads")
 def _attention(site: Site, gs: Sequence[ir.Value | None]) -> Sequence[Contribution]:
     """With P the softmax and S its argument: ``dV = Pᵀ·g``, ``dP = g·Vᵀ``, ``dS = P ⊙ (dP - Σ dP ⊙ P)``,
     ``dQ = scale · dS · K``, ``dK = scale · dSᵀ · Q`` (Vaswani et al. 2017, equation 1, differentiated).
     """
     if gs[0] is None:
-        site.unsupported("hands on more than its result; a gradient is carried back from its result only")
+        site.unsupported("returns more than its result, and a gradient is computed from its result only")
     if site.has(4) or site.has(5) or site.attribute("softcap", 0.0):
         site.unsupported("has past keys or a softcap, which are not supported")
     if site.wanted & {3}:
-        site.unsupported("has a mask that depends on the layer; a gradient is carried to queries, keys and values only")
+        site.unsupported(
+            "has a mask that depends on the layer, and a gradient is computed to queries, keys and values only"
+        )
     op = site.op
     heads = site.attribute("q_num_heads") if site.rank() == 3 else site.shape()[1]
     others = site.attribute("kv_num_heads") if site.rank() == 3 else site.shape(1)[1]
     if heads is None or heads != others:
-        site.unsupported("shares heads of keys among queries, which is not supported")
+        site.unsupported("shares key heads among queries (grouped-query attention), which is not supported")
     query, key, value = (_by_head(site, site.x(i), i, int(heads)) for i in range(3))
     size = site.shape()[-1] // (int(heads) if site.rank() == 3 else 1)
     scale = float(site.attribute("scale") or 1 / np.sqrt(size))

@@ -75,7 +75,7 @@ def _rows(site: Site) -> Sequence[int]:
 
 def _only_input(site: Site) -> None:
     if site.wanted != {0}:
-        site.unsupported("its weights depend on the layer; a gradient is carried to its input only")
+        site.unsupported("its weights depend on the layer, and a gradient is computed to its input only")
 
 
 @rule("Conv", independent=_rows, note="gradient to the input, not to computed weights")

@@ -95,7 +95,7 @@ def _elements_back(site: Site, g: ir.Value, index: ir.Value, axis: int) -> ir.Va
         if other == site.rank() + axis or have == want:
             continue
         if have is None or want is None:
-            site.unsupported("whether its indices fill the other axes is not known before the model runs")
+            site.unsupported("whether its indices cover the other axes is not known before the model runs")
         back = padded(site, back, site.rank(), other - site.rank(), 0, want - have)
     return back
 

@@ -232,7 +232,7 @@ class _Sizes(NamedTuple):
 def _deform_conv(site: Site, gs: Sequence[ir.Value | None]) -> Sequence[Contribution]:
     """A product with the kernel, of what is read at moved points: ``y[o] = Σ_c,t w[o, c, t] · mask[t] · x[c](p_t)``."""
     if 1 in site.wanted:
-        site.unsupported("its weights depend on the layer; a gradient is carried to its input and offsets only")
+        site.unsupported("its weights depend on the layer, and a gradient is computed to its input and offsets only")
     op, g, space, out = site.op, arrived(gs), maps(site), maps(site, output=True)
     window, weight = spatial(site), site.need_constant(1, "weight")
     images, channels = site.shape()[:2]

@@ -17,7 +17,7 @@ _INPUT_ONLY = "gradient to the input, not to scale and bias"
 
 def _only_input(site: Site) -> None:
     if site.wanted != {0}:
-        site.unsupported("its scale or bias depends on the layer; a gradient is carried to its input only")
+        site.unsupported("its scale or bias depends on the layer, and a gradient is computed to its input only")
 
 
 def _by_channel(site: Site, index: int) -> Operand:
@@ -53,7 +53,7 @@ def _all_but_channels(site: Site) -> Sequence[int]:
 @rule("BatchNormalization", independent=_all_but_channels, note=f"inference; {_INPUT_ONLY}")
 def _batch(site: Site, gs: Sequence[ir.Value | None]) -> Sequence[Contribution]:
     if site.attribute("training_mode", 0) or (site.opset < 14 and len(site.node.outputs) > 1):
-        site.unsupported("is in training mode; export the model for inference")
+        site.unsupported("is in training mode (export the model for inference)")
     _only_input(site)
     op, epsilon = site.op, float(site.attribute("epsilon", 1e-5))
     scale, variance = _by_channel(site, 1), _by_channel(site, 4)
@@ -102,7 +102,7 @@ def _rows(site: Site, gs: Sequence[ir.Value | None]) -> ir.Value:
     """The gradient at what is scaled."""
     _only_input(site)
     if gs[0] is None:
-        site.unsupported("its mean or deviation is used; a gradient is carried from its first output only")
+        site.unsupported("its mean or deviation is used, and a gradient is computed from its first output only")
     return site.op.Mul(gs[0], site.x(1)) if site.has(1) else gs[0]
 
 

@@ -84,7 +84,7 @@ def _check_same_ratio(site: Site, axes: Sequence[int]) -> None:
     pairs = [(site.dims()[axis], out_dims(site)[axis]) for axis in axes]
     ratios = {None if before is None or after is None else Fraction(after, before) for before, after in pairs}
     if None in ratios or len(ratios) > 1:
-        site.unsupported("keeps the aspect ratio by sizes that it rounds; export it with plain sizes")
+        site.unsupported("keeps the aspect ratio with sizes that it rounds (export it with plain sizes)")
 
 
 def resized(site: Site) -> list[int]:

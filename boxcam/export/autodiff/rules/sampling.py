@@ -33,7 +33,7 @@ class _Samples(NamedTuple):
 def _samples(site: Site, rois: ir.Value, axis: int) -> _Samples:
     op, first = site.op, 3 - axis  # proposals are x1 y1 x2 y2
     if site.attribute("mode", "avg") != "avg":
-        site.unsupported("takes the largest of its sample points; only their mean is supported")
+        site.unsupported("takes the largest of its sample points, and only their mean is supported")
     default = "half_pixel" if site.opset >= 16 else "output_half_pixel"
     aligned = site.attribute("coordinate_transformation_mode", default) == "half_pixel"
     bins = int(site.attribute("output_height" if axis == 2 else "output_width", 1))

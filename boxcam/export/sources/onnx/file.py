@@ -23,14 +23,16 @@ def read(path: str) -> ir.Model:
         SourceError: it is missing, no ONNX file, incomplete, too new, or in training mode.
     """
     if not os.path.isfile(path):
-        raise SourceError(f"{path} does not exist.")
+        raise SourceError(f"{path} does not exist. Check the path.")
     try:
         model = ir.load(path)
     except (DecodeError, ValueError, KeyError, TypeError) as error:
         said = " ".join(str(error).split())[:120].rstrip(".")
-        raise SourceError(f"{path} is no ONNX file ({said}). Is it whole, and the model itself?") from error
+        raise SourceError(
+            f"{path} is not a valid ONNX file ({said}). Is it truncated? Copy or export it again."
+        ) from error
     if not len(model.graph):
-        raise SourceError(f"{path} is no ONNX file, or its graph is empty: it has no node.")
+        raise SourceError(f"{path} is not a valid ONNX file: its graph has no node. Export it again.")
     _check_versions(model, path)
     _load_external(model, path)
     if model.functions:
@@ -50,12 +52,12 @@ def _check_versions(model: ir.Model, path: str) -> None:
     newest = onnx_opset_version()
     if opset_of(model) > newest:
         raise SourceError(
-            f"{path} has opset {opset_of(model)}; the onnx package that is installed here knows up to {newest}."
+            f"{path} has opset {opset_of(model)}, and the onnx package installed here supports up to {newest}."
             f" Update onnx and onnxruntime, or export the model with opset {newest} or older."
         )
     if (model.ir_version or 0) > IR_VERSION:
         raise SourceError(
-            f"{path} has ONNX's file version {model.ir_version}; the onnx package that is installed here reads up to"
+            f"{path} has ONNX's IR version {model.ir_version}, and the onnx package installed here supports up to"
             f" {int(IR_VERSION)}. Update onnx and onnxruntime."
         )
 
@@ -66,13 +68,13 @@ def _load_external(model: ir.Model, path: str) -> None:
         file = os.path.join(os.path.dirname(os.path.abspath(path)), os.fspath(tensor.location))
         if not os.path.isfile(file):
             raise SourceError(
-                f"{path} keeps its weights in {os.fspath(tensor.location)!r}, which is not beside it. Copy that file"
-                " there too."
+                f"{path} keeps its weights in {os.fspath(tensor.location)!r}, which is not next to it. Copy that file"
+                " to the same folder."
             )
         end = (tensor.offset or 0) + (tensor.length if tensor.length is not None else tensor.nbytes)
         if os.path.getsize(file) < end:
             raise SourceError(
-                f"{file}, with the weights of {path}, is cut off: it has {os.path.getsize(file)} bytes, and"
+                f"{file}, with the weights of {path}, is truncated: it has {os.path.getsize(file)} bytes, and"
                 f" {tensor.name} ends at {end}. Copy it again."
             )
     ir.external_data.load_to_model(model)
@@ -91,18 +93,20 @@ def _external(model: ir.Model) -> Iterator[ir.ExternalTensor]:
 
 
 def _check_training(model: ir.Model) -> None:
-    advice = "Export the model in evaluation mode (in torch: model.eval())."
+    advice = "Export the model in evaluation mode (in PyTorch: model.eval())."
     for node in model.graph.all_nodes():
         if node.op_type == "BatchNormalization" and node.domain in STANDARD:
             statistics = [v for v in node.outputs[1:] if v.name]
             if attribute_of(node, "training_mode", 0) or statistics:
                 raise SourceError(
-                    f"the graph is in training mode: {describe_node(node)} takes batch statistics. {advice}"
+                    f"the graph is in training mode: {describe_node(node)} uses batch statistics. {advice}"
                 )
         if node.op_type == "Dropout" and len(node.inputs) > 2 and node.inputs[2] is not None:
             training = _constant(node.inputs[2])
             if training:
-                raise SourceError(f"the graph is in training mode: {describe_node(node)} drops values. {advice}")
+                raise SourceError(
+                    f"the graph is in training mode: {describe_node(node)} drops values at random. {advice}"
+                )
 
 
 def _constant(value: ir.Value) -> bool:

@@ -43,9 +43,15 @@ def image(model: ir.Model) -> ir.Value:
         return found[0] if ranks[found[0]] == 4 else _with_batch(model.graph, found[0])
     known = ", ".join(name_and_shape(value) for value in inputs) or "none"
     if not found and any(v.dtype in _INTEGERS and ranks[v] == 2 for v in inputs):
-        raise SourceError(f"the model reads numbers of words or the like ({known}); boxcam explains models of images.")
-    what = "no input that is an image" if not found else "several inputs that may be the image"
-    raise SourceError(f"the model has {what}: {known}. One image, [1, 3, height, width] or the like, is needed.")
+        raise SourceError(
+            f"the model takes token IDs or similar ({known}), but boxcam explains image models. Export one with an"
+            " image input."
+        )
+    what = "no image input" if not found else "several inputs that may be the image"
+    raise SourceError(
+        f"the model has {what}: {known}. Export it with one image input, [1, 3, height, width] or [1, height, width,"
+        " 3]."
+    )
 
 
 def settle(model: ir.Model, picture: ir.Value, spec: Preprocess) -> None:
@@ -103,14 +109,17 @@ def _settle_extra(graph: ir.Graph, extra: ir.Value, picture: ir.Value, spec: Pre
         entries = (1, "height", "width")
     else:
         raise SourceError(
-            f"the model has a second input, {name_and_shape(extra)}, and boxcam does not know what to put in. Export"
+            f"the model has a second input, {name_and_shape(extra)}, and boxcam does not know what to feed it. Export"
             " the model with the image as its only input."
         )
     if extra.dtype is None:
-        raise SourceError(f"the model's input {extra.name} has no type.")
+        raise SourceError(f"the model's input {extra.name} has no type. Check the file with onnx.checker.")
     mask = plain == "pixel_mask"
     if not mask and shape[-1] not in (None, len(entries)):
-        raise SourceError(f"the model's input {name_and_shape(extra)} should hold {', '.join(map(str, entries))}.")
+        raise SourceError(
+            f"the model's input {name_and_shape(extra)} should hold {', '.join(map(str, entries))}. Export the model"
+            " with the image as its only input."
+        )
     lead = [1] * (len(shape) - 1)
     if spec.multiple:
         found = _computed(graph, extra, picture, spec, entries, None if mask else [*lead, -1])

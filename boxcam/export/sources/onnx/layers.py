@@ -58,11 +58,13 @@ def by_name(model: ir.Model, name: str, known: Callable[[], Iterable[str]] = lam
         return alike[0]
     if alike:
         more = f" and {len(alike) - _SHOWN} more" if len(alike) > _SHOWN else ""
-        raise SourceError(f"layer {name!r} may be {', '.join(alike[:_SHOWN])}{more}. Give one of these to --layer.")
+        raise SourceError(
+            f"layer {name!r} is ambiguous: it may be {', '.join(alike[:_SHOWN])}{more}. Pass one of these with layers=."
+        )
     worth = [*known(), "image"]
     modules = {module for node in work.graph for module in _modules(node)}
     close = difflib.get_close_matches(name, [*worth, *sorted(modules), *names], n=3, cutoff=0.6)
-    advice = "'boxcam inspect' with the model's file tells more of them; any other tensor can be named too."
+    advice = "'boxcam inspect MODEL.onnx' describes them. Any other tensor can be passed by its name too."
     raise UnknownLayerError(name, worth, "the model", close, advice)
 
 
@@ -188,7 +190,7 @@ class Work:
 
 
 def default(found: Sequence[Candidate], classifier: bool) -> dict[str, LayerTensors]:
-    """The layers that are exported when none is asked for: what the heads read, or what is in front of their last
+    """The layers that are exported when none is asked for: what the heads read, or what is before their last
     convolution of more than one cell.
 
     Raises:
@@ -204,8 +206,5 @@ def default(found: Sequence[Candidate], classifier: bool) -> dict[str, LayerTens
         return {name: LayerTensors(tuple(one.name for one in heads), layout=heads[0].layout)}
     shown = [one for one in found if one.role] or list(found)
     listed = "; ".join(f"{one.name} {list(one.shape)}" for one in shown[:_SHOWN])
-    raise SourceError(
-        "it is not clear which layer to explain. Say --layer with the name of a tensor, such as"
-        f" {listed or 'none: there is no map between the image and the scores'}. 'boxcam inspect' with the model's file"
-        " tells more about them."
-    )
+    which = f"Pass layers= with the name of a tensor, such as {listed}." if listed else "There is no feature map."
+    raise SourceError(f"it is not clear which layer to explain. {which} 'boxcam inspect MODEL.onnx' describes them.")

@@ -36,8 +36,8 @@ def find(seen: Sequence[ObservedTensor], request: Request, classes: int | None, 
     """
     if task in ("obb", "pose"):
         raise SourceError(
-            f"the model's task is {task!r}; boxcam explains upright boxes and classes. Write what you want explained"
-            " with --decode."
+            f"the model's task is {task!r}; boxcam explains axis-aligned boxes and classes. Compute these from the"
+            " outputs with decode=."
         )
     finder = _Finder(seen, request, classes)
     found = finder.named() if finder.is_named else conventions.recognise(seen, classes) or finder.guess()
@@ -84,7 +84,7 @@ class _Finder:
         given = [self._get(name) for name in (request.scores, request.boxes, request.labels) if name]
         if request.labels:
             if not (request.scores and request.boxes):
-                raise SourceError("with --labels, name --scores and --boxes too.")
+                raise SourceError("labels= alone does not tell where the detections are. Pass scores= and boxes= too.")
             scores, boxes, labels = given
             return Convention("as named", "selected", _piece(scores), _piece(boxes), _piece(labels))
         only = given if len({id(one) for one in given}) == 1 else None
@@ -102,8 +102,8 @@ class _Finder:
                 return found
         shapes = "; ".join(f"{one.value.name} {list(one.array.shape)}" for one in given)
         raise SourceError(
-            f"{shapes}: these are no scores [1, N, C], [1, C, N] or [1, C] with boxes [1, N, 4]. Name others, or write"
-            " the way from them to boxes with --decode."
+            f"{shapes}: these are not scores [1, N, C], [1, C, N] or [1, C] with boxes [1, N, 4]. Pass others with"
+            " scores= and boxes=, or compute boxes and scores from the outputs with decode=."
         )
 
     def _is_as_named(self, found: Convention) -> bool:
@@ -114,7 +114,9 @@ class _Finder:
 
     def _get(self, name: str) -> ObservedTensor:
         if name not in self.by_name:
-            raise SourceError(f"there is no tensor {name!r} among the scores, boxes and labels. {self._listed()}")
+            raise SourceError(
+                f"there is no tensor {name!r} to be the scores, boxes or labels. Pass another name. {self._listed()}"
+            )
         return self.by_name[name]
 
     def _others(self, given: Sequence[ObservedTensor]) -> list[ObservedTensor]:
@@ -270,8 +272,8 @@ class _Finder:
                     return skipped, known
             raise SourceError(
                 f"{one.value.name} has {width} columns: that is neither 4 + {known} (box, classes) nor 5 + {known}"
-                f" (box, objectness, classes), for the {known} class names that there are. Give the right ones with"
-                " --class-names, or write the way to boxes and scores with --decode."
+                f" (box, objectness, classes), with {known} class names. Pass the right ones with class_names=, or"
+                " compute boxes and scores from the outputs with decode=."
             )
         if across:
             return 0, width - 4 - prototypes
@@ -280,7 +282,7 @@ class _Finder:
             return of_coco[0], width - 4 - of_coco[0]
         raise SourceError(
             f"{one.value.name} has {width} columns: a box and {width - 4} classes, or a box, objectness and {width - 5}"
-            " classes? Give the class names with --class-names FILE."
+            " classes? Pass the class names with class_names=."
         )
 
     def classifier(self) -> Convention | None:
@@ -315,7 +317,7 @@ class _Finder:
             else:
                 raise SourceError(
                     f"the scores {name_and_shape(score.value)} are logits: are they meant for a sigmoid or a softmax?"
-                    " Say --score-activation sigmoid or softmax."
+                    ' Pass score_activation="sigmoid" or score_activation="softmax".'
                 )
         if request.background is not None:
             return activation, request.background
@@ -326,8 +328,8 @@ class _Finder:
         if queries:
             return activation, "last"
         raise SourceError(
-            f"the scores {name_and_shape(score.value)} are of a softmax, which most often has a class for 'nothing':"
-            " is it the first or the last? Say --background first, last or none."
+            f"the scores {name_and_shape(score.value)} are of a softmax, which usually has a background class: is it"
+            ' the first or the last? Pass background="first", background="last" or background="none".'
         )
 
     def _is_box(self, one: ObservedTensor) -> bool:
@@ -352,15 +354,15 @@ class _Finder:
         sizes = sizes[sizes > 0]
         if not sizes.size:
             raise SourceError(
-                "the model found no box in the pictures that were tried, so it cannot be seen whether its boxes are in"
-                " pixels of the input or from 0 to 1. Say --box-scale pixels or normalized, or export with a picture in"
-                " which it finds something: --sample."
+                "the model found no box in the images that were tried, so it is unknown whether its boxes are in pixels"
+                ' of the input or normalized to 0..1. Pass box_scale="pixels" or box_scale="normalized", or an image in'
+                " which it finds something with sample=."
             )
         return "normalized" if np.median(sizes) <= 1.5 else "pixels"
 
     def _ambiguous(self, rivals: Sequence[ObservedTensor]) -> str:
         names = " or ".join(dict.fromkeys(str(one.value.name) for one in rivals))
-        return f"the scores may be {names}. Say which with --scores. {self._listed()}"
+        return f"the scores may be {names}. Pass the right one with scores=. {self._listed()}"
 
     def _listed(self) -> str:
         listed = ", ".join(f"{one.value.name} {one.array.dtype} {list(one.array.shape)}" for one in self.seen)
@@ -370,12 +372,12 @@ class _Finder:
         maps = [one for one in self.seen if one.array.ndim == 4 and min(one.array.shape[2:]) > 1]
         if len(maps) == len(self.seen):
             return NothingToExplainError(
-                "the model gives maps and neither boxes nor classes of the whole image; for segmentation and the like"
-                f" there is no box to explain. {self._listed()}"
+                "the model outputs maps, and neither boxes nor classes of the whole image (as for segmentation), so"
+                f" there is no box to explain. Export a detector or classifier. {self._listed()}"
             )
         return SourceError(
-            f"no scores and boxes were found. {self._listed()} Name them with --scores and --boxes, or write the way"
-            " from the outputs to boxes and scores with --decode."
+            f"no scores and boxes were found. {self._listed()} Pass their names with scores= and boxes=, or compute"
+            " boxes and scores from the outputs with decode=."
         )
 
 

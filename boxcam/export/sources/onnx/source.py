@@ -202,7 +202,7 @@ def read(request: Request, otherwise: Sequence[str] = ()) -> OnnxFile:
         SourceError: see `load`.
     """
     if len(request.arguments) != 1:
-        raise SourceError("an ONNX model is given by one file: MODEL.onnx.")
+        raise SourceError(f"an ONNX model is one file, not {len(request.arguments)} arguments. Pass MODEL.onnx alone.")
     model = file.read(request.arguments[0])
     metadata = file.metadata(model)
     producer = " ".join(part for part in (model.producer_name, model.producer_version) if part) or "unknown"
@@ -240,7 +240,7 @@ def _leave_out_foreign(model: ir.Model) -> None:
     names = ", ".join(str(output.name) for output in lost)
     warnings.warn(
         f"{names} are left out: {describe_node(next(iter(lost.values())))}, which ONNX Runtime does not have, computes"
-        " them.",
+        " them. Pass other outputs with scores= and boxes= if these were meant.",
         BoxcamWarning,
         stacklevel=2,
     )
@@ -290,9 +290,8 @@ def _check_idle(convention: Convention, request: Request) -> None:
     """
     for name in _IDLE.get(convention.kind, ()):
         if getattr(request, name) is not None:
-            option = "nms" if name == "nms_threshold" else name.replace("_", "-")
             raise SourceError(
-                f"--{option} has no meaning here: {_WHY[convention.kind]} ({convention.name}). Leave it out."
+                f"{name}= has no meaning here: {_WHY[convention.kind]} ({convention.name}). Leave it out."
             )
 
 
@@ -336,7 +335,9 @@ def _run(opened: OnnxFile, named: Sequence[str]) -> list[ObservedTensor]:
         if name not in values:
             close = difflib.get_close_matches(name, values, n=3, cutoff=0.6)
             hint = f" Did you mean {' or '.join(close)}?" if close else ""
-            raise SourceError(f"there is no tensor {name!r} in the graph.{hint}")
+            raise SourceError(
+                f"there is no tensor {name!r} in the graph.{hint} 'boxcam inspect MODEL.onnx' lists what there is."
+            )
     targets = list(dict.fromkeys([*model.graph.outputs, *(values[name] for name in named)]))
     arrays: list[Array] = []
     failure: SourceError | None = None
@@ -370,7 +371,7 @@ def _decoded(opened: OnnxFile, request: Request) -> Convention:
     names = ["scores", "boxes", "labels", "box_format", "box_scale", "score_activation", "background"]
     idle = [name for name in names if getattr(request, name)]
     if idle:
-        raise SourceError(f"--decode says what boxes and scores are; leave out --{idle[0].replace('_', '-')}.")
+        raise SourceError(f"decode= defines boxes and scores, so {idle[0]}= has no meaning. Leave it out.")
     model = opened.model
     op = Ops(model.graph, "boxcam.decode")
     outputs = {str(value.name): value for value in model.graph.outputs}
@@ -381,13 +382,13 @@ def _decoded(opened: OnnxFile, request: Request) -> Convention:
     first, second = (seen[name] for name in names)
     if len(first) != 3 or first[2] != 4 or len(second) != 3 or first[:2] != second[:2] or first[0] != 1:
         raise SourceError(
-            f"the function of --decode returns boxes {list(first)} and scores {list(second)}; [1, N, 4] and [1, N, C]"
-            " are needed."
+            f"the function of decode= returns boxes {list(first)} and scores {list(second)}. Return [1, N, 4] and"
+            " [1, N, C]."
         )
     for value in (boxes, scores):
         value.shape = value.shape or ir.Shape([1, None, None])
     sizes = (first[1], second[2])
-    return Convention("boxes and scores by --decode", "candidates", Piece(scores), Piece(boxes), sizes=sizes)
+    return Convention("boxes and scores of a decode function", "candidates", Piece(scores), Piece(boxes), sizes=sizes)
 
 
 def _names(given: str | os.PathLike[str] | Sequence[str] | None, metadata: Mapping[str, str]) -> tuple[str, ...]:
@@ -410,7 +411,7 @@ def _labels(convention: Convention, named: tuple[str, ...]) -> tuple[str, ...]:
     count = convention.sizes[1] - (convention.background != "none")
     if named and len(named) != count:
         raise SourceError(
-            f"there are {len(named)} class names, and the model ({convention.scores}) has {count} classes. Give one"
-            " name for each with --class-names."
+            f"there are {len(named)} class names, and the model ({convention.scores}) has {count} classes. Pass one"
+            " name for each with class_names=."
         )
     return named or tuple(f"class {index}" for index in range(count))

@@ -71,8 +71,8 @@ def _require(*names: str) -> None:
     missing = [name for name in names if importlib.util.find_spec(name) is None]
     if missing:
         raise SourceError(
-            f"an mmdet model cannot be exported here: {', '.join(missing)} not installed."
-            " Install boxcam's 'mmdet' extra as the README shows (explaining a bundle does not need it)."
+            f"an mmdet model cannot be exported here: {', '.join(missing)} not installed. Install boxcam's 'mmdet'"
+            " extra as the README shows (explaining a bundle does not need it)."
         )
 
 
@@ -112,7 +112,10 @@ def _stand_in() -> types.ModuleType:
         aligned: bool,
     ) -> None:
         if pool_mode != 1:
-            raise MissingOperatorError("roi_align in 'max' mode needs a compiled mmcv; mmcv-lite has only 'avg'.")
+            raise MissingOperatorError(
+                "roi_align in 'max' mode needs a compiled mmcv, and mmcv-lite has only 'avg'. Install"
+                " mmcv>=2.0.0rc4,<2.2.0."
+            )
         size = (aligned_height, aligned_width)
         output.copy_(torchvision.ops.roi_align(input, rois, size, spatial_scale, sampling_ratio, aligned))
 
@@ -171,8 +174,8 @@ def _stand_in() -> types.ModuleType:
 
             def missing(*args: object, **kwargs: object) -> Any:
                 raise MissingOperatorError(
-                    f"the model calls mmcv's operator {name!r}, which mmcv-lite does not have."
-                    " Install a compiled mmcv (>=2.0.0rc4,<2.2.0) in this environment and export again."
+                    f"the model calls mmcv's operator {name!r}, which mmcv-lite does not have. Install a compiled"
+                    " mmcv (>=2.0.0rc4,<2.2.0) in this environment and export again."
                 )
 
             return missing

@@ -23,15 +23,17 @@ def read_config(path: str) -> Any:
     from mmengine import Config
 
     if not os.path.isfile(path):
-        raise SourceError(f"config {path} does not exist.")
+        raise SourceError(f"config {path} does not exist. Check the path.")
     try:
         config = Config.fromfile(path)
     except Exception as error:  # a config is a program: anything can come out of it
         said = f"{type(error).__name__}: {_one_line(error)}".rstrip(".")
-        raise SourceError(f"config {path} cannot be read: {said}. Give a config that mmdet itself can load.") from error
+        raise SourceError(f"config {path} cannot be read: {said}. Pass a config that mmdet itself can load.") from error
     model = config.get("model")
     if not isinstance(model, Mapping) or "type" not in model:
-        raise SourceError(f"config {path} has no 'model' with a 'type'. Give the config of a detector's training.")
+        raise SourceError(
+            f"config {path} has no 'model' with a 'type'. Pass the config that the detector was trained with."
+        )
     return config
 
 
@@ -104,21 +106,26 @@ def preprocess(config: Any, path: str, shape: tuple[int, int] | None) -> Preproc
                 canvas = (max(scale), max(scale))
         elif kind not in _HARMLESS:
             raise SourceError(
-                f"config {path}: its test pipeline has {kind!r}, which cannot be repeated without mmdet."
+                f"config {path}: its test pipeline has {kind!r}, which cannot be reproduced without mmdet."
                 " Give it a test pipeline of Resize and Pad."
             )
     if scale is None and shape is None:
-        raise SourceError(f"config {path}: its test pipeline does not resize; give the model's input with --shape HxW.")
+        raise SourceError(
+            f"config {path}: its test pipeline does not resize. Pass the size of the model input with shape=."
+        )
     fit = shape or scale
     assert fit is not None
     height, width = shape or canvas or (_up(fit[0], divisor), _up(fit[1], divisor))
     if fit[0] > height or fit[1] > width:
         raise SourceError(
-            f"config {path}: images are resized to {fit[0]}x{fit[1]} and padded to {height}x{width}, which is smaller."
+            f"config {path}: images are resized to {fit[0]}x{fit[1]} and padded to {height}x{width}, which is"
+            " smaller. Pass a larger shape=."
         )
     if height % divisor or width % divisor:
-        good = f"{_up(height, divisor)}x{_up(width, divisor)}"
-        raise SourceError(f"--shape {height}x{width}: this model needs multiples of {divisor}, such as {good}.")
+        good = _up(height, divisor), _up(width, divisor)
+        raise SourceError(
+            f"shape={(height, width)}: this model needs multiples of {divisor}. Pass shape={good}, for example."
+        )
     bgr_input = not data.get("bgr_to_rgb", False) and not data.get("rgb_to_bgr", False)
     if pad_value and not bgr_input:
         pad_value = pad_value[::-1]  # the pipeline pads in BGR
@@ -163,13 +170,15 @@ def set_thresholds(config: Any, score: float | None, nms: float | None) -> None:
         # What merges boxes has a lowest score even if the config does not name it; a set of queries has none.
         if settings and not merges and "score_thr" not in settings:
             raise SourceError(
-                "--score-threshold: this model has no lowest score to set (no score_thr in its config's test_cfg)."
-                " Export without it, and choose boxes by their score when explaining."
+                "score_threshold= has no meaning here: this model has no score_thr in its config's test_cfg. Leave it"
+                " out, and choose boxes by their score when explaining."
             )
         settings["score_thr"] = score
     if nms is not None:
         if not merges:
-            raise SourceError("--nms-threshold: this model has no NMS (none in its config's test_cfg). Export without.")
+            raise SourceError(
+                "nms_threshold= has no meaning here: this model has no NMS in its config's test_cfg. Leave it out."
+            )
         settings["nms"]["iou_threshold"] = nms
 
 
@@ -178,7 +187,10 @@ def _pipeline(config: Any, path: str) -> Sequence[Mapping[str, Any]]:
     dataset = loader.get("dataset") or {}
     found = dataset.get("pipeline") or (dataset.get("dataset") or {}).get("pipeline") or config.get("test_pipeline")
     if not found:
-        raise SourceError(f"config {path} has no test pipeline, so the preprocessing is not known.")
+        raise SourceError(
+            f"config {path} has no test pipeline, so the preprocessing is unknown. Pass the config that the detector"
+            " was trained with."
+        )
     return list(found)
 
 
@@ -186,9 +198,9 @@ def _letterbox(step: Mapping[str, Any], scale: tuple[int, int] | None, path: str
     """The canvas in whose middle mmyolo's ``LetterResize`` lays an image that was resized before."""
     if scale is None or step.get("allow_scale_up", True) or step.get("use_mini_pad") or step.get("stretch_only"):
         raise SourceError(
-            f"config {path}: LetterResize can be repeated after YOLOv5KeepRatioResize, with allow_scale_up=False, and"
-            " without use_mini_pad and stretch_only: anything else resizes twice, or to a size that depends on the"
-            " image. Give it the test pipeline of mmyolo's own configs."
+            f"config {path}: LetterResize can be reproduced only after YOLOv5KeepRatioResize, with"
+            " allow_scale_up=False, and without use_mini_pad and stretch_only: anything else resizes twice, or to a"
+            " size that depends on the image. Give it the test pipeline of mmyolo's own configs."
         )
     width, height = (step["scale"], step["scale"]) if isinstance(step["scale"], int) else step["scale"]
     return int(height), int(width)
@@ -197,7 +209,10 @@ def _letterbox(step: Mapping[str, Any], scale: tuple[int, int] | None, path: str
 def _interpolation(step: Mapping[str, Any], kind: str, path: str) -> Any:
     interpolation = step.get("interpolation", "bilinear")
     if interpolation not in INTERPOLATIONS:
-        raise SourceError(f"config {path}: {kind} with interpolation {interpolation!r} cannot be repeated.")
+        raise SourceError(
+            f"config {path}: {kind} with interpolation {interpolation!r} cannot be reproduced. Use bilinear in the"
+            " test pipeline."
+        )
     return interpolation
 
 
@@ -206,8 +221,8 @@ def _check_backend(step: Mapping[str, Any], kind: str, path: str) -> None:
     for key in ("backend", "imdecode_backend"):
         if step.get(key) not in (None, "cv2"):
             raise SourceError(
-                f"config {path}: {kind} with {key} {step[key]!r} cannot be repeated: its pixels are not OpenCV's."
-                f" Take {key} out of the test pipeline if the detector may see images as OpenCV reads them."
+                f"config {path}: {kind} with {key} {step[key]!r} cannot be reproduced: its pixels are not OpenCV's."
+                f" Take {key} out of the test pipeline if the detector may get images as OpenCV reads them."
             )
 
 
@@ -220,11 +235,11 @@ def _scale(step: Mapping[str, Any], path: str) -> tuple[int, int]:
     if isinstance(scale, int):
         return scale, scale
     if not isinstance(scale, (tuple, list)) or len(scale) != 2:
-        raise SourceError(f"config {path}: Resize has no fixed 'scale'; give the model's input with --shape HxW.")
+        raise SourceError(f"config {path}: Resize has no fixed 'scale'. Pass the size of the model input with shape=.")
     if not all(isinstance(edge, (int, float)) and edge >= 1 for edge in scale):
         raise SourceError(
-            f"config {path}: Resize has the scale {scale}, which is not one width and height;"
-            " give the model's input with --shape HxW."
+            f"config {path}: Resize has the scale {scale}, which is not one width and height. Pass the size of the"
+            " model input with shape=."
         )
     width, height = int(scale[0]), int(scale[1])
     return (min(width, height), max(width, height)) if step.get("keep_ratio", False) else (height, width)
@@ -240,7 +255,9 @@ def _triple(values: Any, default: float, path: str) -> tuple[float, float, float
     if values is None:
         return default, default, default
     if len(values) != 3:
-        raise SourceError(f"config {path}: {list(values)} was expected to be three values, one per colour channel.")
+        raise SourceError(
+            f"config {path}: {list(values)} should be three values, one per colour channel. Correct it there."
+        )
     a, b, c = (float(v) for v in values)
     return a, b, c
 

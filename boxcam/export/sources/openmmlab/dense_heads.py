@@ -135,7 +135,7 @@ def suppress(boxes: torch.Tensor, scores: torch.Tensor, kind: torch.Tensor, cfg:
 
     if cfg.nms.get("type", "nms") != "nms":
         raise SourceError(
-            f"the model's test_cfg asks for {cfg.nms.type!r}; only 'nms' can be exported. Say 'nms' in the config."
+            f"the model's test_cfg asks for {cfg.nms.type!r}; only 'nms' can be exported. Set 'nms' in the config."
         )
     moved = (boxes + (kind * (boxes.max() + 1)).unsqueeze(1)).unsqueeze(0)
     most = int(cfg.max_per_img) if int(cfg.get("max_per_img", -1)) > 0 else int(boxes.shape[0])

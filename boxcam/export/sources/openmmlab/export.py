@@ -35,14 +35,14 @@ def load(request: Request, progress: Progress, kind: str = "mmdet") -> SourceMod
         MissingOperatorError: the model needs compiled mmcv.
     """
     if len(request.arguments) != 2:
-        raise SourceError(f"an {kind} model is given by two files: CONFIG.py CHECKPOINT.pth.")
+        raise SourceError(f"an {kind} model is two files, in this order. Pass CONFIG.py CHECKPOINT.pth.")
     from boxcam.export.sources.openmmlab import mmyolo_parts
     from boxcam.export.sources.pytorch import marks
 
     config_path, checkpoint_path = request.arguments
     for path in request.arguments:
         if not os.path.isfile(path):
-            raise SourceError(f"{path} does not exist.")
+            raise SourceError(f"{path} does not exist. Check the path.")
     with bridged(), quiet():
         progress("loading the model")
         config = mmdet_config.read_config(config_path)
@@ -72,7 +72,7 @@ def load(request: Request, progress: Progress, kind: str = "mmdet") -> SourceMod
             text = " ".join(str(error).split())[:300].rstrip(".")
             raise SourceError(
                 f"mmdeploy cannot export the {type(model).__name__} of {config_path}: {type(error).__name__}: {text}."
-                " docs/models.md lists the families that are proved; others may need what mmdeploy lacks."
+                " Use one of the model families in docs/models.md: others may need what mmdeploy lacks."
             ) from error
     layers = marks.layers(found)
     return SourceModel(
@@ -122,10 +122,12 @@ def build(config: Any, path: str) -> Any:
         except Exception as error:
             text = " ".join(str(error).split())[:300]
             raise SourceError(
-                f"the model of config {path} cannot be built: {text.rstrip('.')}. Give one that mmdet itself builds."
+                f"the model of config {path} cannot be built: {text.rstrip('.')}. Pass one that mmdet itself builds."
             ) from error
     if not isinstance(model, BaseDetector):
-        raise SourceError(f"config {path} describes a {type(model).__name__}, which is no mmdet detector.")
+        raise SourceError(
+            f"config {path} describes a {type(model).__name__}, which is not an mmdet detector. Pass the config of one."
+        )
     head = getattr(model, "bbox_head", None)
     if head is not None and not hasattr(head, "loss_cls"):
         head.loss_cls = None  # mmdet 3.3.0 forgets it in its SSDHead, and then asks for one of its attributes
@@ -137,7 +139,9 @@ def _class_count(model: Any, path: str) -> int:
     head = head[-1] if head is not None and hasattr(head, "__getitem__") else head
     count = getattr(head, "num_classes", None)
     if not isinstance(count, int):
-        raise SourceError(f"config {path}: the {type(model).__name__} has no box head with classes.")
+        raise SourceError(
+            f"config {path}: the {type(model).__name__} has no box head with classes. Pass the config of a detector."
+        )
     return count
 
 

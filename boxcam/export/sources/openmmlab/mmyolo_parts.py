@@ -17,7 +17,7 @@ def require() -> None:
     if importlib.util.find_spec(SCOPE) is None:
         raise SourceError(
             "an mmyolo model cannot be exported here: mmyolo is not installed. Install boxcam's 'mmyolo' extra (or"
-            " mmyolo==0.6.0, which is under the GPL-3.0, beside mmdet); explaining a bundle does not need it."
+            " mmyolo==0.6.0, which is under the GPL-3.0, in addition to mmdet). Explaining a bundle does not need it."
         )
 
 

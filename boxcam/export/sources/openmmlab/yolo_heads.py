@@ -217,7 +217,7 @@ def _suppressed(
 
     if nms.get("type", "nms") != "nms":
         raise SourceError(
-            f"the model's test_cfg asks for {nms.type!r}; only 'nms' can be exported. Say 'nms' in the config."
+            f"the model's test_cfg asks for {nms.type!r}; only 'nms' can be exported. Set 'nms' in the config."
         )
     moved = boxes
     if not nms.get("class_agnostic", False):

@@ -31,9 +31,9 @@ def read(path: str | os.PathLike[str], listed: Sequence[Any] = ()) -> dict[str, 
     import torch
 
     if not os.path.isfile(path):
-        raise SourceError(f"checkpoint {path} does not exist.")
+        raise SourceError(f"checkpoint {path} does not exist. Check the path.")
     if not _begins_like_a_checkpoint(path):
-        raise SourceError(f"{path} is no PyTorch checkpoint. Give the .pth file that training wrote.")
+        raise SourceError(f"{path} is not a PyTorch checkpoint. Pass the .pth file that training wrote.")
     try:
         with torch.serialization.safe_globals(list(listed)), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickles that are damaged, which ends in an error anyway
@@ -43,13 +43,16 @@ def read(path: str | os.PathLike[str], listed: Sequence[Any] = ()) -> dict[str, 
         if isinstance(error, pickle.UnpicklingError) and refused:
             raise SourceError(
                 f"checkpoint {path} is refused: it holds {refused[1] or refused[2]}, and unpickling that could run code"
-                " that came with the file. Save the 'state_dict' alone and export that."
+                " from the file. Save the 'state_dict' alone and export that."
             ) from error
         raise SourceError(
-            f"checkpoint {path} cannot be read: it is damaged or cut off ({_first_words(error)}). Copy it again."
+            f"checkpoint {path} cannot be read: it is damaged or truncated ({_first_words(error)}). Copy it again."
         ) from error
     if not isinstance(checkpoint, dict):
-        raise SourceError(f"checkpoint {path} holds a {type(checkpoint).__name__}, not a dictionary of weights.")
+        raise SourceError(
+            f"checkpoint {path} holds a {type(checkpoint).__name__}, not a dictionary of weights. Save"
+            " model.state_dict() and export that."
+        )
     return checkpoint
 
 
@@ -64,7 +67,10 @@ def state_dict(checkpoint: Mapping[str, Any], path: str | os.PathLike[str], name
     name = next((name for name in names if name in checkpoint), None)
     weights = checkpoint if name is None else checkpoint[name]
     if not isinstance(weights, Mapping) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
-        raise SourceError(f"checkpoint {path} has no {names[0]!r} of tensors. Is it a trained model?")
+        raise SourceError(
+            f"checkpoint {path} has no {names[0]!r} of tensors. Save model.state_dict() of a trained model and export"
+            " that."
+        )
     return dict(weights)
 
 
@@ -115,7 +121,10 @@ def fill(
         raise SourceError(f"checkpoint {path} does not fit {what}: of {len(own)} tensors, {', '.join(found)}. {advice}")
     bad = [name for name, value in model.state_dict().items() if not torch.isfinite(value).all()]
     if bad:
-        raise SourceError(f"checkpoint {path} holds values that are not finite (first: {bad[0]}).")
+        raise SourceError(
+            f"checkpoint {path} holds values that are not finite (first: {bad[0]}). Export one from before training"
+            " diverged."
+        )
 
 
 def _begins_like_a_checkpoint(path: str | os.PathLike[str]) -> bool:
@@ -124,7 +133,7 @@ def _begins_like_a_checkpoint(path: str | os.PathLike[str]) -> bool:
         with open(path, "rb") as file:
             start = file.read(4)
     except OSError as error:
-        raise SourceError(f"checkpoint {path} cannot be read: {error.strerror}.") from error
+        raise SourceError(f"checkpoint {path} cannot be read: {error.strerror}. Check its permissions.") from error
     return start == b"PK\x03\x04" or start[:1] == b"\x80"
 
 

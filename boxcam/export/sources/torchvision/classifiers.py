@@ -61,15 +61,15 @@ def load(name: str, path: str, shape: tuple[int, int] | None = None) -> Any:
     model = build(name, weights, shape)
     if isinstance(model, torchvision.models.MNASNet):  # it would ask for a version that plain weights do not have
         model._load_from_state_dict = functools.partial(torch.nn.Module._load_from_state_dict, model)
-    advice = "Give the name of the model that was trained; its parts must be as torchvision's builder makes them."
+    advice = "Pass the name of the model that was trained, built as torchvision's own builder does."
     checkpoint.fill(model, weights, path, f"torchvision's {name}", advice)
     if name in _WITH_TRANSFORM:
         model.transform_input = zoo.published(name, path) is not None
         if not model.transform_input:
             warnings.warn(
-                f"{path} does not tell whether its {name} has transform_input, as those with torchvision's own weights"
-                " have; it is exported without, as training from scratch leaves it. If it has, give"
-                " --preprocess mean=0.5 --preprocess std=0.5, which is the same.",
+                f"{path} does not tell whether its {name} was built with transform_input=True, as with torchvision's"
+                " own weights. It is exported without, as for training from scratch. If it was, pass"
+                ' preprocess=["mean=0.5", "std=0.5"], which does the same.',
                 BoxcamWarning,
                 stacklevel=2,
             )
@@ -126,8 +126,8 @@ def preprocess(name: str, model: Any, path: str, shape: tuple[int, int] | None, 
     found = parse.parse([*specs, *given], [1, 3, None, None], ir.DataType.FLOAT, shape, may_be_open=False)
     if fixed is not None and (found.height, found.width) != (edge, edge):
         raise SourceError(
-            f"{path} is of a {name} for images of {edge}x{edge} pixels, and for no others, such as"
-            f" {found.height}x{found.width}. Leave out the size."
+            f"{path} is a {name} for images of {edge}x{edge} pixels only, and not {found.height}x{found.width}. Leave"
+            " out shape=."
         )
     return found
 

@@ -31,10 +31,10 @@ _WITHOUT_EPSILON = tuple(f"{kind}_resnet50_fpn" for kind in ("fasterrcnn", "mask
 
 
 _NO_CLASSIFIERS = {  # whose models give something else, and what
-    "segmentation": "it gives maps and neither boxes nor classes of the whole image",
+    "segmentation": "it outputs maps, and neither boxes nor classes of the whole image",
     "optical_flow": "it compares two images",
-    "video": "it takes clips and not images",
-    "quantization": "it is quantized by torch. Take the one that is not, or quantize its ONNX file",
+    "video": "it takes video clips, not images",
+    "quantization": "it is quantized by PyTorch (export the one that is not, or quantize its ONNX file)",
 }
 
 
@@ -54,13 +54,14 @@ def is_detector(name: str) -> bool:
         near = difflib.get_close_matches(name, [*detectors, *classifiers], n=3, cutoff=0.5)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
         raise SourceError(
-            f"torchvision has no model {name!r}.{hint} Its detectors are {', '.join(detectors)}; its"
-            f" {len(classifiers)} classifiers, such as resnet50, convnext_tiny and vit_b_16, can be given too."
+            f"torchvision has no model {name!r}.{hint} Pass one of its detectors, {', '.join(detectors)}, or"
+            f" of its {len(classifiers)} classifiers, such as resnet50, convnext_tiny and vit_b_16."
         )
     where = torchvision.models.get_model_builder(name).__module__.removeprefix("torchvision.models.")
-    why = _NO_CLASSIFIERS.get(where.partition(".")[0], "it is no classifier")
+    why = _NO_CLASSIFIERS.get(where.partition(".")[0], "it is not a classifier")
     raise SourceError(
-        f"torchvision's {name} ({where}) cannot be explained: {why}. Detectors are {', '.join(detectors)}."
+        f"torchvision's {name} ({where}) cannot be explained: {why}. Pass a classifier, or one of the detectors"
+        f" {', '.join(detectors)}."
     )
 
 
@@ -76,7 +77,7 @@ def load(name: str, path: str) -> Any:
     """
     weights = read_weights(path)
     model = build(name, weights)
-    advice = "Give the name of the model that was trained; its parts must be as torchvision's builder makes them."
+    advice = "Pass the name of the model that was trained, built as torchvision's own builder does."
     checkpoint.fill(model, weights, path, f"torchvision's {name}", advice)
     if name in _WITHOUT_EPSILON and published(name, path) == "COCO_V1":
         for module in model.backbone.modules():  # torchvision itself does so for these very files
@@ -148,8 +149,8 @@ def labels(
         if len(found) != count:
             first = ", of which number 0 is the background" if background else ""
             raise SourceError(
-                f"there are {len(found)} class names, and this {name} has {count} classes{first}. Give one name for"
-                " each with --class-names."
+                f"there are {len(found)} class names, and this {name} has {count} classes{first}. Pass one name for"
+                " each with class_names=."
             )
         return found
     known = torchvision.models.get_model_weights(name)
@@ -192,9 +193,7 @@ def preprocess(name: str, model: Any, shape: tuple[int, int] | None) -> Preproce
         fit, divisor = shape or (transform.min_size[-1], transform.max_size), int(transform.size_divisible)
     canvas = tuple(-(-size // divisor) * divisor for size in fit)
     if shape is not None and canvas != shape:
-        raise SourceError(
-            f"--shape {shape[0]}x{shape[1]}: {name} needs multiples of {divisor}, such as {canvas[0]}x{canvas[1]}."
-        )
+        raise SourceError(f"shape={shape}: {name} needs multiples of {divisor}. Pass shape={canvas}, for example.")
     return Preprocess(
         height=canvas[0],
         width=canvas[1],

@@ -38,8 +38,8 @@ def load(request: Request, progress: Progress) -> SourceModel:
     missing = [name for name in ("torch", "torchvision") if importlib.util.find_spec(name) is None]
     if missing:
         raise SourceError(
-            f"torchvision's models cannot be exported here: {', '.join(missing)} not installed."
-            " Install boxcam's 'export' extra (explaining a bundle does not need it)."
+            f"torchvision's models cannot be exported here: {', '.join(missing)} not installed. Install boxcam's"
+            " 'export' extra (explaining a bundle does not need it): pip install 'boxcam[export]'."
         )
     from boxcam.export.sources.torchvision import detectors as zoo
 
@@ -47,7 +47,7 @@ def load(request: Request, progress: Progress) -> SourceModel:
     detects = zoo.is_detector(name)
     if len(request.arguments) != 2:
         raise SourceError(
-            f"{PREFIX}{name} needs its weights: boxcam downloads nothing, and random ones explain nothing. Give the"
+            f"{PREFIX}{name} needs its weights: boxcam downloads nothing, and random ones explain nothing. Pass the"
             f" file after the name, {PREFIX}{name} WEIGHTS.pth, as torch.save(model.state_dict(), ...) writes it."
         )
     path = request.arguments[1]
@@ -70,7 +70,7 @@ def _detector(name: str, path: str, request: Request, progress: Progress) -> Sou
 
     if request.preprocess:
         raise SourceError(
-            f"--preprocess has no meaning for torchvision's {name}, which says that itself. Leave it out."
+            f"preprocess= has no meaning for torchvision's {name}, which prepares images itself. Leave it out."
         )
     progress("loading the model")
     with quiet():
@@ -100,7 +100,7 @@ def _classifier(name: str, path: str, request: Request, progress: Progress) -> S
     from boxcam.export.sources.torchvision.detectors import labels
 
     if request.nms_threshold is not None:
-        raise SourceError("--nms has no meaning here: a classifier's box is the whole image. Leave it out.")
+        raise SourceError("nms_threshold= has no meaning here: a classifier's box is the whole image. Leave it out.")
     progress("loading the model")
     model = zoo.load(name, path, request.shape)
     given = [request.preprocess] if isinstance(request.preprocess, str) else list(request.preprocess)
@@ -130,8 +130,8 @@ def _too_small(name: str, preprocess: Preprocess) -> Iterator[None]:
     except (AssertionError, RuntimeError, ValueError) as error:  # what torch raises then
         text = " ".join(str(error).split())[:300].rstrip(".")
         raise SourceError(
-            f"torchvision's {name} cannot be exported for a canvas of {preprocess.height}x{preprocess.width}:"
-            f" {text}. Give a larger one with --shape HxW."
+            f"torchvision's {name} cannot be exported for a model input of {preprocess.height}x{preprocess.width}:"
+            f" {text}. Pass a larger one with shape=."
         ) from error
 
 

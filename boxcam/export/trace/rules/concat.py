@@ -27,7 +27,10 @@ def concat(t: Tracer, op: Ops, place: Place) -> Columns | None:
             if coordinate < size:
                 return t.pull(op, source, (*position[:axis], coordinate, *position[axis + 1 :]), place.passed)
             coordinate -= size
-        raise TraceError(f"{describe_node(node)} has no element {position[axis]} along axis {axis}.")
+        raise TraceError(
+            f"{describe_node(node)} has no element {position[axis]} along axis {axis}. Check the file with"
+            " onnx.checker."
+        )
     along = at.vector(op, coordinate, (t.elements,))
     low, high = at.bounds(coordinate) or (0, None)
     choices = []
@@ -61,7 +64,10 @@ def _branch(
 @selects("ScatterElements", "ScatterND")
 def scatter(t: Tracer, op: Ops, place: Place) -> Columns | None:
     if attribute_of(place.node, "reduction", "none") != "none":
-        raise TraceError(f"{describe_node(place.node)} adds up what it scatters; that is no selection.")
+        raise TraceError(
+            f'{describe_node(place.node)} adds up what it scatters, which is not a selection. Use targets="score",'
+            " which explains the score as it is reported."
+        )
     data, updates = place.input(0), place.input(2)
     moving = tuple(at.vector(op, c, (t.elements,)) if i == 0 else c for i, c in enumerate(place.position))
     written, source = at.scattered(op, place.node, moving)
@@ -80,7 +86,10 @@ def pad(t: Tracer, op: Ops, place: Place) -> Columns | None:
     known = amounts(pads)
     axes = axes_of(node, 3) if len(node.inputs) > 3 else None
     if mode != "constant":
-        raise TraceError(f"{describe_node(node)} pads in mode {mode}; that cannot be traced.")
+        raise TraceError(
+            f'{describe_node(node)} pads in mode {mode}, which cannot be traced. Use targets="score", which'
+            " explains the score as it is reported."
+        )
     padded = [a % at.rank(data) for a in (range(at.rank(data)) if axes is None else axes)]
     inside = op.GreaterOrEqual(t.elements, t.elements)
     before = list(place.position)

@@ -37,7 +37,10 @@ def gather_nd(t: Tracer, op: Ops, place: Place) -> Columns | None:
     batch = int(attribute_of(place.node, "batch_dims", 0))
     shape = static_shape(indices)
     if shape is None or shape[-1] is None:
-        raise TraceError(f"{describe_node(place.node)}: the depth of its indices is not known.")
+        raise TraceError(
+            f"{describe_node(place.node)}: the depth of its indices is not known. Export the model with the shapes of"
+            " its values (shape inference)."
+        )
     lead = position[: len(shape) - 1]
     found = [at.wrapped(op, at.at(op, indices, (*lead, j)), data, batch + j) for j in range(shape[-1])]
     return t.pull(op, data, (*position[:batch], *found, *position[len(shape) - 1 :]), place.passed)
@@ -70,7 +73,10 @@ def reduce_max(t: Tracer, op: Ops, place: Place) -> Columns | None:
     if reduced is None and at.rank(data) == 1:
         reduced = [0]
     if reduced is None or len(reduced) != 1:
-        raise TraceError(f"{describe_node(place.node)} takes the maximum over several axes; one can be traced.")
+        raise TraceError(
+            f"{describe_node(place.node)} takes the maximum over several axes, and only one can be traced. Use"
+            ' targets="score", which explains the score as it is reported.'
+        )
     axis = reduced[0] % at.rank(data)
     keep = bool(attribute_of(place.node, "keepdims", 1))
     outer = (*position[:axis], *position[axis + (1 if keep else 0) :])
@@ -84,7 +90,10 @@ def slice_(t: Tracer, op: Ops, place: Place) -> Columns | None:
     data, starts, node = place.input(0), place.input(1), place.node
     count = static_shape(starts)
     if count is None or count[0] is None:
-        raise TraceError(f"{describe_node(node)}: the number of its axes is not known.")
+        raise TraceError(
+            f"{describe_node(node)}: the number of its axes is not known. Export the model with the shapes of its"
+            " values (shape inference)."
+        )
     sliced = [int(a) for a in _constant(node, 3, range(count[0]))]
     steps = [int(s) for s in _constant(node, 4, [1] * count[0])]
     before = list(place.position)
@@ -108,7 +117,10 @@ def _constant(node: ir.Node, index: int, default: object) -> list[int]:
         return list(default)  # type: ignore[call-overload, no-any-return]
     found = constant_array(node.inputs[index])
     if found is None:
-        raise TraceError(f"{describe_node(node)} computes its axes or steps; only constant ones can be traced.")
+        raise TraceError(
+            f"{describe_node(node)} computes its axes or steps, and only constant ones can be traced. Export the"
+            " model with constant ones."
+        )
     return [int(v) for v in found.reshape(-1)]
 
 

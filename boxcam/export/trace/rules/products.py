@@ -33,8 +33,9 @@ def by_a_constant(t: Tracer, op: Ops, place: Place) -> Columns | None:
     base, second = place.input(0), place.input(1)
     if not is_constant(second):
         raise TraceError(
-            f"{t.what} are computed by {describe_node(place.node)}, of two computed values; only a constant exponent or"
-            " divisor is passed on the way to a logit. Use --target score, which explains the score as it is reported."
+            f"{t.what} are computed by {describe_node(place.node)}, from two computed values; only a constant"
+            ' exponent or divisor can be traced to a logit. Use targets="score", which explains the score as it is'
+            " reported."
         )
     position = broadcast(op, place.position, base)
     return t.pull(op, base, position, replace(place.passed, product=True))
@@ -54,8 +55,8 @@ def product(t: Tracer, op: Ops, place: Place) -> Columns | None:
         shapes = " and ".join(name_and_shape(factor) for factor in factors)
         raise TraceError(
             f"{t.what} are computed by {describe_node(place.node)}, a product whose factors cannot be told apart"
-            f" ({shapes}): with a single class, either could be its probability. Use --target score, which explains the"
-            " product."
+            f' ({shapes}): with a single class, either could be its probability. Use targets="score", which'
+            " explains the product."
         )
     return t.pull(op, chosen, broadcast(op, place.position, chosen), passed)
 

@@ -27,8 +27,8 @@ def dequantized(t: Tracer, op: Ops, place: Place) -> Columns | None:
         if inside:
             return t.end(place)
         raise TraceError(
-            f"{t.what} are rounded by {describe_node(place.node)} with a scale for each channel, or a computed one;"
-            " only one scale can be followed. Quantize the detector without its scores."
+            f"{t.what} are quantized by {describe_node(place.node)} with a scale per channel, or a computed one, and"
+            " only one constant scale can be traced. Quantize the detector without its scores."
         )
     rounded, kind = rounds.inputs[0], integers.dtype
     if rounded is None or kind not in RANGES or (parameter(rounds, 1), parameter(rounds, 2)) != (scale, zero):

@@ -66,7 +66,7 @@ def test_it_is_explained_straight_through_and_says_so(
         manifest = boxcam.export(quantized[1], output=tmp_path / "b", layers=[NECK[0]], engine="onnx", **case.options)
     assert max(manifest.verification.values()) <= 1e-4
     shown = cli("inspect", tmp_path / "b").stdout
-    assert "(the model is quantized: straight-through, as if it did not round)" in shown
+    assert "(the model is quantized: straight-through, as if without rounding)" in shown
     model = boxcam.load(tmp_path / "b", threads=1)
     explanation = boxcam.explain(model, PICTURE)
     assert len(explanation) > 0

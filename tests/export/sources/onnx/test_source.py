@@ -102,7 +102,7 @@ def test_outputs_can_be_named(tmp_path: Path) -> None:
         export(RIVALS, path)
     (tmp_path / "names.txt").write_text("car\ncat\ncup\n")
     options: dict[str, Any] = {**LIMITS, "preprocess": ("imagenet", "resize=stretch"), "engine": "onnx"}
-    with pytest.raises(SourceError, match=r"the scores may be first or second\. Say which with --scores"):
+    with pytest.raises(SourceError, match=r"the scores may be first or second\. Pass the right one with scores="):
         boxcam.export(path, output=tmp_path / "b", **options)
     found = {}
     for name in ("first", "second"):
@@ -132,7 +132,7 @@ def test_the_function_of_the_page_is_called_by_the_command_line(tmp_path: Path, 
     assert len(boxcam.load(tmp_path / "b", threads=1).detect(picture())) > 3
     inspected = cli("inspect", path, "--decode", f"{code}:none")
     assert inspected.exit_code == 0
-    assert "head.py does not exist" in inspected.stdout
+    assert "head.py, the file of --decode, does not exist" in inspected.stdout
 
 
 def test_a_file_whose_name_is_not_utf_8(tmp_path: Path, cli: Callable[..., Result]) -> None:

@@ -201,24 +201,32 @@ def test_where_the_pipeline_and_the_data_preprocessor_are_found() -> None:
 
 
 REFUSED: list[tuple[list[dict[str, Any]], dict[str, Any], str]] = [
-    ([resize(), {"type": "RandomFlip", "prob": 0.5}], {}, "has 'RandomFlip', which cannot be repeated without mmdet"),
-    ([{"type": "mmyolo.LetterResize", "scale": (8, 8)}], {}, "LetterResize can be repeated after"),
-    ([{"type": "mmdet.FixScaleResize", "scale": (64, 32)}], {}, "has 'FixScaleResize', which cannot be repeated"),
-    ([{"type": "PackDetInputs"}], {}, "does not resize; give the model's input with --shape HxW"),
-    ([{"type": "Resize", "scale_factor": 2.0}], {}, "has no fixed 'scale'; give the model's input with --shape HxW"),
+    ([resize(), {"type": "RandomFlip", "prob": 0.5}], {}, "has 'RandomFlip', which cannot be reproduced without mmdet"),
+    ([{"type": "mmyolo.LetterResize", "scale": (8, 8)}], {}, "LetterResize can be reproduced only after"),
+    ([{"type": "mmdet.FixScaleResize", "scale": (64, 32)}], {}, "has 'FixScaleResize', which cannot be reproduced"),
+    ([{"type": "PackDetInputs"}], {}, "does not resize. Pass the size of the model input with shape="),
+    (
+        [{"type": "Resize", "scale_factor": 2.0}],
+        {},
+        "has no fixed 'scale'. Pass the size of the model input with shape=",
+    ),
     ([{"type": "Resize", "scale": [(8, 8), (9, 9)]}], {}, r"scale \[\(8, 8\), \(9, 9\)\], which is not one width and"),
-    ([{"type": "Resize", "scale": (8, None)}], {}, r"scale \(8, None\), which is not one width and height; .* --shape"),
+    ([{"type": "Resize", "scale": (8, None)}], {}, r"scale \(8, None\), which is not one width and height. .* shape="),
     ([resize(-1, 8)], {}, r"scale \(-1, 8\), which is not one width and height"),
-    ([resize(interpolation="lanczos")], {}, "interpolation 'lanczos' cannot be repeated"),
-    ([resize(backend="pillow")], {}, "c.py: Resize with backend 'pillow' cannot be repeated"),
+    ([resize(interpolation="lanczos")], {}, "interpolation 'lanczos' cannot be reproduced"),
+    ([resize(backend="pillow")], {}, "c.py: Resize with backend 'pillow' cannot be reproduced"),
     (
         [{"type": "mmdet.LoadImageFromFile", "imdecode_backend": "pillow"}, resize()],
         {},
-        "LoadImageFromFile with imdecode_backend 'pillow' cannot be repeated",
+        "LoadImageFromFile with imdecode_backend 'pillow' cannot be reproduced",
     ),
     ([resize(640, 640), {"type": "Pad", "size": (320, 320)}], {}, "resized to 640x640 and padded to 320x320"),
-    ([resize()], {"mean": [1.0]}, r"\[1.0\] was expected to be three values"),
-    ([resize()], {"shape": (65, 96), "pad_size_divisor": 32}, "--shape 65x96: .* multiples of 32, such as 96x96"),
+    ([resize()], {"mean": [1.0]}, r"\[1.0\] should be three values"),
+    (
+        [resize()],
+        {"shape": (65, 96), "pad_size_divisor": 32},
+        r"shape=\(65, 96\): .* multiples of 32. Pass shape=\(96, 96\)",
+    ),
     ([], {}, "has no test pipeline"),
 ]
 
@@ -319,11 +327,15 @@ def test_what_merges_boxes_has_a_lowest_score() -> None:
 @pytest.mark.parametrize(
     ("test", "thresholds", "message"),
     [
-        ({"max_per_img": 100}, (0.2, None), "--score-threshold: this model has no lowest score"),
-        ({"max_per_img": 100}, (None, 0.7), "--nms-threshold: this model has no NMS"),
-        ({"score_thr": 0.1, "nms": None}, (None, 0.7), "--nms-threshold: this model has no NMS"),
-        (None, (None, 0.7), "--nms-threshold: this model has no NMS"),
-        ({"rpn": {"nms": {"iou_threshold": 0.5}}, "rcnn": {"max_per_img": 9}}, (None, 0.7), "--nms-threshold: this"),
+        ({"max_per_img": 100}, (0.2, None), "score_threshold= has no meaning here: this model has no score_thr"),
+        ({"max_per_img": 100}, (None, 0.7), "nms_threshold= has no meaning here: this model has no NMS"),
+        ({"score_thr": 0.1, "nms": None}, (None, 0.7), "nms_threshold= has no meaning here: this model has no NMS"),
+        (None, (None, 0.7), "nms_threshold= has no meaning here: this model has no NMS"),
+        (
+            {"rpn": {"nms": {"iou_threshold": 0.5}}, "rcnn": {"max_per_img": 9}},
+            (None, 0.7),
+            "nms_threshold= has no meaning here: this",
+        ),
     ],
 )
 def test_a_threshold_that_the_model_has_not_is_refused(test: Any, thresholds: Any, message: str) -> None:

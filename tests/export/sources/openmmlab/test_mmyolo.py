@@ -74,7 +74,10 @@ def test_a_shape_is_the_canvas_and_what_images_are_fitted_into() -> None:
 def test_other_letterboxes_are_refused(changed: dict[str, Any]) -> None:
     config = read_config(shipped(LETTERBOX))
     config.test_dataloader.dataset.pipeline[2].update(changed)
-    with bridged(), pytest.raises(SourceError, match="LetterResize can be repeated after YOLOv5KeepRatioResize, with"):
+    with (
+        bridged(),
+        pytest.raises(SourceError, match="LetterResize can be reproduced only after YOLOv5KeepRatioResize, with"),
+    ):
         preprocess(config, "c.py", None)
 
 

@@ -187,7 +187,7 @@ def test_preprocessing_that_is_said() -> None:
     assert sizes(spec(given=["tf", "size=96x96"])) == (96, 96, 96, 96)
     padded = spec(given=["resize=fit", "pad=center", "pad_value=114"])  # its graph is of one size, whatever the resize
     assert (*sizes(padded), padded.multiple) == (224, 224, 224, 224, 0)
-    with pytest.raises(SourceError, match="resize 'none' is for a model whose height and width are open"):
+    with pytest.raises(SourceError, match="resize 'none' is for a model whose height and width are dynamic"):
         spec(given=["resize=none", "pad=center", "pad_value=114"])
     with pytest.raises(SourceError, match="contradict"):
         spec(shape=(64, 64), given=["size=96x96"])
@@ -225,7 +225,7 @@ def test_a_model_that_may_normalise_by_itself(tmp_path: Path) -> None:
 def test_options_without_meaning(live: Any, tmp_path: Path) -> None:
     torch.save(live.state_dict(), tmp_path / "w.pth")
     arguments = ("torchvision:mobilenet_v3_small", str(tmp_path / "w.pth"))
-    with pytest.raises(SourceError, match="--nms has no meaning here: a classifier's box is the whole image"):
+    with pytest.raises(SourceError, match="nms_threshold= has no meaning here: a classifier's box is the whole image"):
         source.load(Request(arguments, nms_threshold=0.5), lambda step: None)
     with pytest.raises(SourceError, match="--target x1 has no meaning here: a classifier's box is the whole image"):
         boxcam.export(*arguments, output=tmp_path / "b", shape=SIZE, targets=["all", "x1"])

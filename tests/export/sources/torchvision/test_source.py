@@ -109,7 +109,7 @@ def test_without_weights_there_is_nothing_to_explain() -> None:
 def test_weights_that_cannot_be_read(tmp_path: Path, saved: Callable[[Any], str]) -> None:
     assert refusal(f"torchvision:{SMALL}", str(tmp_path / "none.pth")).endswith("none.pth does not exist.")
     (tmp_path / "text.pth").write_text("weights")
-    assert "is no PyTorch checkpoint" in refusal(f"torchvision:{SMALL}", str(tmp_path / "text.pth"))
+    assert "is not a PyTorch checkpoint" in refusal(f"torchvision:{SMALL}", str(tmp_path / "text.pth"))
     assert "of tensors. Is it a trained model?" in refusal(f"torchvision:{SMALL}", saved({"epoch": 3}))
     assert "holds a list" in refusal(f"torchvision:{SMALL}", saved([1]))
 
