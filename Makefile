@@ -143,4 +143,4 @@ lock: $(UV_NEEDED) ## compile the requirement files anew, with the newest versio
 	$(COMPILE) requirements/docs.in -c requirements/all.txt -o requirements/docs.txt
 
 clean: ## remove the environments and everything made here
-	rm -rf .venv .venv-runtime .venv-dist .build .bench build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-runtime .venv-dist .venv-docs .build .bench build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
