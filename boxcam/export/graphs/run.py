@@ -22,7 +22,7 @@ def quiet_options(threads: int = 0) -> Any:
     options.log_severity_level = 4
     options.intra_op_num_threads = threads
     options.enable_mem_reuse = False  # see `boxcam.runtime.sessions`: it is what takes minutes for large graphs
-    # Kernels for int8 round where the graph does not, and each processor in its own way: what is compared here is the graph.
+    # Kernels for int8 round where the graph does not, each processor in its own way; compared here is the graph.
     options.add_session_config_entry("session.disable_quant_qdq", "1")
     return options
 
