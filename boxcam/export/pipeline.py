@@ -20,6 +20,7 @@ from boxcam.errors import SourceError
 from boxcam.export import sources as _sources  # noqa: F401  (registers boxcam's own)
 from boxcam.export.gradients import CHOICES
 from boxcam.export.graphs.extract import clone_model
+from boxcam.export.graphs.quiet import quiet_onnx_ir
 from boxcam.export.passes import float16
 from boxcam.export.source import Options, Progress, Request, SourceModel, detect_source, load_model
 from boxcam.export.steps.describe import Described, describe
@@ -34,6 +35,7 @@ from boxcam.targets import TARGETS, Target, available
 _PRECISION = "float16; its gradients are computed in float32"
 
 
+@quiet_onnx_ir()
 def export(
     *arguments: str | os.PathLike[str],
     output: str | os.PathLike[str],

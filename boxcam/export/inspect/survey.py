@@ -13,6 +13,7 @@ from boxcam.errors import ExportError, NothingToExplainError, SourceError
 from boxcam.export.autodiff import gradient
 from boxcam.export.graphs.extract import clone_model
 from boxcam.export.graphs.query import name_and_shape, opset_of
+from boxcam.export.graphs.quiet import quiet_onnx_ir
 from boxcam.export.graphs.reach import used_features
 from boxcam.export.inspect.command import PRESET, export_line, layer_to_name
 from boxcam.export.inspect.facts import ROLES, LayerFacts, Survey
@@ -29,6 +30,7 @@ _NEUTRAL = ("resize=stretch", "scale=0-255", "color=RGB")
 _SECONDS = 20.0
 
 
+@quiet_onnx_ir()
 def survey(
     request: Request,
     progress: Progress,
