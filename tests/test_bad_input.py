@@ -24,6 +24,7 @@ from PIL import Image
 
 import boxcam
 from boxcam.bundle import seal
+from tests.messages import check_message
 
 Cli = Callable[..., Result]
 
@@ -40,7 +41,7 @@ def refused(done: Result, capfd: pytest.CaptureFixture[str]) -> str:
     assert tuple(capfd.readouterr()) == ("", "")  # nor did a library write past Python's streams
     assert re.fullmatch(r"boxcam: [^\n\r\x1b]{20,900}\n", done.stderr), done.stderr
     assert "Traceback" not in done.stderr
-    return done.stderr
+    return check_message(done.stderr)
 
 
 # Images
