@@ -364,11 +364,11 @@ def test_a_file_that_is_no_checkpoint(signs: Path, tmp_path: Path, export: Calla
     whole = (signs / "signs.pth").read_bytes()
     for length in (100, len(whole) // 2, len(whole) - 10):
         file.write_bytes(whole[:length])
-        assert "is damaged or cut off" in export(checkpoint=file)
+        assert "is damaged or truncated" in export(checkpoint=file)
     old = saved(file, {"state_dict": {"a": torch.zeros(99)}}, _use_new_zipfile_serialization=False).read_bytes()
     for length in (10, 60, len(old) - 10):
         file.write_bytes(old[:length])
-        assert "is damaged or cut off" in export(checkpoint=file)
+        assert "is damaged or truncated" in export(checkpoint=file)
     assert "holds a list, not a dictionary" in export(checkpoint=saved(file, [1, 2]))
     assert "has no 'state_dict' of tensors" in export(checkpoint=saved(file, {"epoch": 3}))
     assert "has no 'state_dict' of tensors" in export(checkpoint=saved(file, {"state_dict": {"a": 3}}))
@@ -440,9 +440,8 @@ def test_arguments_that_are_no_source(
     signs: Path, tmp_path: Path, export: Callable[..., str], cli: Cli, capfd: Any
 ) -> None:
     assert "nowhere.py does not exist" in export(config=tmp_path / "nowhere.py")
-    assert "is not a model of a known kind. Pass, in this order, CONFIG.py CHECKPOINT.pth" in export(
-        config=tmp_path / "a.txt"
-    )
+    unknown = export(config=tmp_path / "a.txt")
+    assert "is not a model of a known kind. Pass, in this order, onnx: MODEL.onnx; torchvision:" in unknown
     swapped = export(config=signs / "signs.pth", checkpoint=signs / "config.py")
     assert f"The two are swapped. Pass {signs / 'config.py'} {signs / 'signs.pth'}." in swapped
     assert "is not a model of a known kind" in refused(cli("export", signs / "config.py", "-o", tmp_path / "x"), capfd)

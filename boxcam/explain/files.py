@@ -72,7 +72,9 @@ def write_files(evidence: Evidence, folder: Path, name: str) -> tuple[Path, Path
             said.write(text.encode(errors="backslashreplace"))  # a file name that is not UTF-8 comes back from JSON
             overlay.write(encode_png(draw_sheet(evidence, panels)))
     except OSError as error:
-        raise OutputError(f"cannot write {folder / name}.*: {error.strerror or error}.") from error
+        raise OutputError(
+            f"cannot write {folder / name}.*: {error.strerror or error}. Choose another folder."
+        ) from error
     return paths
 
 

@@ -147,7 +147,7 @@ def _expand(given: str) -> list[Path]:
         except OSError as error:
             raise InputError(f"folder {given} cannot be read: {error.strerror}. Check its permissions.") from error
         if not images:
-            raise InputError(f"folder {given} contains no image. For images in its subfolders, pass '{path}/**/*'.")
+            raise InputError(f"folder {given} contains no image. Pass '{path}/**/*' for those in its subfolders.")
         return sorted(images)
     if os.path.exists(given):
         return [path]
@@ -158,7 +158,8 @@ def _expand(given: str) -> list[Path]:
                 f"pattern {given} matches no image. Pass one that matches files ending in {', '.join(EXTENSIONS)}."
             )
         return sorted(images)
-    raise InputError(f"{given or 'an empty name'} does not exist. Pass an image, a folder, or a pattern in quotes.")
+    name = given or "an empty name, '',"
+    raise InputError(f"{name} does not exist. Pass an image, a folder, or a pattern in quotes.")
 
 
 def _check_local(name: str) -> None:
