@@ -16,7 +16,7 @@ _ADVICE = re.compile(
     r"|\bThere are: (?!none)\S"  # what there is to choose from
 )
 _PLACE = re.compile(
-    r"'[^']+'|\"[^\"]+\""  # a name in quotes
+    r"(?<!\w)'[^']*'|\"[^\"]+\""  # a name in quotes
     r"|(?:^|[\s(])--?[a-z][\w-]*|\b[a-z_]+="  # an option
     r"|[\w.~-]*/[\w./~-]+|\b[\w-]+\.(?:py|pth|pt|onnx|json|yaml|jpg|png|txt|boxcam)\b"  # a file
     r"|\b(?:the |its )?(?:model|graph|checkpoint|config|input|layer|scores?|boxes|function|image|file|bundle)\b"
