@@ -176,7 +176,7 @@ def test_a_tensor_of_the_model_that_has_a_name_of_ours_is_refused(name: str) -> 
     logits = conv(net, mask, 2, 4)
     model = fold_model(net.model([f, logits]))
     record_ranks(model, IMAGE)
-    with pytest.raises(ExportError, match=f"has a tensor named '{name}', a name of boxcam's own"):
+    with pytest.raises(ExportError, match=f"has a tensor named '{name}', a name reserved by boxcam"):
         gradient.build(model, [logits], [f])
 
 
