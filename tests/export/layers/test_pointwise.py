@@ -55,16 +55,16 @@ def test_heads_of_single_cells(around: bool, cli: Cli, tmp_path: Path, monkeypat
         deployed.export(CASES["torchvision"], tmp_path / "model.onnx")
     said = cli("inspect", tmp_path / "model.onnx")
     assert said.exit_code == 0, said.stderr
-    assert "(What the heads read themselves would show one lit cell for each box" in said.stdout
+    assert "(What the heads read themselves would show a single active cell per box" in said.stdout
     found = json.loads(cli("inspect", tmp_path / "model.onnx", "--json").stdout)
     roles = {layer["name"]: (layer["role"], layer["receptive_field"]) for layer in found["layers"]}
     name, tensors = found["default"]
     assert (name, tensors) == ("neck", ["/body/fine/fine.1/Relu_output_0", "/body/coarse/coarse.1/Relu_output_0"])
-    assert roles[tensors[1]] == ("in front of the heads' last window", 3)
+    assert roles[tensors[1]] == ("before the heads' last window", 3)
     late = [field for role, field in roles.values() if role.startswith("what the heads read, cell by cell")]
     assert late == [1, 1]
     with warnings.catch_warnings():
-        warnings.simplefilter("error", boxcam.errors.BoxcamWarning)  # no layer of one lit cell
+        warnings.simplefilter("error", boxcam.errors.BoxcamWarning)  # no layer of a single active cell
         manifest = boxcam.export(
             tmp_path / "model.onnx", output=tmp_path / "b", preprocess=["imagenet", "resize=stretch"], engine="onnx"
         )

@@ -143,7 +143,7 @@ def test_what_is_read_cell_by_cell(name: str, tmp_path: Path) -> None:
     kind = SINGLE[name]
     found = check(kind, export(kind, tmp_path / "model.onnx"), BOTH)
     assert "cell by cell" in role_of(found, FINE)
-    assert role_of(found, BEFORE_FINE) == "in front of the heads' last window"
+    assert role_of(found, BEFORE_FINE) == "before the heads' last window"
     assert found.default is not None
     assert set(found.default[1]) == {BEFORE_FINE, BEFORE_COARSE}
 
