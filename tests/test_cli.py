@@ -183,7 +183,7 @@ def test_export_says_what_is_not_installed(
 
 def test_the_help_of_export_tells_of_every_kind_of_model(cli: Cli) -> None:
     said = " ".join(cli("export", "--help").stdout.split())
-    kinds = re.search(r"What MODEL is: ([\w, ]+)\.", said)
+    kinds = re.search(r"Kind of MODEL: ([\w, ]+)\.", said)
     assert kinds is not None
     assert set(re.split(", | or ", kinds[1])) == set(SOURCES.names())
     for arguments in (
@@ -390,7 +390,7 @@ def test_a_result_that_cannot_be_written_keeps_none_from_the_others(
         shutil.copy(signs / "images" / "cat.jpg", tmp_path / "in" / f"{name}.jpg")
     done = cli("explain", signs_bundle, tmp_path / "in", "-o", tmp_path / "out", "--top", "1", "--threads", "1")
     assert done.exit_code == 1
-    assert re.fullmatch(r"boxcam: cannot write .*/n+\.\*: File name too long\.\n", done.stderr)
+    assert re.fullmatch(r"boxcam: cannot write .*/n+\.\*: File name too long\. Choose another folder\.\n", done.stderr)
     assert done.stdout.endswith(f"wrote 1 of 2 explanations to {tmp_path / 'out'}\n")
     assert results(tmp_path / "out") == ["o.json", "o.npz", "o.png"]
 
@@ -441,7 +441,7 @@ def test_a_target_that_a_bundle_lacks_is_told_with_what_to_export(
 ) -> None:
     done = cli("explain", signs_bundle, signs / "images" / "cat.jpg", "-o", tmp_path / "out", "--target", "x1")
     assert (done.exit_code, done.stdout) == (1, "")
-    assert "no target 'x1' (there is: logit)" in done.stderr
+    assert "no target 'x1' (it has: logit)" in done.stderr
     assert done.stderr.endswith("boxcam export … --target logit --target x1\n")
     assert not (tmp_path / "out").exists()
 

@@ -118,7 +118,7 @@ def test_a_broken_package_is_named_and_stops_nothing_else(tmp_path: Path, module
     warning, error = done.stderr.splitlines()
     assert warning.startswith(f"boxcam: warning: the source 'bad' {by}{why.format(kind='source')}")
     assert warning.endswith(advice)
-    assert error == "boxcam: none.onnx does not exist."
+    assert error == "boxcam: none.onnx does not exist. Check the path."
 
 
 def test_a_source_that_fails_is_named(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_a_source_that_fails_is_named(tmp_path: Path) -> None:
     warning, error = done.stderr.splitlines()
     assert "the source 'bad' of the installed package" in warning
     assert "fails to look at the model: IndexError: tuple index out of range" in warning
-    assert error == "boxcam: none.onnx does not exist."
+    assert error == "boxcam: none.onnx does not exist. Check the path."
     done = run(tmp_path, "-m", "boxcam.cli", "export", "none.onnx", "-o", "b", "--source", "bad")
     (error,) = done.stderr.splitlines()
     assert error.startswith("boxcam: the source 'bad' of the installed package")

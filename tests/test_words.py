@@ -23,7 +23,9 @@ GLOSSARY = {
     r"\beven maps?\b": "uniform map",
     r"\bin front of\b": "before",
     r"\blayers? behind\b|\bbehind (it|the layer|them)\b": "after",
-    r"\b(is|are) no (ONNX|bundle|image|PyTorch|UTF-8|FILE|classifier|model|mmdet|detector)": "is not a (valid) …",
+    r"(?<![Tt]here )\b(is|are) no (ONNX|bundle|image|PyTorch|UTF-8|FILE|classifier|model|mmdet|detector)": (
+        "is not a (valid) …"
+    ),
     r"\bboxes merge\b|\bmerges? boxes\b": "suppresses",
     r"\bnumbers of words\b": "token IDs",
     r"\bSay (--|\w+=|it\b|which\b|so\b)|\b[Nn]ame it\b|\bsay scale": "Pass …",

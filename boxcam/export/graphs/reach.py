@@ -31,7 +31,7 @@ def used_features(
     leaves, sources = [values[name] for name in logits], [values[name] for name in features]
     late = [name for name in features if name in logits]
     if late:
-        raise ExportError(f"layer {late[0]} is the logits themselves. Choose an earlier layer with layers=.")
+        raise ExportError(f"{late[0]} is the logits themselves. Choose an earlier layer with layers=.")
     for source in sources:
         if source.dtype is not None and not source.dtype.is_floating_point():
             maker, better = source.producer(), "a floating-point tensor"
@@ -39,7 +39,7 @@ def used_features(
                 better = f"{maker.inputs[0].name}, which it is rounded from,"
             kind = source.dtype.name.lower()
             raise ExportError(
-                f"layer {source.name} holds integers ({kind}), which have no gradient. Choose {better} with layers=."
+                f"{source.name} holds integers ({kind}), which have no gradient. Choose {better} with layers=."
             )
     used = []
     for source in sources:

@@ -101,8 +101,8 @@ class Forward:
     def _nothing_found(self, found: Mapping[str, Array], is_given: bool) -> str:
         """What to say where the model finds nothing: how sure it was at most, and what may help."""
         highest = self._highest_score(found)
-        best = "" if highest is None else f" (its highest score there is {highest:.2g})"
-        lower = "" if not highest else f", or a score_threshold= below {highest:.2g}"
+        best = "" if highest is None else f" (its highest score there is {highest:.3g})"
+        lower = "" if not highest else f", or a score_threshold= below {highest:.3g}"
         return (
             f"the model finds no box in {'the sample image' if is_given else 'the synthetic images'}{best}, so"
             f" nothing can be verified. Pass an image of the kind that it was trained for with sample={lower}."

@@ -64,7 +64,7 @@ def test_heads_of_single_cells(around: bool, cli: Cli, tmp_path: Path, monkeypat
     late = [field for role, field in roles.values() if role.startswith("what the heads read, cell by cell")]
     assert late == [1, 1]
     with warnings.catch_warnings():
-        warnings.simplefilter("error", boxcam.errors.BoxcamWarning)  # no layer of one lit cell
+        warnings.simplefilter("error", boxcam.errors.BoxcamWarning)  # no layer of a single active cell
         manifest = boxcam.export(
             tmp_path / "model.onnx", output=tmp_path / "b", preprocess=["imagenet", "resize=stretch"], engine="onnx"
         )

@@ -145,7 +145,7 @@ def half(net: Net, x: str) -> str:
         ),
         (
             half,
-            "the model computes in bfloat16 (Cast (node_smaller)), which ONNX Runtime does not run on every machine;"
+            "the model computes in bfloat16 (Cast (node_smaller)), which ONNX Runtime does not run on every machine."
             " Export it in float32 or float16.",
         ),
     ],

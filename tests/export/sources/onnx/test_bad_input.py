@@ -276,6 +276,11 @@ CASES: dict[str, tuple[Callable[[Path], Path], dict[str, Any], str]] = {
         {},
         "found no box .* Pass box_scale=.pixels. or box_scale=.normalized., or .*sample=",
     ),
+    "no box at all": (
+        dense,
+        {"class_names": list("abcde"), "score_activation": "sigmoid", "score_threshold": 1.0, "layers": ["image"]},
+        r"no box in the synthetic images \(its highest score there is \d.*\).*sample=, or a score_threshold= below",
+    ),
     "decode fails": (
         classifier,
         {"decode": lambda op, o: o["x"]},
