@@ -26,7 +26,7 @@ _HEAD = """\
 
 def markdown() -> str:
     """The page: a section for each command, a table for each heading of its options."""
-    context = click.Context(boxcam, info_name="boxcam")
+    context = click.Context(boxcam, info_name="boxcam", **boxcam.context_settings)
     commands = [(name, boxcam.get_command(context, name)) for name in boxcam.list_commands(context)]
     sections = [_section(name, command, context) for name, command in commands if command and not command.hidden]
     return _HEAD + "".join(sections)
