@@ -156,7 +156,7 @@ BROKEN: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n",
         "pointer of Git LFS",
     ),
-    "heic": (lambda: b"\0\0\0\x20ftypheic" + bytes(100), "is damaged, or a kind of image"),
+    "heic": (lambda: b"\0\0\0\x20ftypheic" + bytes(100), "is damaged, or an image format"),
 }
 
 
@@ -311,7 +311,7 @@ def test_a_name_with_brackets_is_a_name_first(folder: Path) -> None:
     ("given", "message"),
     [
         ("nowhere.jpg", "nowhere.jpg does not exist"),
-        ("", "an empty name does not exist"),
+        ("", "an empty name, '', does not exist"),
         ("empty", r"folder empty contains no image.*'empty/\*\*/\*'"),
         ("*.tiff", r"pattern \*.tiff matches no image"),
         ("empty/*", "matches no image"),

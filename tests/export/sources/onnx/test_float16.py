@@ -89,5 +89,6 @@ def test_inspect_prints_a_line_that_can_be_run(
     shown = cli("inspect", path).stdout.splitlines()
     kind = "float16" if onnx.load(path).graph.input[0].type.tensor_type.elem_type == 10 else "float32"
     assert f"input           image [1, 3, ?, ?] {kind} NCHW" in shown
-    done = cli(*shlex.split(shown[-1])[1:], "-o", tmp_path / "b", "--engine", "onnx", "--score-threshold", "0.3")
+    (line,) = (line for line in shown if line.startswith("  boxcam export "))
+    done = cli(*shlex.split(line)[1:], "-o", tmp_path / "b", "--engine", "onnx", "--score-threshold", "0.3")
     assert done.exit_code == 0, done.stderr
