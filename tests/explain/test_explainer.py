@@ -161,7 +161,7 @@ def test_a_class_that_is_not_there() -> None:
     with pytest.raises(UnknownNameError, match=r"Did you mean 'Zebra'\?"):
         class_indices(named("Ape", "Zebra"), ["zebar"])
     for wanted in ("car", "class", -1):
-        with pytest.raises(UnknownNameError, match=rf"no class '{wanted}': it has no class names\. Give .* number"):
+        with pytest.raises(UnknownNameError, match=rf"no class '{wanted}': it has no class names\. Pass .* number"):
             class_indices(named(), [wanted])
 
 

@@ -121,7 +121,10 @@ def test_files_have_the_rights_that_the_user_asks_for(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_written_leaves_no_half_of_it(end: str, tmp_path: Path) -> None:
     (tmp_path / f"a{end}").mkdir()
     (tmp_path / f"a{end}" / "mine").touch()
-    with pytest.raises(OutputError, match=r"cannot write .*a\.\*: (Is a directory|Directory not empty|File exists)\.$"):
+    with pytest.raises(
+        OutputError,
+        match=r"cannot write .*a\.\*: (Is a directory|Directory not empty|File exists)\. Choose another folder\.$",
+    ):
         write_files(explanation(EVEN), tmp_path, "a")
     assert not [name for name in os.listdir(tmp_path) if name.startswith(".")]
 

@@ -15,7 +15,7 @@ import boxcam
 from boxcam.errors import UnknownNameError
 from boxcam.export.graphs.query import find_value, static_shape
 from boxcam.export.graphs.run import run_model
-from boxcam.export.preprocessing import parse
+from boxcam.export.preprocessing.parse import parse
 from boxcam.export.source import SOURCES, Source, SourceModel
 from tests.export.detectors import CELLS, CLASSES, FOUND, HEIGHT, WIDTH, Detector, conv, plain
 from tests.export.export_graphs import Net
