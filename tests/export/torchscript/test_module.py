@@ -161,7 +161,7 @@ def test_an_operator_without_a_counterpart_is_refused_and_named() -> None:
     feature = net.node("Relu", [net.input("x", (1, 2, 4, 4))], name="f")[0]
     net.node("Conv", [net.Celu(feature), np.ones((2, 2, 1, 1))], name="logits")
     made = finished(net.model(["f", "logits"]), {"x": np.ones((1, 2, 4, 4), np.float32)}, ["f"], ["logits"])
-    with pytest.raises(UnsupportedOperatorError, match=r"Celu .* has no counterpart in torch. Choose a layer behind"):
+    with pytest.raises(UnsupportedOperatorError, match=r"Celu .* has no counterpart in PyTorch. Choose a layer after"):
         made.module(made.positions())
 
 

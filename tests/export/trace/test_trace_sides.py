@@ -157,7 +157,7 @@ def test_constant_boxes_are_refused() -> None:
 def test_boxes_of_another_rank_are_refused() -> None:
     net = Net()
     net.node("Mul", [net.input("x", (2, 1, 3, 4)), np.float32(2)], name="boxes")
-    with pytest.raises(TraceError, match=r"the boxes 'boxes' have shape \[2, 1, 3, 4\]; \[1, K, 4\] or \[K, 4\]"):
+    with pytest.raises(TraceError, match=r"the boxes 'boxes' have shape \[2, 1, 3, 4\], but \[1, K, 4\] or \[K, 4\]"):
         trace(net.model(["boxes"]).graph, Outputs("boxes", "s", "l"), TARGETS["x1"])
 
 

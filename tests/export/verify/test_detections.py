@@ -231,14 +231,14 @@ def test_all_figures_are_returned_when_all_pass() -> None:
 
 @pytest.mark.parametrize("error", [2e-4, np.inf, np.nan])
 def test_a_failed_check_stops_the_export_with_its_figures(error: float) -> None:
-    with pytest.raises(VerificationError, match=r"\(b: .*, at most 1e-04 passes\).*No bundle was written"):
+    with pytest.raises(VerificationError, match=r"\(b: .*, at most 1e-04 passes\), so no bundle was written"):
         require([Check("a", 0.0, 1e-4), Check("b", error, 1e-4)])
 
 
 def test_what_is_no_number_says_that_the_weights_may_be_at_fault() -> None:
-    with pytest.raises(VerificationError, match=r"nan, .*No bundle was written.*are the weights whole"):
+    with pytest.raises(VerificationError, match=r"nan, .*so no bundle was written.*is the checkpoint complete"):
         require([Check("a", np.nan, 1e-4)])
-    with pytest.raises(VerificationError, match=r"No bundle was written\. Try another"):
+    with pytest.raises(VerificationError, match=r"so no bundle was written\. Try another"):
         require([Check("a", 2e-4, 1e-4)])
 
 

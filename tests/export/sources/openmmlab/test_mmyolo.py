@@ -64,7 +64,7 @@ def test_a_shape_is_the_canvas_and_what_images_are_fitted_into() -> None:
         found = preprocess(read_config(shipped(LETTERBOX)), "c.py", (192, 256))
     assert (found.height, found.width, found.fit_height, found.fit_width) == (192, 256, 192, 256)
     assert (found.resize, found.pad_to, found.pad_value) == ("fit", "center", (114.0, 114.0, 114.0))
-    with bridged(), pytest.raises(SourceError, match="multiples of 32, such as 224x256"):
+    with bridged(), pytest.raises(SourceError, match=r"multiples of 32\. Pass shape=\(224, 256\)"):
         preprocess(read_config(shipped(LETTERBOX)), "c.py", (200, 256))
 
 

@@ -16,6 +16,7 @@ from torchvision.models.detection import ssdlite
 import boxcam
 from boxcam.errors import SourceError
 from boxcam.export.source import Request
+from boxcam.export.sources.torchvision import declaration
 from boxcam.export.sources.torchvision import detectors as zoo
 from boxcam.export.sources.torchvision import source as source
 from boxcam.runtime.preprocess import fit, prepare
@@ -67,10 +68,10 @@ def test_every_detector_of_torchvision_is_accepted() -> None:
 
 
 def test_what_looks_like_a_model_of_torchvision() -> None:
-    assert source.recognises(("torchvision:fcos_resnet50_fpn", "a.pth"))
-    assert source.recognises(("torchvision:fcos_resnet50_fpn",))
-    assert not source.recognises(("config.py", "a.pth"))
-    assert not source.recognises(())
+    assert declaration.recognises(("torchvision:fcos_resnet50_fpn", "a.pth"))
+    assert declaration.recognises(("torchvision:fcos_resnet50_fpn",))
+    assert not declaration.recognises(("config.py", "a.pth"))
+    assert not declaration.recognises(())
 
 
 @pytest.mark.parametrize(
@@ -81,16 +82,19 @@ def test_what_looks_like_a_model_of_torchvision() -> None:
             "no model 'retinanet_resnet50_fpn_v3'. Did you mean retinanet_resnet50_fpn_v2 or",
         ),
         ("fasterrcnn", "no model 'fasterrcnn'. Did you mean fasterrcnn_resnet50_fpn"),
-        ("", "no model ''. Its detectors are fasterrcnn_mobilenet_v3_large_320_fpn, "),
+        ("", "no model ''. Pass one of its detectors, fasterrcnn_mobilenet_v3_large_320_fpn, "),
         (
             "fcn_resnet50",
-            r"fcn_resnet50 (segmentation.fcn) cannot be explained: it gives maps and neither boxes nor classes of the",
+            r"fcn_resnet50 (segmentation.fcn) cannot be explained: it outputs maps, and neither boxes nor classes of",
         ),
-        ("r3d_18", r"r3d_18 (video.resnet) cannot be explained: it takes clips and not images. Detectors are"),
+        (
+            "r3d_18",
+            r"r3d_18 (video.resnet) cannot be explained: it takes video clips, not images. Pass a classifier, or",
+        ),
         ("raft_large", r"raft_large (optical_flow.raft) cannot be explained: it compares two images."),
         (
             "quantized_resnet50",
-            "quantized_resnet50 (quantization.resnet) cannot be explained: it is quantized by torch.",
+            "quantized_resnet50 (quantization.resnet) cannot be explained: it is quantized by PyTorch",
         ),
         ("resnet49", "no model 'resnet49'. Did you mean resnet"),
     ],
@@ -107,7 +111,8 @@ def test_without_weights_there_is_nothing_to_explain() -> None:
 
 
 def test_weights_that_cannot_be_read(tmp_path: Path, saved: Callable[[Any], str]) -> None:
-    assert refusal(f"torchvision:{SMALL}", str(tmp_path / "none.pth")).endswith("none.pth does not exist.")
+    missing = refusal(f"torchvision:{SMALL}", str(tmp_path / "none.pth"))
+    assert missing.endswith("none.pth does not exist. Check the path.")
     (tmp_path / "text.pth").write_text("weights")
     assert "is not a PyTorch checkpoint" in refusal(f"torchvision:{SMALL}", str(tmp_path / "text.pth"))
     assert "of tensors. Is it a trained model?" in refusal(f"torchvision:{SMALL}", saved({"epoch": 3}))
@@ -126,7 +131,7 @@ def test_weights_that_do_not_fit(small: Any, saved: Callable[[Any], str]) -> Non
     path = saved({name: value for name, value in weights.items() if name != bias})
     message = refusal(f"torchvision:{SMALL}", path)
     assert f"checkpoint {path} does not fit torchvision's {SMALL}: of {len(weights)} tensors, 1 missing" in message
-    assert f"(first: {bias}). Give the name of the model that was trained" in message
+    assert f"(first: {bias}). Pass the name of the model that was trained" in message
     assert "1 unknown (first: extra)" in refusal(f"torchvision:{SMALL}", saved({**weights, "extra": torch.ones(1)}))
     odd = {**weights, bias: torch.zeros(7)}
     assert f"tensors, 1 of another shape (first: {bias})" in refusal(f"torchvision:{SMALL}", saved(odd))
@@ -189,7 +194,7 @@ def test_class_names_that_are_given(small: Any, tmp_path: Path, saved: Callable[
     assert zoo.labels(SMALL, 3, ["nothing", "cup", "spoon"], background=True) == ("nothing", "cup", "spoon")
     with pytest.raises(SourceError, match="there are 1 class names, and this x has 3 classes, of which number 0"):
         zoo.labels("x", 3, ["cup"], background=True)
-    with pytest.raises(SourceError, match=r"there are 2 class names, and this x has 3 classes\. Give one"):
+    with pytest.raises(SourceError, match=r"there are 2 class names, and this x has 3 classes\. Pass one name"):
         zoo.labels("x", 3, ["cup", "spoon"])
 
 
@@ -210,7 +215,7 @@ def test_preprocessing_is_that_of_the_transform() -> None:
     assert spec.mean == pytest.approx((123.675, 116.28, 103.53))
     assert spec.std == pytest.approx((58.395, 57.12, 57.375))
     assert zoo.preprocess("x", model, (192, 256)).fit_width == 256
-    with pytest.raises(SourceError, match="--shape 200x256: x needs multiples of 32, such as 224x256"):
+    with pytest.raises(SourceError, match=r"shape=\(200, 256\): x needs multiples of 32\. Pass shape=\(224, 256\)"):
         zoo.preprocess("x", model, (200, 256))
 
 
@@ -264,8 +269,8 @@ def test_a_canvas_that_is_too_small(small: Any, saved: Callable[[Any], str]) -> 
     torch.manual_seed(0)
     model = torchvision.models.get_model("ssd300_vgg16", weights=None, weights_backbone=None, num_classes=2)
     message = refusal("torchvision:ssd300_vgg16", saved(model.state_dict()), shape=(96, 96))
-    assert "ssd300_vgg16 cannot be exported for a canvas of 96x96: " in message
-    assert message.endswith("Give a larger one with --shape HxW.")
+    assert "ssd300_vgg16 cannot be exported for a model input of 96x96: " in message
+    assert message.endswith("Pass a larger one with shape=.")
 
 
 def test_thresholds(small: Any) -> None:
@@ -277,7 +282,7 @@ def test_thresholds(small: Any) -> None:
 
 
 def test_options_that_a_model_of_torchvision_answers_itself(small: Any, saved: Callable[[Any], str]) -> None:
-    with pytest.raises(SourceError, match=f"--preprocess has no meaning for torchvision's {SMALL}"):
+    with pytest.raises(SourceError, match=f"preprocess= has no meaning for torchvision's {SMALL}"):
         boxcam.export(f"torchvision:{SMALL}", saved(small.state_dict()), output="never.boxcam", preprocess="yolo")
-    with pytest.raises(SourceError, match="--boxes has no meaning"):
+    with pytest.raises(SourceError, match="boxes= has no meaning"):
         boxcam.export(f"torchvision:{SMALL}", saved(small.state_dict()), output="never.boxcam", boxes="boxes")
