@@ -11,7 +11,7 @@ import click
 
 from boxcam._version import __version__
 from boxcam.commands import PLUGINS
-from boxcam.commands.console import error_line, message_line, say
+from boxcam.commands.console import ARGUMENTS, error_line, message_line, say
 from boxcam.commands.demo import demo
 from boxcam.commands.explain import explain
 from boxcam.commands.export import export
@@ -32,6 +32,10 @@ class _Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*super().list_commands(ctx), *PLUGINS.loaded()]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[ARGUMENTS] = tuple(args)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

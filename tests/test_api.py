@@ -176,7 +176,9 @@ def test_pictures_of_pillow(signs_model: boxcam.Model, cat: Path) -> None:
     for mode in ("RGBA", "P", "L", "CMYK"):
         other = picture.convert(mode)
         assert np.array_equal(signs_model.explain(other, top=1).image, np.asarray(other.convert("RGB"))[..., ::-1])
-    assert signs_model.explain(picture, top=1, color="RGB").overlay().shape == pixels.shape
+    as_given, as_told = (signs_model.explain(picture, top=1, color=color).overlay() for color in ("BGR", "RGB"))
+    assert np.array_equal(as_given, as_told)  # Pillow's own order, whatever arrays have
+    assert np.array_equal(as_given[..., ::-1], signs_model.explain(pixels, top=1).overlay())
     with pytest.raises(InputError, match="Pillow's mode 'I;16' cannot be used: its pixels do not have 8 bits"):
         signs_model.explain(PIL.Image.new("I;16", (8, 8)))
     turned = picture.copy()

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import Result
 
 import boxcam
 from boxcam.cli import main
@@ -19,6 +21,7 @@ from boxcam.commands.flags import flags_of, with_flags
 from boxcam.errors import BoxcamError
 from boxcam.export.inspect.survey import survey
 from boxcam.export.source import Options, Request
+from tests.export.sources.onnx import deployed
 
 FLAGS = flags_of(main)
 ROOT = Path(boxcam.__file__).parent
@@ -152,3 +155,25 @@ def test_every_name_in_a_message_is_a_parameter() -> None:
     assert len(said) > 50  # the messages are found at all
     assert [place for place in said if place[0] not in known | PYTHON] == []
     assert {"sample", "layers", "shape", "preprocess", "targets", "engine"} <= {name for name, _ in said}
+
+
+@pytest.mark.parametrize(
+    ("message", "given"),
+    [
+        ("class=car/1.jpg is not an image but text. Pass sample=.", "class=car/1.jpg"),
+        ("class=car/1.jpg is not an image but text. Pass sample=.", "class=car"),
+        ("preprocess: layout=NCHW contradicts the model. Pass sample=.", "layout=NCHW"),
+    ],
+)
+def test_what_the_user_typed_stays_as_it_is(message: str, given: str) -> None:
+    flags = {"class": "--class", "layout": "--layout", "sample": "--sample"}
+    assert with_flags(message, flags, ["inspect", given]) == message.replace("sample=", "--sample")
+    assert given not in with_flags(message, flags)
+
+
+def test_the_line_to_run_is_printed_as_it_is(cli: Callable[..., Result], tmp_path: Path) -> None:
+    deployed.export(deployed.CASES["torchvision"], tmp_path / "model.onnx")
+    given = ("inspect", tmp_path / "model.onnx", "--preprocess", "torchvision", "--preprocess", "layout=NCHW")
+    found = json.loads(cli(*given, "--json").stdout)
+    assert "layout=NCHW" in found["command"]
+    assert found["command"] in cli(*given).stdout

@@ -224,7 +224,7 @@ def test_the_torchscript_engine_there_says_what_is_missing(
     given = (signs_bundle, signs / "images" / "cat.jpg", "-o", "out", "--engine", "torchscript")
     done = clean(command, "explain", *given, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("boxcam: the torchscript engine needs torch, which is not installed here")
+    assert done.stderr.startswith("boxcam: --engine torchscript: PyTorch is needed, and is not installed here")
     assert os.listdir(tmp_path) == []
 
 

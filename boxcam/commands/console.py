@@ -12,6 +12,9 @@ import click
 from boxcam.commands.flags import flags_of, with_flags
 from boxcam.errors import BoxcamError
 
+ARGUMENTS = "boxcam.arguments"
+"""Where the root context keeps what the user typed."""
+
 
 def say(text: str, err: bool = False, nl: bool = True) -> None:
     """Print, whatever the terminal can show: other characters, as of file names that are not UTF-8, are escaped."""
@@ -26,8 +29,8 @@ def error_line(error: BoxcamError) -> str:
 
 def message_line(message: str) -> str:
     """A message of the library as one line, with the flags of the running command line for names of parameters."""
-    line = " ".join(message.splitlines())
-    return with_flags(line, flags_of(click.get_current_context().find_root().command))
+    line, root = " ".join(message.splitlines()), click.get_current_context().find_root()
+    return with_flags(line, flags_of(root.command), root.meta.get(ARGUMENTS, ()))
 
 
 def report_steps(quiet: bool) -> Callable[[str], None]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import click
 
@@ -21,16 +21,21 @@ _PARAMETER = re.compile(rf"(?<![^\s(:])(?P<name>[a-z_]+)=(?P<value>{_STRING}|{_L
 """A name at the beginning of a word, and what follows its ``=``; what is inside of a quoted value is left as it is."""
 
 
-def with_flags(message: str, flags: Mapping[str, str]) -> str:
+def with_flags(message: str, flags: Mapping[str, str], given: Collection[str] = ()) -> str:
     """A message with flags in place of the names of parameters.
 
     Args:
         message: what the library says.
         flags: the flag of each parameter, see `flags_of`. Other names stay as they are.
+        given: what the user typed: a word of the message that holds any of it, as the path ``class=car/1.jpg`` or the
+            setting ``layout=NCHW``, is the user's own and stays as it is.
     """
+    own = [one for one in given if _PARAMETER.match(one)]
 
     def flag(found: re.Match[str]) -> str:
-        if found["name"] not in flags:
+        end = re.search(r"\s|$", message[found.start() :])
+        word = message[found.start() : found.start() + (end.start() if end else 0)]
+        if found["name"] not in flags or any(word.startswith(one) for one in own):
             return found[0]
         return " ".join(_words(flags[found["name"]], found["value"]))
 

@@ -79,4 +79,4 @@ def _inspect_file(
         say(json.dumps(asdict(found), indent=2, ensure_ascii=False))
         return
     for line in lines(found):
-        say(message_line(line))
+        say(line if found.command and found.command in line else message_line(line))

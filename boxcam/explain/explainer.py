@@ -17,7 +17,7 @@ from boxcam.explain.explanation import Explanation
 from boxcam.explain.methods import METHODS, Method
 from boxcam.explain.selection import Classes, select
 from boxcam.runtime.model import Model, Prediction
-from boxcam.runtime.pixels import load_image
+from boxcam.runtime.pixels import load_image, order_of
 from boxcam.types import IMAGE, CellMap, Float, Patch
 
 DEFAULT_METHOD = "gradcam"
@@ -70,7 +70,7 @@ def explain(
             bundle=model.path.name,
             device=model.device,
             image=os.fspath(image) if isinstance(image, str | os.PathLike) else None,
-            color=color,
+            color=order_of(image, color),
             score=selection.score,
             top=selection.top,
             classes=tuple(map(str, asked)),

@@ -78,10 +78,12 @@ def check_finite(evidence: Evidence) -> None:
     """Refuse what JSON has no words for.
 
     Raises:
-        BoxcamError: the model gave a box, score or logit that is NaN or infinite.
+        BoxcamError: the model gave a box, score, logit or target that is NaN or infinite.
     """
-    for what in ("boxes", "scores", "logits"):
-        if not np.isfinite(getattr(evidence.detections, what)).all():
+    detections = evidence.detections
+    numbers = {"boxes": detections.boxes, "scores": detections.scores, "logits": detections.logits}
+    for what, values in {**numbers, f"values of {evidence.target}": evidence.values}.items():
+        if not np.isfinite(values).all():
             raise BoxcamError(
                 f"{evidence.query.image or 'an image'}: the model's {what} hold NaN or infinite values, so its result"
                 " is not written. Check the model on this image."

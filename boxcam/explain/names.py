@@ -62,4 +62,4 @@ def _is_ours(facts: Path) -> bool:
         found = json.loads(facts.read_bytes())
     except (OSError, ValueError, RecursionError):
         return False
-    return isinstance(found, dict) and "boxcam" in found
+    return isinstance(found, dict) and "boxcam" in found and "detections" in found

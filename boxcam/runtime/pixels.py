@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from boxcam.errors import ArgumentError, BoxcamWarning, InputError
 from boxcam.runtime.images import check_array, read_image
 from boxcam.types import Image
 
+Order = Literal["BGR", "RGB"]
 COLORS = ("BGR", "RGB")
 _PILLOW_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB")
 """Those of 8 bits, which Pillow itself converts to RGB without loss of range."""
@@ -46,6 +47,11 @@ def load_image(image: Any, color: str = "BGR") -> Image:
     return np.ascontiguousarray(pixels[..., ::-1]) if color == "RGB" else pixels
 
 
+def order_of(image: Any, color: Order) -> Order:
+    """The order of channels of an image as it was given: that of a picture of Pillow is RGB, whatever else is said."""
+    return "RGB" if _is_pillow(image) else color
+
+
 def check_color(color: object) -> None:
     """Refuse what is no order of channels.
 
@@ -67,6 +73,10 @@ def _from_pillow(picture: Any) -> Image:
             f"an image of Pillow's mode {picture.mode!r} cannot be used: its pixels do not have 8 bits. Scale them to 0"
             " to 255 and convert it to 'RGB'."
         )
+    try:
+        picture.load()
+    except (OSError, ValueError) as error:
+        raise InputError(f"the image of Pillow cannot be read: {error}. Is its file complete?") from error
     if picture.getexif().get(_ORIENTATION, 1) not in (0, 1):
         warnings.warn(
             "the image of Pillow lies on its side or is mirrored, as its EXIF orientation says, and is explained as it"

@@ -326,7 +326,8 @@ def mixed_axes(node: ir.Node) -> frozenset[int] | None:
         axes = _written(node, "axes")
         return frozenset(int(axis) % rank for axis in axes) if axes else None
     if mixes is Mixes.WINDOW:
-        window = frozenset(axis for axis in range(2, rank) if _slides(node, axis, rank))
+        samples = operator_of(node).samples  # offsets move even a window of one cell
+        window = frozenset(axis for axis in range(2, rank) if samples or _slides(node, axis, rank))
         return window | {1} if operator_of(node).weighs else window
     if mixes is Mixes.RESIZED:
         return _resized(node)

@@ -76,7 +76,7 @@ def _of(node: ir.Node, output: ir.Value, value: ir.Value, index: int) -> Iterato
     elif nature.copies is Copies.IN_ORDER:
         yield Step(value, Reshaped())
     elif index == 0 and (mixed := mixed_axes(node)) is not None:
-        summary = nature.mixes in _SUMMARIES and _is_alone(node)
+        summary = nature.mixes in _SUMMARIES and not (nature.samples or nature.moves) and _is_alone(node)
         if summary and before == after:  # a normalisation: what is normalised stays in its place
             yield Step(value, _broadcast(before, after))
         yield Step(value, _without(before, after, mixed) or Mixed(), summary)
@@ -231,7 +231,12 @@ def _blocks(node: ir.Node, output: ir.Value, index: int, before: Sizes, after: S
 
 @_reads("ScatterND")
 def _scattered(node: ir.Node, output: ir.Value, index: int, before: Sizes, after: Sizes) -> Flow | None:
-    """ScatterND at constant places, as of ``boxes[..., 0] = x``; at others, each update may be anywhere."""
+    """ScatterND at constant places, as of ``boxes[..., 0] = x``; at others, each update may be anywhere.
+
+    What is replaced does not depend on the data any more; what is added to, multiplied or compared does.
+    """
+    if index == 0 and attribute_of(node, "reduction", "none") != "none":
+        return Axes(_same(before))
     chosen = constant_array(node.inputs[1])
     if chosen is None or None in after or None in before:
         return Axes(_same(before)) if index == 0 else None

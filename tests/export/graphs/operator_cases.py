@@ -204,6 +204,7 @@ _MAPS = [
     Case("Conv", (_IMAGE, _r(3, 2, 1, 3)), {"kernel_shape": [1, 3]}),
     Case("ConvTranspose", (_r(2, 2, 2, 2), _r(2, 3, 2, 2)), {"strides": [2, 2]}),
     Case("DeformConv", (_r(1, 2, 6, 6), _r(3, 2, 2, 2), _u(1, 8, 2, 2, high=0.5)), {"strides": [3, 3]}, opset=19),
+    Case("DeformConv", (_r(1, 2, 4, 4), _r(3, 2, 1, 1), _u(1, 2, 4, 4, low=0.2, high=0.8)), opset=19),
     Case("GroupNormalization", (_r(2, 4, 2, 2), _u(4), _r(4)), {"num_groups": 1}, opset=21),
     Case("DepthToSpace", (_r(2, 4, 2, 2),), {"blocksize": 2}),
     Case("SpaceToDepth", (_r(2, 2, 4, 4),), {"blocksize": 2}),

@@ -120,7 +120,7 @@ def test_pooled_features_are_what_the_heads_of_two_stages_read(tmp_path: Path) -
     (name,) = found.default[1]
     assert found.default[0] == "roi"
     assert role_of(found, name) == "pooled features of proposals"
-    assert [layer.name for layer in found.layers if layer.role.startswith(("what", "pooled", "in front"))] == [name]
+    assert [layer.name for layer in found.layers if layer.role.startswith(("what", "pooled", "before"))] == [name]
 
 
 SINGLE = {

@@ -98,6 +98,13 @@ CASES: dict[str, Case] = {
         node("ScatterElements", ints(0, 1).reshape(1, 2, 1, 1), "y", axis=1), second=(1, 2, 1, 1), exact=False
     ),
     "ScatterND": Case(node("ScatterND", ints(1, 0, 2, 1).reshape(2, 2), "y"), (3, 2, 2), (2, 2)),
+    "ScatterND, added": Case(
+        node("ScatterND", ints(1, 0, 2, 1).reshape(2, 2), "y", reduction="add"), (3, 2, 2), (2, 2), exact=False
+    ),
+    "ScatterND, multiplied": Case(
+        node("ScatterND", ints(1, 0, 2, 1).reshape(2, 2), "y", reduction="mul"), (3, 2, 2), (2, 2), exact=False
+    ),
+    "GridSample": Case(node("GridSample", np.full((1, 3, 2, 2), 0.3)), exact=False),
     "Slice": Case(node("Slice", ints(1, 0), ints(-1, 9), ints(1, -2), ints(1, 2))),
     "Slice, backwards": Case(node("Slice", ints(3), ints(-(2**62)), ints(1), ints(-2))),
     "Slice, without axes": Case(node("Slice", ints(0, 2), ints(1, 4))),

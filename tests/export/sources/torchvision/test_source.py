@@ -89,7 +89,7 @@ def test_what_looks_like_a_model_of_torchvision() -> None:
         ),
         (
             "r3d_18",
-            r"r3d_18 (video.resnet) cannot be explained: it takes video clips, not images. Pass a classifier, or",
+            r"r3d_18 (video.resnet) cannot be explained: it takes video clips, not images. Pass a classifier",
         ),
         ("raft_large", r"raft_large (optical_flow.raft) cannot be explained: it compares two images."),
         (
@@ -115,7 +115,7 @@ def test_weights_that_cannot_be_read(tmp_path: Path, saved: Callable[[Any], str]
     assert missing.endswith("none.pth does not exist. Check the path.")
     (tmp_path / "text.pth").write_text("weights")
     assert "is not a PyTorch checkpoint" in refusal(f"torchvision:{SMALL}", str(tmp_path / "text.pth"))
-    assert "of tensors. Is it a trained model?" in refusal(f"torchvision:{SMALL}", saved({"epoch": 3}))
+    assert "of tensors. Save model.state_dict()" in refusal(f"torchvision:{SMALL}", saved({"epoch": 3}))
     assert "holds a list" in refusal(f"torchvision:{SMALL}", saved([1]))
 
 
