@@ -116,7 +116,7 @@ def test_unknown_lengths_are_carried(
         (lambda net, x: net.Pad(x, _i(1, 0, 0, 0, 0, 0)), "the length of an axis that it pads is not known"),
         (
             lambda net, x: net.GatherElements(x, net.input("i", ("A", "B", "C"), TensorProto.INT64), axis=0),
-            "whether its indices fill the other axes",
+            "whether its indices cover the other axes",
         ),
         (
             lambda net, x: net.node("Split", [x, None], 2, axis=2, num_outputs=2)[0],
