@@ -44,7 +44,7 @@ decides on which side: there the gradient jumps, in the framework as well.
   that gradient's largest value, over all boxes and all tensors of the layer. At most 1e-4 passes.
   1e-3 passes for a box where float32 itself is noisier, and two more figures show it: *noise* is how far the
   framework's gradient in float32 is from its own in float64, which is then above 1e-4; or *level*, the error once the
-  framework's layer holds the deployed one's numbers, is not. A box with a larger error counts as *flipped*, beside the
+  framework's layer holds the deployed one's numbers, is not. A box with a larger error counts as *flipped*, next to the
   others, if its level is at most 1e-4 or its error at most twice the noise: a ReLU whose input is nearly 0 came out
   differently in one of the runtimes. Another processor rounds otherwise; on the one that made this page, EXCUSED of
   MEASURED figures needed it.
