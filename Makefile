@@ -48,7 +48,8 @@ matrix: $(DEV) ## run the heavy half of the matrix of detectors, which make test
 
 models: $(DEV) ## run the whole matrix and write docs/models.md (ARGS="-k torchvision": only those figures are new)
 	rm -rf .build/matrix
-	BOXCAM_MATRIX=.build/matrix .venv/bin/python -m pytest tests/matrix -m "heavy or not heavy" $(ARGS)
+	BOXCAM_MATRIX=.build/matrix .venv/bin/python -m pytest tests/matrix tests/other_frameworks \
+		-m "heavy or not heavy" $(ARGS)
 	$(if $(ARGS),,rm -f tests/matrix/results.jsonl)
 	.venv/bin/python -m tests.matrix.table .build/matrix
 

@@ -13,16 +13,19 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported
 
+import fixture
 import keras
 import numpy as np
 import tensorflow as tf
 import tf2onnx
 from comparison import PICTURES, Array, apart, explained
+from fixture import PICTURE
 
 import boxcam
 from boxcam.export.preprocessing import parse
 from boxcam.runtime.images import read_image
 from boxcam.runtime.preprocess import prepare
+from boxcam.types import Detections
 
 CLASSES, SIZES, MOST = 5, (1.0, 2.0, 4.0), 50
 LEVELS = {"level_8": 8, "level_16": 16}
@@ -30,7 +33,8 @@ LEVELS = {"level_8": 8, "level_16": 16}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--layer", default="level_8", choices=LEVELS, help="layer to explain (default: level_8)")
+    parser.add_argument("--layer", choices=LEVELS, help="layer to explain (default: each)")
+    parser.add_argument("--fixture", type=Path, help="keep file, boxes and gradients in this folder")
     parser.add_argument("--size", type=int, default=160, help="height and width of the input (default: 160)")
     parser.add_argument("--top", type=int, default=20, help="boxes whose gradients are compared (default: 20)")
     parser.add_argument("--seed", type=int, default=0, help="of the weights (default: 0)")
@@ -38,7 +42,8 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(arguments.seed)
-    size, layer = arguments.size, arguments.layer
+    size, layers = arguments.size, [arguments.layer] if arguments.layer else list(LEVELS)
+    picture = PICTURES[0] if arguments.fixture is None else arguments.fixture / PICTURE
     spec = parse.parse(["tf"], (None, size, size, 3), None, (size, size))
     model = network(size)
     calibrate(model, np.concatenate([prepare(read_image(path), spec)[0] for path in PICTURES]))
@@ -50,39 +55,68 @@ def main() -> None:
         return suppressed(boxes, tf.sigmoid(logits))
 
     tf2onnx.convert.from_function(detect, detect.input_signature, opset=17, output_path=str(file))
-    boxcam.export(
-        file, output=bundle, layers=[layer], preprocess="tf", sample=PICTURES[0], engine="onnx", overwrite=True
-    )
-    found = explained(bundle, PICTURES[0], layer, arguments.top)
-    level = list(LEVELS).index(layer)
+    boxcam.export(file, output=bundle, layers=layers, preprocess="tf", sample=picture, engine="onnx", overwrite=True)
+    found = {layer: explained(bundle, picture, layer, MOST) for layer in layers}
     with tf.GradientTape(persistent=True) as tape:
-        boxes, logits, levels = model(tf.constant(found.input))
+        boxes, logits, levels = model(tf.constant(found[layers[0]].input))
         rows = tf.reshape(logits, [-1, CLASSES])
     own = {name: value.numpy() for name, value in suppressed(boxes, tf.sigmoid(logits)).items()}
     count = int(own["num_detections"][0])
-    height, width = read_image(PICTURES[0]).shape[:2]
+    height, width = read_image(picture).shape[:2]
     corners = own["detection_boxes"][0, :count][:, [1, 0, 3, 2]] * [width, height, width, height]
-    detections = found.detections
-    if len(detections) != count or (detections.labels != own["detection_classes"][0, :count]).any():
-        raise SystemExit(f"boxcam has {len(detections)} boxes, TensorFlow {count}, or of other classes")
-    errors, elsewhere = [], 0
-    for k, gradients in enumerate(found.gradients):
-        label = int(detections.labels[k])
-        score = own["detection_scores"][0, k]
-        row = int(np.abs(tf.sigmoid(rows[:, label]).numpy() - score).argmin())
-        gradient = derivative(tape, rows, row, label, levels[level])
-        if gradient is None or not gradient.any():
-            elsewhere += 1
-            if any(array.any() for array in gradients):
-                raise SystemExit(f"box {k} does not depend on {layer}, and boxcam has a gradient")
-            continue
-        errors.append(apart(gradients, [gradient]))
-    difference = np.abs(detections.boxes - corners).max()
-    print(
-        f"{count} boxes of {count} found, at most {difference:.1e} pixels apart; layer {layer}"
-        f" {list(found.features[0].shape[1:])}: gradients of {len(errors)} boxes within {max(errors):.1e},"
-        f" {elsewhere} depend on another level only"
-    )
+    labels, scores = own["detection_classes"][0, :count], own["detection_scores"][0, :count]
+    detections = found[layers[0]].detections
+    pairs = pair(detections, corners, labels, scores)
+    if len(pairs) != count or len(detections) != count:
+        raise SystemExit(f"boxcam has {len(detections)} boxes, TensorFlow {count}, or they are others")
+    difference = max(float(np.abs(detections.boxes[mine] - corners[theirs]).max()) for mine, theirs in pairs)
+    print(f"{count} boxes of {count} found, at most {difference:.1e} pixels apart")
+    expected: dict[str, dict[int, list[Array]]] = {}
+    for layer in layers:
+        level, errors, elsewhere = levels[list(LEVELS).index(layer)], [], 0
+        expected[layer] = {}
+        for mine, theirs in pairs:
+            if len(errors) == arguments.top:
+                break
+            label = int(labels[theirs])
+            row = int(np.abs(tf.sigmoid(rows[:, label]).numpy() - scores[theirs]).argmin())
+            gradient = derivative(tape, rows, row, label, level)
+            if gradient is None or not gradient.any():
+                elsewhere += 1
+                if any(array.any() for array in found[layer].gradients[mine]):
+                    raise SystemExit(f"box {mine} does not depend on {layer}, and boxcam has a gradient")
+                continue
+            errors.append(apart(found[layer].gradients[mine], [gradient]))
+            expected[layer][theirs] = [gradient]
+        print(
+            f"layer {layer} {list(found[layer].features[0].shape[1:])}: gradients of {len(errors)} boxes within"
+            f" {max(errors):.1e}, {elsewhere} depend on another level only"
+        )
+    if arguments.fixture is not None:
+        fixture.write(
+            arguments.fixture,
+            "tensorflow_detector",
+            file,
+            fixture.About(
+                "TensorFlow: detector, combined_non_max_suppression inside",
+                f"tensorflow {tf.__version__}, tf2onnx {tf2onnx.__version__}",
+                {"preprocess": "tf"},
+                {layer.name: layer.gradients[0].form for layer in boxcam.load(bundle).manifest.layers},
+            ),
+            fixture.Truth(corners, scores, labels, expected),
+        )
+
+
+def pair(found: Detections, boxes: Array, labels: Array, scores: Array) -> list[tuple[int, int]]:
+    """Boxes of both, each once, by class, score and place: those of nearly equal score may change places."""
+    left, pairs = np.ones(len(boxes), bool), []
+    for mine, (box, label, score) in enumerate(zip(found.boxes, found.labels, found.scores, strict=True)):
+        apart_by = np.abs(boxes - box).max(1) + 1e6 * (labels != label) + 100 * np.abs(scores - score)
+        best = int(np.where(left, apart_by, np.inf).argmin())
+        if left[best] and apart_by[best] < 0.1:
+            left[best] = False
+            pairs.append((mine, best))
+    return pairs
 
 
 def derivative(tape: tf.GradientTape, rows: tf.Tensor, row: int, label: int, features: tf.Tensor) -> Array | None:

@@ -71,24 +71,41 @@ def entry(vector: ir.Value, index: int, depth: int = _DEPTH) -> int | None:
     node = vector.producer()
     if node is None or depth == 0 or not node.inputs or node.inputs[0] is None:
         return None
-    first = node.inputs[0]
     if node.op_type == "Shape":
-        return known(first, index + int(attribute_of(node, "start", 0)), depth - 1) if _from_front(node) else None
-    if node.op_type == "Cast" and node.outputs[0].dtype is ir.DataType.BOOL:
+        return known(node.inputs[0], _axis(node, index), depth - 1) if _from_front(node) else None
+    if node.op_type in _ARITHMETIC and not _is_table(vector):
+        return _computed(node, index, depth)
+    taken = _taken_from(node, index, depth)
+    return None if taken is None else entry(*taken, depth - 1)
+
+
+def _size_of(vector: ir.Value, index: int, depth: int = _DEPTH) -> tuple[ir.Value, int] | None:
+    """Of which value and which of its axes one number of a vector is the size; None if it is not told."""
+    node = vector.producer()
+    if node is None or depth == 0 or not node.inputs or node.inputs[0] is None:
+        return None
+    if node.op_type == "Shape":
+        return (node.inputs[0], _axis(node, index)) if _from_front(node) else None
+    taken = _taken_from(node, index, depth)
+    return None if taken is None else _size_of(*taken, depth - 1)
+
+
+def _taken_from(node: ir.Node, index: int, depth: int) -> tuple[ir.Value, int] | None:
+    """The vector, and the index into it, that one number comes from through an operator that only moves numbers."""
+    first = node.inputs[0]
+    if first is None or (node.op_type == "Cast" and node.outputs[0].dtype is ir.DataType.BOOL):
         return None
     if operator_of(node).copies is Copies.IN_ORDER:
-        return entry(first, index, depth - 1)
-    if len(static_shape(vector) or ()) > 1:  # a table that is seen as a vector behind it: not followed
+        return first, index
+    if _is_table(node.outputs[0]):
         return None
-    if node.op_type in _ARITHMETIC:
-        return _computed(node, index, depth)
     if node.op_type == "Concat":
         for value in node.inputs:
             length = None if value is None else known(value, 0, depth - 1)
             if value is None or length is None:
                 return None
             if index < length:
-                return entry(value, index, depth - 1)
+                return value, index
             index -= length
     chosen = constant_array(node.inputs[1]) if node.op_type in ("Gather", "Slice") else None
     if chosen is None or not static_shape(first):  # computed, or a single number
@@ -97,12 +114,12 @@ def entry(vector: ir.Value, index: int, depth: int = _DEPTH) -> int | None:
     if length is None:
         return None
     if node.op_type == "Gather":
-        return entry(first, int(chosen.reshape(-1)[index]) % length, depth - 1)
+        return first, int(chosen.reshape(-1)[index]) % length
     steps = constant_array(node.inputs[4]) if len(node.inputs) > 4 else None
     if len(node.inputs) > 4 and (steps is None or int(steps.reshape(-1)[0]) != 1):
         return None
     start = int(chosen.reshape(-1)[0])
-    return entry(first, index + max(start + length if start < 0 else start, 0), depth - 1)
+    return first, index + max(start + length if start < 0 else start, 0)
 
 
 def _computed(node: ir.Node, index: int, depth: int) -> int | None:
@@ -145,6 +162,54 @@ def fold(graph: ir.Graph) -> None:
         graph.register_initializer(constant)
         ir.convenience.replace_all_uses_with(value, constant)
         graph.remove(node, safe=True)
+
+
+def settle_shapes(graph: ir.Graph) -> bool:
+    """Make constants of the shapes that Reshape gives, where every size is known or is that of the same axis before.
+
+    ``Concat(Shape(x)[0], [-1])`` becomes ``[0, -1]``, of which shape inference knows that the last size is that of all
+    other axes together: so it finds the channels of pooled features that are flattened, however many proposals there
+    are.
+
+    Returns:
+        Whether there were any.
+    """
+    settled = False
+    for node in graph:
+        if node.op_type != "Reshape" or node.domain not in STANDARD or attribute_of(node, "allowzero", 0):
+            continue
+        data, asked = node.inputs[:2]
+        if data is None or asked is None or constant_array(asked) is not None:
+            continue
+        count = known(asked, 0) if len(static_shape(asked) or ()) == 1 else None
+        sizes = [_kept_or_known(data, asked, index) for index in range(count or 0)]
+        if sizes and None not in sizes:
+            name = f"{asked.name}.of.{node.outputs[0].name}"
+            tensor = ir.tensor(np.array(sizes, np.int64), name=name)
+            constant = ir.Value(
+                name=name, const_value=tensor, type=ir.TensorType(ir.DataType.INT64), shape=ir.Shape([len(sizes)])
+            )
+            graph.register_initializer(constant)
+            node.replace_input_with(1, constant)
+            settled = True
+    return settled
+
+
+def _kept_or_known(data: ir.Value, asked: ir.Value, index: int) -> int | None:
+    """A size that a Reshape of ``data`` is asked for; 0 where it is that of the same axis of ``data``."""
+    size = entry(asked, index)
+    if size is not None:
+        return size
+    return 0 if _size_of(asked, index) == (data, index) else None
+
+
+def _is_table(value: ir.Value) -> bool:
+    """Whether a value has several axes: seen as a vector later, it is not followed."""
+    return len(static_shape(value) or ()) > 1
+
+
+def _axis(node: ir.Node, index: int) -> int:
+    return index + int(attribute_of(node, "start", 0))
 
 
 def _from_front(node: ir.Node) -> bool:

@@ -13,6 +13,7 @@ from onnx import version_converter
 from onnx_ir.passes import common as passes
 
 from boxcam.errors import ExportError, UnsupportedOperatorError
+from boxcam.export.graphs import dimensions
 from boxcam.export.graphs.query import RUNNABLE, STANDARD, all_values, describe_node, opset_of
 from boxcam.export.graphs.run import open_session, quiet_options
 
@@ -70,6 +71,9 @@ def fold_model(model: ir.Model) -> ir.Model:
     notes.setLevel(level)
     _share_dequantized(result.graph)
     passes.ShapeInferencePass()(result)
+    if dimensions.settle_shapes(result.graph):
+        passes.RemoveUnusedNodesPass()(result)
+        passes.ShapeInferencePass()(result)
     return result
 
 

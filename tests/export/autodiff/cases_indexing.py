@@ -19,12 +19,15 @@ def _i(numbers: Any) -> np.ndarray:
     return np.array(numbers, np.int64)
 
 
-def _both(operator: str, x: np.ndarray, index: Any, opset: int = 13, **attributes: Any) -> list[Case]:
+def _both(
+    operator: str, x: np.ndarray, index: Any, opset: int = 13, dynamic: tuple[int, ...] = (), **attributes: Any
+) -> list[Case]:
     """With a constant index and with a computed one."""
     name = f"{operator}-{list(x.shape)}-{np.array(index).tolist()}-{attributes}-{opset}"
+    name += f"-{list(dynamic)}" if dynamic else ""
     return [
-        Case(operator, (x,), (_i(index),), attributes, opset=opset, name=name),
-        Case(operator, (x, _i(index)), (), attributes, opset=opset, name=f"{name}-computed"),
+        Case(operator, (x,), (_i(index),), attributes, opset=opset, name=name, dynamic=dynamic),
+        Case(operator, (x, _i(index)), (), attributes, opset=opset, name=f"{name}-computed", dynamic=dynamic),
     ]
 
 
@@ -45,6 +48,16 @@ _GATHER = [
     *_both("GatherND", _r(2, 3, 4), [[1], [-1]], 12, batch_dims=1),
     *_both("GatherND", _r(2, 3, 4, 2), [[[1], [0], [1]], [[2], [2], [0]]], 21, batch_dims=1),
     *_both("GatherND", _r(2, 2, 3, 2), [[[1, 0], [0, 1]], [[2, 1], [2, 0]]], 13, batch_dims=2),
+]
+
+_OF_ANY_LENGTH = [
+    *_both("Gather", _r(5, 3), [3, 0, 1, 2], dynamic=(0,), axis=0),
+    *_both("Gather", _r(5, 3), [4, 1, 4, -1], dynamic=(0, 1), axis=0),
+    *_both("Gather", _r(3, 5, 4), [-1, 2], 21, dynamic=(1,), axis=1),
+    *_both("Gather", _r(3, 5), [[4, 0], [-2, 4]], dynamic=(1,), axis=-1),
+    *_both("Gather", _r(4, 3), -1, dynamic=(0, 1), axis=0),
+    *_both("GatherElements", _r(4, 3), [[1, 1, 0], [1, 2, -1]], 11, dynamic=(0,), axis=0),
+    *_both("GatherElements", _r(2, 3, 4), [[[3], [1], [-1]], [[0], [0], [2]]], dynamic=(2,), axis=2),
 ]
 
 
@@ -86,6 +99,8 @@ _ORDER = [
     Case("TopK", (_ranked.reshape(2, 4, 3),), (_i([2]),), {"axis": 1, "largest": 0}, opset=11, outputs=2),
     Case("TopK", (_ranked.reshape(2, 4, 3),), (_i([1]),), {"axis": 0, "sorted": 0}, opset=24, outputs=2),
     Case("TopK", (_ranked,), (_i([24]),), opset=11, outputs=2),
+    Case("TopK", (_ranked.reshape(4, 6),), (_i([3]),), {"axis": 1}, opset=11, outputs=2, dynamic=(1,)),
+    Case("TopK", (_ranked.reshape(6, 4),), (_i([2]),), {"axis": 0}, outputs=2, dynamic=(0,)),
     *[
         Case(
             "CumSum",
@@ -99,4 +114,4 @@ _ORDER = [
     ],
 ]
 
-CASES = [*_GATHER, *_SCATTER, *_ORDER]
+CASES = [*_GATHER, *_OF_ANY_LENGTH, *_SCATTER, *_ORDER]

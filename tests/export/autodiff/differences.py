@@ -16,6 +16,7 @@ from onnx import TensorProto
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
+from boxcam.export.autodiff.forward import SHAPE
 from boxcam.export.autodiff.vjp import SEED, vjp
 from tests.export.autodiff import reference
 from tests.export.export_graphs import Net
@@ -128,6 +129,7 @@ class Case:
         order: positions of ``moving`` among the node's inputs; the first ones by default.
         output: which output is differentiated.
         type: of that output.
+        dynamic: axes of the first input whose length only a run tells.
     """
 
     operator: str
@@ -140,6 +142,7 @@ class Case:
     order: tuple[int, ...] | None = None
     name: str = ""
     type: int = TensorProto.DOUBLE
+    dynamic: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         shapes = [list(a.shape) for a in self.moving]
@@ -151,7 +154,10 @@ def build(case: Case) -> tuple[onnx.ModelProto, dict[str, np.ndarray], str]:
     """The case as a model in float64, what to feed it with, and the name of its output."""
     net = Net(case.opset)
     kinds = {"f": TensorProto.DOUBLE, "i": TensorProto.INT64, "b": TensorProto.BOOL}
-    names = [net.input(f"x{i}", a.shape, kinds[a.dtype.kind]) for i, a in enumerate(case.moving)]
+    dims: list[list[int | str]] = [list(a.shape) for a in case.moving]
+    for axis in case.dynamic:
+        dims[0][axis] = f"d{axis}"
+    names = [net.input(f"x{i}", dims[i], kinds[a.dtype.kind]) for i, a in enumerate(case.moving)]
     rest = [c if c is None else net.constant(np.asarray(c), keep=True) for c in case.constants]
     places = case.order or range(len(names))
     given: list[Any] = [None] * (len(names) + len(rest))
@@ -242,14 +248,17 @@ def with_forward_values(
 ) -> dict[str, np.ndarray]:
     """What a gradient graph needs: what is fed, and values of the forward graph that are computed from it."""
     needed = [value.name for value in gradient.graph.input]
-    inner = [name for name in needed if name not in feeds]
+    shapes = [name for name in needed if name.endswith(SHAPE)]
+    read = [*(name for name in needed if name not in shapes), *(name.removesuffix(SHAPE) for name in shapes)]
+    inner = [name for name in dict.fromkeys(read) if name not in feeds]
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
     del probe.graph.output[:]
     probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in inner)
     given = {value.name: feeds[value.name] for value in model.graph.input}
-    found = dict(zip(inner, evaluator(probe).run(None, given) if inner else [], strict=True))
-    return {name: feeds[name] if name in feeds else found[name] for name in needed}
+    found = {**feeds, **dict(zip(inner, evaluator(probe).run(None, given) if inner else [], strict=True))}
+    found.update((name, np.array(found[name.removesuffix(SHAPE)].shape)) for name in shapes)
+    return {name: found[name] for name in needed}
 
 
 def _narrowed(array: np.ndarray) -> np.ndarray:

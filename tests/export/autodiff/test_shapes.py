@@ -114,7 +114,10 @@ def test_unknown_lengths_are_carried(
     [
         (lambda net, x: net.Slice(x, _i(1), _i(3), _i(2)), "the length of an axis that it slices is not known"),
         (lambda net, x: net.Pad(x, _i(1, 0, 0, 0, 0, 0)), "the length of an axis that it pads is not known"),
-        (lambda net, x: net.Gather(x, _i(1), axis=2), "the length of the axis that it indexes is not known"),
+        (
+            lambda net, x: net.GatherElements(x, net.input("i", ("A", "B", "C"), TensorProto.INT64), axis=0),
+            "whether its indices cover the other axes",
+        ),
         (
             lambda net, x: net.node("Split", [x, None], 2, axis=2, num_outputs=2)[0],
             "the length of the axis that it splits",

@@ -6,11 +6,12 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 from onnx import TensorProto
+from onnx_ir.passes import common as passes
 
-from boxcam.export.graphs.dimensions import entry, known
+from boxcam.export.graphs.dimensions import entry, known, settle_shapes
 from boxcam.export.graphs.extract import clone_model
-from boxcam.export.graphs.query import all_values
-from boxcam.export.graphs.run import observe_values
+from boxcam.export.graphs.query import all_values, constant_array
+from boxcam.export.graphs.run import observe_values, run_model
 from tests.export.export_graphs import Net
 
 
@@ -67,3 +68,31 @@ def test_an_entry_that_only_a_run_knows_is_not_known(index: int) -> None:
     values = forgotten(net.model(["cut", "turned"]))
     assert entry(values["cut"], index) is None
     assert entry(values["turned"], index) is None
+
+
+def test_shapes_that_keep_axes_are_settled() -> None:
+    net = Net()
+    x = net.input("x", ("n", 4, 6))
+    sizes = net.Shape(x)
+    first, second = (net.Slice(sizes, np.array([i]), np.array([i + 1])) for i in (0, 1))
+    last = net.Gather(net.Shape(x, start=1), np.array([1]))
+    net.node("Reshape", [x, net.Concat(first, np.array([-1]), axis=0)], name="flat")
+    net.node("Reshape", [x, net.Concat(np.array([2]), first, np.array([-1]), axis=0)], name="moved")
+    net.node("Reshape", [net.Relu(x), net.Concat(first, last, second, axis=0)], name="another")
+    net.node("Reshape", [x, net.Concat(first, np.array([-1]), axis=0)], name="empty", allowzero=1)
+    net.node("Reshape", [x, net.input("given", [2], TensorProto.INT64)], name="fed")
+    names = ["flat", "moved", "another", "empty", "fed"]
+    model = net.model(names)
+    feeds = {"x": np.arange(72, dtype=np.float32).reshape(3, 4, 6), "given": np.array([8, 9])}
+    before = run_model(model, feeds)
+    assert settle_shapes(model.graph)
+    asked = {node.outputs[0].name: node.inputs[1] for node in model.graph if node.op_type == "Reshape"}
+    settled = {name: constant_array(value) for name, value in asked.items()}
+    assert {name for name, array in settled.items() if array is not None} == {"flat"}
+    np.testing.assert_array_equal(settled["flat"], [0, -1])
+    after = run_model(model, feeds)
+    for name in names:
+        np.testing.assert_array_equal(after[name], before[name])
+    passes.ShapeInferencePass()(model)
+    assert [known(next(v for v in all_values(model.graph) if v.name == "flat"), a) for a in (0, 1)] == [None, 24]
+    assert not settle_shapes(model.graph)

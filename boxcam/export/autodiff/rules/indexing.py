@@ -10,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from boxcam.export.autodiff.rule import Contribution, Site, rule
+from boxcam.export.autodiff.rules.axes import length
 from boxcam.export.autodiff.rules.shapes import (
     Gradients,
     along,
@@ -26,24 +27,20 @@ from boxcam.export.graphs.ops import Operand
 from boxcam.export.graphs.query import Array
 
 
-def _length(site: Site, axis: int) -> int:
-    length = site.dims()[axis]
-    if length is None:
-        site.unsupported("the length of the axis that it indexes is not known before the model runs")
-    return length
-
-
 def _beside_gathered(site: Site) -> list[int]:
     """Axes in front of the one that is indexed; those behind it too, if they keep their numbers.
 
-    Computed indices are read as they are, and must not be aligned with an axis of which only a part is at hand.
+    Computed indices are read as they are, and must not be aligned with an axis of which only a part is at hand. Nor
+    must data that is read for its length, whose axes are not the output's where the indices are no vector.
     """
     axis = int(site.attribute("axis", 0)) % site.rank()
+    if site.rank(1) != 1 and site.dims()[axis] is None:
+        return []
     behind = range(axis + 1, site.rank()) if site.rank(1) == 1 and site.constant(1) is not None else range(0)
     return [*range(axis), *behind]
 
 
-@rule("Gather", independent=_beside_gathered, note="the axis must have a known length")
+@rule("Gather", independent=_beside_gathered)
 def _gather(site: Site, gs: Gradients) -> Sequence[Contribution]:
     """Rows go back to where they come from."""
     g, rank = arriving(gs)[1], site.rank()
@@ -53,11 +50,11 @@ def _gather(site: Site, gs: Gradients) -> Sequence[Contribution]:
         g = site.op.Unsqueeze(g, [1 + front])
     elif index_rank > 1:
         g = reshaped(site, g, [None] * front + [_product(site.dims(1)), *site.dims()[front + 1 :]], kept=front)
-    index = site.constant(1)
-    if index is not None:
-        return [ungathered(site, g, rank, axis, index.reshape(-1), _length(site, axis))]
-    computed = site.op.Reshape(site.x(1), [-1])
-    return [scattered(site, g, along(site, computed, axis), axis, _length(site, axis))]
+    index, size = site.constant(1), length(site, axis)
+    if index is not None and isinstance(size, int):
+        return [ungathered(site, g, rank, axis, index.reshape(-1), size)]
+    taken = site.op.Reshape(site.x(1), [-1]) if index is None else index.reshape(-1)
+    return [scattered(site, g, along(site, taken, axis), axis, size)]
 
 
 def _product(dims: Sequence[int | None]) -> int | None:
@@ -73,7 +70,6 @@ def _same_length(site: Site, index: Sequence[int | None], axis: int) -> list[int
 @rule(
     "GatherElements",
     independent=lambda site: _same_length(site, site.out_dims(), int(site.attribute("axis", 0))),
-    note="the axis must have a known length",
 )
 def _gather_elements(site: Site, gs: Gradients) -> Sequence[Contribution]:
     return [_elements_back(site, arriving(gs)[1], site.x(1), site.axis(site.attribute("axis", 0)))]
@@ -82,7 +78,6 @@ def _gather_elements(site: Site, gs: Gradients) -> Sequence[Contribution]:
 @rule(
     "TopK",
     independent=lambda site: _same_length(site, site.out_dims(), int(site.attribute("axis", -1))),
-    note="the axis must have a known length",
 )
 def _top_k(site: Site, gs: Gradients) -> Sequence[Contribution]:
     """The values, taken by the indices that were found."""
@@ -90,7 +85,7 @@ def _top_k(site: Site, gs: Gradients) -> Sequence[Contribution]:
 
 
 def _elements_back(site: Site, g: ir.Value, index: ir.Value, axis: int) -> ir.Value:
-    back = scattered(site, g, index, axis, _length(site, axis))
+    back = scattered(site, g, index, axis, length(site, axis))
     for other, (have, want) in enumerate(zip(site.out_dims(), site.dims(), strict=True)):
         if other == site.rank() + axis or have == want:
             continue
