@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 _OUTSIDE = {
-    "changelog.md": {"docs/": ""},
+    "changelog.md": {"docs/": "", "CONTRIBUTING.md": "extending.md"},
     "extending.md": {"docs/": ""},
     "security.md": {"docs/": ""},
     "frameworks.md": {"../../docs/": ""},
