@@ -16,7 +16,7 @@ from boxcam.cli import main
 from tests.docs.pages import PAGES, ROOT, matches, text_of
 from tests.examples.test_demo_truth import measure
 
-FOREIGN = {"--index-url", "--extra-index-url", "--saved-model", "--opset", "--raw"}
+FOREIGN = {"--fixture", "--index-url", "--extra-index-url", "--saved-model", "--opset", "--raw"}
 """Options of other programs that the pages name."""
 
 
