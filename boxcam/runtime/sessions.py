@@ -92,6 +92,9 @@ class Session:
         options.log_severity_level = 3
         # Threads that spin after a run, in wait of the next, slow down the gradient's session and numpy 1.5 to 3 times.
         options.add_session_config_entry("session.force_spinning_stop", "1")
+        # A quantized model runs as its graph says, and as it was verified: kernels for int8 round elsewhere, and each
+        # processor in its own way.
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
         # Planning which buffers to share takes time by the square of the operators, minutes for the 20,000 of a loop
         # over classes; runs are as fast without, and take as much memory, since what is read no more is freed anyway.
         options.enable_mem_reuse = False
