@@ -188,7 +188,7 @@ def test_a_result_that_cannot_be_written(signs: Path, signs_bundle: Path, tmp_pa
     done = cli("explain", signs_bundle, signs / "images" / "cat.jpg", "-o", tmp_path, "--top", "1")
     assert f"would replace {tmp_path / 'cat.npz'}, which boxcam did not write" in refused(done, capfd)
     assert everything(tmp_path) == before
-    (tmp_path / "cat.json").write_text('{"boxcam": "0.1.0"}')  # as if it lay there among earlier results
+    (tmp_path / "cat.json").write_text('{"boxcam": "0.1.0", "detections": []}')  # as if among earlier results
     done = cli("explain", signs_bundle, signs / "images" / "cat.jpg", "-o", tmp_path, "--top", "1", "-q")
     assert f"cannot write {tmp_path / 'cat'}.*: " in refused(done, capfd)
     assert sorted(os.listdir(tmp_path)) == ["cat.json", "cat.npz", "cat.png"]

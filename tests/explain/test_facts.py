@@ -52,7 +52,7 @@ def test_the_check_finds_what_is_wrong() -> None:
         lambda facts: facts.update(more=1),
         lambda facts: facts.update(height=0),
         lambda facts: facts.update(top=1.5),
-        lambda facts: facts.update(target="z1"),
+        lambda facts: facts.update(target=1),
         lambda facts: facts["detections"][0].update(box=[1, 2, 3]),
         lambda facts: facts["detections"][0].update(share_inside_box=1.1),
         lambda facts: facts["detections"][0].pop("peak"),
