@@ -33,8 +33,8 @@ def lines(found: Survey) -> Iterator[str]:
             )
     if found.selected:
         yield (
-            f"  Queries are selected by their scores ({', '.join(found.selected)}). Where the framework detaches them, as"
-            " RT-DETR, DINO and D-FINE do, its autograd holds them fixed, and this file's gradient does not. To hold"
+            f"  Queries are selected by their scores ({', '.join(found.selected)}). Where the framework detaches them,"
+            " as RT-DETR, DINO and D-FINE do, its autograd holds them fixed, and this file's gradient does not. To hold"
             f" them too, pass stops={list(found.selected)!r}."
         )
     yield ""

@@ -75,7 +75,7 @@ def place(graph: ir.Graph, image: ir.Value, axes: tuple[int, int] = (2, 3)) -> P
         for output in node.outputs:
             if output in laid and output not in found and (grid := as_grid(laid[output])) is not None:
                 found[output] = Cells(grid[1], grid[2], axes=grid[0])
-    tokens = {value: grid for value, one in laid.items() if (grid := as_tokens(one)) is not None}
+    tokens = {value: those for value, one in laid.items() if (those := as_tokens(one)) is not None}
     return Placement(found, tokens)
 
 
@@ -129,7 +129,8 @@ def _joined(parts: Sequence[Cells]) -> Cells:
         if (part.resized, part.axes, part.y.stride, part.x.stride)
         == (first.resized, first.axes, first.y.stride, first.x.stride)
     ]
-    down, across = (fsum(one.center for one in lines) / len(alike) for lines in zip(*((p.y, p.x) for p in alike)))
+    down = fsum(part.y.center for part in alike) / len(alike)
+    across = fsum(part.x.center for part in alike) / len(alike)
     return replace(first, y=Axis(first.y.stride, down), x=Axis(first.x.stride, across))
 
 

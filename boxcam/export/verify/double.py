@@ -103,7 +103,8 @@ class AveragePool(OpRun):
         windows = _Windows(x, attributes)
         ones = np.ones((1, 1, *x.shape[2:]), x.dtype)
         counted = windows.padded(ones, float(bool(attributes.get("count_include_pad"))), 0.0)
-        return (sum(windows.places(windows.padded(x, 0.0, 0.0))) / sum(windows.places(counted)),)
+        total, count = (np.add.reduce(list(windows.places(p))) for p in (windows.padded(x, 0.0, 0.0), counted))
+        return (total / count,)
 
 
 class GridSample(OpRun):
