@@ -98,7 +98,7 @@ def test_the_detector_stays_in_float16(put: Put, tmp_path: Path, keep: bool) -> 
     convolutions = [node for node in forward.node if node.op_type == "Conv"]
     assert len(convolutions) == len([node for node in before.node if node.op_type == "Conv"]) == 5
     assert {node.input[1] for node in convolutions} <= halves
-    gradient = onnx.load(tmp_path / "b" / "gradient" / "neck.onnx").graph
+    gradient = onnx.load(tmp_path / "b" / "gradient.neck.onnx").graph
     assert F16 not in {t.data_type for t in gradient.initializer}
     manifest = read(tmp_path / "b")
     assert {g.engine for g in manifest.layers[0].gradients} == {"onnx", "torchscript"}
