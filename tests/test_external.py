@@ -153,10 +153,23 @@ def test_a_broken_file_is_an_error_or_names_what_onnx_finds(seed: int) -> None:
         } <= named
 
 
-def test_parts_that_lie_too_deep_in_each_other() -> None:
-    graph = helper.make_graph([], "g", [], [], [outside("a.bin")])
-    for _ in range(60):
-        graph = helper.make_graph([helper.make_node("If", [], [], then_branch=graph)], "g", [], [])
-    data = onnx.ModelProto(graph=graph)
+def field(number: int, content: bytes) -> bytes:
+    """A field of bytes, as protobuf writes it."""
+    length = b""
+    rest = len(content)
+    while rest > 127:
+        length += bytes([rest & 127 | 128])
+        rest >>= 7
+    return bytes([number << 3 | 2]) + length + bytes([rest]) + content
+
+
+@pytest.mark.parametrize("depth", [20, 60, 5000])
+def test_graphs_in_graphs(depth: int) -> None:
+    graph = field(5, outside("a.bin").SerializeToString())
+    for _ in range(depth):
+        graph = field(1, field(5, field(6, graph)))  # the graph of an attribute of a node
+    if depth == 20:
+        assert external_files(field(7, graph), USUAL) == {"a.bin"}
+        return
     with pytest.raises(ValueError, match="too deep"):
-        external_files(data.SerializeToString(), USUAL)
+        external_files(field(7, graph), USUAL)
