@@ -36,6 +36,8 @@ def load(file: Path) -> torch.jit.ScriptModule:
         warnings.simplefilter("ignore", DeprecationWarning)  # torch.jit is deprecated as a whole, and works
         module: torch.jit.ScriptModule = torch.jit.load(str(file), map_location="cpu", _extra_files=extra)
     places = json.loads(extra[PLACES] or "{}")
+    if not isinstance(places, dict):
+        raise ValueError(f"its {PLACES} is not an object")
     if not places:
         return module
     weights = file.with_name(WEIGHTS)
@@ -43,9 +45,8 @@ def load(file: Path) -> torch.jit.ScriptModule:
     buffers = dict(module.named_buffers())
     for name, place in places.items():
         try:
-            values = _view(everything, place)
-            buffers[name].set_(values)
-        except (KeyError, TypeError) as error:
+            buffers[name].set_(_view(everything, place))
+        except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"its weights {name!r} are not described as they should be: {error}") from error
     return module
 
