@@ -132,6 +132,13 @@ class WeightsFile:
         return place
 
 
+def read_graph(file: Path) -> ir.Model:
+    """A graph that was written here, with all of its weights in memory: what is made of it can lie anywhere."""
+    model = ir.load(file)
+    ir.external_data.load_to_model(model)
+    return model
+
+
 def _key(data: bytes) -> bytes:
     """What two tensors have in common only if their bytes are the same."""
     return hashlib.sha256(data).digest()
