@@ -32,11 +32,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     with tempfile.TemporaryDirectory() as place:
         bundles = {"shared": Path(place) / "shared.boxcam", "apart": Path(place) / "apart.boxcam"}
-        boxcam.export(*options.model, output=bundles["shared"], engine=options.engine, sample=PICTURE)
+        height, width = map(int, options.shape.split("x"))
+        given = {"engine": options.engine, "shape": (height, width), "sample": PICTURE}
+        boxcam.export(*options.model, output=bundles["shared"], **given)
         patches = [mock.patch(f"boxcam.export.{name}", sys.maxsize) for name in THRESHOLDS]
         for patch in patches:
             patch.start()
-        boxcam.export(*options.model, output=bundles["apart"], engine=options.engine, sample=PICTURE)
+        boxcam.export(*options.model, output=bundles["apart"], **given)
         runs: dict[str, list[ColdStart]] = {name: [] for name in bundles}
         for _ in range(options.rounds):
             for name, bundle in bundles.items():
@@ -57,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="+", help="as for boxcam export")
     parser.add_argument("--engine", default="auto", help="as for boxcam export [auto]")
+    parser.add_argument("--shape", default="320x320", metavar="HxW", help="of the model's input [320x320]")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads [2]")
     parser.add_argument("--rounds", type=int, default=7, help="pairs of processes [7]")
     return parser
