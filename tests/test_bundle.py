@@ -35,7 +35,7 @@ from boxcam.bundle import (
 from boxcam.errors import BundleError, OutputError
 
 GRADIENTS = ("neck.onnx", "neck.pt", "neck.x1.onnx", "neck.m.onnx")
-FILES = {FORWARD: b"forward", **{f"gradient/{name}": name.encode() for name in GRADIENTS}}
+FILES = {FORWARD: b"forward", **{f"gradient.{name}": name.encode() for name in GRADIENTS}}
 
 MANIFEST_OF_ALL = Manifest(
     boxcam="1.2.3",
@@ -67,9 +67,9 @@ MANIFEST_OF_ALL = Manifest(
             kind="map",
             tensors=(Tensor("p3", 256, 100, 168, (8.0, 8.0), 11), Tensor("p4", 256, 50, 84, (16.0, 16.0))),
             gradients=(
-                Gradient("onnx", "logit", "plain", "gradient/neck.onnx", "windows", "", ("relu_1",), 128),
-                Gradient("torchscript", "logit", "plain", "gradient/neck.pt", "whole", "Conv (c) between", (), 8),
-                Gradient("onnx", "x1", "guided", "gradient/neck.x1.onnx", "rows", "", (), 1, "gradient/neck.m.onnx"),
+                Gradient("onnx", "logit", "plain", "gradient.neck.onnx", "windows", "", ("relu_1",), 128),
+                Gradient("torchscript", "logit", "plain", "gradient.neck.pt", "whole", "Conv (c) between", (), 8),
+                Gradient("onnx", "x1", "guided", "gradient.neck.x1.onnx", "rows", "", (), 1, "gradient.neck.m.onnx"),
             ),
         ),
         Layer("roi", "roi", (Tensor("pooled", 256, 7, 7, None, rois="rois"),), ()),
@@ -144,11 +144,12 @@ def test_a_manifest_that_was_edited_is_not_believed(change: tuple[str, str], bun
         read(bundle)
 
 
-def test_a_bundle_can_be_moved_and_may_hold_more_files(bundle: Path, tmp_path: Path) -> None:
+def test_a_bundle_can_be_moved_and_linked_to(bundle: Path, tmp_path: Path) -> None:
     expected = read(bundle)
     bundle.rename(tmp_path / "moved")
-    (tmp_path / "moved" / "notes.txt").touch()
+    (tmp_path / "link").symlink_to("moved")
     assert read(tmp_path / "moved") == expected
+    assert read(tmp_path / "link") == expected
 
 
 def test_defaults_may_be_missing(bundle: Path) -> None:
@@ -162,6 +163,12 @@ def test_whole_numbers_are_good_enough_for_floats(bundle: Path) -> None:
     mean = read(bundle).preprocess.mean
     assert mean == (1, 2, 3)
     assert all(type(value) is float for value in mean)
+
+
+def link(file: Path) -> None:
+    """Put a link in place of a file, to the very same bytes outside of the bundle."""
+    file.rename(file.parents[1] / file.name)
+    file.symlink_to(file.parents[1] / file.name)
 
 
 ALTERATIONS: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -179,11 +186,29 @@ ALTERATIONS: dict[str, tuple[Callable[[Path], object], str]] = {
     "manifest empty": (lambda path: (path / MANIFEST).write_bytes(b""), r"cannot be read \("),
     "manifest not text": (lambda path: (path / MANIFEST).write_bytes(b"\xff\xfe\x00"), r"cannot be read \("),
     "manifest a list": (lambda path: (path / MANIFEST).write_text("[1, 2]"), "does not state its format"),
-    "file lost": (lambda path: (path / "gradient/neck.onnx").unlink(), "has lost its file gradient/neck.onnx"),
-    "folder lost": (lambda path: shutil.rmtree(path / "gradient"), "has lost its file gradient/neck"),
+    "file lost": (lambda path: (path / "gradient.neck.onnx").unlink(), "has lost its file gradient.neck.onnx"),
+    "a file more": (
+        lambda path: (path / "notes.txt").touch(),
+        "holds a file that its manifest does not list: 'notes.txt'. Move it out",
+    ),
+    "a hidden file more": (lambda path: (path / ".DS_Store").touch(), r"does not list: '\.DS_Store'"),
+    "a file more in a folder": (
+        lambda path: ((path / "a/b").mkdir(parents=True), (path / "a/b/c.onnx").touch()),
+        "does not list: 'a/b/c.onnx'",
+    ),
+    "a link in place of a file": (lambda path: link(path / FORWARD), "forward.onnx is a link, which a bundle must not"),
+    "a link more": (lambda path: (path / "more").symlink_to("/etc/hostname"), "more is a link, which a bundle must"),
+    "a link to a folder": (lambda path: (path / "more").symlink_to(path.parent), "more is a link, which a bundle"),
+    "a link to nowhere": (lambda path: (path / "more").symlink_to("nowhere"), "more is a link, which a bundle must"),
+    "a manifest that is a link": (lambda path: link(path / MANIFEST), r"manifest\.json is a link or a pipe"),
+    "a manifest that is a pipe": (
+        lambda path: ((path / MANIFEST).unlink(), os.mkfifo(path / MANIFEST)),
+        r"manifest\.json is a link or a pipe",
+    ),
+    "a pipe": (lambda path: os.mkfifo(path / "more"), "more is neither a file nor a folder, which a bundle must not"),
     "file altered": (lambda path: (path / FORWARD).write_bytes(b"forwarD"), "forward.onnx was altered"),
     "file longer": (lambda path: (path / FORWARD).write_bytes(b"forward "), "forward.onnx was altered"),
-    "file empty": (lambda path: (path / "gradient/neck.pt").write_bytes(b""), "neck.pt was altered"),
+    "file empty": (lambda path: (path / "gradient.neck.pt").write_bytes(b""), "neck.pt was altered"),
 }
 
 EDITS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
@@ -229,7 +254,14 @@ EDITS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "a path out": (set_in("files", "../evil.onnx", to="0"), r"names a file outside the bundle: '\.\./evil.onnx'"),
     "a path in and out": (set_in("files", "gradient/../../evil.onnx", to="0"), "names a file outside the bundle"),
     "a path from the root": (set_in("files", "/etc/hostname", to="0"), "outside the bundle: '/etc/hostname'"),
-    "a path that is a folder": (set_in("files", "gradient", to="0"), "has lost its file gradient"),
+    "a path that is a folder": (set_in("files", ".", to="0"), r"has lost its file \."),
+    "a graph of another kind": (
+        lambda data: (
+            data["layers"][0]["gradients"][0].update(file="gradient.neck.pt"),
+            data["layers"][0]["gradients"][2].update(file="gradient.neck.pt"),
+        ),
+        r"names a graph that is not an \.onnx file: 'gradient\.neck\.pt'",
+    ),
     "another hash": (set_in("files", FORWARD, to="0" * 64), "forward.onnx was altered"),
 }
 
@@ -282,7 +314,6 @@ def test_a_failure_leaves_nothing_behind(error: type[BaseException], there: bool
 
     def fail_half_way() -> None:
         with write(path, overwrite=True) as root:
-            (root / "gradient").mkdir()
             (root / FORWARD).write_bytes(b"half")
             raise error("half way")
 
@@ -305,13 +336,13 @@ def test_the_name_is_free_until_the_end(tmp_path: Path) -> None:
 
 def test_overwrite(bundle: Path) -> None:
     other = dataclasses.replace(MANIFEST_OF_ALL, boxcam="9")
-    (bundle / "stale").touch()
     with pytest.raises(OutputError, match=r"bundle .*net.boxcam exists. Replace it with overwrite=True, or choose"):
         make(bundle, other)
     assert read(bundle).boxcam == "1.2.3"
+    (bundle / "stale").touch()
     make(bundle, other, overwrite=True)
     assert read(bundle).boxcam == "9"
-    assert contents(bundle) == ["forward.onnx", "gradient", "manifest.json"]
+    assert contents(bundle) == sorted([*FILES, MANIFEST])
     assert contents(bundle.parent) == ["net.boxcam"]
 
 

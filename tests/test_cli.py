@@ -58,7 +58,13 @@ def test_export_says_what_it_verified_and_wrote(signs_export: Any) -> None:
     assert str(signs_export.path) in signs_export.stdout
     assert signs_export.stderr == ""  # a file or a pipe sees no progress
     assert results(signs_export.path.parent) == ["signs.boxcam"]
-    assert results(signs_export.path) == ["forward.onnx", "gradient", "manifest.json"]
+    assert results(signs_export.path) == [
+        "forward.onnx",
+        *("gradient.backbone.means.onnx", "gradient.backbone.onnx", "gradient.backbone.pt"),
+        *("gradient.neck.means.onnx", "gradient.neck.onnx", "gradient.neck.pt"),
+        "manifest.json",
+        "weights.bin",
+    ]
 
 
 def test_export_takes_every_option(
@@ -74,7 +80,7 @@ def test_export_takes_every_option(
     )
     assert (done.exit_code, done.stdout, done.stderr) == (0, "", "")
     assert results(tmp_path) == ["config.boxcam"]
-    assert {Path(name).suffix for name in results(tmp_path / "config.boxcam" / "gradient")} == {".onnx"}
+    assert {Path(name).suffix for name in results(tmp_path / "config.boxcam")} == {".onnx", ".json", ".bin"}
     model = boxcam.load("config.boxcam", threads=1)
     assert model.layers == ("backbone.2", NECK)
     assert (model.manifest.preprocess.height, model.manifest.preprocess.width) == (256, 320)
@@ -399,7 +405,7 @@ def test_inspect_shows_what_a_bundle_holds(signs_bundle: Path, cli: Cli) -> None
     done = cli("inspect", signs_bundle)
     assert (done.exit_code, done.stderr) == (0, "")
     for words in (
-        "signs.boxcam  (format 3, written by boxcam 0.1.0)",
+        "signs.boxcam  (format 4, written by boxcam 0.1.0)",
         "RetinaNet",
         "config.py",
         "signs.pth",

@@ -3,7 +3,7 @@
 ``boxcam export`` writes it and ``boxcam.load`` reads it; this package is all that both sides know of each other.
 """
 
-from boxcam.bundle.files import FORWARD, MANIFEST, seal
+from boxcam.bundle.files import FORWARD, MANIFEST, WEIGHTS, seal
 from boxcam.bundle.manifest import (
     FORMAT_VERSION,
     Form,
@@ -24,6 +24,7 @@ __all__ = [
     "FORMAT_VERSION",
     "FORWARD",
     "MANIFEST",
+    "WEIGHTS",
     "Form",
     "Gradient",
     "Layer",

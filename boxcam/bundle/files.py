@@ -9,6 +9,8 @@ from typing import Any
 
 MANIFEST = "manifest.json"
 FORWARD = "forward.onnx"
+WEIGHTS = "weights.bin"
+"""The tensors of all graphs, each once."""
 
 
 def seal(data: dict[str, Any]) -> str:

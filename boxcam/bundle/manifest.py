@@ -9,7 +9,7 @@ from boxcam.bundle.preprocess import Preprocess
 from boxcam.errors import UnknownNameError
 from boxcam.targets import TARGETS, available
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 Form = Literal["windows", "rows", "whole"]
 Rules = Literal["plain", "guided"]

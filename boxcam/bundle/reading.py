@@ -10,7 +10,8 @@ import typing
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from boxcam.bundle.files import FORWARD, MANIFEST, seal, sha256
+from boxcam.bundle.contents import check_contents, check_graphs
+from boxcam.bundle.files import FORWARD, MANIFEST, seal
 from boxcam.bundle.manifest import FORMAT_VERSION, Manifest
 from boxcam.errors import BundleError
 
@@ -18,16 +19,18 @@ T = TypeVar("T")
 
 
 def read(path: str | os.PathLike[str]) -> Manifest:
-    """Read and check a bundle: its version, its manifest, and the hash of every file.
+    """Read and check a bundle: its version, its manifest, the hash of every file, and that there is no other file.
 
     Raises:
-        BundleError: the bundle or a file of it is missing, altered, broken, or of a newer version.
+        BundleError: the bundle or a file of it is missing, altered, broken, not listed, a link, or of another version.
     """
     root = Path(path)
     if not os.path.exists(root):
         raise BundleError(f"bundle {root} does not exist. Make one with 'boxcam export'.")
     if not root.is_dir():
         raise BundleError(f"{root} is not a bundle: a bundle is a folder. Make one with 'boxcam export'.")
+    if (root / MANIFEST).is_symlink() or (root / MANIFEST).is_fifo():
+        raise BundleError(f"{root / MANIFEST} is a link or a pipe, not a file. Copy the bundle again.")
     try:
         data = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -51,34 +54,18 @@ def read(path: str | os.PathLike[str]) -> Manifest:
         manifest: Manifest = _decode(Manifest, data)
     except (TypeError, ValueError, KeyError, OverflowError) as error:
         raise BundleError(f"{root / MANIFEST} is not a valid manifest: {error}. Export the model again.") from error
-    for name in (FORWARD, *(name for layer in manifest.layers for g in layer.gradients for name in g.files)):
+    gradients = [gradient for layer in manifest.layers for gradient in layer.gradients]
+    for name in (FORWARD, *(name for gradient in gradients for name in gradient.files)):
         if name not in manifest.files:
             raise BundleError(f"{root / MANIFEST} has no hash of {name}. Export the model again.")
-    for name, expected in manifest.files.items():
-        _check_file(root, name, expected)
+    check_contents(root, manifest.files)
+    graphs = (FORWARD, *(name for gradient in gradients if gradient.engine == "onnx" for name in gradient.files))
+    check_graphs(root, graphs, manifest.files)
     if manifest.seal != seal(data):
         raise BundleError(
             f"{root / MANIFEST} was altered: its seal does not match. Copy the bundle again, or export the model again."
         )
     return manifest
-
-
-def _check_file(root: Path, name: str, expected: str) -> None:
-    parts = Path(name).parts
-    if Path(name).is_absolute() or ".." in parts:
-        raise BundleError(f"{root / MANIFEST} names a file outside the bundle: {name!r}. Export the model again.")
-    file = root / name
-    if not file.is_file():
-        raise BundleError(f"bundle {root} has lost its file {name}. Copy the bundle again, or export the model again.")
-    try:
-        actual = sha256(file)
-    except OSError as error:
-        raise BundleError(f"{file} cannot be read: {error.strerror}. Check its permissions.") from error
-    if actual != expected:
-        raise BundleError(
-            f"{file} was altered: its sha256 is not the one in the manifest. Copy the bundle again, or export the"
-            " model again."
-        )
 
 
 def _decode(kind: Any, data: Any) -> Any:

@@ -11,16 +11,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Unpack
 
-import onnx_ir as ir
-
 from boxcam import bundle
 from boxcam._version import __version__
-from boxcam.bundle import FORWARD, Manifest
+from boxcam.bundle import FORWARD, WEIGHTS, Manifest
 from boxcam.errors import SourceError
 from boxcam.export import sources as _sources  # noqa: F401  (registers boxcam's own)
 from boxcam.export.gradients import CHOICES
 from boxcam.export.graphs.extract import clone_model
 from boxcam.export.graphs.quiet import quiet_onnx_ir
+from boxcam.export.graphs.weights import WeightsFile
 from boxcam.export.passes import float16
 from boxcam.export.source import Options, Progress, Request, SourceModel, detect_source, load_model
 from boxcam.export.steps.describe import Described, describe
@@ -124,16 +123,16 @@ def observe(forward: Forward, prepared: Prepared, progress: Progress) -> list[Ob
 
 
 def write(folder: Path, forward: Forward, prepared: Prepared, gradients: Gradients, example: Observation) -> None:
-    """Write all graphs: the forward one in the detector's own types, and the gradients."""
+    """Write all graphs, which share one file of weights: the forward one in the detector's own types, and gradients."""
     model, half = forward.model, prepared.source.half
     if half is not None:
         model = clone_model(model)
         float16.narrow(model, half.types)
-    ir.save(model, folder / FORWARD)
-    (folder / "gradient").mkdir()
-    for name, several in gradients.items():
-        for one in several:
-            one.write(folder / prepared.files[name], example.probe(one.subject.target.name))
+    with WeightsFile(folder / WEIGHTS) as weights:
+        weights.save(model, folder / FORWARD)
+        for name, several in gradients.items():
+            for one in several:
+                one.write(folder / prepared.files[name], weights, example.probe(one.subject.target.name))
 
 
 def verify(

@@ -12,6 +12,7 @@ import numpy as np
 
 from boxcam.errors import BoxcamWarning, EngineError
 from boxcam.registry import Registry
+from boxcam.runtime import scripted
 from boxcam.runtime.sessions import Device, Session
 from boxcam.runtime.tensors import Tensors
 from boxcam.types import Int, Patch
@@ -94,10 +95,8 @@ class TorchScriptEngine:
 
         self._file, self._threads = file, device.threads if device else 0
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)  # torch.jit is deprecated as a whole, and works
-                self._module = torch.jit.load(str(file), map_location="cpu")
-        except RuntimeError as error:
+            self._module = scripted.load(file)
+        except (RuntimeError, ValueError, OSError) as error:
             said = str(error).strip().partition("\n")[0]
             raise EngineError(
                 f"{file} cannot be loaded by PyTorch {torch.__version__}: {said.rstrip('.')}. Export the model again,"

@@ -188,6 +188,6 @@ def _file_names(layers: Iterable[str]) -> dict[str, str]:
     files: dict[str, str] = {}
     for layer in layers:
         plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in layer.strip("/"))
-        names = (f"gradient/{plain}{f'~{n}' if n > 1 else ''}" for n in itertools.count(1))
+        names = (f"gradient.{plain}{f'~{n}' if n > 1 else ''}" for n in itertools.count(1))
         files[layer] = next(name for name in names if name not in files.values())
     return files

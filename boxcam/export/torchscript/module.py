@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -94,14 +93,6 @@ def gradient_module(score: ScoreGraph, example: Mapping[str, Array]) -> torch.ji
             build = _whole_part if part.form == "whole" else _cropped_part
             parts.append(build(part, inputs, tensors, mine, len(score.features)))
         return torch.jit.script(_Gradient(parts).eval())
-
-
-def load(file: Path) -> torch.jit.ScriptModule:
-    """Read a gradient module back."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        module: torch.jit.ScriptModule = torch.jit.load(str(file), map_location="cpu")
-    return module
 
 
 class _Steps(nn.Module):

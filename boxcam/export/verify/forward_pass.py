@@ -13,6 +13,7 @@ from boxcam.errors import ExportError, VerificationError
 from boxcam.export.graphs.extract import add_output, clone_model
 from boxcam.export.graphs.query import Array, all_values
 from boxcam.export.graphs.run import failure_message, observe_values, open_session, run_model
+from boxcam.export.graphs.weights import read_graph
 from boxcam.export.passes import float16
 from boxcam.export.source import HalfPrecision, SourceModel
 from boxcam.export.trace.trace import Trace
@@ -158,7 +159,7 @@ class Forward:
         The last bit of a score may change the order of boxes, or which of two is suppressed; so what is compared in
         float16 are layers and logits.
         """
-        graphs = half.model, ir.load(file)
+        graphs = half.model, read_graph(file)
         by_name = [{str(value.name): value for value in all_values(of.graph)} for of in graphs]
         renamed = {
             name.removesuffix(float16.RENAMED): name for name in by_name[1]

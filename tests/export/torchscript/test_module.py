@@ -11,8 +11,9 @@ import torch
 
 from boxcam.errors import UnsupportedOperatorError
 from boxcam.export.graphs.query import opset_of
-from boxcam.export.torchscript.module import gradient_module, load
+from boxcam.export.torchscript.module import gradient_module
 from boxcam.export.torchscript.score import build
+from boxcam.runtime.scripted import load
 from boxcam.types import ORIGIN
 from tests.export.export_graphs import Net
 from tests.export.heads import LayerGradient, built, finished

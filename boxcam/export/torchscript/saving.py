@@ -1,0 +1,33 @@
+"""A scripted module as a file of a bundle, its weights in the file that all graphs share."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+
+import torch
+
+from boxcam.export.graphs.weights import SMALL, WeightsFile
+from boxcam.runtime.scripted import PLACES
+
+
+def save(module: torch.jit.ScriptModule, file: Path, weights: WeightsFile) -> None:
+    """Write a module; its large constants are empty afterwards, `boxcam.runtime.scripted.load` reads them back.
+
+    Args:
+        module: whose constants are buffers.
+        file: next to the weights.
+        weights: the bundle's.
+    """
+    places: dict[str, dict[str, object]] = {}
+    for name, buffer in module.named_buffers():
+        if buffer.nbytes >= SMALL:
+            place = weights.place(buffer.contiguous().numpy())
+            kind = str(buffer.dtype).removeprefix("torch.")
+            places[name] = {"offset": place.offset, "shape": list(buffer.shape), "type": kind, "narrow": place.narrow}
+            buffer.set_(torch.empty(0, dtype=buffer.dtype))
+    weights.flush()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # torch.jit is deprecated as a whole, and works
+        torch.jit.save(module, str(file), _extra_files={PLACES: json.dumps(places)})
