@@ -3,6 +3,7 @@
 ``boxcam export`` writes it and ``boxcam.load`` reads it; this package is all that both sides know of each other.
 """
 
+from boxcam.bundle.bounds import MAX_LABELS, MAX_TEXT, check_preprocess
 from boxcam.bundle.files import FORWARD, MANIFEST, seal
 from boxcam.bundle.manifest import (
     FORMAT_VERSION,
@@ -24,6 +25,8 @@ __all__ = [
     "FORMAT_VERSION",
     "FORWARD",
     "MANIFEST",
+    "MAX_LABELS",
+    "MAX_TEXT",
     "Form",
     "Gradient",
     "Layer",
@@ -34,6 +37,7 @@ __all__ = [
     "Rules",
     "Tensor",
     "TracedTarget",
+    "check_preprocess",
     "check_target",
     "read",
     "seal",

@@ -68,7 +68,7 @@ def load(request: Request, progress: Progress, kind: str = "mmdet") -> SourceMod
             graph, found = _to_onnx(model, preprocess)
         except BoxcamError:
             raise
-        except Exception as error:  # mmdeploy, mmdet and torch meet here: anything can come out of it
+        except (Exception, SystemExit) as error:  # mmdeploy, mmdet and torch meet here: anything can come out of it
             text = " ".join(str(error).split())[:300].rstrip(".")
             raise SourceError(
                 f"mmdeploy cannot export the {type(model).__name__} of {config_path}: {type(error).__name__}: {text}."
@@ -119,7 +119,7 @@ def build(config: Any, path: str) -> Any:
             model = MODELS.build(settings)
         except BoxcamError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             text = " ".join(str(error).split())[:300]
             raise SourceError(
                 f"the model of config {path} cannot be built: {text.rstrip('.')}. Pass one that mmdet itself builds."
