@@ -19,7 +19,7 @@ from boxcam.bundle.manifest import (
 )
 from boxcam.bundle.preprocess import Preprocess
 from boxcam.bundle.reading import read
-from boxcam.bundle.writing import check_target, write, write_manifest
+from boxcam.bundle.writing import check_target, disk_errors, write, write_manifest
 
 __all__ = [
     "FORMAT_VERSION",
@@ -39,6 +39,7 @@ __all__ = [
     "TracedTarget",
     "check_preprocess",
     "check_target",
+    "disk_errors",
     "read",
     "seal",
     "write",

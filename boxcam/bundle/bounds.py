@@ -180,7 +180,7 @@ def _file(name: str) -> Iterator[str]:
     path = PurePosixPath(name)
     plain = not path.is_absolute() and ".." not in path.parts and "\\" not in name and ":" not in name
     if not plain or not path.parts or len(name) > MAX_TEXT or not name.isprintable():
-        yield f"files: {name[:80]!r} is not the name of a file of the bundle"
+        yield f"it names a file outside the bundle: {name[:80]!r}"
 
 
 def _count(what: str, values: Any, most: int, least: int = 0) -> Iterator[str]:

@@ -152,7 +152,8 @@ class LayerGradient:
             from boxcam.export.torchscript import module as torchscript
 
             given = {**example.found, ORIGIN: example.origin}
-            torchscript.gradient_module(self.by_torch, given).save(str(self._file(file, ".pt")))
+            module = torchscript.gradient_module(self.by_torch, given)
+            self._file(file, ".pt").write_bytes(module.save_to_buffer())  # Python tells of a full disk
 
     def check(self, file: Path, detector: Detector, probe: Probe, progress: Progress) -> list[Check]:
         """Check what was written.

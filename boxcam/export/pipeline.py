@@ -105,7 +105,8 @@ def _export(model: SourceModel, wishes: Wishes, folder: Path) -> Manifest:
     write(folder, forward, prepared, gradients, seen[0])
     checks = forward.check(folder / FORWARD, seen[0])
     checks += verify(folder, prepared, gradients, seen, wishes.progress)
-    return bundle.write_manifest(folder, _manifest(prepared, described, require(checks)))
+    with bundle.disk_errors(folder.parent):
+        return bundle.write_manifest(folder, _manifest(prepared, described, require(checks)))
 
 
 def observe(forward: Forward, prepared: Prepared, progress: Progress) -> list[Observation]:
@@ -129,11 +130,12 @@ def write(folder: Path, forward: Forward, prepared: Prepared, gradients: Gradien
     if half is not None:
         model = clone_model(model)
         float16.narrow(model, half.types)
-    ir.save(model, folder / FORWARD)
-    (folder / "gradient").mkdir()
-    for name, several in gradients.items():
-        for one in several:
-            one.write(folder / prepared.files[name], example.probe(one.subject.target.name))
+    with bundle.disk_errors(folder.parent):
+        ir.save(model, folder / FORWARD)
+        (folder / "gradient").mkdir()
+        for name, several in gradients.items():
+            for one in several:
+                one.write(folder / prepared.files[name], example.probe(one.subject.target.name))
 
 
 def verify(

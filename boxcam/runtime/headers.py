@@ -19,7 +19,8 @@ PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8\xff"
 GIF = (b"GIF87a", b"GIF89a")
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-FLOAT = (b"#?RADIANCE", b"#?RGBE", b"PF", b"Pf", b"\x76\x2f\x31\x01")
+EXR = b"\x76\x2f\x31\x01"
+FLOAT = (b"#?RADIANCE", b"#?RGBE", b"PF", b"Pf", EXR)
 """Radiance HDR, portable float maps and OpenEXR, whose pixels are floating-point numbers."""
 _J2K = b"\xff\x4f\xff\x51"
 _MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
@@ -73,8 +74,12 @@ def segments(data: bytes) -> Iterator[tuple[int, int]]:
 
 
 def is_arithmetic(data: bytes) -> bool:
-    """Whether a JPEG has arithmetic codes, which may take less than a bit each."""
-    return any(code in _FRAMES and code > 0xC8 for code, _ in segments(data))
+    """Whether a JPEG has arithmetic codes, which may take less than a bit each.
+
+    Raises:
+        TruncatedError: it has no end.
+    """
+    return bool([code for code, _ in segments(data) if code in _FRAMES and code > 0xC8])
 
 
 def _read(read: Callable[[bytes], Size], data: bytes) -> Size:
@@ -92,7 +97,15 @@ def _png(data: bytes) -> Size:
 
 
 def _jpeg(data: bytes) -> Size:
-    found = [struct.unpack_from(">HH", data, place + 3) for code, place in segments(data) if code in _FRAMES]
+    """Of all frames, up to where the file is cut off; `segments` tells whether it is."""
+    found: list[tuple[int, int]] = []
+    try:
+        for code, place in segments(data):
+            if code in _FRAMES:
+                found.append(struct.unpack_from(">HH", data, place + 3))
+    except (TruncatedError, struct.error):
+        if not found:
+            raise
     if not found:
         raise ValueError("no frame")
     return max(width for _, width in found), max(height for height, _ in found)

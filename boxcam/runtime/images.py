@@ -202,7 +202,7 @@ def _decode(data: bytes) -> Image:
             _check_depth(_imdecode(buffer, cv2.IMREAD_UNCHANGED))
         pixels = _imdecode(buffer, cv2.IMREAD_COLOR)
         if pixels is None:
-            raise _UnreadableError("is damaged, or an image format that this OpenCV cannot read. Save it as PNG.")
+            raise _UnreadableError(_UNKNOWN)
         if pixels.size == 0:
             raise _UnreadableError(_NO_PIXELS)
         if not pixels.any():
@@ -252,6 +252,7 @@ def _quiet() -> Iterator[None]:
 
 _CUT = "is truncated: it ends before the image does. Copy it again."
 _DAMAGED = "is damaged: its parts do not fit together. Copy it again."
+_UNKNOWN = "is damaged, or an image format that this OpenCV cannot read. Save it as PNG."
 _NO_PIXELS = "has no pixels. Save it again."
 _RANGE = "has {} pixels, whose range from black to white is unknown. Save it with 8 or 16 bits."
 _TOO_LARGE = f"is too large: OpenCV reads up to {MAX_SIDE} pixels per side and {MAX_PIXELS} in total. Make it smaller."
@@ -266,13 +267,13 @@ def _check_whole(data: bytes) -> None:
     if not data:
         raise _UnreadableError("is empty. Copy it again.")
     if data.startswith(headers.FLOAT):
-        raise _UnreadableError(_RANGE.format("floating-point"))
+        raise _UnreadableError(_RANGE.format("floating-point" if data.startswith(headers.EXR) else "float32"))
     try:
         size = headers.size(data)
     except headers.TruncatedError:
         raise _UnreadableError(_CUT) from None
     except ValueError:
-        raise _UnreadableError(_DAMAGED) from None
+        raise _UnreadableError(_UNKNOWN) from None
     if size is None:
         raise _UnreadableError(what_else(data))
     _check_size(*size)
@@ -303,8 +304,12 @@ def _check_png(data: bytes) -> None:
 
 
 def _check_jpeg(data: bytes, size: headers.Size) -> None:
-    """Refuse a header that states more than the data can hold: by Huffman codes, 8x8 pixels take at least one bit."""
-    if len(data) * 8 < size[0] * size[1] // 64 and not headers.is_arithmetic(data):
+    """Refuse what is cut off, and what states more than it holds: by Huffman codes, 8x8 pixels take a bit or more."""
+    try:
+        arithmetic = headers.is_arithmetic(data)
+    except headers.TruncatedError:
+        raise _UnreadableError(_CUT) from None
+    if len(data) * 8 < size[0] * size[1] // 64 and not arithmetic:
         raise _UnreadableError(_DAMAGED)
 
 

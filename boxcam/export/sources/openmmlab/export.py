@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from typing import Any
 
 import onnx_ir as ir
@@ -16,6 +15,7 @@ from boxcam.export.sources.openmmlab import config as mmdet_config
 from boxcam.export.sources.openmmlab.compat import bridged, load_checkpoint
 from boxcam.export.sources.pytorch.checkpoint import fill
 from boxcam.export.sources.pytorch.export import quiet, read
+from boxcam.leftovers import temporary_folder
 
 _OPSET = 16  # the first with a RoiAlign that is 'half_pixel', which is mmcv's
 
@@ -169,7 +169,7 @@ def _to_onnx(model: Any, preprocess: Preprocess) -> tuple[ir.Model, dict[str, st
         }
     )
     image = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0))
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+    with temporary_folder() as folder, contextlib.ExitStack() as stack:
         for name, module in _modules(model).items():
             stack.enter_context(marks.marked_outputs(module, name))
             if name.startswith("roi"):
