@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from boxcam._api import explain as explain
 from boxcam._api import export as export
+from boxcam._api import limits as limits
 from boxcam._api import load as load
 from boxcam._api import methods as methods
 from boxcam._version import __version__ as __version__
@@ -51,6 +52,7 @@ __all__ = [
     "Model",
     "explain",
     "export",
+    "limits",
     "load",
     "methods",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -124,6 +125,37 @@ def explain(
         color=color,
         progress=progress,
     )
+
+
+def limits(
+    *, timeout: float | None = None, max_memory: int | str | None = None, max_pixels: int | None = None
+) -> AbstractContextManager[None]:
+    """Limits for everything that is done in a ``with`` block: exporting, loading and explaining.
+
+    Args:
+        timeout: seconds that the block may take.
+        max_memory: bytes that the process may ask the system for, or ``"4G"``; on Linux. What asks for more fails.
+        max_pixels: pixels that an image may have, height times width; 179 million without a limit of one's own.
+
+    Returns:
+        What ``with`` takes. Blocks can lie inside of each other; the narrower time holds.
+
+    Raises:
+        LimitError: at the end of the block: it took longer, or asked for more memory.
+        ArgumentError: a limit is no number above 0, is below what is in use, or memory cannot be limited here.
+
+    Other threads do not take over the limits of the one that starts them, unless they get its ``contextvars``; memory
+    is that of the process.
+
+    >>> import boxcam
+    >>> with boxcam.limits(timeout=60, max_pixels=10_000_000):
+    ...     found = boxcam.load("signs.boxcam").detect("street.jpg")
+    >>> len(found)
+    7
+    """
+    from boxcam import budget
+
+    return budget.limits(timeout=timeout, max_memory=max_memory, max_pixels=max_pixels)
 
 
 def methods() -> tuple[str, ...]:

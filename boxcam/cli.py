@@ -16,6 +16,7 @@ from boxcam.commands.demo import demo
 from boxcam.commands.explain import explain
 from boxcam.commands.export import export
 from boxcam.commands.inspect import inspect
+from boxcam.commands.signals import Terminated, end, ended_by_signals, leave
 from boxcam.errors import BoxcamError, BoxcamWarning
 from boxcam.runtime.failures import reason
 
@@ -39,11 +40,13 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            with _warnings_as_lines():
+            with _warnings_as_lines(), ended_by_signals():
                 return super().invoke(ctx)
+        except (KeyboardInterrupt, Terminated) as error:
+            leave(error)
         except BoxcamError as error:
             say(error_line(error), err=True)
-            ctx.exit(1)
+            end(1)
         except Exception as error:
             if not type(error).__module__.startswith("onnxruntime."):
                 raise

@@ -8,6 +8,7 @@
     ├── BundleError               a bundle is missing, altered, or of a newer version
     ├── UnknownLayerError         a layer was asked for that is not there
     ├── UnknownNameError          a method (or engine, or source) was asked for that is not there
+    ├── LimitError                a run takes more time or memory than `boxcam.limits` allows
     ├── PluginError               something that another package adds cannot be loaded
     ├── EngineError               a gradient engine cannot run here
     │   └── RunError              a graph fails on an image
@@ -129,6 +130,10 @@ def did_you_mean(name: object, known: Iterable[str], others: Mapping[str, str] |
 
 def _hint(names: Sequence[str]) -> str:
     return f" Did you mean {' or '.join(map(repr, names))}?" if names else ""
+
+
+class LimitError(BoxcamError):
+    """A run takes more time or memory than it may."""
 
 
 class PluginError(BoxcamError):

@@ -41,7 +41,7 @@ class Plugin:
         """
         try:
             self.point.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             said = " ".join(str(error).split())[:300].rstrip(".")
             raise self.failure(f"cannot be loaded: {type(error).__name__}: {said}") from error
 

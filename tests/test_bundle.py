@@ -154,8 +154,8 @@ def test_a_bundle_can_be_moved_and_linked_to(bundle: Path, tmp_path: Path) -> No
 
 def test_defaults_may_be_missing(bundle: Path) -> None:
     edit(bundle, lambda data: data["preprocess"].pop("interpolation"))
-    edit(bundle, lambda data: data["outputs"].pop("score_column"))
-    assert (read(bundle).preprocess.interpolation, read(bundle).outputs.score_column) == ("bilinear", None)
+    edit(bundle, lambda data: data["layers"][0]["gradients"][0].pop("means", None))
+    assert (read(bundle).preprocess.interpolation, read(bundle).layers[0].gradients[0].means) == ("bilinear", "")
 
 
 def test_whole_numbers_are_good_enough_for_floats(bundle: Path) -> None:
@@ -177,7 +177,7 @@ ALTERATIONS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no manifest": (lambda path: (path / MANIFEST).unlink(), "is not a bundle: it has no manifest.json"),
     "manifest is a folder": (
         lambda path: ((path / MANIFEST).unlink(), (path / MANIFEST).mkdir()),
-        r"cannot be read \(.*Is a directory",
+        r"cannot be read \(it is a folder",
     ),
     "manifest cut off": (
         lambda path: (path / MANIFEST).write_bytes((path / MANIFEST).read_bytes()[:300]),
@@ -407,12 +407,13 @@ def test_a_folder_that_may_not_be_written(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_name_that_the_disk_refuses(tmp_path: Path) -> None:
-    check_target(tmp_path / "x" / ("a" * 255))
-    with pytest.raises(OutputError, match="File name too long"):
-        make(tmp_path / ("a" * 255))
-    with pytest.raises(OutputError, match="File name too long"):
-        make(tmp_path / ("a" * 5000))
+    for length in (256, 5000):
+        with pytest.raises(OutputError, match="File name too long"):
+            make(tmp_path / ("a" * length))
     assert contents(tmp_path) == []
+    make(tmp_path / ("a" * 255))
+    make(tmp_path / ("a" * 255), overwrite=True)
+    assert contents(tmp_path) == ["a" * 255]
 
 
 @pytest.mark.parametrize("failing", [1, 2])

@@ -17,7 +17,7 @@ Arrow = tuple[str, str]
 # boxcam/export/.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("_version", "errors", "types"),
-    ("plugins",),
+    ("budget", "filesystem", "leftovers", "plugins"),
     ("registry",),
     ("targets",),
     ("bundle",),

@@ -3,6 +3,7 @@
 ``boxcam export`` writes it and ``boxcam.load`` reads it; this package is all that both sides know of each other.
 """
 
+from boxcam.bundle.bounds import MAX_LABELS, MAX_TEXT, check_preprocess
 from boxcam.bundle.files import FORWARD, MANIFEST, WEIGHTS, seal
 from boxcam.bundle.manifest import (
     FORMAT_VERSION,
@@ -18,12 +19,14 @@ from boxcam.bundle.manifest import (
 )
 from boxcam.bundle.preprocess import Preprocess
 from boxcam.bundle.reading import read
-from boxcam.bundle.writing import check_target, write, write_manifest
+from boxcam.bundle.writing import check_target, disk_errors, write, write_manifest
 
 __all__ = [
     "FORMAT_VERSION",
     "FORWARD",
     "MANIFEST",
+    "MAX_LABELS",
+    "MAX_TEXT",
     "WEIGHTS",
     "Form",
     "Gradient",
@@ -35,7 +38,9 @@ __all__ = [
     "Rules",
     "Tensor",
     "TracedTarget",
+    "check_preprocess",
     "check_target",
+    "disk_errors",
     "read",
     "seal",
     "write",

@@ -10,10 +10,12 @@ import typing
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from boxcam.bundle import bounds
 from boxcam.bundle.contents import check_contents, check_graphs
 from boxcam.bundle.files import FORWARD, MANIFEST, seal
 from boxcam.bundle.manifest import FORMAT_VERSION, Manifest
 from boxcam.errors import BundleError
+from boxcam.filesystem import read_text
 
 T = TypeVar("T")
 
@@ -32,11 +34,12 @@ def read(path: str | os.PathLike[str]) -> Manifest:
     if (root / MANIFEST).is_symlink() or (root / MANIFEST).is_fifo():
         raise BundleError(f"{root / MANIFEST} is a link or a pipe, not a file. Copy the bundle again.")
     try:
-        data = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
+        data = json.loads(read_text(root / MANIFEST, bounds.MAX_MANIFEST), parse_constant=_refuse)
     except FileNotFoundError:
         raise BundleError(f"{root} is not a bundle: it has no {MANIFEST}. Make one with 'boxcam export'.") from None
-    except (OSError, ValueError) as error:
-        raise BundleError(f"{root / MANIFEST} cannot be read ({error}). Export the model again.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        said = error.strerror if isinstance(error, OSError) else error
+        raise BundleError(f"{root / MANIFEST} cannot be read ({said}). Export the model again.") from error
     version = data.get("format") if isinstance(data, dict) else None
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise BundleError(f"{root / MANIFEST} does not state its format. Export the model again.")
@@ -52,8 +55,10 @@ def read(path: str | os.PathLike[str]) -> Manifest:
         )
     try:
         manifest: Manifest = _decode(Manifest, data)
-    except (TypeError, ValueError, KeyError, OverflowError) as error:
-        raise BundleError(f"{root / MANIFEST} is not a valid manifest: {error}. Export the model again.") from error
+        bounds.check(manifest)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        said = str(error) if len(str(error)) < 500 else f"{str(error)[:500]} …"
+        raise BundleError(f"{root / MANIFEST} is not a valid manifest: {said}. Export the model again.") from error
     gradients = [gradient for layer in manifest.layers for gradient in layer.gradients]
     for name in (FORWARD, *(name for gradient in gradients for name in gradient.files)):
         if name not in manifest.files:
@@ -66,6 +71,11 @@ def read(path: str | os.PathLike[str]) -> Manifest:
             f"{root / MANIFEST} was altered: its seal does not match. Copy the bundle again, or export the model again."
         )
     return manifest
+
+
+def _refuse(constant: str) -> float:
+    """NaN and infinities are no JSON, though Python reads them."""
+    raise ValueError(f"{constant} is not a number")
 
 
 def _decode(kind: Any, data: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -16,8 +17,26 @@ ARGUMENTS = "boxcam.arguments"
 """Where the root context keeps what the user typed."""
 
 
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""What makes a terminal do something: control characters, ends of lines among them, and turns of the writing direction.
+
+A line feed and a tab are in what boxcam prints itself; `one_line` is for what comes from elsewhere."""
+
+
 def say(text: str, err: bool = False, nl: bool = True) -> None:
-    """Print, whatever the terminal can show: other characters, as of file names that are not UTF-8, are escaped."""
+    """Print, whatever the terminal can show, and nothing that it would obey.
+
+    Other characters, as of file names that are not UTF-8, and control characters are escaped, as JSON does it.
+    """
+    _put(_CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text), err, nl)
+
+
+def one_line(text: str) -> str:
+    """Words from elsewhere, such as a class name, without ends of lines."""
+    return text.replace("\n", "\\n").replace("\t", "\\t")
+
+
+def _put(text: str, err: bool, nl: bool) -> None:
     encoding = getattr(sys.stderr if err else sys.stdout, "encoding", None) or "utf-8"
     click.echo(text.encode(encoding, "backslashreplace").decode(encoding), err=err, nl=nl)
 
@@ -52,7 +71,8 @@ def progress_line(text: str, quiet: bool) -> Iterator[Callable[[int, int], None]
 
     def show(line: str) -> None:
         if shown:
-            say(f"\r\x1b[K{line}", err=True, nl=False)
+            _put("\r\x1b[K", err=True, nl=False)
+            say(one_line(line), err=True, nl=False)
 
     show(text)
     try:

@@ -10,8 +10,9 @@ from typing import Any
 import click
 
 import boxcam
-from boxcam.commands.console import error_line, progress_line, say
+from boxcam.commands.console import error_line, one_line, progress_line, say
 from boxcam.commands.headings import Command, Option
+from boxcam.commands.limits import limited
 from boxcam.commands.options import Name, common
 from boxcam.errors import BoxcamError, BundleError, InputError, OutputError, RunError
 from boxcam.runtime.engines import ENGINES
@@ -82,6 +83,7 @@ _device = partial(click.option, cls=Option, heading="What it runs on")
     show_default=True,
     help="Gradient engine.",
 )
+@limited
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors and warnings.")
 def explain(
     bundle: str,
@@ -144,7 +146,7 @@ def explain(
                     continue
             written, empty = written + 1, empty + (not len(explanation))
             if not quiet:
-                say(f"{file.name}: {_summary(explanation, model.manifest.outputs.whole_image)}")
+                say(one_line(f"{file.name}: {_summary(explanation, model.manifest.outputs.whole_image)}"))
         if files and not quiet:
             say(_total(written, empty, len(files) + len(missing), folder))
     finally:

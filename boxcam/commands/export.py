@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
-from boxcam.commands.console import report_steps, say
+from boxcam.commands.console import one_line, report_steps, say
 from boxcam.commands.headings import Command, Option
+from boxcam.commands.limits import limited
 from boxcam.commands.options import Name, Shape, common, needs_exporter, reading_options
 from boxcam.runtime.engines import ENGINES
 from boxcam.targets import TARGETS
@@ -104,6 +105,7 @@ def _kinds() -> str:
     fill=_kinds,
     help="Kind of MODEL: {}. [default: recognised from MODEL]",
 )
+@limited
 @click.option("--overwrite", is_flag=True, help="Replace an existing bundle.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors and warnings.")
 def export(
@@ -157,7 +159,7 @@ def export(
     if not quiet:
         say(f"verified: {len(manifest.verification)} checks passed; 'boxcam inspect' has their figures")
         names = ", ".join(layer.name for layer in manifest.layers)
-        say(f"wrote {target} in {time.monotonic() - began:.0f} s (layers: {names})")
+        say(one_line(f"wrote {target} in {time.monotonic() - began:.0f} s (layers: {names})"))
 
 
 def _bundle_of(model: tuple[str, ...], source: str | None) -> Path:

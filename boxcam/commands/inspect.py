@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
-from boxcam.commands.console import message_line, report_steps, say
+from boxcam.commands.console import message_line, one_line, report_steps, say
 from boxcam.commands.headings import Command
+from boxcam.commands.limits import limited
 from boxcam.commands.options import Shape, common, needs_exporter, reading_options
 
 
@@ -22,6 +23,7 @@ from boxcam.commands.options import Shape, common, needs_exporter, reading_optio
 @common(
     "--sample", type=click.Path(), metavar="IMAGE", help="ONNX files: image to run it on. [default: synthetic images]"
 )
+@limited
 @reading_options()
 def inspect(
     path: str,
@@ -56,7 +58,7 @@ def inspect(
     from boxcam.inspection import lines
 
     for line in lines(path, manifest):
-        say(line)
+        say(one_line(line))
 
 
 def _inspect_file(
@@ -79,4 +81,4 @@ def _inspect_file(
         say(json.dumps(asdict(found), indent=2, ensure_ascii=False))
         return
     for line in lines(found):
-        say(line if found.command and found.command in line else message_line(line))
+        say(one_line(line) if found.command and found.command in line else message_line(one_line(line)))

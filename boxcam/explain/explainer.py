@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from boxcam.bundle import Gradient, Layer
-from boxcam.errors import EngineError, UnknownLayerError, UnknownNameError
+from boxcam.errors import EngineError, RunError, UnknownLayerError, UnknownNameError
 from boxcam.explain.evidence import Color, Part, Query
 from boxcam.explain.explanation import Explanation
 from boxcam.explain.methods import METHODS, Method
 from boxcam.explain.selection import Classes, select
+from boxcam.runtime.engines import ENGINES
 from boxcam.runtime.model import Model, Prediction
 from boxcam.runtime.pixels import load_image, order_of
 from boxcam.types import IMAGE, CellMap, Float, Patch
@@ -97,16 +98,16 @@ def prepare(
 
 
 def usable_methods(model: Model) -> tuple[str, ...]:
-    """The methods that a bundle has layers and gradients for."""
+    """The methods that a bundle has layers and gradients for, by whichever engine."""
 
-    def usable(method: str) -> bool:
+    def usable(method: str, engine: str) -> bool:
         try:
-            Plan(model, method)
+            Plan(model, method, engine=engine)
         except (UnknownNameError, UnknownLayerError, EngineError):
             return False
         return True
 
-    return tuple(method for method in METHODS if usable(method))
+    return tuple(method for method in METHODS if any(usable(method, engine) for engine in ENGINES))
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,5 +210,15 @@ def _maps(compute: Method, patches: Sequence[Patch], activation: Callable[[Patch
     found: dict[int, CellMap] = {}
     for members in groups.values():
         mine = [patches[index] for index in members]
-        found.update(zip(members, compute(activation(mine[0]), mine), strict=True))
+        features = activation(mine[0])
+        try:
+            made = compute(features, mine)
+        except ValueError as error:
+            if all(np.isfinite(values).all() for values in (features, *(one.gradient for one in mine))):
+                raise
+            raise RunError(
+                "the model's features or gradients are NaN or infinite on this image, so no map can be made of them."
+                " Check the model on this image."
+            ) from error
+        found.update(zip(members, made, strict=True))
     return [found[index] for index in range(len(patches))]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from boxcam.explain.evidence import Evidence
 from boxcam.explain.facts import box_facts, check_finite, facts
 from boxcam.explain.names import FACTS, MAPS, OVERLAY
 from boxcam.explain.pictures import draw_sheet, make_panel
+from boxcam.leftovers import locked, name_aside, sweep
 from boxcam.types import Image
 
 
@@ -33,6 +33,7 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
         raise OutputError(f"cannot write into {folder}: it is a file, not a folder. Choose another folder.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        sweep(folder, "result")
         with tempfile.NamedTemporaryFile(dir=folder, prefix="."):
             pass
     except OSError as error:
@@ -88,9 +89,9 @@ def encode_png(picture: Image) -> bytes:
 @contextlib.contextmanager
 def _aside(path: Path) -> Iterator[IO[bytes]]:
     """A file that is put in place when the block ends well, and is gone if it does not."""
-    name = path.parent / f".boxcam-{secrets.token_hex(8)}"  # short: the file's own name may be as long as one can be
+    name = path.parent / name_aside("result")  # short: the file's own name may be as long as one can be
     try:
-        with open(name, "xb") as file:  # with the rights that the umask leaves, unlike tempfile's
+        with open(name, "xb") as file, locked(name):  # with the rights that the umask leaves, unlike tempfile's
             yield file
         os.replace(name, path)
     except BaseException:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 
 import cv2
@@ -47,17 +48,17 @@ def write(page: Image, text: str, start: tuple[int, int], size: int, color: Colo
 
 def shorten(text: str, width: int, size: int) -> str:
     """The text, or as much of it as fits, ending in dots."""
+    text = text[: max(width, 1)]  # every letter is wider than a pixel
     if text_width(text, size) <= width:
         return text
-    while text and text_width(text + "...", size) > width:
-        text = text[:-1]
-    return text.rstrip() + "..."
+    fits = bisect.bisect_right(range(len(text)), width, key=lambda end: text_width(text[:end] + "...", size)) - 1
+    return text[: max(fits, 0)].rstrip() + "..."
 
 
 def wrap(text: str, width: int, size: int, limit: int = 3) -> list[str]:
     """The text in lines that fit, broken between words; what a few lines cannot hold ends in dots."""
     lines: list[str] = []
-    words = text.split()
+    words = text[: limit * max(width, 1)].split()
     while words:
         line = words.pop(0)
         while words and text_width(f"{line} {words[0]}", size) <= width:

@@ -104,7 +104,8 @@ def _export(model: SourceModel, wishes: Wishes, folder: Path) -> Manifest:
     write(folder, forward, prepared, gradients, seen[0])
     checks = forward.check(folder / FORWARD, seen[0])
     checks += verify(folder, prepared, gradients, seen, wishes.progress)
-    return bundle.write_manifest(folder, _manifest(prepared, described, require(checks)))
+    with bundle.disk_errors(folder.parent):
+        return bundle.write_manifest(folder, _manifest(prepared, described, require(checks)))
 
 
 def observe(forward: Forward, prepared: Prepared, progress: Progress) -> list[Observation]:
@@ -128,7 +129,7 @@ def write(folder: Path, forward: Forward, prepared: Prepared, gradients: Gradien
     if half is not None:
         model = clone_model(model)
         float16.narrow(model, half.types)
-    with WeightsFile(folder / WEIGHTS) as weights:
+    with bundle.disk_errors(folder.parent), WeightsFile(folder / WEIGHTS) as weights:
         weights.save(model, folder / FORWARD)
         for name, several in gradients.items():
             for one in several:

@@ -220,7 +220,7 @@ def candidates(arguments: tuple[str, ...]) -> list[str]:
     for name, source in SOURCES.loaded().items():
         try:
             fits = source.recognises(arguments)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if name not in SOURCES.plugins():
                 raise
             said = f"fails to look at the model: {type(error).__name__}: {error}"
@@ -273,6 +273,6 @@ def load_model(request: Request, name: str, progress: Progress) -> SourceModel:
         return source.load(request, progress)
     except (BoxcamError, ModuleNotFoundError):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         plugin = SOURCES.plugins()[name]
         raise SourceError(str(plugin.failure(f"fails: {type(error).__name__}: {error}"))) from error

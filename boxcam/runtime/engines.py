@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from boxcam.errors import BoxcamWarning, EngineError
+from boxcam.errors import BoxcamWarning, BundleError, EngineError
 from boxcam.registry import Registry
 from boxcam.runtime import scripted
 from boxcam.runtime.sessions import Device, Session
-from boxcam.runtime.tensors import Tensors
-from boxcam.types import Int, Patch
+from boxcam.runtime.tensors import Array, Tensors
+from boxcam.types import BOX, ORIGIN, PATCHES, PLACE, UNIFORM, Int, Patch
 
 Patches = tuple[Patch, ...]
 """The gradient of one box's target: a patch for each tensor of the layer that it depends on, so none if on none."""
@@ -40,7 +43,10 @@ EngineFactory = Callable[[Path, Device], GradientEngine]
 """From the gradient's file and what it is to run on."""
 
 ENGINES: Registry[EngineFactory] = Registry("engine")
-"""The first one that a bundle has a file for is what ``auto`` takes."""
+"""The first one that a bundle has a file for is what ``auto`` takes, of those that it may."""
+
+AUTOMATIC = ("onnx",)
+"""What ``auto`` may take: engines that run no code of the bundle's. The others have to be asked for by name."""
 
 
 @ENGINES.register("onnx")
@@ -59,30 +65,92 @@ class OnnxEngine:
     def __init__(self, file: Path | bytes, device: Device | None = None) -> None:
         self._session = Session(file, device or Device())
         self._names = list(self._session.outputs)
-        self._groups = sorted({int(name.rpartition(".")[2]) for name in self._names})
+        self._groups = self._numbered()
 
     def patches(self, tensors: Tensors, features: Sequence[str], context: Sequence[str], origin: Int) -> list[Patches]:
         if not len(origin):
             return []
-        given = {name: tensors.ort(name) for name in self._session.inputs if name != "origin"}
-        found = self._session.run(Tensors({**given, "origin": origin}), self._names)
+        unknown = set(self._session.inputs) - {*features, *context, ORIGIN}
+        if unknown or not set(self._session.inputs) <= {*tensors, ORIGIN}:
+            raise EngineError(
+                f"{self._session.file} reads {min(unknown or set(self._session.inputs) - set(tensors))}, which the"
+                " manifest does not list. Export the model again."
+            )
+        given = {name: tensors.ort(name) for name in self._session.inputs if name != ORIGIN}
+        found = self._session.run(Tensors({**given, ORIGIN: origin}), self._names)
         patches: list[list[Patch]] = [[] for _ in origin]
         for group in self._groups:
-            gradients = found[f"patches.{group}"]
-            uniform = found.get(f"uniform.{group}")
-            places, boxes = found[f"place.{group}"].tolist(), found[f"box.{group}"].tolist()
-            for m, (box, (tensor, row, y, x)) in enumerate(zip(boxes, places, strict=True)):
+            gradients, uniform = found[f"{PATCHES}.{group}"], found.get(f"{UNIFORM}.{group}")
+            places, boxes = found[f"{PLACE}.{group}"], found[f"{BOX}.{group}"]
+            self._check(Group(gradients, places, boxes, uniform), [tensors.shape(name) for name in features], origin)
+            for m, (box, (tensor, row, y, x)) in enumerate(zip(boxes.tolist(), places.tolist(), strict=True)):
                 if box >= 0:
                     even = None if uniform is None else uniform[m]
                     patches[box].append(Patch(tensor, row, (y, x), gradients[m], even))
         return [tuple(sorted(of, key=lambda patch: patch.tensor)) for of in patches]
+
+    def _numbered(self) -> list[int]:
+        """The groups of outputs, each of them complete.
+
+        Raises:
+            BundleError: they are not.
+        """
+        groups = {int(number) for number in (n.rpartition(".")[2] for n in self._names) if number.isdecimal()}
+        wanted = {f"{name}.{group}" for group in groups for name in (PATCHES, PLACE, BOX)}
+        if not wanted or not wanted <= set(self._names) <= wanted | {f"{UNIFORM}.{group}" for group in groups}:
+            raise BundleError(f"{self._session.file} is not a gradient of boxcam's. Export the model again.")
+        return sorted(groups)
+
+    def _check(self, group: Group, features: Sequence[tuple[int, ...]], origin: Int) -> None:
+        """Make sure that a group of patches is one of these features and boxes.
+
+        Raises:
+            EngineError: it is not.
+        """
+        problem = group.problem(features, len(origin))
+        if problem:
+            raise EngineError(f"the gradient {self._session.file} is broken: {problem}. Export the model again.")
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """The outputs of an ONNX gradient for one group of boxes; see `OnnxEngine`."""
+
+    gradients: Array
+    places: Array
+    boxes: Array
+    uniform: Array | None
+
+    def problem(self, features: Sequence[tuple[int, ...]], count: int) -> str:
+        """What is wrong with it, if anything is.
+
+        Args:
+            features: shapes of the layer's tensors.
+            count: how many boxes there are.
+        """
+        m = len(self.boxes)
+        if self.boxes.ndim != 1 or self.places.shape != (m, 4) or self.gradients.ndim != 4 or len(self.gradients) != m:
+            return f"its outputs are {[list(of.shape) for of in (self.gradients, self.places, self.boxes)]}"
+        if self.boxes.dtype.kind != "i" or self.places.dtype.kind != "i" or self.gradients.dtype != np.float32:
+            return f"its outputs are {[str(of.dtype) for of in (self.gradients, self.places, self.boxes)]}"
+        if self.uniform is not None and self.uniform.shape != self.gradients.shape[:2]:
+            return f"its uniform part is {list(self.uniform.shape)}, its patches are {list(self.gradients.shape)}"
+        real = self.boxes >= 0
+        tensor, row = self.places[real, 0], self.places[real, 1]
+        if (self.boxes >= count).any() or (tensor < 0).any() or (tensor >= len(features)).any():
+            return "it names a box or a tensor that is not there"
+        rows, channels = (np.array([shape[axis] for shape in features], np.int64)[tensor] for axis in (0, 1))
+        if (row < 0).any() or (row >= rows).any() or (channels != self.gradients.shape[1]).any():
+            return "it names a row that is not there, or has other channels than its tensor"
+        return ""
 
 
 @ENGINES.register("torchscript")
 class TorchScriptEngine:
     """The TorchScript module of a bundle: runs ``torch.autograd.grad`` inside; needs torch and nothing else of it.
 
-    It runs on the CPU whatever the device, and says so if that is not what was asked for.
+    A module is a program: it can do whatever PyTorch can, such as write files. It runs on the CPU whatever the device,
+    and says so if that is not what was asked for.
     """
 
     def __init__(self, file: Path, device: Device | None = None) -> None:
@@ -118,12 +186,10 @@ class TorchScriptEngine:
             [torch.from_numpy(np.require(tensors[name], requirements=["C", "W"])) for name in group]
             for group in (features, context)
         ]
-        before = torch.get_num_threads()
         try:
-            if self._threads:
-                torch.set_num_threads(self._threads)
             # Specialising the module to the sizes of the first calls costs seconds and gains nothing for a few calls.
             with (
+                _threads(self._threads),
                 torch.inference_mode(False),
                 torch.enable_grad(),
                 torch.jit.optimized_execution(False),  # type: ignore[attr-defined]
@@ -134,11 +200,33 @@ class TorchScriptEngine:
             raise EngineError(
                 f"the gradient {self._file} failed: {said.rstrip('.')}. Export the model again."
             ) from error
-        finally:
-            torch.set_num_threads(before)
         return [
             (Patch(int(tensor), int(row), (int(y), int(x)), np.ascontiguousarray(patch.detach().numpy())),)
             if patch.numel()
             else ()
             for patch, (tensor, row, y, x) in zip(patches, places.tolist(), strict=True)
         ]
+
+
+@contextlib.contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Let PyTorch use so many threads, 0 for as many as it does anyway.
+
+    Their number belongs to the whole process: who sets it runs alone until it is as it was, or the number of one run
+    would be what the other puts back.
+    """
+    import torch
+
+    if not count:
+        yield
+        return
+    with _torch_threads:
+        before = torch.get_num_threads()
+        torch.set_num_threads(count)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+
+_torch_threads = threading.Lock()

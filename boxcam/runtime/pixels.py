@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from boxcam.errors import ArgumentError, BoxcamWarning, InputError
-from boxcam.runtime.images import check_array, read_image
+from boxcam.runtime.images import check_array, read_image, too_large
 from boxcam.types import Image
 
 Order = Literal["BGR", "RGB"]
@@ -73,6 +73,8 @@ def _from_pillow(picture: Any) -> Image:
             f"an image of Pillow's mode {picture.mode!r} cannot be used: its pixels do not have 8 bits. Scale them to 0"
             " to 255 and convert it to 'RGB'."
         )
+    if said := too_large(*picture.size):
+        raise InputError(f"the image of Pillow {said}")
     try:
         picture.load()
     except (OSError, ValueError) as error:

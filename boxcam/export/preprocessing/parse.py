@@ -9,16 +9,16 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal, cast
 
 import onnx_ir as ir
 import yaml
 
-from boxcam.bundle import Preprocess
+from boxcam.bundle import Preprocess, check_preprocess
 from boxcam.errors import SourceError, UnknownNameError
 from boxcam.export.preprocessing.keys import KEYS
 from boxcam.export.preprocessing.presets import PRESETS
+from boxcam.filesystem import read_text
 
 Shape = Sequence[int | None]
 _OPTION = "preprocess="
@@ -26,6 +26,7 @@ _OPEN = ("fit", "none")
 """The ways to resize by which each image can have a size of its own."""
 _MULTIPLE = 32
 """Of the sides of such an image, if nobody says another: the coarsest stride of most detectors."""
+_MAX_BYTES = 1 << 20
 _EXAMPLE = (480, 640)
 """Height and width of the pictures that are drawn for a model that takes every image as it is."""
 _FILES = (".yaml", ".yml", ".json")
@@ -201,7 +202,7 @@ def _preprocess(
         )
     padding = settings.get("pad_value", (0.0,) * 3)
     try:
-        return Preprocess(
+        spec = Preprocess(
             height=size[0],
             width=size[1],
             fit_height=fit[0],
@@ -218,6 +219,8 @@ def _preprocess(
             dtype=cast(Any, dtype),
             multiple=multiple,
         )
+        check_preprocess(spec)
+        return spec
     except ValueError as error:
         raise SourceError(f"{_OPTION}: {str(error).removeprefix('preprocess: ')}. Correct it.") from error
 
@@ -321,16 +324,25 @@ def _size(
     return height, width
 
 
+class _PlainLoader(yaml.SafeLoader):
+    """YAML without references to what stood before: a few lines of these stand for more than any memory holds."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it refers to another part of itself (*), which is not supported")
+        return super().compose_node(parent, index)
+
+
 def _read(path: str) -> Mapping[Any, Any]:
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(path, _MAX_BYTES)
+    except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise SourceError(f"{_OPTION}: {path} cannot be read: {reason}. Check the path, or pass a preset.") from error
     try:
-        data = json.loads(text) if path.lower().endswith(".json") else yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:
-        said = " ".join(str(error).split())
+        data = json.loads(text) if path.lower().endswith(".json") else yaml.load(text, _PlainLoader)
+    except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        said = " ".join(str(error).split())[:300]
         raise SourceError(
             f"{_OPTION}: {path} is not valid YAML or JSON: {said.rstrip('.')}. Correct it there."
         ) from error
@@ -341,8 +353,8 @@ def _read(path: str) -> Mapping[Any, Any]:
 
 def _shown(value: Any) -> str:
     if isinstance(value, (list, tuple)):
-        return ",".join(f"{v:g}" if isinstance(v, float) else str(v) for v in value)
-    return repr(value)
+        return ",".join(f"{v:g}" if isinstance(v, float) else str(v)[:60] for v in value[:20])
+    return repr(value)[:200]
 
 
 def _dimensions(shape: Shape) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import warnings
 from pathlib import Path
@@ -30,4 +31,6 @@ def save(module: torch.jit.ScriptModule, file: Path, weights: WeightsFile) -> No
     weights.flush()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # torch.jit is deprecated as a whole, and works
-        torch.jit.save(module, str(file), _extra_files={PLACES: json.dumps(places)})
+        stream = io.BytesIO()  # Python tells of a full disk, PyTorch does not
+        torch.jit.save(module, stream, _extra_files={PLACES: json.dumps(places)})
+    file.write_bytes(stream.getbuffer())

@@ -76,14 +76,20 @@ def tells_pixels(model: ir.Model) -> bool:
 
 def training_size(metadata: Mapping[str, str]) -> tuple[int, int] | None:
     """Height and width of the images that a model was trained with, as Ultralytics writes it down."""
-    try:
-        size = ast.literal_eval(metadata.get("imgsz", "None"))
-    except (ValueError, SyntaxError):
-        return None
+    size = literal(metadata.get("imgsz", "None"))
     if isinstance(size, int):
         return size, size
     good = isinstance(size, (list, tuple)) and len(size) == 2 and all(isinstance(s, int) for s in size)
     return (size[0], size[1]) if good else None
+
+
+def literal(text: str) -> object:
+    """What a literal of Python stands for, as Ultralytics writes them into files; None if it is none."""
+    try:
+        found: object = ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        return None
+    return found
 
 
 def _with_batch(graph: ir.Graph, image: ir.Value) -> ir.Value:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import difflib
 import os
 import warnings
@@ -13,7 +12,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
-from boxcam.bundle import Outputs, Preprocess
+from boxcam.bundle import MAX_LABELS, Outputs, Preprocess
 from boxcam.errors import BoxcamWarning, ExportError, SourceError
 from boxcam.export.graphs.ops import Ops
 from boxcam.export.graphs.query import (
@@ -395,11 +394,13 @@ def _names(given: str | os.PathLike[str] | Sequence[str] | None, metadata: Mappi
     """Class names: from a file, as given, or as Ultralytics writes them into a model; empty if there are none."""
     if given is not None:
         return class_names.read(given)
-    try:
-        found = ast.literal_eval(metadata.get("names", "None"))
-    except (ValueError, SyntaxError):
-        return ()
+    found = onnx_inputs.literal(metadata.get("names", "None"))
     if isinstance(found, dict) and found and all(isinstance(key, int) for key in found):
+        if not 0 <= max(found) < MAX_LABELS:
+            raise SourceError(
+                f"the file names a class of the number {max(found)}, and there can be {MAX_LABELS}. Pass the names with"
+                " class_names=."
+            )
         return tuple(str(found.get(index, f"class {index}")) for index in range(max(found) + 1))
     return tuple(str(name) for name in found) if isinstance(found, (list, tuple)) else ()
 

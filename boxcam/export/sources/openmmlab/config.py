@@ -26,7 +26,7 @@ def read_config(path: str) -> Any:
         raise SourceError(f"config {path} does not exist. Check the path.")
     try:
         config = Config.fromfile(path)
-    except Exception as error:  # a config is a program: anything can come out of it
+    except (Exception, SystemExit) as error:  # a config is a program: anything can come out of it
         said = f"{type(error).__name__}: {_one_line(error)}".rstrip(".")
         raise SourceError(f"config {path} cannot be read: {said}. Pass a config that mmdet itself can load.") from error
     model = config.get("model")
@@ -54,7 +54,7 @@ def scope(path: str) -> str | None:
 
     try:
         found = Config.fromfile(path, import_custom_modules=False).get("default_scope")
-    except Exception:  # noqa: BLE001  (a config is a program; what is wrong with it is said when it is loaded)
+    except (Exception, SystemExit):  # noqa: BLE001  (a config is a program; what is wrong with it is said when it is loaded)
         return None
     return None if found is None else str(found)
 

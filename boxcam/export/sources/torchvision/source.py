@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib.metadata import version
@@ -22,6 +21,7 @@ from boxcam.errors import SourceError, UnknownLayerError
 from boxcam.export.source import LayerTensors, Progress, Request, SourceModel
 from boxcam.export.sources.pytorch.export import quiet, read
 from boxcam.export.sources.torchvision import PREFIX
+from boxcam.leftovers import temporary_folder
 from boxcam.types import IMAGE
 
 _OPSET = 18
@@ -174,7 +174,7 @@ def to_onnx(model: Any, preprocess: Preprocess) -> tuple[ir.Model, dict[str, str
 
     _take_off(model, preprocess)
     image = torch.randn(1, 3, preprocess.height, preprocess.width, generator=torch.Generator().manual_seed(0))
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+    with temporary_folder() as folder, contextlib.ExitStack() as stack:
         for name, modules in _modules(model).items():
             for index, module in enumerate(modules):
                 stack.enter_context(marks.marked_outputs(module, name, index))
