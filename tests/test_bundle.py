@@ -254,7 +254,7 @@ EDITS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "a path out": (set_in("files", "../evil.onnx", to="0"), r"names a file outside the bundle: '\.\./evil.onnx'"),
     "a path in and out": (set_in("files", "gradient/../../evil.onnx", to="0"), "names a file outside the bundle"),
     "a path from the root": (set_in("files", "/etc/hostname", to="0"), "outside the bundle: '/etc/hostname'"),
-    "a path that is a folder": (set_in("files", ".", to="0"), r"has lost its file \."),
+    "a path that is a folder": (set_in("files", ".", to="0"), "names a file outside the bundle"),
     "a graph of another kind": (
         lambda data: (
             data["layers"][0]["gradients"][0].update(file="gradient.neck.pt"),
