@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -163,6 +163,7 @@ def export(
     decode: str | Callable[..., Any] | None = None,
     layout: Literal["NCHW", "NHWC", "tokens"] | None = None,
     tokens: tuple[int, int] | None = None,
+    inputs: Mapping[str, Any] | Sequence[str] = (),
 ) -> Manifest:
     """Make a bundle out of a trained detector or classifier. It needs boxcam's extra ``export``.
 
@@ -194,6 +195,8 @@ def export(
         decode: your own function from outputs to boxes and scores, or ``FILE.py:function``.
         layout: of a layer that is given by a tensor's name: ``NCHW``, ``NHWC`` or ``tokens``.
         tokens: height and width of the map that a sequence of tokens is.
+        inputs: of ONNX files with more inputs than the image: what to feed to each of the others, by its name: an array
+            of its shape and type, the file of one (``.npy``), or numbers; or a list of ``"NAME=VALUE"``.
 
     Returns:
         The manifest that was written.
@@ -235,4 +238,5 @@ def export(
         decode=decode,
         layout=layout,
         tokens=tokens,
+        inputs=inputs,
     )

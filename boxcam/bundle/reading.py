@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 
 from boxcam.bundle.files import FORWARD, MANIFEST, seal, sha256
 from boxcam.bundle.manifest import FORMAT_VERSION, Manifest
+from boxcam.bundle.pointers import POINTER, is_pointer
 from boxcam.errors import BundleError
 
 T = TypeVar("T")
@@ -28,6 +29,8 @@ def read(path: str | os.PathLike[str]) -> Manifest:
         raise BundleError(f"bundle {root} does not exist. Make one with 'boxcam export'.")
     if not root.is_dir():
         raise BundleError(f"{root} is not a bundle: a bundle is a folder. Make one with 'boxcam export'.")
+    if is_pointer(root / MANIFEST):
+        raise BundleError(f"{root / MANIFEST} {POINTER}")
     try:
         data = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -74,6 +77,8 @@ def _check_file(root: Path, name: str, expected: str) -> None:
         actual = sha256(file)
     except OSError as error:
         raise BundleError(f"{file} cannot be read: {error.strerror}. Check its permissions.") from error
+    if actual != expected and is_pointer(file):
+        raise BundleError(f"{file} {POINTER}")
     if actual != expected:
         raise BundleError(
             f"{file} was altered: its sha256 is not the one in the manifest. Copy the bundle again, or export the"

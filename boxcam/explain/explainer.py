@@ -18,6 +18,7 @@ from boxcam.explain.methods import METHODS, Method
 from boxcam.explain.selection import Classes, select
 from boxcam.runtime.model import Model, Prediction
 from boxcam.runtime.pixels import load_image, order_of
+from boxcam.runtime.planes import picture_of, words_of
 from boxcam.types import IMAGE, CellMap, Float, Patch
 
 DEFAULT_METHOD = "gradcam"
@@ -43,7 +44,8 @@ def explain(
     """Explain the boxes that a model draws on an image: `boxcam.explain`, of a model that is loaded."""
     selection = select(model, score, top, classes, rank)
     plan = Plan(model, method, layer, target, engine)
-    pixels = load_image(image, color)
+    channels = model.manifest.preprocess.channels
+    pixels = load_image(image, color, channels)
     prediction = model.predict(pixels, [view.layer for view in plan.views], engine, target)
     found = prediction.detections
     boxes = selection.of(found)
@@ -56,7 +58,7 @@ def explain(
     made = [_parts(plan, view, prediction, boxes, one_done) for view in plan.views]
     asked = [classes] if isinstance(classes, str | int | np.integer) else () if classes is None else classes
     return Explanation(
-        image=pixels,
+        image=picture_of(pixels),
         detections=found.select(boxes),
         method=method,
         layer=plan.views[0].layer.name,
@@ -75,6 +77,7 @@ def explain(
             top=selection.top,
             classes=tuple(map(str, asked)),
             rank=selection.rank or (),
+            drawn=words_of(channels),
         ),
     )
 

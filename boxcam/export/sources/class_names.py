@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from boxcam.bundle.pointers import POINTER, is_pointer
 from boxcam.errors import SourceError
 
 
@@ -20,6 +21,8 @@ def read(given: str | os.PathLike[str] | Sequence[str]) -> tuple[str, ...]:
     """
     if not isinstance(given, (str, os.PathLike)):
         return tuple(given)
+    if is_pointer(given):
+        raise SourceError(f"class names {given} {POINTER}")
     try:
         lines = Path(given).read_text(encoding="utf-8-sig").rstrip().splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -5,15 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 
+import onnx
 import onnx_ir as ir
 from google.protobuf.message import DecodeError
 from onnx import IR_VERSION
 from onnx.defs import onnx_opset_version
 from onnx_ir.passes import common as passes
 
+from boxcam.bundle.pointers import POINTER, is_pointer
 from boxcam.errors import SourceError
 from boxcam.export.graphs.fold import upgraded
 from boxcam.export.graphs.query import STANDARD, attribute_of, constant_array, describe_node, opset_of
+from boxcam.export.passes.stale_shapes import forget_stale_shapes
+from boxcam.export.sources.onnx.collections import leave_tensors
+
+_IR_VERSION = 8
+"""From 4 on, initializers need not be inputs as well; older files are read as of a later version."""
 
 
 def read(path: str) -> ir.Model:
@@ -24,9 +31,14 @@ def read(path: str) -> ir.Model:
     """
     if not os.path.isfile(path):
         raise SourceError(f"{path} does not exist. Check the path.")
+    if is_pointer(path):
+        raise SourceError(f"{path} {POINTER}")
     try:
-        model = ir.load(path)
-    except (DecodeError, ValueError, KeyError, TypeError) as error:
+        proto = onnx.load(path, load_external_data=False)
+        leave_tensors(proto)
+        model = ir.from_proto(proto)
+        ir.external_data.set_base_dir(model.graph, os.path.dirname(path))
+    except (DecodeError, ValueError, KeyError, TypeError, ir.serde.SerdeError) as error:
         said = " ".join(str(error).split())[:120].rstrip(".")
         raise SourceError(
             f"{path} is not a valid ONNX file ({said}). Is it truncated? Copy or export it again."
@@ -38,9 +50,19 @@ def read(path: str) -> ir.Model:
     if model.functions:
         passes.InlinePass()(model)
     passes.RemoveInitializersFromInputsPass()(model)
+    model.ir_version = max(model.ir_version or 0, _IR_VERSION)
     model.graph.sort()  # some tools put the nodes that they add last
+    open_axes(model.graph)
+    forget_stale_shapes(model)
     _check_training(model)
     return upgraded(model)
+
+
+def open_axes(graph: ir.Graph) -> None:
+    """Take sizes below 1 of the inputs' axes, as -1, which some tools write for any size, as not known."""
+    for value in graph.inputs:
+        if value.shape is not None and any(isinstance(size, int) and size < 1 for size in value.shape.dims):
+            value.shape = ir.Shape([None if isinstance(size, int) and size < 1 else size for size in value.shape.dims])
 
 
 def metadata(model: ir.Model) -> Mapping[str, str]:
@@ -71,6 +93,8 @@ def _load_external(model: ir.Model, path: str) -> None:
                 f"{path} keeps its weights in {os.fspath(tensor.location)!r}, which is not next to it. Copy that file"
                 " to the same folder."
             )
+        if is_pointer(file):
+            raise SourceError(f"{file}, with the weights of {path}, {POINTER}")
         end = (tensor.offset or 0) + (tensor.length if tensor.length is not None else tensor.nbytes)
         if os.path.getsize(file) < end:
             raise SourceError(
