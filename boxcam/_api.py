@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -196,6 +196,7 @@ def export(
     layout: Literal["NCHW", "NHWC", "tokens"] | None = None,
     tokens: tuple[int, int] | None = None,
     stops: Sequence[str] = (),
+    inputs: Mapping[str, Any] | Sequence[str] = (),
 ) -> Manifest:
     """Make a bundle out of a trained detector or classifier. It needs boxcam's extra ``export``.
 
@@ -228,6 +229,8 @@ def export(
         layout: of a layer that is given by a tensor's name: ``NCHW``, ``NHWC`` or ``tokens``.
         tokens: height and width of the map that a sequence of tokens is.
         stops: names of tensors that no gradient passes, as where the framework detaches them.
+        inputs: of ONNX files with more inputs than the image: what to feed to each of the others, by its name: an array
+            of its shape and type, the file of one (``.npy``), or numbers; or a list of ``"NAME=VALUE"``.
 
     Returns:
         The manifest that was written.
@@ -270,4 +273,5 @@ def export(
         layout=layout,
         tokens=tokens,
         stops=stops,
+        inputs=inputs,
     )

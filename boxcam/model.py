@@ -103,7 +103,7 @@ class Model(Runtime):
         >>> boxcam.load("signs.boxcam").detect("street.jpg").names[:2]
         ('pedestrian crossing', 'no entry')
         """
-        return super().detect(load_image(image, color))
+        return super().detect(load_image(image, color, self.manifest.preprocess.channels))
 
     def explain(
         self,

@@ -21,10 +21,11 @@ class Preprocess:
         pad_value: one value per channel, in the order of the model's input.
         pad_before_normalize: ``pad_value`` is in 0..255 and is normalised too; otherwise it is put in afterwards.
         mean, std: per channel, in the order of the model's input, for pixels in 0..255: ``(pixel - mean) / std``.
-        color: channel order of the model's input.
+        color: channel order of the model's input; ``GRAY`` if there is one channel, ``as given`` if their number is
+            neither one nor three: they are in the order of the file or array.
         interpolation: of the resize; ``area or bilinear`` is area along what becomes smaller, bilinear along what
             becomes larger; the others are OpenCV's, whatever the size.
-        layout: of the model's input: [1, 3, height, width] or [1, height, width, 3].
+        layout: of the model's input: [1, channels, height, width] or [1, height, width, channels].
         dtype: of the model's input. ``uint8`` is the pixels themselves: mean 0, std 1.
         rounding: of the sizes of ``fit``, to the nearest or down, from a factor in double precision.
         multiple: 0 for a canvas that is the same for all images. Otherwise each has its own, whose sides are those of
@@ -38,11 +39,11 @@ class Preprocess:
     fit_width: int
     resize: Literal["fit", "stretch", "cover", "none"]
     pad_to: Literal["top-left", "center"]
-    pad_value: tuple[float, float, float]
+    pad_value: tuple[float, ...]
     pad_before_normalize: bool
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    color: Literal["RGB", "BGR"]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    color: Literal["RGB", "BGR", "GRAY", "as given"]
     interpolation: Literal["bilinear", "nearest", "area", "bicubic", "area or bilinear"] = "bilinear"
     layout: Literal["NCHW", "NHWC"] = "NCHW"
     dtype: Literal["float32", "float16", "uint8"] = "float32"
@@ -62,6 +63,13 @@ class Preprocess:
                 raise ValueError("preprocess: resize cover crops the middle, so pad must be center")
         elif self.fit_height > self.height or self.fit_width > self.width:
             raise ValueError(f"preprocess: {fit} exceeds {canvas}")
+        if not self.mean or len({len(self.mean), len(self.std), len(self.pad_value)}) != 1:
+            raise ValueError(
+                f"preprocess: mean {self.mean}, std {self.std}, pad_value {self.pad_value}: one value for each channel"
+                " was expected"
+            )
+        if self.color not in {1: ("GRAY",), 3: ("RGB", "BGR")}.get(self.channels, ("as given",)):
+            raise ValueError(f"preprocess: color {self.color} is not one of {self.channels} channels")
         if min(self.std) <= 0:
             raise ValueError(f"preprocess: std must be positive, not {self.std}")
         if self.dtype == "uint8":
@@ -71,7 +79,13 @@ class Preprocess:
                 raise ValueError(f"preprocess: pad_value of uint8 must be 0 to 255, whole, not {self.pad_value}")
 
     @property
+    def channels(self) -> int:
+        """How many channels the model's input has."""
+        return len(self.mean)
+
+    @property
     def shape(self) -> tuple[int, int | None, int | None, int | None]:
         """Of the model's input; None for height and width if each image has its own."""
         height, width = (None, None) if self.multiple else (self.height, self.width)
-        return (1, 3, height, width) if self.layout == "NCHW" else (1, height, width, 3)
+        depth = self.channels
+        return (1, depth, height, width) if self.layout == "NCHW" else (1, height, width, depth)

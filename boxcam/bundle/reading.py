@@ -14,6 +14,7 @@ from boxcam.bundle import bounds
 from boxcam.bundle.contents import check_contents, check_graphs
 from boxcam.bundle.files import FORWARD, MANIFEST, seal
 from boxcam.bundle.manifest import FORMAT_VERSION, Manifest
+from boxcam.bundle.pointers import POINTER, is_pointer
 from boxcam.errors import BundleError
 from boxcam.filesystem import read_text
 
@@ -33,6 +34,8 @@ def read(path: str | os.PathLike[str]) -> Manifest:
         raise BundleError(f"{root} is not a bundle: a bundle is a folder. Make one with 'boxcam export'.")
     if (root / MANIFEST).is_symlink() or (root / MANIFEST).is_fifo():
         raise BundleError(f"{root / MANIFEST} is a link or a pipe, not a file. Copy the bundle again.")
+    if is_pointer(root / MANIFEST):
+        raise BundleError(f"{root / MANIFEST} {POINTER}")
     try:
         data = json.loads(read_text(root / MANIFEST, bounds.MAX_MANIFEST), parse_constant=_refuse)
     except FileNotFoundError:

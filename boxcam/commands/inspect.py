@@ -72,10 +72,10 @@ def _inspect_file(
     with needs_exporter((path,), "onnx"):
         from boxcam.export.inspect import lines, survey
         from boxcam.export.source import Request
-        from boxcam.runtime.images import read_image
+        from boxcam.runtime.planes import read_colors
 
-        pixels = None if sample is None else read_image(sample)
-        request = Request((path,), shape, sample=pixels, **options)
+        pixels = None if sample is None else read_colors(sample)
+        request = Request((path,), shape, sample=pixels, sample_file=sample, **options)
         found = survey(request, report_steps(as_json), sample=sample, everything=everything)
     if as_json:
         say(json.dumps(asdict(found), indent=2, ensure_ascii=False))

@@ -100,6 +100,16 @@ def reading_options() -> Callable[[Command], Command]:
             metavar="FILE",
             help="ONNX files and torchvision: class names, one per line.",
         ),
+        click.option(
+            "--input",
+            "inputs",
+            cls=Option,
+            heading="Inputs of an ONNX file in addition to the image",
+            multiple=True,
+            metavar="NAME=VALUE",
+            help="Fix the input NAME: a number, as many as it has elements (640,480), or the file of an array"
+            " (NAME=FILE.npy); repeatable.",
+        ),
         detections("--scores", metavar="TENSOR", help="Tensor of the scores."),
         detections("--boxes", metavar="TENSOR", help="Tensor of the boxes."),
         detections("--labels", metavar="TENSOR", help="Tensor of the class indices."),

@@ -43,6 +43,7 @@ class Query:
         top: at most so many boxes, or None for all.
         classes: names or numbers of the classes asked for, as they were given; empty for all.
         rank: places of the boxes asked for, counted from the best one, which is 1; empty for all.
+        drawn: how the picture is drawn of an image that does not have three colours; empty if it has.
     """
 
     bundle: str
@@ -53,6 +54,7 @@ class Query:
     top: int | None = None
     classes: tuple[str, ...] = ()
     rank: tuple[int, ...] = ()
+    drawn: str = ""
 
 
 @dataclass(frozen=True, eq=False)

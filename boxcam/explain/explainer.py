@@ -19,6 +19,7 @@ from boxcam.explain.selection import Classes, select
 from boxcam.runtime.engines import ENGINES
 from boxcam.runtime.model import Model, Prediction
 from boxcam.runtime.pixels import load_image, order_of
+from boxcam.runtime.planes import picture_of, words_of
 from boxcam.types import IMAGE, CellMap, Float, Patch
 
 DEFAULT_METHOD = "gradcam"
@@ -44,7 +45,8 @@ def explain(
     """Explain the boxes that a model draws on an image: `boxcam.explain`, of a model that is loaded."""
     selection = select(model, score, top, classes, rank)
     plan = Plan(model, method, layer, target, engine)
-    pixels = load_image(image, color)
+    channels = model.manifest.preprocess.channels
+    pixels = load_image(image, color, channels)
     prediction = model.predict(pixels, [view.layer for view in plan.views], engine, target)
     found = prediction.detections
     boxes = selection.of(found)
@@ -57,7 +59,7 @@ def explain(
     made = [_parts(plan, view, prediction, boxes, one_done) for view in plan.views]
     asked = [classes] if isinstance(classes, str | int | np.integer) else () if classes is None else classes
     return Explanation(
-        image=pixels,
+        image=picture_of(pixels),
         detections=found.select(boxes),
         method=method,
         layer=plan.views[0].layer.name,
@@ -76,6 +78,7 @@ def explain(
             top=selection.top,
             classes=tuple(map(str, asked)),
             rank=selection.rank or (),
+            drawn=words_of(channels),
         ),
     )
 

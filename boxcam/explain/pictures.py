@@ -52,6 +52,7 @@ def draw_sheet(evidence: Evidence, panels: Sequence[Panel]) -> Image:
     query = evidence.query
     title = "image" if query.image is None else Path(query.image).name
     subtitle = f"{evidence.method}{_of_target(evidence)} at {evidence.layer}, {query.bundle}"
+    subtitle += f"; {query.drawn}" if query.drawn else ""
     brightest = f"{PERCENTILE} % of the lit pixels" if evidence.of_pixels else "peak (per box)"
     return sheet(evidence.image, panels, title, subtitle, brightest)
 

@@ -28,7 +28,7 @@ from boxcam.export.steps.follow import follow
 from boxcam.export.steps.prepare import Prepared, Wishes, prepare
 from boxcam.export.verify.check import Check, require
 from boxcam.export.verify.forward_pass import Forward, Observation
-from boxcam.runtime.images import read_image
+from boxcam.runtime.planes import read_colors
 from boxcam.targets import TARGETS, Target, available
 
 _PRECISION = "float16; its gradients are computed in float32"
@@ -82,10 +82,11 @@ def export(
     if not targets or not set(targets) <= {*TARGETS, "all"}:
         raise ValueError(f"targets={targets!r} are not some of: {', '.join(TARGETS)}, all")
     bundle.check_target(output, overwrite=overwrite)
-    pixels = None if sample is None else read_image(sample)
+    pixels = None if sample is None else read_colors(sample)
     layers = (layers,) if isinstance(layers, str) else tuple(layers)
     given = tuple(str(a) for a in arguments)
-    request = Request(given, shape, score_threshold, nms_threshold, layers, sample=pixels, **options)
+    picture = {} if sample is None else {"sample": pixels, "sample_file": os.fspath(sample)}
+    request = Request(given, shape, score_threshold, nms_threshold, layers, **picture, **options)
     kind = source or detect_source(request.arguments)
     model = load_model(request, kind, progress)
     wishes = Wishes(request, _targets(targets, model), engine, progress)

@@ -103,6 +103,7 @@ class Options(TypedDict, total=False):
     tokens: tuple[int, int] | None
     decode: str | Callable[..., Any] | None
     stops: Sequence[str]
+    inputs: Mapping[str, Any] | Sequence[str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +131,9 @@ class Request:
         decode: a function, or ``FILE.py:function``, that writes the operators from outputs to boxes and scores, see
             `boxcam.export.heads.hook`.
         stops: names of tensors that no gradient passes, as where the framework detaches them.
+        inputs: values of inputs that are not the image, by name or as ``NAME=VALUE``, see
+            `boxcam.export.sources.onnx.fixed.fix`.
+        sample_file: the picture's file, for models whose pixels do not have three colours; None if there is none.
     """
 
     arguments: tuple[str, ...]
@@ -151,12 +155,26 @@ class Request:
     decode: str | Callable[..., Any] | None = None
     stops: Sequence[str] = ()
     sample: Image | None = None
+    inputs: Mapping[str, Any] | Sequence[str] = ()
+    sample_file: str | None = None
+
+    def picture(self, channels: int) -> Image | None:
+        """The sample for a model that takes so many channels, uint8 [H, W, channels]; None if there is none.
+
+        Raises:
+            InputError: it has another number of channels.
+        """
+        from boxcam.runtime.planes import fitted, read_planes  # OpenCV, which help texts need not
+
+        if self.sample_file is None or (channels == 3 and self.sample is not None):
+            return None if self.sample is None else fitted(self.sample, channels, "the sample")
+        return read_planes(self.sample_file, channels)
 
     @property
     def options(self) -> list[str]:
         """Names of the `Options` that were given."""
         names = [field.name for field in fields(self) if field.name in Options.__annotations__]
-        return [name for name in names if getattr(self, name) not in (None, (), "", [])]
+        return [name for name in names if getattr(self, name) not in (None, (), "", [], {})]
 
 
 _FOR_ALL = ("layout", "tokens", "stops")

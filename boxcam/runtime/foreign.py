@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from boxcam.bundle.pointers import POINTER, begins_pointer
+
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _VIDEO_STARTS = (
     *(b"\x1a\x45\xdf\xa3", b"FLV\x01", b"OggS", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"),  # Matroska, Flash, Ogg, ASF
@@ -37,8 +39,8 @@ def is_video(data: bytes) -> bool:
 
 def what_else(data: bytes) -> str:
     """What a file is that is no image, as the rest of a sentence that begins with its name."""
-    if data.startswith(b"version https://git-lfs"):
-        return "is a pointer of Git LFS, not the image itself. Fetch it with 'git lfs pull'."
+    if begins_pointer(data):
+        return POINTER
     first = _text(data)
     if first is not None:
         return f"is not an image but text, which begins with {first!r}. Download or copy the image again."

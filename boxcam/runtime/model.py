@@ -103,7 +103,7 @@ class Model:
         )
 
     def detect(self, image: Image) -> Detections:
-        """The boxes on an image, uint8 [H, W, 3] BGR, best score first, in image pixels."""
+        """The boxes on an image, uint8 [H, W, channels], BGR of three, best score first, in image pixels."""
         return self.predict(image).detections
 
     def predict(
@@ -112,7 +112,7 @@ class Model:
         """One forward pass.
 
         Args:
-            image: uint8 [H, W, 3], BGR.
+            image: uint8 [H, W, channels], BGR of three.
             layers: also return what explaining these layers needs.
             engine: by this gradient engine, or ``auto``.
             target: of this target; the bundle's first one by default.

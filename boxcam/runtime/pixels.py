@@ -10,7 +10,8 @@ from typing import Any, Literal
 import numpy as np
 
 from boxcam.errors import ArgumentError, BoxcamWarning, InputError
-from boxcam.runtime.images import check_array, read_image, too_large
+from boxcam.runtime.images import check_array, too_large
+from boxcam.runtime.planes import fitted, read_planes
 from boxcam.types import Image
 
 Order = Literal["BGR", "RGB"]
@@ -20,16 +21,17 @@ _PILLOW_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbC
 _ORIENTATION = 0x0112
 
 
-def load_image(image: Any, color: str = "BGR") -> Image:
+def load_image(image: Any, color: str = "BGR", channels: int = 3) -> Image:
     """Read or check an image.
 
     Args:
         image: a file's path; an array, uint8 [H, W, 3] or [H, W] grey; or a ``PIL.Image.Image``, whose pixels are taken
             as they are (files are turned upright by their EXIF orientation, pictures of Pillow are not).
         color: order of an array's channels, ``BGR`` or ``RGB``. A file's and Pillow's are known.
+        channels: how many the model takes, see `boxcam.runtime.planes`.
 
     Returns:
-        uint8 [H, W, 3], BGR.
+        uint8 [H, W, channels]: BGR of three.
 
     Raises:
         ArgumentError: the order is neither of the two.
@@ -40,11 +42,13 @@ def load_image(image: Any, color: str = "BGR") -> Image:
     """
     check_color(color)
     if isinstance(image, str | os.PathLike):
-        return read_image(image)
+        return read_planes(image, channels)
     if _is_pillow(image):
-        return _from_pillow(image)
-    pixels = check_array(image)
-    return np.ascontiguousarray(pixels[..., ::-1]) if color == "RGB" else pixels
+        return _from_pillow(image, channels)
+    if channels == 3:
+        pixels = check_array(image)
+        return np.ascontiguousarray(pixels[..., ::-1]) if color == "RGB" else pixels
+    return fitted(image, channels, "the image array", color)
 
 
 def order_of(image: Any, color: Order) -> Order:
@@ -67,7 +71,7 @@ def _is_pillow(image: object) -> bool:
     return pillow is not None and isinstance(image, pillow.Image)
 
 
-def _from_pillow(picture: Any) -> Image:
+def _from_pillow(picture: Any, channels: int = 3) -> Image:
     if picture.mode not in _PILLOW_MODES:
         raise InputError(
             f"an image of Pillow's mode {picture.mode!r} cannot be used: its pixels do not have 8 bits. Scale them to 0"
@@ -86,4 +90,7 @@ def _from_pillow(picture: Any) -> Image:
             BoxcamWarning,
             stacklevel=2,
         )
-    return check_array(np.asarray(picture.convert("RGB"))[..., ::-1])
+    bands = len(picture.getbands())
+    if channels not in (1, 3) and bands == channels:
+        return fitted(np.asarray(picture), channels, "the image of Pillow")
+    return fitted(check_array(np.asarray(picture.convert("RGB"))[..., ::-1]), channels, "the image of Pillow")

@@ -162,12 +162,12 @@ def prepare(image: Image, spec: Preprocess) -> tuple[npt.NDArray[Any], Transform
     """Resize, pad or cut, and normalise an image for the model.
 
     Args:
-        image: uint8 [H, W, 3], BGR, as `images.read_image` and `images.check_array` give it.
+        image: uint8 [H, W, channels], BGR of three, as `pixels.load_image` gives it.
         spec: what the model wants.
 
     Returns:
-        The model's input, ``spec.dtype`` [1, 3, height, width] of the canvas (or [1, height, width, 3], by
-        ``spec.layout``), and where the image lies on it.
+        The model's input, ``spec.dtype`` [1, channels, height, width] of the canvas (or [1, height, width, channels],
+        by ``spec.layout``), and where the image lies on it.
 
     Raises:
         InputError: the image is so long and narrow that it cannot be resized to cover the canvas, or too large for a
@@ -184,23 +184,37 @@ def prepare(image: Image, spec: Preprocess) -> tuple[npt.NDArray[Any], Transform
     pixels = _resized(image, size, spec)
     pixels = pixels[max(-place.top, 0) :, max(-place.left, 0) :][: place.canvas_height, : place.canvas_width]
     # The same operations in the same order and precision as torch's (x.float() - mean) / std, for each value there is.
+    if image.shape[2] != spec.channels:
+        raise InputError(
+            f"the image has {image.shape[2]} channels, and the model takes {spec.channels}. Pass one of as many."
+        )
     mean, std, fill = (np.array(values, np.float32) for values in (spec.mean, spec.std, spec.pad_value))
     normalized = (np.arange(256, dtype=np.float32) - mean[:, None]) / std[:, None]
     around = ((fill - mean) / std if spec.pad_before_normalize else fill)[:, None, None]
     rows = slice(max(place.top, 0), max(place.top, 0) + pixels.shape[0])
     columns = slice(max(place.left, 0), max(place.left, 0) + pixels.shape[1])
     sides = (place.canvas_height, place.canvas_width)
-    canvas = np.empty((1, 3, *sides) if spec.layout == "NCHW" else (1, *sides, 3), spec.dtype)
+    canvas = np.empty((1, spec.channels, *sides) if spec.layout == "NCHW" else (1, *sides, spec.channels), spec.dtype)
     planes = canvas[0] if spec.layout == "NCHW" else canvas[0].transpose(2, 0, 1)
     planes[:] = around
-    for channel in range(3):
-        plane = cv2.extractChannel(pixels, 2 - channel if spec.color == "RGB" else channel)
+    for channel in range(spec.channels):
+        place_of = 2 - channel if spec.color == "RGB" else channel
+        many = spec.channels != 3  # OpenCV takes up to 512
+        plane = np.ascontiguousarray(pixels[..., place_of]) if many else cv2.extractChannel(pixels, place_of)
         planes[channel, rows, columns] = cv2.LUT(plane, normalized[channel])
     return canvas, place
 
 
 def _resized(image: Image, size: tuple[int, int], spec: Preprocess) -> Image:
     """The image in another size, (width, height)."""
+    if image.shape[2] != 3:  # OpenCV drops an axis of one, and not each of its methods takes more than four
+        planes = (_resized_plane(np.ascontiguousarray(image[..., c]), size, spec) for c in range(image.shape[2]))
+        return np.stack(list(planes), axis=2)
+    return _resized_plane(image, size, spec)
+
+
+def _resized_plane(image: Image, size: tuple[int, int], spec: Preprocess) -> Image:
+    """Three channels, or a single one without an axis of its own, in another size."""
     if spec.interpolation != "area or bilinear":
         return np.asarray(cv2.resize(image, size, interpolation=INTERPOLATIONS[spec.interpolation]), np.uint8)
     smaller = min(size[0], image.shape[1]), min(size[1], image.shape[0])

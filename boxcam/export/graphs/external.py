@@ -12,6 +12,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 
+from boxcam.bundle.pointers import POINTER, is_pointer
 from boxcam.errors import SourceError
 
 
@@ -76,6 +77,8 @@ def place(location: str, path: str) -> Path:
         raise SourceError(
             f"{path} keeps its weights in {location!r}, which is not next to it. Copy that file to the same folder."
         )
+    if is_pointer(real):
+        raise SourceError(f"{file}, with the weights of {path}, {POINTER}")
     if real.stat().st_nlink > 1:
         raise SourceError(
             f"{path} keeps its weights in {location!r}, which is a file of several names (hard links) and may belong to"

@@ -19,7 +19,8 @@ from boxcam.leftovers import temporary_folder
 
 _EMITTED_FROM_OPSET = 13  # the operators written here have had their present inputs since then
 
-_CONVERTED_FROM_OPSET = 11
+_CONVERTED_FROM_OPSET = 7
+"""The oldest one that ONNX Runtime supports."""
 
 _DUPLICATED = "/duplicated"  # what ONNX Runtime adds to the names of what it copies
 
@@ -27,7 +28,7 @@ _DUPLICATED = "/duplicated"  # what ONNX Runtime adds to the names of what it co
 def fold_model(model: ir.Model) -> ir.Model:
     """Fold constants, fuse BatchNormalization into Conv, drop what does nothing; outputs keep their names.
 
-    The work is ONNX Runtime's own "basic" optimisation, which emits standard operators only.  Opsets 11 and 12 become
+    The work is ONNX Runtime's own "basic" optimisation, which emits standard operators only.  Opsets 7 to 12 become
     13 first.
 
     Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
 from boxcam.export.inspect.facts import LayerFacts
@@ -28,6 +28,10 @@ def export_line(request: Request, sample: str | None, preprocess: Sequence[str],
         words += ["--preprocess", spec]
     if request.shape is not None:
         words += ["--shape", f"{request.shape[0]}x{request.shape[1]}"]
+    for given in [request.inputs] if isinstance(request.inputs, str) else request.inputs:
+        value = request.inputs[given] if isinstance(request.inputs, Mapping) else None
+        shown = "FILE.npy" if hasattr(value, "shape") and value.shape else value
+        words += ["--input", given if value is None else f"{given}={shown}"]
     for option in request.options:
         value = getattr(request, option)
         if option not in ("preprocess", "tokens") and isinstance(value, str):

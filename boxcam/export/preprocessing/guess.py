@@ -64,6 +64,8 @@ def guess(image: ir.Value, spec: Preprocess, convention: Convention, producer: s
         found = Guess(("yolo",), f"its outputs are {name}")
     elif convention.kind == "classes":
         found = Guess(("imagenet",), "it is a classifier")
+    if found is not None and spec.channels != 3 and found.specs[0] not in ("yolo", "tf"):
+        return None  # its mean is one of three colours
     return found
 
 
@@ -72,7 +74,7 @@ def in_its_range(image: ir.Value, spec: Preprocess) -> Preprocess:
     mean = _subtracted(image)
     if mean is None or max(mean) > 1 or spec.dtype == "uint8":
         return spec
-    return replace(spec, std=(255.0,) * 3)
+    return replace(spec, std=(255.0,) * spec.channels)
 
 
 def _subtracted(image: ir.Value) -> Sequence[float] | None:

@@ -24,23 +24,21 @@ def _choice(*names: str, **others: str) -> Callable[[Any], str]:
     return choose
 
 
-def _three(value: Any) -> tuple[float, float, float]:
+def _each(value: Any) -> tuple[float, ...]:
+    """One number for each channel; a single one as for three, which are the most frequent."""
     numbers = _numbers(value)
-    if len(numbers) not in (1, 3):
-        raise ValueError("one number, or three, one for each channel,")
-    a, b, c = numbers * 3 if len(numbers) == 1 else numbers
-    return a, b, c
+    return tuple(numbers * 3 if len(numbers) == 1 else numbers)
 
 
-def _positive(value: Any) -> tuple[float, float, float]:
-    numbers = _three(value)
+def _positive(value: Any) -> tuple[float, ...]:
+    numbers = _each(value)
     if min(numbers) <= 0:
         raise ValueError("a number above 0")
     return numbers
 
 
-def _padding(value: Any) -> tuple[float, float, float] | str:
-    return "mean" if value == "mean" else _three(value)
+def _padding(value: Any) -> tuple[float, ...] | str:
+    return "mean" if value == "mean" else _each(value)
 
 
 def _edges(value: Any) -> tuple[int, int]:
@@ -84,9 +82,9 @@ KEYS: dict[str, Callable[[Any], Any]] = {
     "pad": _choice("center", "top-left", centre="center"),
     "pad_value": _padding,
     "scale": _choice("0-1", "0-255"),
-    "mean": _three,
+    "mean": _each,
     "std": _positive,
-    "color": _choice("RGB", "BGR"),
+    "color": _choice("RGB", "BGR", "GRAY", grey="GRAY", grayscale="GRAY"),
     "layout": _choice("NCHW", "NHWC"),
     "interpolation": _choice(
         "bilinear",

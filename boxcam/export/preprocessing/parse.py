@@ -15,12 +15,13 @@ import onnx_ir as ir
 import yaml
 
 from boxcam.bundle import Preprocess, check_preprocess
+from boxcam.bundle.pointers import POINTER, is_pointer
 from boxcam.errors import SourceError, UnknownNameError
+from boxcam.export.preprocessing.axes import Axes, Shape, axes_of, dimensions
 from boxcam.export.preprocessing.keys import KEYS
 from boxcam.export.preprocessing.presets import PRESETS
 from boxcam.filesystem import read_text
 
-Shape = Sequence[int | None]
 _OPTION = "preprocess="
 _OPEN = ("fit", "none")
 """The ways to resize by which each image can have a size of its own."""
@@ -46,6 +47,7 @@ def parse(
     *,
     may_be_open: bool = True,
     is_said: bool = True,
+    axes: Sequence[str | None] = (),
 ) -> Preprocess:
     """What ``preprocess=`` says, checked against the model's input.
 
@@ -60,6 +62,7 @@ def parse(
         usual: height and width that the file names where its input's are dynamic.
         may_be_open: whether the model can be one whose sizes stay dynamic; otherwise its input is made for one.
         is_said: whether somebody says ``specs``; otherwise they stand for a preset that is still to be chosen.
+        axes: what the file calls the axes of the model's input, None where it has no name.
 
     Raises:
         SourceError: nothing is said, it contradicts itself or the model's input, or the input is no image.
@@ -76,9 +79,13 @@ def parse(
         said.add(spec)
     dtype = _dtype(input_dtype)
     settings = said.settings(dtype)
-    layout = _layout(settings.get("layout"), input_shape)
+    read = axes_of(input_shape, axes, settings.get("layout"), settings.get("color"))
+    if read.channels == 3:
+        _require(settings, "color")
+    if is_said:
+        _check_color(said.values.get("color"), read.channels, input_shape)
     assert input_shape is not None
-    fixed = input_shape[2:] if layout == "NCHW" else input_shape[1:3]
+    fixed = input_shape[2:] if read.layout == "NCHW" else input_shape[1:3]
     is_open = may_be_open and tuple(fixed) == (None, None) and shape is None and settings["resize"] in _OPEN
     if settings["resize"] == "none" and "size" not in settings:
         usual = usual or _EXAMPLE
@@ -94,8 +101,8 @@ def parse(
                     f" not fixed to {size[0]}x{size[1]}. Leave it"
                     f" out{'' if shape is None else ', or leave out shape='}."
                 )
-        return _preprocess(settings, size, layout, dtype)
-    return _preprocess(settings, size, layout, dtype, settings.get("multiple", _MULTIPLE))
+        return _preprocess(settings, size, read, dtype)
+    return _preprocess(settings, size, read, dtype, settings.get("multiple", _MULTIPLE))
 
 
 @dataclass
@@ -141,11 +148,8 @@ class _Settings:
         """
         given, base = self.values, self._base(dtype)
         settings: dict[str, Any] = {**base, **given}
-        for name in ("resize", "scale", "color"):
-            if name not in settings:
-                raise SourceError(
-                    f"{_OPTION}: {name} is missing. Pass a preset ({', '.join(PRESETS)}), or add {name}=…."
-                )
+        for name in ("resize", "scale"):
+            _require(settings, name)
         if given.get("color", base.get("color")) != base.get("color"):
             for name in {"mean", "std", "pad_value"} & set(base) - set(given):
                 settings[name] = base[name][::-1]
@@ -167,6 +171,11 @@ class _Settings:
         return {**preset.settings, **(plain if preset.pixels and dtype == "uint8" else {})}
 
 
+def _require(settings: Mapping[str, Any], name: str) -> None:
+    if name not in settings:
+        raise SourceError(f"{_OPTION}: {name} is missing. Pass a preset ({', '.join(PRESETS)}), or add {name}=….")
+
+
 def _check_resize(settings: Mapping[str, Any], given: Mapping[str, Any]) -> None:
     resize = settings["resize"]
     if resize == "fit" or (resize == "none" and settings.get("multiple") != 1):
@@ -184,14 +193,16 @@ def _check_resize(settings: Mapping[str, Any], given: Mapping[str, Any]) -> None
 
 
 def _preprocess(
-    settings: Mapping[str, Any], size: tuple[int, int], layout: Literal["NCHW", "NHWC"], dtype: str, multiple: int = 0
+    settings: Mapping[str, Any], size: tuple[int, int], axes: Axes, dtype: str, multiple: int = 0
 ) -> Preprocess:
     fit = settings.get("fit", size)
     if multiple:
         size = (-(-max(fit[0], size[0]) // multiple) * multiple, -(-max(fit[1], size[1]) // multiple) * multiple)
     if settings["resize"] == "cover" and "fit" not in settings:
         fit = tuple(math.floor(edge / settings.get("crop_pct", 1.0)) for edge in size)
-    mean, std = settings.get("mean", (0.0,) * 3), settings.get("std", (1.0,) * 3)
+    mean, std = (
+        _each(name, settings.get(name, plain), axes.channels) for name, plain in (("mean", (0.0,)), ("std", (1.0,)))
+    )
     _check_range(settings["scale"], mean)
     if settings["scale"] == "0-1":
         # Rounded to what people write: 123.675, and not 123.67499999999998.
@@ -200,7 +211,8 @@ def _preprocess(
         raise SourceError(
             f"{_OPTION}: the model's input is uint8, the pixels as they are. Pass scale=0-255, mean=0 and std=1."
         )
-    padding = settings.get("pad_value", (0.0,) * 3)
+    padding = settings.get("pad_value", (0.0,))
+    fill = (0.0,) * axes.channels if padding == "mean" else _each("pad_value", padding, axes.channels)
     try:
         spec = Preprocess(
             height=size[0],
@@ -209,13 +221,13 @@ def _preprocess(
             fit_width=fit[1],
             resize=settings["resize"],
             pad_to="center" if settings["resize"] == "cover" else settings.get("pad", "top-left"),
-            pad_value=(0.0,) * 3 if padding == "mean" else padding,
+            pad_value=fill,
             pad_before_normalize=padding != "mean",
             mean=mean,
             std=std,
-            color=settings["color"],
+            color={1: "GRAY", 3: settings.get("color")}.get(axes.channels, "as given"),
             interpolation=settings.get("interpolation", "bilinear"),
-            layout=layout,
+            layout=axes.layout,
             dtype=cast(Any, dtype),
             multiple=multiple,
         )
@@ -223,6 +235,32 @@ def _preprocess(
         return spec
     except ValueError as error:
         raise SourceError(f"{_OPTION}: {str(error).removeprefix('preprocess: ')}. Correct it.") from error
+
+
+def _each(name: str, values: Sequence[float], channels: int) -> tuple[float, ...]:
+    """One value for each channel of the model's input.
+
+    Raises:
+        SourceError: there are more or fewer, and they differ.
+    """
+    if len(values) == channels:
+        return tuple(values)
+    if len(set(values)) == 1:
+        return (values[0],) * channels
+    raise SourceError(
+        f"{_OPTION}: {name} {_shown(tuple(values))} is for {len(values)} channels, and the model's input has"
+        f" {channels}. Pass {name} with one value, or one for each channel."
+    )
+
+
+def _check_color(said: str | None, channels: int, shape: Shape | None) -> None:
+    """Refuse an order of colours for an input that has no three, and grey for one that has."""
+    if said is not None and (said == "GRAY") != (channels == 1):
+        what = "one channel, which is grey" if channels == 1 else f"{channels} channels"
+        shown = "" if shape is None else f" {dimensions(shape)}"
+        raise SourceError(
+            f"{_OPTION}: color {said} contradicts the model's input{shown}, which has {what}. Leave it out."
+        )
 
 
 def _check_range(scale: str, mean: Sequence[float]) -> None:
@@ -244,46 +282,6 @@ def _dtype(given: ir.DataType | None) -> Literal["float32", "float16", "uint8"]:
     return _TYPES[given]
 
 
-def _layout(said: str | None, shape: Shape | None) -> Literal["NCHW", "NHWC"]:
-    """Where the model has its three colours.
-
-    Raises:
-        SourceError: the input is no image, of several images, or leaves the layout open.
-    """
-    if shape is None or len(shape) != 4:
-        what = "has no known rank" if shape is None else f"is {_dimensions(shape)}"
-        raise SourceError(
-            f"the model's input {what}, but an image is [1, 3, height, width] or [1, height, width, 3]. Export it"
-            " with such an input."
-        )
-    if shape[0] not in (None, 1):
-        raise SourceError(
-            f"the model's input {_dimensions(shape)} takes {shape[0]} images at once, and boxcam feeds it one. Export"
-            " the model with a batch of 1, or a dynamic one."
-        )
-    fits = [name for name, channels in (("NCHW", shape[1]), ("NHWC", shape[3])) if channels in (3, None)]
-    sure = [name for name, channels in (("NCHW", shape[1]), ("NHWC", shape[3])) if channels == 3]
-    if said is not None and said not in fits:
-        channels = shape[1] if said == "NCHW" else shape[3]
-        raise SourceError(
-            f"{_OPTION}: layout {said} contradicts the model's input {_dimensions(shape)}, which then has {channels}"
-            " channels, not 3. Leave it out, or correct it."
-        )
-    if not fits:
-        grey = " Grayscale images are not supported." if 1 in (shape[1], shape[3]) else ""
-        raise SourceError(
-            f"the model's input {_dimensions(shape)} has no axis of 3 colours.{grey} Export it with the input"
-            " [1, 3, height, width] or [1, height, width, 3]."
-        )
-    chosen = said or (sure[0] if len(sure) == 1 else fits[0] if len(fits) == 1 else None)
-    if chosen is None:
-        raise SourceError(
-            f"the model's input {_dimensions(shape)} does not tell which axis holds the colours. Pass"
-            ' preprocess="layout=NCHW" or preprocess="layout=NHWC".'
-        )
-    return cast(Literal["NCHW", "NHWC"], chosen)
-
-
 def _size(
     said: tuple[int, int] | None,
     shape: Shape,
@@ -300,7 +298,7 @@ def _size(
     for name, edges in (("shape={}", wanted), ('preprocess="size={}"', said)):
         if edges is not None and any(have not in (None, want) for have, want in zip(fixed, edges, strict=True)):
             raise SourceError(
-                f"{name.format(f'{edges[0]}x{edges[1]}')} contradicts the model's input {_dimensions(shape)}, which is"
+                f"{name.format(f'{edges[0]}x{edges[1]}')} contradicts the model's input {dimensions(shape)}, which is"
                 " fixed. Leave it out, or export the model to ONNX again."
             )
     if said is not None and wanted is not None and said != wanted:
@@ -318,7 +316,7 @@ def _size(
                 f" fitted, or {_OPTION}{[*open_by, 'resize=none']}, which leaves it as it is"
             )
         raise SourceError(
-            f"the model's input {_dimensions(shape)} has no fixed height and width. Fix them with shape=, such as"
+            f"the model's input {dimensions(shape)} has no fixed height and width. Fix them with shape=, such as"
             f" shape=(640, 640){own}."
         )
     return height, width
@@ -334,6 +332,8 @@ class _PlainLoader(yaml.SafeLoader):
 
 
 def _read(path: str) -> Mapping[Any, Any]:
+    if is_pointer(path):
+        raise SourceError(f"{_OPTION}: {path} {POINTER}")
     try:
         text = read_text(path, _MAX_BYTES)
     except (OSError, ValueError) as error:
@@ -355,7 +355,3 @@ def _shown(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ",".join(f"{v:g}" if isinstance(v, float) else str(v)[:60] for v in value[:20])
     return repr(value)[:200]
-
-
-def _dimensions(shape: Shape) -> str:
-    return f"[{', '.join('?' if d is None else str(d) for d in shape)}]"

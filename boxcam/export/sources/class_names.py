@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 
 from boxcam.bundle import MAX_LABELS, MAX_TEXT
+from boxcam.bundle.pointers import POINTER, is_pointer
 from boxcam.errors import SourceError
 from boxcam.filesystem import read_text
 
@@ -23,6 +24,8 @@ def read(given: str | os.PathLike[str] | Sequence[str]) -> tuple[str, ...]:
     """
     if not isinstance(given, (str, os.PathLike)):
         return _checked(tuple(map(str, given)))
+    if is_pointer(given):
+        raise SourceError(f"class names {given} {POINTER}")
     try:
         lines = read_text(given, _MAX_BYTES, "utf-8-sig").rstrip().splitlines()
     except (OSError, ValueError) as error:

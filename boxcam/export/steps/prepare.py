@@ -95,7 +95,7 @@ def prepare(source: SourceModel, wishes: Wishes) -> Prepared:
     layers = {name: _as_maps(base, source, request, name, layer) for name, layer in wanted.items()}
     hold(base, source.stops)
     passes.ShapeInferencePass()(base)
-    samples = Samples(source.input, spec, request.sample)
+    samples = Samples(source.input, spec, request.picture(spec.channels))
     feeds = samples.first()
     record_ranks(base, feeds)
     reported = (source.outputs.boxes, source.outputs.scores)

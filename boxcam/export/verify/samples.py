@@ -23,7 +23,7 @@ class Samples:
     Attributes:
         input: name of the model's input.
         preprocess: how a picture becomes an input.
-        given: uint8 [H, W, 3], BGR, the user's picture; None for synthetic ones.
+        given: uint8 [H, W, channels], BGR of three, the user's picture; None for synthetic ones.
     """
 
     input: str
@@ -49,12 +49,20 @@ class Samples:
     def _pictures(self) -> Iterator[Image]:
         if self.given is not None:
             return iter([self.given])
-        return (draw(self.preprocess, seed) for seed in range(_DRAWN))
+        return (draw_planes(self.preprocess, seed) for seed in range(_DRAWN))
 
 
 def wide(feeds: dict[str, Array]) -> dict[str, Array]:
     """The same inputs for graphs that gradients are made of, which have no float16."""
     return {name: array.astype(np.float32) if array.dtype == np.float16 else array for name, array in feeds.items()}
+
+
+def draw_planes(spec: Preprocess, seed: int) -> Image:
+    """A picture as `draw` makes it, with as many channels as the model takes."""
+    if spec.channels == 3:
+        return draw(spec, seed)
+    drawn = [draw(spec, seed + _DRAWN * number) for number in range(-(-spec.channels // 3))]
+    return np.concatenate(drawn, axis=2)[:, :, : spec.channels]
 
 
 def draw(spec: Preprocess, seed: int) -> Image:

@@ -6,17 +6,24 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping
 
+import onnx
 import onnx_ir as ir
 from google.protobuf.message import DecodeError, EncodeError
 from onnx import IR_VERSION
 from onnx.defs import onnx_opset_version
 from onnx_ir.passes import common as passes
 
+from boxcam.bundle.pointers import POINTER, is_pointer
 from boxcam.errors import SourceError
 from boxcam.export.graphs.external import load_external
 from boxcam.export.graphs.fold import upgraded
 from boxcam.export.graphs.query import STANDARD, attribute_of, constant_array, describe_node, opset_of
+from boxcam.export.passes.stale_shapes import forget_stale_shapes
 from boxcam.export.sources.onnx import wellformed
+from boxcam.export.sources.onnx.collections import leave_tensors
+
+_IR_VERSION = 8
+"""From 4 on, initializers need not be inputs as well; older files are read as of a later version."""
 
 
 def read(path: str) -> ir.Model:
@@ -27,8 +34,12 @@ def read(path: str) -> ir.Model:
     """
     if not os.path.isfile(path):
         raise SourceError(f"{path} does not exist. Check the path.")
+    if is_pointer(path):
+        raise SourceError(f"{path} {POINTER}")
     with _readable(path):
-        model = ir.load(path)
+        proto = onnx.load(path, load_external_data=False)
+        leave_tensors(proto)
+        model = ir.from_proto(proto)
     if not len(model.graph):
         raise SourceError(f"{path} is not a valid ONNX file: its graph has no node. Export it again.")
     _check_versions(model, path)
@@ -39,23 +50,36 @@ def read(path: str) -> ir.Model:
         if model.functions:
             passes.InlinePass()(model)
         passes.RemoveInitializersFromInputsPass()(model)
+        model.ir_version = max(model.ir_version or 0, _IR_VERSION)
         model.graph.sort()  # some tools put the nodes that they add last
+    open_axes(model.graph)
+    forget_stale_shapes(model)
     _check_training(model)
     return upgraded(model)
 
 
 @contextlib.contextmanager
 def _readable(path: str) -> Iterator[None]:
-    """Say of a file that onnx_ir cannot read, whatever it stumbles over, that it is not valid."""
+    """Say of a file that onnx or onnx_ir cannot read, whatever they stumble over, that it is not valid."""
     try:
         yield
-    except (DecodeError, EncodeError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+    except (
+        DecodeError, EncodeError, ir.serde.SerdeError, ValueError, LookupError, TypeError, AttributeError,
+        RecursionError,
+    ) as error:  # fmt: skip
         said = " ".join(str(error).split())[:120].rstrip(".")
         raise SourceError(
             f"{path} is not a valid ONNX file ({said}). Is it truncated? Copy or export it again."
         ) from error
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror or error}. Check its permissions.") from error
+
+
+def open_axes(graph: ir.Graph) -> None:
+    """Take sizes below 1 of the inputs' axes, as -1, which some tools write for any size, as not known."""
+    for value in graph.inputs:
+        if value.shape is not None and any(isinstance(size, int) and size < 1 for size in value.shape.dims):
+            value.shape = ir.Shape([None if isinstance(size, int) and size < 1 else size for size in value.shape.dims])
 
 
 def metadata(model: ir.Model) -> Mapping[str, str]:

@@ -16,6 +16,7 @@ from boxcam.errors import SourceError
 from boxcam.export.graphs.ops import Ops
 from boxcam.export.graphs.query import Array, name_and_shape, static_shape
 from boxcam.export.passes.dynamic_size import forget_shapes
+from boxcam.export.sources.onnx.fixed import put
 
 _NUMBERS = (ir.DataType.FLOAT, ir.DataType.UINT8, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE, None)
 _INTEGERS = (ir.DataType.INT64, ir.DataType.INT32)
@@ -38,7 +39,8 @@ def image(model: ir.Model) -> ir.Value:
     """
     inputs = list(model.graph.inputs)
     ranks = {value: len(static_shape(value) or ()) for value in inputs}
-    found = [v for v in inputs if v.dtype in _NUMBERS and ranks[v] in (3, 4) and _plain(v) not in _EXTRA]
+    others = {*_EXTRA, "pixel_mask"}
+    found = [v for v in inputs if v.dtype in _NUMBERS and ranks[v] in (3, 4) and _plain(v) not in others]
     if len(found) == 1:
         return found[0] if ranks[found[0]] == 4 else _with_batch(model.graph, found[0])
     known = ", ".join(name_and_shape(value) for value in inputs) or "none"
@@ -47,26 +49,36 @@ def image(model: ir.Model) -> ir.Value:
             f"the model takes token IDs or similar ({known}), but boxcam explains image models. Export one with an"
             " image input."
         )
-    what = "no image input" if not found else "several inputs that may be the image"
+    if found:
+        raise SourceError(
+            f"the model has several inputs that may be the image: {known}. Fix all but the image with inputs=, such as"
+            f' inputs="{found[-1].name}={_plain(found[-1])}.npy".'
+        )
     raise SourceError(
-        f"the model has {what}: {known}. Export it with one image input, [1, 3, height, width] or [1, height, width,"
-        " 3]."
+        f"the model has no image input: {known}. Export it with one, [1, 3, height, width] or [1, height, width, 3]."
     )
 
 
-def settle(model: ir.Model, picture: ir.Value, spec: Preprocess) -> None:
-    """Fix the batch to 1 and the image to its size, if it has one; other inputs become constants, or its size.
+def settle(model: ir.Model, picture: ir.Value, spec: Preprocess, batch: int = 1) -> None:
+    """Fix the batch and the image to its size, if it has one; other inputs become constants, or its size.
 
     Raises:
         SourceError: it is not known what to put into an input.
     """
-    if static_shape(picture) != spec.shape:
+    wanted = spec.shape if batch == 1 else (batch, *spec.shape[1:])
+    if static_shape(picture) != wanted:
         down, across = (2, 3) if spec.layout == "NCHW" else (1, 2)
         names = {down: "height", across: "width"}
-        picture.shape = ir.Shape([names[axis] if size is None else size for axis, size in enumerate(spec.shape)])
+        picture.shape = ir.Shape([names[axis] if size is None else size for axis, size in enumerate(wanted)])
         forget_shapes(model.graph)
     for extra in [value for value in model.graph.inputs if value is not picture]:
         _settle_extra(model.graph, extra, picture, spec)
+
+
+def axis_names(picture: ir.Value) -> list[str | None]:
+    """What the file calls the axes of an input; None for an axis of a known size, or without a name."""
+    dims = () if picture.shape is None else picture.shape.dims
+    return [None if isinstance(size, int) or size.value is None else str(size.value) for size in dims]
 
 
 def tells_pixels(model: ir.Model) -> bool:
@@ -115,16 +127,16 @@ def _settle_extra(graph: ir.Graph, extra: ir.Value, picture: ir.Value, spec: Pre
         entries = (1, "height", "width")
     else:
         raise SourceError(
-            f"the model has a second input, {name_and_shape(extra)}, and boxcam does not know what to feed it. Export"
-            " the model with the image as its only input."
+            f"the model has a second input, {name_and_shape(extra)}, and boxcam does not know what to feed it. Fix it"
+            f' with inputs=, such as inputs="{extra.name}=1" or inputs="{extra.name}=FILE.npy".'
         )
     if extra.dtype is None:
         raise SourceError(f"the model's input {extra.name} has no type. Check the file with onnx.checker.")
     mask = plain == "pixel_mask"
     if not mask and shape[-1] not in (None, len(entries)):
         raise SourceError(
-            f"the model's input {name_and_shape(extra)} should hold {', '.join(map(str, entries))}. Export the model"
-            " with the image as its only input."
+            f"the model's input {name_and_shape(extra)} should hold {', '.join(map(str, entries))}. Fix it with"
+            f' inputs=, such as inputs="{extra.name}=FILE.npy".'
         )
     lead = [1] * (len(shape) - 1)
     if spec.multiple:
@@ -132,10 +144,9 @@ def _settle_extra(graph: ir.Graph, extra: ir.Value, picture: ir.Value, spec: Pre
     else:
         sizes = [getattr(spec, entry) if isinstance(entry, str) else entry for entry in entries]
         values: Array = np.ones(sizes) if mask else np.array(sizes).reshape([*lead, -1])
-        name = f"boxcam.input/{extra.name}"
-        tensor = ir.tensor(values.astype(extra.dtype.numpy()), name=name)
-        found = ir.Value(name=name, const_value=tensor, type=extra.type, shape=ir.Shape(values.shape))
-        graph.register_initializer(found)
+        batch = (*(shape[:1] if (shape[0] or 0) > 1 else values.shape[:1]), *values.shape[1:])
+        put(graph, extra, np.broadcast_to(values, batch).astype(extra.dtype.numpy()))
+        return
     ir.convenience.replace_all_uses_with(extra, found)
     graph.inputs.remove(extra)
     graph.sort()

@@ -6,7 +6,7 @@ import difflib
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx_ir as ir
@@ -33,7 +33,9 @@ from boxcam.export.heads.observed import ObservedTensor
 from boxcam.export.heads.selection import report
 from boxcam.export.layers.candidates import Candidate, worth
 from boxcam.export.passes import check
-from boxcam.export.passes.dynamic_size import fixed
+from boxcam.export.passes.dynamic_size import fixed, forget_shapes
+from boxcam.export.passes.single_image import take_one
+from boxcam.export.passes.stale_shapes import contradict
 from boxcam.export.preprocessing import parse
 from boxcam.export.source import HalfPrecision, LayerTensors, Progress, Request, SourceModel
 from boxcam.export.sources import class_names
@@ -41,6 +43,7 @@ from boxcam.export.sources.onnx import file
 from boxcam.export.sources.onnx import inputs as onnx_inputs
 from boxcam.export.sources.onnx import layers as onnx_layers
 from boxcam.export.sources.onnx import outputs as onnx_outputs
+from boxcam.export.sources.onnx.fixed import fix
 from boxcam.export.trace import proposals
 from boxcam.runtime.preprocess import prepare
 from boxcam.types import IMAGE, Image
@@ -59,6 +62,7 @@ class OnnxFile:
         half: the graph in float16, if the file computes in it; the graph above is then a float32 copy.
         sample: a picture in which the model finds something, if the user gave one.
         in_pixels: whether the file says that its boxes are in pixels, by what it reads beside the image.
+        fixed: what was put into other inputs, for people.
     """
 
     model: ir.Model
@@ -69,6 +73,7 @@ class OnnxFile:
     half: HalfPrecision | None
     sample: Image | None
     in_pixels: bool = False
+    fixed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def feeds(self) -> dict[str, Array]:
@@ -78,20 +83,21 @@ class OnnxFile:
     def inputs(self) -> Iterator[dict[str, Array]]:
         """Inputs to run the graph with: the user's picture, or drawn ones, as no model finds something in each."""
         spec = self.preprocess
-        pictures = _drawn(spec.height, spec.width) if self.sample is None else iter([self.sample])
+        pictures = _drawn(spec) if self.sample is None else iter([self.sample])
         for picture in pictures:
             tensor = prepare(picture, spec)[0]
             wide = tensor.astype(np.float32) if self.half is not None and tensor.dtype.kind == "f" else tensor
             yield {str(self.image.name): wide}
 
 
-def _drawn(height: int, width: int) -> Iterator[Image]:
+def _drawn(spec: Preprocess) -> Iterator[Image]:
     """Waves, and noise in patches of several sizes."""
+    height, width, channels = spec.height, spec.width, spec.channels
     y, x = np.mgrid[:height, :width]
-    waves = [np.sin(x / (7 + 5 * channel) + channel) * np.cos(y / (11 + 3 * channel)) for channel in range(3)]
+    waves = [np.sin(x / (7 + 5 * channel) + channel) * np.cos(y / (11 + 3 * channel)) for channel in range(channels)]
     yield (127 + 120 * np.stack(waves, 2)).astype(np.uint8)
     for seed, size in enumerate((1, 8, 32)):
-        coarse = np.random.default_rng(seed).integers(0, 256, (height // size + 1, width // size + 1, 3))
+        coarse = np.random.default_rng(seed).integers(0, 256, (height // size + 1, width // size + 1, channels))
         yield coarse.repeat(size, 0).repeat(size, 1)[:height, :width].astype(np.uint8)
 
 
@@ -148,6 +154,9 @@ def load(request: Request, progress: Progress) -> SourceModel:
             "kind": "onnx",
             "file": os.path.basename(request.arguments[0]),
             "producer": opened.producer,
+            **(
+                {"inputs": ", ".join(f"{name}={value}" for name, value in opened.fixed.items())} if opened.fixed else {}
+            ),
             **found.convention.describe(),
         },
         half=opened.half,
@@ -205,17 +214,24 @@ def read(request: Request, otherwise: Sequence[str] = ()) -> OnnxFile:
     model = file.read(request.arguments[0])
     metadata = file.metadata(model)
     producer = " ".join(part for part in (model.producer_name, model.producer_version) if part) or "unknown"
+    in_pixels = onnx_inputs.tells_pixels(model)
+    given = fix(model, request.inputs)
     image = onnx_inputs.image(model)
     said, shape = preprocessing_of(request, metadata), static_shape(image)
-    usual = onnx_inputs.training_size(metadata)
-    spec = parse.parse(said or otherwise, shape, image.dtype, request.shape, usual, is_said=bool(said))
-    in_pixels = onnx_inputs.tells_pixels(model)
-    onnx_inputs.settle(model, image, spec)
+    usual, axes = onnx_inputs.training_size(metadata), onnx_inputs.axis_names(image)
+    spec = parse.parse(said or otherwise, shape, image.dtype, request.shape, usual, is_said=bool(said), axes=axes)
+    batch = (shape[0] if shape else 1) or 1
+    onnx_inputs.settle(model, image, spec, batch)
     _leave_out_foreign(model)
+    sample = request.picture(spec.channels)
+    if batch > 1:
+        picture = next(_drawn(spec)) if sample is None else sample
+        take_one(model, image, batch, {str(image.name): prepare(picture, spec)[0]})
+        given = {"images at once": str(batch), **given}
     passes.ShapeInferencePass()(model)
     model, half = check.admit(model, str(image.name))
     image = next(value for value in model.graph.inputs if value.name == image.name)
-    return OnnxFile(model, image, spec, metadata, producer, half, request.sample, in_pixels)
+    return OnnxFile(model, image, spec, metadata, producer, half, sample, in_pixels, given)
 
 
 def _leave_out_foreign(model: ir.Model) -> None:
@@ -351,8 +367,11 @@ def _run(opened: OnnxFile, named: Sequence[str]) -> list[ObservedTensor]:
     if not arrays:
         assert failure is not None
         raise failure
+    if any(contradict(static_shape(value), array.shape) for value, array in zip(targets, arrays, strict=True)):
+        forget_shapes(model.graph)
+        passes.ShapeInferencePass()(model)
     for value, array in zip(targets, arrays, strict=True):
-        if value.shape is None:
+        if value.shape is None or contradict(static_shape(value), array.shape):
             value.shape = ir.Shape([None] * array.ndim)
     return [ObservedTensor(value, array) for value, array in zip(targets, arrays, strict=True)]
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from boxcam.bundle import Preprocess
+from boxcam.bundle.pointers import POINTER, is_pointer
 from boxcam.errors import SourceError
 from boxcam.runtime.preprocess import INTERPOLATIONS
 
@@ -24,6 +25,8 @@ def read_config(path: str) -> Any:
 
     if not os.path.isfile(path):
         raise SourceError(f"config {path} does not exist. Check the path.")
+    if is_pointer(path):
+        raise SourceError(f"config {path} {POINTER}")
     try:
         config = Config.fromfile(path)
     except (Exception, SystemExit) as error:  # a config is a program: anything can come out of it
@@ -34,7 +37,28 @@ def read_config(path: str) -> Any:
         raise SourceError(
             f"config {path} has no 'model' with a 'type'. Pass the config that the detector was trained with."
         )
+    if _is_of_version_2(config):
+        raise SourceError(
+            f"config {path} is of mmdet 2.x (it has img_norm_cfg or data.test, and no data_preprocessor), which mmdet"
+            " 3.x reads without its normalisation. Pass the same model's config of mmdet 3.x, or migrate it as"
+            " mmdet's documentation describes (migration to 3.x)."
+        )
     return config
+
+
+def _is_of_version_2(config: Any) -> bool:
+    """Whether a config has what mmdet 3 no longer reads: the normalisation as a step of its pipelines."""
+    if config.model.get("data_preprocessor") or config.get("data_preprocessor"):
+        return False
+    data = config.get("data")
+    splits = [data.get(name) for name in ("test", "val", "train")] if isinstance(data, Mapping) else []
+    pipelines = [
+        config.get("test_pipeline"),
+        *(split.get("pipeline") for split in splits if isinstance(split, Mapping)),
+    ]
+    steps = {str(step.get("type")) for of in pipelines if isinstance(of, list) for step in of if hasattr(step, "get")}
+    old = {"Normalize", "MultiScaleFlipAug", "ImageToTensor", "DefaultFormatBundle", "Collect"}
+    return "img_norm_cfg" in config or any(isinstance(split, Mapping) for split in splits) or bool(steps & old)
 
 
 def is_pair(arguments: tuple[str, ...]) -> bool:
@@ -70,7 +94,14 @@ def preprocess(config: Any, path: str, shape: tuple[int, int] | None) -> Preproc
     Raises:
         SourceError: the pipeline does something that cannot be repeated without mmdet.
     """
-    data = config.model.get("data_preprocessor") or config.get("data_preprocessor") or {}
+    found = (place.get("data_preprocessor") for place in (config.model, config))
+    data = next((one for one in found if one is not None), None)
+    if data is None:
+        raise SourceError(
+            f"config {path} has no data_preprocessor, so it is unknown how images are normalised. Add the one that the"
+            " detector was trained with, or model.data_preprocessor = dict(type='DetDataPreprocessor') if its images"
+            " are not normalised at all."
+        )
     while data.get("data_preprocessor"):  # one for several branches of training wraps the detector's own
         data = data["data_preprocessor"]
     keep_ratio, scale, pad_value, divisor = True, None, None, int(data.get("pad_size_divisor") or 1)

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from boxcam.bundle.pointers import POINTER, is_pointer
 from boxcam.errors import SourceError
 
 _SHAPE = re.compile(r"size mismatch for (\S+): copying a param")
@@ -32,6 +33,8 @@ def read(path: str | os.PathLike[str], listed: Sequence[Any] = ()) -> dict[str, 
 
     if not os.path.isfile(path):
         raise SourceError(f"checkpoint {path} does not exist. Check the path.")
+    if is_pointer(path):
+        raise SourceError(f"checkpoint {path} {POINTER}")
     if not _begins_like_a_checkpoint(path):
         raise SourceError(f"{path} is not a PyTorch checkpoint. Pass the .pth file that training wrote.")
     try:
