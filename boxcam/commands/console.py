@@ -1,11 +1,8 @@
-"""What the commands print: lines on the terminal, the progress of a run, errors."""
+"""What the commands print: lines on the terminal, and errors."""
 
 from __future__ import annotations
 
-import contextlib
 import sys
-import time
-from collections.abc import Callable, Iterator
 
 import click
 
@@ -31,31 +28,3 @@ def message_line(message: str) -> str:
     """A message of the library as one line, with the flags of the running command line for names of parameters."""
     line, root = " ".join(message.splitlines()), click.get_current_context().find_root()
     return with_flags(line, flags_of(root.command), root.meta.get(ARGUMENTS, ()))
-
-
-def report_steps(quiet: bool) -> Callable[[str], None]:
-    """Report the steps of an export on a terminal, with the time that has passed."""
-    shown = not quiet and sys.stderr.isatty()
-    began = time.monotonic()
-
-    def step(text: str) -> None:
-        if shown:
-            say(f"[{time.monotonic() - began:5.1f} s] {text}", err=True)
-
-    return step
-
-
-@contextlib.contextmanager
-def progress_line(text: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """A line on a terminal that counts boxes, and is gone when the block ends."""
-    shown = not quiet and sys.stderr.isatty()
-
-    def show(line: str) -> None:
-        if shown:
-            say(f"\r\x1b[K{line}", err=True, nl=False)
-
-    show(text)
-    try:
-        yield lambda done, total: show(f"{text}: box {done} of {total}")
-    finally:
-        show("")

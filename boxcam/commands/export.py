@@ -9,9 +9,10 @@ from typing import Any
 
 import click
 
-from boxcam.commands.console import report_steps, say
+from boxcam.commands.console import say
 from boxcam.commands.headings import Command, Option
 from boxcam.commands.options import Name, Shape, common, needs_exporter, reading_options
+from boxcam.commands.progress import report_steps
 from boxcam.runtime.engines import ENGINES
 from boxcam.targets import TARGETS
 

@@ -16,9 +16,9 @@ import torch
 from click.testing import Result
 from onnx import numpy_helper
 
+from tests.export.sources.onnx.classifier import Classifier, save
 from tests.export.sources.onnx.deployed import CASES, export
-from tests.export.sources.onnx.test_bad_input import Small, dense, segmentation, two_classifiers
-from tests.export.sources.onnx.test_classifiers import Classifier, save
+from tests.export.sources.onnx.small import Small, dense, segmentation, two_classifiers
 
 Cli = Callable[..., Result]
 ADVICE = "Run, ideally with --sample of an image in which it finds something"
