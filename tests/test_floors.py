@@ -37,6 +37,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("__init__",),  # the public names, which the command line uses as everybody does
     ("commands",),
     ("cli",),
+    ("__main__",),
 )
 
 
