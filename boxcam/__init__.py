@@ -33,12 +33,14 @@ if TYPE_CHECKING:
     from boxcam.explain.explanation import Explanation as Explanation
     from boxcam.model import Model as Model
     from boxcam.types import Detections as Detections
+    from boxcam.types import ImageLike as ImageLike
 
 
-_CLASSES = {
+_TYPES = {
     "Detections": "boxcam.types",
     "ExplainedBox": "boxcam.explain.box",
     "Explanation": "boxcam.explain.explanation",
+    "ImageLike": "boxcam.types",
     "Manifest": "boxcam.bundle",
     "Model": "boxcam.model",
 }
@@ -48,6 +50,7 @@ __all__ = [
     "Detections",
     "ExplainedBox",
     "Explanation",
+    "ImageLike",
     "Manifest",
     "Model",
     "explain",
@@ -61,9 +64,9 @@ __all__ = [
 if not TYPE_CHECKING:  # which would take every name for one of the package
 
     def __getattr__(name: str) -> Any:
-        if name not in _CLASSES:
+        if name not in _TYPES:
             raise AttributeError(f"module 'boxcam' has no attribute {name!r}")
-        return getattr(importlib.import_module(_CLASSES[name]), name)
+        return getattr(importlib.import_module(_TYPES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-    from PIL.Image import Image as PillowImage
-
-    from boxcam.bundle import Manifest
-    from boxcam.explain.explanation import Explanation
-    from boxcam.model import Model
-    from boxcam.runtime.model import Model as Runtime
+    import boxcam.model  # any of its files: the annotations name what is public in the package
+else:
+    boxcam = sys.modules[__package__]  # so that they can be read, as by typing.get_type_hints
 
 
 def load(
@@ -24,7 +20,7 @@ def load(
     threads: int = 0,
     device: str = "cpu",
     providers: str | Sequence[str] = (),
-) -> Model:
+) -> boxcam.Model:
     """Open a bundle.
 
     Args:
@@ -56,8 +52,8 @@ def load(
 
 
 def explain(
-    model: Runtime | str | os.PathLike[str],
-    image: str | os.PathLike[str] | npt.NDArray[np.uint8] | PillowImage,
+    model: boxcam.Model | str | os.PathLike[str],
+    image: boxcam.ImageLike,
     *,
     method: str = "gradcam",
     layer: str | None = None,
@@ -69,7 +65,7 @@ def explain(
     rank: int | Sequence[int] | None = None,
     color: Literal["BGR", "RGB"] = "BGR",
     progress: Callable[[int, int], None] | None = None,
-) -> Explanation:
+) -> boxcam.Explanation:
     """Explain the boxes that a model draws on an image.
 
     Args:
@@ -83,12 +79,12 @@ def explain(
         engine: gradient engine, ``onnx`` or ``torchscript``, or ``auto``.
         score: explain boxes of at least this score, 0 to 1. By default 0.3; 0 where boxes are named by ``rank``, or a
             classifier's by ``classes``.
-        top: explain at most so many boxes, the best first; all by default.
+        top: explain at most so many boxes, 1 or more, the best first; all by default.
         classes: explain boxes of these classes only, by name or index.
         rank: explain only these boxes, counted from the best one, which is 1; where classes are given, of these.
         color: order of an array's channels: ``BGR``, as ``cv2.imread`` gives it, or ``RGB``. Pictures of the
             explanation have the same order.
-        progress: called with the number of boxes done and their total.
+        progress: called with the number of boxes done, 0 at first, and their total.
 
     Returns:
         The boxes, and for each a map of what speaks for it.
@@ -99,6 +95,9 @@ def explain(
         ArgumentError: ``score``, ``top``, ``rank`` or ``color`` is out of range, or model and image are swapped.
         BundleError: the model is a path, and no bundle is there.
 
+    Warns:
+        BoxcamWarning: a map is empty, although the box depends on the layer; another method may show more.
+
     >>> import boxcam
     >>> model = boxcam.load("signs.boxcam")
     >>> explanation = boxcam.explain(model, "street.jpg", method="gradcam", layer="neck", top=2)
@@ -108,23 +107,14 @@ def explain(
     no entry 0.99
     >>> paths = explanation.save("out")
     """
-    from boxcam.explain import explainer
+    from boxcam.explain.explainer import explain
+    from boxcam.explain.options import Options
     from boxcam.model import open_model
 
-    return explainer.explain(
-        open_model(model, image),
-        image,
-        method=method,
-        layer=layer,
-        target=target,
-        engine=engine,
-        score=score,
-        top=top,
-        classes=classes,
-        rank=rank,
-        color=color,
-        progress=progress,
+    options = Options(
+        method=method, layer=layer, target=target, engine=engine, score=score, top=top, classes=classes, rank=rank
     )
+    return explain(open_model(model, image), image, options, color=color, progress=progress)
 
 
 def limits(
@@ -197,7 +187,7 @@ def export(
     tokens: tuple[int, int] | None = None,
     stops: Sequence[str] = (),
     inputs: Mapping[str, Any] | Sequence[str] = (),
-) -> Manifest:
+) -> boxcam.Manifest:
     """Make a bundle out of a trained detector or classifier. It needs boxcam's extra ``export``.
 
     Args:

@@ -103,7 +103,9 @@ def lines(path: str | os.PathLike[str], manifest: Manifest) -> Iterator[str]:
 def _preprocess(spec: Preprocess) -> str:
     fit, canvas = f"{spec.fit_height}x{spec.fit_width}", f"{spec.height}x{spec.width}"
     if spec.multiple:
-        to = "" if spec.resize == "none" else f"fit the image into {fit}, upright ones turned ({spec.interpolation}), "
+        short, long = sorted((spec.fit_height, spec.fit_width))
+        sizes = fit if short == long else f"{short}x{long}, or {long}x{short} if it is upright"
+        to = "" if spec.resize == "none" else f"fit the image into {sizes} ({spec.interpolation}), "
         where = "below and to the right" if spec.pad_to == "top-left" else "all around"
         how = f"{to}pad it {where} to sides that are multiples of {spec.multiple}: each image has its own size"
     elif spec.resize == "cover":

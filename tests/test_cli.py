@@ -24,7 +24,7 @@ from click.testing import Result
 import boxcam
 from boxcam.bundle import read
 from boxcam.cli import main
-from boxcam.commands.explain import _summary
+from boxcam.commands.summary import summary
 from boxcam.errors import RunError
 from boxcam.export import sources as _sources  # noqa: F401  (each registers itself)
 from boxcam.export.source import SOURCES
@@ -232,23 +232,29 @@ def test_a_summary_tells_boxes_of_other_levels_from_those_without_evidence() -> 
     found = explanation(nothing, nothing, score=0.3)
     found = dataclasses.replace(found, parts=(found.parts[0], ()))
     left = "4 others left out by --score, --top or --class"
-    assert _summary(found) == f"2 boxes, 1 without positive evidence, 1 not depending on neck, {left}"
+    assert summary(found) == (
+        "2 boxes, 1 with an empty map (gradcam found nothing at neck for it; try --method hirescam),"
+        f" 1 not depending on neck, {left}"
+    )
 
 
 def test_a_summary_tells_what_is_not_there_and_what_would_show_more() -> None:
     one = [[1.0] * 4] * 2
     left = "4 others left out by --score, --top, --class or --rank"
-    assert _summary(explanation(one, score=0.0, rank=(2, 9, 12))) == f"1 box, none at rank 9 or 12, {left}"
+    assert summary(explanation(one, score=0.0, rank=(2, 9, 12))) == f"1 box, none at rank 9 or 12, {left}"
     assert (
-        _summary(explanation(one, score=0.5, rank=(1, 2)))
+        summary(explanation(one, score=0.5, rank=(1, 2)))
         == f"1 box, none at rank 2 with a score of at least 0.5, {left}"
     )
-    assert _summary(explanation(one, score=0.0, rank=(2,))) == f"1 box, {left}"
-    assert _summary(explanation(one, score=0.0, rank=(1, 2), top=1)) == f"1 box, {left}"  # the other one may be there
+    assert summary(explanation(one, score=0.0, rank=(2,))) == f"1 box, {left}"
+    assert summary(explanation(one, score=0.0, rank=(1, 2), top=1)) == f"1 box, {left}"  # the other one may be there
     none = "no box with a score of at least 0.3, 4 others left out by --score, --top or --class"
-    assert _summary(explanation(score=0.3)) == f"{none}: --score 0 shows boxes of any score"
-    best = "--rank 1 shows its best class, --score 0 boxes of any score"
-    assert _summary(explanation(score=0.3), classifier=True) == f"{none}: {best}"
+    assert summary(explanation(score=0.3)) == f"{none}: --score 0 shows boxes of any score"
+    best = "--rank 1 shows the best one, --score 0 classes of any score"
+    none = none.replace("no box", "no class")
+    assert summary(explanation(score=0.3, classifier=True)) == f"{none}: {best}"
+    assert summary(explanation(one, score=0.3, classifier=True)).startswith("1 class, 4 others")
+    assert summary(explanation(one, one, score=0.3, classifier=True)).startswith("2 classes, 4 others")
 
 
 def test_what_fails_on_one_image_keeps_none_from_the_others(

@@ -7,7 +7,7 @@ import inspect
 import json
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from boxcam.errors import BoxcamError
 from boxcam.export.inspect.survey import survey
 from boxcam.export.source import Options, Request
 from tests.export.sources.onnx import deployed
+from tests.source_text import strings
 
 FLAGS = flags_of(main)
 ROOT = Path(boxcam.__file__).parent
@@ -92,28 +93,6 @@ def test_errors_and_warnings_are_printed_with_flags(cli: Any, monkeypatch: pytes
 
 
 # The whole source
-
-
-def strings(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """The line and the text of each string in a file, but docstrings and example command lines of a `Source`.
-
-    What an f-string computes is a ….
-    """
-    hidden = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.keyword) and node.arg == "examples":
-            hidden.update(ast.walk(node.value))
-        body = getattr(node, "body", None)
-        for one in body if isinstance(body, list) else ():  # docstrings, also those of constants
-            if isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant):
-                hidden.add(one.value)
-    inside = {part for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.JoinedStr) and node not in hidden:
-            parts = (part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
-            yield node.lineno, "".join(map(str, parts))
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in {*inside, *hidden}:
-            yield node.lineno, node.value
 
 
 COMMAND_LINES = ("export/inspect/command.py", "export/preprocessing/presets.py", "export/sources/table.py")

@@ -30,6 +30,16 @@ def test_how_an_image_becomes_the_input() -> None:
     )
 
 
+def test_an_upright_image_is_fitted_into_the_size_turned() -> None:
+    tail = "pad it below and to the right to sides that are multiples of 32: each image has its own size; RGB,"
+    for height, width in ((60, 90), (90, 60)):
+        own = dataclasses.replace(SPEC, multiple=32, height=96, width=96, fit_height=height, fit_width=width)
+        said = _preprocess(own)
+        assert said.startswith(f"fit the image into 60x90, or 90x60 if it is upright (bilinear), {tail}")
+    square = dataclasses.replace(SPEC, multiple=32, height=96, width=96, fit_height=90, fit_width=90)
+    assert _preprocess(square).startswith(f"fit the image into 90x90 (bilinear), {tail}")
+
+
 @pytest.mark.parametrize(
     ("form", "kind", "one", "said"),
     [

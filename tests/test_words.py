@@ -12,7 +12,7 @@ import pytest
 
 import boxcam
 from boxcam.cli import main
-from tests.test_flags import strings
+from tests.source_text import strings
 
 ROOT = Path(boxcam.__file__).parent
 PAGES = [Path("README.md"), *sorted(Path("docs").rglob("*.md"))]

@@ -1,12 +1,9 @@
-"""What the commands print: lines on the terminal, the progress of a run, errors."""
+"""What the commands print: lines on the terminal, and errors."""
 
 from __future__ import annotations
 
-import contextlib
 import re
 import sys
-import time
-from collections.abc import Callable, Iterator
 
 import click
 
@@ -28,7 +25,7 @@ def say(text: str, err: bool = False, nl: bool = True) -> None:
 
     Other characters, as of file names that are not UTF-8, and control characters are escaped, as JSON does it.
     """
-    _put(_CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text), err, nl)
+    put(_CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text), err, nl)
 
 
 def one_line(text: str) -> str:
@@ -36,7 +33,8 @@ def one_line(text: str) -> str:
     return text.replace("\n", "\\n").replace("\t", "\\t")
 
 
-def _put(text: str, err: bool, nl: bool) -> None:
+def put(text: str, err: bool, nl: bool) -> None:
+    """Print as it is, but for what the terminal's encoding lacks: boxcam's own control characters."""
     encoding = getattr(sys.stderr if err else sys.stdout, "encoding", None) or "utf-8"
     click.echo(text.encode(encoding, "backslashreplace").decode(encoding), err=err, nl=nl)
 
@@ -50,32 +48,3 @@ def message_line(message: str) -> str:
     """A message of the library as one line, with the flags of the running command line for names of parameters."""
     line, root = " ".join(message.splitlines()), click.get_current_context().find_root()
     return with_flags(line, flags_of(root.command), root.meta.get(ARGUMENTS, ()))
-
-
-def report_steps(quiet: bool) -> Callable[[str], None]:
-    """Report the steps of an export on a terminal, with the time that has passed."""
-    shown = not quiet and sys.stderr.isatty()
-    began = time.monotonic()
-
-    def step(text: str) -> None:
-        if shown:
-            say(f"[{time.monotonic() - began:5.1f} s] {text}", err=True)
-
-    return step
-
-
-@contextlib.contextmanager
-def progress_line(text: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """A line on a terminal that counts boxes, and is gone when the block ends."""
-    shown = not quiet and sys.stderr.isatty()
-
-    def show(line: str) -> None:
-        if shown:
-            _put("\r\x1b[K", err=True, nl=False)
-            say(one_line(line), err=True, nl=False)
-
-    show(text)
-    try:
-        yield lambda done, total: show(f"{text}: box {done} of {total}")
-    finally:
-        show("")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import filecmp
+import importlib.util
 import os
 import shlex
 import shutil
@@ -24,6 +25,8 @@ BUNDLE, IMAGES = "signs.boxcam", "images"
 """What they are called in the folder that the demo writes."""
 
 METHOD = "hirescam"
+FIRST = "street.png"
+"""The sheet to look at first, which the documentation names too."""
 
 
 @click.command(cls=Command, epilog="Exit codes: 0 done, 1 failed, 2 wrong usage.")
@@ -74,17 +77,20 @@ def unpack(folder: Path) -> tuple[Path, Path]:
         for file in sorted(part.rglob("*"))
         if file.is_file()
     }
+    from boxcam.explain.files import make_folder
+    from boxcam.explain.names import check_is_folder
+
     if not files:
         raise BoxcamError(f"the demo's files are not in {DATA}. Install boxcam again.")
+    check_is_folder(folder)
+    make_folder(folder)
     try:
         wanted = {file: to for file, to in files.items() if not _is_there(file, to)}
         for file, to in wanted.items():
             to.parent.mkdir(parents=True, exist_ok=True)
             _copy(file, to)
     except OSError as error:
-        raise OutputError(
-            f"cannot write into {folder}: {error.strerror}. Pass another folder with output=…."
-        ) from error
+        raise OutputError(f"cannot write into {folder}: {error.strerror}. Choose another folder.") from error
     return folder / BUNDLE, folder / IMAGES
 
 
@@ -99,7 +105,7 @@ def _is_there(file: Path, to: Path) -> bool:
     if not to.is_file() or not filecmp.cmp(file, to, shallow=False):
         raise OutputError(
             f"{to} is in the way: it is not the file of that name from the demo of this boxcam, and is left alone."
-            " Move it away, or pass another folder with output=…."
+            " Move it away, or choose another folder."
         )
     return True
 
@@ -119,15 +125,17 @@ def _copy(file: Path, to: Path) -> None:
 
 def _what_next(folder: Path, bundle: Path, images: Path) -> list[str]:
     """What to look at, and commands to try."""
+    missing = [name for name in ("onnx", "onnx_ir") if importlib.util.find_spec(name) is None]
+    install = ", with boxcam's 'onnx' extra installed" if missing else ""
     return [
         "",
-        f"Look at {folder / 'cat.png'} first. One box in {folder / 'houses.png'} is a mistake: its heatmap shows what",
+        f"Look at {folder / FIRST} first. One box in {folder / 'houses.png'} is a mistake: its heatmap shows what",
         "the detector took for a pedestrian crossing.",
         "",
         "Then try",
         f"  {_line('inspect', bundle)}",
         f"  {_line('explain', bundle, images / 'street.jpg', '-o', folder / 'gradcam', '--method', 'gradcam')}",
-        "and with a detector of your own, by pip install 'boxcam[onnx,cpu]',",
+        f"and with a detector of your own{install}:",
         "  boxcam inspect model.onnx",
         "which says what can be explained in it, and the export line to run.",
     ]

@@ -9,10 +9,11 @@ from typing import Any
 
 import click
 
-from boxcam.commands.console import one_line, report_steps, say
+from boxcam.commands.console import one_line, say
 from boxcam.commands.headings import Command, Option
 from boxcam.commands.limits import limited
 from boxcam.commands.options import Name, Shape, common, needs_exporter, reading_options
+from boxcam.commands.progress import report_steps
 from boxcam.runtime.engines import ENGINES
 from boxcam.targets import TARGETS
 

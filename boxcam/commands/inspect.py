@@ -9,10 +9,11 @@ from typing import Any
 
 import click
 
-from boxcam.commands.console import message_line, one_line, report_steps, say
+from boxcam.commands.console import message_line, one_line, say
 from boxcam.commands.headings import Command
 from boxcam.commands.limits import limited
 from boxcam.commands.options import Shape, common, needs_exporter, reading_options
+from boxcam.commands.progress import report_steps
 
 
 @click.command(cls=Command)

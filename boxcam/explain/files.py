@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -41,13 +41,16 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
     return folder
 
 
-def write_files(evidence: Evidence, folder: Path, name: str) -> tuple[Path, Path, Path]:
+def write_files(
+    evidence: Evidence, folder: Path, name: str, progress: Callable[[int, int], None] | None = None
+) -> tuple[Path, Path, Path]:
     """Write ``name.png``, ``name.npz`` and ``name.json``; each is whole or not there. Maps are made one by one.
 
     Args:
         evidence: what to write.
         folder: where; see `make_folder`.
         name: of the files, without extension.
+        progress: called with the number of maps written and their total.
 
     Returns:
         The paths of sheet, maps and facts.
@@ -68,6 +71,8 @@ def write_files(evidence: Evidence, folder: Path, name: str) -> tuple[Path, Path
             for k, values in enumerate(write_archive(evidence, maps)):
                 boxes.append(box_facts(evidence, k, values))
                 panels.append(make_panel(evidence, k, values))
+                if progress is not None:
+                    progress(k + 1, len(evidence))
             found = facts(evidence, boxes, {"overlay": paths[0].name, "maps": paths[1].name})
             text = json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
             said.write(text.encode(errors="backslashreplace"))  # a file name that is not UTF-8 comes back from JSON

@@ -78,8 +78,13 @@ class Model:
 
     @property
     def device(self) -> str:
-        """What it was asked to run on: ``cpu`` or ``cuda``."""
-        return self._device.name
+        """What it runs on: ``cpu`` or ``cuda``, whichever it got, or a word for the provider that was asked for."""
+        return self._session.device
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """The execution providers of ONNX Runtime that it got, the preferred one first."""
+        return self._session.providers
 
     @property
     def layers(self) -> tuple[str, ...]:

@@ -40,6 +40,8 @@ OTHER_DEVICES: Mapping[str, str] = {"gpu": "cuda", "cuda:0": "cuda", "nvidia": "
 """What other packages call them."""
 _ON_CUDA = {CUDA, "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider"}
 """Providers whose tensors lie in the memory that ONNX Runtime calls ``cuda``."""
+_DEVICE_OF = {"cpu": {CPU}, "cuda": _ON_CUDA}
+_PROVIDER = "ExecutionProvider"
 _RIVALS = ("onnxruntime", "onnxruntime-gpu")
 
 
@@ -156,6 +158,12 @@ class Session:
                 f"{self.file} failed in ONNX Runtime ({', '.join(self.providers)}): {reason(error)}."
             ) from error
         return Tensors(dict(zip(outputs, binding.get_outputs(), strict=True)))
+
+    @property
+    def device(self) -> str:
+        """What it runs on: ``cpu``, ``cuda``, or the word for it in the name of another execution provider."""
+        first = self.providers[0]
+        return next((name for name, of in _DEVICE_OF.items() if first in of), first.removesuffix(_PROVIDER).lower())
 
 
 def quiet_run(options: Any) -> Any:

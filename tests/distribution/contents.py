@@ -33,7 +33,7 @@ def check_wheel(wheel: Path) -> None:
         assert needed in own
     (folder,) = {name.split("/")[0] for name in inside.keys() - own.keys()}
     assert inside[f"{folder}/licenses/LICENSE"] == Path("LICENSE").read_bytes()
-    assert inside[f"{folder}/entry_points.txt"].decode() == "[console_scripts]\nboxcam = boxcam.cli:main\n"
+    assert inside[f"{folder}/entry_points.txt"].decode() == "[console_scripts]\nboxcam = boxcam.__main__:main\n"
     check_metadata(Parser().parsestr(inside[f"{folder}/METADATA"].decode()))
 
 

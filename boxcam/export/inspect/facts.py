@@ -32,7 +32,8 @@ class LayerFacts:
         maker: the operator that makes it.
         readers: the operators that read it.
         form: of its gradient: windows, rows or whole; empty if it was not looked at.
-        receptive_field: cells across that one logit depends on; None if that is all of them, or not known.
+        receptive_field: cells across that one logit depends on, of a map of the default layer as a part of it; None if
+            that is all of them, or not known.
         problem: why it cannot be a layer; empty if it can, or was not looked at.
     """
 

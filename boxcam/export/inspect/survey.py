@@ -88,10 +88,12 @@ def survey(
         except ExportError as error:
             problem = str(error)
     shown = candidates if everything else worth(candidates)
-    layers = tuple(_with_forms(work, logits, shown, progress, seconds))
     chosen = next(iter(default.items()), None)
-    image = next(value for value in work.model.graph.inputs if value.name == work.image)
-    selected = selected_queries(work.model.graph, image, work.values(logits))
+    source_image = next(value for value in work.model.graph.inputs if value.name == work.image)
+    selected = selected_queries(work.model.graph, source_image, work.values(logits))
+    together = () if chosen is None else chosen[1].tensors
+    cut = [(one, together if one.name in together else (one.name,)) for one in shown]
+    layers = tuple(_with_forms(work, logits, cut, progress, seconds))
     unsaid = () if said else (PRESET,) if guessed is None else guessed.specs
     named = () if found is None else found.labels
     return Survey(
@@ -116,22 +118,31 @@ def survey(
 
 
 def _with_forms(
-    work: onnx_layers.Work, logits: Sequence[str], shown: Sequence[Candidate], progress: Progress, seconds: float
+    work: onnx_layers.Work,
+    logits: Sequence[str],
+    shown: Sequence[tuple[Candidate, Sequence[str]]],
+    progress: Progress,
+    seconds: float,
 ) -> Iterator[LayerFacts]:
-    """Differentiate by each layer, as an export would, as long as there is time; the last layers take the least."""
+    """Differentiate by each layer, as an export would, as long as there is time; the last layers take the least.
+
+    With each comes what is cut for it: maps that are one layer are cut together, and what goes from one of them into
+    another one is then no part of the gradient.
+    """
     smooth = straight_through.straight_through(work.model)
     until, found = time.monotonic() + seconds, []
-    for number, one in enumerate(reversed(shown), 1):
+    for number, (one, cut) in enumerate(reversed(shown), 1):
         form, field, problem = "", None, ""
         if logits and time.monotonic() < until:
             progress(f"differentiating by layer {number} of {len(shown)}")
             try:
-                graph, name = smooth, one.name
+                graph, names = smooth, tuple(cut)
                 if one.layout != "NCHW":
                     graph = clone_model(smooth)
-                    name = as_map(graph, name, one.layout, ImageInput(work.image, work.spec), None)
+                    image = ImageInput(work.image, work.spec)
+                    names = tuple(as_map(graph, name, one.layout, image, None) for name in names)
                     passes.ShapeInferencePass()(graph)
-                used = used_features(graph, logits, [name])
+                used = used_features(graph, logits, names)
                 check.check_path(graph, logits, used)
                 built = gradient.build(graph, logits, used)
                 form, field = built.form, built.field

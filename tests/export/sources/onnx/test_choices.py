@@ -19,7 +19,7 @@ from boxcam.export.inspect import survey
 from boxcam.export.source import Request
 from boxcam.export.sources.onnx import source as source
 from tests.export.sources.onnx.deployed import CASES, NAMES, YOLO, Case, cxcywh_graph, export
-from tests.export.sources.onnx.test_bad_input import Small, selected
+from tests.export.sources.onnx.small import Small, selected
 
 RANDOM = np.random.default_rng(5)
 STRETCH = ("imagenet", "resize=stretch")
