@@ -194,12 +194,24 @@ class TorchScriptEngine:
             raise EngineError(
                 f"the gradient {self._file} failed: {said.rstrip('.')}. Export the model again."
             ) from error
-        return [
-            (Patch(int(tensor), int(row), (int(y), int(x)), np.ascontiguousarray(patch.detach().numpy())),)
-            if patch.numel()
-            else ()
-            for patch, (tensor, row, y, x) in zip(patches, places.tolist(), strict=True)
-        ]
+        try:
+            found = [
+                (Patch(int(tensor), int(row), (int(y), int(x)), np.ascontiguousarray(patch.detach().numpy())),)
+                if patch.numel()
+                else ()
+                for patch, (tensor, row, y, x) in zip(patches, places.tolist(), strict=True)
+            ]
+            for patch in (patch for of in found for patch in of):
+                rows, channels = tensors.shape(features[patch.tensor])[:2]
+                if min(patch.tensor, patch.row) < 0 or patch.row >= rows or len(patch.gradient) != channels:
+                    raise ValueError("a patch is of no feature map of the layer")
+            if len(found) != len(origin):
+                raise ValueError(f"there are {len(found)} patches for {len(origin)} boxes")
+        except (ValueError, TypeError, LookupError, AttributeError, RuntimeError) as error:
+            raise EngineError(
+                f"the gradient {self._file} gives something else than patches: {error}. Export the model again."
+            ) from error
+        return found
 
 
 @contextlib.contextmanager
