@@ -128,7 +128,7 @@ def test_files_that_write_command_lines_are_still_there() -> None:
 
 def test_every_name_in_a_message_is_a_parameter() -> None:
     known = {field.name for field in fields(Request)} | set(Options.__annotations__) - {"arguments"}
-    for function in (boxcam.load, boxcam.explain, boxcam.export, survey):
+    for function in (boxcam.load, boxcam.explain, boxcam.export, boxcam.limits, survey):
         known |= set(inspect.signature(function).parameters)
     said = places(r"(?<![\w.\"'/=-])([a-z_]+)=(?=[\"'\s.,:;)\[(…]|$)")
     assert len(said) > 50  # the messages are found at all

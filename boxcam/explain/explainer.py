@@ -9,10 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from boxcam.bundle import Gradient, Layer
-from boxcam.errors import BoxcamWarning, EngineError, RunError, UnknownLayerError, UnknownNameError
+from boxcam.errors import BoxcamWarning, EngineError, UnknownLayerError, UnknownNameError
 from boxcam.explain.advice import on_empty_maps
 from boxcam.explain.evidence import Color, Part, Query
 from boxcam.explain.explanation import Explanation
@@ -201,15 +199,5 @@ def _maps(compute: Method, patches: Sequence[Patch], activation: Callable[[Patch
     found: dict[int, CellMap] = {}
     for members in groups.values():
         mine = [patches[index] for index in members]
-        features = activation(mine[0])
-        try:
-            made = compute(features, mine)
-        except ValueError as error:
-            if all(np.isfinite(values).all() for values in (features, *(one.gradient for one in mine))):
-                raise
-            raise RunError(
-                "the model's features or gradients are NaN or infinite on this image, so no map can be made of them."
-                " Check the model on this image."
-            ) from error
-        found.update(zip(members, made, strict=True))
+        found.update(zip(members, compute(activation(mine[0]), mine), strict=True))
     return [found[index] for index in range(len(patches))]

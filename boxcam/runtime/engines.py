@@ -70,11 +70,10 @@ class OnnxEngine:
     def patches(self, tensors: Tensors, features: Sequence[str], context: Sequence[str], origin: Int) -> list[Patches]:
         if not len(origin):
             return []
-        unknown = set(self._session.inputs) - {*features, *context, ORIGIN}
-        if unknown or not set(self._session.inputs) <= {*tensors, ORIGIN}:
+        missing = sorted(set(self._session.inputs) - {*tensors, ORIGIN})
+        if missing:
             raise EngineError(
-                f"{self._session.file} reads {min(unknown or set(self._session.inputs) - set(tensors))}, which the"
-                " manifest does not list. Export the model again."
+                f"{self._session.file} reads {missing[0]}, which the manifest does not list. Export the model again."
             )
         given = {name: tensors.ort(name) for name in self._session.inputs if name != ORIGIN}
         found = self._session.run(Tensors({**given, ORIGIN: origin}), self._names)
@@ -82,7 +81,11 @@ class OnnxEngine:
         for group in self._groups:
             gradients, uniform = found[f"{PATCHES}.{group}"], found.get(f"{UNIFORM}.{group}")
             places, boxes = found[f"{PLACE}.{group}"], found[f"{BOX}.{group}"]
-            self._check(Group(gradients, places, boxes, uniform), [tensors.shape(name) for name in features], origin)
+            problem = Group(gradients, places, boxes, uniform).problem(
+                [tensors.shape(n) for n in features], len(origin)
+            )
+            if problem:
+                raise EngineError(f"the gradient {self._session.file} is broken: {problem}. Export the model again.")
             for m, (box, (tensor, row, y, x)) in enumerate(zip(boxes.tolist(), places.tolist(), strict=True)):
                 if box >= 0:
                     even = None if uniform is None else uniform[m]
@@ -100,16 +103,6 @@ class OnnxEngine:
         if not wanted or not wanted <= set(self._names) <= wanted | {f"{UNIFORM}.{group}" for group in groups}:
             raise BundleError(f"{self._session.file} is not a gradient of boxcam's. Export the model again.")
         return sorted(groups)
-
-    def _check(self, group: Group, features: Sequence[tuple[int, ...]], origin: Int) -> None:
-        """Make sure that a group of patches is one of these features and boxes.
-
-        Raises:
-            EngineError: it is not.
-        """
-        problem = group.problem(features, len(origin))
-        if problem:
-            raise EngineError(f"the gradient {self._session.file} is broken: {problem}. Export the model again.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,12 +193,24 @@ class TorchScriptEngine:
             raise EngineError(
                 f"the gradient {self._file} failed: {said.rstrip('.')}. Export the model again."
             ) from error
-        return [
-            (Patch(int(tensor), int(row), (int(y), int(x)), np.ascontiguousarray(patch.detach().numpy())),)
-            if patch.numel()
-            else ()
-            for patch, (tensor, row, y, x) in zip(patches, places.tolist(), strict=True)
-        ]
+        try:
+            found = [
+                (Patch(int(tensor), int(row), (int(y), int(x)), np.ascontiguousarray(patch.detach().numpy())),)
+                if patch.numel()
+                else ()
+                for patch, (tensor, row, y, x) in zip(patches, places.tolist(), strict=True)
+            ]
+            for patch in (patch for of in found for patch in of):
+                rows, channels = tensors.shape(features[patch.tensor])[:2]
+                if min(patch.tensor, patch.row) < 0 or patch.row >= rows or len(patch.gradient) != channels:
+                    raise ValueError("a patch is of no feature map of the layer")
+            if len(found) != len(origin):
+                raise ValueError(f"there are {len(found)} patches for {len(origin)} boxes")
+        except (ValueError, TypeError, LookupError, AttributeError, RuntimeError) as error:
+            raise EngineError(
+                f"the gradient {self._file} gives something else than patches: {error}. Export the model again."
+            ) from error
+        return found
 
 
 @contextlib.contextmanager

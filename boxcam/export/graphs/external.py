@@ -63,8 +63,8 @@ def place(location: str, path: str) -> Path:
     """
     folder = Path(path).absolute().parent
     outside = SourceError(
-        f"{path} keeps its weights in {location!r}, which is not in its own folder. Only files there are read: put that"
-        " file next to the model, and name it so in the model."
+        f"{path} keeps its weights in {location!r}, which is not in its own folder, and only files there are read. Save"
+        " the model again, with its weights next to it."
     )
     if not location or "\0" in location or os.path.isabs(location):
         raise outside
