@@ -100,7 +100,7 @@ def explain(
 
     >>> import boxcam
     >>> model = boxcam.load("signs.boxcam")
-    >>> explanation = boxcam.explain(model, "street.jpg", method="gradcam", layer="neck", top=2)
+    >>> explanation = boxcam.explain(model, "street.jpg", method="hirescam", layer="neck", top=2)
     >>> for box in explanation:
     ...     print(f"{box.name} {box.score:.2f}")
     pedestrian crossing 0.99

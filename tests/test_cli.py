@@ -206,6 +206,24 @@ def test_quiet_means_silent(signs: Path, signs_bundle: Path, tmp_path: Path, cli
     assert results(tmp_path) == ["cat.json", "cat.npz", "cat.png"]
 
 
+@pytest.mark.parametrize("command", ["explain", "demo"])
+def test_results_go_to_a_folder(command: str, signs: Path, signs_bundle: Path, tmp_path: Path, cli: Cli) -> None:
+    given = ["explain", signs_bundle, signs / "images" / "cat.jpg"] if command == "explain" else ["demo"]
+    done = cli(*given, "-o", tmp_path / "x.png")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"boxcam: {tmp_path / 'x.png'} has the name of a file, and the results are several files in a folder. Pass"
+        " another folder with --output.\n"
+    )
+    (tmp_path / "out").write_text("mine")
+    done = cli(*given, "-o", tmp_path / "out")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"boxcam: cannot write into {tmp_path / 'out'}: it is a file, not a folder. Choose another folder.\n"
+    )
+    assert results(tmp_path) == ["out"]
+
+
 def test_no_box_is_a_normal_result(signs: Path, signs_bundle: Path, tmp_path: Path, cli: Cli) -> None:
     cv2.imwrite(str(tmp_path / "grey.png"), np.full((50, 80, 3), 128, np.uint8))
     done = cli("explain", signs_bundle, tmp_path / "grey.png", signs / "images" / "cat.jpg", "-o", tmp_path / "out",

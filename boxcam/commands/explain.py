@@ -114,7 +114,7 @@ def explain(
 
     \b
     Examples:
-      boxcam explain retinanet.boxcam street.jpg -o out
+      boxcam explain retinanet.boxcam street.jpg --method hirescam -o out
       boxcam explain retinanet.boxcam photos/ 'more/**/*.png' --method hirescam --class car --top 3
       boxcam explain faster-rcnn.boxcam street.jpg --layer roi --score 0.5
       boxcam explain resnet50.boxcam cat.jpg --class 'tiger cat' --class tabby

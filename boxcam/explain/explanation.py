@@ -13,7 +13,7 @@ import numpy as np
 from boxcam.errors import PackageError
 from boxcam.explain.box import ExplainedBox, box_of, chosen_boxes
 from boxcam.explain.evidence import Color, Evidence
-from boxcam.explain.facts import box_facts, facts
+from boxcam.explain.facts import box_facts, facts, share_inside
 from boxcam.explain.files import encode_png, make_folder, write_files
 from boxcam.explain.names import check_free, check_is_folder
 from boxcam.explain.pictures import draw_overlay, draw_sheet, in_color, make_panel
@@ -64,7 +64,7 @@ class Explanation(Evidence):
         """One line: the image, its first boxes, and how they were explained."""
         names = [f"{box.name} {box.score:.2f}" for box in self[:3]]
         more = f" and {len(self) - 3} more" if len(self) > 3 else ""
-        boxes = f"{', '.join(names)}{more}" if names else "no box"
+        boxes = f"{', '.join(names)}{more}" if names else f"no {'class' if self.query.classifier else 'box'}"
         image = "{1}x{0} pixels".format(*self.image.shape) if self.query.image is None else Path(self.query.image).name
         target = "" if self.target == LOGIT.name else f" of {self.target}"
         return f"<Explanation of {image}: {boxes}; {self.method}{target} at {self.layer} of {self.query.bundle}>"
@@ -115,7 +115,8 @@ class Explanation(Evidence):
         >>> boxcam.explain("signs.boxcam", "street.jpg").sheet().ndim
         3
         """
-        panels = [make_panel(self, k, self.map(k)) for k in range(len(self))]
+        maps = (self.map(k) for k in range(len(self)))
+        panels = [make_panel(self, k, one, share_inside(one, self.detections.boxes[k])) for k, one in enumerate(maps)]
         return in_color(draw_sheet(self, panels), color or self.query.color)
 
     def facts(self) -> dict[str, Any]:

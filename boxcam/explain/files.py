@@ -70,7 +70,7 @@ def write_files(
             boxes, panels = [], []
             for k, values in enumerate(write_archive(evidence, maps)):
                 boxes.append(box_facts(evidence, k, values))
-                panels.append(make_panel(evidence, k, values))
+                panels.append(make_panel(evidence, k, values, boxes[-1]["share_inside_box"]))
                 if progress is not None:
                     progress(k + 1, len(evidence))
             found = facts(evidence, boxes, {"overlay": paths[0].name, "maps": paths[1].name})

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from boxcam.explain.render import PERCENTILE, heatmap
+from boxcam.explain.render import PERCENTILE, brightest, heatmap, scaled
 from boxcam.types import Float, Image
 
 Corners = tuple[float, float, float, float]
@@ -101,14 +102,15 @@ def close_up(map: Float, box: Corners, boxes: int, pixels: bool = False) -> Clos
     view = _surroundings(box, map.shape)
     if view is None:
         return None
-    heat = heatmap(map, PERCENTILE if pixels else 100)
-    return CloseUp(view, np.clip(enlarged(heat, view, picture_size(map.shape, boxes)), 0, 1).astype(np.float32))
-
-
-def enlarged(picture: npt.NDArray[np.generic], view: View, size: tuple[int, int]) -> npt.NDArray[np.generic]:
-    """A part of a picture, made as large as ``size``, height and width."""
     x1, y1, x2, y2 = view
-    part = np.ascontiguousarray(picture[y1:y2, x1:x2])
+    heat = scaled(map[y1:y2, x1:x2], brightest(map, PERCENTILE if pixels else 100))
+    shown = enlarged(heat, picture_size(map.shape, boxes))
+    return CloseUp(view, np.clip(np.asarray(shown, np.float32), 0, 1))
+
+
+def enlarged(picture: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[Any]:
+    """A part of a picture, made as large as ``size``, height and width."""
+    part = np.ascontiguousarray(picture)
     smaller = size[0] * size[1] < part.shape[0] * part.shape[1]
     return np.asarray(cv2.resize(part, size[::-1], interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR))
 

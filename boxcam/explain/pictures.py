@@ -9,7 +9,6 @@ import numpy as np
 
 from boxcam.explain.advice import CELL_BY_CELL, averages
 from boxcam.explain.evidence import Evidence
-from boxcam.explain.facts import share_inside
 from boxcam.explain.methods import METHODS
 from boxcam.explain.panel import Panel, close_up, panel_heat
 from boxcam.explain.render import PERCENTILE, class_color, fade, heatmap, outline, overlay, place_box
@@ -64,16 +63,16 @@ def draw_sheet(evidence: Evidence, panels: Sequence[Panel]) -> Image:
     return sheet(evidence.image, panels, words)
 
 
-def make_panel(evidence: Evidence, k: int, values: Float) -> Panel:
+def make_panel(evidence: Evidence, k: int, values: Float, inside: float | None) -> Panel:
     """What the sheet shows of one box; nothing of it is as large as the image.
 
     Args:
         evidence: the explanation.
         k: which box.
         values: its map, float32 [H, W].
+        inside: the share of its positive values that lies inside the box.
     """
     detections, box = evidence.detections, _corners(evidence, k)
-    whole = evidence.query.classifier
     return Panel(
         box=box,
         label=int(detections.labels[k]),
@@ -82,7 +81,7 @@ def make_panel(evidence: Evidence, k: int, values: Float) -> Panel:
         peak=float(values.max()),
         heat=panel_heat(values, len(evidence), evidence.of_pixels),
         close_up=close_up(values, box, len(evidence), evidence.of_pixels),
-        inside=None if whole else share_inside(values, detections.boxes[k]),
+        inside=None if evidence.query.classifier else inside,
         depends=evidence.depends(k),
     )
 

@@ -141,7 +141,7 @@ def _whole(cell: Image, picture: Image, panel: Panel, shape: tuple[int, ...], bo
 def _close_up(cell: Image, image: Image, panel: Panel, close: CloseUp) -> None:
     """Fill a cell of the page with the surroundings of a box, and say how large they are."""
     x1, y1, x2, y2 = close.view
-    part = np.asarray(enlarged(image, close.view, (close.heat.shape[0], close.heat.shape[1])), np.uint8)
+    part = np.asarray(enlarged(image[y1:y2, x1:x2], (close.heat.shape[0], close.heat.shape[1])), np.uint8)
     drawn = overlay(fade(part), close.heat)
     box = (panel.box[0] - x1, panel.box[1] - y1, panel.box[2] - x1, panel.box[3] - y1)
     outline(drawn, place_box(box, drawn, (y2 - y1, x2 - x1)), class_color(panel.label))
