@@ -17,6 +17,7 @@ from boxcam.errors import SourceError
 from boxcam.export.graphs.fold import upgraded
 from boxcam.export.graphs.query import STANDARD, attribute_of, constant_array, describe_node, opset_of
 from boxcam.export.passes.stale_shapes import forget_stale_shapes
+from boxcam.export.passes.tensorrt_nms import name_domain
 from boxcam.export.sources.onnx.collections import leave_tensors
 
 _IR_VERSION = 8
@@ -53,6 +54,7 @@ def read(path: str) -> ir.Model:
     model.ir_version = max(model.ir_version or 0, _IR_VERSION)
     model.graph.sort()  # some tools put the nodes that they add last
     open_axes(model.graph)
+    name_domain(model)
     forget_stale_shapes(model)
     _check_training(model)
     return upgraded(model)

@@ -37,6 +37,7 @@ from boxcam.export.passes import check
 from boxcam.export.passes.dynamic_size import fixed, forget_shapes
 from boxcam.export.passes.single_image import take_one
 from boxcam.export.passes.stale_shapes import contradict
+from boxcam.export.passes.tensorrt_nms import write_standard
 from boxcam.export.preprocessing import parse
 from boxcam.export.source import HalfPrecision, LayerTensors, Progress, Request, SourceModel
 from boxcam.export.sources import class_names
@@ -223,6 +224,9 @@ def read(request: Request, otherwise: Sequence[str] = ()) -> OnnxFile:
     spec = parse.parse(said or otherwise, shape, image.dtype, request.shape, usual, is_said=bool(said), axes=axes)
     batch = (shape[0] if shape else 1) or 1
     onnx_inputs.settle(model, image, spec, batch)
+    _output_what_is_named(model, request)
+    if request.decode is None:
+        write_standard(model)
     _leave_out_foreign(model)
     sample = request.picture(spec.channels)
     if batch > 1:
@@ -233,6 +237,27 @@ def read(request: Request, otherwise: Sequence[str] = ()) -> OnnxFile:
     model, half = check.admit(model, str(image.name))
     image = next(value for value in model.graph.inputs if value.name == image.name)
     return OnnxFile(model, image, spec, metadata, producer, half, sample, in_pixels, given)
+
+
+def _output_what_is_named(model: ir.Model, request: Request) -> None:
+    """Output what the user names, or what a function of the user's may start from, where all outputs are a plugin's.
+
+    Whatever the plugin makes of it is then left out.
+    """
+    known = (*STANDARD, *RUNNABLE)
+    if any(all(node.domain in known for node in ancestors([output])) for output in model.graph.outputs):
+        return
+    names = {request.scores, request.boxes, request.labels} - {None}
+    foreign = [node for node in model.graph if node.domain not in known]
+    if request.decode is not None:
+        wanted = {value for node in foreign for value in node.inputs if value is not None and value.producer()}
+    else:
+        wanted = {value for value in all_values(model.graph) if value.name in names}
+    wanted = {value for value in wanted if all(node.domain in known for node in ancestors([value]))}
+    if wanted:
+        model.graph.outputs.clear()
+        model.graph.outputs.extend(value for value in all_values(model.graph) if value in wanted)
+        passes.RemoveUnusedNodesPass()(model)
 
 
 def _leave_out_foreign(model: ir.Model) -> None:

@@ -133,8 +133,12 @@ def second_input(path: Path) -> Path:
 
 
 def batch_of_four(path: Path) -> Path:
+    """Scores that mix the images: less their mean over all of them."""
     net = Small(image=(4, 3, SIZE, SIZE))
-    net.classes()
+    scale = np.arange(1.0, 5).reshape(4, 1, 1, 1)
+    pooled = net.Flatten(net.GlobalAveragePool(net.Mul(net.map(), scale)))
+    scores = net.Gemm(pooled, np.random.default_rng(0).normal(0, 1, (4, 3)))
+    net.node("Sub", [scores, net.ReduceMean(scores, np.array([0]))], name="logits")
     return net.save(path, logits=TensorProto.FLOAT)
 
 
@@ -216,10 +220,10 @@ CASES: dict[str, tuple[Callable[[Path], Path], dict[str, Any], str]] = {
     "segmentation": (segmentation, {}, "maps, and neither boxes nor classes .* mask float32 .1, 4, 32, 32."),
     "two classifiers": (two_classifiers, {}, "the scores may be colour or kind. Pass the right one with scores="),
     "second input": (second_input, {}, "second input, prompt .1, 7., and boxcam does not know what to feed it"),
-    "batch": (batch_of_four, {}, "takes 4 images at once"),
+    "batch": (batch_of_four, {}, "takes 4 images at once, and the output .* of one image is not that of the first"),
     "open size": (open_size, {}, "no fixed height and width. Fix them with shape="),
     "another size": (classifier, {"shape": (64, 64)}, "shape=64x64 contradicts the model's input .1, 3, 32, 32."),
-    "grey": (grey, {}, "Grayscale images are not supported"),
+    "grey": (grey, {}, "mean 0.485,0.456,0.406 of the preset imagenet: one number was expected"),
     "no preprocessing": (classifier, {"preprocess": ()}, "with preprocess=. The presets are: imagenet"),
     "wrong preprocessing": (classifier, {"preprocess": ("imagenet", "layout=NHWC")}, "layout NHWC contradicts"),
     "mmdeploy operators": (foreign, {}, r"outside the ONNX standard: mmdeploy::TRTBatchedNMS \(nms\)"),
