@@ -17,7 +17,7 @@ from boxcam.export.graphs import dimensions
 from boxcam.export.graphs.query import RUNNABLE, STANDARD, all_values, describe_node, opset_of
 from boxcam.export.graphs.run import open_session, quiet_options
 
-_EMITTED_FROM_OPSET = 13  # the operators written here have had their present inputs since then
+EMITTED_FROM_OPSET = 13  # the operators written here have had their present inputs since then
 
 _CONVERTED_FROM_OPSET = 7
 """The oldest one that ONNX Runtime supports."""
@@ -83,20 +83,20 @@ def fold_model(model: ir.Model) -> ir.Model:
 def upgraded(model: ir.Model) -> ir.Model:
     """The model in an opset that nodes can be written into."""
     version = opset_of(model)
-    if version >= _EMITTED_FROM_OPSET:
+    if version >= EMITTED_FROM_OPSET:
         return model
     if version < _CONVERTED_FROM_OPSET:
         raise ExportError(
             f"the model has opset {version}, which is too old. Export it with opset {_CONVERTED_FROM_OPSET} or newer,"
-            f" preferably {_EMITTED_FROM_OPSET} or newer."
+            f" preferably {EMITTED_FROM_OPSET} or newer."
         )
     try:
-        converted = version_converter.convert_version(ir.to_proto(model), _EMITTED_FROM_OPSET)
+        converted = version_converter.convert_version(ir.to_proto(model), EMITTED_FROM_OPSET)
     except RuntimeError as error:  # the converter's own, and those of the library below it
         said = str(error).strip().rpartition("\n")[2]
         raise ExportError(
-            f"the model has opset {version} and cannot be converted to {_EMITTED_FROM_OPSET} ({said}). Export it with"
-            f" opset {_EMITTED_FROM_OPSET} or newer."
+            f"the model has opset {version} and cannot be converted to {EMITTED_FROM_OPSET} ({said}). Export it with"
+            f" opset {EMITTED_FROM_OPSET} or newer."
         ) from error
     model = ir.from_proto(converted)
     if version < _RESIZED_OTHERWISE:

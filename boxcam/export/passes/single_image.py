@@ -92,10 +92,9 @@ class _Rewriter:
         tensor = None if target is None else ir.convenience.get_const_tensor(target)
         axis = self._axis(data)
         made = self.before.get(str(node.outputs[0].name))
-        if tensor is None or axis is None or made is None:
+        if data is None or tensor is None or axis is None or made is None:
             return False
         sizes = tensor.numpy().reshape(-1).copy()
-        assert data is not None
         if node.op_type == "Reshape":
             index = _same_place(self.before[str(data.name)] or (), made, axis)
         else:

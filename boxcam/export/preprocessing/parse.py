@@ -173,7 +173,7 @@ class _Settings:
             SourceError: there are more or fewer of them, and they differ.
         """
         for name, plain in (("mean", 0.0), ("std", 1.0), ("pad_value", 0.0)):
-            values = settings.get(name, (plain,))
+            values = settings.setdefault(name, (plain,))
             if values == "mean" or len(values) == channels:
                 continue
             if len(set(values)) != 1:
@@ -246,7 +246,7 @@ def _preprocess(
             pad_before_normalize=padding != "mean",
             mean=mean,
             std=std,
-            color={1: "GRAY", 3: settings.get("color")}.get(axes.channels, "as given"),
+            color=cast(Any, {1: "GRAY", 3: settings.get("color")}.get(axes.channels, "as given")),
             interpolation=settings.get("interpolation", "bilinear"),
             layout=axes.layout,
             dtype=cast(Any, dtype),

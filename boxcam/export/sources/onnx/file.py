@@ -24,6 +24,10 @@ _IR_VERSION = 8
 """From 4 on, initializers need not be inputs as well; older files are read as of a later version."""
 
 
+OPSET = "boxcam.opset"
+"""Where a model has the opset of its file."""
+
+
 def read(path: str) -> ir.Model:
     """Read an ONNX file, its external data included; functions are inlined, old opsets converted.
 
@@ -57,7 +61,10 @@ def read(path: str) -> ir.Model:
     name_domain(model)
     forget_stale_shapes(model)
     _check_training(model)
-    return upgraded(model)
+    opset = opset_of(model)
+    model = upgraded(model)
+    model.meta[OPSET] = opset
+    return model
 
 
 def open_axes(graph: ir.Graph) -> None:

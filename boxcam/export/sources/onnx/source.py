@@ -36,6 +36,7 @@ from boxcam.export.layers.candidates import Candidate, worth
 from boxcam.export.passes import check
 from boxcam.export.passes.dynamic_size import fixed, forget_shapes
 from boxcam.export.passes.single_image import take_one
+from boxcam.export.passes.single_trip import write_out
 from boxcam.export.passes.stale_shapes import contradict
 from boxcam.export.passes.tensorrt_nms import write_standard
 from boxcam.export.preprocessing import parse
@@ -45,6 +46,7 @@ from boxcam.export.sources.onnx import file
 from boxcam.export.sources.onnx import inputs as onnx_inputs
 from boxcam.export.sources.onnx import layers as onnx_layers
 from boxcam.export.sources.onnx import outputs as onnx_outputs
+from boxcam.export.sources.onnx.conversion import prove_conversion
 from boxcam.export.sources.onnx.fixed import fix
 from boxcam.export.trace import proposals
 from boxcam.runtime.preprocess import prepare
@@ -133,7 +135,7 @@ def load(request: Request, progress: Progress) -> SourceModel:
     names: tuple[str, ...] = ()
     if not request.layers or set(request.layers) & set(onnx_layers.DEFAULTS):
         progress("looking for layers")
-        layers = onnx_layers.default(_candidates(opened, found), found.convention.kind == "classes")
+        layers = onnx_layers.default(_candidates(opened, found), found.convention.kind == "classes", opened.model.graph)
         names = tuple(layers)
     if any(node.op_type == "RoiAlign" for node in opened.model.graph):
         record_ranks(opened.model, opened.feeds)
@@ -230,13 +232,20 @@ def read(request: Request, otherwise: Sequence[str] = ()) -> OnnxFile:
     _leave_out_foreign(model)
     sample = request.picture(spec.channels)
     if batch > 1:
-        picture = next(_drawn(spec)) if sample is None else sample
-        take_one(model, image, batch, {str(image.name): prepare(picture, spec)[0]})
+        take_one(model, image, batch, _example(image, spec, sample))
         given = {"images at once": str(batch), **given}
     passes.ShapeInferencePass()(model)
+    write_out(model, lambda values: observe_values(model, values, _example(image, spec, sample)))
+    passes.ShapeInferencePass()(model)
+    prove_conversion(request.arguments[0], model, lambda: _example(image, spec, sample))
     model, half = check.admit(model, str(image.name))
     image = next(value for value in model.graph.inputs if value.name == image.name)
     return OnnxFile(model, image, spec, metadata, producer, half, sample, in_pixels, given)
+
+
+def _example(image: ir.Value, spec: Preprocess, sample: Image | None) -> dict[str, Array]:
+    """An input to run the graph with as it is deployed."""
+    return {str(image.name): prepare(next(_drawn(spec)) if sample is None else sample, spec)[0]}
 
 
 def _output_what_is_named(model: ir.Model, request: Request) -> None:
