@@ -107,9 +107,8 @@ class _Rewriter:
 
     def _cut_constants(self, node: ir.Node) -> bool:
         """Case 2, where the operator puts values together along axes counted from the last one."""
-        axes = [
-            (axis, len(static_shape(value) or ())) for value in node.inputs if (axis := self._axis(value)) is not None
-        ]
+        given = [value for value in node.inputs if value is not None]
+        axes = [(at, len(static_shape(value) or ())) for value in given if (at := self._axis(value)) is not None]
         if not axes or node.op_type not in (*_ELEMENTWISE, "Concat", "MatMul"):
             return False
         axis, rank = axes[0]

@@ -67,7 +67,7 @@ def _write(graph: ir.Graph, loop: ir.Node) -> None:
     """Put a loop's body in its place."""
     body: ir.Graph = attribute_of(loop, "body")
     op = Ops(graph, f"boxcam.loop/{loop.name or loop.outputs[0].name}")
-    given = [op.value(np.int64(0)), op.value(np.bool_(True)), *loop.inputs[2:]]
+    given = [op.value(np.array(0)), op.value(np.array(True)), *loop.inputs[2:]]
     for inner, outer in zip(body.inputs, given, strict=True):
         assert outer is not None
         ir.convenience.replace_all_uses_with(inner, outer, replace_graph_outputs=True)

@@ -208,8 +208,8 @@ def default(found: Sequence[Candidate], classifier: bool, graph: ir.Graph | None
     if not found and loop is not None:
         raise SourceError(
             f"there is no feature map that a gradient reaches: {describe_node(loop)} is between the image and the"
-            " scores, and what is computed inside of a loop cannot be explained. Export the model without the loop, which"
-            " a batch of 1 does not need."
+            " scores, and what is computed inside a loop cannot be explained. Export the model without the loop, which a"
+            " batch of 1 does not need."
         )
     shown = [one for one in found if one.role] or list(found)
     listed = "; ".join(f"{one.name} {list(one.shape)}" for one in shown[:_SHOWN])
