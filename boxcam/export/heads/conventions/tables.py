@@ -1,0 +1,74 @@
+"""Models that select their detections themselves, in one table with a row for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from boxcam.export.heads.conventions.entry import Entry, Fit, Match
+from boxcam.export.heads.conventions.tells import scale, table_form
+from boxcam.export.heads.evidence.values import are_classes, are_probabilities
+
+_MOST = 5000
+"""Detections of a model that selects them: what has more rows has not selected."""
+
+
+def _columns(*whole: str, score: str, rank: int | None = None) -> Callable[[Match], Fit]:
+    """A check of a table's columns.
+
+    Args:
+        whole: those that hold whole numbers: classes, images.
+        score: the one that holds probabilities.
+        rank: how many axes such a table has, which decides where the numbers fit more than one layout.
+    """
+
+    def fits(match: Match) -> Fit:
+        fitting = all(are_classes(match.rows(column)) for column in whole) and are_probabilities(match.rows(score))
+        if not fitting or len(match.rows(score)) > _MOST:
+            return Fit.NO
+        usual = rank is None or match.tensors["table"].array.ndim == rank
+        if not usual and not match.rows("table").any():  # no row, or zeros only
+            return Fit.NO
+        return Fit.CERTAIN if usual else Fit.LIKELY
+
+    return fits
+
+
+END_TO_END = Entry(
+    title="a table of box, score and class, as of YOLOv10",
+    models="YOLOv10, YOLO26 and others end to end; Ultralytics with `nms=True`",
+    tensors={"table": "1?, K, 6"},
+    kind="selected",
+    scores="table[4]",
+    boxes="table[0:4]",
+    labels="table[5]",
+    form=table_form,
+    scale=scale,
+    fits=_columns("table[5]", score="table[4]", rank=3),
+    preset=("yolo",),
+)
+
+PADDLE = Entry(
+    title="a table of class, score and box, as of PaddleDetection",
+    models="PaddleDetection (paddle2onnx); the inputs `im_shape` and `scale_factor` become constants",
+    tensors={"table": "1?, K, 6"},
+    kind="selected",
+    scores="table[1]",
+    boxes="table[2:6]",
+    labels="table[0]",
+    form=table_form,
+    scale=scale,
+    fits=_columns("table[0]", score="table[1]", rank=2),
+)
+
+YOLOV7 = Entry(
+    title="a table of image, box, class and score",
+    models="YOLOv7 end to end",
+    tensors={"table": "1?, K, 7"},
+    kind="selected",
+    scores="table[6]",
+    boxes="table[1:5]",
+    labels="table[5]",
+    form=table_form,
+    scale=scale,
+    fits=_columns("table[0]", "table[5]", score="table[6]"),
+)
