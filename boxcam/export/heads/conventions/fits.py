@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import onnx_ir as ir
 
 from boxcam.export.graphs.operators import operator_of
@@ -83,9 +82,9 @@ def probabilities(match: Match, written: str) -> bool:
     made = match.made_by(written)
     if made and all(one.probability for one in made):
         return True
-    return not any(one.operator in ("Conv", "Gemm", "MatMul", "Add") for one in made) and are_probabilities(
-        np.asarray(match.rows(written))
-    )
+    nodes = [node for one in made if (node := one.made.value.producer()) is not None]
+    logits = any(operator_of(node).weighs or node.op_type == "Add" for node in nodes)
+    return not logits and are_probabilities(match.rows(written))
 
 
 def dense(match: Match, scores: str, boxes: str = "output[0:4]") -> Fit:

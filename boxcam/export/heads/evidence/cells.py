@@ -12,7 +12,7 @@ from math import ceil, prod
 import numpy as np
 import onnx_ir as ir
 
-from boxcam.export.graphs.operators import operator_of
+from boxcam.export.graphs.operators import Copies, operator_of
 from boxcam.export.graphs.query import Array, attribute_of, constant_array, static_shape
 from boxcam.export.heads.evidence.columns import axis_before
 from boxcam.export.heads.evidence.makers import computed
@@ -97,7 +97,7 @@ def meets_cells(value: ir.Value, rows: int) -> bool:
         if node is None or node in seen:
             continue
         seen.add(node)
-        if node.op_type in ("Add", "Sub", "Mul", "Div") and any(_varies(read) for read in node.inputs):
+        if operator_of(node).elementwise and any(_varies(read) for read in node.inputs):
             return True
         weights = operator_of(node).weighs and not _sums(node)
         if not weights and len(seen) < 300:
@@ -144,7 +144,7 @@ def _axis_before(node: ir.Node, read: ir.Value, value: ir.Value, axis: int) -> i
         return None
     if node.op_type == "Transpose":
         return int((attribute_of(node, "perm") or tuple(reversed(range(len(after)))))[axis])
-    if node.op_type in ("Reshape", "Flatten", "Squeeze", "Unsqueeze"):
+    if operator_of(node).copies is Copies.IN_ORDER:
         found = axis_before(read, value, axis)
         return found if found is not None and before[found] == after[axis] else None
     place = axis - len(after) + len(before)

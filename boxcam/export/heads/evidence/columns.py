@@ -14,13 +14,11 @@ from math import prod
 import numpy as np
 import onnx_ir as ir
 
-from boxcam.export.graphs.operators import operator_of
+from boxcam.export.graphs.operators import Copies, operator_of
 from boxcam.export.graphs.query import attribute_of, constant_array, static_shape
 from boxcam.export.heads.evidence.makers import computed, is_activation
 
 _DEPTH = 200
-_SAME = ("Identity", "Cast", "Dropout")
-_RESHAPES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,15 +120,14 @@ def _walk(span: Span, depth: int) -> Iterator[Span]:
     if node.op_type == "Concat":
         yield from _joined(span, node, len(shape), depth)
         return
-    if node.op_type in _SAME:
-        before = Span(node.inputs[0], span.axis, span.first, span.end)
-    elif node.op_type == "Transpose":
+    copies = operator_of(node).copies
+    if node.op_type == "Transpose":
         perm = attribute_of(node, "perm") or tuple(reversed(range(len(shape))))
         before = Span(node.inputs[0], int(perm[span.axis]), span.first, span.end)
-    elif node.op_type in _RESHAPES:
+    elif copies is Copies.IN_ORDER:
         axis = axis_before(node.inputs[0], span.value, span.axis)
         before = None if axis is None else Span(node.inputs[0], axis, span.first, span.end)
-    elif node.op_type in ("Slice", "Split", "Gather"):
+    elif copies is Copies.SELECTED:
         start = _start(node, span)
         before = None if start is None else Span(node.inputs[0], span.axis, span.first + start, span.end + start)
     if before is None:
@@ -165,6 +162,8 @@ def axis_before(before: ir.Value, after: ir.Value, axis: int) -> int | None:
     An axis [A * C] that became [A, C] is found for C too: its columns are then those of the first of A anchors.
     """
     old, new = static_shape(before), static_shape(after)
+    if old == new:
+        return axis
     if old is None or new is None or None in old or None in new:
         return None
     sizes, behind = [size or 0 for size in old], prod(size or 0 for size in new[axis + 1 :])
@@ -194,7 +193,7 @@ def _start(node: ir.Node, span: Span) -> int | None:
             return 0
         chosen = indices % (shape[span.axis] or 1)
         return int(chosen[0]) if chosen.size and bool((np.diff(chosen) == 1).all()) else None
-    return _slice_start(node, span, shape)
+    return _slice_start(node, span, shape) if node.op_type == "Slice" else None
 
 
 def _slice_start(node: ir.Node, span: Span, shape: tuple[int | None, ...]) -> int | None:
