@@ -6,7 +6,7 @@ from functools import partial
 
 from boxcam.export.heads.conventions.entry import Entry, Fit, Match
 from boxcam.export.heads.conventions.fits import COCO, apart, dense, of_one_layer, probabilities, queries
-from boxcam.export.heads.conventions.tells import scale, sigmoid_unless_done
+from boxcam.export.heads.conventions.tells import centre_and_size, scale, sigmoid_unless_done
 
 BOX, CLASSES = "output[0:4]", "output[4:4+C]"
 OBJECTNESS, CLASSES_AFTER = "output[4]", "output[5:5+C]"
@@ -14,7 +14,7 @@ OBJECTNESS, CLASSES_AFTER = "output[4]", "output[5:5+C]"
 Dense = partial(
     Entry,
     boxes=BOX,
-    form="cxcywh",
+    form=centre_and_size,
     scale=scale,
     activation=sigmoid_unless_done,
     best_class_only=True,
@@ -24,9 +24,11 @@ Dense = partial(
 
 
 def has_objectness(match: Match) -> bool:
-    """Whether the graph joins a probability of its own between the box and the classes."""
-    split = apart(match, OBJECTNESS, CLASSES_AFTER)
-    return split and probabilities(match, OBJECTNESS) and probabilities(match, CLASSES_AFTER)
+    """Whether the graph joins a probability of its own between the box and the classes; that of YOLOv6 is always 1."""
+    if not apart(match, OBJECTNESS, CLASSES_AFTER) or not apart(match, BOX, OBJECTNESS):
+        return False
+    one = all(made.operator == "" for made in match.made_by(OBJECTNESS)) and bool((match.rows(OBJECTNESS) == 1).all())
+    return (one or probabilities(match, OBJECTNESS)) and probabilities(match, CLASSES_AFTER)
 
 
 def without_objectness(match: Match) -> Fit:

@@ -6,7 +6,7 @@ import onnx_ir as ir
 
 from boxcam.export.graphs.operators import operator_of
 from boxcam.export.heads.conventions.entry import Fit, Match
-from boxcam.export.heads.evidence.cells import meets_cells
+from boxcam.export.heads.evidence.cells import levels, meets_cells
 from boxcam.export.heads.evidence.columns import sources
 from boxcam.export.heads.evidence.makers import computed, is_transformer, last_joined
 from boxcam.export.heads.evidence.values import are_probabilities
@@ -16,8 +16,15 @@ COCO = (80, 90, 91)
 
 
 def lies_right(match: Match, role: str = "output") -> bool:
-    """Whether a tensor has more rows than columns: which axis is which is seen from that."""
-    shape = match.tensors[role].array.shape
+    """Whether rows are cells of the graph's maps; where it does not tell, whether there are more of them than columns.
+
+    Which axis is which is seen from that.
+    """
+    one, shape = match.tensors[role], match.tensors[role].array.shape
+    columns = match.axis(role)
+    for axis in (len(shape) - 1, len(shape) - 2):
+        if levels(one.made, axis):
+            return axis != columns
     return shape[-2] > shape[-1] if not match.across(role) else shape[-2] < shape[-1]
 
 

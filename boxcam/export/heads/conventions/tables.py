@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from boxcam.errors import SourceError
 from boxcam.export.heads.conventions.entry import Entry, Fit, Match
 from boxcam.export.heads.conventions.tells import scale, table_form
 from boxcam.export.heads.evidence.values import are_classes, are_probabilities
@@ -33,6 +34,22 @@ def _columns(*whole: str, score: str, rank: int | None = None) -> Callable[[Matc
     return fits
 
 
+def _form_with_rest(match: Match) -> str:
+    """Of a table with further columns: one further column may be an angle, and boxes with an angle have a centre.
+
+    Raises:
+        SourceError: that is not known.
+    """
+    if match.question.metadata.get("task") == "obb":
+        return "cxcywh"
+    if match.sizes["R"] == 1 and not match.question.metadata.get("task"):
+        raise SourceError(
+            f"the boxes of {match.tensors['table'].value.name} have a seventh column: with an angle they are centre and"
+            ' size, otherwise corners. Pass box_format="cxcywh" or box_format="xyxy".'
+        )
+    return table_form(match)
+
+
 END_TO_END = Entry(
     title="a table of box, score and class, as of YOLOv10",
     models="YOLOv10, YOLO26 and others end to end; Ultralytics with `nms=True`",
@@ -43,6 +60,21 @@ END_TO_END = Entry(
     labels="table[5]",
     form=table_form,
     scale=scale,
+    fits=_columns("table[5]", score="table[4]", rank=3),
+    preset=("yolo",),
+)
+
+END_TO_END_REST = Entry(
+    title="a table of box, score, class and more, as of Ultralytics end to end",
+    models="Ultralytics segmentation, pose and OBB end to end",
+    tensors={"table": "1?, K, 6+R"},
+    kind="selected",
+    scores="table[4]",
+    boxes="table[0:4]",
+    labels="table[5]",
+    form=lambda match: _form_with_rest(match),
+    scale=scale,
+    rest=lambda match: f"{match.tensors['table'].value.name}[6:{6 + match.sizes['R']}]",
     fits=_columns("table[5]", score="table[4]", rank=3),
     preset=("yolo",),
 )

@@ -11,6 +11,7 @@ from boxcam.export.graphs.query import name_and_shape
 from boxcam.export.heads.conventions.entry import Match
 from boxcam.export.heads.conventions.fits import COCO, probabilities
 from boxcam.export.heads.conventions.shapes import slot
+from boxcam.export.heads.evidence.forms import form_of
 from boxcam.export.heads.evidence.makers import is_activation, last_operator
 from boxcam.export.heads.evidence.values import add_up, are_probabilities, largest_sizes, ordered
 
@@ -33,8 +34,16 @@ def scale(match: Match) -> str:
     return "normalized" if np.median(sizes) <= 1.5 else "pixels"
 
 
+def centre_and_size(match: Match) -> str:
+    """What the graph computes; centre and size if it does not tell."""
+    return form_of(match.made_by(match.entry.boxes)) or "cxcywh"
+
+
 def form(match: Match) -> str:
-    """Corners, if all boxes may have them; otherwise centre and size."""
+    """What the graph computes; if it does not tell, corners, if all boxes may have them, otherwise centre and size."""
+    told = form_of(match.made_by(match.entry.boxes))
+    if told is not None:
+        return told
     boxes = match.rows(match.entry.boxes)
     return "xyxy" if boxes.size and ordered(boxes) > 0.99 else "cxcywh"
 

@@ -4,37 +4,12 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from boxcam.errors import SourceError
 from boxcam.export.graphs.ops import Ops
-from boxcam.export.graphs.query import name_and_shape
 from boxcam.export.heads.convention import Decode
 from boxcam.export.heads.conventions.dense import BOX, CLASSES_AFTER, OBJECTNESS, Dense, has_objectness
 from boxcam.export.heads.conventions.entry import Fit, Match
 from boxcam.export.heads.conventions.fits import decoded, dense, lies_right, makers_of
-from boxcam.export.heads.evidence import cells
-
-
-def located(match: Match, role: str = "output") -> cells.Cells:
-    """The cells of a tensor's rows.
-
-    Raises:
-        SourceError: the graph does not tell them.
-    """
-    found = cells_of(match, role)
-    if found is None:
-        raise SourceError(
-            f"the boxes of {name_and_shape(match.tensors[role].value)} are offsets from cells, and which cell of"
-            " which map each row is of cannot be seen in the graph. Export the model with decoded boxes, or compute"
-            " boxes and scores from the outputs with decode=."
-        )
-    return found
-
-
-def cells_of(match: Match, role: str = "output") -> cells.Cells | None:
-    """The cells of a tensor's rows, if each row is one of a map of the graph."""
-    one = match.tensors[role]
-    axis = one.array.ndim - 3 + (2 if match.across(role) else 1)
-    return cells.cells(cells.levels(one.made, axis), match.question.size)
+from boxcam.export.heads.conventions.places import cells_of, located
 
 
 def _undecoded(match: Match) -> Fit:
@@ -71,6 +46,7 @@ UNDECODED = Dense(
     kind="candidates",
     scores=CLASSES_AFTER,
     objectness=OBJECTNESS,
+    form="cxcywh",
     scale="pixels",
     iou=0.45,
     fits=_undecoded,

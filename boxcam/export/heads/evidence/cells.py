@@ -132,8 +132,12 @@ def _levels(value: ir.Value, axis: int, depth: int) -> tuple[Level, ...]:
         rows = shape[axis] or 0
         found = _map_size(read[0], rows)
         return () if found is None else (Level(*found, rows),)
-    if operator_of(node).weighs:
-        return ()
+    if operator_of(node).weighs and not _sums(
+        node
+    ):  # a map of one line, whose cells are rows without being laid out anew
+        height, width = (size or 0 for size in shape[-2:])
+        line = len(shape) == 4 and axis > 1 and height * width == shape[axis]
+        return (Level(height, width, height * width),) if line else ()
     return _levels(read[0], before, depth - 1)
 
 

@@ -32,6 +32,13 @@ class Span:
 
 
 @dataclass(frozen=True, eq=False)
+class Part(Span):
+    """Columns of what an operator gives."""
+
+    node: ir.Node
+
+
+@dataclass(frozen=True, eq=False)
 class Segment:
     """Columns of a tensor that one operator made.
 
@@ -82,7 +89,11 @@ def segments(value: ir.Value, axis: int) -> list[Segment]:
 
 def sources(span: Span) -> list[Span]:
     """The outputs of layers with weights, and the columns of them, that some columns are computed from."""
-    found: list[Span] = []
+    return [part for part in passed(span) if operator_of(part.node).weighs]
+
+
+def passed(span: Span) -> Iterator[Part]:
+    """The operators that compute some columns, back to layers with weights: each with the columns that it gives."""
     todo, seen = [span], set()
     while todo:
         for part in _walk(todo.pop(), _DEPTH):
@@ -91,12 +102,10 @@ def sources(span: Span) -> list[Span]:
             if node is None or key in seen:
                 continue
             seen.add(key)
+            yield Part(part.value, part.axis, part.first, part.end, node)
             operator = operator_of(node)
-            if operator.weighs:
-                found.append(part)
-            elif operator.keeps_places or operator.probability:
+            if not operator.weighs and (operator.keeps_places or operator.probability):
                 todo += [Span(v, axis, *ends) for v in computed(node) for axis, ends in _read(part, v)]
-    return found
 
 
 def _read(part: Span, value: ir.Value) -> Iterator[tuple[int, tuple[int, int]]]:
