@@ -44,6 +44,7 @@ EXPECTED = {
     "torchvision": Preprocess(
         224, 224, 224, 224, "fit", "top-left", (123.675, 116.28, 103.53), True, NONE, ONES, "RGB", "bilinear"
     ),
+    "yolox": Preprocess(224, 224, 224, 224, "fit", "top-left", GREY, True, NONE, (1.0,) * 3, "BGR", "bilinear"),
     "yolo": Preprocess(224, 224, 224, 224, "fit", "center", GREY, True, NONE, ONES, "RGB", "bilinear"),
     "paddle": Preprocess(224, 224, 224, 224, "stretch", "top-left", NONE, True, MEAN, STD, "RGB", "bicubic"),
     "tf": Preprocess(224, 224, 224, 224, "stretch", "top-left", NONE, True, MIDDLE, MIDDLE, "RGB", "bilinear"),
@@ -209,7 +210,7 @@ BAD = {
     "unknown preset": (
         ["yolov8"],
         {},
-        r"preprocess=: there is no preset 'yolov8'. Did you mean 'yolo'\?.*a YAML file",
+        r"preprocess=: there is no preset 'yolov8'. Did you mean 'yolo' or 'yolox'\?.*a YAML file",
     ),
     "two presets": (["yolo", "tf"], {}, "two presets, yolo and tf. Pass one"),
     "unknown key": (["yolo", "means=0"], {}, r"there is no key 'means'. There are: preset, size, .*interpolation\."),

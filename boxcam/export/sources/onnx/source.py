@@ -15,6 +15,8 @@ from onnx_ir.passes import common as passes
 
 from boxcam.bundle import Outputs, Preprocess
 from boxcam.errors import BoxcamWarning, ExportError, SourceError
+from boxcam.export.graphs.extract import clone_model
+from boxcam.export.graphs.fold import fold_model
 from boxcam.export.graphs.ops import Ops
 from boxcam.export.graphs.query import (
     RUNNABLE,
@@ -30,6 +32,7 @@ from boxcam.export.graphs.run import observe_values, record_ranks
 from boxcam.export.heads import hook
 from boxcam.export.heads.boxes import canvas_of
 from boxcam.export.heads.convention import Convention, Piece, append
+from boxcam.export.heads.conventions.recognise import recognise
 from boxcam.export.heads.observed import ObservedTensor
 from boxcam.export.heads.selection import report
 from boxcam.export.layers.candidates import Candidate, worth
@@ -78,6 +81,13 @@ class OnnxFile:
     sample: Image | None
     in_pixels: bool = False
     fixed: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the input to run the graph with."""
+        down, across = (2, 3) if self.preprocess.layout == "NCHW" else (1, 2)
+        shape = self.feeds[str(self.image.name)].shape
+        return shape[down], shape[across]
 
     @property
     def feeds(self) -> dict[str, Array]:
@@ -312,8 +322,15 @@ def detections(opened: OnnxFile, request: Request) -> Detections:
         convention = _decoded(opened, request)
     else:
         seen = _run(opened, [n for n in (request.scores, request.boxes, request.labels) if n])
-        asked = replace(request, box_scale="pixels") if opened.in_pixels and request.box_scale is None else request
-        convention = onnx_outputs.find(seen, asked, len(named) or None, opened.metadata.get("task", ""))
+        asked = onnx_outputs.question(
+            seen,
+            request,
+            size=opened.size,
+            classes=len(named) or None,
+            metadata=opened.metadata,
+            in_pixels=opened.in_pixels,
+        )
+        convention = recognise(asked)
         _check_idle(convention, request)
     labels = _labels(convention, named)
     spec, op = opened.preprocess, Ops(model.graph, "boxcam.head")
@@ -408,7 +425,20 @@ def _run(opened: OnnxFile, named: Sequence[str]) -> list[ObservedTensor]:
     for value, array in zip(targets, arrays, strict=True):
         if value.shape is None or contradict(static_shape(value), array.shape):
             value.shape = ir.Shape([None] * array.ndim)
-    return [ObservedTensor(value, array) for value, array in zip(targets, arrays, strict=True)]
+    folded = _folded(model, targets, feeds)
+    return [
+        ObservedTensor(value, array, folded.get(str(value.name))) for value, array in zip(targets, arrays, strict=True)
+    ]
+
+
+def _folded(model: ir.Model, targets: Sequence[ir.Value], feeds: Mapping[str, Array]) -> dict[str, ir.Value]:
+    """The same tensors in a copy of the graph for one size of input, with its constants folded."""
+    copy = clone_model(fixed(model, feeds))
+    values = {str(value.name): value for value in all_values(copy.graph)}
+    copy.graph.outputs.clear()
+    copy.graph.outputs.extend(v for target in targets if (v := values[str(target.name)]) not in copy.graph.inputs)
+    passes.RemoveUnusedNodesPass()(copy)
+    return {str(value.name): value for value in fold_model(copy).graph.outputs}
 
 
 def _observed(model: ir.Model, targets: Sequence[ir.Value], feeds: Mapping[str, Array]) -> list[Array]:
@@ -421,7 +451,7 @@ def _observed(model: ir.Model, targets: Sequence[ir.Value], feeds: Mapping[str, 
 def _decoded(opened: OnnxFile, request: Request) -> Convention:
     """Boxes and scores as the user's function writes them."""
     assert request.decode is not None
-    names = ["scores", "boxes", "labels", "box_format", "box_scale", "score_activation", "background"]
+    names = ["scores", "boxes", "labels", "box_format", "box_scale", "score_activation", "background", "convention"]
     idle = [name for name in names if getattr(request, name)]
     if idle:
         raise SourceError(f"decode= defines boxes and scores, so {idle[0]}= has no meaning. Leave it out.")
