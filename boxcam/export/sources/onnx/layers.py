@@ -208,7 +208,7 @@ def default(found: Sequence[Candidate], classifier: bool, graph: ir.Graph | None
     if not found and loop is not None:
         raise SourceError(
             f"there is no feature map that a gradient reaches: {describe_node(loop)} is between the image and the"
-            " scores, and what is computed inside a loop cannot be explained. Export the model without the loop, which a"
+            " scores, and what is computed inside a loop has no gradient. Export the model without the loop, which a"
             " batch of 1 does not need."
         )
     shown = [one for one in found if one.role] or list(found)
