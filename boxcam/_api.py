@@ -182,6 +182,7 @@ def export(
     box_scale: str | None = None,
     score_activation: str | None = None,
     background: str | None = None,
+    convention: str | None = None,
     decode: str | Callable[..., Any] | None = None,
     layout: Literal["NCHW", "NHWC", "tokens"] | None = None,
     tokens: tuple[int, int] | None = None,
@@ -215,6 +216,8 @@ def export(
         score_activation: ``none`` if the scores are probabilities, otherwise what makes them of the logits:
             ``sigmoid`` or ``softmax``.
         background: where the class that stands for nothing is: ``first``, ``last`` or ``none``.
+        convention: how the outputs are laid out, where several ways fit: a name from the page about ONNX files, such as
+            ``yolov5``.
         decode: your own function from outputs to boxes and scores, or ``FILE.py:function``.
         layout: of a layer that is given by a tensor's name: ``NCHW``, ``NHWC`` or ``tokens``.
         tokens: height and width of the map that a sequence of tokens is.
@@ -259,6 +262,7 @@ def export(
         box_scale=box_scale,
         score_activation=score_activation,
         background=background,
+        convention=convention,
         decode=decode,
         layout=layout,
         tokens=tokens,

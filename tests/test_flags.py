@@ -95,7 +95,12 @@ def test_errors_and_warnings_are_printed_with_flags(cli: Any, monkeypatch: pytes
 # The whole source
 
 
-COMMAND_LINES = ("export/inspect/command.py", "export/preprocessing/presets.py", "export/sources/table.py")
+COMMAND_LINES = (
+    "export/heads/conventions/page.py",
+    "export/inspect/command.py",
+    "export/preprocessing/presets.py",
+    "export/sources/table.py",
+)
 """Files that write lines for a shell: the one that `boxcam inspect` proposes, those of a page of docs."""
 PYTHON = {
     "fmod", "training_mode", "mean", "std", "scale", "key", "resize", "color", "pad", "pad_value", "model", "format",

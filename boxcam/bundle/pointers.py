@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-POINTER = "is a pointer of Git LFS, not the file itself. Fetch it with 'git lfs pull'."
+POINTER = "is a pointer of Git LFS, not the file itself. Download it with 'git lfs pull'."
 """What to say of one, as the rest of a sentence that begins with its name."""
 
 _FIRST = b"version https://git-lfs.github.com/spec/v"

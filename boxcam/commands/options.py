@@ -128,6 +128,11 @@ def reading_options() -> Callable[[Command], Command]:
             help="Position of the background class. [default: none]",
         ),
         detections(
+            "--convention",
+            metavar="NAME",
+            help="Layout of the outputs, where several fit: its name in the documentation, such as yolov5.",
+        ),
+        detections(
             "--decode",
             metavar="FILE.py:FUNCTION",
             help="Your own function from outputs to boxes and scores. It is executed: use only code that you trust.",

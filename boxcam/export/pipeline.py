@@ -85,8 +85,8 @@ def export(
     pixels = None if sample is None else read_colors(sample)
     layers = (layers,) if isinstance(layers, str) else tuple(layers)
     given = tuple(str(a) for a in arguments)
-    picture = {} if sample is None else {"sample": pixels, "sample_file": os.fspath(sample)}
-    request = Request(given, shape, score_threshold, nms_threshold, layers, **picture, **options)
+    file = None if sample is None else os.fspath(sample)
+    request = Request(given, shape, score_threshold, nms_threshold, layers, sample=pixels, sample_file=file, **options)
     kind = source or detect_source(request.arguments)
     model = load_model(request, kind, progress)
     wishes = Wishes(request, _targets(targets, model), engine, progress)

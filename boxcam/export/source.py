@@ -97,6 +97,7 @@ class Options(TypedDict, total=False):
     box_scale: str | None
     score_activation: str | None
     background: str | None
+    convention: str | None
     class_names: str | os.PathLike[str] | Sequence[str] | None
     preprocess: str | Sequence[str]
     layout: Layout | None
@@ -122,6 +123,7 @@ class Request:
         score_activation: ``none`` if the scores are probabilities, otherwise what has to be put behind the logits:
             ``sigmoid`` or ``softmax``.
         background: where the class that stands for nothing is: ``first``, ``last`` or ``none``.
+        convention: the name of the convention that the outputs are of, where more than one fits; docs/onnx.md has them.
         class_names: a file with one name a line, or the names, by index.
         preprocess: how an image becomes the input: a preset, a YAML file, or ``key=value``, see
             `boxcam.export.preprocessing.parse`.
@@ -148,6 +150,7 @@ class Request:
     box_scale: str | None = None
     score_activation: str | None = None
     background: str | None = None
+    convention: str | None = None
     class_names: str | os.PathLike[str] | Sequence[str] | None = None
     preprocess: str | Sequence[str] = ()
     layout: Layout | None = None

@@ -17,10 +17,12 @@ from boxcam.export.graphs.query import RUNNABLE, STANDARD, all_values, describe_
 from boxcam.export.graphs.run import open_session, quiet_options
 from boxcam.leftovers import temporary_folder
 
-_EMITTED_FROM_OPSET = 13  # the operators written here have had their present inputs since then
+EMITTED_FROM_OPSET = 13  # the operators written here have had their present inputs since then
 
 _CONVERTED_FROM_OPSET = 7
 """The oldest one that ONNX Runtime supports."""
+
+_RESIZED_OTHERWISE = 11
 
 _DUPLICATED = "/duplicated"  # what ONNX Runtime adds to the names of what it copies
 
@@ -81,22 +83,38 @@ def fold_model(model: ir.Model) -> ir.Model:
 def upgraded(model: ir.Model) -> ir.Model:
     """The model in an opset that nodes can be written into."""
     version = opset_of(model)
-    if version >= _EMITTED_FROM_OPSET:
+    if version >= EMITTED_FROM_OPSET:
         return model
     if version < _CONVERTED_FROM_OPSET:
         raise ExportError(
             f"the model has opset {version}, which is too old. Export it with opset {_CONVERTED_FROM_OPSET} or newer,"
-            f" preferably {_EMITTED_FROM_OPSET} or newer."
+            f" preferably {EMITTED_FROM_OPSET} or newer."
         )
     try:
-        converted = version_converter.convert_version(ir.to_proto(model), _EMITTED_FROM_OPSET)
+        converted = version_converter.convert_version(ir.to_proto(model), EMITTED_FROM_OPSET)
     except RuntimeError as error:  # the converter's own, and those of the library below it
         said = str(error).strip().rpartition("\n")[2]
         raise ExportError(
-            f"the model has opset {version} and cannot be converted to {_EMITTED_FROM_OPSET} ({said}). Export it with"
-            f" opset {_EMITTED_FROM_OPSET} or newer."
+            f"the model has opset {version} and cannot be converted to {EMITTED_FROM_OPSET} ({said}). Export it with"
+            f" opset {EMITTED_FROM_OPSET} or newer."
         ) from error
-    return ir.from_proto(converted)
+    model = ir.from_proto(converted)
+    if version < _RESIZED_OTHERWISE:
+        for node in model.graph.all_nodes():
+            if node.op_type == "Resize" and "coordinate_transformation_mode" not in node.attributes:
+                _resize_as_before(node)
+    return model
+
+
+def _resize_as_before(node: ir.Node) -> None:
+    """Have a Resize of opset 11 or newer do what Upsample and the Resize of opset 10 did, which the converter forgets.
+
+    They measured from the corner, and took the cell before a place where they enlarged, the one behind it where not.
+    """
+    tensor = ir.convenience.get_const_tensor(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else None
+    smaller = tensor is not None and bool((tensor.numpy() < 1).any())
+    node.attributes["coordinate_transformation_mode"] = ir.AttrString("coordinate_transformation_mode", "asymmetric")
+    node.attributes["nearest_mode"] = ir.AttrString("nearest_mode", "ceil" if smaller else "floor")
 
 
 def _share_dequantized(graph: ir.Graph) -> None:

@@ -15,6 +15,8 @@ from boxcam.export.heads.selection import Selected
 
 Kind = Literal["selected", "candidates", "queries", "classes"]
 
+Decode = Callable[[Ops], tuple[ir.Value, ir.Value]]
+
 MOST_BOXES = 300
 _WORDS: dict[str, str] = {
     "selected": "selection inside the model",
@@ -29,7 +31,7 @@ class Piece:
     """A tensor, or some columns of it.
 
     Attributes:
-        value: the tensor.
+        value: the tensor: [1, N, columns]; [N, columns] and [1, N, 1, columns] are the same.
         columns: first and one past the last along the axis of the columns; None for all.
         across: the columns are the last axis but one: [1, columns, N] instead of [1, N, columns].
     """
@@ -55,6 +57,11 @@ class Piece:
         if self.columns is not None:
             first, end = self.columns
             value = op.Slice(value, [first], [end], [-2 if self.across else -1])
+        rank = len(self.value.shape or ())
+        if rank == 2:
+            value = op.Unsqueeze(value, [0])
+        elif rank == 4:
+            value = op.Squeeze(value, [2])
         return op.Transpose(value, perm=[0, 2, 1]) if self.across else value
 
 
@@ -74,6 +81,12 @@ class Convention:
         best_class_only: a row counts for its best class only.
         sizes: N and C, of what is selected (0, 0).
         iou: suppression if the user does not say, None for what is common.
+        padded: what is selected is filled up by rows whose score is 0 or less.
+        decode: what computes boxes and scores where they do not lie in the outputs as they are: of the graph's writer,
+            boxes [1, N, 4] of the form and scale, and scores [1, N, C] before their activation.
+        decoding: what that is, for people.
+        rest: what else there is in the outputs, which is left out, for people.
+        preset: preprocessing of models that report so, as ``preprocess=`` takes it; none if they differ.
     """
 
     name: str
@@ -89,6 +102,11 @@ class Convention:
     best_class_only: bool = False
     sizes: tuple[int, int] = (0, 0)
     iou: float | None = None
+    padded: bool = False
+    decode: Decode | None = None
+    decoding: str = ""
+    rest: str = ""
+    preset: tuple[str, ...] = ()
 
     def describe(self) -> dict[str, str]:
         """What was found, for people."""
@@ -98,9 +116,12 @@ class Convention:
         if self.background != "none":
             found["scores"] += f", without the {self.background} class"
         if self.boxes is not None:
-            found["boxes"] = f"{self.boxes}, {self.form}, {self.scale}"
+            decoding = f" by {self.decoding}" if self.decoding else ""
+            found["boxes"] = f"{self.boxes}{decoding}, {self.form}, {self.scale}"
         if self.labels is not None:
             found["class numbers"] = str(self.labels)
+        if self.rest:
+            found["left out"] = self.rest
         return found
 
 
@@ -130,7 +151,7 @@ def _selected(op: Ops, c: Convention, canvas: Canvas, threshold: Limit, iou: Lim
     boxes = op.Unsqueeze(op.Reshape(c.boxes.rows(op), [-1, 4]), [0])
     boxes = op.Squeeze(to_corners(op, boxes, c.form, c.scale, canvas), [0])
     found = Selected(boxes, _line(op, c.scores), _line(op, c.labels))
-    return selection.above(op, found, threshold or 0)
+    return selection.filled(op, found) if c.padded and not threshold else selection.above(op, found, threshold or 0)
 
 
 def _line(op: Ops, piece: Piece) -> ir.Value:
@@ -170,10 +191,14 @@ def _queries(op: Ops, c: Convention, canvas: Canvas, threshold: Limit, iou: Limi
 def _rows(op: Ops, c: Convention, canvas: Canvas) -> tuple[ir.Value, ir.Value]:
     """Boxes [1, N, 4] on the canvas, and scores [1, N, C]."""
     assert c.boxes is not None
-    boxes = to_corners(op, c.boxes.rows(op), c.form, c.scale, canvas)
-    scores = selection.activate(op, c.scores.rows(op), c.activation, c.background)
+    boxes, scores = c.decode(op) if c.decode is not None else (c.boxes.rows(op), c.scores.rows(op))
+    boxes = to_corners(op, boxes, c.form, c.scale, canvas)
+    scores = selection.activate(op, scores, c.activation, c.background)
     if c.objectness is not None:
-        scores = op.Mul(scores, selection.activate(op, c.objectness.rows(op), c.activation))
+        factor = selection.activate(op, c.objectness.rows(op), c.activation)
+        if c.sizes[1] == 1:  # which of two factors is the class's is told by the other being spread over the classes
+            factor = op.Expand(factor, op.Shape(scores))
+        scores = op.Mul(scores, factor)
     return boxes, scores
 
 

@@ -6,20 +6,33 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from boxcam.export.graphs.query import Array
+from boxcam.export.graphs.query import Array, static_shape
 
 
 @dataclass(frozen=True, eq=False)
 class ObservedTensor:
-    """A tensor, and what it was in one run."""
+    """A tensor, and what it was in one run.
+
+    Attributes:
+        value: the tensor in the model's graph.
+        array: its numbers.
+        folded: the same tensor in a folded copy of the graph, whose sizes are known; None if there is no copy.
+    """
 
     value: ir.Value
     array: Array
+    folded: ir.Value | None = None
 
     @property
     def name(self) -> str:
         """Its name without what exporters put around it."""
         return str(self.value.name).rpartition("/")[2].partition(":")[0]
+
+    @property
+    def made(self) -> ir.Value:
+        """Where to see how it is computed: in the folded copy, if its shape is known there."""
+        known = self.folded is not None and None not in (static_shape(self.folded) or (None,))
+        return self.folded if known and self.folded is not None else self.value
 
     @property
     def real(self) -> bool:
@@ -31,3 +44,9 @@ class ObservedTensor:
         if len(shape) == rank + 1 and shape[0] == 1:
             return shape[1:]
         return shape if len(shape) == rank else ()
+
+    def __str__(self) -> str:
+        """For a message: name, type, shape and the range of its numbers."""
+        numbers = self.array[~(self.array != self.array)] if self.real else self.array
+        span = f" from {numbers.min():.4g} to {numbers.max():.4g}" if numbers.size else ""
+        return f"{self.value.name} {self.array.dtype} {list(self.array.shape)}{span}"

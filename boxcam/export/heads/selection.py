@@ -113,8 +113,15 @@ def best_classes(op: Ops, scores: ir.Value, classes: int, canvas: Canvas) -> Sel
 
 def above(op: Ops, found: Selected, threshold: float) -> Selected:
     """Detections with a score higher than the threshold; all of them if it is not above 0."""
-    if threshold <= 0:
-        return found
+    return found if threshold <= 0 else _better(op, found, threshold)
+
+
+def filled(op: Ops, found: Selected) -> Selected:
+    """Detections with a score above 0: the others fill up a table."""
+    return _better(op, found, 0)
+
+
+def _better(op: Ops, found: Selected, threshold: float) -> Selected:
     rows = op.Reshape(op.NonZero(op.Greater(found.scores, np.float32(threshold))), [-1])
     return Selected(*(op.Gather(value, rows, axis=0) for value in (found.boxes, found.scores, found.labels)))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 
 from boxcam.export.inspect.facts import LayerFacts
@@ -28,10 +28,8 @@ def export_line(request: Request, sample: str | None, preprocess: Sequence[str],
         words += ["--preprocess", spec]
     if request.shape is not None:
         words += ["--shape", f"{request.shape[0]}x{request.shape[1]}"]
-    for given in [request.inputs] if isinstance(request.inputs, str) else request.inputs:
-        value = request.inputs[given] if isinstance(request.inputs, Mapping) else None
-        shown = "FILE.npy" if hasattr(value, "shape") and value.shape else value
-        words += ["--input", given if value is None else f"{given}={shown}"]
+    for entry in _inputs(request):
+        words += ["--input", entry]
     for option in request.options:
         value = getattr(request, option)
         if option not in ("preprocess", "tokens") and isinstance(value, str):
@@ -45,6 +43,15 @@ def export_line(request: Request, sample: str | None, preprocess: Sequence[str],
     if sample is not None:
         words += [SAMPLE, sample]
     return shlex.join([*words, "-o", f"{PurePath(request.arguments[0]).stem}.boxcam"])
+
+
+def _inputs(request: Request) -> Iterator[str]:
+    """What is given for inputs, as one types it; an array would be in a file."""
+    if isinstance(request.inputs, Mapping):
+        for name, value in request.inputs.items():
+            yield f"{name}={'FILE.npy' if getattr(value, 'shape', ()) else value}"
+    else:
+        yield from [request.inputs] if isinstance(request.inputs, str) else request.inputs
 
 
 def layer_to_name(layers: Sequence[LayerFacts]) -> str:

@@ -82,7 +82,7 @@ def survey(
         try:
             candidates = work.candidates(found.outputs, boxes=not classifier)
             logits = work.logits(found.outputs)
-            default = onnx_layers.default(candidates, classifier)
+            default = onnx_layers.default(candidates, classifier, opened.model.graph)
         except SourceError:
             pass  # several layers may be meant: the list tells them apart
         except ExportError as error:

@@ -92,10 +92,9 @@ class _Rewriter:
         tensor = None if target is None else ir.convenience.get_const_tensor(target)
         axis = self._axis(data)
         made = self.before.get(str(node.outputs[0].name))
-        if tensor is None or axis is None or made is None:
+        if data is None or tensor is None or axis is None or made is None:
             return False
         sizes = tensor.numpy().reshape(-1).copy()
-        assert data is not None
         if node.op_type == "Reshape":
             index = _same_place(self.before[str(data.name)] or (), made, axis)
         else:
@@ -108,9 +107,8 @@ class _Rewriter:
 
     def _cut_constants(self, node: ir.Node) -> bool:
         """Case 2, where the operator puts values together along axes counted from the last one."""
-        axes = [
-            (axis, len(static_shape(value) or ())) for value in node.inputs if (axis := self._axis(value)) is not None
-        ]
+        given = [value for value in node.inputs if value is not None]
+        axes = [(at, len(static_shape(value) or ())) for value in given if (at := self._axis(value)) is not None]
         if not axes or node.op_type not in (*_ELEMENTWISE, "Concat", "MatMul"):
             return False
         axis, rank = axes[0]

@@ -11,7 +11,7 @@ from boxcam.errors import SourceError
 
 Shape = Sequence[int | None]
 
-_CHANNELS = {"c", "ch", "channel", "channels", "chan", "chans", "color", "colors", "colour", "colours", "rgb", "bgr"}
+_CHANNELS = {"ch", "channel", "channels", "chan", "chans", "color", "colors", "colour", "colours", "rgb", "bgr"}
 _HEIGHT = {"h", "height", "rows", "ih"}
 _WIDTH = {"w", "width", "cols", "columns", "iw"}
 _LAYOUTS = ("NCHW", "NHWC")

@@ -58,10 +58,8 @@ def guess(image: ir.Value, spec: Preprocess, convention: Convention, producer: s
         found = Guess(("paddle",), "it is a model of PaddleDetection")
     elif spec.dtype == "uint8":
         return None
-    elif "RT-DETR" in name:
-        found = Guess(("yolo", "resize=stretch"), "its outputs are those of RT-DETR by Ultralytics")
-    elif any(words in name for words in ("Ultralytics", "YOLOv5", "YOLOv10")):
-        found = Guess(("yolo",), f"its outputs are {name}")
+    elif convention.preset:
+        found = Guess(convention.preset, f"its outputs are {name}")
     elif convention.kind == "classes":
         found = Guess(("imagenet",), "it is a classifier")
     if found is not None and spec.channels != 3 and found.specs[0] not in ("yolo", "tf"):

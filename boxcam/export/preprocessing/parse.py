@@ -30,6 +30,7 @@ _MULTIPLE = 32
 _MAX_BYTES = 1 << 20
 _EXAMPLE = (480, 640)
 """Height and width of the pictures that are drawn for a model that takes every image as it is."""
+_COUNTS = {2: "two", 3: "three", 4: "four"}
 _FILES = (".yaml", ".yml", ".json")
 _TYPES: dict[ir.DataType, Literal["float32", "float16", "uint8"]] = {
     ir.DataType.FLOAT: "float32",
@@ -82,6 +83,7 @@ def parse(
     read = axes_of(input_shape, axes, settings.get("layout"), settings.get("color"))
     if read.channels == 3:
         _require(settings, "color")
+    said.by_channel(settings, read.channels)
     if is_said:
         _check_color(said.values.get("color"), read.channels, input_shape)
     assert input_shape is not None
@@ -111,6 +113,7 @@ class _Settings:
 
     preset: str | None = None
     values: dict[str, Any] = field(default_factory=dict)
+    where: dict[str, str] = field(default_factory=dict)
 
     def add(self, spec: str) -> None:
         key, equals, value = spec.partition("=")
@@ -137,6 +140,7 @@ class _Settings:
         else:
             try:
                 self.values[key] = KEYS[key](value)
+                self.where[key] = where
             except (TypeError, ValueError) as error:
                 raise SourceError(f"{where}: {key} {_shown(value)}: {error} was expected. Correct it.") from error
 
@@ -162,6 +166,27 @@ class _Settings:
                     )
         _check_resize(settings, given)
         return settings
+
+    def by_channel(self, settings: dict[str, Any], channels: int) -> None:
+        """Give every channel of the model's input a mean, a std and a padding, in place.
+
+        Raises:
+            SourceError: there are more or fewer of them, and they differ.
+        """
+        for name, plain in (("mean", 0.0), ("std", 1.0), ("pad_value", 0.0)):
+            values = settings.setdefault(name, (plain,))
+            if values == "mean" or len(values) == channels:
+                continue
+            if len(set(values)) != 1:
+                some = {1: "one number"}.get(
+                    channels, f"one number, or {_COUNTS.get(channels, channels)}, one for each channel,"
+                )
+                whose = "" if name in self.values else f" of the preset {self.preset}"
+                raise SourceError(
+                    f"{self.where.get(name, _OPTION)}: {name} {_shown(tuple(values))}{whose}: {some} was expected, as"
+                    f" the model's input has {channels} channel{'s' if channels > 1 else ''}. Correct it."
+                )
+            settings[name] = (values[0],) * channels
 
     def _base(self, dtype: str) -> dict[str, Any]:
         if self.preset is None:
@@ -200,9 +225,7 @@ def _preprocess(
         size = (-(-max(fit[0], size[0]) // multiple) * multiple, -(-max(fit[1], size[1]) // multiple) * multiple)
     if settings["resize"] == "cover" and "fit" not in settings:
         fit = tuple(math.floor(edge / settings.get("crop_pct", 1.0)) for edge in size)
-    mean, std = (
-        _each(name, settings.get(name, plain), axes.channels) for name, plain in (("mean", (0.0,)), ("std", (1.0,)))
-    )
+    mean, std = settings["mean"], settings["std"]
     _check_range(settings["scale"], mean)
     if settings["scale"] == "0-1":
         # Rounded to what people write: 123.675, and not 123.67499999999998.
@@ -211,8 +234,7 @@ def _preprocess(
         raise SourceError(
             f"{_OPTION}: the model's input is uint8, the pixels as they are. Pass scale=0-255, mean=0 and std=1."
         )
-    padding = settings.get("pad_value", (0.0,))
-    fill = (0.0,) * axes.channels if padding == "mean" else _each("pad_value", padding, axes.channels)
+    padding = settings["pad_value"]
     try:
         spec = Preprocess(
             height=size[0],
@@ -221,11 +243,11 @@ def _preprocess(
             fit_width=fit[1],
             resize=settings["resize"],
             pad_to="center" if settings["resize"] == "cover" else settings.get("pad", "top-left"),
-            pad_value=fill,
+            pad_value=(0.0,) * axes.channels if padding == "mean" else padding,
             pad_before_normalize=padding != "mean",
             mean=mean,
             std=std,
-            color={1: "GRAY", 3: settings.get("color")}.get(axes.channels, "as given"),
+            color=cast(Any, {1: "GRAY", 3: settings.get("color")}.get(axes.channels, "as given")),
             interpolation=settings.get("interpolation", "bilinear"),
             layout=axes.layout,
             dtype=cast(Any, dtype),
@@ -235,22 +257,6 @@ def _preprocess(
         return spec
     except ValueError as error:
         raise SourceError(f"{_OPTION}: {str(error).removeprefix('preprocess: ')}. Correct it.") from error
-
-
-def _each(name: str, values: Sequence[float], channels: int) -> tuple[float, ...]:
-    """One value for each channel of the model's input.
-
-    Raises:
-        SourceError: there are more or fewer, and they differ.
-    """
-    if len(values) == channels:
-        return tuple(values)
-    if len(set(values)) == 1:
-        return (values[0],) * channels
-    raise SourceError(
-        f"{_OPTION}: {name} {_shown(tuple(values))} is for {len(values)} channels, and the model's input has"
-        f" {channels}. Pass {name} with one value, or one for each channel."
-    )
 
 
 def _check_color(said: str | None, channels: int, shape: Shape | None) -> None:

@@ -77,6 +77,21 @@ PRESETS.register("yolo")(
         },
     )
 )
+PRESETS.register("yolox")(
+    Preset(
+        "YOLOX: the picture in the upper left, the rest grey, pixels as they are",
+        {
+            "resize": "fit",
+            "pad": "top-left",
+            "pad_value": (114.0,) * 3,
+            "interpolation": "bilinear",
+            "color": "BGR",
+            "scale": "0-255",
+            "mean": (0.0,) * 3,
+            "std": (1.0,) * 3,
+        },
+    )
+)
 PRESETS.register("paddle")(
     Preset(
         "PaddleDetection; for PP-YOLOE+ with `mean=0` and `std=1`, which its config has",

@@ -53,7 +53,7 @@ def leave_tensors(model: onnx.ModelProto) -> None:
         if not inside:
             dropped[output.name] = _kind(output) if _kind(output) not in ("", "tensor") else "sequence"
     if graph.output and not kept:
-        what = ", ".join(f"{name} is a {kind}" for name, kind in dropped.items())
+        what = ", ".join(f"{name!r} is a {kind}" for name, kind in dropped.items())
         raise SourceError(
             f"the model outputs no tensor of numbers: {what}. Export it with the tensors that these are made of as its"
             " outputs."

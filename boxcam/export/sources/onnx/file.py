@@ -19,11 +19,16 @@ from boxcam.export.graphs.external import load_external
 from boxcam.export.graphs.fold import upgraded
 from boxcam.export.graphs.query import STANDARD, attribute_of, constant_array, describe_node, opset_of
 from boxcam.export.passes.stale_shapes import forget_stale_shapes
+from boxcam.export.passes.tensorrt_nms import name_domain
 from boxcam.export.sources.onnx import wellformed
 from boxcam.export.sources.onnx.collections import leave_tensors
 
 _IR_VERSION = 8
 """From 4 on, initializers need not be inputs as well; older files are read as of a later version."""
+
+
+OPSET = "boxcam.opset"
+"""Where a model has the opset of its file."""
 
 
 def read(path: str) -> ir.Model:
@@ -53,9 +58,13 @@ def read(path: str) -> ir.Model:
         model.ir_version = max(model.ir_version or 0, _IR_VERSION)
         model.graph.sort()  # some tools put the nodes that they add last
     open_axes(model.graph)
+    name_domain(model)
     forget_stale_shapes(model)
     _check_training(model)
-    return upgraded(model)
+    opset = opset_of(model)
+    model = upgraded(model)
+    model.meta[OPSET] = opset
+    return model
 
 
 @contextlib.contextmanager

@@ -148,7 +148,8 @@ def _numbers(taken: ir.Value, value: Any) -> Array:
         ) from None
     if dtype.kind in "iub":
         whole = np.array([int(number) if number.is_integer() else 0 for number in plain.tolist()], dtype=object)
-        low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+        limits: Any = None if dtype.kind == "b" else np.iinfo(dtype)
+        low, high = (0, 1) if limits is None else (limits.min, limits.max)
         bad = [p for p, w, x in zip(parts, whole, plain, strict=True) if w != x or not low <= w <= high]
         if bad:
             raise SourceError(

@@ -144,8 +144,9 @@ def _settle_extra(graph: ir.Graph, extra: ir.Value, picture: ir.Value, spec: Pre
     else:
         sizes = [getattr(spec, entry) if isinstance(entry, str) else entry for entry in entries]
         values: Array = np.ones(sizes) if mask else np.array(sizes).reshape([*lead, -1])
-        batch = (*(shape[:1] if (shape[0] or 0) > 1 else values.shape[:1]), *values.shape[1:])
-        put(graph, extra, np.broadcast_to(values, batch).astype(extra.dtype.numpy()))
+        rows = max(shape[0] or 1, 1) if len(values) == 1 else len(values)
+        whole = np.broadcast_to(values, (rows, *values.shape[1:]))
+        put(graph, extra, whole.astype(extra.dtype.numpy()))
         return
     ir.convenience.replace_all_uses_with(extra, found)
     graph.inputs.remove(extra)

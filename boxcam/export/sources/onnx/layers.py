@@ -15,7 +15,7 @@ from boxcam.bundle import Outputs, Preprocess
 from boxcam.errors import SourceError, UnknownLayerError
 from boxcam.export.graphs.extract import clone_model
 from boxcam.export.graphs.fold import fold_model
-from boxcam.export.graphs.query import Array, all_values, static_shape
+from boxcam.export.graphs.query import Array, all_values, describe_node, static_shape
 from boxcam.export.graphs.run import record_ranks
 from boxcam.export.layers import candidates
 from boxcam.export.layers.candidates import Candidate
@@ -189,7 +189,7 @@ class Work:
         return [str(value.name) for value in trace(graph, outputs, target).logits]
 
 
-def default(found: Sequence[Candidate], classifier: bool) -> dict[str, LayerTensors]:
+def default(found: Sequence[Candidate], classifier: bool, graph: ir.Graph | None = None) -> dict[str, LayerTensors]:
     """The layers that are exported when none is asked for: what the heads read, or what is before their last
     convolution of more than one cell.
 
@@ -204,6 +204,13 @@ def default(found: Sequence[Candidate], classifier: bool) -> dict[str, LayerTens
     if heads and not rois and len(set(sizes)) == len(sizes):
         name = "features" if classifier else "neck"
         return {name: LayerTensors(tuple(one.name for one in heads), layout=heads[0].layout)}
+    loop = next((node for node in graph or () if node.op_type in ("Loop", "Scan")), None)
+    if not found and loop is not None:
+        raise SourceError(
+            f"there is no feature map that a gradient reaches: {describe_node(loop)} is between the image and the"
+            " scores, and what is computed inside a loop has no gradient. Export the model without the loop, which a"
+            " batch of 1 does not need."
+        )
     shown = [one for one in found if one.role] or list(found)
     listed = "; ".join(f"{one.name} {list(one.shape)}" for one in shown[:_SHOWN])
     which = f"Pass layers= with the name of a tensor, such as {listed}." if listed else "There is no feature map."

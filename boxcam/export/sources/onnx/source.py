@@ -14,6 +14,8 @@ from onnx_ir.passes import common as passes
 
 from boxcam.bundle import MAX_LABELS, Outputs, Preprocess
 from boxcam.errors import BoxcamWarning, ExportError, SourceError
+from boxcam.export.graphs.extract import clone_model
+from boxcam.export.graphs.fold import fold_model
 from boxcam.export.graphs.ops import Ops
 from boxcam.export.graphs.query import (
     RUNNABLE,
@@ -29,13 +31,16 @@ from boxcam.export.graphs.run import observe_values, record_ranks
 from boxcam.export.heads import hook
 from boxcam.export.heads.boxes import canvas_of
 from boxcam.export.heads.convention import Convention, Piece, append
+from boxcam.export.heads.conventions.recognise import recognise
 from boxcam.export.heads.observed import ObservedTensor
 from boxcam.export.heads.selection import report
 from boxcam.export.layers.candidates import Candidate, worth
 from boxcam.export.passes import check
 from boxcam.export.passes.dynamic_size import fixed, forget_shapes
 from boxcam.export.passes.single_image import take_one
+from boxcam.export.passes.single_trip import write_out
 from boxcam.export.passes.stale_shapes import contradict
+from boxcam.export.passes.tensorrt_nms import write_standard
 from boxcam.export.preprocessing import parse
 from boxcam.export.source import HalfPrecision, LayerTensors, Progress, Request, SourceModel
 from boxcam.export.sources import class_names
@@ -43,6 +48,7 @@ from boxcam.export.sources.onnx import file
 from boxcam.export.sources.onnx import inputs as onnx_inputs
 from boxcam.export.sources.onnx import layers as onnx_layers
 from boxcam.export.sources.onnx import outputs as onnx_outputs
+from boxcam.export.sources.onnx.conversion import prove_conversion
 from boxcam.export.sources.onnx.fixed import fix
 from boxcam.export.trace import proposals
 from boxcam.runtime.preprocess import prepare
@@ -74,6 +80,13 @@ class OnnxFile:
     sample: Image | None
     in_pixels: bool = False
     fixed: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the input to run the graph with."""
+        down, across = (2, 3) if self.preprocess.layout == "NCHW" else (1, 2)
+        shape = self.feeds[str(self.image.name)].shape
+        return shape[down], shape[across]
 
     @property
     def feeds(self) -> dict[str, Array]:
@@ -131,7 +144,7 @@ def load(request: Request, progress: Progress) -> SourceModel:
     names: tuple[str, ...] = ()
     if not request.layers or set(request.layers) & set(onnx_layers.DEFAULTS):
         progress("looking for layers")
-        layers = onnx_layers.default(_candidates(opened, found), found.convention.kind == "classes")
+        layers = onnx_layers.default(_candidates(opened, found), found.convention.kind == "classes", opened.model.graph)
         names = tuple(layers)
     if any(node.op_type == "RoiAlign" for node in opened.model.graph):
         record_ranks(opened.model, opened.feeds)
@@ -222,16 +235,47 @@ def read(request: Request, otherwise: Sequence[str] = ()) -> OnnxFile:
     spec = parse.parse(said or otherwise, shape, image.dtype, request.shape, usual, is_said=bool(said), axes=axes)
     batch = (shape[0] if shape else 1) or 1
     onnx_inputs.settle(model, image, spec, batch)
+    _output_what_is_named(model, request)
+    if request.decode is None:
+        write_standard(model)
     _leave_out_foreign(model)
     sample = request.picture(spec.channels)
     if batch > 1:
-        picture = next(_drawn(spec)) if sample is None else sample
-        take_one(model, image, batch, {str(image.name): prepare(picture, spec)[0]})
+        take_one(model, image, batch, _example(image, spec, sample))
         given = {"images at once": str(batch), **given}
     passes.ShapeInferencePass()(model)
+    write_out(model, lambda values: observe_values(model, values, _example(image, spec, sample)))
+    passes.ShapeInferencePass()(model)
+    prove_conversion(request.arguments[0], model, lambda: _example(image, spec, sample))
     model, half = check.admit(model, str(image.name))
     image = next(value for value in model.graph.inputs if value.name == image.name)
     return OnnxFile(model, image, spec, metadata, producer, half, sample, in_pixels, given)
+
+
+def _example(image: ir.Value, spec: Preprocess, sample: Image | None) -> dict[str, Array]:
+    """An input to run the graph with as it is deployed."""
+    return {str(image.name): prepare(next(_drawn(spec)) if sample is None else sample, spec)[0]}
+
+
+def _output_what_is_named(model: ir.Model, request: Request) -> None:
+    """Output what the user names, or what a function of the user's may start from, where all outputs are a plugin's.
+
+    Whatever the plugin makes of it is then left out.
+    """
+    known = (*STANDARD, *RUNNABLE)
+    if any(all(node.domain in known for node in ancestors([output])) for output in model.graph.outputs):
+        return
+    names = {request.scores, request.boxes, request.labels} - {None}
+    foreign = [node for node in model.graph if node.domain not in known]
+    if request.decode is not None:
+        wanted = {value for node in foreign for value in node.inputs if value is not None and value.producer()}
+    else:
+        wanted = {value for value in all_values(model.graph) if value.name in names}
+    wanted = {value for value in wanted if all(node.domain in known for node in ancestors([value]))}
+    if wanted:
+        model.graph.outputs.clear()
+        model.graph.outputs.extend(value for value in all_values(model.graph) if value in wanted)
+        passes.RemoveUnusedNodesPass()(model)
 
 
 def _leave_out_foreign(model: ir.Model) -> None:
@@ -277,8 +321,15 @@ def detections(opened: OnnxFile, request: Request) -> Detections:
         convention = _decoded(opened, request)
     else:
         seen = _run(opened, [n for n in (request.scores, request.boxes, request.labels) if n])
-        asked = replace(request, box_scale="pixels") if opened.in_pixels and request.box_scale is None else request
-        convention = onnx_outputs.find(seen, asked, len(named) or None, opened.metadata.get("task", ""))
+        asked = onnx_outputs.question(
+            seen,
+            request,
+            size=opened.size,
+            classes=len(named) or None,
+            metadata=opened.metadata,
+            in_pixels=opened.in_pixels,
+        )
+        convention = recognise(asked)
         _check_idle(convention, request)
     labels = _labels(convention, named)
     spec, op = opened.preprocess, Ops(model.graph, "boxcam.head")
@@ -373,7 +424,20 @@ def _run(opened: OnnxFile, named: Sequence[str]) -> list[ObservedTensor]:
     for value, array in zip(targets, arrays, strict=True):
         if value.shape is None or contradict(static_shape(value), array.shape):
             value.shape = ir.Shape([None] * array.ndim)
-    return [ObservedTensor(value, array) for value, array in zip(targets, arrays, strict=True)]
+    folded = _folded(model, targets, feeds)
+    return [
+        ObservedTensor(value, array, folded.get(str(value.name))) for value, array in zip(targets, arrays, strict=True)
+    ]
+
+
+def _folded(model: ir.Model, targets: Sequence[ir.Value], feeds: Mapping[str, Array]) -> dict[str, ir.Value]:
+    """The same tensors in a copy of the graph for one size of input, with its constants folded."""
+    copy = clone_model(fixed(model, feeds))
+    values = {str(value.name): value for value in all_values(copy.graph)}
+    copy.graph.outputs.clear()
+    copy.graph.outputs.extend(v for target in targets if (v := values[str(target.name)]) not in copy.graph.inputs)
+    passes.RemoveUnusedNodesPass()(copy)
+    return {str(value.name): value for value in fold_model(copy).graph.outputs}
 
 
 def _observed(model: ir.Model, targets: Sequence[ir.Value], feeds: Mapping[str, Array]) -> list[Array]:
@@ -386,7 +450,7 @@ def _observed(model: ir.Model, targets: Sequence[ir.Value], feeds: Mapping[str, 
 def _decoded(opened: OnnxFile, request: Request) -> Convention:
     """Boxes and scores as the user's function writes them."""
     assert request.decode is not None
-    names = ["scores", "boxes", "labels", "box_format", "box_scale", "score_activation", "background"]
+    names = ["scores", "boxes", "labels", "box_format", "box_scale", "score_activation", "background", "convention"]
     idle = [name for name in names if getattr(request, name)]
     if idle:
         raise SourceError(f"decode= defines boxes and scores, so {idle[0]}= has no meaning. Leave it out.")

@@ -308,7 +308,7 @@ CASES: dict[str, Case] = {
         lambda b, s: (s, _normalized(cxcywh_graph(b))), ("logits", "pred_boxes"), _by_detr, NAMES, classes=CLASSES + 1
     ),
     "yolov5": Case(
-        lambda b, s: torch.cat([cxcywh_graph(b), s.sigmoid()], 2),
+        lambda b, s: torch.cat([cxcywh_graph(b), s[..., :1].sigmoid(), s[..., 1:].sigmoid()], 2),
         ("output",),
         _by_yolov5,
         {**LIMITS, **NAMES, "score_threshold": 0.15},

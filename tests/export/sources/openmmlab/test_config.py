@@ -343,3 +343,33 @@ def test_a_threshold_that_the_model_has_not_is_refused(test: Any, thresholds: An
     config.model.test_cfg = test
     with pytest.raises(SourceError, match=message):
         set_thresholds(config, *thresholds)
+
+
+OLD_PIPELINE = [
+    {"type": "LoadImageFromFile"},
+    {"type": "MultiScaleFlipAug", "img_scale": (1333, 800), "flip": False, "transforms": [{"type": "Collect"}]},
+]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "img_norm_cfg = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)",
+        f"test_pipeline = {OLD_PIPELINE}",
+        f"data = dict(test=dict(type='CocoDataset', pipeline={OLD_PIPELINE}))",
+        # as a user may mend it, by the advice on pipelines
+        "img_norm_cfg = dict(mean=[1, 2, 3], std=[1, 1, 1])\ntest_pipeline = [dict(type='Resize', scale=(64, 64))]",
+    ],
+)
+def test_a_config_of_mmdet_2_is_named(text: str, tmp_path: Path) -> None:
+    (tmp_path / "old.py").write_text(f"model = dict(type='RetinaNet')\n{text}\n")
+    with pytest.raises(SourceError, match=r"old\.py is of mmdet 2\.x .* without its normalisation\. Pass"):
+        read_config(str(tmp_path / "old.py"))
+
+
+def test_a_config_without_a_data_preprocessor_is_refused() -> None:
+    config = Config({"model": {"type": "RetinaNet"}, "test_pipeline": [resize()]})
+    with pytest.raises(
+        SourceError, match=r"has no data_preprocessor, so it is unknown how images are normalised\. Add"
+    ):
+        preprocess(config, "c.py", None)

@@ -1,0 +1,104 @@
+"""Boxes and scores of classes in one tensor, a row for each cell or query, before suppression."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from boxcam.export.heads.conventions.entry import Entry, Fit, Match
+from boxcam.export.heads.conventions.fits import COCO, apart, dense, of_one_layer, probabilities, queries
+from boxcam.export.heads.conventions.tells import centre_and_size, scale, sigmoid_unless_done
+
+BOX, CLASSES = "output[0:4]", "output[4:4+C]"
+OBJECTNESS, CLASSES_AFTER = "output[4]", "output[5:5+C]"
+
+Dense = partial(
+    Entry,
+    boxes=BOX,
+    form=centre_and_size,
+    scale=scale,
+    activation=sigmoid_unless_done,
+    best_class_only=True,
+    preset=("yolo",),
+)
+"""An entry of one tensor whose first four columns are centre and size, and each row of which has one class."""
+
+
+def has_objectness(match: Match) -> bool:
+    """Whether the graph joins a probability of its own between the box and the classes; that of YOLOv6 is always 1."""
+    if not apart(match, OBJECTNESS, CLASSES_AFTER) or not apart(match, BOX, OBJECTNESS):
+        return False
+    one = all(made.operator == "" for made in match.made_by(OBJECTNESS)) and bool((match.rows(OBJECTNESS) == 1).all())
+    return (one or probabilities(match, OBJECTNESS)) and probabilities(match, CLASSES_AFTER)
+
+
+def without_objectness(match: Match) -> Fit:
+    """How sure it is that classes follow the box."""
+    fit = dense(match, CLASSES)
+    shared = of_one_layer(match, BOX, CLASSES)  # then the first number of the scores may be an objectness
+    return min(fit, Fit.POSSIBLE) if shared else fit
+
+
+def with_objectness(match: Match) -> Fit:
+    """How sure it is that an objectness and the classes follow the box."""
+    if has_objectness(match):
+        return dense(match, CLASSES_AFTER)
+    fit = dense(match, "output[4:5+C]")
+    if of_one_layer(match, BOX, "output[4:5+C]"):
+        return Fit.CERTAIN if fit is Fit.LIKELY else fit
+    coco = match.sizes["C"] in COCO and match.sizes["C"] + 1 not in COCO and match.question.classes is None
+    return fit if coco and not match.across("output") else min(fit, Fit.POSSIBLE)
+
+
+def _rows(match: Match) -> Fit:
+    """Without a transformer."""
+    if queries(match) and not match.question.suppressed:
+        return Fit.NO
+    fit = without_objectness(match)
+    coco = match.sizes["C"] - 1 in COCO and match.sizes["C"] not in COCO and match.question.classes is None
+    return min(fit, Fit.POSSIBLE) if coco else fit
+
+
+def _queries(match: Match) -> Fit:
+    return dense(match, CLASSES) if queries(match) and not match.question.suppressed else Fit.NO
+
+
+ULTRALYTICS = Dense(
+    title="boxes and class scores in one tensor, as of Ultralytics",
+    models="Ultralytics: YOLOv8, 9, 11, 12",
+    tensors={"output": "1, 4+C, N"},
+    kind="candidates",
+    scores=CLASSES,
+    iou=0.7,
+    fits=without_objectness,
+)
+
+ULTRALYTICS_ROWS = Dense(
+    title="boxes and class scores in one tensor, as of Ultralytics, transposed",
+    models="the same, transposed",
+    tensors={"output": "1, N, 4+C"},
+    kind="candidates",
+    scores=CLASSES,
+    iou=0.7,
+    fits=_rows,
+)
+
+RTDETR_ULTRALYTICS = Dense(
+    title="queries with boxes and class scores in one tensor, as of RT-DETR by Ultralytics",
+    models="RT-DETR by Ultralytics: the rows of a transformer are not suppressed",
+    tensors={"output": "1, N, 4+C"},
+    kind="queries",
+    scores=CLASSES,
+    fits=_queries,
+    preset=("yolo", "resize=stretch"),
+)
+
+YOLOV5 = Dense(
+    title="objectness and class scores in one tensor, as of YOLOv5",
+    models="YOLOv5, 6, 7",
+    tensors={"output": "1, N, 5+C"},
+    kind="candidates",
+    scores=CLASSES_AFTER,
+    objectness=OBJECTNESS,
+    iou=0.45,
+    fits=with_objectness,
+)

@@ -1,0 +1,102 @@
+"""How sure it is that a tensor of rows holds boxes and scores: what entries ask of the outputs at hand."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from boxcam.export.graphs.operators import operator_of
+from boxcam.export.heads.conventions.entry import Fit, Match
+from boxcam.export.heads.evidence.cells import levels, meets_cells
+from boxcam.export.heads.evidence.columns import sources
+from boxcam.export.heads.evidence.makers import computed, is_transformer, last_joined
+from boxcam.export.heads.evidence.values import are_probabilities
+
+COCO = (80, 90, 91)
+"""Classes of models that were trained on COCO, in their several numberings."""
+
+
+def lies_right(match: Match, role: str = "output") -> bool:
+    """Whether rows are cells of the graph's maps; where it does not tell, whether there are more of them than columns.
+
+    Which axis is which is seen from that.
+    """
+    one, shape = match.tensors[role], match.tensors[role].array.shape
+    columns = match.axis(role)
+    for axis in (len(shape) - 1, len(shape) - 2):
+        if levels(one.made, axis):
+            return axis != columns
+    return shape[-2] > shape[-1] if not match.across(role) else shape[-2] < shape[-1]
+
+
+def of_one_kind(match: Match, written: str) -> bool:
+    """Whether columns may be the scores of classes: one operator made them, and they are all probabilities or none is.
+
+    Keypoints, angles, coefficients of masks and embeddings are not.
+    """
+    made = match.made_by(written)
+    if len({one.operator for one in made}) > 1:
+        return False
+    span = match.span(written)
+    own = bool(made) and made[0].first >= span.first and made[-1].end <= span.end  # the graph tells them from the rest
+    raw = [node for one in made if (node := one.made.value.producer()) is not None]
+    if raw and all(operator_of(node).weighs or operator_of(node).rectifier for node in raw):
+        return True  # as a layer gives them, they may be any numbers
+    rows = match.rows(written)
+    inside = ((rows >= 0) & (rows <= 1)).all(0)
+    return bool(own or inside.all() or not inside.any())
+
+
+def in_one(match: Match, one: str, other: str) -> bool:
+    """Whether the same activation made both: then they are numbers of one kind."""
+    return any(a is b and a.probability for a in match.made_by(one) for b in match.made_by(other))
+
+
+def apart(match: Match, one: str, other: str) -> bool:
+    """Whether the graph joins the two from different values."""
+    first, second = match.made_by(one), match.made_by(other)
+    return bool(first and second) and not any(a.made.value is b.made.value for a in first for b in second)
+
+
+def of_one_layer(match: Match, one: str, other: str) -> bool:
+    """Whether one layer with weights computes both, as the last convolution of a YOLOv5 does."""
+    values = [{id(found.value) for found in sources(match.span(written))} for written in (one, other)]
+    return bool(values[0] & values[1])
+
+
+def decoded(match: Match, boxes: str) -> bool:
+    """Whether boxes are made of more than offsets: something that varies along the cells takes part."""
+    return any(meets_cells(one.made.value, len(match.rows(boxes))) for one in match.made_by(boxes))
+
+
+def queries(match: Match, role: str = "output") -> bool:
+    """Whether the rows are a transformer's."""
+    return is_transformer(last_joined(match.tensors[role].value)) or is_transformer(match.tensors[role].value)
+
+
+def makers_of(match: Match, written: str) -> set[str]:
+    """The operators between columns and the layers with weights that they are computed by."""
+    todo, seen = [one.made.value for one in match.made_by(written)], set[ir.Node]()
+    while todo:
+        node = todo.pop().producer()
+        if node is not None and node not in seen and not operator_of(node).weighs:
+            seen.add(node)
+            todo.extend(computed(node))
+    return {node.op_type for node in seen}
+
+
+def probabilities(match: Match, written: str) -> bool:
+    """Whether an activation made columns; where the graph does not tell, whether they are 0 to 1."""
+    made = match.made_by(written)
+    if made and all(one.probability for one in made):
+        return True
+    nodes = [node for one in made if (node := one.made.value.producer()) is not None]
+    logits = any(operator_of(node).weighs or node.op_type == "Add" for node in nodes)
+    return not logits and are_probabilities(match.rows(written))
+
+
+def dense(match: Match, scores: str, boxes: str = "output[0:4]") -> Fit:
+    """How sure it is that one tensor has a box and scores of classes in each row."""
+    if not lies_right(match) or not of_one_kind(match, scores) or in_one(match, boxes, scores):
+        return Fit.NO
+    shown = probabilities(match, scores) and (decoded(match, boxes) or queries(match))
+    return Fit.LIKELY if shown else Fit.POSSIBLE

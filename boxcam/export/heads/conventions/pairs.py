@@ -1,0 +1,97 @@
+"""Boxes in one tensor, and scores of all classes in another, before suppression or of queries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from boxcam.export.heads.conventions.entry import Entry, Fit, Match
+from boxcam.export.heads.conventions.tells import activation, background, form, scale
+from boxcam.export.heads.evidence.makers import is_activation, is_transformer, last_operator
+
+_BOXES = ("pred_boxes",)
+_LOGITS = ("logits", "pred_logits")
+
+
+def _pair(queries: bool) -> Callable[[Match], Fit]:
+    def fits(match: Match) -> Fit:
+        boxes, scores = match.tensors["boxes"], match.tensors["scores"]
+        if boxes.name in _BOXES and scores.name in _LOGITS:
+            return Fit.NO  # those of DETR
+        across = match.across("scores")
+        if across and scores.array.shape[1] == scores.array.shape[2]:
+            return Fit.NO
+        if not across and _is_box(match):
+            return Fit.NO
+        transformer = is_transformer(scores.value) and not match.question.suppressed
+        return Fit.LIKELY if transformer is queries else Fit.NO
+
+    return fits
+
+
+def _is_box(match: Match) -> bool:
+    """Whether what may be the scores of four classes is a box: it is unless named as scores."""
+    one, question = match.tensors["scores"], match.question
+    if one.array.shape[-1] != 4 or (question.scores is not None and one.value is question.scores.value):
+        return False
+    named = question.boxes is not None and one.value is question.boxes.value
+    return named or not is_activation(last_operator(one.value))
+
+
+DETR = Entry(
+    title="queries with boxes, as of DETR",
+    models="DETR, RT-DETR: every query reports, nothing is suppressed",
+    tensors={"boxes": "1, N, 4", "scores": "1, N, C"},
+    names={"boxes": _BOXES, "scores": _LOGITS},
+    kind="queries",
+    scores="scores",
+    boxes="boxes",
+    form="cxcywh",
+    scale="normalized",
+    activation=activation(queries=True),
+    background=background(queries=True),
+    best_class_only=lambda convention: convention.background != "none",
+    fits=lambda match: Fit.CERTAIN,
+)
+
+QUERIES = Entry(
+    title="queries with boxes, as of DETR",
+    models="other transformers: every query reports, nothing is suppressed",
+    tensors={"boxes": "1, N, 4", "scores": "1, N, C"},
+    kind="queries",
+    scores="scores",
+    boxes="boxes",
+    form=form,
+    scale=scale,
+    activation=activation(queries=True),
+    background=background(queries=True),
+    best_class_only=lambda convention: convention.background != "none",
+    fits=_pair(queries=True),
+)
+
+PAIR = Entry(
+    title="boxes and scores of every class",
+    models="boxes and scores apart: mmdeploy and others without NMS",
+    tensors={"boxes": "1, N, 4", "scores": "1, N, C"},
+    kind="candidates",
+    scores="scores",
+    boxes="boxes",
+    form=form,
+    scale=scale,
+    activation=activation(queries=False),
+    background=background(queries=False),
+    fits=_pair(queries=False),
+)
+
+PAIR_ACROSS = Entry(
+    title="boxes and scores of every class",
+    models="PaddleDetection without NMS: scores with the classes first",
+    tensors={"boxes": "1, N, 4", "scores": "1, C, N"},
+    kind="candidates",
+    scores="scores",
+    boxes="boxes",
+    form=form,
+    scale=scale,
+    activation=activation(queries=False),
+    background=background(queries=False),
+    fits=_pair(queries=False),
+)

@@ -1,0 +1,195 @@
+"""Which entry of the table a model's outputs are of; what is not sure is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from boxcam.errors import NothingToExplainError, SourceError, UnknownNameError
+from boxcam.export.heads.convention import Convention
+from boxcam.export.heads.conventions import shapes
+from boxcam.export.heads.conventions.entry import Entry, Fit, Match
+from boxcam.export.heads.conventions.question import Question
+from boxcam.export.heads.conventions.table import CONVENTIONS
+from boxcam.export.heads.observed import ObservedTensor
+
+_DECODE = "compute boxes and scores from the outputs with decode="
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """Outputs as an entry reads them.
+
+    Attributes:
+        name: of the entry in the table.
+        fit: how sure it is.
+        match: which tensors are which.
+    """
+
+    name: str
+    fit: Fit
+    match: Match
+
+    @property
+    def entry(self) -> Entry:
+        return self.match.entry
+
+    @property
+    def classes(self) -> int | None:
+        """How many classes there are, if the outputs tell: the one that stands for nothing included."""
+        return None if self.entry.kind == "selected" else self.match.sizes["C"]
+
+    @property
+    def fits_names(self) -> bool:
+        """Whether as many class names as are known go with it."""
+        question = self.match.question
+        known = question.classes  # one that stands for nothing has no name
+        void = (question.background or self.entry.background) != "none"
+        return known is None or self.classes is None or known == self.classes or (void and known == self.classes - 1)
+
+
+def recognise(question: Question) -> Convention:
+    """How a model reports its detections.
+
+    Raises:
+        SourceError: its outputs are of no convention, or may be of several: the message asks for what settles it.
+    """
+    readings = list(readings_of(question))
+    if not readings:
+        raise _nothing(question)
+    fitting = [one for one in readings if one.fits_names]
+    if not fitting:
+        raise _wrong_names(readings, question)
+    best = max(one.fit for one in fitting)
+    surer = [one for one in readings if one.fit >= Fit.LIKELY > best]
+    if surer:  # the number of names alone does not decide
+        raise _several([*surer, *fitting], question)
+    chosen = [one for one in fitting if one.fit is best]
+    if len(chosen) > 1:
+        raise _several(chosen, question)
+    (reading,) = chosen
+    if best is Fit.POSSIBLE and not question.settled:
+        raise SourceError(
+            f"{_tensors(reading.match)} may be {reading.entry.title}, but nothing in the graph shows that. Pass"
+            f' convention="{reading.name}" if so; otherwise {_DECODE}. {question.listed()}'
+        )
+    return reading.entry.convention(reading.match)
+
+
+def readings_of(question: Question) -> list[Reading]:
+    """All ways to read the outputs, in the order of the table.
+
+    Raises:
+        UnknownNameError: the user names an entry that is not in the table.
+    """
+    table = CONVENTIONS.loaded()
+    if question.convention is not None:
+        if question.convention not in table:
+            raise UnknownNameError.of("output convention", question.convention, tuple(table))
+        table = {question.convention: table[question.convention]}
+    found = []
+    for name, entry in table.items():
+        for match in entry.matches(question):
+            fit = entry.fits(match)
+            if fit is not Fit.NO or question.convention is not None:
+                found.append(Reading(name, fit, match))
+    return found
+
+
+def _tensors(match: Match) -> str:
+    return " and ".join(f"{one.value.name} {list(one.array.shape)}" for one in match.tensors.values())
+
+
+def _several(chosen: Sequence[Reading], question: Question) -> SourceError:
+    """Several readings: of several tensors, or of several conventions."""
+    names = list(dict.fromkeys(one.name for one in chosen))
+    if len(names) == 1 or not any(_same_tensors(one, other) for one in chosen for other in chosen if one is not other):
+        for part in ("scores", "boxes", "labels"):
+            rivals = list(dict.fromkeys(name for one in chosen if (name := _name_of(one, part))))
+            if len(rivals) > 1:
+                what = "scores" if part == "scores" else part
+                return SourceError(
+                    f"the {what} may be {' or '.join(rivals)}. Pass the right one with {part}=. {question.listed()}"
+                )
+    said = [f"{one.entry.title} ({_parts(one)})" for one in chosen]
+    how = " or ".join(f'convention="{name}"' for name in names)
+    classes = {one.classes for one in chosen}
+    more = ", or the class names with class_names=" if len(classes) == len(chosen) > 1 and None not in classes else ""
+    return SourceError(
+        f"{_tensors(chosen[0].match)} is ambiguous: it can be read in {len(said)} ways: {', or '.join(said)}."
+        f" Pass {how}{more}."
+    )
+
+
+def _same_tensors(one: Reading, other: Reading) -> bool:
+    first, second = ({id(t.value) for t in reading.match.tensors.values()} for reading in (one, other))
+    return bool(first & second)
+
+
+def _name_of(reading: Reading, part: str) -> str | None:
+    written: str = getattr(reading.entry, part)
+    return str(reading.match.tensors[shapes.slot(written)[0]].value.name) if written else None
+
+
+def _parts(reading: Reading) -> str:
+    """How the columns of a reading are shared out: ``a box and 5 classes``."""
+    entry = reading.entry
+    parts = [*(["a box"] if entry.boxes else []), *(["objectness"] if entry.objectness else [])]
+    if reading.classes is not None:
+        parts.append(f"{reading.classes} class" + ("es" if reading.classes != 1 else ""))
+    else:
+        parts.append("score and class")
+    return ", ".join(parts[:-1]) + " and " + parts[-1] if len(parts) > 1 else parts[0]
+
+
+def _wrong_names(readings: Sequence[Reading], question: Question) -> SourceError:
+    """Class names whose number fits no reading."""
+    best = max(one.fit for one in readings)
+    said = dict.fromkeys(
+        f"{_tensors(one.match)} has {one.classes} classes if it is {one.entry.title}"
+        for one in readings
+        if one.fit is best
+    )
+    return SourceError(
+        f"there are {question.classes} class names, but {', and '.join(said)}. Pass one name for each with"
+        f" class_names=, or {_DECODE}."
+    )
+
+
+def _nothing(question: Question) -> SourceError:
+    """Nothing fits: what is missing is asked for by its own name."""
+    named = question.named
+    if question.convention is not None:
+        entry = CONVENTIONS[question.convention]
+        wanted = ", ".join(f"[{shape}]" for shape in entry.tensors.values())
+        return SourceError(
+            f'convention="{question.convention}" ({entry.title}) needs {wanted}, which the model does not have.'
+            f" Pass another one, or {_DECODE}. {question.listed()}"
+        )
+    if set(named) == {"labels"}:
+        return SourceError("labels= alone does not tell where the detections are. Pass scores= and boxes= too.")
+    if named:
+        return _none_as_named(question, named)
+    maps = [one for one in question.seen if one.array.ndim == 4 and min(one.array.shape[2:]) > 1]
+    if len(maps) == len(question.seen) == 1:
+        return NothingToExplainError(
+            "the model outputs maps, and neither boxes nor classes of the whole image (as for segmentation), so"
+            f" there is no box to explain. Export a detector or classifier; if the map is a detector's own, {_DECODE}."
+            f" {question.listed()}"
+        )
+    return SourceError(
+        f"no scores and boxes were found. {question.listed()} Pass their names with scores= and boxes=, or {_DECODE}."
+    )
+
+
+def _none_as_named(question: Question, named: dict[str, ObservedTensor]) -> SourceError:
+    shapes_of = "; ".join(f"{one.value.name} {list(one.array.shape)}" for one in named.values())
+    missing = [part for part in ("scores", "boxes") if part not in named]
+    what = "these are not scores [1, N, C], [1, C, N] or [1, C] with boxes [1, N, 4]"
+    if missing:
+        part, given = missing[0], next(iter(named))
+        return SourceError(
+            f"{shapes_of}: that is given as {given}=, and no {part} that go with it were found. Pass them with"
+            f" {part}=, or {_DECODE}. {question.listed()}"
+        )
+    return SourceError(f"{shapes_of}: {what}. Pass others with scores= and boxes=, or {_DECODE}. {question.listed()}")

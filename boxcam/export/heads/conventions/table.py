@@ -1,0 +1,38 @@
+"""The table of conventions; other packages add entries of their own."""
+
+from __future__ import annotations
+
+from boxcam.export.heads.conventions import classifiers, dense, extras, nanodet, pairs, selected, tables, yolox
+from boxcam.export.heads.conventions.entry import Entry
+from boxcam.registry import Registry
+
+CONVENTIONS: Registry[Entry] = Registry("output convention", "boxcam.conventions")
+
+_ENTRIES = {
+    "torchvision": selected.SEPARATE,
+    "mmdeploy": selected.MMDEPLOY,
+    "tensorflow": selected.TENSORFLOW,
+    "paddle": tables.PADDLE,
+    "yolov10": tables.END_TO_END,
+    "end-to-end": tables.END_TO_END_REST,
+    "yolov7-end2end": tables.YOLOV7,
+    "ultralytics": dense.ULTRALYTICS,
+    "ultralytics-transposed": dense.ULTRALYTICS_ROWS,
+    "ultralytics-rtdetr": dense.RTDETR_ULTRALYTICS,
+    "ultralytics-segment": extras.MASKS,
+    "ultralytics-extras": extras.EXTRAS,
+    "yolov5": dense.YOLOV5,
+    "yolox": yolox.DECODED,
+    "yolox-undecoded": yolox.UNDECODED,
+    "yolov5-face": extras.FACE,
+    "nanodet-plus": nanodet.PLUS,
+    "nanodet": nanodet.NANODET,
+    "detr": pairs.DETR,
+    "queries": pairs.QUERIES,
+    "boxes-and-scores": pairs.PAIR,
+    "boxes-and-scores-across": pairs.PAIR_ACROSS,
+    "classifier": classifiers.CLASSIFIER,
+}
+
+for _name, _entry in _ENTRIES.items():
+    CONVENTIONS.register(_name)(_entry)

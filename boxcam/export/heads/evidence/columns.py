@@ -1,0 +1,222 @@
+"""What each column of a tensor is made of: a graph joins boxes, scores and more along an axis, and splits it.
+
+    output [1, 84, 8400] = Concat(boxes [1, 4, 8400], Sigmoid(classes) [1, 80, 8400])
+
+has two segments: columns 0 to 4 by a Mul, and 4 to 84 by a Sigmoid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+import onnx_ir as ir
+
+from boxcam.export.graphs.operators import Copies, operator_of
+from boxcam.export.graphs.query import attribute_of, constant_array, static_shape
+from boxcam.export.heads.evidence.makers import computed, is_activation
+
+_DEPTH = 200
+
+
+@dataclass(frozen=True, eq=False)
+class Span:
+    """Some columns of a value: those from first to end along an axis."""
+
+    value: ir.Value
+    axis: int
+    first: int
+    end: int
+
+
+@dataclass(frozen=True, eq=False)
+class Part(Span):
+    """Columns of what an operator gives."""
+
+    node: ir.Node
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """Columns of a tensor that one operator made.
+
+    Attributes:
+        first, end: which columns of the tensor.
+        made: the same in the value that the operator gives.
+    """
+
+    first: int
+    end: int
+    made: Span
+
+    @property
+    def operator(self) -> str:
+        """The operator that computes it; empty for a constant."""
+        node = self.made.value.producer()
+        return "" if node is None else node.op_type
+
+    @property
+    def probability(self) -> bool:
+        return is_activation(self.operator)
+
+
+def segments(value: ir.Value, axis: int) -> list[Segment]:
+    """The columns of a tensor by what makes them, in their order; one segment if the graph does not split them.
+
+    Args:
+        value: of a graph whose sizes are known.
+        axis: of the columns, counted from the front.
+    """
+    shape = static_shape(value)
+    width = None if shape is None else shape[axis]
+    if width is None:
+        return []
+    found: list[Segment] = []
+    start = 0
+    for span in _walk(Span(value, axis, 0, width), _DEPTH):
+        count = span.end - span.first
+        last = found[-1].made if found else None
+        if last is not None and last.value is span.value and (last.axis, last.end) == (span.axis, span.first):
+            joined = Span(span.value, span.axis, last.first, span.end)
+            found[-1] = Segment(found[-1].first, start + count, joined)
+        else:
+            found.append(Segment(start, start + count, span))
+        start += count
+    return found
+
+
+def sources(span: Span) -> list[Span]:
+    """The outputs of layers with weights, and the columns of them, that some columns are computed from."""
+    return [part for part in passed(span) if operator_of(part.node).weighs]
+
+
+def passed(span: Span) -> Iterator[Part]:
+    """The operators that compute some columns, back to layers with weights: each with the columns that it gives."""
+    todo, seen = [span], set()
+    while todo:
+        for part in _walk(todo.pop(), _DEPTH):
+            node = part.value.producer()
+            key = (id(part.value), part.axis, part.first, part.end)
+            if node is None or key in seen:
+                continue
+            seen.add(key)
+            yield Part(part.value, part.axis, part.first, part.end, node)
+            operator = operator_of(node)
+            if not operator.weighs and (operator.keeps_places or operator.probability):
+                todo += [Span(v, axis, *ends) for v in computed(node) for axis, ends in _read(part, v)]
+
+
+def _read(part: Span, value: ir.Value) -> Iterator[tuple[int, tuple[int, int]]]:
+    """Which columns of an operand some columns of the result of an operator that keeps places are computed from."""
+    after, before = static_shape(part.value), static_shape(value)
+    if after is None or before is None:
+        return
+    axis = part.axis - len(after) + len(before)
+    if axis >= 0 and before[axis] == after[part.axis]:
+        yield axis, (part.first, part.end)
+
+
+def _walk(span: Span, depth: int) -> Iterator[Span]:
+    """What some columns are copies of, in their order."""
+    node = span.value.producer()
+    shape = static_shape(span.value)
+    if node is None or shape is None or depth == 0 or not node.inputs or node.inputs[0] is None:
+        yield span
+        return
+    before: Span | None = None
+    if node.op_type == "Concat":
+        yield from _joined(span, node, len(shape), depth)
+        return
+    copies = operator_of(node).copies
+    if node.op_type == "Transpose":
+        perm = attribute_of(node, "perm") or tuple(reversed(range(len(shape))))
+        before = Span(node.inputs[0], int(perm[span.axis]), span.first, span.end)
+    elif copies is Copies.IN_ORDER:
+        axis = axis_before(node.inputs[0], span.value, span.axis)
+        before = None if axis is None else Span(node.inputs[0], axis, span.first, span.end)
+    elif copies is Copies.SELECTED:
+        start = _start(node, span)
+        before = None if start is None else Span(node.inputs[0], span.axis, span.first + start, span.end + start)
+    if before is None:
+        yield span
+    else:
+        yield from _walk(before, depth - 1)
+
+
+def _joined(span: Span, node: ir.Node, rank: int, depth: int) -> Iterator[Span]:
+    """The inputs of a Concat: one after the other if it joins columns; of joined rows the first stand for all."""
+    inputs = [value for value in node.inputs if value is not None]
+    if int(attribute_of(node, "axis")) % rank != span.axis:
+        first = next((value for value in inputs if value.producer() is not None), inputs[0])
+        yield from _walk(Span(first, span.axis, span.first, span.end), depth - 1)
+        return
+    sizes = [(static_shape(value) or (None,) * rank)[span.axis] for value in inputs]
+    if None in sizes:
+        yield span
+        return
+    start = 0
+    for value, size in zip(inputs, sizes, strict=True):
+        assert size is not None
+        low, high = max(span.first, start), min(span.end, start + size)
+        if low < high:
+            yield from _walk(Span(value, span.axis, low - start, high - start), depth - 1)
+        start += size
+
+
+def axis_before(before: ir.Value, after: ir.Value, axis: int) -> int | None:
+    """The axis of a tensor that an axis was before a Reshape: as many numbers lie behind each step along it.
+
+    An axis [A * C] that became [A, C] is found for C too: its columns are then those of the first of A anchors.
+    """
+    old, new = static_shape(before), static_shape(after)
+    if old == new:
+        return axis
+    if old is None or new is None or None in old or None in new:
+        return None
+    sizes, behind = [size or 0 for size in old], prod(size or 0 for size in new[axis + 1 :])
+    fitting = [i for i in range(len(sizes)) if prod(sizes[i + 1 :]) == behind and sizes[i] > 0]
+    exact = [i for i in fitting if sizes[i] == new[axis]]
+    wider = [i for i in fitting if sizes[i] % (new[axis] or 1) == 0 and sizes[i] >= (new[axis] or 0)]
+    return next(iter([*exact, *wider]), None)
+
+
+def _start(node: ir.Node, span: Span) -> int | None:
+    """Where columns begin in what a Slice, a Split or a Gather takes them from; None if that is not told."""
+    data = node.inputs[0]
+    shape = None if data is None else static_shape(data)
+    if shape is None:
+        return None
+    if node.op_type == "Split":
+        if int(attribute_of(node, "axis", 0)) % len(shape) != span.axis:
+            return 0
+        sizes = [(static_shape(output) or (None,) * len(shape))[span.axis] for output in node.outputs]
+        before = sizes[: list(node.outputs).index(span.value)]
+        return None if None in before else sum(size or 0 for size in before)
+    if node.op_type == "Gather":
+        indices = constant_array(node.inputs[1])
+        if indices is None or indices.ndim != 1:
+            return None
+        if int(attribute_of(node, "axis", 0)) % len(shape) != span.axis:
+            return 0
+        chosen = indices % (shape[span.axis] or 1)
+        return int(chosen[0]) if chosen.size and bool((np.diff(chosen) == 1).all()) else None
+    return _slice_start(node, span, shape) if node.op_type == "Slice" else None
+
+
+def _slice_start(node: ir.Node, span: Span, shape: tuple[int | None, ...]) -> int | None:
+    constants = [constant_array(value) for value in node.inputs[1:]]
+    if any(constant is None for constant in constants):
+        return None
+    known = [constant.reshape(-1) for constant in constants if constant is not None]
+    starts, _, *more = [[int(number) for number in numbers] for numbers in known]
+    axes = [axis % len(shape) for axis in (more[0] if more else range(len(starts)))]
+    steps = more[1] if len(more) > 1 else [1] * len(starts)
+    if span.axis not in axes:
+        return 0
+    place, size = axes.index(span.axis), shape[span.axis]
+    if steps[place] != 1 or size is None:
+        return None
+    start = starts[place]
+    return max(start + size, 0) if start < 0 else start

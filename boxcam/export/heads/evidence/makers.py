@@ -1,0 +1,75 @@
+"""What operators made a tensor's numbers."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from boxcam.export.graphs.operators import OPERATORS, Copies, operator_of
+from boxcam.export.graphs.query import ancestors, values_read
+
+
+def last_operator(value: ir.Value) -> str | None:
+    """The operator that made a value's numbers, if it is one that tells logits from probabilities."""
+    node = value.producer()
+    while node is not None and _lays_out(node) and node.inputs[0] is not None:
+        node = node.inputs[0].producer()
+    if node is None:
+        return None
+    operator = operator_of(node)
+    return node.op_type if operator.probability or operator.weighs or node.op_type == "Add" else None
+
+
+def is_activation(operator: str | None) -> bool:
+    """Whether an operator makes probabilities."""
+    return operator is not None and operator in OPERATORS and OPERATORS[operator].probability
+
+
+def is_transformer(value: ir.Value) -> bool:
+    """Whether scores are computed row by row from a sequence by a matrix, without a convolution on the way."""
+    for _ in range(20):
+        node = value.producer()
+        if node is None or node.op_type == "Conv":
+            return False
+        if node.op_type == "LayerNormalization" or _is_normalization(node):
+            return True
+        read = computed(node)
+        if not read or (node.op_type == "Concat" and len(read) > 1):
+            return False
+        value = read[0]
+    return False
+
+
+def is_computed(value: ir.Value) -> bool:
+    """Whether a value depends on the image; weights and biases do not, whatever moves them about."""
+    reads = (read for node in ancestors([value]) for read in values_read(node))
+    return value.is_graph_input() or any(read.is_graph_input() for read in reads)
+
+
+def computed(node: ir.Node) -> list[ir.Value]:
+    """What a node reads that comes from the image."""
+    return [value for value in node.inputs if value is not None and is_computed(value)]
+
+
+def last_joined(value: ir.Value) -> ir.Value:
+    """The last of the values that a tensor joins, as class scores behind boxes; the tensor itself if it joins none."""
+    node = value.producer()
+    while node is not None and node.op_type in ("Identity", "Cast") and node.inputs[0] is not None:
+        node = node.inputs[0].producer()
+    if node is None or node.op_type != "Concat":
+        return value
+    return (computed(node) or [value])[-1]
+
+
+def _lays_out(node: ir.Node) -> bool:
+    return operator_of(node).copies in (Copies.IN_ORDER, Copies.PERMUTED)
+
+
+def _is_normalization(node: ir.Node) -> bool:
+    """Whether a node divides by a deviation: a LayerNormalization in parts, as before opset 17."""
+    if node.op_type != "Div" or None in node.inputs:
+        return False
+    above, below = (value.producer() for value in node.inputs if value is not None)
+    if above is None or below is None or (above.op_type, below.op_type) != ("Sub", "Sqrt"):
+        return False
+    mean = above.inputs[1].producer() if above.inputs[1] is not None else None
+    return mean is not None and mean.op_type == "ReduceMean"
