@@ -12,8 +12,9 @@ import click
 import boxcam
 from boxcam.commands.console import error_line, progress_line, say
 from boxcam.commands.headings import Command, Option
-from boxcam.commands.options import Name, common
+from boxcam.commands.options import Count, Name, Share, common
 from boxcam.errors import BoxcamError, BundleError, InputError, OutputError, RunError
+from boxcam.plurals import counted
 from boxcam.runtime.engines import ENGINES
 from boxcam.runtime.sessions import DEVICES, OTHER_DEVICES
 from boxcam.targets import TARGETS
@@ -46,18 +47,17 @@ _device = partial(click.option, cls=Option, heading="What it runs on")
 )
 @_boxes(
     "--score",
-    type=click.FloatRange(0, 1),
+    type=Share(),
     help="Lowest score of a box. [default: 0.3; 0 with --rank, and with --class of a classifier]",
 )
-@_boxes("--top", type=click.IntRange(1), help="At most so many boxes an image. [default: 10; all with --rank]")
+@_boxes("--top", type=Count(1), help="At most so many boxes an image. [default: 10; all with --rank]")
 @_boxes(
     "--class", "classes", multiple=True, metavar="NAME", help="Only boxes of this class, by name or number; repeatable."
 )
 @_boxes(
     "--rank",
     multiple=True,
-    type=click.IntRange(1),
-    metavar="N",
+    type=Count(1),
     help="Only this box, counted from the best one, which is 1 (with --class: the best of these); repeatable.",
 )
 @_device(
@@ -74,7 +74,7 @@ _device = partial(click.option, cls=Option, heading="What it runs on")
     metavar="NAME",
     help="ONNX Runtime's execution provider to use instead of the device's; repeatable, the preferred one first.",
 )
-@_device("--threads", type=click.IntRange(0), default=0, help="CPU threads. [default: all cores]")
+@_device("--threads", type=Count(0), default=0, help="CPU threads. [default: all cores]")
 @_device(
     "--engine",
     type=Name("engine", lambda: ("auto", *ENGINES)),
@@ -168,8 +168,11 @@ def _load(bundle: str, inputs: tuple[str, ...], **options: Any) -> boxcam.Model:
 def _total(written: int, empty: int, asked: int, folder: Path) -> str:
     """What became of all images together."""
     if not empty:
-        return f"wrote {written} of {asked} explanations to {folder}"
-    return f"wrote the results of {written} of {asked} pictures to {folder}; no box in {empty} of {written} pictures"
+        return f"wrote {written} of {counted(asked, 'explanation')} to {folder}"
+    return (
+        f"wrote the results of {written} of {counted(asked, 'picture')} to {folder}; no box in {empty} of"
+        f" {counted(written, 'picture')}"
+    )
 
 
 def _summary(explanation: boxcam.Explanation, classifier: bool = False) -> str:
@@ -177,7 +180,7 @@ def _summary(explanation: boxcam.Explanation, classifier: bool = False) -> str:
     count, left, query = len(explanation), explanation.other_boxes, explanation.query
     score = query.score
     options = "--score, --top, --class or --rank" if query.rank else "--score, --top or --class"
-    others = f", {left} others left out by {options}" if left else ""
+    others = f", {counted(left, 'other')} left out by {options}" if left else ""
     if not count:
         asked = f"{' of a class asked for' if query.classes else ''}{' at a rank asked for' if query.rank else ''}"
         others = others or ("" if asked else ", nor any other that the bundle reports")
@@ -193,4 +196,4 @@ def _summary(explanation: boxcam.Explanation, classifier: bool = False) -> str:
     if missing:
         least = f" with a score of at least {score:g}" if score > 0 else ""
         silent += f", none at rank {' or '.join(map(str, missing))}{least}"
-    return f"{count} {'box' if count == 1 else 'boxes'}{silent}{others}"
+    return f"{counted(count, 'box', 'boxes')}{silent}{others}"

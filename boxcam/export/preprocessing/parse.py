@@ -22,6 +22,8 @@ from boxcam.export.preprocessing.presets import PRESETS
 
 Shape = Sequence[int | None]
 _OPTION = "preprocess="
+_NEEDED = ("resize", "scale", "color")
+"""What has no default."""
 _OPEN = ("fit", "none")
 """The ways to resize by which each image can have a size of its own."""
 _MULTIPLE = 32
@@ -70,9 +72,7 @@ def parse(
             "the file does not say how an image becomes the model input. Pass a preset, a YAML file, or key=value with"
             f" preprocess=. The presets are: {known}."
         )
-    said = _Settings()
-    for spec in specs:
-        said.add(spec)
+    said = _said(specs)
     dtype = _dtype(input_dtype)
     settings = said.settings(dtype)
     layout = _layout(settings.get("layout"), input_shape)
@@ -95,6 +95,44 @@ def parse(
                 )
         return _preprocess(settings, size, layout, dtype)
     return _preprocess(settings, size, layout, dtype, settings.get("multiple", _MULTIPLE))
+
+
+def is_complete(specs: Sequence[str]) -> bool:
+    """Whether a preset, or all of how to resize, scale and order the colours is said.
+
+    Raises:
+        SourceError: something that is said does not exist.
+    """
+    said = _said(specs)
+    return said.preset is not None or all(key in said.values for key in _NEEDED)
+
+
+def resize_of(specs: Sequence[str]) -> str | None:
+    """How the image is resized; None if that is not said."""
+    said = _said(specs)
+    base = {} if said.preset is None else PRESETS[said.preset].settings
+    return cast("str | None", {**base, **said.values}.get("resize"))
+
+
+def has_size(specs: Sequence[str]) -> bool:
+    """Whether a height and width are said."""
+    return "size" in _said(specs).values
+
+
+def completed(specs: Sequence[str]) -> list[str]:
+    """What is said, with plain pixels for what is not: enough to run a model by, not to trust its numbers."""
+    said = _said(specs).values
+    pads = not {"pad", "pad_value", "multiple"}.isdisjoint(said)
+    resize = said.get("resize", "fit" if pads else "cover" if "crop_pct" in said else "stretch")
+    plain = [f"resize={resize}", "scale=0-255", "color=RGB"]
+    return [*plain, *(["pad=center", "pad_value=0"] if resize in _OPEN else []), *specs]
+
+
+def _said(specs: Sequence[str]) -> _Settings:
+    said = _Settings()
+    for spec in specs:
+        said.add(spec)
+    return said
 
 
 @dataclass
@@ -140,7 +178,7 @@ class _Settings:
         """
         given, base = self.values, self._base(dtype)
         settings: dict[str, Any] = {**base, **given}
-        for name in ("resize", "scale", "color"):
+        for name in _NEEDED:
             if name not in settings:
                 raise SourceError(
                     f"{_OPTION}: {name} is missing. Pass a preset ({', '.join(PRESETS)}), or add {name}=…."

@@ -87,7 +87,7 @@ def training_size(metadata: Mapping[str, str]) -> tuple[int, int] | None:
 
 
 def _with_batch(graph: ir.Graph, image: ir.Value) -> ir.Value:
-    """Put a batch of one in front of an input [3, height, width]."""
+    """Put a batch of one before an input [3, height, width]."""
     batched = ir.Value(name=image.name, type=image.type, shape=ir.Shape([1, *(image.shape or ())]))
     op = Ops(graph, "boxcam.input")
     single = op.Squeeze(batched, [0])

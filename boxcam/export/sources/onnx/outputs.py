@@ -13,13 +13,18 @@ import onnx_ir as ir
 
 from boxcam.errors import NothingToExplainError, SourceError
 from boxcam.export.graphs.operators import OPERATORS, Copies, operator_of
-from boxcam.export.graphs.query import Array, ancestors, name_and_shape, values_read
+from boxcam.export.graphs.query import Array, ancestors, name_and_shape, static_shape, values_read
 from boxcam.export.heads import conventions
 from boxcam.export.heads.convention import Convention, Kind, Piece
 from boxcam.export.heads.observed import ObservedTensor
 from boxcam.export.source import Request
+from boxcam.plurals import counted
 
 _COCO = {80: "none", 90: "none", 91: "none"}  # classes of models that were trained on COCO, in their several numberings
+
+
+class UnknownOutputsError(SourceError):
+    """The outputs are none that are known, whatever the image was."""
 
 
 def find(seen: Sequence[ObservedTensor], request: Request, classes: int | None, task: str = "") -> Convention:
@@ -100,6 +105,8 @@ class _Finder:
             found = way()
             if found is not None and self._is_as_named(found):
                 return found
+        if self._is_raw():
+            raise self._raw()
         shapes = "; ".join(f"{one.value.name} {list(one.array.shape)}" for one in given)
         raise SourceError(
             f"{shapes}: these are not scores [1, N, C], [1, C, N] or [1, C] with boxes [1, N, 4]. Pass others with"
@@ -272,8 +279,8 @@ class _Finder:
                     return skipped, known
             raise SourceError(
                 f"{one.value.name} has {width} columns: that is neither 4 + {known} (box, classes) nor 5 + {known}"
-                f" (box, objectness, classes), with {known} class names. Pass the right ones with class_names=, or"
-                " compute boxes and scores from the outputs with decode=."
+                f" (box, objectness, classes), with {counted(known, 'class name')}. Pass the right ones with"
+                " class_names=, or compute boxes and scores from the outputs with decode=."
             )
         if across:
             return 0, width - 4 - prototypes
@@ -361,6 +368,8 @@ class _Finder:
         return "normalized" if np.median(sizes) <= 1.5 else "pixels"
 
     def _ambiguous(self, rivals: Sequence[ObservedTensor]) -> str:
+        if len({one.array.shape for one in rivals}) > 1 and self._is_raw():
+            raise self._raw()
         names = " or ".join(dict.fromkeys(str(one.value.name) for one in rivals))
         return f"the scores may be {names}. Pass the right one with scores=. {self._listed()}"
 
@@ -370,15 +379,41 @@ class _Finder:
 
     def _nothing(self) -> SourceError:
         maps = [one for one in self.seen if one.array.ndim == 4 and min(one.array.shape[2:]) > 1]
-        if len(maps) == len(self.seen):
+        if len(maps) == len(self.seen) and not self._is_raw():
             return NothingToExplainError(
                 "the model outputs maps, and neither boxes nor classes of the whole image (as for segmentation), so"
                 f" there is no box to explain. Export a detector or classifier. {self._listed()}"
             )
-        return SourceError(
+        if self._is_raw():
+            return self._raw()
+        return UnknownOutputsError(
             f"no scores and boxes were found. {self._listed()} Pass their names with scores= and boxes=, or compute"
             " boxes and scores from the outputs with decode=."
         )
+
+    def _raw(self) -> UnknownOutputsError:
+        return UnknownOutputsError(
+            "the outputs are what a detector's head computes at each of its levels, before boxes and scores are made of"
+            f' it. Pass a function that makes them with decode="FILE.py:FUNCTION"; docs/onnx.md has an example.'
+            f" {self._listed()}"
+        )
+
+    def _is_raw(self) -> bool:
+        """Whether the outputs are those of a dense head: maps or rows of two sizes at least.
+
+        If one is as large as the image, they are of a segmentation.
+        """
+        maps = [one for one in self.seen if one.array.ndim == 4 and min(one.array.shape[2:]) > 1]
+        rows = [one for one in self.seen if one.array.ndim == 3 and one.array.shape[1] > 1]
+        if any(_is_as_large_as_the_image(one) for one in maps):
+            return False
+        return len({one.array.shape[2:] for one in maps}) > 1 or len({one.array.shape[1] for one in rows}) > 1
+
+
+def _is_as_large_as_the_image(one: ObservedTensor) -> bool:
+    graph = one.value.graph
+    shapes = [static_shape(value) or () for value in graph.inputs] if graph is not None else []
+    return any(one.array.shape[2:] in (shape[2:], shape[1:3]) for shape in shapes if len(shape) == 4)
 
 
 def _piece(one: ObservedTensor) -> Piece:
