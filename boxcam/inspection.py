@@ -8,6 +8,7 @@ from pathlib import Path
 
 from boxcam.bundle import MANIFEST, Gradient, Layer, Manifest, Preprocess, Tensor
 from boxcam.errors import ArgumentError, BundleError
+from boxcam.plurals import counted
 from boxcam.targets import LOGIT
 
 _MAKE = "Make one with 'boxcam export'."
@@ -24,15 +25,20 @@ def check_bundle(path: str | os.PathLike[str]) -> None:
     """
     place, name = Path(path), os.fspath(path)
     if name.startswith("torchvision:"):
-        raise BundleError(f"{name} is a model to export, not a bundle. Make one with: boxcam export {name} WEIGHTS.pth")
+        raise BundleError(
+            f"{name} is a model to export, not a bundle. Make one with: boxcam export {name} WEIGHTS.pth."
+        )
     if place.is_dir() and not (place / MANIFEST).exists():
         models = (".onnx", *_WEIGHTS, *_TENSORFLOW, *_PADDLE)
         inside = [file for file in sorted(place.iterdir()) if file.suffix.lower() in models]
-        found = [f"{file}: {_advice(str(file))}" for file in inside[:3]]
-        listed = f" It contains {'; '.join(found)}" if found else f" {_MAKE}"
-        raise BundleError(f"{name} is not a bundle: it has no {MANIFEST}.{listed}")
+        inside.sort(key=lambda file: models.index(file.suffix.lower()))  # the easiest to export is named
+        advice = f"It contains {inside[0]}. {_advice(str(inside[0]))}" if inside else _MAKE
+        raise BundleError(f"{name} is not a bundle: it has no {MANIFEST}. {advice}")
     if place.is_file():
-        raise BundleError(f"{name} is not a bundle: a bundle is a folder. {_advice(name) or _MAKE}")
+        raise BundleError(
+            f"{name} is not a bundle: a bundle is a folder."
+            f" {_advice(name) or f'{_MAKE} It takes an ONNX file (.onnx), among others.'}"
+        )
 
 
 def check_order(bundle: str | os.PathLike[str], images: Iterable[str | os.PathLike[str]]) -> None:
@@ -61,13 +67,13 @@ def _advice(name: str) -> str:
             f"Weights alone cannot be exported. With the config of mmdet or mmyolo: boxcam export CONFIG.py {name};"
             f" a model of torchvision: boxcam export torchvision:NAME {name}; of Ultralytics: yolo export"
             f" model={name} format=onnx; any other model: torch.onnx.export(model, image, 'model.onnx'), and then"
-            " boxcam inspect model.onnx"
+            " boxcam inspect model.onnx."
         )
     if kind in _TENSORFLOW:
-        return "Turn it into an ONNX file with tf2onnx, and then: boxcam inspect model.onnx"
+        return "Turn it into an ONNX file with tf2onnx, and then: boxcam inspect model.onnx."
     if kind in _PADDLE:
-        return "Turn it into an ONNX file with paddle2onnx, and then: boxcam inspect model.onnx"
-    return f"With its checkpoint: boxcam export {name} CHECKPOINT.pth" if kind == ".py" else ""
+        return "Turn it into an ONNX file with paddle2onnx, and then: boxcam inspect model.onnx."
+    return f"With its checkpoint: boxcam export {name} CHECKPOINT.pth." if kind == ".py" else ""
 
 
 def lines(path: str | os.PathLike[str], manifest: Manifest) -> Iterator[str]:
@@ -85,7 +91,7 @@ def lines(path: str | os.PathLike[str], manifest: Manifest) -> Iterator[str]:
     for target in manifest.targets:
         activations = " and ".join(sorted({end.activation for end in target.ends} - {"Identity"}))
         of = f" before {activations}" if activations else ""
-        yield f"target          {target.name}: from {len(target.ends)} tensor(s){of}"
+        yield f"target          {target.name}: from {counted(len(target.ends), 'tensor')}{of}"
     for layer in manifest.layers:
         yield ""
         yield from _layer(
@@ -101,7 +107,7 @@ def lines(path: str | os.PathLike[str], manifest: Manifest) -> Iterator[str]:
 
 
 def _preprocess(spec: Preprocess) -> str:
-    fit, canvas = f"{spec.fit_height}x{spec.fit_width}", f"{spec.height}x{spec.width}"
+    fit, size = f"{spec.fit_height}x{spec.fit_width}", f"{spec.height}x{spec.width}"
     if spec.multiple:
         short, long = sorted((spec.fit_height, spec.fit_width))
         sizes = fit if short == long else f"{short}x{long}, or {long}x{short} if it is upright"
@@ -109,11 +115,11 @@ def _preprocess(spec: Preprocess) -> str:
         where = "below and to the right" if spec.pad_to == "top-left" else "all around"
         how = f"{to}pad it {where} to sides that are multiples of {spec.multiple}: each image has its own size"
     elif spec.resize == "cover":
-        how = f"resize the image to cover {fit} ({spec.interpolation}), crop {canvas} out of the middle"
+        how = f"resize the image to cover {fit} ({spec.interpolation}), crop {size} out of the middle"
     else:
         ratio = "keeping its ratio" if spec.resize == "fit" else "stretching it"
         where = "below and to the right" if spec.pad_to == "top-left" else "all around"
-        how = f"fit the image into {fit} {ratio} ({spec.interpolation}), pad it {where} to {canvas}"
+        how = f"fit the image into {fit} {ratio} ({spec.interpolation}), pad it {where} to {size}"
     mean, std = (", ".join(f"{v:g}" for v in values) for values in (spec.mean, spec.std))
     form = "" if (spec.layout, spec.dtype) == ("NCHW", "float32") else f"; {spec.layout}, {spec.dtype}"
     return f"{how}; {spec.color}, mean {mean}, std {std}{form}"
@@ -137,7 +143,7 @@ def _layer(layer: Layer, two_stages: bool, one: str) -> Iterator[str]:
         rules = "" if gradient.rules == "plain" else f"{gradient.rules}: "
         yield f"  {gradient.engine:<14}{of}{rules}{_form(gradient, layer, one)}{reason}"
         if gradient.context:
-            yield f"  {'':<14}reads {len(gradient.context)} more outputs of the forward pass"
+            yield f"  {'':<14}reads {counted(len(gradient.context), 'more output')} of the forward pass"
     if two_stages and layer.kind == "map":
         yield "  target        the class logit of the box, for its proposal as it is"
     for tensor in layer.tensors:

@@ -12,6 +12,7 @@ from boxcam.explain import explainer
 from boxcam.explain.evidence import Color
 from boxcam.explain.explanation import Explanation
 from boxcam.explain.options import Classes, Options
+from boxcam.plurals import counted
 from boxcam.runtime.model import Model as Runtime
 from boxcam.runtime.pixels import load_image
 from boxcam.types import Detections, ImageLike
@@ -57,7 +58,7 @@ class Model(Runtime):
 
     def __repr__(self) -> str:
         """One line: the bundle, and what it is for."""
-        classes = f"{len(self.names)} classes" if self.names else "classes without names"
+        classes = counted(len(self.names), "class", "classes") if self.names else "classes without names"
         return f"<Model {self.path.name}: {classes}, layers {', '.join(self.layers)}, on {self.device}>"
 
     def __dir__(self) -> list[str]:

@@ -441,7 +441,7 @@ def test_arguments_that_are_no_source(
 ) -> None:
     assert "nowhere.py does not exist" in export(config=tmp_path / "nowhere.py")
     unknown = export(config=tmp_path / "a.txt")
-    assert "is not a model of a known kind. Pass, in this order, onnx: MODEL.onnx; torchvision:" in unknown
+    assert "is not a model of a known kind. Pass one of these: MODEL.onnx (kind onnx), or torchvision:" in unknown
     swapped = export(config=signs / "signs.pth", checkpoint=signs / "config.py")
     assert f"The two are swapped. Pass {signs / 'config.py'} {signs / 'signs.pth'}." in swapped
     assert "is not a model of a known kind" in refused(cli("export", signs / "config.py", "-o", tmp_path / "x"), capfd)

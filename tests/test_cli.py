@@ -172,6 +172,9 @@ def test_export_says_what_is_not_installed(
         raise ModuleNotFoundError(f"No module named '{missing}.part'", name=f"{missing}.part")
 
     monkeypatch.setattr("boxcam.export.pipeline.export", fails)
+    monkeypatch.chdir(tmp_path)
+    for name in ("Model.ONNX", "w.pth"):
+        (tmp_path / name).touch()
     for_onnx = "export" if missing == "torch" else "onnx"
     models: list[tuple[str, list[str | os.PathLike[str]]]] = [
         ("mmdet", [signs / "config.py", signs / "signs.pth"]),

@@ -65,7 +65,14 @@ def test_what_a_gradient_is_carried_in(form: Form, kind: Literal["map", "roi"], 
         ("model.pdmodel", "paddle2onnx, and then: boxcam inspect"),
         ("saved_model.pb", "tf2onnx, and then: boxcam inspect"),
         ("model.onnx", "'boxcam inspect {0}' prints the command that exports it"),
-        ("notes.txt", "{0} is not a bundle: a bundle is a folder. Make one with 'boxcam export'"),
+        (
+            "notes.txt",
+            r"{0} is not a bundle: .* Make one with 'boxcam export'\. .*\(\.onnx\)",
+        ),
+        (
+            "cat.jpg",
+            r"{0} is not a bundle: .* Make one with 'boxcam export'\. .*\(\.onnx\)",
+        ),
     ],
 )
 def test_what_is_no_bundle_is_told_how_to_become_one(name: str, advice: str, tmp_path: Path) -> None:
@@ -80,7 +87,7 @@ def test_a_folder_that_is_no_bundle(tmp_path: Path) -> None:
         check_bundle(tmp_path)
     (tmp_path / "model.onnx").touch()
     with pytest.raises(
-        BundleError, match=f"It contains {tmp_path}/model.onnx: 'boxcam inspect {tmp_path}/model.onnx' prints"
+        BundleError, match=rf"It contains {tmp_path}/model\.onnx\. 'boxcam inspect {tmp_path}/model.onnx' prints"
     ):
         check_bundle(tmp_path)
 

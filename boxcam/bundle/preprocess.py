@@ -51,18 +51,18 @@ class Preprocess:
     multiple: int = 0
 
     def __post_init__(self) -> None:
-        fit, canvas = f"{self.fit_height}x{self.fit_width}", f"{self.height}x{self.width}"
+        fit, size = f"{self.fit_height}x{self.fit_width}", f"{self.height}x{self.width}"
         if min(self.height, self.width, self.fit_height, self.fit_width) < 1:
             raise ValueError(f"preprocess: sizes must be positive: {self}")
         if self.multiple < 0 or ((self.multiple > 0) != (self.resize == "none") and self.resize != "fit"):
             raise ValueError(f"preprocess: resize {self.resize} cannot go with a multiple of {self.multiple}")
         if self.resize == "cover":
             if self.fit_height < self.height or self.fit_width < self.width:
-                raise ValueError(f"preprocess: {fit} does not cover {canvas}")
+                raise ValueError(f"preprocess: {fit} does not cover {size}")
             if self.pad_to != "center":
                 raise ValueError("preprocess: resize cover crops the middle, so pad must be center")
         elif self.fit_height > self.height or self.fit_width > self.width:
-            raise ValueError(f"preprocess: {fit} exceeds {canvas}")
+            raise ValueError(f"preprocess: {fit} exceeds {size}")
         if not self.mean or len({len(self.mean), len(self.std), len(self.pad_value)}) != 1:
             raise ValueError(
                 f"preprocess: mean {self.mean}, std {self.std}, pad_value {self.pad_value}: one value for each channel"

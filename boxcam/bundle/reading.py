@@ -17,6 +17,7 @@ from boxcam.bundle.manifest import FORMAT_VERSION, Manifest
 from boxcam.bundle.pointers import POINTER, is_pointer
 from boxcam.errors import BundleError
 from boxcam.filesystem import read_text
+from boxcam.plurals import counted
 
 T = TypeVar("T")
 
@@ -100,7 +101,7 @@ def _decode(kind: Any, data: Any) -> Any:
         if len(arguments) == 2 and arguments[1] is Ellipsis:
             return tuple(_decode(arguments[0], item) for item in data)
         if len(data) != len(arguments):
-            raise ValueError(f"{len(arguments)} items were expected, not {data!r}")
+            raise ValueError(f"{counted(len(arguments), 'item')} should be there, not {data!r}")
         return tuple(_decode(argument, item) for argument, item in zip(arguments, data, strict=True))
     if origin is dict:
         if not isinstance(data, dict):

@@ -17,6 +17,7 @@ from boxcam.commands.explain import explain
 from boxcam.commands.headings import Command
 from boxcam.commands.options import common
 from boxcam.errors import BoxcamError, OutputError
+from boxcam.plurals import counted
 
 DATA = Path(__file__).parents[1] / "demo"
 """The demo's bundle and pictures, as they lie in the package."""
@@ -34,11 +35,11 @@ FIRST = "street.png"
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors and warnings.")
 @click.pass_context
 def demo(ctx: click.Context, output: str, quiet: bool) -> None:
-    """See heatmaps now: a small detector of traffic signs, explained on three pictures.
+    """See heatmaps now, of a model that comes with boxcam.
 
-    Detector and pictures come with boxcam; nothing is downloaded. The folder gets the bundle (signs.boxcam), the
-    pictures (images), and for each picture an overlay sheet (.png), the raw maps (.npz) and the facts (.json). A file
-    there that is not the demo's is left alone.
+    A small detector of traffic signs is explained on three pictures; nothing is downloaded. The folder gets the bundle
+    (signs.boxcam), the pictures (images), and for each picture an overlay sheet (.png), the raw maps (.npz) and the
+    facts (.json). A file there that is not the demo's is left alone.
 
     \b
     Examples:
@@ -49,7 +50,7 @@ def demo(ctx: click.Context, output: str, quiet: bool) -> None:
     bundle, images = unpack(folder)
     if not quiet:
         say(f"{bundle}: a small detector of traffic signs, as 'boxcam export' made it")
-        say(f"{images}: {len(list(images.glob('*.jpg')))} pictures that it was not trained with")
+        say(f"{images}: {counted(len(list(images.glob('*.jpg'))), 'picture')} that it was not trained with")
         say(f"\n$ {_line('explain', bundle, images, '-o', folder, '--method', METHOD)}")
     ctx.invoke(explain, bundle=str(bundle), inputs=(str(images),), output=output, method=METHOD, quiet=quiet)
     if not quiet:

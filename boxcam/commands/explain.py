@@ -13,7 +13,7 @@ import boxcam
 from boxcam.commands.console import error_line, one_line, say
 from boxcam.commands.headings import Command, Option
 from boxcam.commands.limits import limited
-from boxcam.commands.options import Name, common
+from boxcam.commands.options import Count, Name, Share, common
 from boxcam.commands.progress import ProgressLine, progress_line
 from boxcam.errors import BoxcamError, BundleError, InputError, OutputError, RunError
 from boxcam.runtime.engines import ENGINES
@@ -52,18 +52,17 @@ _device = partial(click.option, cls=Option, heading="What it runs on")
 )
 @_boxes(
     "--score",
-    type=click.FloatRange(0, 1),
+    type=Share(),
     help="Lowest score of a box. [default: 0.3; 0 with --rank, and with --class of a classifier]",
 )
-@_boxes("--top", type=click.IntRange(1), help="At most so many boxes an image. [default: 10; all with --rank]")
+@_boxes("--top", type=Count(1), help="At most so many boxes an image. [default: 10; all with --rank]")
 @_boxes(
     "--class", "classes", multiple=True, metavar="NAME", help="Only boxes of this class, by name or number; repeatable."
 )
 @_boxes(
     "--rank",
     multiple=True,
-    type=click.IntRange(1),
-    metavar="N",
+    type=Count(1),
     help="Only this box, counted from the best one, which is 1 (with --class: the best of these); repeatable.",
 )
 @_device(
@@ -80,7 +79,7 @@ _device = partial(click.option, cls=Option, heading="What it runs on")
     metavar="NAME",
     help="ONNX Runtime's execution provider to use instead of the device's; repeatable, the preferred one first.",
 )
-@_device("--threads", type=click.IntRange(0), default=0, help="CPU threads. [default: all cores]")
+@_device("--threads", type=Count(0), default=0, help="CPU threads. [default: all cores]")
 @_device(
     "--engine",
     type=Name("engine", lambda: ("auto", *ENGINES)),

@@ -9,11 +9,13 @@ from typing import Any
 
 import click
 
+from boxcam.bundle import check_target
 from boxcam.commands.console import one_line, say
 from boxcam.commands.headings import Command, Option
 from boxcam.commands.limits import limited
-from boxcam.commands.options import Name, Shape, common, needs_exporter, reading_options
+from boxcam.commands.options import Name, Shape, Share, common, needs_exporter, reading_options
 from boxcam.commands.progress import report_steps
+from boxcam.plurals import counted
 from boxcam.runtime.engines import ENGINES
 from boxcam.targets import TARGETS
 
@@ -68,11 +70,11 @@ def _kinds() -> str:
     type=Shape(),
     help="Size of the model's input. [default: the model's own; where that is dynamic, each image's]",
 )
-@_boxes("--score-threshold", type=click.FloatRange(0, 1), help="Lowest score of a box. [default: the model's own]")
+@_boxes("--score-threshold", type=Share(), help="Lowest score of a box. [default: the model's own]")
 @_boxes(
     "--nms-threshold",
     "--nms",
-    type=click.FloatRange(0, 1),
+    type=Share(),
     help="IoU above which NMS suppresses the lower-scoring box. [default: the model's own]",
 )
 @_gradients(
@@ -89,7 +91,8 @@ def _kinds() -> str:
     type=Name("engine", lambda: ("auto", *ENGINES, "both")),
     default="auto",
     show_default=True,
-    help="Gradient engines to build; two of them check each other. auto: both where PyTorch has the operators.",
+    help="Gradient engines to build; two of them check each other. auto: both where PyTorch is installed and has the"
+    " operators, otherwise onnx.",
 )
 @_gradients(
     "--stop",
@@ -137,15 +140,20 @@ def export(
     Examples:
     {EXAMPLES}
     """
-    with needs_exporter(model, source):
+    from boxcam.export import sources as _sources  # noqa: F401  (registers boxcam's own)
+    from boxcam.export.source import detect_source
+
+    kind = source or detect_source(model)
+    target = Path(output) if output else _bundle_of(model, kind)
+    check_target(target, overwrite=overwrite)  # before what takes time
+    with needs_exporter(model, kind):
         from boxcam.export.pipeline import export as run
 
-        target = Path(output) if output else _bundle_of(model, source)
         began = time.monotonic()
         manifest = run(
             *model,
             output=target,
-            source=source,
+            source=kind,
             layers=layers,
             shape=shape,
             score_threshold=score_threshold,
@@ -158,15 +166,14 @@ def export(
             **options,
         )
     if not quiet:
-        say(f"verified: {len(manifest.verification)} checks passed; 'boxcam inspect' has their figures")
+        say(f"verified: {counted(len(manifest.verification), 'check')} passed; 'boxcam inspect' has their figures")
         names = ", ".join(layer.name for layer in manifest.layers)
         say(one_line(f"wrote {target} in {time.monotonic() - began:.0f} s (layers: {names})"))
 
 
-def _bundle_of(model: tuple[str, ...], source: str | None) -> Path:
+def _bundle_of(model: tuple[str, ...], kind: str) -> Path:
     """What a bundle is called if nobody says: as the model."""
-    from boxcam.export import sources as _sources  # noqa: F401  (registers boxcam's own)
     from boxcam.export.source import source_of
 
-    found = source_of(model, source)
+    found = source_of(model, kind)
     return Path(Path(model[0] if found is None else model[0].removeprefix(found.prefix)).stem + ".boxcam")

@@ -34,7 +34,7 @@ def inspect(
     sample: str | None,
     **options: Any,
 ) -> None:
-    """Show what a bundle contains, or what can be explained in an ONNX file.
+    """Show what is in a bundle, or in an ONNX file to export.
 
     Of a bundle: source, labels, preprocessing, layers, verification. Of an ONNX file: what was recognised in it, the
     `boxcam export` line to run, and the layers to choose from.
@@ -70,7 +70,7 @@ def _inspect_file(
     sample: str | None,
     options: dict[str, Any],
 ) -> None:
-    with needs_exporter((path,), "onnx"):
+    with needs_exporter((path,), "onnx", "inspecting an ONNX file"):
         from boxcam.export.inspect import lines, survey
         from boxcam.export.source import Request
         from boxcam.runtime.planes import read_colors

@@ -285,15 +285,10 @@ def build(detector: Detector, subject: Subject, engine: str, guided: bool) -> La
 
 
 def _by_torch(detector: Detector, subject: Subject, engine: str) -> ScoreGraph | None:
-    """The score graph for TorchScript; none, with a warning, where it cannot be made and need not."""
+    """The score graph for TorchScript; none where it need not be made and cannot: without PyTorch, or, which is a
+    warning, where PyTorch lacks an operator."""
     if engine == "auto" and importlib.util.find_spec("torch") is None:
-        warnings.warn(
-            "PyTorch is not installed, so only ONNX gradients are made, without TorchScript ones to check them against."
-            " Install PyTorch for both, or pass engine=onnx.",
-            BoxcamWarning,
-            stacklevel=2,
-        )
-        return None
+        return None  # nothing is missing: explaining needs one engine, and it is ONNX's by default
     from boxcam.export.torchscript import module as torchscript
 
     try:

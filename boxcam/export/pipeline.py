@@ -81,13 +81,13 @@ def export(
     targets = (targets,) if isinstance(targets, str) else tuple(targets)
     if not targets or not set(targets) <= {*TARGETS, "all"}:
         raise ValueError(f"targets={targets!r} are not some of: {', '.join(TARGETS)}, all")
+    given = tuple(str(a) for a in arguments)
+    kind = source or detect_source(given)
     bundle.check_target(output, overwrite=overwrite)
     pixels = None if sample is None else read_colors(sample)
     layers = (layers,) if isinstance(layers, str) else tuple(layers)
-    given = tuple(str(a) for a in arguments)
     file = None if sample is None else os.fspath(sample)
     request = Request(given, shape, score_threshold, nms_threshold, layers, sample=pixels, sample_file=file, **options)
-    kind = source or detect_source(request.arguments)
     model = load_model(request, kind, progress)
     wishes = Wishes(request, _targets(targets, model), engine, progress)
     with bundle.write(output, overwrite=overwrite) as folder:

@@ -9,6 +9,7 @@ import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from boxcam.bundle import Outputs, Preprocess
@@ -202,6 +203,7 @@ class Source:
         packages: top-level packages that it imports in addition to `PACKAGES`.
         prefix: what its first argument begins with and the model's name does not.
         examples: arguments of ``boxcam export``, with options.
+        install: how its extra is installed; empty where pip alone does it.
     """
 
     usage: str
@@ -213,6 +215,17 @@ class Source:
     packages: tuple[str, ...] = ()
     prefix: str = ""
     examples: tuple[str, ...] = ()
+    install: str = ""
+
+    @property
+    def how_to_install(self) -> str:
+        """What to do where a package is missing, as a sentence."""
+        return how_to_install(self.extra, self.install)
+
+    def absent(self, arguments: tuple[str, ...]) -> list[str]:
+        """The files among the arguments that are not there."""
+        files = [one for one in arguments if not (self.prefix and one.startswith(self.prefix))]
+        return [one for one in files if PurePath(one).suffix and not os.path.exists(one)]
 
     def check(self, request: Request, name: str) -> None:
         """Refuse options that this source does not read.
@@ -225,6 +238,12 @@ class Source:
             raise SourceError(
                 f"{idle[0]}= has no meaning for a model of the kind {name!r}, which states that itself. Leave it out."
             )
+
+
+def how_to_install(extra: str, way: str = "") -> str:
+    """How to install one of boxcam's extras, as a sentence; by pip, unless there is another way."""
+    command = way or f"pip install 'boxcam[{extra}]'"
+    return f"Install boxcam's {extra!r} extra: {command}."
 
 
 SOURCES: Registry[Source] = Registry("source", "boxcam.sources")
@@ -259,13 +278,25 @@ def detect_source(arguments: tuple[str, ...]) -> str:
         SourceError: none, or more than one.
     """
     found = candidates(arguments)
-    if len(found) != 1:
-        usages = "; ".join(f"{name}: {source.usage}" for name, source in SOURCES.loaded().items())
-        what = "could be " + " or ".join(found) if found else "is not a model of a known kind"
-        usual = f"Pass, in this order, {usages}; or the kind with source=."
-        better = "" if found else misuse.advice(arguments, lambda others: bool(candidates(others)))
-        raise SourceError(f"{' '.join(arguments)!r} {what}. {better or usual}")
-    return found[0]
+    if len(found) == 1:
+        return found[0]
+    given = repr(" ".join(arguments))
+    if found:
+        kinds = " or ".join(f'source="{name}"' for name in found)
+        raise SourceError(f"{given} could be {' or '.join(found)}. Pass its kind too, with {kinds}.")
+    if (bundle := misuse.bundle(arguments)) is not None:
+        raise SourceError(bundle)
+    better = misuse.advice(arguments, lambda others: bool(candidates(others)))
+    raise SourceError(f"{given} is not a model of a known kind. {better or _alternatives()}")
+
+
+def _alternatives() -> str:
+    """What a model can be, as a sentence."""
+    kinds: dict[str, list[str]] = {}
+    for name, source in SOURCES.loaded().items():
+        kinds.setdefault(source.usage, []).append(name)
+    forms = ", or ".join(f"{usage} (kind {' or '.join(names)})" for usage, names in kinds.items())
+    return f"Pass one of these: {forms}. If it is one of them under another name, pass its kind too, with source=."
 
 
 def source_of(arguments: tuple[str, ...], name: str | None = None) -> Source | None:
@@ -289,6 +320,8 @@ def load_model(request: Request, name: str, progress: Progress) -> SourceModel:
     source = SOURCES[name]
     source.check(request, name)
     if name not in SOURCES.plugins():
+        if absent := source.absent(request.arguments):
+            raise SourceError(f"{absent[0]} does not exist. Check the path.")
         return source.load(request, progress)
     try:
         return source.load(request, progress)

@@ -45,7 +45,7 @@ def load(file: Path) -> torch.jit.ScriptModule:
     buffers = dict(module.named_buffers())
     for name, place in places.items():
         try:
-            buffers[name].set_(_view(everything, place))
+            buffers[name].set_(_view(everything, place))  # type: ignore[call-overload]  # a tensor is taken too
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"its weights {name!r} are not described as they should be: {error}") from error
     return module

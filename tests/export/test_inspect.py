@@ -83,9 +83,9 @@ def test_windows_are_as_large_as_the_bundle_has_them(layer: str, yolo: Path, cli
 def test_a_layer_that_is_not_there_is_told_with_those_that_are_proposed(yolo: Path, cli: Cli, tmp_path: Path) -> None:
     done = cli("export", yolo, "--layer", "coarze", "-o", tmp_path / "b")
     assert (done.exit_code, done.stdout) == (1, "")
-    assert done.stderr.startswith("boxcam: the model has no layer 'coarze'. Did you mean 'coarse'")
+    assert done.stderr.startswith(f"boxcam: {yolo} has no layer 'coarze'. Did you mean 'coarse'")
     proposed = [layer["name"] for layer in json.loads(cli("inspect", yolo, "--json").stdout)["layers"]]
-    assert f" There are: {', '.join([*reversed(proposed), 'image'])}. " in done.stderr
+    assert f" There are: {', '.join(['neck', *reversed(proposed), 'image'])}. " in done.stderr
 
 
 def test_as_json(yolo: Path, cli: Cli) -> None:

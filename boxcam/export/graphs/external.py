@@ -27,7 +27,7 @@ def load_external(model: ir.Model, path: str) -> None:
         SourceError: a file is missing, truncated, or outside of the model's folder.
     """
     for graph in graphs(model):
-        for value in graph.initializers.values():
+        for value in graph.initializers.values() if isinstance(graph, ir.Graph) else ():
             if isinstance(value.const_value, ir.ExternalTensor):
                 value.const_value = _loaded(value.const_value, path)
         for node in graph:

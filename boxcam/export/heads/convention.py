@@ -138,7 +138,7 @@ def append(
         op: where to write.
         convention: how the model reports.
         canvas: its width and height.
-        score_threshold, nms_threshold: None for what is common: 0.05 in front of a suppression by 0.5, otherwise none.
+        score_threshold, nms_threshold: None for what is common: 0.05 before a suppression by 0.5, otherwise none.
     """
     return _WRITERS[convention.kind](op, convention, canvas, score_threshold, nms_threshold)
 
@@ -189,7 +189,7 @@ def _queries(op: Ops, c: Convention, canvas: Canvas, threshold: Limit, iou: Limi
 
 
 def _rows(op: Ops, c: Convention, canvas: Canvas) -> tuple[ir.Value, ir.Value]:
-    """Boxes [1, N, 4] on the canvas, and scores [1, N, C]."""
+    """Boxes [1, N, 4] on the model's input, and scores [1, N, C]."""
     assert c.boxes is not None
     boxes, scores = c.decode(op) if c.decode is not None else (c.boxes.rows(op), c.scores.rows(op))
     boxes = to_corners(op, boxes, c.form, c.scale, canvas)

@@ -16,7 +16,7 @@ MOST_CLASSES = 1000
 
 @dataclass(frozen=True, eq=False)
 class Selected:
-    """Detections: boxes float32 [K, 4], x1 y1 x2 y2 on the canvas; scores float32 [K]; labels int64 [K]."""
+    """Detections: boxes float32 [K, 4], x1 y1 x2 y2 on the model's input; scores float32 [K]; labels int64 [K]."""
 
     boxes: ir.Value
     scores: ir.Value
@@ -96,7 +96,7 @@ def best_queries(
 
 
 def best_classes(op: Ops, scores: ir.Value, classes: int, canvas: Canvas) -> Selected:
-    """A classifier's classes, best first, each with the whole canvas as its box.
+    """A classifier's classes, best first, each with the whole model input as its box.
 
     Args:
         op: where to write.

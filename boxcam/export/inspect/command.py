@@ -19,12 +19,11 @@ def export_line(request: Request, sample: str | None, preprocess: Sequence[str],
     Args:
         request: the file, and what the user says of it.
         sample: the file of the user's picture.
-        preprocess: what to say of the preprocessing where the user says nothing.
+        preprocess: what to say of the preprocessing.
         layer: the layer to name; empty if the default will do.
     """
     words = ["boxcam", "export", request.arguments[0]]
-    given = [request.preprocess] if isinstance(request.preprocess, str) else list(request.preprocess)
-    for spec in given or preprocess:
+    for spec in preprocess:
         words += ["--preprocess", spec]
     if request.shape is not None:
         words += ["--shape", f"{request.shape[0]}x{request.shape[1]}"]

@@ -15,6 +15,7 @@ from boxcam.export.graphs.extract import clone_model
 from boxcam.export.graphs.query import name_and_shape, opset_of
 from boxcam.export.graphs.quiet import quiet_onnx_ir
 from boxcam.export.graphs.reach import used_features
+from boxcam.export.heads.convention import Convention
 from boxcam.export.inspect.command import PRESET, export_line, layer_to_name
 from boxcam.export.inspect.detached import selected_queries
 from boxcam.export.inspect.facts import ROLES, LayerFacts, Survey
@@ -23,12 +24,14 @@ from boxcam.export.layers.layout import as_map
 from boxcam.export.layers.tokens import ImageInput
 from boxcam.export.passes import check, straight_through
 from boxcam.export.passes.dynamic_size import fixed
+from boxcam.export.preprocessing import parse
 from boxcam.export.preprocessing.guess import Guess, guess, in_its_range
 from boxcam.export.source import LayerTensors, Progress, Request
 from boxcam.export.sources.onnx import layers as onnx_layers
 from boxcam.export.sources.onnx import source as source
+from boxcam.export.sources.onnx import stated
+from boxcam.export.sources.onnx.source import OnnxFile
 
-_NEUTRAL = ("resize=stretch", "scale=0-255", "color=RGB")
 _SECONDS = 20.0
 
 
@@ -54,8 +57,8 @@ def survey(
         SourceError: the file cannot be read, or its size is not known.
     """
     progress("reading the model")
-    opened = source.read(request, _NEUTRAL)
-    said = tuple(source.preprocessing_of(request, opened.metadata))
+    opened = source.read(request)
+    said = _said(request, opened)
     if not said:
         opened = replace(opened, preprocess=in_its_range(opened.image, opened.preprocess))
     outputs = tuple(name_and_shape(value) for value in opened.model.graph.outputs)
@@ -66,13 +69,18 @@ def survey(
     try:
         found = source.detections(opened, request)
         opened = source.settled(opened, request, found.convention)
-        said = tuple(source.preprocessing_of(request, opened.metadata, found.convention))
+        said = _said(request, opened, found.convention)
         guessed = None if said else guess(opened.image, opened.preprocess, found.convention, opened.producer)
     except SourceError as error:
         problem, explainable = str(error), not isinstance(error, NothingToExplainError)
     progress("looking for layers")
     feeds = opened.feeds
-    work = onnx_layers.Work(fixed(opened.model, feeds), opened.preprocess, str(opened.image.name), feeds)
+    try:
+        work = onnx_layers.Work(fixed(opened.model, feeds), opened.preprocess, str(opened.image.name), feeds)
+    except ExportError as error:
+        if problem:  # it is why the model cannot be run
+            raise SourceError(problem) from error
+        raise
     candidates: list[Candidate] = []
     default: dict[str, LayerTensors] = {}
     if found is None:
@@ -82,7 +90,7 @@ def survey(
         try:
             candidates = work.candidates(found.outputs, boxes=not classifier)
             logits = work.logits(found.outputs)
-            default = onnx_layers.default(candidates, classifier, opened.model.graph)
+            default = onnx_layers.default(candidates, classifier, opened.path, opened.model.graph)
         except SourceError:
             pass  # several layers may be meant: the list tells them apart
         except ExportError as error:
@@ -94,7 +102,8 @@ def survey(
     together = () if chosen is None else chosen[1].tensors
     cut = [(one, together if one.name in together else (one.name,)) for one in shown]
     layers = tuple(_with_forms(work, logits, cut, progress, seconds))
-    unsaid = () if said else (PRESET,) if guessed is None else guessed.specs
+    missing = () if said else (PRESET,) if guessed is None else guessed.specs
+    unsaid = (*missing, *stated.given_by(request))
     named = () if found is None else found.labels
     return Survey(
         file=request.arguments[0],
@@ -115,6 +124,12 @@ def survey(
         command="" if problem else export_line(request, sample, unsaid, "" if chosen else layer_to_name(layers)),
         selected=selected,
     )
+
+
+def _said(request: Request, opened: OnnxFile, convention: Convention | None = None) -> tuple[str, ...]:
+    """What is said of the preprocessing; nothing as long as that is not all of it."""
+    said = stated.preprocessing_of(request, opened.metadata, convention)
+    return tuple(said) if parse.is_complete(said, opened.preprocess.channels) else ()
 
 
 def _with_forms(

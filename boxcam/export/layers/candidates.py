@@ -29,6 +29,7 @@ Ends = Mapping[ir.Value, Marks]
 """Where scores or boxes are computed: by value, 1 at those elements that they are."""
 
 _SCORE, _BOX = 1, 2
+_ROUNDINGS = ("Round", "Floor", "Ceil", "Cast")
 _Map = tuple[Layout, int, int, int]
 """Layout, channels, height and width."""
 
@@ -61,7 +62,7 @@ class Candidate:
     readers: tuple[str, ...]
 
 
-def find(model: ir.Model, spec: Preprocess, image: str, scores: Ends, boxes: Ends) -> list[Candidate]:
+def find(model: ir.Model, spec: Preprocess, image: str, scores: Ends, boxes: Ends | None) -> list[Candidate]:
     """All maps between the image and the logits, in the order of the graph.
 
     Args:
@@ -69,7 +70,7 @@ def find(model: ir.Model, spec: Preprocess, image: str, scores: Ends, boxes: End
         spec: its input.
         image: name of its input.
         scores: the logits that the scores are made of.
-        boxes: what the boxes are made of; none for a classifier.
+        boxes: what the boxes are made of; None of a classifier.
     """
     graph, given = model.graph, ImageInput(image, spec)
     source = next(value for value in graph.inputs if value.name == image)
@@ -77,21 +78,21 @@ def find(model: ir.Model, spec: Preprocess, image: str, scores: Ends, boxes: End
     places = placed.cells
     path = _path(graph, source, scores)
     maps = {value: seen for value in path if (seen := _map(value, placed, given.size)) is not None}
-    if not boxes:  # what is pooled to one cell is no map any more; of a detector it may be the last level
+    if boxes is None:  # what is pooled to one cell is no map any more; of a detector it may be the last level
         maps = {value: seen for value, seen in maps.items() if min(seen[2:]) > 1}
     pooled = {value for value in maps if proposals.are_rows(value)}
     single = {value for value in maps if static_shape(value)[0] == 1}  # type: ignore[index]
     maps = {value: seen for value, seen in maps.items() if value in single or value in pooled}
     if any(value in places for value in maps):  # what is no map of the image, as attention, is placed nowhere
         maps = {v: seen for v, seen in maps.items() if v in places or v in pooled or seen[0] == "tokens"}
-    use = _use(graph, scores, boxes)
+    use = _use(graph, scores, boxes, maps)
     heads = set(_read_by_heads(graph, scores, use, maps))
-    last = _last_tokens(heads, use, maps, placed.tokens) if boxes else None
+    last = _last_tokens(heads, use, maps, placed.tokens) if boxes is not None else None
     heads = set() if last is not None else heads
-    roles = _roles(maps, heads, pooled, places, bool(boxes))
+    roles = _roles(maps, heads, pooled, places, boxes is not None)
     if last is not None:
         roles[last] = "tokens"
-    if boxes:
+    if boxes is not None:
         layouts = {value: seen[0] for value, seen in maps.items() if value not in pooled}
         for head, before in pointwise.earlier(graph, heads, scores, layouts).items():
             roles.update({head: "late", before: "before"})
@@ -225,12 +226,33 @@ class _Use:
         return np.asarray(_marks(self.marks, value) == self.whole)
 
 
-def _use(graph: ir.Graph, scores: Ends, boxes: Ends) -> _Use:
+def _use(graph: ir.Graph, scores: Ends, boxes: Ends | None, maps: Iterable[ir.Value]) -> _Use:
     starts = {value: taken * np.uint8(_SCORE) for value, taken in scores.items()}
+    if boxes is None:
+        return _Use(backward(graph, starts), _SCORE)
     for value, taken in boxes.items():
-        marked = taken * np.uint8(_BOX)
-        starts[value] = fitted(starts[value] | marked, sizes_of(value)) if value in starts else marked
-    return _Use(backward(graph, starts), _SCORE | _BOX if boxes else _SCORE)
+        _start(starts, value, taken * np.uint8(_BOX))
+    found = backward(graph, starts)
+    if not any((_marks(found, value) & _BOX).any() for value in maps):
+        for value in _rounded(boxes):  # no gradient passes there, and all that is rounded may be a box
+            _start(starts, value, everything(value, _BOX))
+        found = backward(graph, starts)
+    return _Use(found, _SCORE | _BOX)
+
+
+def _start(starts: dict[ir.Value, Marks], value: ir.Value, marks: Marks) -> None:
+    """Add marks to those to begin with."""
+    starts[value] = fitted(starts[value] | marks, sizes_of(value)) if value in starts else marks
+
+
+def _rounded(values: Iterable[ir.Value]) -> list[ir.Value]:
+    """What is rounded to whole numbers on the way to some values."""
+    read = [
+        node.inputs[0] for node in ancestors(values) if node.op_type in _ROUNDINGS and not differentiable_inputs(node)
+    ]
+    return [
+        value for value in read if value is not None and value.dtype is not None and value.dtype.is_floating_point()
+    ]
 
 
 def _read_by_heads(graph: ir.Graph, scores: Ends, use: _Use, maps: Mapping[ir.Value, _Map]) -> list[ir.Value]:

@@ -1,4 +1,4 @@
-"""Where the cells of feature maps lie on the canvas: convolution arithmetic along the graph.
+"""Where the cells of feature maps lie on the model's input: convolution arithmetic along the graph.
 
 Dumoulin & Visin, "A guide to convolution arithmetic for deep learning" (2016); Araujo et al., "Computing receptive
 fields of convolutional neural networks" (Distill 2019), for the centres.  Cell i of a convolution with kernel k,
@@ -135,7 +135,7 @@ def _joined(parts: Sequence[Cells]) -> Cells:
 
 
 def _order(node: ir.Node, before: int, after: int) -> list[int | None] | None:
-    """For each axis behind an operator the one in front of it (None for a new one); None if it does not move axes."""
+    """For each axis after an operator the one before it (None for a new one); None if it does not move axes."""
     if node.op_type == "Transpose":
         return list(attribute_of(node, "perm") or range(before - 1, -1, -1))
     old: list[int | None] = list(range(before))
@@ -151,7 +151,7 @@ def _order(node: ir.Node, before: int, after: int) -> list[int | None] | None:
 
 
 def tiles(canvas: tuple[int, int], rows: int, columns: int) -> Cells:
-    """Cells that tile the canvas evenly: of tokens, each of which is made of one tile."""
+    """Cells that tile the model's input evenly: of tokens, each of which is made of one tile."""
     down, across = canvas[0] / rows, canvas[1] / columns
     return Cells(Axis(down, down / 2), Axis(across, across / 2))
 

@@ -23,6 +23,8 @@ from boxcam.export.preprocessing.presets import PRESETS
 from boxcam.filesystem import read_text
 
 _OPTION = "preprocess="
+_NEEDED = ("resize", "scale", "color")
+"""What has no default."""
 _OPEN = ("fit", "none")
 """The ways to resize by which each image can have a size of its own."""
 _MULTIPLE = 32
@@ -75,9 +77,7 @@ def parse(
             "the file does not say how an image becomes the model input. Pass a preset, a YAML file, or key=value with"
             f" preprocess=. The presets are: {known}."
         )
-    said = _Settings()
-    for spec in specs:
-        said.add(spec)
+    said = _said(specs)
     dtype = _dtype(input_dtype)
     settings = said.settings(dtype)
     read = axes_of(input_shape, axes, settings.get("layout"), settings.get("color"))
@@ -105,6 +105,63 @@ def parse(
                 )
         return _preprocess(settings, size, read, dtype)
     return _preprocess(settings, size, read, dtype, settings.get("multiple", _MULTIPLE))
+
+
+def is_complete(specs: Sequence[str], channels: int = 3) -> bool:
+    """Whether a preset, or all of how to resize, scale and order the colours is said.
+
+    Args:
+        specs: what is said.
+        channels: of the model's input; only three of them have an order of colours.
+
+    Raises:
+        SourceError: something that is said does not exist.
+    """
+    said = _said(specs)
+    return said.preset is not None or all(key in said.values for key in _NEEDED if key != "color" or channels == 3)
+
+
+def channels_of(specs: Sequence[str], shape: Shape | None, axes: Sequence[str | None] = ()) -> int:
+    """How many channels a model's input has; three if that is not clear.
+
+    Args:
+        specs: what is said of the preprocessing.
+        shape: of the input.
+        axes: what the file calls its axes.
+    """
+    said = _said(specs).values
+    try:
+        return axes_of(shape, axes, said.get("layout"), said.get("color")).channels
+    except SourceError:
+        return 3
+
+
+def resize_of(specs: Sequence[str]) -> str | None:
+    """How the image is resized; None if that is not said."""
+    said = _said(specs)
+    base = {} if said.preset is None else PRESETS[said.preset].settings
+    return cast("str | None", {**base, **said.values}.get("resize"))
+
+
+def has_size(specs: Sequence[str]) -> bool:
+    """Whether a height and width are said."""
+    return "size" in _said(specs).values
+
+
+def completed(specs: Sequence[str], channels: int = 3) -> list[str]:
+    """What is said, with plain pixels for what is not: enough to run a model by, not to trust its numbers."""
+    said = _said(specs).values
+    pads = not {"pad", "pad_value", "multiple"}.isdisjoint(said)
+    resize = said.get("resize", "fit" if pads else "cover" if "crop_pct" in said else "stretch")
+    plain = [f"resize={resize}", "scale=0-255", *(["color=RGB"] if channels == 3 else [])]
+    return [*plain, *(["pad=center", "pad_value=0"] if resize in _OPEN else []), *specs]
+
+
+def _said(specs: Sequence[str]) -> _Settings:
+    said = _Settings()
+    for spec in specs:
+        said.add(spec)
+    return said
 
 
 @dataclass
@@ -328,7 +385,7 @@ def _size(
     return height, width
 
 
-class _PlainLoader(yaml.SafeLoader):
+class _PlainLoader(yaml.SafeLoader):  # type: ignore[misc]  # yaml has no types here
     """YAML without references to what stood before: a few lines of these stand for more than any memory holds."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:

@@ -27,7 +27,7 @@ def save(module: torch.jit.ScriptModule, file: Path, weights: WeightsFile) -> No
             place = weights.place(buffer.contiguous().numpy())
             kind = str(buffer.dtype).removeprefix("torch.")
             places[name] = {"offset": place.offset, "shape": list(buffer.shape), "type": kind, "narrow": place.narrow}
-            buffer.set_(torch.empty(0, dtype=buffer.dtype))
+            buffer.set_(torch.empty(0, dtype=buffer.dtype))  # type: ignore[call-overload]  # a tensor is taken too
     weights.flush()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # torch.jit is deprecated as a whole, and works

@@ -19,6 +19,7 @@ from boxcam.export.source import HalfPrecision, SourceModel
 from boxcam.export.trace.trace import Trace
 from boxcam.export.verify import detections
 from boxcam.export.verify.check import Check, Probe, Run
+from boxcam.export.verify.highest import highest_score
 from boxcam.export.verify.samples import Samples, wide
 
 CHECKED_BOXES = 12
@@ -96,33 +97,19 @@ class Forward:
                 " or try another image with sample=."
             )
         if not self._count(best):
-            raise VerificationError(self._nothing_found(best, samples.given is not None))
+            raise VerificationError(self._nothing_found(Run(best, wide(chosen)), samples.given is not None))
         return self._observation(chosen, best)
 
-    def _nothing_found(self, found: Mapping[str, Array], is_given: bool) -> str:
+    def _nothing_found(self, run: Run, is_given: bool) -> str:
         """What to say where the model finds nothing: how sure it was at most, and what may help."""
-        highest = self._highest_score(found)
+        trace = self.traces.get("score") or self.traces.get("logit")
+        highest = None if trace is None else highest_score(self.base, trace, self.source.outputs, run)
         best = "" if highest is None else f" (its highest score there is {highest:.3g})"
         lower = "" if not highest else f", or a score_threshold= below {highest:.3g}"
         return (
             f"the model finds no box in {'the sample image' if is_given else 'the synthetic images'}{best}, so"
             f" nothing can be verified. Pass an image of the kind that it was trained for with sample={lower}."
         )
-
-    def _highest_score(self, found: Mapping[str, Array]) -> float | None:
-        """The highest score before selection; None if it cannot be told, as of a softmax, which may have a background.
-
-        Of scores that are products it is that of their class, which the product does not exceed.
-        """
-        trace = self.traces.get("score") or self.traces.get("logit")
-        values = [] if trace is None else [found[str(value.name)].astype(np.float64) for value in trace.logits]
-        scores = []
-        for value, activation in zip(values, () if trace is None else trace.activations, strict=True):
-            if activation not in ("Sigmoid", "Identity"):
-                return None
-            if value.size:
-                scores.append(1 / (1 + np.exp(-value.max())) if activation == "Sigmoid" else value.max())
-        return float(max(scores)) if scores else None
 
     def observe_another_size(self, samples: Samples) -> Observation | None:
         """A pass on a sample of other sides; None if nothing is found in any."""

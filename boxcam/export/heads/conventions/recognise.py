@@ -13,6 +13,11 @@ from boxcam.export.heads.conventions.question import Question
 from boxcam.export.heads.conventions.table import CONVENTIONS
 from boxcam.export.heads.observed import ObservedTensor
 
+
+class UnknownOutputsError(SourceError):
+    """The outputs are none that are known, whatever the image was."""
+
+
 _DECODE = "compute boxes and scores from the outputs with decode="
 
 
@@ -170,6 +175,12 @@ def _nothing(question: Question) -> SourceError:
         return SourceError("labels= alone does not tell where the detections are. Pass scores= and boxes= too.")
     if named:
         return _none_as_named(question, named)
+    if _is_raw(question):
+        return UnknownOutputsError(
+            "the outputs are what a detector's head computes at each of its levels, before boxes and scores are made of"
+            ' it. Pass a function that makes them with decode="FILE.py:FUNCTION"; docs/onnx.md has an example.'
+            f" {question.listed()}"
+        )
     maps = [one for one in question.seen if one.array.ndim == 4 and min(one.array.shape[2:]) > 1]
     if len(maps) == len(question.seen) == 1:
         return NothingToExplainError(
@@ -177,9 +188,21 @@ def _nothing(question: Question) -> SourceError:
             f" there is no box to explain. Export a detector or classifier; if the map is a detector's own, {_DECODE}."
             f" {question.listed()}"
         )
-    return SourceError(
+    return UnknownOutputsError(
         f"no scores and boxes were found. {question.listed()} Pass their names with scores= and boxes=, or {_DECODE}."
     )
+
+
+def _is_raw(question: Question) -> bool:
+    """Whether the outputs are those of a dense head: maps or rows of two sizes at least.
+
+    If one is as large as the image, they are of a segmentation.
+    """
+    maps = [one for one in question.seen if one.array.ndim == 4 and min(one.array.shape[2:]) > 1]
+    rows = [one for one in question.seen if one.array.ndim == 3 and one.array.shape[1] > 1]
+    if any(one.array.shape[2:] == question.size for one in maps):
+        return False
+    return len({one.array.shape[2:] for one in maps}) > 1 or len({one.array.shape[1] for one in rows}) > 1
 
 
 def _none_as_named(question: Question, named: dict[str, ObservedTensor]) -> SourceError:

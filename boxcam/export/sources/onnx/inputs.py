@@ -91,8 +91,9 @@ def training_size(metadata: Mapping[str, str]) -> tuple[int, int] | None:
     size = literal(metadata.get("imgsz", "None"))
     if isinstance(size, int):
         return size, size
-    good = isinstance(size, (list, tuple)) and len(size) == 2 and all(isinstance(s, int) for s in size)
-    return (size[0], size[1]) if good else None
+    if isinstance(size, (list, tuple)) and len(size) == 2 and all(isinstance(s, int) for s in size):
+        return size[0], size[1]
+    return None
 
 
 def literal(text: str) -> object:
@@ -105,7 +106,7 @@ def literal(text: str) -> object:
 
 
 def _with_batch(graph: ir.Graph, image: ir.Value) -> ir.Value:
-    """Put a batch of one in front of an input [3, height, width]."""
+    """Put a batch of one before an input [3, height, width]."""
     batched = ir.Value(name=image.name, type=image.type, shape=ir.Shape([1, *(image.shape or ())]))
     op = Ops(graph, "boxcam.input")
     single = op.Squeeze(batched, [0])

@@ -96,7 +96,8 @@ def _dangling(model: ir.Model) -> Iterator[str]:
 def _tensors(model: ir.Model) -> Iterator[str]:
     """Constants that do not have as many numbers as their shape says."""
     for graph in graphs(model):
-        values = [(value.name, value.const_value) for value in graph.initializers.values()]
+        held = graph.initializers.values() if isinstance(graph, ir.Graph) else ()
+        values = [(value.name, value.const_value) for value in held]
         for node in graph:
             values += [
                 (attribute.value.name or node.name, attribute.value)

@@ -226,7 +226,7 @@ def _pipeline(config: Any, path: str) -> Sequence[Mapping[str, Any]]:
 
 
 def _letterbox(step: Mapping[str, Any], scale: tuple[int, int] | None, path: str) -> tuple[int, int]:
-    """The canvas in whose middle mmyolo's ``LetterResize`` lays an image that was resized before."""
+    """The size in whose middle mmyolo's ``LetterResize`` lays an image that was resized before."""
     if scale is None or step.get("allow_scale_up", True) or step.get("use_mini_pad") or step.get("stretch_only"):
         raise SourceError(
             f"config {path}: LetterResize can be reproduced only after YOLOv5KeepRatioResize, with"

@@ -147,7 +147,7 @@ def _listed(values: Sequence[float]) -> str:
 
 
 def to_onnx(model: Any, spec: Preprocess) -> ir.Model:
-    """A classifier's graph from the canvas to its logits, [1, 3, height, width] in, [1, classes] out."""
+    """A classifier's graph from the model's input to its logits, [1, 3, height, width] in, [1, classes] out."""
     image = torch.randn(1, 3, spec.height, spec.width, generator=torch.Generator().manual_seed(0))
     with temporary_folder() as folder:
         file = os.path.join(folder, "model.onnx")
@@ -164,7 +164,7 @@ def to_onnx(model: Any, spec: Preprocess) -> ir.Model:
 
 
 def report_classes(graph: ir.Model, spec: Preprocess, score_threshold: float | None) -> tuple[Outputs, Convention]:
-    """Make of the logits, which are the only output, the best classes, with the whole canvas as their box.
+    """Make of the logits, which are the only output, the best classes, with the whole model input as their box.
 
     Args:
         graph: is changed.

@@ -124,7 +124,7 @@ def _classifier(name: str, path: str, request: Request, progress: Progress) -> S
 
 @contextlib.contextmanager
 def _too_small(name: str, preprocess: Preprocess) -> Iterator[None]:
-    """Say what to do where a canvas is too small for a model."""
+    """Say what to do where the model's input is too small for a model."""
     try:
         yield
     except (AssertionError, RuntimeError, ValueError) as error:  # what torch raises then
@@ -148,7 +148,7 @@ def _by_modules(source: SourceModel, request: Request) -> dict[str, LayerTensors
 
 
 def to_onnx(model: Any, preprocess: Preprocess) -> tuple[ir.Model, dict[str, str]]:
-    """A detector's graph from the canvas to boxes, scores and labels, and the names of what its modules give.
+    """A detector's graph from the model's input to boxes, scores and labels, and the names of what its modules give.
 
     Args:
         model: one of torchvision's detectors, in evaluation mode; its transform and its heads for masks and keypoints
@@ -196,7 +196,7 @@ def to_onnx(model: Any, preprocess: Preprocess) -> tuple[ir.Model, dict[str, str
 
 
 def _take_off(model: Any, preprocess: Preprocess) -> None:
-    """Leave out what comes before the canvas and what draws no boxes."""
+    """Leave out what comes before the model's input and what draws no boxes."""
     import torch
     from torchvision.models.detection.image_list import ImageList
 

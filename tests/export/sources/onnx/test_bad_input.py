@@ -278,7 +278,7 @@ def test_outputs_of_plugins_are_left_out_if_there_are_others(tmp_path: Path) -> 
     net.nodes.append(helper.make_node("TRTBatchedNMS", [found], ["dets"], domain="mmdeploy", name="nms"))
     net.classes(read=found)
     path = net.save(tmp_path / "model.onnx", dets=TensorProto.FLOAT, logits=TensorProto.FLOAT)
-    with pytest.warns(boxcam.BoxcamWarning, match=r"dets are left out: mmdeploy::TRTBatchedNMS \(nms\), which ONNX"):
+    with pytest.warns(boxcam.BoxcamWarning, match=r"dets is left out: mmdeploy::TRTBatchedNMS \(nms\), which ONNX"):
         manifest = export(path)
     assert manifest.source["scores"] == "logits, softmax"
 
