@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from boxcam.bundle import Finding, SampleResult
 from boxcam.export.preprocessing.guess import Guess
 
 ROLES = {
@@ -70,6 +71,9 @@ class Survey:
         left_out: how many others there are.
         default: the layer that is exported when none is asked for, and its tensors; None if that is not clear.
         command: the line to run; empty as long as there is a problem.
+        plausibility: whether it is believed that the file was read right, by criterion.
+        found: what was found on a picture; None where nothing was run.
+        refused: why an export would refuse it as it was read; empty if it would not.
     """
 
     file: str
@@ -88,3 +92,6 @@ class Survey:
     left_out: int
     default: tuple[str, tuple[str, ...]] | None
     command: str
+    plausibility: tuple[Finding, ...] = ()
+    found: SampleResult | None = None
+    refused: str = ""
