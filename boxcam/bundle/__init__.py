@@ -4,9 +4,10 @@
 """
 
 from boxcam.bundle.bounds import MAX_LABELS, MAX_TEXT, check_preprocess
-from boxcam.bundle.files import FORWARD, MANIFEST, WEIGHTS, seal
+from boxcam.bundle.files import FORWARD, MANIFEST, SAMPLE, WEIGHTS, seal
 from boxcam.bundle.manifest import (
     FORMAT_VERSION,
+    Finding,
     Form,
     Gradient,
     Layer,
@@ -14,8 +15,11 @@ from boxcam.bundle.manifest import (
     Manifest,
     Outputs,
     Rules,
+    SampleBox,
+    SampleResult,
     Tensor,
     TracedTarget,
+    Verdict,
 )
 from boxcam.bundle.preprocess import Preprocess
 from boxcam.bundle.reading import read
@@ -27,7 +31,9 @@ __all__ = [
     "MANIFEST",
     "MAX_LABELS",
     "MAX_TEXT",
+    "SAMPLE",
     "WEIGHTS",
+    "Finding",
     "Form",
     "Gradient",
     "Layer",
@@ -36,8 +42,11 @@ __all__ = [
     "Outputs",
     "Preprocess",
     "Rules",
+    "SampleBox",
+    "SampleResult",
     "Tensor",
     "TracedTarget",
+    "Verdict",
     "check_preprocess",
     "check_target",
     "disk_errors",

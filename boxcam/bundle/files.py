@@ -11,6 +11,7 @@ MANIFEST = "manifest.json"
 FORWARD = "forward.onnx"
 WEIGHTS = "weights.bin"
 """The tensors of all graphs, each once."""
+SAMPLE = "sample.png"
 
 
 def seal(data: dict[str, Any]) -> str:

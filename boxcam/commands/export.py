@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
-from boxcam.bundle import check_target
+from boxcam.bundle import Manifest, check_target
 from boxcam.commands.console import one_line, say
 from boxcam.commands.headings import Command, Option
 from boxcam.commands.limits import limited
-from boxcam.commands.options import Name, Shape, Share, common, needs_exporter, reading_options
+from boxcam.commands.options import Name, Shape, Share, accept_option, common, needs_exporter, reading_options
 from boxcam.commands.progress import report_steps
 from boxcam.plurals import counted
 from boxcam.runtime.engines import ENGINES
@@ -57,6 +57,13 @@ def _kinds() -> str:
     type=click.Path(),
     metavar="IMAGE",
     help="Image to verify with, in which the model finds something. [default: synthetic images]",
+)
+@common(
+    "--expect",
+    type=click.Path(),
+    metavar="FILE.json",
+    help="What your own code finds on the sample (COCO results, or boxes, scores, labels), to prove that the model is"
+    " read right.",
 )
 @common(
     "--layer",
@@ -110,6 +117,7 @@ def _kinds() -> str:
     help="Kind of MODEL: {}. [default: recognised from MODEL]",
 )
 @limited
+@accept_option()
 @click.option("--overwrite", is_flag=True, help="Replace an existing bundle.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors and warnings.")
 def export(
@@ -124,6 +132,8 @@ def export(
     engine: str,
     targets: tuple[str, ...],
     overwrite: bool,
+    accept: tuple[str, ...],
+    expect: str | None,
     quiet: bool,
     **options: Any,
 ) -> None:
@@ -162,13 +172,32 @@ def export(
             engine=engine,
             targets=targets,
             overwrite=overwrite,
+            accept=accept,
+            expect=expect,
             progress=report_steps(quiet),
             **options,
         )
     if not quiet:
-        say(f"verified: {counted(len(manifest.verification), 'check')} passed; 'boxcam inspect' has their figures")
+        if manifest.sample is not None:
+            from boxcam.inspection import found_line
+
+            say(one_line(f"found {found_line(manifest.sample, manifest.outputs.whole_image)}"))
+        say(f"checked: {_checked(manifest)}; 'boxcam inspect' has the figures")
         names = ", ".join(layer.name for layer in manifest.layers)
         say(one_line(f"wrote {target} in {time.monotonic() - began:.0f} s (layers: {names})"))
+
+
+def _checked(manifest: Manifest) -> str:
+    """What was proved, and what is believed."""
+    proved = f"the bundle computes what the model computes ({counted(len(manifest.verification), 'check')})"
+    if manifest.sample is not None and manifest.sample.expected:
+        return f"{proved}, and finds what {manifest.sample.expected} expects"
+    accepted = [one.check for one in manifest.plausibility if one.accepted]
+    doubts = [one.check for one in manifest.plausibility if one.verdict == "doubtful" and not one.accepted]
+    if accepted or doubts:
+        told = [f"{', '.join(names)} {word}" for names, word in ((doubts, "doubtful"), (accepted, "accepted")) if names]
+        return f"{proved}; whether it was read right: {', '.join(told)}"
+    return f"{proved}; nothing speaks against how it was read"
 
 
 def _bundle_of(model: tuple[str, ...], kind: str) -> Path:

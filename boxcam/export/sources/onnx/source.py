@@ -44,7 +44,7 @@ from boxcam.export.passes.stale_shapes import contradict
 from boxcam.export.passes.tensorrt_nms import write_standard
 from boxcam.export.preprocessing import parse
 from boxcam.export.preprocessing.guess import Guess, guess
-from boxcam.export.source import HalfPrecision, LayerTensors, Progress, Request, SourceModel
+from boxcam.export.source import HalfPrecision, Interpretation, LayerTensors, Progress, Request, SourceModel
 from boxcam.export.sources import class_names
 from boxcam.export.sources.onnx import file, sizes, stated
 from boxcam.export.sources.onnx import inputs as onnx_inputs
@@ -185,6 +185,7 @@ def load(request: Request, progress: Progress) -> SourceModel:
         },
         half=opened.half,
         admitted=True,
+        interpretation=interpretation(found.convention),
     )
 
 
@@ -209,6 +210,13 @@ def _known(opened: OnnxFile, request: Request) -> tuple[OnnxFile, Detections]:
     if (missing := stated.missing(opened.image, said, guessed, more)) is not None:
         raise missing
     return settled(opened, request, found.convention), found
+
+
+def interpretation(convention: Convention) -> Interpretation:
+    """How a file's outputs were read."""
+    c, name = convention, str(convention.scores.value.name)
+    per_class = c.kind != "selected"
+    return Interpretation(name, c.scores.columns, c.scores.across, c.activation, c.form, c.scale, per_class)
 
 
 def _with_proposals(opened: OnnxFile, layers: Mapping[str, LayerTensors]) -> dict[str, LayerTensors]:
