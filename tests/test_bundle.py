@@ -238,7 +238,7 @@ EDITS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "text for list": (set_in("labels", to="person"), "a list was expected, not 'person'"),
     "list for object": (set_in("source", to=[]), r"an object was expected, not \[\]"),
     "list for layer": (set_in("layers", 0, to=[]), r"Layer: an object was expected, not \[\]"),
-    "two means": (set_in("preprocess", "mean", to=[1, 2]), r"3 items were expected, not \[1, 2\]"),
+    "two means": (set_in("preprocess", "mean", to=[1, 2]), "one value for each channel was expected"),
     "number beyond floats": (set_in("preprocess", "mean", to=[10**400, 0, 0]), "is not a valid manifest"),
     "no such form": (set_in("layers", 0, "gradients", 0, "form", to="guess"), "'guess' is none of"),
     "no such colour": (set_in("preprocess", "color", to=["RGB"]), r"\['RGB'\] is none of"),
@@ -260,7 +260,7 @@ EDITS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
             data["layers"][0]["gradients"][0].update(file="gradient.neck.pt"),
             data["layers"][0]["gradients"][2].update(file="gradient.neck.pt"),
         ),
-        r"names a graph that is not an \.onnx file: 'gradient\.neck\.pt'",
+        r"gradient 'gradient\.neck\.pt': a file of the engine onnx ends in \.onnx",
     ),
     "another hash": (set_in("files", FORWARD, to="0" * 64), "forward.onnx was altered"),
 }

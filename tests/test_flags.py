@@ -104,7 +104,7 @@ COMMAND_LINES = (
 """Files that write lines for a shell: the one that `boxcam inspect` proposes, those of a page of docs."""
 PYTHON = {
     "fmod", "training_mode", "mean", "std", "scale", "key", "resize", "color", "pad", "pad_value", "model", "format",
-    "transform_input", "allow_scale_up", "crop_pct", "fit", "size", "name",
+    "transform_input", "allow_scale_up", "crop_pct", "fit", "size", "name", "type",
 }  # fmt: skip
 """Names in messages that are no parameters: attributes of operators, keys of the preprocessing, of other programs."""
 

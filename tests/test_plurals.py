@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from boxcam.plurals import counted, verb
-from tests.test_words import messages
+from tests.source_text import messages
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,8 @@ def read(path: str | os.PathLike[str]) -> Manifest:
         raise BundleError(f"bundle {root} does not exist. Make one with 'boxcam export'.")
     if not root.is_dir():
         raise BundleError(f"{root} is not a bundle: a bundle is a folder. Make one with 'boxcam export'.")
-    if (root / MANIFEST).is_symlink() or (root / MANIFEST).is_fifo():
-        raise BundleError(f"{root / MANIFEST} is a link or a pipe, not a file. Copy the bundle again.")
+    if (root / MANIFEST).is_symlink():
+        raise BundleError(f"{root / MANIFEST} is a link, not a file. Copy the bundle again.")
     if is_pointer(root / MANIFEST):
         raise BundleError(f"{root / MANIFEST} {POINTER}")
     try:

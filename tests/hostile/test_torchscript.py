@@ -53,9 +53,9 @@ def forged(folder: Path, target: Path) -> Path:
     """A bundle whose only gradient is TorchScript that writes into a file."""
     module = torch.jit.script(Writing(str(target)))
     path = bundle(folder)
-    module.save(str(path / "gradient" / "neck.pt"))
-    (path / "gradient" / "neck.onnx").unlink()
-    (path / "gradient" / "neck.means.onnx").unlink()
+    module.save(str(path / "gradient.neck.pt"))
+    (path / "gradient.neck.onnx").unlink()
+    (path / "gradient.neck.means.onnx").unlink()
 
     def change(data: dict[str, Any]) -> None:
         data["layers"][0]["gradients"] = [
