@@ -200,10 +200,10 @@ ALTERATIONS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a link more": (lambda path: (path / "more").symlink_to("/etc/hostname"), "more is a link, which a bundle must"),
     "a link to a folder": (lambda path: (path / "more").symlink_to(path.parent), "more is a link, which a bundle"),
     "a link to nowhere": (lambda path: (path / "more").symlink_to("nowhere"), "more is a link, which a bundle must"),
-    "a manifest that is a link": (lambda path: link(path / MANIFEST), r"manifest\.json is a link or a pipe"),
+    "a manifest that is a link": (lambda path: link(path / MANIFEST), r"manifest\.json is a link, not a file"),
     "a manifest that is a pipe": (
         lambda path: ((path / MANIFEST).unlink(), os.mkfifo(path / MANIFEST)),
-        r"manifest\.json is a link or a pipe",
+        r"manifest\.json cannot be read \(it is a named pipe, not a file\)",
     ),
     "a pipe": (lambda path: os.mkfifo(path / "more"), "more is neither a file nor a folder, which a bundle must not"),
     "file altered": (lambda path: (path / FORWARD).write_bytes(b"forwarD"), "forward.onnx was altered"),

@@ -59,9 +59,9 @@ def forged(folder: Path, target: Path) -> Path:
 
     def change(data: dict[str, Any]) -> None:
         data["layers"][0]["gradients"] = [
-            {**data["layers"][0]["gradients"][0], "engine": "torchscript", "file": "gradient/neck.pt", "means": ""}
+            {**data["layers"][0]["gradients"][0], "engine": "torchscript", "file": "gradient.neck.pt", "means": ""}
         ]
-        data["files"] = {"forward.onnx": "", "gradient/neck.pt": ""}
+        data["files"] = {"forward.onnx": "", "gradient.neck.pt": "", "weights.bin": ""}
 
     return bundle(folder, change)
 
