@@ -61,8 +61,8 @@ def _kinds() -> str:
     "layers",
     multiple=True,
     metavar="NAME",
-    help="neck (of detectors), roi (of two-stage ones), features (of classifiers), backbone (of models that are not ONNX"
-    " files), image, or a tensor's name; repeatable. [default: the model's own]",
+    help="neck (of detectors), roi (of two-stage ones), features (of classifiers), backbone (but of ONNX files), image,"
+    " or a tensor's name; repeatable. [default: the model's own]",
 )
 @common(
     "--shape",
