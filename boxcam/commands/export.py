@@ -70,7 +70,8 @@ def _kinds() -> str:
     "layers",
     multiple=True,
     metavar="NAME",
-    help="backbone, neck, roi, image or a tensor's name; repeatable. [default: the model's own]",
+    help="neck (of detectors), roi (of two-stage ones), features (of classifiers), backbone (but of ONNX files), image,"
+    " or a tensor's name; repeatable. [default: the model's own]",
 )
 @common(
     "--shape",
