@@ -225,14 +225,8 @@ def test_text_that_is_too_long_ends_in_dots() -> None:
 
 def test_letters_that_opencv_has_not_are_question_marks() -> None:
     assert lettering._ascii("Füße\n猫 ok~") == "Fu?e?? ok~"
-    assert [lettering.legible(text) for text in ("猫 ok", "猫", "!?", "", "é", "7")] == [
-        True,
-        False,
-        False,
-        False,
-        True,
-        True,
-    ]
+    assert all(lettering.legible(text) for text in ("猫 ok", "é", "7"))
+    assert not any(lettering.legible(text) for text in ("猫", "!?", ""))
     page = np.full((40, 200, 3), 255, np.uint8)
     other = page.copy()
     lettering.write(page, "né猫", (5, 30), 9, (0, 0, 0))
