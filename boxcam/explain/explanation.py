@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
@@ -54,11 +54,11 @@ class Explanation(Evidence):
     def __getitem__(self, index: int) -> ExplainedBox: ...
 
     @overload
-    def __getitem__(self, index: slice) -> tuple[ExplainedBox, ...]: ...
+    def __getitem__(self, index: slice | Sequence[int]) -> tuple[ExplainedBox, ...]: ...
 
-    def __getitem__(self, index: int | slice) -> ExplainedBox | tuple[ExplainedBox, ...]:
+    def __getitem__(self, index: int | slice | Sequence[int]) -> ExplainedBox | tuple[ExplainedBox, ...]:
         boxes = tuple(box_of(self, k) for k in chosen_boxes(index, len(self)))
-        return boxes if isinstance(index, slice) else boxes[0]
+        return boxes if isinstance(index, slice | Iterable) else boxes[0]
 
     def __repr__(self) -> str:
         """One line: the image, its first boxes, and how they were explained."""

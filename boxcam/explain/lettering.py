@@ -1,9 +1,13 @@
-"""Text on a picture: drawn by OpenCV, whose fonts hold printable ASCII only; any other character becomes ``?``."""
+"""Text on a picture: drawn by OpenCV, whose fonts hold printable ASCII only.
+
+A letter with an accent loses it, and any other character becomes ``?``.
+"""
 
 from __future__ import annotations
 
 import bisect
 import math
+import unicodedata
 
 import cv2
 import numpy as np
@@ -18,7 +22,13 @@ FONT, OVERSAMPLING = cv2.FONT_HERSHEY_SIMPLEX, 4
 
 
 def _ascii(text: str) -> str:
-    return "".join(letter if " " <= letter <= "~" else "?" for letter in text)
+    plain = (letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
+    return "".join(letter if " " <= letter <= "~" else "?" for letter in plain)
+
+
+def legible(text: str) -> bool:
+    """Whether anything of a text can be read once it is drawn."""
+    return any(letter.isalnum() for letter in _ascii(text))
 
 
 def _font(size: int) -> tuple[float, int]:

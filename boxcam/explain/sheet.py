@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from boxcam.explain.lettering import Color, shorten, text_width, wrap, write
+from boxcam.explain.lettering import Color, legible, shorten, text_width, wrap, write
 from boxcam.explain.panel import CloseUp, Corners, Panel, enlarged, fit, resize
 from boxcam.explain.render import class_color, fade, outline, overlay, place_box
 from boxcam.explain.tags import place_tags
@@ -157,7 +157,8 @@ def _caption(cell: Image, panel: Panel, number: int) -> None:
     after = _badge(cell, str(number), (0, top + 6), 8, class_color(panel.label)) + 8
     score = f"{panel.score:.2f}"
     score_width = text_width(score, 9)
-    write(cell, shorten(panel.name, width - after - score_width - 12, 9), (after, top + 20), 9, INK)
+    name = panel.name if legible(panel.name) else f"class {panel.label}"
+    write(cell, shorten(name, width - after - score_width - 12, 9), (after, top + 20), 9, INK)
     write(cell, score, (width - score_width, top + 20), 9, INK)
     inside = "" if panel.inside is None else f", {panel.inside:.0%} inside the box"
     words = f"peak {panel.peak:.3g}{inside}" if panel.peak > 0 else "empty map: no positive value"

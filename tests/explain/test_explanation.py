@@ -26,7 +26,8 @@ def test_it_is_a_sequence_of_boxes(found: boxcam.Explanation) -> None:
     boxes = list(found)
     assert [box.index for box in boxes] == list(range(len(found)))
     assert found[-1].index == len(found) - 1
-    assert [box.index for box in found[1:3]] == [1, 2]
+    assert [box.index for box in found[1:3]] == [box.index for box in found[[1, 2]]] == [1, 2]
+    assert found[[]] == found[:0] == ()
     assert found[np.int64(1)].index == 1  # type: ignore[call-overload]
     count = len(found)
     for wrong in (count, 99, -count - 1):

@@ -117,6 +117,12 @@ def test_a_box_that_does_not_depend_on_the_layer_says_so(written: list[str]) -> 
     assert lettering.text_width("99", 8) + 16 + lettering.text_width(words, 8) <= pages.NARROWEST
 
 
+def test_a_class_whose_name_cannot_be_drawn_has_its_number(written: list[str]) -> None:
+    sheet(GREY, [panel((100, 120), name="行人", label=7), panel((100, 120), name="Füße")], Words("street.jpg"))
+    assert "class 7" in written
+    assert "Füße" in written
+
+
 def test_no_box(written: list[str]) -> None:
     page = sheet(GREY, [], Words("street.jpg"))
     assert written == ["street.jpg", "no box above the threshold", "120 x 100 pixels"]
@@ -218,11 +224,13 @@ def test_text_that_is_too_long_ends_in_dots() -> None:
 
 
 def test_letters_that_opencv_has_not_are_question_marks() -> None:
-    assert lettering._ascii("Füße\n猫 ok~") == "F??e?? ok~"
+    assert lettering._ascii("Füße\n猫 ok~") == "Fu?e?? ok~"
+    assert all(lettering.legible(text) for text in ("猫 ok", "é", "7"))
+    assert not any(lettering.legible(text) for text in ("猫", "!?", ""))
     page = np.full((40, 200, 3), 255, np.uint8)
     other = page.copy()
-    lettering.write(page, "né", (5, 30), 9, (0, 0, 0))
-    lettering.write(other, "n?", (5, 30), 9, (0, 0, 0))
+    lettering.write(page, "né猫", (5, 30), 9, (0, 0, 0))
+    lettering.write(other, "ne?", (5, 30), 9, (0, 0, 0))
     assert (page == other).all()
     assert (page < 255).any()
 
