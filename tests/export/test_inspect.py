@@ -56,7 +56,7 @@ def test_a_detector_is_told_so_that_one_can_choose(yolo: Path, cli: Cli) -> None
         "what the heads read     a window of 3x3 cells"
     )  # what goes on into the coarse map is its part
     begin = [line.split("  ")[0] for line in lines if line[:1].isalpha()]
-    assert begin == ["model", "input", "preprocessing", f"{ADVICE}:", "layers", "outputs"]
+    assert begin == ["model", "found", "input", "preprocessing", "believed", f"{ADVICE}:", "layers", "outputs"]
     assert command_of(done) == f"  boxcam export {yolo} -o yolo.boxcam"
 
 

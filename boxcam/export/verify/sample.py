@@ -14,6 +14,7 @@ from boxcam.explain.render import class_color, outline, place_box
 from boxcam.explain.selection import DEFAULT_SCORE
 from boxcam.export.verify.plausible.reading import Reading, Report
 from boxcam.inspection import sample_result
+from boxcam.runtime.planes import picture_of
 from boxcam.types import Float, Image
 
 _SHORTEST, _LONGEST = 480, 1024
@@ -50,7 +51,7 @@ def result(reading: Reading, report: Report) -> SampleResult:
 def draw(reading: Reading, report: Report) -> Image:
     """The picture with its boxes: those of a usual score, or the best few where there is none."""
     count = int((report.scores >= DEFAULT_SCORE).sum()) or min(len(report), 5)
-    page = _page(report.picture.pixels)
+    page = _page(picture_of(report.picture.pixels))
     names = names_of(reading, report)
     if reading.is_classifier:
         lines = [f"{names[k]} {report.scores[k]:.2f}" for k in range(min(len(report), 5))]
@@ -66,7 +67,7 @@ def draw(reading: Reading, report: Report) -> Image:
 
 def draw_both(picture: Image, ours: list[tuple[Float, str]], theirs: list[tuple[Float, str]]) -> Image:
     """A picture with two lots of boxes: those expected in green, those found in magenta."""
-    page = _page(picture)
+    page = _page(picture_of(picture))
     for boxes, color in ((theirs, _EXPECTED), (ours, _FOUND)):
         for box, text in boxes:
             _box(page, picture, box, text, color)

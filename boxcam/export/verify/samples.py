@@ -22,7 +22,7 @@ class Picture:
 
     Attributes:
         name: of its file, or what it is.
-        pixels: uint8 [H, W, 3], BGR.
+        pixels: uint8 [H, W, channels], BGR of three.
         is_given: whether it is the user's.
     """
 
@@ -56,7 +56,7 @@ class Samples:
         if self.given is not None:
             yield Picture(self.name, self.given, is_given=True)
         for seed in range(_DRAWN):
-            yield Picture(f"synthetic image {seed + 1}", draw(self.preprocess, seed))
+            yield Picture(f"synthetic image {seed + 1}", draw_planes(self.preprocess, seed))
 
     def of_another_size(self) -> Iterator[dict[str, Array]]:
         """The same for a model of dynamic size: inputs of other sides, of pictures that were turned and cut off."""
