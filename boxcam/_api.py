@@ -153,6 +153,7 @@ def export(
     decode: str | Callable[..., Any] | None = None,
     layout: Literal["NCHW", "NHWC", "tokens"] | None = None,
     tokens: tuple[int, int] | None = None,
+    stops: Sequence[str] = (),
 ) -> boxcam.Manifest:
     """Make a bundle out of a trained detector or classifier. It needs boxcam's extra ``export``.
 
@@ -184,6 +185,7 @@ def export(
         decode: your own function from outputs to boxes and scores, or ``FILE.py:function``.
         layout: of a layer that is given by a tensor's name: ``NCHW``, ``NHWC`` or ``tokens``.
         tokens: height and width of the map that a sequence of tokens is.
+        stops: names of tensors that no gradient passes, as where the framework detaches them.
 
     Returns:
         The manifest that was written.
@@ -225,4 +227,5 @@ def export(
         decode=decode,
         layout=layout,
         tokens=tokens,
+        stops=stops,
     )

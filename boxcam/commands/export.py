@@ -90,6 +90,13 @@ def _kinds() -> str:
     show_default=True,
     help="Gradient engines to build; two of them check each other. auto: both where PyTorch has the operators.",
 )
+@_gradients(
+    "--stop",
+    "stops",
+    multiple=True,
+    metavar="TENSOR",
+    help="Tensor that no gradient passes, as where the framework detaches it; repeatable.",
+)
 @reading_options()
 @click.option(
     "--source",

@@ -102,6 +102,7 @@ class Options(TypedDict, total=False):
     layout: Layout | None
     tokens: tuple[int, int] | None
     decode: str | Callable[..., Any] | None
+    stops: Sequence[str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +129,7 @@ class Request:
         sample: a picture, BGR, in which the model finds something; None to draw some.
         decode: a function, or ``FILE.py:function``, that writes the operators from outputs to boxes and scores, see
             `boxcam.export.heads.hook`.
+        stops: names of tensors that no gradient passes, as where the framework detaches them.
     """
 
     arguments: tuple[str, ...]
@@ -147,6 +149,7 @@ class Request:
     layout: Layout | None = None
     tokens: tuple[int, int] | None = None
     decode: str | Callable[..., Any] | None = None
+    stops: Sequence[str] = ()
     sample: Image | None = None
 
     @property
@@ -155,6 +158,9 @@ class Request:
         names = [field.name for field in fields(self) if field.name in Options.__annotations__]
         return [name for name in names if getattr(self, name) not in (None, (), "", [])]
 
+
+_FOR_ALL = ("layout", "tokens", "stops")
+"""Those of the `Options` that belong to the graph, whatever it comes from."""
 
 PACKAGES = ("onnx", "onnx_ir", "onnxruntime", "onnxscript", "torch", "yaml")
 """Top-level packages that every export may import."""
@@ -169,7 +175,7 @@ class Source:
         recognises: whether the arguments look like this kind of source; reads no more than it must, and imports nothing
             that need not be installed.
         load: makes a model of a request; reports its steps.
-        options: those of the `Options` that it reads; layout and tokens belong to the layers and are for all.
+        options: those of the `Options` that it reads; those that belong to any graph are for all.
         meaning: what the arguments are, in a few words for people.
         extra: the extra of boxcam that has what it needs.
         packages: top-level packages that it imports in addition to `PACKAGES`.
@@ -193,7 +199,7 @@ class Source:
         Raises:
             SourceError: there is one.
         """
-        idle = [option for option in request.options if option not in {*self.options, "layout", "tokens"}]
+        idle = [option for option in request.options if option not in {*self.options, *_FOR_ALL}]
         if idle:
             raise SourceError(
                 f"{idle[0]}= has no meaning for a model of the kind {name!r}, which states that itself. Leave it out."

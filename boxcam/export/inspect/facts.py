@@ -71,6 +71,7 @@ class Survey:
         left_out: how many others there are.
         default: the layer that is exported when none is asked for, and its tensors; None if that is not clear.
         command: the line to run; empty as long as there is a problem.
+        selected: tensors of queries that the framework may have detached, see `boxcam.export.inspect.detached`.
     """
 
     file: str
@@ -89,3 +90,4 @@ class Survey:
     left_out: int
     default: tuple[str, tuple[str, ...]] | None
     command: str
+    selected: tuple[str, ...] = ()

@@ -31,6 +31,12 @@ def lines(found: Survey) -> Iterator[str]:
             yield (
                 "  (What the heads read themselves would show a single active cell per box; an earlier map shows more.)"
             )
+    if found.selected:
+        yield (
+            f"  Queries are selected by their scores ({', '.join(found.selected)}). Where the framework detaches them,"
+            " as RT-DETR, DINO and D-FINE do, its autograd holds them fixed, and this file's gradient does not. To hold"
+            f" them too, pass stops={list(found.selected)!r}."
+        )
     yield ""
     yield from _outputs(found)
 

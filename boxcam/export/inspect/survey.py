@@ -16,9 +16,11 @@ from boxcam.export.graphs.query import name_and_shape, opset_of
 from boxcam.export.graphs.quiet import quiet_onnx_ir
 from boxcam.export.graphs.reach import used_features
 from boxcam.export.inspect.command import PRESET, export_line, layer_to_name
+from boxcam.export.inspect.detached import selected_queries
 from boxcam.export.inspect.facts import ROLES, LayerFacts, Survey
 from boxcam.export.layers.candidates import Candidate, worth
 from boxcam.export.layers.layout import as_map
+from boxcam.export.layers.tokens import ImageInput
 from boxcam.export.passes import check, straight_through
 from boxcam.export.passes.dynamic_size import fixed
 from boxcam.export.preprocessing.guess import Guess, guess, in_its_range
@@ -87,6 +89,8 @@ def survey(
             problem = str(error)
     shown = candidates if everything else worth(candidates)
     chosen = next(iter(default.items()), None)
+    image = next(value for value in work.model.graph.inputs if value.name == work.image)
+    selected = selected_queries(work.model.graph, image, work.values(logits))
     together = () if chosen is None else chosen[1].tensors
     cut = [(one, together if one.name in together else (one.name,)) for one in shown]
     layers = tuple(_with_forms(work, logits, cut, progress, seconds))
@@ -109,6 +113,7 @@ def survey(
         left_out=len(candidates) - len(layers),
         default=None if chosen is None else (chosen[0], chosen[1].tensors),
         command="" if problem else export_line(request, sample, unsaid, "" if chosen else layer_to_name(layers)),
+        selected=selected,
     )
 
 
@@ -134,8 +139,8 @@ def _with_forms(
                 graph, names = smooth, tuple(cut)
                 if one.layout != "NCHW":
                     graph = clone_model(smooth)
-                    size = work.spec.height, work.spec.width
-                    names = tuple(as_map(graph, name, one.layout, size, None) for name in names)
+                    image = ImageInput(work.image, work.spec)
+                    names = tuple(as_map(graph, name, one.layout, image, None) for name in names)
                     passes.ShapeInferencePass()(graph)
                 used = used_features(graph, logits, names)
                 check.check_path(graph, logits, used)

@@ -15,8 +15,9 @@ from boxcam.export.gradients import LayerGradient
 from boxcam.export.graphs.extract import clone_model
 from boxcam.export.graphs.ops import Ops
 from boxcam.export.graphs.query import all_values, static_shape
-from boxcam.export.layers.receptive_field import Cells, cells, tiles
+from boxcam.export.layers.receptive_field import Cells, tiles
 from boxcam.export.layers.resolve import check_map, check_rows
+from boxcam.export.layers.tokens import ImageInput
 from boxcam.export.passes import dynamic_size
 from boxcam.export.source import LayerTensors
 from boxcam.export.steps.differentiate import Gradients
@@ -112,8 +113,7 @@ class _Places:
 def _cells(prepared: Prepared, forward: ir.Model) -> dict[str, Cells]:
     """Where the cells of all maps of the forward graph lie, by the names of the maps."""
     graph = dynamic_size.fixed(forward, prepared.graphs.feeds).graph
-    image = next(given for given in graph.inputs if given.name == prepared.source.input)
-    found = cells(graph, image, (1, 2) if prepared.source.preprocess.layout == "NHWC" else (2, 3))
+    found = ImageInput(prepared.source.input, prepared.source.preprocess).placed(graph).cells
     return {str(value.name): place for value, place in found.items()}
 
 

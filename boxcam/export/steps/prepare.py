@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from boxcam.export.graphs.query import all_values, find_value, name_and_shape
 from boxcam.export.graphs.run import record_ranks
 from boxcam.export.layers import layout
 from boxcam.export.layers.resolve import resolve
+from boxcam.export.layers.tokens import ImageInput
 from boxcam.export.passes import check, dynamic_size, float16, straight_through
 from boxcam.export.passes.scatter_rows import write_whole_rows
 from boxcam.export.passes.stop_gradient import hold
@@ -79,6 +81,7 @@ def prepare(source: SourceModel, wishes: Wishes) -> Prepared:
     request, spec = wishes.request, source.preprocess
     engine = dynamic_size.engine(wishes.engine) if spec.multiple else wishes.engine
     wanted = resolve(source, request.layers, request.layout)
+    source = _with_stops(source, request.stops)
     source = _admitted(source)
     wishes.progress("folding constants")
     if source.half is not None:
@@ -108,6 +111,27 @@ def prepare(source: SourceModel, wishes: Wishes) -> Prepared:
     )
 
 
+def _with_stops(source: SourceModel, names: Sequence[str]) -> SourceModel:
+    """The same detector; no gradient passes the tensors that the user names either.
+
+    Raises:
+        ExportError: there is no such tensor.
+    """
+    values = {str(value.name): value for value in all_values(source.model.graph)}
+    for name in names:
+        if name not in values:
+            close = difflib.get_close_matches(name, values, n=3, cutoff=0.6)
+            hint = f" Did you mean {' or '.join(close)}?" if close else ""
+            raise ExportError(
+                f"the model has no tensor {name!r} at which a gradient could be stopped.{hint} Pass the name of a"
+                " tensor of the graph with stops=."
+            )
+    if not names:
+        return source
+    said = {**source.description, "stopped gradients": ", ".join(names)}
+    return replace(source, stops=tuple(dict.fromkeys((*source.stops, *names))), description=said)
+
+
 def _admitted(source: SourceModel) -> SourceModel:
     """The detector in float32, once it has been checked."""
     deployed = source.model if source.half is None else source.half.model
@@ -131,9 +155,9 @@ def _as_maps(base: ir.Model, source: SourceModel, request: Request, name: str, l
                 f"layer {name!r}: how the tokens {name_and_shape(value)} lie on the image is not known while the"
                 f" input size is dynamic. {dynamic_size.ADVICE}"
             )
-    size = spec.height, spec.width
+    image = ImageInput(source.input, spec)
     return replace(
-        layer, tensors=tuple(layout.as_map(base, tensor, kind, size, request.tokens) for tensor in layer.tensors)
+        layer, tensors=tuple(layout.as_map(base, tensor, kind, image, request.tokens) for tensor in layer.tensors)
     )
 
 
