@@ -88,6 +88,7 @@ class _Worker:
     def _loop(self) -> None:
         while True:
             work = self._work.get()
+            self._value = self._error = None
             try:
                 self._value = work()
             except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for

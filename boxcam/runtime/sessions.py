@@ -202,7 +202,15 @@ def _onnxruntime() -> Any:
         ) from error
     if both:
         _warn(both)
+    send_nothing(onnxruntime)
     return onnxruntime
+
+
+def send_nothing(runtime: Any) -> None:
+    """Turn off the telemetry that ONNX Runtime's packages have, and on Linux too from 1.31 on; older ones have none."""
+    turn_off = getattr(runtime, "disable_telemetry_events", None)
+    if turn_off is not None:
+        turn_off()
 
 
 def _both_installed() -> str:

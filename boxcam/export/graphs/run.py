@@ -16,7 +16,9 @@ from boxcam.export.graphs.extract import clone_model
 from boxcam.export.graphs.query import Array, all_values, opset_of, static_shape
 from boxcam.runtime import interruptible
 from boxcam.runtime.failures import found_nothing, reason
-from boxcam.runtime.sessions import quiet_run, terminate
+from boxcam.runtime.sessions import quiet_run, send_nothing, terminate
+
+send_nothing(onnxruntime)
 
 
 def quiet_options(threads: int = 0) -> Any:
