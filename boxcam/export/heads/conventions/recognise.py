@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from boxcam.errors import NothingToExplainError, SourceError, UnknownNameError
 from boxcam.export.heads.convention import Convention
 from boxcam.export.heads.conventions import shapes
+from boxcam.export.heads.conventions.columns import by_columns
 from boxcam.export.heads.conventions.entry import Entry, Fit, Match
 from boxcam.export.heads.conventions.question import Question
 from boxcam.export.heads.conventions.table import CONVENTIONS
 from boxcam.export.heads.observed import ObservedTensor
 
 _DECODE = "compute boxes and scores from the outputs with decode="
+_EXAMPLE = "image,class,score,x1,y1,x2,y2"
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +56,9 @@ def recognise(question: Question) -> Convention:
     Raises:
         SourceError: its outputs are of no convention, or may be of several: the message asks for what settles it.
     """
-    readings = list(readings_of(question))
+    if question.columns:
+        return by_columns(question)
+    readings = readings_of(question)
     if not readings:
         raise _nothing(question)
     fitting = [one for one in readings if one.fits_names]
@@ -177,8 +181,12 @@ def _nothing(question: Question) -> SourceError:
             f" there is no box to explain. Export a detector or classifier; if the map is a detector's own, {_DECODE}."
             f" {question.listed()}"
         )
+    tables = [one for one in question.seen if len(one.plain(2)) == 2 and one.plain(2)[0] <= 1000 and one.real]
+    wide = [one for one in tables if 6 <= one.plain(2)[1] <= 12]
+    columns = wide and f' If {wide[0].value.name} is a table of detections, pass its columns, as columns="{_EXAMPLE}".'
     return SourceError(
         f"no scores and boxes were found. {question.listed()} Pass their names with scores= and boxes=, or {_DECODE}."
+        f"{columns or ''}"
     )
 
 

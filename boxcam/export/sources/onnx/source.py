@@ -398,7 +398,8 @@ def _observed(model: ir.Model, targets: Sequence[ir.Value], feeds: Mapping[str, 
 def _decoded(opened: OnnxFile, request: Request) -> Convention:
     """Boxes and scores as the user's function writes them."""
     assert request.decode is not None
-    names = ["scores", "boxes", "labels", "box_format", "box_scale", "score_activation", "background", "convention"]
+    names = ["scores", "boxes", "labels", "box_format", "box_scale", "score_activation", "background"]
+    names += ["convention", "columns"]
     idle = [name for name in names if getattr(request, name)]
     if idle:
         raise SourceError(f"decode= defines boxes and scores, so {idle[0]}= has no meaning. Leave it out.")
