@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import difflib
 import os
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,17 +13,13 @@ import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
 from boxcam.bundle import Outputs, Preprocess
-from boxcam.errors import BoxcamWarning, ExportError, SourceError
+from boxcam.errors import ExportError, SourceError
 from boxcam.export.graphs.extract import clone_model
 from boxcam.export.graphs.fold import fold_model
 from boxcam.export.graphs.ops import Ops
 from boxcam.export.graphs.query import (
-    RUNNABLE,
-    STANDARD,
     Array,
     all_values,
-    ancestors,
-    describe_node,
     find_value,
     static_shape,
 )
@@ -41,7 +36,7 @@ from boxcam.export.passes.dynamic_size import fixed
 from boxcam.export.preprocessing import parse
 from boxcam.export.source import HalfPrecision, LayerTensors, Progress, Request, SourceModel
 from boxcam.export.sources import class_names
-from boxcam.export.sources.onnx import file
+from boxcam.export.sources.onnx import file, foreign
 from boxcam.export.sources.onnx import inputs as onnx_inputs
 from boxcam.export.sources.onnx import layers as onnx_layers
 from boxcam.export.sources.onnx import outputs as onnx_outputs
@@ -222,38 +217,11 @@ def read(request: Request, otherwise: Sequence[str] = ()) -> OnnxFile:
     spec = parse.parse(said or otherwise, shape, image.dtype, request.shape, usual, is_said=bool(said))
     in_pixels = onnx_inputs.tells_pixels(model)
     onnx_inputs.settle(model, image, spec)
-    _leave_out_foreign(model)
+    foreign.leave_out(model, request)
     passes.ShapeInferencePass()(model)
     model, half = check.admit(model, str(image.name))
     image = next(value for value in model.graph.inputs if value.name == image.name)
     return OnnxFile(model, image, spec, metadata, producer, half, request.sample, in_pixels)
-
-
-def _leave_out_foreign(model: ir.Model) -> None:
-    """Leave out outputs that only a plugin can compute, as a TensorRT suppression, if there are others.
-
-    Warns:
-        BoxcamWarning: there were such.
-    """
-    known = (*STANDARD, *RUNNABLE)
-    lost: dict[ir.Value, ir.Node] = {}
-    for output in model.graph.outputs:
-        makers = [node for node in ancestors([output]) if node.domain not in known]
-        if makers:
-            lost[output] = makers[0]
-    if not lost or len(lost) == len(model.graph.outputs):
-        return
-    kept = [output for output in model.graph.outputs if output not in lost]
-    model.graph.outputs.clear()
-    model.graph.outputs.extend(kept)
-    passes.RemoveUnusedNodesPass()(model)
-    names = ", ".join(str(output.name) for output in lost)
-    warnings.warn(
-        f"{names} are left out: {describe_node(next(iter(lost.values())))}, which ONNX Runtime does not have, computes"
-        " them. Pass other outputs with scores= and boxes= if these were meant.",
-        BoxcamWarning,
-        stacklevel=2,
-    )
 
 
 def detections(opened: OnnxFile, request: Request) -> Detections:
