@@ -116,7 +116,7 @@ def strings(tree: ast.AST) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.value
 
 
-COMMAND_LINES = ("export/inspect/command.py", "export/preprocessing/presets.py", "export/sources/table.py")
+COMMAND_LINES = ("export/inspect/command.py", "export/preprocessing/page.py", "export/sources/table.py")
 """Files that write lines for a shell: the one that `boxcam inspect` proposes, those of a page of docs."""
 PYTHON = {
     "fmod", "training_mode", "mean", "std", "scale", "key", "resize", "color", "pad", "pad_value", "model", "format",
