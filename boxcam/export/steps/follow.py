@@ -9,13 +9,13 @@ import onnx_ir as ir
 
 from boxcam.export.graphs.extract import clone_model
 from boxcam.export.source import Progress
-from boxcam.export.steps.prepare import Prepared
+from boxcam.export.steps.prepare import Preparation
 from boxcam.export.trace.trace import Trace, trace
 from boxcam.targets import Target
 
 
 @dataclass(frozen=True, eq=False)
-class Traced:
+class Provenance:
     """A detector whose graph says where its detections come from.
 
     Attributes:
@@ -27,7 +27,7 @@ class Traced:
     traces: Mapping[str, Trace]
 
 
-def follow(prepared: Prepared, targets: tuple[Target, ...], progress: Progress) -> Traced:
+def follow(prepared: Preparation, targets: tuple[Target, ...], progress: Progress) -> Provenance:
     """Trace every target.
 
     Raises:
@@ -35,4 +35,4 @@ def follow(prepared: Prepared, targets: tuple[Target, ...], progress: Progress) 
     """
     progress("tracing scores to logits")
     model = clone_model(prepared.graphs.base)
-    return Traced(model, {one.name: trace(model.graph, prepared.source.outputs, one) for one in targets})
+    return Provenance(model, {one.name: trace(model.graph, prepared.source.outputs, one) for one in targets})
