@@ -98,7 +98,7 @@ def test_errors_and_warnings_are_printed_with_flags(cli: Any, monkeypatch: pytes
 COMMAND_LINES = (
     "export/heads/conventions/page.py",
     "export/inspect/command.py",
-    "export/preprocessing/presets.py",
+    "export/preprocessing/page.py",
     "export/sources/table.py",
 )
 """Files that write lines for a shell: the one that `boxcam inspect` proposes, those of a page of docs."""

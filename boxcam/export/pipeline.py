@@ -23,10 +23,10 @@ from boxcam.export.graphs.weights import WeightsFile
 from boxcam.export.passes import float16
 from boxcam.export.source import Options, Progress, Request, SourceModel, detect_source, load_model
 from boxcam.export.steps.believe import Belief, believe
-from boxcam.export.steps.describe import Described, describe
+from boxcam.export.steps.describe import Contents, describe
 from boxcam.export.steps.differentiate import Gradients, differentiate
 from boxcam.export.steps.follow import follow
-from boxcam.export.steps.prepare import Prepared, Wishes, prepare
+from boxcam.export.steps.prepare import Preparation, Wishes, prepare
 from boxcam.export.verify.check import Check, require
 from boxcam.export.verify.expected import read as expected_of
 from boxcam.export.verify.forward_pass import Forward, Observation
@@ -129,7 +129,7 @@ def _export(model: SourceModel, wishes: Wishes, folder: Path) -> Manifest:
         return bundle.write_manifest(folder, _manifest(prepared, described, belief, require(checks)))
 
 
-def observe(forward: Forward, prepared: Prepared, progress: Progress) -> list[Observation]:
+def observe(forward: Forward, prepared: Preparation, progress: Progress) -> list[Observation]:
     """Run the forward graph where it finds something; if its size is dynamic, on a sample of another size too.
 
     Raises:
@@ -144,7 +144,7 @@ def observe(forward: Forward, prepared: Prepared, progress: Progress) -> list[Ob
     return seen
 
 
-def write(folder: Path, forward: Forward, prepared: Prepared, gradients: Gradients, example: Observation) -> None:
+def write(folder: Path, forward: Forward, prepared: Preparation, gradients: Gradients, example: Observation) -> None:
     """Write all graphs, which share one file of weights: the forward one in the detector's own types, and gradients."""
     model, half = forward.model, prepared.source.half
     if half is not None:
@@ -158,7 +158,7 @@ def write(folder: Path, forward: Forward, prepared: Prepared, gradients: Gradien
 
 
 def verify(
-    folder: Path, prepared: Prepared, gradients: Gradients, seen: Sequence[Observation], progress: Progress
+    folder: Path, prepared: Preparation, gradients: Gradients, seen: Sequence[Observation], progress: Progress
 ) -> list[Check]:
     """Check all gradients that were written, at the first observation, and those of ONNX at the others too."""
     checks: list[Check] = []
@@ -171,7 +171,7 @@ def verify(
     return checks
 
 
-def _manifest(prepared: Prepared, described: Described, belief: Belief, figures: dict[str, float]) -> Manifest:
+def _manifest(prepared: Preparation, described: Contents, belief: Belief, figures: dict[str, float]) -> Manifest:
     source = prepared.source
     return Manifest(
         boxcam=__version__,

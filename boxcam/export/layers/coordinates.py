@@ -21,7 +21,7 @@ import onnx_ir as ir
 
 from boxcam.export.graphs.operators import operator_of
 from boxcam.export.graphs.query import constant_array
-from boxcam.export.layers.flow import Axes, Moved, Reshaped, Sizes, sizes_of
+from boxcam.export.layers.flow import Axes, Move, Reshape, Sizes, sizes_of
 from boxcam.export.layers.steps import steps
 
 Coordinates = npt.NDArray[np.complex128]
@@ -127,9 +127,9 @@ def _read(node: ir.Node, output: ir.Value, found: Mapping[ir.Value, Coordinates]
         laid = None
         if isinstance(flow, Axes):
             laid = _along_axes(flow, found[value], after, _weighs(node))
-        elif isinstance(flow, Reshaped):
+        elif isinstance(flow, Reshape):
             laid = _reshaped(found[value], before, after)
-        elif isinstance(flow, Moved) and flow.places.size <= _MOST:
+        elif isinstance(flow, Move) and flow.places.size <= _MOST:
             everywhere = np.broadcast_to(found[value], [size or 0 for size in before]).reshape(-1)
             laid = np.where(flow.places >= 0, everywhere[np.maximum(flow.places, 0)], _NOWHERE)
         if laid is not None and not np.isnan(laid).all():

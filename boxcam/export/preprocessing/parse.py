@@ -1,6 +1,6 @@
 """How an image becomes the input of a model that does not say so itself: presets, small files, single values.
 
-docs/preprocessing.md is the page for people; `boxcam.export.preprocessing.presets` writes it.
+docs/preprocessing.md is the page for people; `boxcam.export.preprocessing.page` writes it.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def parse(
     open_by: Sequence[str] = specs if is_open else ()
     if not is_said and tuple(fixed) == (None, None):
         open_by = ("PRESET",)
-    size = _size(settings.get("size"), input_shape, fixed, shape, usual, open_by)
+    size = _size(input_shape, fixed, _Sides(settings.get("size"), shape, usual), open_by)
     if not is_open:
         for name in ("multiple", *(["resize"] if settings["resize"] == "none" else [])):
             if name in settings:
@@ -345,19 +345,28 @@ def _dtype(given: ir.DataType | None) -> Literal["float32", "float16", "uint8"]:
     return _TYPES[given]
 
 
-def _size(
-    said: tuple[int, int] | None,
-    shape: Shape,
-    fixed: Shape,
-    wanted: tuple[int, int] | None,
-    usual: tuple[int, int] | None,
-    open_by: Sequence[str],
-) -> tuple[int, int]:
+@dataclass(frozen=True)
+class _Sides:
+    """Height and width by all who may say them.
+
+    Attributes:
+        said: by the key ``size``.
+        wanted: by ``shape=``.
+        usual: of pictures that the model was trained with; it may be of another model.
+    """
+
+    said: tuple[int, int] | None
+    wanted: tuple[int, int] | None
+    usual: tuple[int, int] | None
+
+
+def _size(shape: Shape, fixed: Shape, sides: _Sides, open_by: Sequence[str]) -> tuple[int, int]:
     """Height and width, from the model's input, ``shape=`` and the key ``size``, which must not contradict.
 
-    If all leave them open, the usual ones, which may be for another input. ``open_by`` is what is said of the
-    preprocessing, if each image may have a size of its own by it: a message tells what to add.
+    If all leave them open, the usual ones. ``open_by`` is what is said of the preprocessing, if each image may have a
+    size of its own by it: a message tells what to add.
     """
+    said, wanted, usual = sides.said, sides.wanted, sides.usual
     for name, edges in (("shape={}", wanted), ('preprocess="size={}"', said)):
         if edges is not None and any(have not in (None, want) for have, want in zip(fixed, edges, strict=True)):
             raise SourceError(

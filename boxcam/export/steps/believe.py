@@ -8,7 +8,7 @@ from pathlib import Path
 
 from boxcam.bundle import Finding, SampleResult
 from boxcam.errors import BoxcamWarning, ImplausibleError, SourceError
-from boxcam.export.steps.prepare import Prepared, Wishes
+from boxcam.export.steps.prepare import Preparation, Wishes
 from boxcam.export.verify import sample
 from boxcam.export.verify.expected import LIMITS, Comparison, Expected, Found, compare
 from boxcam.export.verify.plausible import Reading, Subject, judge, read, refuse
@@ -31,7 +31,7 @@ class Belief:
     picture: Image | None
 
 
-def believe(prepared: Prepared, wishes: Wishes) -> Belief:
+def believe(prepared: Preparation, wishes: Wishes) -> Belief:
     """Ask all criteria, and the user's own code where it is there.
 
     Raises:

@@ -21,14 +21,14 @@ from boxcam.export.layers.tokens import ImageInput
 from boxcam.export.passes import dynamic_size
 from boxcam.export.source import LayerTensors
 from boxcam.export.steps.differentiate import Gradients
-from boxcam.export.steps.follow import Traced
-from boxcam.export.steps.prepare import Prepared
+from boxcam.export.steps.follow import Provenance
+from boxcam.export.steps.prepare import Preparation
 from boxcam.export.trace.trace import Trace
 from boxcam.types import IMAGE
 
 
 @dataclass(frozen=True, eq=False)
-class Described:
+class Contents:
     """What a bundle holds.
 
     Attributes:
@@ -41,7 +41,7 @@ class Described:
     layers: tuple[Layer, ...]
 
 
-def describe(prepared: Prepared, traced: Traced, gradients: Gradients) -> Described:
+def describe(prepared: Preparation, traced: Provenance, gradients: Gradients) -> Contents:
     """Give the forward graph all outputs that gradients and maps are made of, and describe them.
 
     Raises:
@@ -73,7 +73,7 @@ def describe(prepared: Prepared, traced: Traced, gradients: Gradients) -> Descri
         read += [value for one in gradients[made.name] for value in one.context]
         read += made.rois
     _set_outputs(forward, [str(v.name) for v in prepared.source.model.graph.outputs], read)
-    return Described(forward, tuple(_target(found) for found in traced.traces.values()), tuple(layers))
+    return Contents(forward, tuple(_target(found) for found in traced.traces.values()), tuple(layers))
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +110,7 @@ class _Places:
         return Tensor(str(value.name), channels, height, width, stride, field, center)
 
 
-def _cells(prepared: Prepared, forward: ir.Model) -> dict[str, Cells]:
+def _cells(prepared: Preparation, forward: ir.Model) -> dict[str, Cells]:
     """Where the cells of all maps of the forward graph lie, by the names of the maps."""
     graph = dynamic_size.fixed(forward, prepared.graphs.feeds).graph
     found = ImageInput(prepared.source.input, prepared.source.preprocess).placed(graph).cells

@@ -57,7 +57,7 @@ class Wishes:
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class Preparation:
     """A detector that can be traced and differentiated.
 
     Attributes:
@@ -79,7 +79,7 @@ class Prepared:
     engine: str
 
 
-def prepare(source: SourceModel, wishes: Wishes) -> Prepared:
+def prepare(source: SourceModel, wishes: Wishes) -> Preparation:
     """Check a detector, fold it, and turn its layers into maps.
 
     Raises:
@@ -109,7 +109,7 @@ def prepare(source: SourceModel, wishes: Wishes) -> Prepared:
     record_ranks(base, feeds)
     reported = (source.outputs.boxes, source.outputs.scores)
     hold(base, proposals(base.graph, reported))  # with ranks: no more than the boxes
-    return Prepared(
+    return Preparation(
         source=source,
         graphs=Detector(base, straight_through.straight_through(base), feeds),
         layers=layers,

@@ -176,8 +176,8 @@ def _cropped_part(
     given = [tensors[place] for place in places]
     found = gather(given, origin)
     head = _Steps(second, gathered, outputs[PATCHES], [outputs[LOGIT]])
-    module = _Cropped(_trace(gather, given, origin), _trace(head, found[2:], found[0]))
-    return _Selected(module, part.leaves, places)
+    module = _PatchGradients(_trace(gather, given, origin), _trace(head, found[2:], found[0]))
+    return _PartOfBoxes(module, part.leaves, places)
 
 
 def _whole_part(
@@ -193,10 +193,10 @@ def _whole_part(
     boxes = _Steps(second, maps, origin_value, [outputs[LOGIT], outputs[PLACE]])
     numbers = [places.index(f) if f in places else -1 for f in range(features)]
     module = _Whole(_trace(shared, given, origin), _trace(boxes, computed, origin[:1]), numbers)
-    return _Selected(module, part.leaves, places)
+    return _PartOfBoxes(module, part.leaves, places)
 
 
-class _Cropped(nn.Module):
+class _PatchGradients(nn.Module):
     """Gradients by gathered patches: one backward pass for all boxes, since each patch serves one box only."""
 
     def __init__(self, gather: nn.Module, head: nn.Module) -> None:
@@ -270,7 +270,7 @@ class _Whole(nn.Module):
         return found[0]
 
 
-class _Selected(nn.Module):
+class _PartOfBoxes(nn.Module):
     """A part and the boxes that belong to it."""
 
     def __init__(self, part: nn.Module, numbers: Sequence[int], inputs: Sequence[int]) -> None:

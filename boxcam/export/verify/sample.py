@@ -45,7 +45,8 @@ def result(reading: Reading, report: Report) -> SampleResult:
     """What was found on a picture, as a bundle keeps it."""
     height, width = report.picture.pixels.shape[:2]
     names = names_of(reading, report)
-    return sample_result(report.picture.name, (height, width), names, report.scores, boxes_of(report))
+    scores, boxes = report.scores.tolist(), boxes_of(report).tolist()
+    return sample_result(report.picture.name, (height, width), names, scores, boxes)
 
 
 def draw(reading: Reading, report: Report) -> Image:

@@ -42,8 +42,8 @@ def _check_activation(match: Match, said: str) -> None:
         and any(m.probability for m in match.made_by(entry.scores))
     ):
         raise SourceError(
-            f'score_activation="{said}" has no meaning here: the scores {match.piece(entry.scores)} are probabilities, a'
-            f" {match.made_by(entry.scores)[0].operator} makes them in the graph. Leave it out."
+            f'score_activation="{said}" has no meaning here: the scores {match.piece(entry.scores)} are probabilities,'
+            f" a {match.made_by(entry.scores)[0].operator} makes them in the graph. Leave it out."
         )
     if said == "none" and not are_probabilities(rows):
         raise SourceError(

@@ -29,7 +29,9 @@ may be, of these; how far the middle may lie from 0, as a share of the width; ho
 ImageNet's, in steps of 0 to 255."""
 
 _ARITHMETIC = ("Add", "Sub", "Mul", "Div", "Neg")
-_NEUTRAL = ("Cast", "CastLike", "Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Slice", "Gather", "Split")
+_NEUTRAL: tuple[str, ...] = (
+    "Cast", "CastLike", "Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Slice", "Gather", "Split",
+)  # fmt: skip
 _NEUTRAL += ("Concat", "Resize", "Upsample", "Pad", "Clip", "QuantizeLinear", "DequantizeLinear")
 _IMAGENET = (123.675, 116.28, 103.53)
 _RANGES = {"0-1": 1.0, "0-255": 255.0}
@@ -40,7 +42,8 @@ class Arrival:
     """What arrives at the first layer of black, white, red and blue pictures.
 
     Attributes:
-        black, white, red, blue: float64 [C], the median of each channel.
+        black, white, red, blue: float64 [C], the median of each channel; where there are no three, there is nothing
+            but black for red and blue.
         arithmetic: whether the graph itself computes with the pixels before that.
         name: of the tensor.
     """
@@ -116,10 +119,13 @@ def arrive(model: ir.Model, name: str, spec: Preprocess) -> Arrival:
     """Send pictures of one colour through preprocessing and the chain at the beginning of a graph."""
     image = next(value for value in model.graph.inputs if value.name == name)
     end, arithmetic = _chain(model.graph, image)
-    pictures = {"black": (0, 0, 0), "white": (255, 255, 255), "red": (0, 0, 255), "blue": (255, 0, 0)}
+    black, white = (0,) * spec.channels, (255,) * spec.channels
+    is_colored = spec.channels == 3
+    red, blue = ((0, 0, 255), (255, 0, 0)) if is_colored else (black, black)
+    pictures = {"black": black, "white": white, "red": red, "blue": blue}
     found = {}
     for color, pixel in pictures.items():
-        tensor, _ = prepare(np.full((spec.height, spec.width, 3), pixel, np.uint8), spec)
+        tensor, _ = prepare(np.full((spec.height, spec.width, spec.channels), pixel, np.uint8), spec)
         feeds = wide({name: tensor})
         array = feeds[name] if end is image else observe_values(model, [end], feeds)[0]
         found[color] = _by_channel(array, 3 if spec.layout == "NHWC" else 1)
