@@ -4,7 +4,7 @@
 """
 
 from boxcam.bundle.bounds import MAX_LABELS, MAX_TEXT, check_preprocess
-from boxcam.bundle.files import FORWARD, MANIFEST, SAMPLE, WEIGHTS, seal
+from boxcam.bundle.files import FORWARD, MANIFEST, PLACES, SAMPLE, WEIGHTS, seal
 from boxcam.bundle.manifest import (
     FORMAT_VERSION,
     Finding,
@@ -31,6 +31,7 @@ __all__ = [
     "MANIFEST",
     "MAX_LABELS",
     "MAX_TEXT",
+    "PLACES",
     "SAMPLE",
     "WEIGHTS",
     "Finding",

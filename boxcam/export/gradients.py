@@ -22,8 +22,7 @@ from boxcam.export.torchscript import score
 from boxcam.export.torchscript.score import ScoreGraph
 from boxcam.export.verify import onnx_gradient
 from boxcam.export.verify.check import FAINT, Check, Derivative, Probe
-from boxcam.runtime import scripted
-from boxcam.runtime.engines import OnnxEngine, Patches
+from boxcam.runtime.engines import OnnxEngine, Patches, load_module
 from boxcam.runtime.tensors import Tensors
 from boxcam.targets import Target
 from boxcam.types import ORIGIN
@@ -181,7 +180,7 @@ class LayerGradient:
             from boxcam.export.verify import torchscript_gradient
 
             progress(f"verifying {name} (torchscript)")
-            module = scripted.load(self._file(file, ".pt"))
+            module = load_module(self._file(file, ".pt"))
             checks += torchscript_gradient.gradients(of, self.by_torch, module, some)
             found["torchscript"] = torchscript_gradient.patches(module, self.by_torch, some)
         if len(found) == 2:

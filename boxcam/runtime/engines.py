@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import json
+import math
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from boxcam.bundle import PLACES, WEIGHTS
 from boxcam.errors import BoxcamWarning, BundleError, EngineError
 from boxcam.registry import Registry
-from boxcam.runtime import scripted
 from boxcam.runtime.sessions import Device, Session
 from boxcam.runtime.tensors import Array, Tensors
 from boxcam.types import BOX, ORIGIN, PATCHES, PLACE, UNIFORM, Int, Patch
 
+if TYPE_CHECKING:
+    import torch
+
 Patches = tuple[Patch, ...]
 """The gradient of one box's target: a patch for each tensor of the layer that it depends on, so none if on none."""
+_TYPES = ("float32", "float64", "float16", "int64", "int32", "int16", "int8", "uint8", "bool")
+"""Of the weights of a TorchScript module."""
 
 
 class GradientEngine(Protocol):
@@ -156,7 +163,7 @@ class TorchScriptEngine:
 
         self._file, self._threads = file, device.threads if device else 0
         try:
-            self._module = scripted.load(file)
+            self._module = load_module(file)
         except (RuntimeError, ValueError, OSError) as error:
             said = str(error).strip().partition("\n")[0]
             raise EngineError(
@@ -235,3 +242,46 @@ def _threads(count: int) -> Iterator[None]:
 
 
 _torch_threads = threading.Lock()
+
+
+def load_module(file: Path) -> torch.jit.ScriptModule:
+    """Read a TorchScript module, its weights mapped into memory from the file `WEIGHTS` next to it.
+
+    Raises:
+        RuntimeError: PyTorch cannot read one of the files.
+        ValueError: what it says of its weights has no meaning.
+    """
+    import torch
+
+    extra: dict[str, Any] = {PLACES: ""}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # torch.jit is deprecated as a whole, and works
+        module: torch.jit.ScriptModule = torch.jit.load(str(file), map_location="cpu", _extra_files=extra)
+    places = json.loads(extra[PLACES] or "{}")
+    if not isinstance(places, dict):
+        raise ValueError(f"its {PLACES} is not an object")
+    if not places:
+        return module
+    weights = file.with_name(WEIGHTS)
+    everything = torch.from_file(str(weights), shared=False, size=weights.stat().st_size, dtype=torch.uint8)
+    buffers = dict(module.named_buffers())
+    for name, place in places.items():
+        try:
+            buffers[name].set_(_view(everything, place))  # type: ignore[call-overload]  # not in PyTorch's stubs
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"its weights {name!r} are not described as they should be: {error}") from error
+    return module
+
+
+def _view(everything: torch.Tensor, place: dict[str, Any]) -> torch.Tensor:
+    """A tensor in the file, which is not copied unless it is to be widened."""
+    import torch
+
+    if place["type"] not in _TYPES:
+        raise TypeError(f"there is no type {place['type']!r}")
+    dtype = getattr(torch, place["type"])
+    stored = torch.float16 if place["narrow"] else dtype
+    start, length = place["offset"], math.prod(place["shape"]) * stored.itemsize
+    if not 0 <= start <= start + length <= len(everything):
+        raise TypeError(f"{length} bytes at {start} are not in {WEIGHTS}")
+    return everything[start : start + length].view(stored).view(place["shape"]).to(dtype)

@@ -29,7 +29,7 @@ def check_wheel(wheel: Path) -> None:
     expected = package_files()
     assert own.keys() == expected.keys(), f"only here or only there: {sorted(own.keys() ^ expected.keys())}"
     assert [name for name in own if own[name] != expected[name]] == []
-    for needed in ("boxcam/py.typed", "boxcam/demo/signs/forward.onnx", "boxcam/demo/images/cat.jpg"):
+    for needed in ("boxcam/py.typed", "boxcam/demo/signs/weights.bin", "boxcam/demo/images/cat.jpg"):
         assert needed in own
     (folder,) = {name.split("/")[0] for name in inside.keys() - own.keys()}
     assert inside[f"{folder}/licenses/LICENSE"] == Path("LICENSE").read_bytes()

@@ -44,8 +44,8 @@ def maps(bundle: Path, engine: str) -> list[Float]:
     ]
 
 
-def export(output: Path, **options: str) -> Path:
-    boxcam.export("x.two", output=output, **options)
+def export(output: Path, engine: str) -> Path:
+    boxcam.export("x.two", output=output, engine=engine)
     return output
 
 
@@ -186,7 +186,7 @@ def elsewhere(file: Path, place: str) -> bytes:
     model = onnx.load(file, load_external_data=False)
     tensor = [tensor for tensor in model.graph.initializer if tensor.external_data][-1]
     next(entry for entry in tensor.external_data if entry.key == "location").value = place
-    return model.SerializeToString()
+    return bytes(model.SerializeToString())
 
 
 PLACES: dict[str, Callable[[Path], str]] = {

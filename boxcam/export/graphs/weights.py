@@ -97,7 +97,7 @@ class WeightsFile:
         ):
             place = self._find(tensor.numpy())
         place = place or self._append(data)
-        shape = tensor.shape if isinstance(tensor.shape, ir.Shape) else ir.Shape(list(tensor.shape.numpy()))
+        shape = ir.Shape(tensor.shape.numpy())
         dtype = ir.DataType.FLOAT16 if place.narrow else tensor.dtype
         name = f"{value.name}/float16" if place.narrow else str(value.name)
         outside = ir.ExternalTensor(

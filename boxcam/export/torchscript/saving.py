@@ -9,12 +9,12 @@ from pathlib import Path
 
 import torch
 
+from boxcam.bundle import PLACES
 from boxcam.export.graphs.weights import SMALL, WeightsFile
-from boxcam.runtime.scripted import PLACES
 
 
 def save(module: torch.jit.ScriptModule, file: Path, weights: WeightsFile) -> None:
-    """Write a module; its large constants are empty afterwards, `boxcam.runtime.scripted.load` reads them back.
+    """Write a module; its large constants are empty afterwards, `boxcam.runtime.engines.load_module` reads them back.
 
     Args:
         module: whose constants are buffers.
@@ -27,7 +27,7 @@ def save(module: torch.jit.ScriptModule, file: Path, weights: WeightsFile) -> No
             place = weights.place(buffer.contiguous().numpy())
             kind = str(buffer.dtype).removeprefix("torch.")
             places[name] = {"offset": place.offset, "shape": list(buffer.shape), "type": kind, "narrow": place.narrow}
-            buffer.set_(torch.empty(0, dtype=buffer.dtype))  # type: ignore[call-overload]  # a tensor is taken too
+            buffer.set_(torch.empty(0, dtype=buffer.dtype))  # type: ignore[call-overload]  # not in PyTorch's stubs
     weights.flush()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # torch.jit is deprecated as a whole, and works

@@ -11,12 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from boxcam.bundle import WEIGHTS
+from boxcam.bundle import PLACES, WEIGHTS
 from boxcam.errors import EngineError
 from boxcam.export.graphs.weights import WeightsFile
 from boxcam.export.torchscript.saving import save
-from boxcam.runtime.engines import TorchScriptEngine
-from boxcam.runtime.scripted import PLACES, load
+from boxcam.runtime.engines import TorchScriptEngine, load_module
 
 
 class Layer(torch.nn.Module):
@@ -39,7 +38,7 @@ def file(tmp_path: Path) -> Path:
     layer = Layer().eval()
     with WeightsFile(tmp_path / WEIGHTS) as weights:
         weights.place(np.arange(300, dtype=np.uint8))  # so that nothing else begins at 0
-        weights.place(layer.rounded.half().numpy())
+        weights.place(layer.get_buffer("rounded").half().numpy())
         save(torch.jit.script(layer), tmp_path / "layer.pt", weights)
     return tmp_path / "layer.pt"
 
@@ -53,7 +52,7 @@ def places(file: Path) -> dict[str, Any]:
 
 def test_large_constants_are_read_from_the_weights(file: Path) -> None:
     x = torch.from_numpy(np.random.default_rng(1).standard_normal((4, 16)).astype(np.float32))
-    assert torch.equal(load(file)(x), Layer()(x))
+    assert torch.equal(load_module(file)(x), Layer()(x))
     found = places(file)
     assert {name: (place["type"], place["narrow"]) for name, place in found.items()} == {
         "matrix": ("float32", False),
@@ -70,7 +69,7 @@ def test_large_constants_are_read_from_the_weights(file: Path) -> None:
 def test_in_double_precision_and_back(file: Path) -> None:
     """As finite differences need it; the file is not written to."""
     before = file.with_name(WEIGHTS).read_bytes()
-    module = load(file)
+    module = load_module(file)
     module.double().float()
     for _, buffer in module.named_buffers():
         buffer.zero_()
@@ -79,7 +78,7 @@ def test_in_double_precision_and_back(file: Path) -> None:
 
 def test_a_module_with_nothing_large_needs_no_weights(tmp_path: Path) -> None:
     torch.jit.script(torch.nn.ReLU()).save(str(tmp_path / "plain.pt"))
-    assert load(tmp_path / "plain.pt")(torch.tensor([-1.0, 1.0])).tolist() == [0.0, 1.0]
+    assert load_module(tmp_path / "plain.pt")(torch.tensor([-1.0, 1.0])).tolist() == [0.0, 1.0]
 
 
 DAMAGE: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
