@@ -8,6 +8,7 @@ from pathlib import Path
 
 from boxcam.bundle.external import external_files
 from boxcam.bundle.files import MANIFEST, WEIGHTS, sha256
+from boxcam.bundle.pointers import POINTER, is_pointer
 from boxcam.errors import BundleError
 
 _AGAIN = "Copy the bundle again, or export the model again."
@@ -91,5 +92,7 @@ def _check_file(file: Path, expected: str) -> None:
         actual = sha256(file)
     except OSError as error:
         raise BundleError(f"{file} cannot be read: {error.strerror}. Check its permissions.") from error
+    if actual != expected and is_pointer(file):
+        raise BundleError(f"{file} {POINTER}")
     if actual != expected:
         raise BundleError(f"{file} was altered: its sha256 is not the one in the manifest. {_AGAIN}")

@@ -19,7 +19,7 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 
 import boxcam
 from boxcam.bundle import FORWARD, MANIFEST, WEIGHTS, read, seal
-from boxcam.errors import BundleError
+from boxcam.errors import BundleError, OutputError
 from boxcam.export.graphs.run import serialized
 from boxcam.export.graphs.weights import SMALL
 from boxcam.export.source import SOURCES
@@ -233,6 +233,6 @@ def test_a_failure_leaves_no_weights_behind(tmp_path: Path, monkeypatch: pytest.
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("boxcam.export.graphs.weights.ir.save", fail)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OutputError, match="No space left"):
         export(tmp_path / "two.boxcam", engine="onnx")
     assert os.listdir(tmp_path) == []

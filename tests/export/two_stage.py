@@ -65,4 +65,4 @@ def source(of: ir.Model | None = None) -> SourceModel:
 
 def way(of: SourceModel) -> Source:
     """A way in that takes any ``MODEL.two`` for it."""
-    return Source("MODEL.two", lambda given: given[0].endswith(".two"), lambda request, progress: of)
+    return Source("MODEL.two", lambda given: given[0].endswith(".two"), lambda request, progress: of, prefix="x.")
