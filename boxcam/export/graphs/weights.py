@@ -14,6 +14,7 @@ from typing import BinaryIO, Self
 
 import numpy as np
 import onnx_ir as ir
+from onnx_ir.passes import common as passes
 
 from boxcam.export.graphs.extract import clone_model
 from boxcam.export.graphs.query import Array
@@ -68,6 +69,7 @@ class WeightsFile:
         """
         assert file.parent == self._file.parent
         model = clone_model(model)
+        passes.LiftConstantsToInitializersPass(size_limit=SMALL // 4)(model)  # of branches, which keep theirs in nodes
         for graph in _graphs(model.graph):
             for value in list(graph.initializers.values()):
                 tensor = value.const_value
