@@ -30,7 +30,7 @@ MOST = 2  # names in one place that are no list yet
 REGISTRATIONS = {
     "graphs/dimensions.py",  # how each operation of arithmetic is done on sizes
     "graphs/operators.py",  # the table
-    "torchscript/ops.py",  # each operator in torch
+    "torchscript/ops/elementwise.py",  # operators in torch that are a function of torch
     "trace/amounts.py",  # how each operator moves integers
 }
 """Files with a dict from operators to what is done with each; a list without that is none of theirs either."""

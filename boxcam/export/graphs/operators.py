@@ -81,6 +81,11 @@ class Operator:
         return self.mixes is Mixes.NONE
 
     @property
+    def rounds(self) -> bool:
+        """Whether it makes numbers of numbers in steps."""
+        return self.zero == _STEPS
+
+    @property
     def keeps_places(self) -> bool:
         """Whether an element of the output sees none of its first input but the one at its own place."""
         return self.mixes in (Mixes.NONE, Mixes.PARAMETERS, Mixes.CHANNEL_PARAMETERS)

@@ -29,7 +29,6 @@ Ends = Mapping[ir.Value, Marks]
 """Where scores or boxes are computed: by value, 1 at those elements that they are."""
 
 _SCORE, _BOX = 1, 2
-_ROUNDINGS = ("Round", "Floor", "Ceil", "Cast")
 _Map = tuple[Layout, int, int, int]
 """Layout, channels, height and width."""
 
@@ -248,7 +247,9 @@ def _start(starts: dict[ir.Value, Marks], value: ir.Value, marks: Marks) -> None
 def _rounded(values: Iterable[ir.Value]) -> list[ir.Value]:
     """What is rounded to whole numbers on the way to some values."""
     read = [
-        node.inputs[0] for node in ancestors(values) if node.op_type in _ROUNDINGS and not differentiable_inputs(node)
+        node.inputs[0]
+        for node in ancestors(values)
+        if operator_of(node).rounds or (node.op_type == "Cast" and not differentiable_inputs(node))
     ]
     return [
         value for value in read if value is not None and value.dtype is not None and value.dtype.is_floating_point()
