@@ -134,6 +134,8 @@ class Checkpoints:
     """A checkpoint of PyTorch."""
 
     def __init__(self) -> None:
+        import torch._dynamo  # noqa: F401 - which takes a while, and starts processes
+
         self.seeds = [path.read_bytes() for path in sorted(SEEDS.glob("*.pth"))]
 
     def make(self, rng: random.Random, folder: Path) -> None:

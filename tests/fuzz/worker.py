@@ -29,8 +29,8 @@ _CHANGES = {
     "os.mkdir": 0,
     "os.link": 1,
     "os.symlink": 1,
-    "os.truncate": 0,
 }
+"""Of each event, which of its arguments is changed; the last tells that it is not relative to an open folder, by -1."""
 _NEVER = ("subprocess.Popen", "os.system", "os.exec", "os.fork", "os.posix_spawn", "socket.connect")
 
 
@@ -49,7 +49,7 @@ class Guard:
             self.broken.append(f"{event} {given[:2]}")
         elif event == "open" and isinstance(given[0], str | bytes) and given[2] & _WRITING:
             self._check(event, given[0])
-        elif event in _CHANGES and isinstance(given[_CHANGES[event]], str | bytes):
+        elif event in _CHANGES and isinstance(given[_CHANGES[event]], str | bytes) and given[-1] == -1:
             self._check(event, given[_CHANGES[event]])
 
     def _check(self, event: str, path: str | bytes) -> None:
