@@ -81,7 +81,7 @@ _device = partial(click.option, cls=Option, heading="What it runs on")
     type=Name("engine", lambda: ("auto", *ENGINES)),
     default="auto",
     show_default=True,
-    help="Gradient engine.",
+    help="Gradient engine. auto: never torchscript, which runs code out of the bundle.",
 )
 @limited
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors and warnings.")

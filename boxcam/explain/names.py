@@ -8,8 +8,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from boxcam.errors import OutputError
+from boxcam.filesystem import read_file
 
 OVERLAY, MAPS, FACTS = ".png", ".npz", ".json"
+_MAX_FACTS = 1 << 28
 
 
 def choose_names(images: Sequence[Path], folder: Path) -> list[str]:
@@ -59,7 +61,7 @@ def check_free(names: Sequence[str], folder: Path, images: Iterable[Path]) -> No
 def _is_ours(facts: Path) -> bool:
     """Whether a file is the JSON of an earlier result; what lies beside it under the same name is, too."""
     try:
-        found = json.loads(facts.read_bytes())
+        found = json.loads(read_file(facts, _MAX_FACTS))
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(found, dict) and "boxcam" in found and "detections" in found
