@@ -75,7 +75,7 @@ def _refuse(constant: str) -> float:
 
 def _check_file(root: Path, name: str, expected: str) -> None:
     file = root / name
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise BundleError(f"bundle {root} has lost its file {name}. Copy the bundle again, or export the model again.")
     try:
         actual = sha256(file)

@@ -91,7 +91,7 @@ CASES: dict[str, tuple[Change, str]] = {
         lambda model: model.graph.output.append(helper.make_tensor_value_info("nowhere", 1, [1])),
         "'nowhere' is computed by nothing",
     ),
-    "a constant with too few numbers": (constant("w", lambda one: one.ClearField("raw_data")), "as many numbers as"),
+    "a constant with too few numbers": (constant("w", lambda one: one.ClearField("raw_data")), "does not match expected count"),
     "a constant of a negative size": (constant("w", lambda one: one.dims.__setitem__(0, -4)), "not a valid ONNX"),
     "a constant of a huge size": (constant("w", lambda one: one.dims.__setitem__(0, 1 << 60)), "not a valid ONNX"),
     "a constant of no type": (constant("w", lambda one: setattr(one, "data_type", 0)), "not a valid ONNX"),
@@ -111,7 +111,7 @@ CASES: dict[str, tuple[Change, str]] = {
     "an opset from before all": (lambda model: setattr(model.opset_import[0], "version", -3), ""),
     "an opset from after all": (lambda model: setattr(model.opset_import[0], "version", 1 << 40), "supports up to"),
     "no input": (lambda model: model.graph.ClearField("input"), "which nothing computes"),
-    "no output": (lambda model: model.graph.ClearField("output"), ""),
+    "no output": (lambda model: model.graph.ClearField("output"), "it has no output"),
     "an attribute of another type": (
         lambda model: setattr(node(model, "logits").attribute[0], "type", onnx.AttributeProto.STRING),
         "",

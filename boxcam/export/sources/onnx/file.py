@@ -30,8 +30,8 @@ def read(path: str) -> ir.Model:
     with _readable(path):
         proto = onnx.load(path, load_external_data=False)
         twice = wellformed.computed_twice(proto.graph)
-        model = ir.from_proto(proto)
-    if twice:
+        model = None if twice else ir.from_proto(proto)
+    if model is None:
         raise SourceError(f"{path} is not a valid ONNX graph: the tensor {twice!r} is computed twice. Export it again.")
     if not len(model.graph):
         raise SourceError(f"{path} is not a valid ONNX file: its graph has no node. Export it again.")

@@ -38,6 +38,8 @@ def problem(model: ir.Model) -> str:
 
 def _problems(model: ir.Model) -> Iterator[str]:
     yield from _functions(model)
+    if not model.graph.outputs:
+        yield "it has no output"
     for graph in graphs(model):
         for value in _defined(graph):
             if value.shape is not None and len(value.shape) > _MAX_RANK:
