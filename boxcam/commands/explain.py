@@ -33,7 +33,8 @@ _device = partial(click.option, cls=Option, heading="What it runs on")
 
 @click.command(
     cls=Command,
-    epilog="Exit codes: 0 done (also if there is no box), 1 an input, a result or the bundle failed, 2 wrong usage, 130 interrupted.",
+    epilog="Exit codes: 0 done (also if there is no box), 1 an input, a result or the bundle failed, 2 wrong usage, 130"
+    " interrupted.",
 )
 @click.argument("bundle", type=click.Path())
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
