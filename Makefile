@@ -7,6 +7,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 ARGS ?=
+SECONDS ?= 150
 
 # A uv that runs and is on PATH, or else one of our own, put aside where it touches nothing of the system's.
 UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo .build/uv/bin/uv)
@@ -35,13 +36,16 @@ export UV_HTTP_TIMEOUT ?= 300
 # Trust whom the system trusts, as pip does: behind a proxy with its own certificate uv's own list is not enough.
 export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/* /etc/pki/tls/certs/*),1,0)
 
-.PHONY: help test matrix models demo demo-bundle bench check dist format lock clean
+.PHONY: help test fuzz matrix models demo demo-bundle bench check dist format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 test: $(DEV) $(RUNTIME) ## run all tests (ARGS="..." goes to pytest)
 	BOXCAM_RUNTIME_PYTHON="$(CURDIR)/.venv-runtime/bin/python" .venv/bin/python -m pytest $(ARGS)
+
+fuzz: $(DEV) ## feed boxcam with broken files (SECONDS=3600: for an hour; ARGS="--kinds images")
+	.venv/bin/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
 
 matrix: $(DEV) ## run the heavy half of the matrix of detectors, which make test leaves out
 	.venv/bin/python -m pytest tests/matrix -m heavy $(ARGS)

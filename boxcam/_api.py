@@ -76,7 +76,8 @@ def explain(
         layer: which layer to look at; the bundle's first one that the method can be used at by default.
         target: what of the boxes to explain: ``logit``, ``score``, ``x1``, ``y1``, ``x2`` or ``y2``; the bundle's first
             one by default.
-        engine: gradient engine, ``onnx`` or ``torchscript``, or ``auto``.
+        engine: gradient engine, ``onnx`` or ``torchscript``; ``auto`` never takes the latter, which is a program out of
+            the bundle: it runs only where it is asked for.
         score: explain boxes of at least this score, 0 to 1. By default 0.3; 0 where boxes are named by ``rank``, or a
             classifier's by ``classes``.
         top: explain at most so many boxes, 1 or more, the best first; all by default.
@@ -92,6 +93,7 @@ def explain(
     Raises:
         InputError: the image cannot be read.
         UnknownLayerError, UnknownNameError, EngineError: layer, target, method, class or engine is not there.
+        RunError: the model fails on the image, or gives numbers that cannot be, such as a score that is NaN.
         ArgumentError: ``score``, ``top``, ``rank`` or ``color`` is out of range, or model and image are swapped.
         BundleError: the model is a path, and no bundle is there.
 

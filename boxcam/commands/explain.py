@@ -38,7 +38,8 @@ _device = partial(click.option, cls=Option, heading="What it runs on")
 
 @click.command(
     cls=Command,
-    epilog="Exit codes: 0 done (also if there is no box), 1 an input, a result or the bundle failed, 2 wrong usage.",
+    epilog="Exit codes: 0 done (also if there is no box), 1 an input, a result or the bundle failed, 2 wrong usage, 130"
+    " interrupted.",
 )
 @click.argument("bundle", type=click.Path())
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
@@ -85,7 +86,7 @@ _device = partial(click.option, cls=Option, heading="What it runs on")
     type=Name("engine", lambda: ("auto", *ENGINES)),
     default="auto",
     show_default=True,
-    help="Gradient engine.",
+    help="Gradient engine. auto: never torchscript, which runs code out of the bundle.",
 )
 @limited
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors and warnings.")

@@ -48,7 +48,7 @@ def _kinds() -> str:
 @click.command(
     cls=Command,
     fill={"MODELS": _models, "EXAMPLES": _examples},
-    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage.",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.",
 )
 @click.argument("model", nargs=-1, required=True)
 @common("-o", "--output", type=click.Path(), help="The bundle to write. [default: MODEL's name + .boxcam]")

@@ -8,10 +8,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from boxcam.errors import OutputError
+from boxcam.filesystem import read_file
 from boxcam.runtime.images import EXTENSIONS
 
 OVERLAY, MAPS, FACTS = ".png", ".npz", ".json"
 _FILES = (*EXTENSIONS, MAPS, FACTS, ".npy", ".csv", ".txt", ".pdf", ".svg", ".html", ".zip")
+_MAX_FACTS = 1 << 28
 
 
 def choose_names(images: Sequence[Path], folder: Path) -> list[str]:
@@ -79,7 +81,7 @@ def check_is_folder(path: str | os.PathLike[str], advice: str = "Pass another fo
 def _is_ours(facts: Path) -> bool:
     """Whether a file is the JSON of an earlier result; what lies beside it under the same name is, too."""
     try:
-        found = json.loads(facts.read_bytes())
+        found = json.loads(read_file(facts, _MAX_FACTS))
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(found, dict) and "boxcam" in found and "detections" in found

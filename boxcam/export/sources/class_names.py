@@ -23,7 +23,7 @@ def read(given: str | os.PathLike[str] | Sequence[str]) -> tuple[str, ...]:
         SourceError: the file cannot be read, or is empty.
     """
     if not isinstance(given, (str, os.PathLike)):
-        return _checked(tuple(map(str, given)))
+        return checked(tuple(map(str, given)))
     if is_pointer(given):
         raise SourceError(f"class names {given} {POINTER}")
     try:
@@ -35,10 +35,10 @@ def read(given: str | os.PathLike[str] | Sequence[str]) -> tuple[str, ...]:
         ) from error
     if not lines:
         raise SourceError(f"class names {given} is empty. Write one name per line.")
-    return _checked(tuple(line.strip() or f"class {index}" for index, line in enumerate(lines)))
+    return checked(tuple(line.strip() or f"class {index}" for index, line in enumerate(lines)))
 
 
-def _checked(names: tuple[str, ...]) -> tuple[str, ...]:
+def checked(names: tuple[str, ...]) -> tuple[str, ...]:
     """The names, if a bundle can hold them.
 
     Raises:

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 
 import onnx
 import onnx_ir as ir
-from google.protobuf.message import DecodeError, EncodeError
 from onnx import IR_VERSION
 from onnx.defs import onnx_opset_version
 from onnx_ir.passes import common as passes
@@ -44,7 +43,10 @@ def read(path: str) -> ir.Model:
     with _readable(path):
         proto = onnx.load(path, load_external_data=False)
         leave_tensors(proto)
-        model = ir.from_proto(proto)
+        twice = wellformed.computed_twice(proto.graph)
+        model = None if twice else ir.from_proto(proto)
+    if model is None:
+        raise SourceError(f"{path} is not a valid ONNX graph: the tensor {twice!r} is computed twice. Export it again.")
     if not len(model.graph):
         raise SourceError(f"{path} is not a valid ONNX file: its graph has no node. Export it again.")
     _check_versions(model, path)
@@ -72,16 +74,13 @@ def _readable(path: str) -> Iterator[None]:
     """Say of a file that onnx or onnx_ir cannot read, whatever they stumble over, that it is not valid."""
     try:
         yield
-    except (
-        DecodeError, EncodeError, ir.serde.SerdeError, ValueError, LookupError, TypeError, AttributeError,
-        RecursionError,
-    ) as error:  # fmt: skip
-        said = " ".join(str(error).split())[:120].rstrip(".")
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror or error}. Check its permissions.") from error
+    except Exception as error:  # onnx, protobuf and onnx_ir stumble over broken files in ways of their own
+        said = " ".join(str(error.__cause__ or error).split())[:120].rstrip(".") or type(error).__name__
         raise SourceError(
             f"{path} is not a valid ONNX file ({said}). Is it truncated? Copy or export it again."
         ) from error
-    except OSError as error:
-        raise SourceError(f"{path} cannot be read: {error.strerror or error}. Check its permissions.") from error
 
 
 def open_axes(graph: ir.Graph) -> None:

@@ -480,8 +480,8 @@ def _names(given: str | os.PathLike[str] | Sequence[str] | None, metadata: Mappi
                 f"the file names a class of the number {max(found)}, and there can be {MAX_LABELS}. Pass the names with"
                 " class_names=."
             )
-        return tuple(str(found.get(index, f"class {index}")) for index in range(max(found) + 1))
-    return tuple(str(name) for name in found) if isinstance(found, (list, tuple)) else ()
+        return class_names.checked(tuple(str(found.get(n, f"class {n}")) for n in range(max(found) + 1)))
+    return class_names.checked(tuple(map(str, found))) if isinstance(found, (list, tuple)) else ()
 
 
 def _labels(convention: Convention, named: tuple[str, ...]) -> tuple[str, ...]:

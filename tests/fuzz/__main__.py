@@ -1,0 +1,111 @@
+"""Feed boxcam with broken files: ``make fuzz``, or ``python -m tests.fuzz --seconds 3600``.
+
+Each kind of file has a process of its own, which makes one case after the other from the seeds beside this file. A case
+is wrong if boxcam raises anything but its own errors, takes longer than ten seconds, more memory than it may, or writes
+or removes a file outside of its folder, starts a process or opens a connection. What was wrong is kept in
+``.build/fuzz/KIND-SEED-NUMBER``; ``--only NUMBER`` runs that case again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from tests.fuzz.kinds import KINDS
+
+PATIENCE, START = 10.0, 120.0
+"""Seconds for a case, and for a process to begin."""
+KEPT = Path(".build/fuzz")
+
+
+class Worker:
+    """A process that works on the cases of one kind, and is begun anew after one that it did not survive."""
+
+    def __init__(self, kind: str, seed: int) -> None:
+        self.kind, self.seed, self.number, self.wrong = kind, seed, 0, 0
+        self.peak = 0
+
+    def run(self, until: float, most: int, only: int | None = None) -> None:
+        """Work until a time is over, or so many cases are done."""
+        while time.monotonic() < until and self.number < most:
+            first = self.number if only is None else only
+            last = most if only is None else only + 1
+            command = [sys.executable, "-m", "tests.fuzz.worker", self.kind, str(self.seed), str(first), str(last)]
+            seconds = max(until - time.monotonic(), 1)
+            environment = {**os.environ, "OMP_NUM_THREADS": "1", "FUZZ_SECONDS": str(seconds)}
+            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+                self._watch(process)
+            if only is not None:
+                return
+            if process.returncode == 0:
+                break
+            self.wrong += 1
+            print(f"{self.kind} {self.seed} {self.number}: the process ended with {process.returncode}", flush=True)  # noqa: T201
+            self.number += 1
+
+    def _watch(self, process: subprocess.Popen[str]) -> None:
+        lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        threading.Thread(target=_read, args=(process.stdout, lines), daemon=True).start()
+        patience = START
+        while True:
+            try:
+                line = lines.get(timeout=patience)
+            except queue.Empty:
+                print(f"{self.kind} {self.seed} {self.number}: no end after {patience:g} s", flush=True)  # noqa: T201
+                process.kill()
+                return
+            patience = PATIENCE
+            if not line:
+                return
+            word, _, rest = line.strip().partition(" ")
+            if word == "case":
+                self.number = int(rest)
+            elif word == "done":
+                number, peak = rest.split()
+                self.number, self.peak = int(number), int(peak)
+            else:
+                self.wrong += word == "wrong"
+                print(f"{self.kind} {self.seed} {self.number}: {rest}", flush=True)  # noqa: T201
+
+
+def _read(stream: Iterable[str], lines: queue.SimpleQueue[str]) -> None:
+    """Hand on the lines of a stream, and an empty one at its end."""
+    for line in stream:
+        lines.put(line)
+    lines.put("")
+
+
+def main() -> int:
+    """Run all kinds, a share of the time for each."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz")
+    parser.add_argument("--seconds", type=float, default=150, help="in all")
+    parser.add_argument("--kinds", default=",".join(KINDS), help=f"some of: {', '.join(KINDS)}")
+    parser.add_argument("--seed", type=int, default=int(time.time()), help="of the cases; the time by default")
+    parser.add_argument("--cases", type=int, default=1 << 40, help="most of each kind")
+    parser.add_argument("--only", type=int, help="the number of one case to run again")
+    given = parser.parse_args()
+    kinds = given.kinds.split(",")
+    KEPT.mkdir(parents=True, exist_ok=True)
+    workers = [Worker(kind, given.seed) for kind in kinds]
+    for left, worker in zip(range(len(workers), 0, -1), workers, strict=True):
+        began = time.monotonic()
+        worker.run(began + given.seconds / left, given.cases, given.only)
+        given.seconds -= time.monotonic() - began
+        took = time.monotonic() - began
+        print(  # noqa: T201
+            f"{worker.kind}: {worker.number} cases in {took:.0f} s, {worker.wrong} wrong, at most {worker.peak} MiB"
+            f" (seed {given.seed})",
+            flush=True,
+        )
+    return 1 if any(worker.wrong for worker in workers) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
