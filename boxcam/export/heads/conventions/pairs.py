@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from boxcam.export.heads.conventions.anchors import refuse_offsets
 from boxcam.export.heads.conventions.entry import Entry, Fit, Match
 from boxcam.export.heads.conventions.tells import activation, background, form, scale
 from boxcam.export.heads.evidence.makers import is_activation, is_transformer, last_operator
@@ -26,6 +27,12 @@ def _pair(queries: bool) -> Callable[[Match], Fit]:
         return Fit.LIKELY if transformer is queries else Fit.NO
 
     return fits
+
+
+def _decoded_form(match: Match) -> str:
+    """The form of boxes that are no offsets."""
+    refuse_offsets(match)
+    return form(match)
 
 
 def _is_box(match: Match) -> bool:
@@ -75,7 +82,7 @@ PAIR = Entry(
     kind="candidates",
     scores="scores",
     boxes="boxes",
-    form=form,
+    form=lambda match: _decoded_form(match),
     scale=scale,
     activation=activation(queries=False),
     background=background(queries=False),
@@ -89,7 +96,7 @@ PAIR_ACROSS = Entry(
     kind="candidates",
     scores="scores",
     boxes="boxes",
-    form=form,
+    form=lambda match: _decoded_form(match),
     scale=scale,
     activation=activation(queries=False),
     background=background(queries=False),

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from boxcam.export.heads.conventions import classifiers, dense, extras, nanodet, pairs, selected, tables, yolox
+from boxcam.export.heads.conventions import (
+    anchors,
+    centernet,
+    classifiers,
+    dense,
+    extras,
+    faces,
+    nanodet,
+    pairs,
+    selected,
+    tables,
+    tflite,
+    yolox,
+)
 from boxcam.export.heads.conventions.entry import Entry
 from boxcam.registry import Registry
 
@@ -12,6 +25,7 @@ _ENTRIES = {
     "torchvision": selected.SEPARATE,
     "mmdeploy": selected.MMDEPLOY,
     "tensorflow": selected.TENSORFLOW,
+    "tflite": tflite.TFLITE,
     "paddle": tables.PADDLE,
     "yolov10": tables.END_TO_END,
     "end-to-end": tables.END_TO_END_REST,
@@ -27,11 +41,20 @@ _ENTRIES = {
     "yolov5-face": extras.FACE,
     "nanodet-plus": nanodet.PLUS,
     "nanodet": nanodet.NANODET,
+    "yunet": faces.YUNET,
+    "scrfd": faces.SCRFD,
+    "centernet": centernet.CENTERNET,
+    "ssd": anchors.SSD,
+    "efficientdet": anchors.EFFICIENTDET,
     "detr": pairs.DETR,
     "queries": pairs.QUERIES,
     "boxes-and-scores": pairs.PAIR,
     "boxes-and-scores-across": pairs.PAIR_ACROSS,
     "classifier": classifiers.CLASSIFIER,
+    "classifier-one": classifiers.ONE_CLASS,
+    "classifier-pixel": classifiers.PIXEL,
+    "classifier-pixel-one": classifiers.ONE_CLASS_PIXEL,
+    "classifier-pixel-last": classifiers.PIXEL_LAST,
 }
 
 for _name, _entry in _ENTRIES.items():
