@@ -44,7 +44,7 @@ def _decode(match: Match) -> Decode:
             f"the centres {name_and_shape(heat)} lie on a map of dynamic size. Fix the size with shape=, such as"
             " shape=(512, 512)."
         )
-    stride = np.float32([match.question.size[1] / width, match.question.size[0] / height])
+    stride = np.array([match.question.size[1] / width, match.question.size[0] / height], np.float32)
     y, x = np.mgrid[:height, :width]
     cells = np.stack([x, y], 2).reshape(1, -1, 2).astype(np.float32)
     never = np.float32(_NEVER if (match.question.score_activation or _activation(match)) == "sigmoid" else 0)
