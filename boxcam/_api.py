@@ -161,6 +161,7 @@ def export(
     score_activation: str | None = None,
     background: str | None = None,
     convention: str | None = None,
+    columns: str | Sequence[str] | None = None,
     decode: str | Callable[..., Any] | None = None,
     layout: Literal["NCHW", "NHWC", "tokens"] | None = None,
     tokens: tuple[int, int] | None = None,
@@ -195,6 +196,8 @@ def export(
         background: where the class that stands for nothing is: ``first``, ``last`` or ``none``.
         convention: how the outputs are laid out, where several ways fit: a name from the page about ONNX files, such as
             ``yolov5``.
+        columns: what each column of a table of detections is, where that is not recognised:
+            ``"image,class,score,x1,y1,x2,y2"``; also ``cx``, ``cy``, ``w``, ``h``, and ``skip`` for any other.
         decode: your own function from outputs to boxes and scores, or ``FILE.py:function``.
         layout: of a layer that is given by a tensor's name: ``NCHW``, ``NHWC`` or ``tokens``.
         tokens: height and width of the map that a sequence of tokens is.
@@ -239,6 +242,7 @@ def export(
         score_activation=score_activation,
         background=background,
         convention=convention,
+        columns=columns,
         decode=decode,
         layout=layout,
         tokens=tokens,

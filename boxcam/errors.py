@@ -16,6 +16,7 @@
         │   └── NothingToExplainError  the model gives neither boxes nor classes
         ├── MissingOperatorError  the model needs an operator that is not installed
         ├── TraceError            a detection cannot be followed back to its logit
+        │   └── NoLogitError      its score is made of several numbers; the score itself can be explained
         ├── UnsupportedOperatorError  an operator on the score path is not known
         └── VerificationError     the exported files do not agree with the model
 
@@ -161,6 +162,10 @@ class MissingOperatorError(ExportError):
 
 class TraceError(ExportError):
     """A detection cannot be followed back to its logit."""
+
+
+class NoLogitError(TraceError):
+    """A score is not made of one logit of its class that can be told; the score itself can be explained."""
 
 
 class UnsupportedOperatorError(ExportError):

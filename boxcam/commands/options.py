@@ -133,6 +133,11 @@ def reading_options() -> Callable[[Command], Command]:
             help="Layout of the outputs, where several fit: its name in the documentation, such as yolov5.",
         ),
         detections(
+            "--columns",
+            metavar="NAME,…",
+            help="Columns of a table of detections: score, class, x1, y1, x2, y2 (or cx, cy, w, h), image, skip.",
+        ),
+        detections(
             "--decode",
             metavar="FILE.py:FUNCTION",
             help="Your own function from outputs to boxes and scores. It is executed: use only code that you trust.",

@@ -98,6 +98,7 @@ class Options(TypedDict, total=False):
     score_activation: str | None
     background: str | None
     convention: str | None
+    columns: str | Sequence[str] | None
     class_names: str | os.PathLike[str] | Sequence[str] | None
     preprocess: str | Sequence[str]
     layout: Layout | None
@@ -123,6 +124,8 @@ class Request:
             ``sigmoid`` or ``softmax``.
         background: where the class that stands for nothing is: ``first``, ``last`` or ``none``.
         convention: the name of the convention that the outputs are of, where more than one fits; docs/onnx.md has them.
+        columns: what each column of a table of detections is: ``image,class,score,x1,y1,x2,y2``; see
+            `boxcam.export.heads.conventions.columns`.
         class_names: a file with one name a line, or the names, by index.
         preprocess: how an image becomes the input: a preset, a YAML file, or ``key=value``, see
             `boxcam.export.preprocessing.parse`.
@@ -149,6 +152,7 @@ class Request:
     score_activation: str | None = None
     background: str | None = None
     convention: str | None = None
+    columns: str | Sequence[str] | None = None
     class_names: str | os.PathLike[str] | Sequence[str] | None = None
     preprocess: str | Sequence[str] = ()
     layout: Layout | None = None

@@ -159,7 +159,6 @@ class Layout:
         metadata: what such a file says of itself, besides its class names.
         strides: of its levels.
         counts: of classes that it is tried with.
-        logit: the map that holds the class logits, and the channel of the first; None if they are not to be found so.
         preset: the preprocessing of such models.
     """
 
@@ -174,7 +173,6 @@ class Layout:
     metadata: Mapping[str, str] = field(default_factory=dict)
     strides: tuple[int, ...] = STRIDES
     counts: tuple[int, ...] = (1, 2, 3, 80)
-    logit: tuple[str, int] | None = ("cls", 0)
     preset: tuple[str, ...] = ("yolo",)
 
 
@@ -187,8 +185,7 @@ def model_of(layout: Layout, classes: int = 3, *, names: bool = False, strip: bo
         names: whether the file has the metadata of its exporter, class names among them.
         strip: whether its outputs have names that tell nothing.
     """
-    net = Levels(classes, layout.strides)
-    outputs = layout.build(net)
+    net, outputs = net_of(layout, classes)
     proto = net.proto(outputs)
     if strip:
         rename(proto, {name: f"tensor_{number}" for number, name in enumerate(outputs)})
@@ -196,6 +193,12 @@ def model_of(layout: Layout, classes: int = 3, *, names: bool = False, strip: bo
         words = {index: f"word {index}" for index in range(classes)}
         helper.set_model_props(proto, {"names": repr(words), "stride": "32", **layout.metadata})
     return proto
+
+
+def net_of(layout: Layout, classes: int = 3) -> tuple[Levels, dict[str, int]]:
+    """The same before it is a file, and the names and types of its outputs."""
+    net = Levels(classes, layout.strides)
+    return net, layout.build(net)
 
 
 def write(layout: Layout, path: Path, classes: int = 3, **options: bool) -> Path:
@@ -218,4 +221,6 @@ def outputs_of(proto: onnx.ModelProto, image: np.ndarray) -> dict[str, np.ndarra
     session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     inputs = {session.get_inputs()[0].name: image}
+    if len(session.get_inputs()) > 1:  # the size of the picture, as RT-DETR and its followers read it
+        inputs["orig_target_sizes"] = np.array([[WIDTH, HEIGHT]])
     return dict(zip(names, session.run(names, inputs), strict=True))

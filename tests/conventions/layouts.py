@@ -92,7 +92,7 @@ def _yolov5(net: Levels) -> dict[str, int]:
     return {"output0": FLOAT}
 
 
-LAYOUTS["yolov5"] = Layout("yolov5", _yolov5, _objectness, iou=0.45, logit=None)
+LAYOUTS["yolov5"] = Layout("yolov5", _yolov5, _objectness, iou=0.45)
 
 
 def _yolov6(net: Levels) -> dict[str, int]:
@@ -247,7 +247,7 @@ def _table_of_centres(outputs: Arrays, classes: int) -> Truth:
     return Truth(corners(rows[:, :4]), rows[:, 4], rows[:, 5])
 
 
-LAYOUTS["end to end"] = Layout("yolov10", _end_to_end, _table_truth, "selected", logit=("cls", 0))
+LAYOUTS["end to end"] = Layout("yolov10", _end_to_end, _table_truth, "selected")
 LAYOUTS["segmentation end to end"] = Layout(
     "end-to-end", lambda net: _end_to_end(net, 32), _table_truth, "selected", metadata={"task": "segment"}
 )
@@ -293,7 +293,7 @@ def _face_truth(outputs: Arrays, classes: int) -> Truth:
     return Truth(corners(rows[:, :4]), rows[:, 4:5] * rows[:, 15:])
 
 
-LAYOUTS["yolov5-face"] = Layout("yolov5-face", _face, _face_truth, iou=0.45, logit=None)
+LAYOUTS["yolov5-face"] = Layout("yolov5-face", _face, _face_truth, iou=0.45)
 
 
 # NanoDet (RangiLyu/nanodet: nanodet_plus_head.py, gfl_head.py: _forward_onnx; demo_ncnn: disPred2Bbox)
@@ -325,4 +325,165 @@ LAYOUTS["nanodet-plus"] = Layout(
     "nanodet-plus", _nanodet, _nanodet_truth(_FOUR, 0), iou=0.6, strides=_FOUR, preset=("nanodet",)
 )
 LAYOUTS["nanodet"] = Layout("nanodet", _nanodet, _nanodet_truth(STRIDES, 0.5), iou=0.6, preset=("nanodet",))
-_ = INT64
+
+
+# YOLOv4 (Tianxiaomo/pytorch-YOLOv4, tool/yolo_layer.py): boxes [1, N, 1, 4] 0 to 1, confs = objectness x class
+
+
+def _yolov4(net: Levels, batch: bool = True) -> dict[str, int]:
+    boxes = net.Div(net.Transpose(net.corners(), perm=[0, 2, 1]), WHOLE)
+    confidence = net.Mul(net.classes_of_cells(), net.Sigmoid(net.joined("obj", 1, bias=1.5)))
+    scores = net.Transpose(confidence, perm=[0, 2, 1])
+    if batch:
+        net.node("Unsqueeze", [boxes, np.array([2])], name="boxes")
+        net.node("Identity", [scores], name="confs")
+        return {"boxes": FLOAT, "confs": FLOAT}
+    net.node("Squeeze", [scores, np.array([0])], name="classes")
+    net.node("Squeeze", [boxes, np.array([0])], name="boxes")
+    return {"classes": FLOAT, "boxes": FLOAT}
+
+
+def _yolov4_truth(outputs: Arrays, classes: int) -> Truth:
+    boxes, scores = outputs.values()
+    return Truth(boxes.reshape(-1, 4) * WHOLE, scores[0])
+
+
+LAYOUTS["yolov4"] = Layout("yolov4", _yolov4, _yolov4_truth, iou=0.5)
+
+
+def _yolov3_truth(outputs: Arrays, classes: int) -> Truth:
+    scores, boxes = outputs.values()
+    return Truth(boxes * WHOLE, scores)
+
+
+LAYOUTS["yolov3"] = Layout("yolov3", lambda net: _yolov4(net, batch=False), _yolov3_truth, iou=0.5)
+
+
+# Transformers: queries are the cells of a map, a layer norm, two heads
+
+
+def _tokens(net: Levels) -> str:
+    tokens = net.Transpose(net.lines(net.head("mixed", 8, 1), 8), perm=[0, 2, 1])
+    weights = (net.random.normal(1, 0.1, 8).astype(np.float32), net.random.normal(0, 0.1, 8).astype(np.float32))
+    net.weights["tokens"] = weights
+    return net.LayerNormalization(tokens, *weights)
+
+
+def _linear(net: Levels, tokens: str, width: int, name: str | None = None) -> str:
+    weight, bias = (net.random.normal(shift, 1, s).astype(np.float32) for shift, s in ((0, (8, width)), (0.3, width)))
+    net.weights[name or "labels"] = (weight, bias)
+    return net.node("Add", [net.MatMul(tokens, weight), bias], name=name)[0]
+
+
+def _query_boxes(net: Levels, tokens: str, name: str | None = None) -> str:
+    return net.node("Sigmoid", [_linear(net, tokens, 4, "places")], name=name)[0]
+
+
+def _rf_detr(net: Levels) -> dict[str, int]:
+    tokens = _tokens(net)
+    _query_boxes(net, tokens, "dets")
+    _linear(net, tokens, net.classes, "labels")
+    return {"dets": FLOAT, "labels": FLOAT}
+
+
+def _queries_truth(outputs: Arrays, classes: int) -> Truth:
+    boxes, logits = outputs.values()
+    return Truth(corners(boxes[0]) * WHOLE, sigmoid(logits[0]))
+
+
+LAYOUTS["rf-detr"] = Layout(
+    "rf-detr",
+    _rf_detr,
+    _queries_truth,
+    "queries",
+    preset=("imagenet",),
+    stripped={"entry": "queries", "score_activation": "sigmoid"},
+)
+
+
+def _d_fine(net: Levels) -> dict[str, int]:
+    """With its postprocessing: the best of all queries and classes, boxes in pixels of the picture."""
+    net.input("orig_target_sizes", (1, 2), INT64)
+    tokens = _tokens(net)
+    boxes, scores = _query_boxes(net, tokens), net.Sigmoid(_linear(net, tokens, net.classes))
+    xy, wh = net.slice(boxes, 0, 2, 2), net.Mul(net.slice(boxes, 2, 4, 2), np.float32(0.5))
+    found = net.Concat(net.Sub(xy, wh), net.Add(xy, wh), axis=2)
+    size = net.Cast(net.Tile("orig_target_sizes", np.array([1, 2])), to=FLOAT)
+    found = net.Mul(found, net.Unsqueeze(size, np.array([1])))
+    values, flat = net.node("TopK", [net.Reshape(scores, np.array([1, -1])), np.array([20])], 2)
+    net.node("Identity", [values], name="scores")
+    net.node("Mod", [flat, np.array(net.classes)], name="labels")
+    rows = net.Unsqueeze(net.Div(flat, np.array(net.classes)), np.array([2]))
+    net.node("GatherElements", [found, net.Tile(rows, np.array([1, 1, 4]))], axis=1, name="boxes")
+    return {"labels": INT64, "boxes": FLOAT, "scores": FLOAT}
+
+
+def _apart_truth(outputs: Arrays, classes: int) -> Truth:
+    labels, boxes, scores = (value[0] for value in outputs.values())
+    return Truth(boxes, scores, labels)
+
+
+LAYOUTS["d-fine"] = Layout("torchvision", _d_fine, _apart_truth, "selected", preset=("imagenet",))
+
+
+# YOLO-NAS (Deci-AI/super-gradients, documentation/source/models_export.md): NMS in the graph
+
+
+def _suppressed(net: Levels) -> tuple[str, str, str]:
+    """Boxes [K, 4], scores [K], labels int64 [K] of a suppression in the graph."""
+    boxes, scores = net.Transpose(net.corners(), perm=[0, 2, 1]), net.classes_of_cells()
+    chosen = net.NonMaxSuppression(
+        boxes, scores, np.array([30]), np.array([0.5], np.float32), np.array([0.3], np.float32)
+    )
+    row, label = (net.Gather(chosen, np.array(k), axis=1) for k in (2, 1))
+    found = net.GatherND(scores, chosen)
+    return net.Gather(net.Squeeze(boxes, np.array([0])), row, axis=0), found, label
+
+
+def _nas_flat(net: Levels) -> dict[str, int]:
+    boxes, scores, labels = _suppressed(net)
+    score, label = (net.Unsqueeze(v, np.array([1])) for v in (scores, net.Cast(labels, to=FLOAT)))
+    image = net.Mul(label, np.float32(0))
+    net.node("Concat", [image, boxes, score, label], axis=1, name="graph2_flat_predictions")
+    return {"graph2_flat_predictions": FLOAT}
+
+
+def _nas_flat_truth(outputs: Arrays, classes: int) -> Truth:
+    (rows,) = outputs.values()
+    return Truth(rows[:, 1:5], rows[:, 5], rows[:, 6])
+
+
+LAYOUTS["yolo-nas flat"] = Layout(
+    "yolo-nas-flat", _nas_flat, _nas_flat_truth, "selected", counts=(2, 3, 80), metadata={}
+)
+
+
+def _nas_batch(net: Levels) -> dict[str, int]:
+    boxes, scores, labels = _suppressed(net)
+    count = net.node("Shape", [scores])[0]
+    wanted = net.Sub(np.array([300]), count)
+    prefix = "graph2_"
+    net.node("Unsqueeze", [count, np.array([0])], name=f"{prefix}num_predictions")
+    for name, value, fill in (("boxes", boxes, -1.0), ("scores", scores, -1.0), ("classes", labels, -1)):
+        pads = [net.Concat(np.array([0, 0]), wanted, np.array([0]), axis=0)]
+        if name != "boxes":
+            pads = [net.Concat(np.array([0]), wanted, axis=0)]
+        constant = np.array(fill, np.int64 if name == "classes" else np.float32)
+        net.node("Unsqueeze", [net.Pad(value, *pads, constant), np.array([0])], name=f"{prefix}pred_{name}")
+    return {
+        f"{prefix}num_predictions": INT64,
+        f"{prefix}pred_boxes": FLOAT,
+        f"{prefix}pred_scores": FLOAT,
+        f"{prefix}pred_classes": INT64,
+    }
+
+
+def _nas_batch_truth(outputs: Arrays, classes: int) -> Truth:
+    count, boxes, scores, labels = outputs.values()
+    kept = slice(0, int(count[0, 0]))
+    return Truth(boxes[0, kept], scores[0, kept], labels[0, kept])
+
+
+LAYOUTS["yolo-nas batch"] = Layout(
+    "yolo-nas", _nas_batch, _nas_batch_truth, "selected", stripped={"entry": "torchvision"}
+)

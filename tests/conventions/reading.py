@@ -14,7 +14,7 @@ from boxcam.export.heads.convention import Convention
 from boxcam.export.source import Request
 from boxcam.export.sources.onnx import source
 from boxcam.runtime.preprocess import prepare
-from tests.conventions.files import HEIGHT, WIDTH, Layout, Truth
+from tests.conventions.files import HEIGHT, WIDTH, Layout, Truth, outputs_of
 
 PLAIN = ("resize=stretch", "scale=0-1", "color=RGB")
 THRESHOLD = 0.3
@@ -91,6 +91,5 @@ def same(found: Detections, wanted: Detections) -> None:
 
 
 def outputs(path: Path, image: np.ndarray) -> dict[str, np.ndarray]:
-    from tests.conventions.files import outputs_of
-
+    """What the file itself gives for an image."""
     return outputs_of(onnx.load(str(path)), image)

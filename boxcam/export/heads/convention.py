@@ -35,13 +35,17 @@ class Piece:
         value: the tensor: [1, N, columns]; [N, columns] and [1, N, 1, columns] are the same.
         columns: first and one past the last along the axis of the columns; None for all.
         across: the columns are the last axis but one: [1, columns, N] instead of [1, N, columns].
+        picked: single columns instead, in another order.
     """
 
     value: ir.Value
     columns: tuple[int, int] | None = None
     across: bool = False
+    picked: tuple[int, ...] = ()
 
     def __str__(self) -> str:
+        if self.picked:
+            return f"{self.value.name}[{', '.join(map(str, self.picked))}]"
         if self.columns is None:
             return str(self.value.name)
         first, end = self.columns
@@ -55,6 +59,8 @@ class Piece:
     def rows(self, op: Ops) -> ir.Value:
         """As [1, N, columns]."""
         value = self.real(op)
+        if self.picked:
+            value = op.Gather(value, np.array(self.picked, np.int64), axis=len(self.value.shape or ()) - 1)
         if self.columns is not None:
             first, end = self.columns
             value = op.Slice(value, [first], [end], [-2 if self.across else -1])

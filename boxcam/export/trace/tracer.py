@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import onnx_ir as ir
 
-from boxcam.errors import TraceError
+from boxcam.errors import NoLogitError, TraceError
 from boxcam.export.graphs.operators import operator_of
 from boxcam.export.graphs.ops import Ops
 from boxcam.export.graphs.query import STANDARD, attribute_of, describe_node
@@ -149,12 +149,13 @@ class Tracer:
         """The elements are computed here.
 
         Raises:
-            TraceError: these are no logits, and logits are looked for.
+            NoLogitError: these are no logits, and logits are looked for.
+            TraceError: they are inside of an If.
         """
         value, passed = place.value, place.passed
         no_logit = not _makes_logits(place.node) or _of_activations(place.node)
         if self.to_logits and not passed.activation and no_logit:
-            raise TraceError(
+            raise NoLogitError(
                 f"{self.what} are computed by {describe_node(place.node)}, after the class probabilities, where"
                 ' only operators that select and products can be traced to a logit. Use targets="score", which explains'
                 " the score as it is reported."

@@ -135,7 +135,7 @@ class Entry:
     background: Told = "none"
     best_class_only: bool | Callable[[Convention], bool] = False
     iou: float | None = None
-    padded: bool = False
+    padded: bool | Callable[[Match], bool] = False
     decode: Callable[[Match], Decode] | None = None
     decoding: Told = ""
     rest: Told = ""
@@ -198,7 +198,7 @@ class Entry:
             background=question.background or _told(self.background, match),
             sizes=(0, 0) if selected else (sizes.get("N", 1), sizes["C"]),
             iou=self.iou,
-            padded=self.padded,
+            padded=self.padded if isinstance(self.padded, bool) else self.padded(match),
             decoding=_told(self.decoding, match),
             rest=_told(self.rest, match),
             preset=self.preset,

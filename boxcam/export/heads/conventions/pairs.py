@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from boxcam.export.heads.conventions.anchors import refuse_offsets
 from boxcam.export.heads.conventions.entry import Entry, Fit, Match
-from boxcam.export.heads.conventions.tells import activation, background, form, scale
+from boxcam.export.heads.conventions.fits import decoded
+from boxcam.export.heads.conventions.tells import activation, background, form, scale, sigmoid_unless_done
 from boxcam.export.heads.evidence.makers import is_activation, is_transformer, last_operator
 
 _BOXES = ("pred_boxes",)
@@ -24,7 +25,9 @@ def _pair(queries: bool) -> Callable[[Match], Fit]:
         if not across and _is_box(match):
             return Fit.NO
         transformer = is_transformer(scores.value) and not match.question.suppressed
-        return Fit.LIKELY if transformer is queries else Fit.NO
+        if transformer is not queries:
+            return Fit.NO
+        return Fit.LIKELY if queries or is_transformer(boxes.value) or decoded(match, "boxes") else Fit.POSSIBLE
 
     return fits
 
@@ -33,6 +36,13 @@ def _decoded_form(match: Match) -> str:
     """The form of boxes that are no offsets."""
     refuse_offsets(match)
     return form(match)
+
+
+def _without_batch(match: Match) -> Fit:
+    """Rows of the graph's maps, and more than a classifier's one."""
+    if match.sizes["N"] < 2 or _is_box(match):
+        return Fit.NO
+    return Fit.LIKELY if decoded(match, "boxes") else Fit.POSSIBLE
 
 
 def _is_box(match: Match) -> bool:
@@ -58,6 +68,54 @@ DETR = Entry(
     background=background(queries=True),
     best_class_only=lambda convention: convention.background != "none",
     fits=lambda match: Fit.CERTAIN,
+)
+
+RF_DETR = Entry(
+    title="queries with boxes and logits of a sigmoid, as of RF-DETR",
+    models="RF-DETR: every query and class reports; a class more than there are names stands for nothing",
+    tensors={"boxes": "1, N, 4", "scores": "1, N, C"},
+    names={"boxes": ("dets",), "scores": ("labels",)},
+    kind="queries",
+    scores="scores",
+    boxes="boxes",
+    form="cxcywh",
+    scale="normalized",
+    activation=sigmoid_unless_done,
+    background=lambda match: "last" if match.question.classes == match.sizes["C"] - 1 else "none",
+    fits=lambda match: Fit.NO if match.question.suppressed else Fit.CERTAIN,
+    preset=("imagenet", "resize=stretch"),
+)
+
+YOLOV4 = Entry(
+    title="boxes and scores of every class, as of YOLOv4",
+    models="YOLOv4 (pytorch-YOLOv4): `boxes` and `confs`",
+    tensors={"boxes": "1, N, 1, 4", "scores": "1, N, C"},
+    kind="candidates",
+    scores="scores",
+    boxes="boxes",
+    form=form,
+    scale=scale,
+    activation=activation(queries=False),
+    background=background(queries=False),
+    best_class_only=True,
+    fits=lambda match: Fit.CERTAIN,
+    preset=("resize=stretch", "scale=0-1", "color=RGB"),
+)
+
+YOLOV3 = Entry(
+    title="boxes and scores of every class, without a batch, as of YOLOv3",
+    models="YOLOv3: boxes and scores without a batch",
+    tensors={"boxes": "N, 4", "scores": "N, C"},
+    kind="candidates",
+    scores="scores",
+    boxes="boxes",
+    form=form,
+    scale=scale,
+    activation=activation(queries=False),
+    background=background(queries=False),
+    best_class_only=True,
+    fits=lambda match: _without_batch(match),
+    preset=("yolo",),
 )
 
 QUERIES = Entry(

@@ -51,7 +51,7 @@ class Question:
     @property
     def settled(self) -> bool:
         """Whether the user says how the outputs are to be read: then a reading need not prove itself."""
-        return bool(self.named or self.convention or self.columns or self.classes is not None)
+        return bool(self.named or self.convention or self.classes is not None)
 
     def listed(self) -> str:
         """What was seen, for a message."""

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from boxcam.errors import NothingToExplainError, SourceError, UnknownNameError
+from boxcam.errors import BoxcamWarning, NothingToExplainError, SourceError, UnknownNameError
 from boxcam.export.heads.convention import Convention
 from boxcam.export.heads.conventions import shapes
+from boxcam.export.heads.conventions.columns import by_columns
+from boxcam.export.heads.conventions.contradictions import check
 from boxcam.export.heads.conventions.entry import Entry, Fit, Match
 from boxcam.export.heads.conventions.question import Question
 from boxcam.export.heads.conventions.table import CONVENTIONS
 from boxcam.export.heads.observed import ObservedTensor
 
 _DECODE = "compute boxes and scores from the outputs with decode="
+_EXAMPLE = "image,class,score,x1,y1,x2,y2"
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +58,9 @@ def recognise(question: Question) -> Convention:
     Raises:
         SourceError: its outputs are of no convention, or may be of several: the message asks for what settles it.
     """
-    readings = list(readings_of(question))
+    if question.columns:
+        return by_columns(question)
+    readings = readings_of(question)
     if not readings:
         raise _nothing(question)
     fitting = [one for one in readings if one.fits_names]
@@ -68,12 +74,47 @@ def recognise(question: Question) -> Convention:
     if len(chosen) > 1:
         raise _several(chosen, question)
     (reading,) = chosen
+    if best is Fit.NO:
+        raise _contradicted(reading, question)
+    if question.convention is not None:
+        _warn_of_surer(reading, question)
     if best is Fit.POSSIBLE and not question.settled:
         raise SourceError(
             f"{_tensors(reading.match)} may be {reading.entry.title}, but nothing in the graph shows that. Pass"
             f' convention="{reading.name}" if so; otherwise {_DECODE}. {question.listed()}'
         )
+    check(reading.match)
     return reading.entry.convention(reading.match)
+
+
+def _surest(question: Question) -> list[Reading]:
+    """What the outputs are without the convention that the user names, if that is clear."""
+    found = readings_of(replace(question, convention=None))
+    best = max((one.fit for one in found), default=Fit.NO)
+    return [one for one in found if one.fit is best] if best >= Fit.LIKELY else []
+
+
+def _contradicted(reading: Reading, question: Question) -> SourceError:
+    """The user names a convention that the graph, or the numbers of the run, speak against."""
+    surest = _surest(question)
+    better = " or ".join(f'convention="{one.name}"' for one in surest)
+    return SourceError(
+        f'convention="{reading.name}" does not fit: the graph makes {_tensors(reading.match)} in another way than'
+        f" {reading.entry.title}. {f'Pass {better}, or' if better else 'Leave it out, or'} {_DECODE}."
+        f" {question.listed()}"
+    )
+
+
+def _warn_of_surer(reading: Reading, question: Question) -> None:
+    for one in _surest(question):
+        if one.name != reading.name and one.fit > reading.fit:
+            warnings.warn(
+                f'convention="{reading.name}" is taken, but the graph shows {one.entry.title}. Pass'
+                f' convention="{one.name}" if the boxes or classes are wrong.',
+                BoxcamWarning,
+                stacklevel=3,
+            )
+            return
 
 
 def readings_of(question: Question) -> list[Reading]:
@@ -177,8 +218,12 @@ def _nothing(question: Question) -> SourceError:
             f" there is no box to explain. Export a detector or classifier; if the map is a detector's own, {_DECODE}."
             f" {question.listed()}"
         )
+    tables = [one for one in question.seen if len(one.plain(2)) == 2 and one.plain(2)[0] <= 1000 and one.real]
+    wide = [one for one in tables if 6 <= one.plain(2)[1] <= 12]
+    columns = wide and f' If {wide[0].value.name} is a table of detections, pass its columns, as columns="{_EXAMPLE}".'
     return SourceError(
         f"no scores and boxes were found. {question.listed()} Pass their names with scores= and boxes=, or {_DECODE}."
+        f"{columns or ''}"
     )
 
 

@@ -23,6 +23,7 @@ CONVENTIONS: Registry[Entry] = Registry("output convention", "boxcam.conventions
 
 _ENTRIES = {
     "torchvision": selected.SEPARATE,
+    "yolo-nas": selected.YOLO_NAS,
     "mmdeploy": selected.MMDEPLOY,
     "tensorflow": selected.TENSORFLOW,
     "tflite": tflite.TFLITE,
@@ -30,6 +31,7 @@ _ENTRIES = {
     "yolov10": tables.END_TO_END,
     "end-to-end": tables.END_TO_END_REST,
     "yolov7-end2end": tables.YOLOV7,
+    "yolo-nas-flat": tables.YOLO_NAS,
     "ultralytics": dense.ULTRALYTICS,
     "ultralytics-transposed": dense.ULTRALYTICS_ROWS,
     "ultralytics-rtdetr": dense.RTDETR_ULTRALYTICS,
@@ -47,6 +49,9 @@ _ENTRIES = {
     "ssd": anchors.SSD,
     "efficientdet": anchors.EFFICIENTDET,
     "detr": pairs.DETR,
+    "rf-detr": pairs.RF_DETR,
+    "yolov4": pairs.YOLOV4,
+    "yolov3": pairs.YOLOV3,
     "queries": pairs.QUERIES,
     "boxes-and-scores": pairs.PAIR,
     "boxes-and-scores-across": pairs.PAIR_ACROSS,

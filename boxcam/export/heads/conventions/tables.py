@@ -23,7 +23,9 @@ def _columns(*whole: str, score: str, rank: int | None = None) -> Callable[[Matc
     """
 
     def fits(match: Match) -> Fit:
-        fitting = all(are_classes(match.rows(column)) for column in whole) and are_probabilities(match.rows(score))
+        kept = ~(match.rows("table") == -1).all(1)  # rows of -1 fill a table up
+        fitting = all(are_classes(match.rows(column)[kept]) for column in whole)
+        fitting = fitting and are_probabilities(match.rows(score)[kept])
         if not fitting or len(match.rows(score)) > _MOST:
             return Fit.NO
         usual = rank is None or match.tensors["table"].array.ndim == rank
@@ -32,6 +34,11 @@ def _columns(*whole: str, score: str, rank: int | None = None) -> Callable[[Matc
         return Fit.CERTAIN if usual else Fit.LIKELY
 
     return fits
+
+
+def _is_padded(match: Match) -> bool:
+    """Whether rows of -1 fill the table up in the run."""
+    return bool((match.rows("table") == -1).all(1).any())
 
 
 def _form_with_rest(match: Match) -> str:
@@ -60,6 +67,7 @@ END_TO_END = Entry(
     labels="table[5]",
     form=table_form,
     scale=scale,
+    padded=lambda match: _is_padded(match),
     fits=_columns("table[5]", score="table[4]", rank=3),
     preset=("yolo",),
 )
@@ -89,7 +97,21 @@ PADDLE = Entry(
     labels="table[0]",
     form=table_form,
     scale=scale,
+    padded=lambda match: _is_padded(match),
     fits=_columns("table[0]", score="table[1]", rank=2),
+)
+
+YOLO_NAS = Entry(
+    title="a table of image, box, score and class, as of YOLO-NAS",
+    models="YOLO-NAS with `OutputFormat.FLAT`",
+    tensors={"table": "1?, K, 7"},
+    kind="selected",
+    scores="table[5]",
+    boxes="table[1:5]",
+    labels="table[6]",
+    scale="pixels",
+    padded=lambda match: _is_padded(match),
+    fits=_columns("table[0]", "table[6]", score="table[5]"),
 )
 
 YOLOV7 = Entry(
@@ -102,5 +124,6 @@ YOLOV7 = Entry(
     labels="table[5]",
     form=table_form,
     scale=scale,
+    padded=lambda match: _is_padded(match),
     fits=_columns("table[0]", "table[5]", score="table[6]"),
 )

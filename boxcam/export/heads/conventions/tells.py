@@ -7,9 +7,10 @@ from collections.abc import Callable
 import numpy as np
 
 from boxcam.errors import SourceError
-from boxcam.export.graphs.query import name_and_shape
+from boxcam.export.graphs.query import Array, name_and_shape
 from boxcam.export.heads.conventions.entry import Match
 from boxcam.export.heads.conventions.fits import COCO, probabilities
+from boxcam.export.heads.conventions.question import Question
 from boxcam.export.heads.conventions.shapes import slot
 from boxcam.export.heads.evidence.forms import form_of
 from boxcam.export.heads.evidence.makers import is_activation, last_operator
@@ -17,14 +18,21 @@ from boxcam.export.heads.evidence.values import add_up, are_probabilities, large
 
 
 def scale(match: Match) -> str:
+    """See `scale_of`."""
+    return scale_of(match.question, match.rows(match.entry.boxes))
+
+
+def scale_of(question: Question, boxes: Array) -> str:
     """Pixels, unless the boxes are not far from 0 to 1.
 
     Raises:
         SourceError: there is no box to see it from, and the user does not say it.
     """
-    if match.question.in_pixels:
+    if question.box_scale is not None:
+        return question.box_scale
+    if question.in_pixels:
         return "pixels"
-    sizes = largest_sizes(match.rows(match.entry.boxes))
+    sizes = largest_sizes(boxes)
     if not sizes.size:
         raise SourceError(
             "the model found no box in the images that were tried, so it is unknown whether its boxes are in pixels"
@@ -50,7 +58,7 @@ def form(match: Match) -> str:
 
 def table_form(match: Match) -> str:
     """Of a table of what was selected: RT-DETR by Ultralytics has centre and size, 0 to 1; all others corners."""
-    unit = match.question.box_scale or scale(match)
+    unit = scale(match)
     return "xyxy" if unit == "pixels" or ordered(match.rows(match.entry.boxes)) > 0.5 else "cxcywh"
 
 
@@ -82,8 +90,8 @@ def activation(queries: bool) -> Callable[[Match], str]:
             return "none"
         if classes == 1 or names == classes or (names is None and classes in COCO):
             return "sigmoid"
-        if queries and (names == classes - 1 or (names is None and classes == 92)):
-            return "softmax"
+        if match.entry.names and (names == classes - 1 or (names is None and classes == 92)):
+            return "softmax"  # of DETR, whose outputs have names of their own
         raise SourceError(
             f"the scores {name_and_shape(one.value)} are logits: are they meant for a sigmoid or a softmax?"
             ' Pass score_activation="sigmoid" or score_activation="softmax".'
@@ -99,8 +107,10 @@ def background(queries: bool) -> Callable[[Match], str]:
         one, rows = match.tensors[slot(match.entry.scores)[0]], match.rows(match.entry.scores)
         made = match.question.score_activation or activation(queries)(match)
         softmax = made == "softmax" or (made == "none" and (add_up(rows) or last_operator(one.value) == "Softmax"))
-        if not softmax or match.question.classes == match.sizes["C"]:
+        if match.question.classes == match.sizes["C"]:
             return "none"
+        if not softmax:  # a sigmoid with a class more than there are names: that of RF-DETR stands for nothing
+            return "last" if queries and match.question.classes == match.sizes["C"] - 1 else "none"
         if queries:
             return "last"
         raise SourceError(

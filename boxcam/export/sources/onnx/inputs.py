@@ -82,8 +82,8 @@ def axis_names(picture: ir.Value) -> list[str | None]:
 
 
 def tells_pixels(model: ir.Model) -> bool:
-    """Whether a model reads how much its picture was scaled: then it reports boxes in pixels of the picture."""
-    return any(_plain(value) == "scale_factor" for value in model.graph.inputs)
+    """Whether a model reads how large its picture is, or was: then it reports boxes in pixels of the picture."""
+    return any(_plain(value) in ("scale_factor", "orig_target_sizes") for value in model.graph.inputs)
 
 
 def training_size(metadata: Mapping[str, str]) -> tuple[int, int] | None:

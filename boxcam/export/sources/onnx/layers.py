@@ -12,7 +12,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
 from boxcam.bundle import Outputs, Preprocess
-from boxcam.errors import SourceError, UnknownLayerError
+from boxcam.errors import NoLogitError, SourceError, UnknownLayerError
 from boxcam.export.graphs.extract import clone_model
 from boxcam.export.graphs.fold import fold_model
 from boxcam.export.graphs.query import Array, all_values, describe_node, static_shape
@@ -23,7 +23,7 @@ from boxcam.export.layers.flow import Marks, sizes_of
 from boxcam.export.layers.marks import backward, everything
 from boxcam.export.source import LayerTensors
 from boxcam.export.trace.trace import trace
-from boxcam.targets import LOGIT, TARGETS, Target, of_boxes
+from boxcam.targets import LOGIT, SCORE, TARGETS, Target, of_boxes
 
 _SCOPES = "pkg.torch.onnx.name_scopes"  # where torch's newer exporter writes the modules that a node belongs to
 _SHOWN = 8
@@ -146,11 +146,11 @@ class Work:
             boxes: whether the boxes are computed too, and not the canvas.
 
         Raises:
-            ExportError: the scores cannot be followed back to logits.
+            ExportError: the scores cannot be followed back to where they are computed.
         """
         graph = clone_model(self.model).graph
         sides = [name for target in of_boxes() if boxes for name in self._ends(graph, outputs, TARGETS[target])]
-        logits = self._ends(graph, outputs)
+        logits = self.logits(outputs)
         scores = self._elements(outputs.scores, outputs.score_column, self.values(logits))
         corners = self._elements(outputs.boxes, outputs.box_columns, self.values(sides))
         return candidates.find(self.model, self.spec, self.image, scores, corners)
@@ -177,15 +177,18 @@ class Work:
         return {end: found[end] for end in ends if end in found}
 
     def logits(self, outputs: Outputs) -> list[str]:
-        """Names of the tensors of logits."""
-        return self._ends(clone_model(self.model).graph, outputs)
+        """Names of the tensors of logits; where a score has no logit of its own, of the scores as they are computed."""
+        try:
+            return self._ends(clone_model(self.model).graph, outputs, LOGIT)
+        except NoLogitError:
+            return self._ends(clone_model(self.model).graph, outputs, SCORE)
 
     def values(self, names: Sequence[str]) -> list[ir.Value]:
         """Values of the graph by their names."""
         known = {str(value.name): value for value in all_values(self.model.graph)}
         return [known[name] for name in dict.fromkeys(names)]
 
-    def _ends(self, graph: ir.Graph, outputs: Outputs, target: Target = LOGIT) -> list[str]:
+    def _ends(self, graph: ir.Graph, outputs: Outputs, target: Target) -> list[str]:
         return [str(value.name) for value in trace(graph, outputs, target).logits]
 
 

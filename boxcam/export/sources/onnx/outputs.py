@@ -55,7 +55,14 @@ def question(
         score_activation=request.score_activation,
         background=request.background,
         convention=request.convention,
+        columns=_columns(request.columns),
         suppressed=request.nms_threshold is not None,
         in_pixels=in_pixels,
         metadata=metadata,
     )
+
+
+def _columns(given: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Names of columns, given as one text or one by one."""
+    names = given.split(",") if isinstance(given, str) else given or ()
+    return tuple(name.strip() for name in names)

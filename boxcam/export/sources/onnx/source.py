@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import difflib
 import os
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -14,17 +13,13 @@ import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
 from boxcam.bundle import Outputs, Preprocess
-from boxcam.errors import BoxcamWarning, ExportError, SourceError
+from boxcam.errors import ExportError, SourceError
 from boxcam.export.graphs.extract import clone_model
 from boxcam.export.graphs.fold import fold_model
 from boxcam.export.graphs.ops import Ops
 from boxcam.export.graphs.query import (
-    RUNNABLE,
-    STANDARD,
     Array,
     all_values,
-    ancestors,
-    describe_node,
     find_value,
     static_shape,
 )
@@ -45,7 +40,7 @@ from boxcam.export.passes.tensorrt_nms import write_standard
 from boxcam.export.preprocessing import parse
 from boxcam.export.source import HalfPrecision, LayerTensors, Progress, Request, SourceModel
 from boxcam.export.sources import class_names
-from boxcam.export.sources.onnx import file
+from boxcam.export.sources.onnx import file, foreign
 from boxcam.export.sources.onnx import inputs as onnx_inputs
 from boxcam.export.sources.onnx import layers as onnx_layers
 from boxcam.export.sources.onnx import outputs as onnx_outputs
@@ -236,10 +231,9 @@ def read(request: Request, otherwise: Sequence[str] = ()) -> OnnxFile:
     spec = parse.parse(said or otherwise, shape, image.dtype, request.shape, usual, is_said=bool(said), axes=axes)
     batch = (shape[0] if shape else 1) or 1
     onnx_inputs.settle(model, image, spec, batch)
-    _output_what_is_named(model, request)
     if request.decode is None:
         write_standard(model)
-    _leave_out_foreign(model)
+    foreign.leave_out(model, request)
     sample = request.picture(spec.channels)
     if batch > 1:
         take_one(model, image, batch, _example(image, spec, sample))
@@ -256,54 +250,6 @@ def read(request: Request, otherwise: Sequence[str] = ()) -> OnnxFile:
 def _example(image: ir.Value, spec: Preprocess, sample: Image | None) -> dict[str, Array]:
     """An input to run the graph with as it is deployed."""
     return {str(image.name): prepare(next(_drawn(spec)) if sample is None else sample, spec)[0]}
-
-
-def _output_what_is_named(model: ir.Model, request: Request) -> None:
-    """Output what the user names, or what a function of the user's may start from, where all outputs are a plugin's.
-
-    Whatever the plugin makes of it is then left out.
-    """
-    known = (*STANDARD, *RUNNABLE)
-    if any(all(node.domain in known for node in ancestors([output])) for output in model.graph.outputs):
-        return
-    names = {request.scores, request.boxes, request.labels} - {None}
-    foreign = [node for node in model.graph if node.domain not in known]
-    if request.decode is not None:
-        wanted = {value for node in foreign for value in node.inputs if value is not None and value.producer()}
-    else:
-        wanted = {value for value in all_values(model.graph) if value.name in names}
-    wanted = {value for value in wanted if all(node.domain in known for node in ancestors([value]))}
-    if wanted:
-        model.graph.outputs.clear()
-        model.graph.outputs.extend(value for value in all_values(model.graph) if value in wanted)
-        passes.RemoveUnusedNodesPass()(model)
-
-
-def _leave_out_foreign(model: ir.Model) -> None:
-    """Leave out outputs that only a plugin can compute, as a TensorRT suppression, if there are others.
-
-    Warns:
-        BoxcamWarning: there were such.
-    """
-    known = (*STANDARD, *RUNNABLE)
-    lost: dict[ir.Value, ir.Node] = {}
-    for output in model.graph.outputs:
-        makers = [node for node in ancestors([output]) if node.domain not in known]
-        if makers:
-            lost[output] = makers[0]
-    if not lost or len(lost) == len(model.graph.outputs):
-        return
-    kept = [output for output in model.graph.outputs if output not in lost]
-    model.graph.outputs.clear()
-    model.graph.outputs.extend(kept)
-    passes.RemoveUnusedNodesPass()(model)
-    names = ", ".join(str(output.name) for output in lost)
-    warnings.warn(
-        f"{names} are left out: {describe_node(next(iter(lost.values())))}, which ONNX Runtime does not have, computes"
-        " them. Pass other outputs with scores= and boxes= if these were meant.",
-        BoxcamWarning,
-        stacklevel=2,
-    )
 
 
 def detections(opened: OnnxFile, request: Request) -> Detections:
@@ -451,7 +397,8 @@ def _observed(model: ir.Model, targets: Sequence[ir.Value], feeds: Mapping[str, 
 def _decoded(opened: OnnxFile, request: Request) -> Convention:
     """Boxes and scores as the user's function writes them."""
     assert request.decode is not None
-    names = ["scores", "boxes", "labels", "box_format", "box_scale", "score_activation", "background", "convention"]
+    names = ["scores", "boxes", "labels", "box_format", "box_scale", "score_activation", "background"]
+    names += ["convention", "columns"]
     idle = [name for name in names if getattr(request, name)]
     if idle:
         raise SourceError(f"decode= defines boxes and scores, so {idle[0]}= has no meaning. Leave it out.")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
-from boxcam.errors import TraceError
+from boxcam.errors import NoLogitError, TraceError
 from boxcam.export.graphs.ops import Ops
 from boxcam.export.graphs.query import attribute_of, axes_of, describe_node
 from boxcam.export.trace import position as at
@@ -64,7 +64,9 @@ def _branch(
 @selects("ScatterElements", "ScatterND")
 def scatter(t: Tracer, op: Ops, place: Place) -> Columns | None:
     if attribute_of(place.node, "reduction", "none") != "none":
-        raise TraceError(
+        if not t.to_logits:
+            return t.end(place)
+        raise NoLogitError(
             f'{describe_node(place.node)} adds up what it scatters, which is not a selection. Use targets="score",'
             " which explains the score as it is reported."
         )
@@ -86,7 +88,9 @@ def pad(t: Tracer, op: Ops, place: Place) -> Columns | None:
     known = amounts(pads)
     axes = axes_of(node, 3) if len(node.inputs) > 3 else None
     if mode != "constant":
-        raise TraceError(
+        if not t.to_logits:
+            return t.end(place)
+        raise NoLogitError(
             f'{describe_node(node)} pads in mode {mode}, which cannot be traced. Use targets="score", which'
             " explains the score as it is reported."
         )

@@ -12,7 +12,7 @@ from math import prod
 
 import onnx_ir as ir
 
-from boxcam.errors import TraceError
+from boxcam.errors import NoLogitError
 from boxcam.export.graphs.operators import operator_of
 from boxcam.export.graphs.ops import Ops
 from boxcam.export.graphs.query import describe_node, name_and_shape, static_shape
@@ -32,7 +32,7 @@ def first_input(t: Tracer, op: Ops, place: Place) -> Columns | None:
 def by_a_constant(t: Tracer, op: Ops, place: Place) -> Columns | None:
     base, second = place.input(0), place.input(1)
     if not is_constant(second):
-        raise TraceError(
+        raise NoLogitError(
             f"{t.what} are computed by {describe_node(place.node)}, from two computed values; only a constant"
             ' exponent or divisor can be traced to a logit. Use targets="score", which explains the score as it is'
             " reported."
@@ -53,7 +53,7 @@ def product(t: Tracer, op: Ops, place: Place) -> Columns | None:
     chosen = _with_classes(factors)
     if chosen is None:
         shapes = " and ".join(name_and_shape(factor) for factor in factors)
-        raise TraceError(
+        raise NoLogitError(
             f"{t.what} are computed by {describe_node(place.node)}, a product whose factors cannot be told apart"
             f' ({shapes}): with a single class, either could be its probability. Use targets="score", which'
             " explains the product."
