@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from boxcam.export.heads.conventions.anchors import refuse_offsets
+from boxcam.export.heads.conventions.anchors import offsets, refuse_offsets
 from boxcam.export.heads.conventions.entry import Entry, Fit, Match
 from boxcam.export.heads.conventions.fits import decoded
 from boxcam.export.heads.conventions.tells import activation, background, form, scale, sigmoid_unless_done
@@ -27,6 +27,8 @@ def _pair(queries: bool) -> Callable[[Match], Fit]:
         transformer = is_transformer(scores.value) and not match.question.suppressed
         if transformer is not queries:
             return Fit.NO
+        if not queries and offsets(match):
+            return Fit.LIKELY  # and refused, unless the user names the convention
         return Fit.LIKELY if queries or is_transformer(boxes.value) or decoded(match, "boxes") else Fit.POSSIBLE
 
     return fits
