@@ -18,6 +18,7 @@ from boxcam.export.graphs.extract import add_output, clone_model
 from boxcam.export.graphs.fold import fold_model
 from boxcam.export.graphs.query import all_values
 from boxcam.export.graphs.run import observe_values, record_ranks, serialized
+from boxcam.export.graphs.weights import read_graph
 from boxcam.runtime.engines import OnnxEngine, Patches
 from boxcam.runtime.images import read_image
 from boxcam.runtime.preprocess import prepare
@@ -148,8 +149,7 @@ class Bundle(Deployed):
         return [part.cells.values for parts in made.parts for part in parts]
 
     def whole_maps(self) -> Callable[[Sequence[int]], list[Array]]:
-        graph = ir.load(self.model.path / "forward.onnx")
-        ir.external_data.load_to_model(graph)
+        graph = read_graph(self.model.path / "forward.onnx")
         names = [end.name for end in self.model.manifest.target().ends]
         features = [tensor.name for tensor in self.layer.tensors]
         return whole_maps(graph, names, features, {self.model.manifest.input: self.tensor}, self.origin, self._device)
@@ -248,8 +248,7 @@ def highest(maps: Sequence[Array], count: int) -> Array:
 
 def without_extras(file: Path, outputs: Sequence[str], device: Device) -> Session:
     """A bundle's forward graph with the original model's outputs only, and what these need."""
-    model = ir.load(file)
-    ir.external_data.load_to_model(model)
+    model = read_graph(file)
     return Session(serialized(_only_outputs(model, list(dict.fromkeys(outputs)))), device)
 
 

@@ -3,7 +3,7 @@
     import boxcam
 
     model = boxcam.load("retinanet.boxcam")
-    explanation = boxcam.explain(model, "street.jpg", method="gradcam", layer="neck")
+    explanation = boxcam.explain(model, "street.jpg", method="hirescam", layer="neck")
     explanation.save("out")
     for box in explanation:
         box.name, box.score, box.map
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from boxcam._api import explain as explain
 from boxcam._api import export as export
+from boxcam._api import limits as limits
 from boxcam._api import load as load
 from boxcam._api import methods as methods
 from boxcam._version import __version__ as __version__
@@ -32,12 +33,14 @@ if TYPE_CHECKING:
     from boxcam.explain.explanation import Explanation as Explanation
     from boxcam.model import Model as Model
     from boxcam.types import Detections as Detections
+    from boxcam.types import ImageLike as ImageLike
 
 
-_CLASSES = {
+_TYPES = {
     "Detections": "boxcam.types",
     "ExplainedBox": "boxcam.explain.box",
     "Explanation": "boxcam.explain.explanation",
+    "ImageLike": "boxcam.types",
     "Manifest": "boxcam.bundle",
     "Model": "boxcam.model",
 }
@@ -47,10 +50,12 @@ __all__ = [
     "Detections",
     "ExplainedBox",
     "Explanation",
+    "ImageLike",
     "Manifest",
     "Model",
     "explain",
     "export",
+    "limits",
     "load",
     "methods",
 ]
@@ -59,9 +64,9 @@ __all__ = [
 if not TYPE_CHECKING:  # which would take every name for one of the package
 
     def __getattr__(name: str) -> Any:
-        if name not in _CLASSES:
+        if name not in _TYPES:
             raise AttributeError(f"module 'boxcam' has no attribute {name!r}")
-        return getattr(importlib.import_module(_CLASSES[name]), name)
+        return getattr(importlib.import_module(_TYPES[name]), name)
 
 
 def __dir__() -> list[str]:

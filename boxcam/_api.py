@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-    from PIL.Image import Image as PillowImage
-
-    from boxcam.bundle import Manifest
-    from boxcam.explain.explanation import Explanation
-    from boxcam.model import Model
-    from boxcam.runtime.model import Model as Runtime
+    import boxcam.model  # any of its files: the annotations name what is public in the package
+else:
+    boxcam = sys.modules[__package__]  # so that they can be read, as by typing.get_type_hints
 
 
 def load(
@@ -23,7 +20,7 @@ def load(
     threads: int = 0,
     device: str = "cpu",
     providers: str | Sequence[str] = (),
-) -> Model:
+) -> boxcam.Model:
     """Open a bundle.
 
     Args:
@@ -55,8 +52,8 @@ def load(
 
 
 def explain(
-    model: Runtime | str | os.PathLike[str],
-    image: str | os.PathLike[str] | npt.NDArray[np.uint8] | PillowImage,
+    model: boxcam.Model | str | os.PathLike[str],
+    image: boxcam.ImageLike,
     *,
     method: str = "gradcam",
     layer: str | None = None,
@@ -68,7 +65,7 @@ def explain(
     rank: int | Sequence[int] | None = None,
     color: Literal["BGR", "RGB"] = "BGR",
     progress: Callable[[int, int], None] | None = None,
-) -> Explanation:
+) -> boxcam.Explanation:
     """Explain the boxes that a model draws on an image.
 
     Args:
@@ -82,12 +79,12 @@ def explain(
         engine: gradient engine, ``onnx`` or ``torchscript``, or ``auto``.
         score: explain boxes of at least this score, 0 to 1. By default 0.3; 0 where boxes are named by ``rank``, or a
             classifier's by ``classes``.
-        top: explain at most so many boxes, the best first; all by default.
+        top: explain at most so many boxes, 1 or more, the best first; all by default.
         classes: explain boxes of these classes only, by name or index.
         rank: explain only these boxes, counted from the best one, which is 1; where classes are given, of these.
         color: order of an array's channels: ``BGR``, as ``cv2.imread`` gives it, or ``RGB``. Pictures of the
             explanation have the same order.
-        progress: called with the number of boxes done and their total.
+        progress: called with the number of boxes done, 0 at first, and their total.
 
     Returns:
         The boxes, and for each a map of what speaks for it.
@@ -98,32 +95,57 @@ def explain(
         ArgumentError: ``score``, ``top``, ``rank`` or ``color`` is out of range, or model and image are swapped.
         BundleError: the model is a path, and no bundle is there.
 
+    Warns:
+        BoxcamWarning: a map is empty, although the box depends on the layer; another method may show more.
+
     >>> import boxcam
     >>> model = boxcam.load("signs.boxcam")
-    >>> explanation = boxcam.explain(model, "street.jpg", method="gradcam", layer="neck", top=2)
+    >>> explanation = boxcam.explain(model, "street.jpg", method="hirescam", layer="neck", top=2)
     >>> for box in explanation:
     ...     print(f"{box.name} {box.score:.2f}")
     pedestrian crossing 0.99
     no entry 0.99
     >>> paths = explanation.save("out")
     """
-    from boxcam.explain import explainer
+    from boxcam.explain.explainer import explain
+    from boxcam.explain.options import Options
     from boxcam.model import open_model
 
-    return explainer.explain(
-        open_model(model, image),
-        image,
-        method=method,
-        layer=layer,
-        target=target,
-        engine=engine,
-        score=score,
-        top=top,
-        classes=classes,
-        rank=rank,
-        color=color,
-        progress=progress,
+    options = Options(
+        method=method, layer=layer, target=target, engine=engine, score=score, top=top, classes=classes, rank=rank
     )
+    return explain(open_model(model, image), image, options, color=color, progress=progress)
+
+
+def limits(
+    *, timeout: float | None = None, max_memory: int | str | None = None, max_pixels: int | None = None
+) -> AbstractContextManager[None]:
+    """Limits for everything that is done in a ``with`` block: exporting, loading and explaining.
+
+    Args:
+        timeout: seconds that the block may take.
+        max_memory: bytes that the process may ask the system for, or ``"4G"``; on Linux. What asks for more fails.
+        max_pixels: pixels that an image may have, height times width; 179 million without a limit of one's own.
+
+    Returns:
+        What ``with`` takes. Blocks can lie inside of each other; the narrower time holds.
+
+    Raises:
+        LimitError: at the end of the block: it took longer, or asked for more memory.
+        ArgumentError: a limit is no number above 0, is below what is in use, or memory cannot be limited here.
+
+    Other threads do not take over the limits of the one that starts them, unless they get its ``contextvars``; memory
+    is that of the process.
+
+    >>> import boxcam
+    >>> with boxcam.limits(timeout=60, max_pixels=10_000_000):
+    ...     found = boxcam.load("signs.boxcam").detect("street.jpg")
+    >>> len(found)
+    7
+    """
+    from boxcam import budget
+
+    return budget.limits(timeout=timeout, max_memory=max_memory, max_pixels=max_pixels)
 
 
 def methods() -> tuple[str, ...]:
@@ -150,6 +172,8 @@ def export(
     engine: str = "auto",
     targets: Sequence[str] = ("logit",),
     overwrite: bool = False,
+    accept: str | Sequence[str] = (),
+    expect: str | os.PathLike[str] | None = None,
     progress: Callable[[str], None] | None = None,
     preprocess: str | Sequence[str] = (),
     class_names: str | os.PathLike[str] | Sequence[str] | None = None,
@@ -165,8 +189,9 @@ def export(
     decode: str | Callable[..., Any] | None = None,
     layout: Literal["NCHW", "NHWC", "tokens"] | None = None,
     tokens: tuple[int, int] | None = None,
+    stops: Sequence[str] = (),
     inputs: Mapping[str, Any] | Sequence[str] = (),
-) -> Manifest:
+) -> boxcam.Manifest:
     """Make a bundle out of a trained detector or classifier. It needs boxcam's extra ``export``.
 
     Args:
@@ -184,6 +209,9 @@ def export(
         targets: what of a box can be explained: ``logit``, the class logit; ``score``, as reported; ``x1``, ``y1``,
             ``x2``, ``y2``, the sides in pixels of the model's input; ``all`` for all that the model has.
         overwrite: replace a bundle that is there.
+        accept: criteria of plausibility to overrule, by the names that messages give: ``boxes``, ``place`` and others.
+        expect: a JSON file with what your own code finds on the sample: COCO results, or an object with ``boxes``
+            (x1 y1 x2 y2 in pixels of the sample), ``scores`` and ``labels``. What is found has to be the same.
         progress: called with a few words as each step begins.
         preprocess: of ONNX files and classifiers: how an image becomes the input: a preset, a YAML file, or
             ``key=value``; one or several.
@@ -201,6 +229,7 @@ def export(
         decode: your own function from outputs to boxes and scores, or ``FILE.py:function``.
         layout: of a layer that is given by a tensor's name: ``NCHW``, ``NHWC`` or ``tokens``.
         tokens: height and width of the map that a sequence of tokens is.
+        stops: names of tensors that no gradient passes, as where the framework detaches them.
         inputs: of ONNX files with more inputs than the image: what to feed to each of the others, by its name: an array
             of its shape and type, the file of one (``.npy``), or numbers; or a list of ``"NAME=VALUE"``.
 
@@ -208,7 +237,9 @@ def export(
         The manifest that was written.
 
     Raises:
-        ExportError: the model cannot be exported, or the result does not agree with it; nothing is written then.
+        ExportError: the model cannot be exported, the result does not agree with it, or it was read in a way that is
+            not to be believed; nothing is written then.
+        InputError: the sample, or the file of ``expect``, cannot be read.
         OutputError: the bundle cannot be written there.
 
     >>> import boxcam
@@ -231,6 +262,8 @@ def export(
         engine=engine,
         targets=targets,
         overwrite=overwrite,
+        accept=accept,
+        expect=expect,
         progress=progress or (lambda step: None),
         preprocess=preprocess,
         class_names=class_names,
@@ -246,5 +279,6 @@ def export(
         decode=decode,
         layout=layout,
         tokens=tokens,
+        stops=stops,
         inputs=inputs,
     )

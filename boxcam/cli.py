@@ -16,6 +16,8 @@ from boxcam.commands.demo import demo
 from boxcam.commands.explain import explain
 from boxcam.commands.export import export
 from boxcam.commands.inspect import inspect
+from boxcam.commands.misspelling import no_such_command, no_such_option
+from boxcam.commands.signals import Terminated, end, ended_by_signals, leave
 from boxcam.errors import BoxcamError, BoxcamWarning
 from boxcam.runtime.failures import reason
 
@@ -33,17 +35,35 @@ class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*super().list_commands(ctx), *PLUGINS.loaded()]
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            raise no_such_command(args[0], self.list_commands(ctx), ctx)
+        return super().resolve_command(ctx, args)
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        with _warnings_as_lines():  # of plug-ins, which the help asks for
+            return super().make_context(info_name, args, parent, **extra)
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta[ARGUMENTS] = tuple(args)
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            raise no_such_option(error.option_name, self, ctx) from error
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            with _warnings_as_lines():
+            with _warnings_as_lines(), ended_by_signals():
                 return super().invoke(ctx)
+        except (KeyboardInterrupt, Terminated) as error:
+            leave(error)
         except BoxcamError as error:
             say(error_line(error), err=True)
-            ctx.exit(1)
+            end(1)
         except Exception as error:
             if not type(error).__module__.startswith("onnxruntime."):
                 raise
@@ -54,9 +74,10 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings=_CONTEXT)
 @click.version_option(__version__, prog_name="boxcam")
 def main() -> None:
-    """Why did a deployed detector draw this box?
+    """Explain the boxes of a deployed detector, each by a heatmap of its own.
 
-    `export` takes a detector out of its training code, once; `explain` then draws a heatmap for each box, without it.
+    `export` makes a bundle of ONNX files from a trained model, once; `explain` draws the heatmaps with ONNX Runtime,
+    without the model's training code. `demo` shows it with a model that comes with boxcam.
     """
 
 

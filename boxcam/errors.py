@@ -8,6 +8,7 @@
     ├── BundleError               a bundle is missing, altered, or of a newer version
     ├── UnknownLayerError         a layer was asked for that is not there
     ├── UnknownNameError          a method (or engine, or source) was asked for that is not there
+    ├── LimitError                a run takes more time or memory than `boxcam.limits` allows
     ├── PluginError               something that another package adds cannot be loaded
     ├── EngineError               a gradient engine cannot run here
     │   └── RunError              a graph fails on an image
@@ -19,6 +20,7 @@
         │   └── NoLogitError      its score is made of several numbers; the score itself can be explained
         ├── UnsupportedOperatorError  an operator on the score path is not known
         └── VerificationError     the exported files do not agree with the model
+            └── ImplausibleError  the model was read in a way that is not to be believed
 
 A message says what is wrong, where, and what to do about it, in one line. What boxcam can do without, but has to say,
 is a `BoxcamWarning`, through Python's ``warnings``.
@@ -132,6 +134,10 @@ def _hint(names: Sequence[str]) -> str:
     return f" Did you mean {' or '.join(map(repr, names))}?" if names else ""
 
 
+class LimitError(BoxcamError):
+    """A run takes more time or memory than it may."""
+
+
 class PluginError(BoxcamError):
     """Something that another package adds cannot be loaded."""
 
@@ -174,3 +180,7 @@ class UnsupportedOperatorError(ExportError):
 
 class VerificationError(ExportError):
     """The exported files do not agree with the model."""
+
+
+class ImplausibleError(VerificationError):
+    """The model was read in a way that is not to be believed, or that differs from what the user's own code finds."""

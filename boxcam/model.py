@@ -11,10 +11,11 @@ from boxcam.errors import ArgumentError, BundleError
 from boxcam.explain import explainer
 from boxcam.explain.evidence import Color
 from boxcam.explain.explanation import Explanation
-from boxcam.explain.selection import Classes
+from boxcam.explain.options import Classes, Options
+from boxcam.plurals import counted
 from boxcam.runtime.model import Model as Runtime
 from boxcam.runtime.pixels import load_image
-from boxcam.types import Detections
+from boxcam.types import Detections, ImageLike
 
 
 class Model(Runtime):
@@ -57,8 +58,13 @@ class Model(Runtime):
 
     def __repr__(self) -> str:
         """One line: the bundle, and what it is for."""
-        classes = f"{len(self.names)} classes" if self.names else "classes without names"
+        classes = counted(len(self.names), "class", "classes") if self.names else "classes without names"
         return f"<Model {self.path.name}: {classes}, layers {', '.join(self.layers)}, on {self.device}>"
+
+    def __dir__(self) -> list[str]:
+        """The public names; what else it inherits is the runtime's own."""
+        own = {name for name in vars(Model) if not name.startswith("_")}
+        return sorted({*own, "path", "manifest", "layers", "device", "providers", *dir(object)})
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -89,7 +95,7 @@ class Model(Runtime):
         """
         return explainer.usable_methods(self)
 
-    def detect(self, image: Any, *, color: Color = "BGR") -> Detections:
+    def detect(self, image: ImageLike, *, color: Color = "BGR") -> Detections:
         """The boxes on an image, best score first, in image pixels.
 
         Args:
@@ -107,9 +113,9 @@ class Model(Runtime):
 
     def explain(
         self,
-        image: Any,
+        image: ImageLike,
         *,
-        method: str = explainer.DEFAULT_METHOD,
+        method: str = "gradcam",
         layer: str | None = None,
         target: str | None = None,
         engine: str = "auto",
@@ -127,25 +133,15 @@ class Model(Runtime):
         >>> model.explain("street.jpg", method="hirescam", classes="no entry").save("out")[0].name
         'street.png'
         """
-        return explainer.explain(
-            self,
-            image,
-            method=method,
-            layer=layer,
-            target=target,
-            engine=engine,
-            score=score,
-            top=top,
-            classes=classes,
-            rank=rank,
-            color=color,
-            progress=progress,
+        options = Options(
+            method=method, layer=layer, target=target, engine=engine, score=score, top=top, classes=classes, rank=rank
         )
+        return explainer.explain(self, image, options, color=color, progress=progress)
 
     def prepare(
         self,
         *,
-        method: str = explainer.DEFAULT_METHOD,
+        method: str = "gradcam",
         layer: str | None = None,
         target: str | None = None,
         engine: str = "auto",
@@ -162,17 +158,10 @@ class Model(Runtime):
         >>> import boxcam
         >>> boxcam.load("signs.boxcam").prepare(method="hirescam", layer="backbone")
         """
-        explainer.prepare(
-            self,
-            method=method,
-            layer=layer,
-            target=target,
-            engine=engine,
-            score=score,
-            top=top,
-            classes=classes,
-            rank=rank,
+        options = Options(
+            method=method, layer=layer, target=target, engine=engine, score=score, top=top, classes=classes, rank=rank
         )
+        explainer.prepare(self, options)
 
 
 def open_model(model: Any, image: Any) -> Runtime:

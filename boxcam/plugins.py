@@ -9,7 +9,7 @@ imported when its name is asked for: without plug-ins, nothing is searched or im
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -41,7 +41,7 @@ class Plugin:
         """
         try:
             self.point.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             said = " ".join(str(error).split())[:300].rstrip(".")
             raise self.failure(f"cannot be loaded: {type(error).__name__}: {said}") from error
 
@@ -53,13 +53,14 @@ class Plugin:
         )
 
 
-def find(kind: str, group: str, own: Collection[str]) -> dict[str, Plugin]:
+def find(kind: str, group: str, makers: Mapping[str, str]) -> dict[str, Plugin]:
     """The plug-ins of a group by name.
 
     Args:
         kind: what they are, in the singular.
         group: of their entry points.
-        own: names that boxcam itself has.
+        makers: for each name that is registered already, the module that registered it: one of boxcam itself, or of a
+            plug-in that was imported before anyone asked for names.
 
     Warns:
         BoxcamWarning: the name of one is taken; it is left out.
@@ -69,12 +70,23 @@ def find(kind: str, group: str, own: Collection[str]) -> dict[str, Plugin]:
     found: dict[str, Plugin] = {}
     for point in entry_points(group=group):
         package = "" if point.dist is None else f"{point.dist.name} {point.dist.version}"
-        if point.name in own or point.name in found:
-            whose = "boxcam itself" if point.name in own else found[point.name].package
+        maker = makers.get(point.name, "")
+        if point.name in found or (maker and not _is_of_one_package(maker, point.module)):
+            whose = found[point.name].package if point.name in found else _owner(maker)
             message = (
                 f"the {kind} {point.name!r} of the installed package {package} is left out: {whose} has that name."
+                " Update that package, or uninstall it."
             )
             warnings.warn(message, BoxcamWarning, stacklevel=2)
             continue
         found[point.name] = Plugin(kind, package, point)
     return found
+
+
+def _is_of_one_package(module: str, other: str) -> bool:
+    return module.partition(".")[0] == other.partition(".")[0]
+
+
+def _owner(module: str) -> str:
+    """Who has a name, for people."""
+    return "boxcam itself" if module.partition(".")[0] == "boxcam" else f"the module {module}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
@@ -23,6 +24,7 @@ class Registry(Generic[T]):
     def __init__(self, kind: str, group: str | None = None) -> None:
         self.kind, self.group = kind, group
         self._things: dict[str, T] = {}
+        self._makers: dict[str, str] = {}
         self._plugins: dict[str, Plugin] | None = None
 
     def register(self, name: str) -> Callable[[T], T]:
@@ -36,6 +38,7 @@ class Registry(Generic[T]):
             if name in self._things:
                 raise ValueError(f"{self.kind} {name!r} is registered already, as {self._things[name]!r}")
             self._things[name] = thing
+            self._makers[name] = _module_that_is_run()
             return thing
 
         return put
@@ -49,7 +52,7 @@ class Registry(Generic[T]):
         if self.group is None:
             return {}
         if self._plugins is None:
-            self._plugins = find(self.kind, self.group, self._things)
+            self._plugins = find(self.kind, self.group, self._makers)
         return self._plugins
 
     def loaded(self) -> dict[str, T]:
@@ -90,3 +93,11 @@ class Registry(Generic[T]):
 
     def __len__(self) -> int:
         return len(self.names())
+
+
+def _module_that_is_run() -> str:
+    """The module whose own lines are being run, as those of a plug-in that is imported: the innermost one."""
+    frame = sys._getframe(1)
+    while frame.f_code.co_name != "<module>" and frame.f_back is not None:
+        frame = frame.f_back
+    return str(frame.f_globals.get("__name__", ""))

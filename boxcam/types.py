@@ -6,9 +6,10 @@ all of it); *canvas* is the model's input after resize and padding; *cells* are 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,21 @@ import numpy.typing as npt
 Float = npt.NDArray[np.float32]
 Int = npt.NDArray[np.int64]
 Image = npt.NDArray[np.uint8]
+
+
+class PillowImage(Protocol):
+    """What boxcam uses of a ``PIL.Image.Image``; Pillow itself need not be installed."""
+
+    @property
+    def mode(self) -> str: ...
+
+    def load(self) -> Any: ...
+
+    def convert(self, mode: str, /) -> Any: ...
+
+
+ImageLike = str | os.PathLike[str] | Image | PillowImage
+"""An image as users give it: a file, an array, or a picture of Pillow."""
 
 IMAGE = "image"
 """The layer of the pixels."""

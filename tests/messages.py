@@ -23,7 +23,7 @@ _PLACE = re.compile(
     r".*?(?:\[[\d?, ]+\]|\([\w./]+\)|\b\d)"  # a part of the model, with its shape, node or number
 )
 _FAULT = re.compile(
-    r"\b(?:no|not|never|nothing|none|neither|cannot|is|are|has|have|had|does|do|lacks?|needs?|holds?|gives?|takes?|names?|"
+    r"\b(?:no|not|never|only|asks?|nothing|none|neither|cannot|is|are|has|have|had|does|do|lacks?|needs?|holds?|gives?|takes?|names?|"
     r"uses?|fails?|failed|exists?|exceeds?|matches|contradicts?|keeps?|lies|returns?|would|was|were|may|computes?|outputs)\b"
 )
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import os
 import pydoc
 import re
 import subprocess
 import sys
+import typing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ import pytest
 import boxcam
 from boxcam.errors import ArgumentError, BoxcamWarning, BundleError, InputError, UnknownLayerError, UnknownNameError
 from boxcam.explain.methods import METHODS
+from boxcam.explain.options import Options as ExplainOptions
 from boxcam.export import pipeline
 from boxcam.export.source import Options
 from tests.cams import CAMS
@@ -103,6 +106,39 @@ def test_the_model_explains_with_the_same_arguments_and_defaults() -> None:
     assert [one.default for one in there.values()][1:] == [one.default for one in here.values()][1:]
 
 
+def test_every_default_stands_in_one_place() -> None:
+    """The signatures repeat the defaults of `Options`, so that editors show them: they are the same."""
+    defaults = {one.name: one.default for one in dataclasses.fields(ExplainOptions)}
+    for function in (boxcam.explain, boxcam.Model.explain, boxcam.Model.prepare):
+        parameters = inspect.signature(function).parameters
+        assert {name: one.default for name, one in parameters.items() if name in defaults} == defaults
+
+
+def test_annotations_can_be_read_and_name_what_is_public() -> None:
+    """As by pydantic, beartype or an editor: nothing of them is missing, and nothing internal shows."""
+    for name in boxcam.__all__:
+        thing = getattr(boxcam, name)
+        members = vars(thing).items() if inspect.isclass(thing) else [(name, thing)]
+        for member, value in members:
+            own = value.fget if isinstance(value, property) else getattr(value, "func", value)
+            if inspect.isfunction(own) and not member.startswith("_"):
+                assert "return" in typing.get_type_hints(own), (name, member)
+                assert "Runtime" not in str(inspect.signature(own)), (name, member)
+    hints = typing.get_type_hints(boxcam.explain)
+    assert hints["return"] is boxcam.Explanation
+    assert hints["model"] == boxcam.Model | str | os.PathLike[str]
+    assert hints["image"] == boxcam.ImageLike
+    code = "import typing, boxcam, sys; typing.get_type_hints(boxcam.explain); assert 'PIL' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)  # as the first thing that is done, and without Pillow
+
+
+def test_a_model_shows_what_is_public(signs_model: boxcam.Model) -> None:
+    shown = {name for name in dir(signs_model) if not name.startswith("_")}
+    methods = {"detect", "explain", "methods", "prepare"}
+    assert shown == methods | {"path", "manifest", "layers", "names", "targets", "device", "providers"}
+    assert all(hasattr(signs_model, name) for name in dir(signs_model))
+
+
 def test_export_shows_every_option_that_a_source_can_have() -> None:
     shown = inspect.signature(boxcam.export).parameters
     inner = inspect.signature(pipeline.export).parameters
@@ -179,6 +215,10 @@ def test_pictures_of_pillow(signs_model: boxcam.Model, cat: Path) -> None:
     as_given, as_told = (signs_model.explain(picture, top=1, color=color).overlay() for color in ("BGR", "RGB"))
     assert np.array_equal(as_given, as_told)  # Pillow's own order, whatever arrays have
     assert np.array_equal(as_given[..., ::-1], signs_model.explain(pixels, top=1).overlay())
+    for mode, other in (("RGBa", "RGBA"), ("La", "LA")):
+        message = rf"mode '{mode}' cannot be used: its colours are multiplied by its alpha\. .*convert\('{other}'\)\.$"
+        with pytest.raises(InputError, match=message):
+            signs_model.explain(picture.convert("RGBA" if other == "RGBA" else "LA").convert(mode))
     with pytest.raises(InputError, match="Pillow's mode 'I;16' cannot be used: its pixels do not have 8 bits"):
         signs_model.explain(PIL.Image.new("I;16", (8, 8)))
     turned = picture.copy()
@@ -251,7 +291,6 @@ def test_score_top_and_classes_select(signs_model: boxcam.Model, cat: Path) -> N
     two = boxcam.explain(signs_model, cat, score=0, top=2)
     assert np.array_equal(two.detections.boxes, found.boxes[:2])
     assert np.allclose(two.maps, everything.maps[:2], rtol=1e-4, atol=1e-6 * everything.maps.max())
-    assert len(boxcam.explain(signs_model, cat, top=0)) == 0
     assert len(boxcam.explain(signs_model, cat, top=10_000, score=0)) == len(found)
 
     stop = [index for index, name in enumerate(found.names) if name == "stop"]
@@ -277,7 +316,7 @@ def test_no_box_gives_an_empty_explanation(signs_model: boxcam.Model) -> None:
 def test_progress_counts_boxes(signs_model: boxcam.Model, cat: Path) -> None:
     seen: list[tuple[int, int]] = []
     boxcam.explain(signs_model, cat, top=3, progress=lambda done, total: seen.append((done, total)))
-    assert seen == [(1, 3), (2, 3), (3, 3)]
+    assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
 
 
 WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
@@ -297,17 +336,25 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"image": None}, InputError, "must be a numpy array, not NoneType"),
     ({"image": np.zeros((3, 40, 40), np.uint8)}, InputError, "channels come first"),
     ({"image": np.zeros((40, 40, 3))}, InputError, "must be uint8"),
-    ({"top": -1}, ArgumentError, "top: -1, expected a whole number, 0 or more"),
-    ({"top": 2.5}, ArgumentError, r"top: 2\.5, expected a whole number"),
-    ({"score": 2}, ArgumentError, "score: 2, expected 0 to 1"),
-    ({"score": -0.1}, ArgumentError, r"score: -0\.1, expected 0 to 1"),
-    ({"score": float("nan")}, ArgumentError, "score: nan, expected 0 to 1"),
-    ({"score": "0.5"}, ArgumentError, "score: '0.5', expected 0 to 1"),
-    ({"rank": 0}, ArgumentError, "rank: 0, expected 1 or more"),
-    ({"rank": [1, -1]}, ArgumentError, r"rank: \[1, -1\], expected 1 or more"),
-    ({"rank": "1"}, ArgumentError, "rank: '1', expected 1 or more"),
-    ({"rank": 1.5}, ArgumentError, r"rank: 1\.5, expected 1 or more"),
-    ({"color": "rgb"}, ArgumentError, "color: 'rgb', expected 'BGR', as cv2.imread gives it, or 'RGB'"),
+    ({"image": ["a.png"]}, InputError, r"one image is explained at a time, not a list of them\. Load the model once"),
+    (
+        {"image": (np.zeros((9, 9, 3), np.uint8),)},
+        InputError,
+        r"one image .* not a tuple of them\. .* for each image\.$",
+    ),
+    ({"top": 0}, ArgumentError, r"top=0 is not a whole number above 0\. Pass the largest number .* explain all\.$"),
+    ({"top": -1}, ArgumentError, r"top=-1 is not a whole number above 0\."),
+    ({"top": 2.5}, ArgumentError, r"top=2\.5 is not a whole number"),
+    ({"top": True}, ArgumentError, "top=True is not a whole number"),
+    ({"score": 2}, ArgumentError, r"score=2 is not a number from 0 to 1\. Pass one, such as score=0\.3\.$"),
+    ({"score": -0.1}, ArgumentError, r"score=-0\.1 is not a number from 0 to 1"),
+    ({"score": float("nan")}, ArgumentError, "score=nan is not a number from 0 to 1"),
+    ({"score": "0.5"}, ArgumentError, "score='0.5' is not a number from 0 to 1"),
+    ({"rank": 0}, ArgumentError, r"rank=0 is not a whole number above 0, or several\. Pass 1 for the best box"),
+    ({"rank": [1, -1]}, ArgumentError, r"rank=\[1, -1\] is not a whole number"),
+    ({"rank": "1"}, ArgumentError, "rank='1' is not a whole number"),
+    ({"rank": 1.5}, ArgumentError, r"rank=1\.5 is not a whole number"),
+    ({"color": "rgb"}, ArgumentError, r"color='rgb' is not an order of channels\. Pass 'BGR', as cv2.imread gives it"),
 ]
 
 

@@ -233,13 +233,13 @@ BROKEN_BUNDLES: dict[str, tuple[Callable[[Path], object], str]] = {
     "manifest cut off": (lambda b: os.truncate(b / "manifest.json", 300), "manifest.json cannot be read"),
     "manifest of another kind": (lambda b: (b / "manifest.json").write_text("[1]"), "does not state its format"),
     "forward graph lost": (lambda b: (b / "forward.onnx").unlink(), "has lost its file forward.onnx"),
-    "gradient lost": (lambda b: (b / "gradient" / "neck.pt").unlink(), "has lost its file gradient/neck.pt"),
+    "gradient lost": (lambda b: (b / "gradient.neck.pt").unlink(), "has lost its file gradient.neck.pt"),
     "forward graph altered": (lambda b: flip(b / "forward.onnx"), "forward.onnx was altered"),
-    "gradient altered": (lambda b: flip(b / "gradient" / "backbone.pt"), "backbone.pt was altered"),
+    "gradient altered": (lambda b: flip(b / "gradient.backbone.pt"), "backbone.pt was altered"),
     "forward graph cut off": (lambda b: os.truncate(b / "forward.onnx", 9999), "forward.onnx was altered"),
     "newer": (
-        lambda b: edit_manifest(b, format=4, boxcam="9.9"),
-        "has format 4, and this boxcam reads up to 3. Update",
+        lambda b: edit_manifest(b, format=5, boxcam="9.9"),
+        "has format 5, and this boxcam reads up to 4. Update",
     ),
 }
 
@@ -260,10 +260,10 @@ def test_a_broken_bundle(kind: str, signs: Path, bundle: Path, tmp_path: Path, c
 
 FORGED: dict[str, tuple[str, bytes, str]] = {
     "forward graph": ("forward.onnx", b"garbage", "forward.onnx cannot be loaded by ONNX Runtime"),
-    "gradient": ("gradient/neck.onnx", b"garbage", "neck.onnx cannot be loaded by ONNX Runtime"),
-    "means of a gradient": ("gradient/neck.means.onnx", b"garbage", "neck.means.onnx cannot be loaded by ONNX Runtime"),
-    "scripted gradient": ("gradient/neck.pt", b"garbage", "neck.pt cannot be loaded by PyTorch"),
-    "gradient that is a pickle": ("gradient/neck.pt", pickle.dumps({"a": 1}), "neck.pt cannot be loaded by PyTorch"),
+    "gradient": ("gradient.neck.onnx", b"garbage", "neck.onnx cannot be loaded by ONNX Runtime"),
+    "means of a gradient": ("gradient.neck.means.onnx", b"garbage", "neck.means.onnx cannot be loaded by ONNX Runtime"),
+    "scripted gradient": ("gradient.neck.pt", b"garbage", "neck.pt cannot be loaded by PyTorch"),
+    "gradient that is a pickle": ("gradient.neck.pt", pickle.dumps({"a": 1}), "neck.pt cannot be loaded by PyTorch"),
 }
 
 
@@ -283,7 +283,7 @@ def test_loading_a_bundle_runs_no_pickle(signs: Path, bundle: Path, tmp_path: Pa
 
     stream = io.BytesIO()
     torch.save({"a": Touch(tmp_path / "sentinel")}, stream)
-    forge(bundle, "gradient/neck.pt", stream.getvalue())
+    forge(bundle, "gradient.neck.pt", stream.getvalue())
     done = cli("explain", bundle, signs / "images" / "cat.jpg", "-o", tmp_path / "out", "--engine", "torchscript")
     assert "neck.pt cannot be loaded by PyTorch" in refused(done, capfd)
     assert not (tmp_path / "sentinel").exists()
@@ -441,7 +441,7 @@ def test_arguments_that_are_no_source(
 ) -> None:
     assert "nowhere.py does not exist" in export(config=tmp_path / "nowhere.py")
     unknown = export(config=tmp_path / "a.txt")
-    assert "is not a model of a known kind. Pass, in this order, onnx: MODEL.onnx; torchvision:" in unknown
+    assert "is not a model of a known kind. Pass one of these: MODEL.onnx (kind onnx), or torchvision:" in unknown
     swapped = export(config=signs / "signs.pth", checkpoint=signs / "config.py")
     assert f"The two are swapped. Pass {signs / 'config.py'} {signs / 'signs.pth'}." in swapped
     assert "is not a model of a known kind" in refused(cli("export", signs / "config.py", "-o", tmp_path / "x"), capfd)

@@ -24,7 +24,7 @@ from click.testing import Result
 import boxcam
 from boxcam.bundle import read
 from boxcam.cli import main
-from boxcam.commands.explain import _summary
+from boxcam.commands.summary import summary
 from boxcam.errors import RunError
 from boxcam.export import sources as _sources  # noqa: F401  (each registers itself)
 from boxcam.export.source import SOURCES
@@ -51,14 +51,24 @@ def arrays(folder: Path, name: str) -> dict[str, Any]:
         return dict(file)
 
 
-def test_export_says_what_it_verified_and_wrote(signs_export: Any) -> None:
-    verified, wrote = signs_export.stdout.splitlines()
-    assert re.fullmatch(r"verified: \d+ checks passed; 'boxcam inspect' has their figures", verified)
+def test_export_says_what_it_found_checked_and_wrote(signs_export: Any) -> None:
+    found, checked, wrote = signs_export.stdout.splitlines()
+    assert re.match(r"found \d+ boxes on cat\.jpg: [a-z ]+ 0\.\d\d at \[\d+, \d+, \d+, \d+\]", found)
+    assert re.fullmatch(
+        r"checked: the bundle computes what the model computes \(\d+ checks\); nothing speaks against how it was read;"
+        r" 'boxcam inspect' has the figures",
+        checked,
+    )
     assert re.fullmatch(r"wrote .+ in \d+ s \(layers: neck, backbone\)", wrote)
     assert str(signs_export.path) in signs_export.stdout
     assert signs_export.stderr == ""  # a file or a pipe sees no progress
     assert results(signs_export.path.parent) == ["signs.boxcam"]
-    assert results(signs_export.path) == ["forward.onnx", "gradient", "manifest.json"]
+    assert results(signs_export.path) == [
+        "forward.onnx",
+        *("gradient.backbone.means.onnx", "gradient.backbone.onnx", "gradient.backbone.pt"),
+        *("gradient.neck.means.onnx", "gradient.neck.onnx", "gradient.neck.pt"),
+        *("manifest.json", "sample.png", "weights.bin"),
+    ]
 
 
 def test_export_takes_every_option(
@@ -74,7 +84,7 @@ def test_export_takes_every_option(
     )
     assert (done.exit_code, done.stdout, done.stderr) == (0, "", "")
     assert results(tmp_path) == ["config.boxcam"]
-    assert {Path(name).suffix for name in results(tmp_path / "config.boxcam" / "gradient")} == {".onnx"}
+    assert {Path(name).suffix for name in results(tmp_path / "config.boxcam")} == {".onnx", ".json", ".bin"}
     model = boxcam.load("config.boxcam", threads=1)
     assert model.layers == ("backbone.2", NECK)
     assert (model.manifest.preprocess.height, model.manifest.preprocess.width) == (256, 320)
@@ -166,6 +176,9 @@ def test_export_says_what_is_not_installed(
         raise ModuleNotFoundError(f"No module named '{missing}.part'", name=f"{missing}.part")
 
     monkeypatch.setattr("boxcam.export.pipeline.export", fails)
+    monkeypatch.chdir(tmp_path)
+    for name in ("Model.ONNX", "w.pth"):
+        (tmp_path / name).touch()
     for_onnx = "export" if missing == "torch" else "onnx"
     models: list[tuple[str, list[str | os.PathLike[str]]]] = [
         ("mmdet", [signs / "config.py", signs / "signs.pth"]),
@@ -200,6 +213,24 @@ def test_quiet_means_silent(signs: Path, signs_bundle: Path, tmp_path: Path, cli
     assert results(tmp_path) == ["cat.json", "cat.npz", "cat.png"]
 
 
+@pytest.mark.parametrize("command", ["explain", "demo"])
+def test_results_go_to_a_folder(command: str, signs: Path, signs_bundle: Path, tmp_path: Path, cli: Cli) -> None:
+    given = ["explain", signs_bundle, signs / "images" / "cat.jpg"] if command == "explain" else ["demo"]
+    done = cli(*given, "-o", tmp_path / "x.png")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"boxcam: {tmp_path / 'x.png'} has the name of a file, and the results are several files in a folder. Pass"
+        " another folder with --output.\n"
+    )
+    (tmp_path / "out").write_text("mine")
+    done = cli(*given, "-o", tmp_path / "out")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"boxcam: cannot write into {tmp_path / 'out'}: it is a file, not a folder. Choose another folder.\n"
+    )
+    assert results(tmp_path) == ["out"]
+
+
 def test_no_box_is_a_normal_result(signs: Path, signs_bundle: Path, tmp_path: Path, cli: Cli) -> None:
     cv2.imwrite(str(tmp_path / "grey.png"), np.full((50, 80, 3), 128, np.uint8))
     done = cli("explain", signs_bundle, tmp_path / "grey.png", signs / "images" / "cat.jpg", "-o", tmp_path / "out",
@@ -226,23 +257,29 @@ def test_a_summary_tells_boxes_of_other_levels_from_those_without_evidence() -> 
     found = explanation(nothing, nothing, score=0.3)
     found = dataclasses.replace(found, parts=(found.parts[0], ()))
     left = "4 others left out by --score, --top or --class"
-    assert _summary(found) == f"2 boxes, 1 without positive evidence, 1 not depending on neck, {left}"
+    assert summary(found) == (
+        "2 boxes, 1 with an empty map (gradcam found nothing at neck for it; try --method hirescam),"
+        f" 1 not depending on neck, {left}"
+    )
 
 
 def test_a_summary_tells_what_is_not_there_and_what_would_show_more() -> None:
     one = [[1.0] * 4] * 2
     left = "4 others left out by --score, --top, --class or --rank"
-    assert _summary(explanation(one, score=0.0, rank=(2, 9, 12))) == f"1 box, none at rank 9 or 12, {left}"
+    assert summary(explanation(one, score=0.0, rank=(2, 9, 12))) == f"1 box, none at rank 9 or 12, {left}"
     assert (
-        _summary(explanation(one, score=0.5, rank=(1, 2)))
+        summary(explanation(one, score=0.5, rank=(1, 2)))
         == f"1 box, none at rank 2 with a score of at least 0.5, {left}"
     )
-    assert _summary(explanation(one, score=0.0, rank=(2,))) == f"1 box, {left}"
-    assert _summary(explanation(one, score=0.0, rank=(1, 2), top=1)) == f"1 box, {left}"  # the other one may be there
+    assert summary(explanation(one, score=0.0, rank=(2,))) == f"1 box, {left}"
+    assert summary(explanation(one, score=0.0, rank=(1, 2), top=1)) == f"1 box, {left}"  # the other one may be there
     none = "no box with a score of at least 0.3, 4 others left out by --score, --top or --class"
-    assert _summary(explanation(score=0.3)) == f"{none}: --score 0 shows boxes of any score"
-    best = "--rank 1 shows its best class, --score 0 boxes of any score"
-    assert _summary(explanation(score=0.3), classifier=True) == f"{none}: {best}"
+    assert summary(explanation(score=0.3)) == f"{none}: --score 0 shows boxes of any score"
+    best = "--rank 1 shows the best one, --score 0 classes of any score"
+    none = none.replace("no box", "no class")
+    assert summary(explanation(score=0.3, classifier=True)) == f"{none}: {best}"
+    assert summary(explanation(one, score=0.3, classifier=True)).startswith("1 class, 4 others")
+    assert summary(explanation(one, one, score=0.3, classifier=True)).startswith("2 classes, 4 others")
 
 
 def test_what_fails_on_one_image_keeps_none_from_the_others(
@@ -399,7 +436,7 @@ def test_inspect_shows_what_a_bundle_holds(signs_bundle: Path, cli: Cli) -> None
     done = cli("inspect", signs_bundle)
     assert (done.exit_code, done.stderr) == (0, "")
     for words in (
-        "signs.boxcam  (format 3, written by boxcam 0.1.0)",
+        "signs.boxcam  (format 4, written by boxcam 0.1.0)",
         "RetinaNet",
         "config.py",
         "signs.pth",

@@ -155,3 +155,47 @@ def test_what_is_installed_is_not_looked_for_as_long_as_boxcams_own_names_do(tmp
         "print('importlib.metadata' in sys.modules)"
     )
     assert run(tmp_path, "-c", code).stdout == "False\n"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["export", "--help"], ["nothing"]])
+def test_a_broken_package_is_a_warning_line_in_the_help_too(arguments: list[str], tmp_path: Path) -> None:
+    install(tmp_path, [("boxcam.commands", "bad", PACKAGE), ("boxcam.sources", "bad", PACKAGE)])
+    (tmp_path / f"{PACKAGE}.py").write_text("import nothing_of_that_name\n", encoding="utf-8")
+    done = run(tmp_path, "-m", "boxcam.cli", *arguments)
+    lines = done.stderr.splitlines()
+    kind = "source" if arguments[0] == "export" else "command"
+    assert lines[0].startswith(f"boxcam: warning: the {kind} 'bad' of the installed package {PACKAGE} 1.0 (")
+    assert not any("BoxcamWarning" in line or "warnings.warn" in line for line in lines)
+    assert done.returncode == (2 if arguments == ["nothing"] else 0)
+
+
+def test_a_package_that_was_imported_before_names_are_listed_is_no_rival_of_its_own(tmp_path: Path) -> None:
+    """Also where the module that registers is not the one that the entry point names."""
+    install(tmp_path, [("boxcam.methods", "mine", f"{PACKAGE}.method")])
+    (tmp_path / PACKAGE).mkdir()
+    (tmp_path / PACKAGE / "__init__.py").touch()
+    (tmp_path / PACKAGE / "method.py").write_text(f"from {PACKAGE} import parts\n", encoding="utf-8")
+    (tmp_path / PACKAGE / "parts.py").write_text(
+        "from boxcam.explain.methods import METHODS, Method\n"
+        "METHODS.register('mine')(Method(lambda activation, patches: []))\n",
+        encoding="utf-8",
+    )
+    code = f"import {PACKAGE}.method, boxcam; print(boxcam.methods().count('mine'))"
+    done = run(tmp_path, "-W", "error", "-c", code)
+    assert (done.stdout, done.stderr) == ("1\n", "")
+    code = f"import boxcam; boxcam.methods(); import {PACKAGE}.method; print(boxcam.methods().count('mine'))"
+    done = run(tmp_path, "-W", "error", "-c", code)
+    assert (done.stdout, done.stderr) == ("1\n", "")
+
+
+def test_a_name_that_another_module_took_is_told_with_that_module(tmp_path: Path) -> None:
+    install(tmp_path, [("boxcam.methods", "mine", PACKAGE)])
+    (tmp_path / f"{PACKAGE}.py").write_text("raise SystemExit(3)\n", encoding="utf-8")
+    (tmp_path / "rival.py").write_text(
+        "from boxcam.explain.methods import METHODS, Method\n"
+        "METHODS.register('mine')(Method(lambda activation, patches: []))\n",
+        encoding="utf-8",
+    )
+    done = run(tmp_path, "-c", "import rival, boxcam; print(boxcam.methods().count('mine'))")
+    assert done.stdout == "1\n"
+    assert f"'mine' of the installed package {PACKAGE} 1.0 is left out: the module rival has that name." in done.stderr

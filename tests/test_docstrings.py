@@ -20,6 +20,8 @@ def public() -> Iterator[tuple[str, Any]]:
     """Everything public that has a docstring of ours: names of the package, and what is public in its classes."""
     for name in boxcam.__all__:
         thing = getattr(boxcam, name)
+        if not (inspect.isclass(thing) or inspect.isfunction(thing)):
+            continue  # a name for several types, which has no docstring
         yield name, thing
         classes = [thing] if inspect.isclass(thing) else []
         classes += [Evidence] if thing is boxcam.Explanation else []  # where half of what it has is from

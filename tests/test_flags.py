@@ -7,7 +7,7 @@ import inspect
 import json
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from boxcam.errors import BoxcamError
 from boxcam.export.inspect.survey import survey
 from boxcam.export.source import Options, Request
 from tests.export.sources.onnx import deployed
+from tests.source_text import strings
 
 FLAGS = flags_of(main)
 ROOT = Path(boxcam.__file__).parent
@@ -94,38 +95,16 @@ def test_errors_and_warnings_are_printed_with_flags(cli: Any, monkeypatch: pytes
 # The whole source
 
 
-def strings(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """The line and the text of each string in a file, but docstrings and example command lines of a `Source`.
-
-    What an f-string computes is a ….
-    """
-    hidden = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.keyword) and node.arg == "examples":
-            hidden.update(ast.walk(node.value))
-        body = getattr(node, "body", None)
-        for one in body if isinstance(body, list) else ():  # docstrings, also those of constants
-            if isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant):
-                hidden.add(one.value)
-    inside = {part for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.JoinedStr) and node not in hidden:
-            parts = (part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
-            yield node.lineno, "".join(map(str, parts))
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in {*inside, *hidden}:
-            yield node.lineno, node.value
-
-
 COMMAND_LINES = (
     "export/heads/conventions/page.py",
     "export/inspect/command.py",
-    "export/preprocessing/presets.py",
+    "export/preprocessing/page.py",
     "export/sources/table.py",
 )
 """Files that write lines for a shell: the one that `boxcam inspect` proposes, those of a page of docs."""
 PYTHON = {
     "fmod", "training_mode", "mean", "std", "scale", "key", "resize", "color", "pad", "pad_value", "model", "format",
-    "transform_input", "allow_scale_up", "crop_pct", "fit", "size", "name",
+    "transform_input", "allow_scale_up", "crop_pct", "fit", "size", "name", "type",
 }  # fmt: skip
 """Names in messages that are no parameters: attributes of operators, keys of the preprocessing, of other programs."""
 
@@ -154,7 +133,7 @@ def test_files_that_write_command_lines_are_still_there() -> None:
 
 def test_every_name_in_a_message_is_a_parameter() -> None:
     known = {field.name for field in fields(Request)} | set(Options.__annotations__) - {"arguments"}
-    for function in (boxcam.load, boxcam.explain, boxcam.export, survey):
+    for function in (boxcam.load, boxcam.explain, boxcam.export, boxcam.limits, survey):
         known |= set(inspect.signature(function).parameters)
     said = places(r"(?<![\w.\"'/=-])([a-z_]+)=(?=[\"'\s.,:;)\[(…]|$)")
     assert len(said) > 50  # the messages are found at all

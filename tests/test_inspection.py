@@ -30,6 +30,16 @@ def test_how_an_image_becomes_the_input() -> None:
     )
 
 
+def test_an_upright_image_is_fitted_into_the_size_turned() -> None:
+    tail = "pad it below and to the right to sides that are multiples of 32: each image has its own size; RGB,"
+    for height, width in ((60, 90), (90, 60)):
+        own = dataclasses.replace(SPEC, multiple=32, height=96, width=96, fit_height=height, fit_width=width)
+        said = _preprocess(own)
+        assert said.startswith(f"fit the image into 60x90, or 90x60 if it is upright (bilinear), {tail}")
+    square = dataclasses.replace(SPEC, multiple=32, height=96, width=96, fit_height=90, fit_width=90)
+    assert _preprocess(square).startswith(f"fit the image into 90x90 (bilinear), {tail}")
+
+
 @pytest.mark.parametrize(
     ("form", "kind", "one", "said"),
     [
@@ -55,7 +65,14 @@ def test_what_a_gradient_is_carried_in(form: Form, kind: Literal["map", "roi"], 
         ("model.pdmodel", "paddle2onnx, and then: boxcam inspect"),
         ("saved_model.pb", "tf2onnx, and then: boxcam inspect"),
         ("model.onnx", "'boxcam inspect {0}' prints the command that exports it"),
-        ("notes.txt", "{0} is not a bundle: a bundle is a folder. Make one with 'boxcam export'"),
+        (
+            "notes.txt",
+            r"{0} is not a bundle: .* Make one with 'boxcam export'\. .*\(\.onnx\)",
+        ),
+        (
+            "cat.jpg",
+            r"{0} is not a bundle: .* Make one with 'boxcam export'\. .*\(\.onnx\)",
+        ),
     ],
 )
 def test_what_is_no_bundle_is_told_how_to_become_one(name: str, advice: str, tmp_path: Path) -> None:
@@ -70,7 +87,7 @@ def test_a_folder_that_is_no_bundle(tmp_path: Path) -> None:
         check_bundle(tmp_path)
     (tmp_path / "model.onnx").touch()
     with pytest.raises(
-        BundleError, match=f"It contains {tmp_path}/model.onnx: 'boxcam inspect {tmp_path}/model.onnx' prints"
+        BundleError, match=rf"It contains {tmp_path}/model\.onnx\. 'boxcam inspect {tmp_path}/model.onnx' prints"
     ):
         check_bundle(tmp_path)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +11,8 @@ import pytest
 
 import boxcam
 from boxcam.cli import main
-from tests.test_flags import strings
+from tests.source_text import messages
 
-ROOT = Path(boxcam.__file__).parent
 PAGES = [Path("README.md"), *sorted(Path("docs").rglob("*.md"))]
 GLOSSARY = {
     r"\bcanvas(es)?\b": "model input",
@@ -50,14 +48,6 @@ def help_texts(command: click.Command) -> Iterator[tuple[str, str]]:
         yield f"boxcam {command.name} {parameter.name}", getattr(parameter, "help", None) or ""
     for below in command.commands.values() if isinstance(command, click.Group) else ():
         yield from help_texts(below)
-
-
-def messages() -> Iterator[tuple[str, str]]:
-    """Strings with more than one word in the whole library, by file and line; no docstrings."""
-    for file in sorted(ROOT.rglob("*.py")):
-        for line, text in strings(ast.parse(file.read_text(encoding="utf-8"))):
-            if " " in text.strip():
-                yield f"boxcam/{file.relative_to(ROOT).as_posix()}:{line}", text
 
 
 def public_docstrings() -> Iterator[tuple[str, str]]:

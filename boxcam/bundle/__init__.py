@@ -3,9 +3,11 @@
 ``boxcam export`` writes it and ``boxcam.load`` reads it; this package is all that both sides know of each other.
 """
 
-from boxcam.bundle.files import FORWARD, MANIFEST, seal
+from boxcam.bundle.bounds import MAX_LABELS, MAX_TEXT, check_preprocess
+from boxcam.bundle.files import FORWARD, MANIFEST, PLACES, SAMPLE, WEIGHTS, seal
 from boxcam.bundle.manifest import (
     FORMAT_VERSION,
+    Finding,
     Form,
     Gradient,
     Layer,
@@ -13,17 +15,26 @@ from boxcam.bundle.manifest import (
     Manifest,
     Outputs,
     Rules,
+    SampleBox,
+    SampleResult,
     Tensor,
     TracedTarget,
+    Verdict,
 )
 from boxcam.bundle.preprocess import Preprocess
 from boxcam.bundle.reading import read
-from boxcam.bundle.writing import check_target, write, write_manifest
+from boxcam.bundle.writing import check_target, disk_errors, write, write_manifest
 
 __all__ = [
     "FORMAT_VERSION",
     "FORWARD",
     "MANIFEST",
+    "MAX_LABELS",
+    "MAX_TEXT",
+    "PLACES",
+    "SAMPLE",
+    "WEIGHTS",
+    "Finding",
     "Form",
     "Gradient",
     "Layer",
@@ -32,9 +43,14 @@ __all__ = [
     "Outputs",
     "Preprocess",
     "Rules",
+    "SampleBox",
+    "SampleResult",
     "Tensor",
     "TracedTarget",
+    "Verdict",
+    "check_preprocess",
     "check_target",
+    "disk_errors",
     "read",
     "seal",
     "write",

@@ -9,6 +9,15 @@ from typing import Any
 
 MANIFEST = "manifest.json"
 FORWARD = "forward.onnx"
+WEIGHTS = "weights.bin"
+"""The tensors of all graphs and modules, each once."""
+PLACES = "weights.json"
+"""A file within that of a TorchScript module: where in `WEIGHTS` the large constants lie that are empty in the module.
+
+By name: ``{"parts.0.constant_1": {"offset": 65536, "shape": [256, 256, 3, 3], "type": "float32", "narrow": false}}``.
+Of one that is ``narrow`` it is float16 numbers that are stored.
+"""
+SAMPLE = "sample.png"
 
 
 def seal(data: dict[str, Any]) -> str:

@@ -51,18 +51,18 @@ class Preprocess:
     multiple: int = 0
 
     def __post_init__(self) -> None:
-        fit, canvas = f"{self.fit_height}x{self.fit_width}", f"{self.height}x{self.width}"
+        fit, size = f"{self.fit_height}x{self.fit_width}", f"{self.height}x{self.width}"
         if min(self.height, self.width, self.fit_height, self.fit_width) < 1:
             raise ValueError(f"preprocess: sizes must be positive: {self}")
         if self.multiple < 0 or ((self.multiple > 0) != (self.resize == "none") and self.resize != "fit"):
             raise ValueError(f"preprocess: resize {self.resize} cannot go with a multiple of {self.multiple}")
         if self.resize == "cover":
             if self.fit_height < self.height or self.fit_width < self.width:
-                raise ValueError(f"preprocess: {fit} does not cover {canvas}")
+                raise ValueError(f"preprocess: {fit} does not cover {size}")
             if self.pad_to != "center":
                 raise ValueError("preprocess: resize cover crops the middle, so pad must be center")
         elif self.fit_height > self.height or self.fit_width > self.width:
-            raise ValueError(f"preprocess: {fit} exceeds {canvas}")
+            raise ValueError(f"preprocess: {fit} exceeds {size}")
         _check_channels(self.mean, self.std, self.pad_value)
         if self.color not in {1: ("GRAY",), 3: ("RGB", "BGR")}.get(self.channels, ("as given",)):
             raise ValueError(f"preprocess: color {self.color} is not one of {self.channels} channels")

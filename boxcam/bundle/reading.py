@@ -10,33 +10,40 @@ import typing
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from boxcam.bundle.files import FORWARD, MANIFEST, seal, sha256
+from boxcam.bundle import bounds
+from boxcam.bundle.contents import check_contents, check_graphs
+from boxcam.bundle.files import FORWARD, MANIFEST, seal
 from boxcam.bundle.manifest import FORMAT_VERSION, Manifest
 from boxcam.bundle.pointers import POINTER, is_pointer
 from boxcam.errors import BundleError
+from boxcam.filesystem import read_text
+from boxcam.plurals import counted
 
 T = TypeVar("T")
 
 
 def read(path: str | os.PathLike[str]) -> Manifest:
-    """Read and check a bundle: its version, its manifest, and the hash of every file.
+    """Read and check a bundle: its version, its manifest, the hash of every file, and that there is no other file.
 
     Raises:
-        BundleError: the bundle or a file of it is missing, altered, broken, or of a newer version.
+        BundleError: the bundle or a file of it is missing, altered, broken, not listed, a link, or of another version.
     """
     root = Path(path)
     if not os.path.exists(root):
         raise BundleError(f"bundle {root} does not exist. Make one with 'boxcam export'.")
     if not root.is_dir():
         raise BundleError(f"{root} is not a bundle: a bundle is a folder. Make one with 'boxcam export'.")
+    if (root / MANIFEST).is_symlink():
+        raise BundleError(f"{root / MANIFEST} is a link, not a file. Copy the bundle again.")
     if is_pointer(root / MANIFEST):
         raise BundleError(f"{root / MANIFEST} {POINTER}")
     try:
-        data = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
+        data = json.loads(read_text(root / MANIFEST, bounds.MAX_MANIFEST), parse_constant=_refuse)
     except FileNotFoundError:
         raise BundleError(f"{root} is not a bundle: it has no {MANIFEST}. Make one with 'boxcam export'.") from None
-    except (OSError, ValueError) as error:
-        raise BundleError(f"{root / MANIFEST} cannot be read ({error}). Export the model again.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        said = error.strerror if isinstance(error, OSError) else error
+        raise BundleError(f"{root / MANIFEST} cannot be read ({said}). Export the model again.") from error
     version = data.get("format") if isinstance(data, dict) else None
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise BundleError(f"{root / MANIFEST} does not state its format. Export the model again.")
@@ -52,13 +59,17 @@ def read(path: str | os.PathLike[str]) -> Manifest:
         )
     try:
         manifest: Manifest = _decode(Manifest, data)
-    except (TypeError, ValueError, KeyError, OverflowError) as error:
-        raise BundleError(f"{root / MANIFEST} is not a valid manifest: {error}. Export the model again.") from error
-    for name in (FORWARD, *(name for layer in manifest.layers for g in layer.gradients for name in g.files)):
+        bounds.check(manifest)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        said = str(error) if len(str(error)) < 500 else f"{str(error)[:500]} …"
+        raise BundleError(f"{root / MANIFEST} is not a valid manifest: {said}. Export the model again.") from error
+    gradients = [gradient for layer in manifest.layers for gradient in layer.gradients]
+    for name in (FORWARD, *(name for gradient in gradients for name in gradient.files)):
         if name not in manifest.files:
             raise BundleError(f"{root / MANIFEST} has no hash of {name}. Export the model again.")
-    for name, expected in manifest.files.items():
-        _check_file(root, name, expected)
+    check_contents(root, manifest.files)
+    graphs = (FORWARD, *(name for gradient in gradients if gradient.engine == "onnx" for name in gradient.files))
+    check_graphs(root, graphs, manifest.files)
     if manifest.seal != seal(data):
         raise BundleError(
             f"{root / MANIFEST} was altered: its seal does not match. Copy the bundle again, or export the model again."
@@ -66,24 +77,9 @@ def read(path: str | os.PathLike[str]) -> Manifest:
     return manifest
 
 
-def _check_file(root: Path, name: str, expected: str) -> None:
-    parts = Path(name).parts
-    if Path(name).is_absolute() or ".." in parts:
-        raise BundleError(f"{root / MANIFEST} names a file outside the bundle: {name!r}. Export the model again.")
-    file = root / name
-    if not file.is_file():
-        raise BundleError(f"bundle {root} has lost its file {name}. Copy the bundle again, or export the model again.")
-    try:
-        actual = sha256(file)
-    except OSError as error:
-        raise BundleError(f"{file} cannot be read: {error.strerror}. Check its permissions.") from error
-    if actual != expected and is_pointer(file):
-        raise BundleError(f"{file} {POINTER}")
-    if actual != expected:
-        raise BundleError(
-            f"{file} was altered: its sha256 is not the one in the manifest. Copy the bundle again, or export the"
-            " model again."
-        )
+def _refuse(constant: str) -> float:
+    """NaN and infinities are no JSON, though Python reads them."""
+    raise ValueError(f"{constant} is not a number")
 
 
 def _decode(kind: Any, data: Any) -> Any:
@@ -105,7 +101,7 @@ def _decode(kind: Any, data: Any) -> Any:
         if len(arguments) == 2 and arguments[1] is Ellipsis:
             return tuple(_decode(arguments[0], item) for item in data)
         if len(data) != len(arguments):
-            raise ValueError(f"{len(arguments)} items were expected, not {data!r}")
+            raise ValueError(f"{counted(len(arguments), 'item')} should be there, not {data!r}")
         return tuple(_decode(argument, item) for argument, item in zip(arguments, data, strict=True))
     if origin is dict:
         if not isinstance(data, dict):

@@ -8,12 +8,13 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from boxcam.bundle.files import MANIFEST, seal, sha256
 from boxcam.bundle.manifest import Manifest
 from boxcam.errors import OutputError
+from boxcam.leftovers import OLD, locked, name_aside, sweep
 
 
 @contextmanager
@@ -32,18 +33,37 @@ def write(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[
     """
     check_target(path, overwrite=overwrite)
     target = Path(os.path.realpath(path))
+    aside = target.parent / name_aside(target.name)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        with suppress(FileNotFoundError):
+            os.lstat(target)  # whether the disk takes the name
+        sweep(target.parent, target.name, keep=lambda path: _restored(path, target))
+        aside.mkdir()
     except OSError as error:
         raise OutputError(f"cannot write {target}: {error.strerror}. Choose another place with output=.") from error
     try:
-        aside.chmod(0o755)
-        yield aside
-        check_target(target, overwrite=overwrite)  # the block may have taken minutes
-        _put_in_place(aside, target)
+        with locked(aside):
+            yield aside
+            check_target(target, overwrite=overwrite)  # the block may have taken minutes
+            _put_in_place(aside, target)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def disk_errors(target: str | os.PathLike[str]) -> Iterator[None]:
+    """Say of files that cannot be written, as on a full disk, that the bundle cannot.
+
+    Raises:
+        OutputError: one of them cannot.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {target}: {error.strerror or error}. Choose another place with output=."
+        ) from error
 
 
 def check_target(path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -77,7 +97,7 @@ def check_target(path: str | os.PathLike[str], *, overwrite: bool = False) -> No
 
 def _put_in_place(aside: Path, target: Path) -> None:
     """Rename a finished bundle to its name; the one it replaces is deleted last, or put back."""
-    old = aside.with_name(aside.name + ".old")
+    old = aside.with_name(aside.name + OLD)
     try:
         if not target.exists():
             aside.rename(target)
@@ -91,6 +111,14 @@ def _put_in_place(aside: Path, target: Path) -> None:
     except OSError as error:
         raise OutputError(f"cannot write {target}: {error.strerror}. Choose another place with output=.") from error
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _restored(left: Path, target: Path) -> bool:
+    """Put a bundle back in place that was about to be replaced when the run was killed; says whether it did."""
+    if not left.name.endswith(OLD) or os.path.lexists(target) or not (left / MANIFEST).is_file():
+        return False
+    left.rename(target)
+    return True
 
 
 def write_manifest(root: Path, manifest: Manifest) -> Manifest:

@@ -1,11 +1,9 @@
-"""What the commands print: lines on the terminal, the progress of a run, errors."""
+"""What the commands print: lines on the terminal, and errors."""
 
 from __future__ import annotations
 
-import contextlib
+import re
 import sys
-import time
-from collections.abc import Callable, Iterator
 
 import click
 
@@ -16,8 +14,27 @@ ARGUMENTS = "boxcam.arguments"
 """Where the root context keeps what the user typed."""
 
 
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""What makes a terminal do something: control characters, ends of lines among them, and turns of the writing direction.
+
+A line feed and a tab are in what boxcam prints itself; `one_line` is for what comes from elsewhere."""
+
+
 def say(text: str, err: bool = False, nl: bool = True) -> None:
-    """Print, whatever the terminal can show: other characters, as of file names that are not UTF-8, are escaped."""
+    """Print, whatever the terminal can show, and nothing that it would obey.
+
+    Other characters, as of file names that are not UTF-8, and control characters are escaped, as JSON does it.
+    """
+    put(_CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text), err, nl)
+
+
+def one_line(text: str) -> str:
+    """Words from elsewhere, such as a class name, without ends of lines."""
+    return text.replace("\n", "\\n").replace("\t", "\\t")
+
+
+def put(text: str, err: bool, nl: bool) -> None:
+    """Print as it is, but for what the terminal's encoding lacks: boxcam's own control characters."""
     encoding = getattr(sys.stderr if err else sys.stdout, "encoding", None) or "utf-8"
     click.echo(text.encode(encoding, "backslashreplace").decode(encoding), err=err, nl=nl)
 
@@ -31,31 +48,3 @@ def message_line(message: str) -> str:
     """A message of the library as one line, with the flags of the running command line for names of parameters."""
     line, root = " ".join(message.splitlines()), click.get_current_context().find_root()
     return with_flags(line, flags_of(root.command), root.meta.get(ARGUMENTS, ()))
-
-
-def report_steps(quiet: bool) -> Callable[[str], None]:
-    """Report the steps of an export on a terminal, with the time that has passed."""
-    shown = not quiet and sys.stderr.isatty()
-    began = time.monotonic()
-
-    def step(text: str) -> None:
-        if shown:
-            say(f"[{time.monotonic() - began:5.1f} s] {text}", err=True)
-
-    return step
-
-
-@contextlib.contextmanager
-def progress_line(text: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """A line on a terminal that counts boxes, and is gone when the block ends."""
-    shown = not quiet and sys.stderr.isatty()
-
-    def show(line: str) -> None:
-        if shown:
-            say(f"\r\x1b[K{line}", err=True, nl=False)
-
-    show(text)
-    try:
-        yield lambda done, total: show(f"{text}: box {done} of {total}")
-    finally:
-        show("")

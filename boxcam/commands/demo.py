@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import filecmp
+import importlib.util
 import os
 import shlex
 import shutil
@@ -16,6 +17,7 @@ from boxcam.commands.explain import explain
 from boxcam.commands.headings import Command
 from boxcam.commands.options import common
 from boxcam.errors import BoxcamError, OutputError
+from boxcam.plurals import counted
 
 DATA = Path(__file__).parents[1] / "demo"
 """The demo's bundle and pictures, as they lie in the package."""
@@ -24,6 +26,8 @@ BUNDLE, IMAGES = "signs.boxcam", "images"
 """What they are called in the folder that the demo writes."""
 
 METHOD = "hirescam"
+FIRST = "street.png"
+"""The sheet to look at first, which the documentation names too."""
 
 
 @click.command(cls=Command, epilog="Exit codes: 0 done, 1 failed, 2 wrong usage.")
@@ -31,11 +35,11 @@ METHOD = "hirescam"
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors and warnings.")
 @click.pass_context
 def demo(ctx: click.Context, output: str, quiet: bool) -> None:
-    """See heatmaps now: a small detector of traffic signs, explained on three pictures.
+    """See heatmaps now, of a model that comes with boxcam.
 
-    Detector and pictures come with boxcam; nothing is downloaded. The folder gets the bundle (signs.boxcam), the
-    pictures (images), and for each picture an overlay sheet (.png), the raw maps (.npz) and the facts (.json). A file
-    there that is not the demo's is left alone.
+    A small detector of traffic signs is explained on three pictures; nothing is downloaded. The folder gets the bundle
+    (signs.boxcam), the pictures (images), and for each picture an overlay sheet (.png), the raw maps (.npz) and the
+    facts (.json). A file there that is not the demo's is left alone.
 
     \b
     Examples:
@@ -46,7 +50,7 @@ def demo(ctx: click.Context, output: str, quiet: bool) -> None:
     bundle, images = unpack(folder)
     if not quiet:
         say(f"{bundle}: a small detector of traffic signs, as 'boxcam export' made it")
-        say(f"{images}: {len(list(images.glob('*.jpg')))} pictures that it was not trained with")
+        say(f"{images}: {counted(len(list(images.glob('*.jpg'))), 'picture')} that it was not trained with")
         say(f"\n$ {_line('explain', bundle, images, '-o', folder, '--method', METHOD)}")
     ctx.invoke(explain, bundle=str(bundle), inputs=(str(images),), output=output, method=METHOD, quiet=quiet)
     if not quiet:
@@ -74,17 +78,20 @@ def unpack(folder: Path) -> tuple[Path, Path]:
         for file in sorted(part.rglob("*"))
         if file.is_file()
     }
+    from boxcam.explain.files import make_folder
+    from boxcam.explain.names import check_is_folder
+
     if not files:
         raise BoxcamError(f"the demo's files are not in {DATA}. Install boxcam again.")
+    check_is_folder(folder)
+    make_folder(folder)
     try:
         wanted = {file: to for file, to in files.items() if not _is_there(file, to)}
         for file, to in wanted.items():
             to.parent.mkdir(parents=True, exist_ok=True)
             _copy(file, to)
     except OSError as error:
-        raise OutputError(
-            f"cannot write into {folder}: {error.strerror}. Pass another folder with output=…."
-        ) from error
+        raise OutputError(f"cannot write into {folder}: {error.strerror}. Choose another folder.") from error
     return folder / BUNDLE, folder / IMAGES
 
 
@@ -99,7 +106,7 @@ def _is_there(file: Path, to: Path) -> bool:
     if not to.is_file() or not filecmp.cmp(file, to, shallow=False):
         raise OutputError(
             f"{to} is in the way: it is not the file of that name from the demo of this boxcam, and is left alone."
-            " Move it away, or pass another folder with output=…."
+            " Move it away, or choose another folder."
         )
     return True
 
@@ -119,15 +126,17 @@ def _copy(file: Path, to: Path) -> None:
 
 def _what_next(folder: Path, bundle: Path, images: Path) -> list[str]:
     """What to look at, and commands to try."""
+    missing = [name for name in ("onnx", "onnx_ir") if importlib.util.find_spec(name) is None]
+    install = ", with boxcam's 'onnx' extra installed" if missing else ""
     return [
         "",
-        f"Look at {folder / 'cat.png'} first. One box in {folder / 'houses.png'} is a mistake: its heatmap shows what",
+        f"Look at {folder / FIRST} first. One box in {folder / 'houses.png'} is a mistake: its heatmap shows what",
         "the detector took for a pedestrian crossing.",
         "",
         "Then try",
         f"  {_line('inspect', bundle)}",
         f"  {_line('explain', bundle, images / 'street.jpg', '-o', folder / 'gradcam', '--method', 'gradcam')}",
-        "and with a detector of your own, by pip install 'boxcam[onnx,cpu]',",
+        f"and with a detector of your own{install}:",
         "  boxcam inspect model.onnx",
         "which says what can be explained in it, and the export line to run.",
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,11 @@ from typing import Any
 import click
 
 import boxcam
-from boxcam.commands.console import error_line, progress_line, say
+from boxcam.commands.console import error_line, one_line, say
 from boxcam.commands.headings import Command, Option
-from boxcam.commands.options import Name, common
+from boxcam.commands.limits import limited
+from boxcam.commands.options import Count, Name, Share, common
+from boxcam.commands.progress import ProgressLine, progress_line
 from boxcam.errors import BoxcamError, BundleError, InputError, OutputError, RunError
 from boxcam.runtime.engines import ENGINES
 from boxcam.runtime.sessions import DEVICES, OTHER_DEVICES
@@ -26,6 +28,10 @@ def _methods() -> Collection[str]:
     return METHODS
 
 
+_TOP = 10
+"""How many boxes of an image are explained, if nothing else is said."""
+_LARGE = 1 << 28
+"""Bytes of maps from which on it is said how large they are going to be."""
 _boxes = partial(click.option, cls=Option, heading="Which boxes")
 _device = partial(click.option, cls=Option, heading="What it runs on")
 
@@ -46,18 +52,17 @@ _device = partial(click.option, cls=Option, heading="What it runs on")
 )
 @_boxes(
     "--score",
-    type=click.FloatRange(0, 1),
+    type=Share(),
     help="Lowest score of a box. [default: 0.3; 0 with --rank, and with --class of a classifier]",
 )
-@_boxes("--top", type=click.IntRange(1), help="At most so many boxes an image. [default: 10; all with --rank]")
+@_boxes("--top", type=Count(1), help="At most so many boxes an image. [default: 10; all with --rank]")
 @_boxes(
     "--class", "classes", multiple=True, metavar="NAME", help="Only boxes of this class, by name or number; repeatable."
 )
 @_boxes(
     "--rank",
     multiple=True,
-    type=click.IntRange(1),
-    metavar="N",
+    type=Count(1),
     help="Only this box, counted from the best one, which is 1 (with --class: the best of these); repeatable.",
 )
 @_device(
@@ -74,7 +79,7 @@ _device = partial(click.option, cls=Option, heading="What it runs on")
     metavar="NAME",
     help="ONNX Runtime's execution provider to use instead of the device's; repeatable, the preferred one first.",
 )
-@_device("--threads", type=click.IntRange(0), default=0, help="CPU threads. [default: all cores]")
+@_device("--threads", type=Count(0), default=0, help="CPU threads. [default: all cores]")
 @_device(
     "--engine",
     type=Name("engine", lambda: ("auto", *ENGINES)),
@@ -82,6 +87,7 @@ _device = partial(click.option, cls=Option, heading="What it runs on")
     show_default=True,
     help="Gradient engine.",
 )
+@limited
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors and warnings.")
 def explain(
     bundle: str,
@@ -107,23 +113,26 @@ def explain(
 
     \b
     Examples:
-      boxcam explain retinanet.boxcam street.jpg -o out
+      boxcam explain retinanet.boxcam street.jpg --method hirescam -o out
       boxcam explain retinanet.boxcam photos/ 'more/**/*.png' --method hirescam --class car --top 3
       boxcam explain faster-rcnn.boxcam street.jpg --layer roi --score 0.5
       boxcam explain resnet50.boxcam cat.jpg --class 'tiger cat' --class tabby
       boxcam explain resnet50.boxcam cat.jpg --rank 1 --rank 2
     """
+    from boxcam.commands.summary import WORDS, summary, total
     from boxcam.explain.files import make_folder
-    from boxcam.explain.names import choose_names
+    from boxcam.explain.names import check_is_folder, choose_names
     from boxcam.runtime.images import find_images
 
     asked: dict[str, Any] = {
         "method": method, "layer": layer, "target": target, "engine": engine,
-        "score": score, "top": 10 if top is None and not rank else top,
+        "score": score, "top": _TOP if top is None and not rank else top,
         "classes": classes or None, "rank": rank or None,
     }  # fmt: skip
+    check_is_folder(output)
     model = _load(bundle, inputs, threads=threads, device=device, providers=providers)
     model.prepare(**asked)
+    one, _ = WORDS[model.manifest.outputs.whole_image]
     missing: list[InputError] = []
     files = find_images(inputs, missing)
     broken: list[BoxcamError] = [*missing]
@@ -132,10 +141,10 @@ def explain(
         names = choose_names(files, Path(output))
         folder = make_folder(output) if files else Path(output)
         for number, (file, name) in enumerate(zip(files, names, strict=True), 1):
-            with progress_line(f"[{number}/{len(files)}] {file.name}", quiet) as boxes_done:
+            with progress_line(f"[{number}/{len(files)}] {file.name}", one, quiet) as line:
                 try:
-                    explanation = model.explain(file, **asked, progress=boxes_done)
-                    explanation.save(folder, name)
+                    explanation = model.explain(file, **asked, progress=_counter(line, file))
+                    explanation.save(folder, name, progress=line.counter("writing"))
                 except (InputError, OutputError) as error:
                     broken.append(error)
                     continue
@@ -144,9 +153,9 @@ def explain(
                     continue
             written, empty = written + 1, empty + (not len(explanation))
             if not quiet:
-                say(f"{file.name}: {_summary(explanation, model.manifest.outputs.whole_image)}")
+                say(one_line(f"{file.name}: {summary(explanation)}"))
         if files and not quiet:
-            say(_total(written, empty, len(files) + len(missing), folder))
+            say(total(written, empty, len(files) + len(missing), folder, one))
     finally:
         for failure in broken:
             say(error_line(failure), err=True)
@@ -165,32 +174,21 @@ def _load(bundle: str, inputs: tuple[str, ...], **options: Any) -> boxcam.Model:
         raise
 
 
-def _total(written: int, empty: int, asked: int, folder: Path) -> str:
-    """What became of all images together."""
-    if not empty:
-        return f"wrote {written} of {asked} explanations to {folder}"
-    return f"wrote the results of {written} of {asked} pictures to {folder}; no box in {empty} of {written} pictures"
+def _counter(line: ProgressLine, file: Path) -> Callable[[int, int], None]:
+    """Counts what is explained of an image; says before how large the maps are going to be, if they are many."""
+    from boxcam.runtime.images import read_image
 
+    count = line.counter()
 
-def _summary(explanation: boxcam.Explanation, classifier: bool = False) -> str:
-    """What became of an image."""
-    count, left, query = len(explanation), explanation.other_boxes, explanation.query
-    score = query.score
-    options = "--score, --top, --class or --rank" if query.rank else "--score, --top or --class"
-    others = f", {left} others left out by {options}" if left else ""
-    if not count:
-        asked = f"{' of a class asked for' if query.classes else ''}{' at a rank asked for' if query.rank else ''}"
-        others = others or ("" if asked else ", nor any other that the bundle reports")
-        best = "--rank 1 shows its best class, --score 0" if classifier and not query.classes else "--score 0 shows"
-        lower = f": {best} boxes of any score" if left and score > 0 and not query.rank else ""
-        return f"no box{asked} with a score of at least {score:g}{others}{lower}"
-    apart = sum(not explanation.depends(k) for k in range(count))
-    empty = sum(explanation.depends(k) and not explanation.has_evidence(k) for k in range(count))
-    silent = f", {empty} without positive evidence" if empty else ""
-    if apart:
-        silent += f", {apart} not depending on {explanation.layer}"
-    missing = query.rank[count:] if count != query.top else []  # of boxes that are sorted by score the last ones
-    if missing:
-        least = f" with a score of at least {score:g}" if score > 0 else ""
-        silent += f", none at rank {' or '.join(map(str, missing))}{least}"
-    return f"{count} {'box' if count == 1 else 'boxes'}{silent}{others}"
+    def counter(done: int, total: int) -> None:
+        if done == 0 and total > _TOP:
+            height, width = read_image(file).shape[:2]
+            size = 4 * total * height * width
+            if size >= _LARGE:
+                line.announce(
+                    f"{total} maps of {height}x{width} pixels, {size / 1e9:.1f} GB before compression. --top, --score"
+                    " or --class make them fewer."
+                )
+        count(done, total)
+
+    return counter

@@ -9,9 +9,13 @@ from typing import Any
 
 import click
 
-from boxcam.commands.console import report_steps, say
+from boxcam.bundle import Manifest, check_target
+from boxcam.commands.console import one_line, say
 from boxcam.commands.headings import Command, Option
-from boxcam.commands.options import Name, Shape, common, needs_exporter, reading_options
+from boxcam.commands.limits import limited
+from boxcam.commands.options import Name, Shape, Share, accept_option, common, needs_exporter, reading_options
+from boxcam.commands.progress import report_steps
+from boxcam.plurals import counted
 from boxcam.runtime.engines import ENGINES
 from boxcam.targets import TARGETS
 
@@ -55,22 +59,30 @@ def _kinds() -> str:
     help="Image to verify with, in which the model finds something. [default: synthetic images]",
 )
 @common(
+    "--expect",
+    type=click.Path(),
+    metavar="FILE.json",
+    help="What your own code finds on the sample (COCO results, or boxes, scores, labels), to prove that the model is"
+    " read right.",
+)
+@common(
     "--layer",
     "layers",
     multiple=True,
     metavar="NAME",
-    help="backbone, neck, roi, image or a tensor's name; repeatable. [default: the model's own]",
+    help="neck (of detectors), roi (of two-stage ones), features (of classifiers), backbone (but of ONNX files), image,"
+    " or a tensor's name; repeatable. [default: the model's own]",
 )
 @common(
     "--shape",
     type=Shape(),
     help="Size of the model's input. [default: the model's own; where that is dynamic, each image's]",
 )
-@_boxes("--score-threshold", type=click.FloatRange(0, 1), help="Lowest score of a box. [default: the model's own]")
+@_boxes("--score-threshold", type=Share(), help="Lowest score of a box. [default: the model's own]")
 @_boxes(
     "--nms-threshold",
     "--nms",
-    type=click.FloatRange(0, 1),
+    type=Share(),
     help="IoU above which NMS suppresses the lower-scoring box. [default: the model's own]",
 )
 @_gradients(
@@ -87,7 +99,15 @@ def _kinds() -> str:
     type=Name("engine", lambda: ("auto", *ENGINES, "both")),
     default="auto",
     show_default=True,
-    help="Gradient engines to build; two of them check each other. auto: both where PyTorch has the operators.",
+    help="Gradient engines to build; two of them check each other. auto: both where PyTorch is installed and has the"
+    " operators, otherwise onnx.",
+)
+@_gradients(
+    "--stop",
+    "stops",
+    multiple=True,
+    metavar="TENSOR",
+    help="Tensor that no gradient passes, as where the framework detaches it; repeatable.",
 )
 @reading_options()
 @click.option(
@@ -97,6 +117,8 @@ def _kinds() -> str:
     fill=_kinds,
     help="Kind of MODEL: {}. [default: recognised from MODEL]",
 )
+@limited
+@accept_option()
 @click.option("--overwrite", is_flag=True, help="Replace an existing bundle.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors and warnings.")
 def export(
@@ -111,6 +133,8 @@ def export(
     engine: str,
     targets: tuple[str, ...],
     overwrite: bool,
+    accept: tuple[str, ...],
+    expect: str | None,
     quiet: bool,
     **options: Any,
 ) -> None:
@@ -127,15 +151,20 @@ def export(
     Examples:
     {EXAMPLES}
     """
-    with needs_exporter(model, source):
+    from boxcam.export import sources as _sources  # noqa: F401  (registers boxcam's own)
+    from boxcam.export.source import detect_source
+
+    kind = source or detect_source(model)
+    target = Path(output) if output else _bundle_of(model, kind)
+    check_target(target, overwrite=overwrite)  # before what takes time
+    with needs_exporter(model, kind):
         from boxcam.export.pipeline import export as run
 
-        target = Path(output) if output else _bundle_of(model, source)
         began = time.monotonic()
         manifest = run(
             *model,
             output=target,
-            source=source,
+            source=kind,
             layers=layers,
             shape=shape,
             score_threshold=score_threshold,
@@ -144,19 +173,37 @@ def export(
             engine=engine,
             targets=targets,
             overwrite=overwrite,
+            accept=accept,
+            expect=expect,
             progress=report_steps(quiet),
             **options,
         )
     if not quiet:
-        say(f"verified: {len(manifest.verification)} checks passed; 'boxcam inspect' has their figures")
+        if manifest.sample is not None:
+            from boxcam.inspection import found_line
+
+            say(one_line(f"found {found_line(manifest.sample, manifest.outputs.whole_image)}"))
+        say(f"checked: {_checked(manifest)}; 'boxcam inspect' has the figures")
         names = ", ".join(layer.name for layer in manifest.layers)
-        say(f"wrote {target} in {time.monotonic() - began:.0f} s (layers: {names})")
+        say(one_line(f"wrote {target} in {time.monotonic() - began:.0f} s (layers: {names})"))
 
 
-def _bundle_of(model: tuple[str, ...], source: str | None) -> Path:
+def _checked(manifest: Manifest) -> str:
+    """What was proved, and what is believed."""
+    proved = f"the bundle computes what the model computes ({counted(len(manifest.verification), 'check')})"
+    if manifest.sample is not None and manifest.sample.expected:
+        return f"{proved}, and finds what {manifest.sample.expected} expects"
+    accepted = [one.check for one in manifest.plausibility if one.accepted]
+    doubts = [one.check for one in manifest.plausibility if one.verdict == "doubtful" and not one.accepted]
+    if accepted or doubts:
+        told = [f"{', '.join(names)} {word}" for names, word in ((doubts, "doubtful"), (accepted, "accepted")) if names]
+        return f"{proved}; whether it was read right: {', '.join(told)}"
+    return f"{proved}; nothing speaks against how it was read"
+
+
+def _bundle_of(model: tuple[str, ...], kind: str) -> Path:
     """What a bundle is called if nobody says: as the model."""
-    from boxcam.export import sources as _sources  # noqa: F401  (registers boxcam's own)
     from boxcam.export.source import source_of
 
-    found = source_of(model, source)
+    found = source_of(model, kind)
     return Path(Path(model[0] if found is None else model[0].removeprefix(found.prefix)).stem + ".boxcam")

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from boxcam.commands.misspelling import no_such_option
+
 COMMON, OTHER = "Common options", "Other options"
 
 
@@ -61,6 +63,13 @@ class Command(click.Command):
     @help.setter
     def help(self, text: str | None) -> None:
         self._help = text
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read what was typed; an option that is not there is answered by those that are close to it."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            raise no_such_option(error.option_name, self, ctx) from error
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the lists; options without a heading, as ``--help``, are the last."""

@@ -9,9 +9,12 @@ from typing import Any
 
 import click
 
-from boxcam.commands.console import message_line, report_steps, say
+from boxcam.bundle import SampleResult
+from boxcam.commands.console import message_line, one_line, say
 from boxcam.commands.headings import Command
-from boxcam.commands.options import Shape, common, needs_exporter, reading_options
+from boxcam.commands.limits import limited
+from boxcam.commands.options import Shape, accept_option, common, needs_exporter, reading_options
+from boxcam.commands.progress import report_steps
 
 
 @click.command(cls=Command)
@@ -20,18 +23,24 @@ from boxcam.commands.options import Shape, common, needs_exporter, reading_optio
 @common("--all", "everything", is_flag=True, help="ONNX files: list all layers.")
 @common("--shape", type=Shape(), help="ONNX files: size of the model's input, if it is dynamic.")
 @common(
-    "--sample", type=click.Path(), metavar="IMAGE", help="ONNX files: image to run it on. [default: synthetic images]"
+    "--sample",
+    type=click.Path(),
+    metavar="IMAGE",
+    help="Image to run it on, whose boxes are printed. [default: of ONNX files synthetic images, of bundles none]",
 )
+@limited
 @reading_options()
+@accept_option()
 def inspect(
     path: str,
     as_json: bool,
     everything: bool,
     shape: tuple[int, int] | None,
     sample: str | None,
+    accept: tuple[str, ...],
     **options: Any,
 ) -> None:
-    """Show what a bundle contains, or what can be explained in an ONNX file.
+    """Show what is in a bundle, or in an ONNX file to export.
 
     Of a bundle: source, labels, preprocessing, layers, verification. Of an ONNX file: what was recognised in it, the
     `boxcam export` line to run, and the layers to choose from.
@@ -43,7 +52,7 @@ def inspect(
       boxcam inspect model.onnx --scores cls --boxes box --box-format cxcywh
     """
     if Path(path).suffix.lower() == ".onnx" and not Path(path).is_dir():
-        _inspect_file(path, as_json, everything, shape, sample, options)
+        _inspect_file(path, as_json, everything, shape, sample, {**options, "accept": accept})
         return
     from boxcam import bundle as bundles
     from boxcam.inspection import check_bundle
@@ -53,10 +62,30 @@ def inspect(
     if as_json:
         say(json.dumps(asdict(manifest), indent=2, ensure_ascii=False))
         return
-    from boxcam.inspection import lines
+    from boxcam.inspection import believed, found_line, lines
 
     for line in lines(path, manifest):
-        say(line)
+        say(one_line(line))
+    say("")
+    for line in believed(manifest.plausibility, manifest.sample):
+        say(one_line(message_line(line)))
+    found = manifest.sample if sample is None else _sample_of(path, sample)
+    if found is not None:
+        say(one_line(f"{'found':<16}{found_line(found, manifest.outputs.whole_image)}"))
+
+
+def _sample_of(path: str, sample: str) -> SampleResult:
+    """What a bundle finds on an image."""
+    from boxcam import load
+    from boxcam.inspection import sample_result
+    from boxcam.runtime.planes import read_planes
+
+    model = load(path)
+    image = read_planes(sample, model.manifest.preprocess.channels)
+    found = model.detect(image)
+    return sample_result(
+        Path(sample).name, (image.shape[0], image.shape[1]), found.names, found.scores.tolist(), found.boxes.tolist()
+    )
 
 
 def _inspect_file(
@@ -67,16 +96,18 @@ def _inspect_file(
     sample: str | None,
     options: dict[str, Any],
 ) -> None:
-    with needs_exporter((path,), "onnx"):
+    accept = options.pop("accept")
+    called = "the sample" if sample is None else Path(sample).name
+    with needs_exporter((path,), "onnx", "inspecting an ONNX file"):
         from boxcam.export.inspect import lines, survey
         from boxcam.export.source import Request
         from boxcam.runtime.planes import read_colors
 
         pixels = None if sample is None else read_colors(sample)
-        request = Request((path,), shape, sample=pixels, sample_file=sample, **options)
-        found = survey(request, report_steps(as_json), sample=sample, everything=everything)
+        request = Request((path,), shape, sample=pixels, sample_file=sample, sample_name=called, **options)
+        found = survey(request, report_steps(as_json), sample=sample, everything=everything, accept=accept)
     if as_json:
         say(json.dumps(asdict(found), indent=2, ensure_ascii=False))
         return
     for line in lines(found):
-        say(line if found.command and found.command in line else message_line(line))
+        say(one_line(line) if found.command and found.command in line else message_line(one_line(line)))

@@ -60,6 +60,51 @@ class Name(click.ParamType[str]):
         return [CompletionItem(one) for one in (*self.known(), *self.more) if one.startswith(incomplete)]
 
 
+class Share(click.ParamType[float]):
+    """A number from 0 to 1."""
+
+    name = "0..1"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return self.name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            number = float(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a number from 0 to 1.", param, ctx)
+        if not 0 <= number <= 1:
+            self.fail(f"{value} is not between 0 and 1.", param, ctx)
+        return number
+
+
+class Count(click.ParamType[int]):
+    """A whole number.
+
+    Args:
+        least: the lowest one.
+    """
+
+    name = "number"
+
+    def __init__(self, least: int) -> None:
+        self.least = least
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return "N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        try:
+            number = int(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a whole number.", param, ctx)
+        if number < self.least:
+            self.fail(f"{value} is below {self.least}, which is the lowest.", param, ctx)
+        return number
+
+
 class Shape(click.ParamType[tuple[int, int]]):
     """``HxW``: a height and a width in pixels."""
 
@@ -158,6 +203,16 @@ def reading_options() -> Callable[[Command], Command]:
     return put
 
 
+def accept_option() -> Callable[[Command], Command]:
+    """Decorator: the criteria that the user overrules."""
+    return click.option(
+        "--accept",
+        multiple=True,
+        metavar="NAME",
+        help="Go on though this criterion speaks against how the model was read; repeatable. Messages give the name.",
+    )
+
+
 def _presets() -> str:
     """The names of presets, which nobody but exporters loads."""
     from boxcam.export.preprocessing.presets import PRESETS
@@ -166,28 +221,34 @@ def _presets() -> str:
 
 
 @contextlib.contextmanager
-def needs_exporter(arguments: tuple[str, ...], kind: str | None = None) -> Iterator[None]:
+def needs_exporter(arguments: tuple[str, ...], kind: str | None = None, what: str = "exporting") -> Iterator[None]:
     """Say what is missing where exporting cannot be done, and which of boxcam's extras has it.
 
     Args:
         arguments: the model.
         kind: of its source, if the user gave it.
+        what: what is done.
+
+    Raises:
+        BoxcamError: a package is missing, or a file of the model, which is said first.
     """
     try:
         yield
     except ModuleNotFoundError as error:
         from boxcam.export import sources as _sources  # noqa: F401  (registers boxcam's own)
-        from boxcam.export.source import PACKAGES, source_of
+        from boxcam.export.source import PACKAGES, how_to_install, source_of
 
         source = source_of(arguments, kind)
         packages = PACKAGES if source is None else (*PACKAGES, *source.packages)
         missing = error.name.split(".")[0] if error.name else ""
         if missing in packages:
-            extra = "export" if source is None else source.extra
-            if (extra, missing) == ("onnx", "torch"):
-                extra = "export"  # TorchScript gradients were asked for, which an ONNX file does not need
+            if source is not None and (absent := source.absent(arguments)):
+                raise BoxcamError(f"{absent[0]} does not exist. Check the path.") from error
+            # An ONNX file needs PyTorch only for TorchScript gradients that were asked for.
+            plain = source is None or (source.extra, missing) == ("onnx", "torch")
+            install = how_to_install("export") if plain or source is None else source.how_to_install
             raise BoxcamError(
-                f"exporting needs {error.name}, which is not installed here. Install boxcam's {extra!r} extra as the"
-                " README shows, or export on another machine and copy the bundle."
+                f"{what} needs {error.name}, which is not installed here. {install} Or export on another machine, and"
+                " copy the bundle."
             ) from error
         raise

@@ -29,6 +29,15 @@ class Part:
     cells: CellMap
     grid: Grid
 
+    @property
+    def visible(self) -> Float:
+        """Those of the cells that show any of the image, and not only padding."""
+        rows, columns = (
+            slice(max(first - corner, 0), max(end - corner, 0))
+            for (first, end), corner in zip((self.grid.rows, self.grid.columns), self.cells.corner, strict=True)
+        )
+        return self.cells.values[rows, columns]
+
 
 @dataclass(frozen=True)
 class Query:
@@ -36,7 +45,9 @@ class Query:
 
     Attributes:
         bundle: name of the bundle.
+        classifier: whether the model's only box is the whole image, and what is explained are its classes.
         device: what the model ran on, ``cpu`` or ``cuda``.
+        providers: the execution providers of ONNX Runtime that it ran on, the preferred one first.
         image: the picture's path, or None if it was given as pixels.
         color: order of the channels of pictures that are given back.
         score: lowest score of a box.
@@ -47,7 +58,9 @@ class Query:
     """
 
     bundle: str
+    classifier: bool = False
     device: str = "cpu"
+    providers: tuple[str, ...] = ("CPUExecutionProvider",)
     image: str | None = None
     color: Color = "BGR"
     score: float = 0.0
@@ -147,8 +160,16 @@ class Evidence:
         >>> boxcam.explain("signs.boxcam", "street.jpg").has_evidence(0)
         True
         """
-        lit = any((part.cells.values > 0).any() for part in self.parts[index])
-        return lit and bool((self.map(index) > 0).any())
+        return self.may_have_evidence(index) and bool((self.map(index) > 0).any())
+
+    def may_have_evidence(self, index: int) -> bool:
+        """Whether any cell that shows the image speaks for the box: `has_evidence`, without making the map.
+
+        >>> import boxcam
+        >>> boxcam.explain("signs.boxcam", "street.jpg").may_have_evidence(0)
+        True
+        """
+        return any((part.visible > 0).any() for part in self.parts[index])
 
     def _sum(self, parts: Sequence[Part]) -> Float:
         height, width = self.image.shape[:2]

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import itertools
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from boxcam.bundle import Gradient, Layer
-from boxcam.errors import EngineError, UnknownLayerError, UnknownNameError
+from boxcam.errors import BoxcamWarning, EngineError, UnknownLayerError, UnknownNameError
+from boxcam.explain.advice import on_empty_maps
 from boxcam.explain.evidence import Color, Part, Query
 from boxcam.explain.explanation import Explanation
 from boxcam.explain.methods import METHODS, Method
-from boxcam.explain.selection import Classes, select
+from boxcam.explain.options import Options
+from boxcam.explain.selection import select
+from boxcam.runtime.engines import ENGINES
 from boxcam.runtime.model import Model, Prediction
 from boxcam.runtime.pixels import load_image, order_of
 from boxcam.runtime.planes import picture_of, words_of
 from boxcam.types import IMAGE, CellMap, Float, Patch
 
-DEFAULT_METHOD = "gradcam"
 _WAITING = 1 << 26
 """Bytes of gradients that are kept to be made into maps together."""
 
@@ -29,87 +30,75 @@ _WAITING = 1 << 26
 def explain(
     model: Model,
     image: Any,
+    options: Options,
     *,
-    method: str = DEFAULT_METHOD,
-    layer: str | None = None,
-    target: str | None = None,
-    engine: str = "auto",
-    score: float | None = None,
-    top: int | None = None,
-    classes: Classes | None = None,
-    rank: int | Sequence[int] | None = None,
     color: Color = "BGR",
     progress: Callable[[int, int], None] | None = None,
 ) -> Explanation:
     """Explain the boxes that a model draws on an image: `boxcam.explain`, of a model that is loaded."""
-    selection = select(model, score, top, classes, rank)
-    plan = Plan(model, method, layer, target, engine)
+    selection = select(model, options)
+    plan = Plan(model, options)
     channels = model.manifest.preprocess.channels
     pixels = load_image(image, color, channels)
-    prediction = model.predict(pixels, [view.layer for view in plan.views], engine, target)
+    prediction = model.predict(pixels, [view.layer for view in plan.views], options.engine, options.target)
     found = prediction.detections
     boxes = selection.of(found)
-    counted = itertools.count(1)
+    steps = itertools.count(1)
 
     def one_done() -> None:
         if progress is not None:
-            progress(next(counted) // len(plan.views), len(boxes))
+            progress(next(steps) // len(plan.views), len(boxes))
 
+    if progress is not None:
+        progress(0, len(boxes))
     made = [_parts(plan, view, prediction, boxes, one_done) for view in plan.views]
-    asked = [classes] if isinstance(classes, str | int | np.integer) else () if classes is None else classes
-    return Explanation(
+    explanation = Explanation(
         image=picture_of(pixels),
         detections=found.select(boxes),
-        method=method,
+        method=options.method,
         layer=plan.views[0].layer.name,
         engine=plan.gradient(plan.views[0]).engine,
-        target=model.manifest.target(target).name,
-        values=model.values(prediction, target)[boxes],
+        target=model.manifest.target(options.target).name,
+        values=model.values(prediction, options.target)[boxes],
         parts=made[0],
         guides=made[1] if len(made) > 1 else None,
         other_boxes=len(found) - len(boxes),
         query=Query(
             bundle=model.path.name,
+            classifier=model.manifest.outputs.whole_image,
             device=model.device,
+            providers=model.providers,
             image=os.fspath(image) if isinstance(image, str | os.PathLike) else None,
             color=order_of(image, color),
             score=selection.score,
             top=selection.top,
-            classes=tuple(map(str, asked)),
+            classes=options.named_classes,
             rank=selection.rank or (),
             drawn=words_of(channels),
         ),
     )
+    if advice := on_empty_maps(explanation):
+        warnings.warn(advice, BoxcamWarning, stacklevel=3)
+    return explanation
 
 
-def prepare(
-    model: Model,
-    *,
-    method: str = DEFAULT_METHOD,
-    layer: str | None = None,
-    target: str | None = None,
-    engine: str = "auto",
-    score: float | None = None,
-    top: int | None = None,
-    classes: Classes | None = None,
-    rank: int | Sequence[int] | None = None,
-) -> None:
-    """Check arguments of `explain` and open what they need, so that what is missing is said before any picture."""
-    Plan(model, method, layer, target, engine).open()
-    select(model, score, top, classes, rank)
+def prepare(model: Model, options: Options) -> None:
+    """Check the options of `explain` and open what they need, so that what is missing is said before any picture."""
+    Plan(model, options).open()
+    select(model, options)
 
 
 def usable_methods(model: Model) -> tuple[str, ...]:
-    """The methods that a bundle has layers and gradients for."""
+    """The methods that a bundle has layers and gradients for, by whichever engine."""
 
-    def usable(method: str) -> bool:
+    def usable(method: str, engine: str) -> bool:
         try:
-            Plan(model, method)
+            Plan(model, Options(method=method, engine=engine))
         except (UnknownNameError, UnknownLayerError, EngineError):
             return False
         return True
 
-    return tuple(method for method in METHODS if usable(method))
+    return tuple(method for method in METHODS if any(usable(method, engine) for engine in ENGINES))
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +110,7 @@ class View:
 
 
 class Plan:
-    """What has to be computed for an explanation; the arguments are those of `explain`.
+    """What has to be computed for an explanation.
 
     Attributes:
         views: the method at its layer; for a method that multiplies the map of another one, this one comes first.
@@ -130,11 +119,9 @@ class Plan:
         UnknownLayerError, UnknownNameError, EngineError: as for `explain`.
     """
 
-    def __init__(
-        self, model: Model, method: str, layer: str | None = None, target: str | None = None, engine: str = "auto"
-    ) -> None:
-        self.model, self.target, self.engine = model, target, engine
-        chosen = METHODS[method]
+    def __init__(self, model: Model, options: Options) -> None:
+        self.model, self.options = model, options
+        method, layer, chosen = options.method, options.layer, METHODS[options.method]
         maps = next((name for name in model.layers if name != IMAGE), None) if layer is None else layer
         if maps in (None, IMAGE) and (chosen.means or chosen.times is not None):
             others = [name for name in model.layers if name != IMAGE]
@@ -159,7 +146,7 @@ class Plan:
 
     def gradient(self, view: View) -> Gradient:
         """The gradient that a view needs."""
-        return self.model.gradient(view.layer, self.engine, self.target, view.method.rules)
+        return self.model.gradient(view.layer, self.options.engine, self.options.target, view.method.rules)
 
     def open(self) -> None:
         """Open all engines, so that what is missing is said before any picture is read."""
@@ -182,9 +169,9 @@ def _parts(
     plan: Plan, view: View, prediction: Prediction, boxes: Sequence[int], progress: Callable[[], None]
 ) -> tuple[tuple[Part, ...], ...]:
     """Of each box, its maps by the tensors of a layer."""
-    model, layer, method = plan.model, view.layer, view.method
+    model, options, layer, method = plan.model, plan.options, view.layer, view.method
     patches = model.patches(
-        prediction, layer, boxes, plan.engine, target=plan.target, rules=method.rules, means=method.means
+        prediction, layer, boxes, options.engine, target=options.target, rules=method.rules, means=method.means
     )
     made: list[list[Part]] = [[] for _ in boxes]
     waiting: list[tuple[int, Patch]] = []

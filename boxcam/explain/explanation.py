@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
@@ -11,11 +11,11 @@ from typing import Any, overload
 import numpy as np
 
 from boxcam.errors import PackageError
-from boxcam.explain.box import ExplainedBox, box_of
+from boxcam.explain.box import ExplainedBox, box_of, chosen_boxes
 from boxcam.explain.evidence import Color, Evidence
-from boxcam.explain.facts import box_facts, facts
+from boxcam.explain.facts import box_facts, facts, share_inside
 from boxcam.explain.files import encode_png, make_folder, write_files
-from boxcam.explain.names import check_free
+from boxcam.explain.names import check_free, check_is_folder
 from boxcam.explain.pictures import draw_overlay, draw_sheet, in_color, make_panel
 from boxcam.targets import LOGIT
 from boxcam.types import Image
@@ -54,17 +54,17 @@ class Explanation(Evidence):
     def __getitem__(self, index: int) -> ExplainedBox: ...
 
     @overload
-    def __getitem__(self, index: slice) -> tuple[ExplainedBox, ...]: ...
+    def __getitem__(self, index: slice | Sequence[int]) -> tuple[ExplainedBox, ...]: ...
 
-    def __getitem__(self, index: int | slice) -> ExplainedBox | tuple[ExplainedBox, ...]:
-        chosen = range(len(self))[index]  # IndexError, and negative ones counted from the end, as of any sequence
-        return box_of(self, chosen) if isinstance(chosen, int) else tuple(box_of(self, k) for k in chosen)
+    def __getitem__(self, index: int | slice | Sequence[int]) -> ExplainedBox | tuple[ExplainedBox, ...]:
+        boxes = tuple(box_of(self, k) for k in chosen_boxes(index, len(self)))
+        return boxes if isinstance(index, slice | Iterable) else boxes[0]
 
     def __repr__(self) -> str:
         """One line: the image, its first boxes, and how they were explained."""
         names = [f"{box.name} {box.score:.2f}" for box in self[:3]]
         more = f" and {len(self) - 3} more" if len(self) > 3 else ""
-        boxes = f"{', '.join(names)}{more}" if names else "no box"
+        boxes = f"{', '.join(names)}{more}" if names else f"no {'class' if self.query.classifier else 'box'}"
         image = "{1}x{0} pixels".format(*self.image.shape) if self.query.image is None else Path(self.query.image).name
         target = "" if self.target == LOGIT.name else f" of {self.target}"
         return f"<Explanation of {image}: {boxes}; {self.method}{target} at {self.layer} of {self.query.bundle}>"
@@ -73,12 +73,14 @@ class Explanation(Evidence):
         """The sheet as a PNG file, which notebooks show."""
         return encode_png(self.sheet(color="BGR"))
 
-    def overlay(self, k: int | None = None, *, color: Color | None = None, outlines: bool = True) -> Image:
-        """The image under the heatmap of one box, or of all boxes together.
+    def overlay(
+        self, k: int | slice | Sequence[int] | None = None, *, color: Color | None = None, outlines: bool = True
+    ) -> Image:
+        """The image under the heatmap of one box, or of several together.
 
         Args:
-            k: which box; all by default. Each heatmap is scaled to its own peak; where several overlap, the strongest
-                colour is shown.
+            k: which box, or which boxes: an index, a slice, or several indices; all by default. Each heatmap is scaled
+                to its own peak; where several overlap, the strongest colour is shown.
             color: order of the result's channels, ``BGR`` or ``RGB``; by default that of the image as it was given,
                 ``BGR`` for a file.
             outlines: whether to draw the boxes, too.
@@ -88,13 +90,16 @@ class Explanation(Evidence):
 
         Raises:
             IndexError: there is no such box.
+            ArgumentError: ``k`` is something else.
 
         >>> import boxcam, cv2
         >>> explanation = boxcam.explain("signs.boxcam", "street.jpg")
         >>> cv2.imwrite("overlay.png", explanation.overlay(0))
         True
+        >>> cv2.imwrite("first-two.png", explanation.overlay([0, 1]))
+        True
         """
-        chosen = range(len(self)) if k is None else [range(len(self))[k]]
+        chosen = chosen_boxes(slice(None) if k is None else k, len(self))
         return in_color(draw_overlay(self, chosen, outlines), color or self.query.color)
 
     def sheet(self, *, color: Color | None = None) -> Image:
@@ -110,7 +115,8 @@ class Explanation(Evidence):
         >>> boxcam.explain("signs.boxcam", "street.jpg").sheet().ndim
         3
         """
-        panels = [make_panel(self, k, self.map(k)) for k in range(len(self))]
+        maps = (self.map(k) for k in range(len(self)))
+        panels = [make_panel(self, k, one, share_inside(one, self.detections.boxes[k])) for k, one in enumerate(maps)]
         return in_color(draw_sheet(self, panels), color or self.query.color)
 
     def facts(self) -> dict[str, Any]:
@@ -126,7 +132,13 @@ class Explanation(Evidence):
         """
         return facts(self, [box_facts(self, k, self.map(k)) for k in range(len(self))])
 
-    def save(self, folder: str | os.PathLike[str], name: str | None = None) -> tuple[Path, Path, Path]:
+    def save(
+        self,
+        folder: str | os.PathLike[str],
+        name: str | None = None,
+        *,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> tuple[Path, Path, Path]:
         """Write ``name.png`` (the sheet), ``name.npz`` (the raw maps and the boxes) and ``name.json`` (the facts).
 
         Each file is whole or not there. Earlier results of the same name are replaced, other files never.
@@ -134,23 +146,25 @@ class Explanation(Evidence):
         Args:
             folder: where; it is made if need be.
             name: of the files, without extension; by default that of the image, or ``image`` if it was no file.
+            progress: called with the number of maps written and their total.
 
         Returns:
             The three paths, in that order.
 
         Raises:
-            OutputError: a file cannot be written, or is there and not boxcam's.
+            OutputError: a file cannot be written, or is there and not boxcam's; or the folder has the name of a file.
             BoxcamError: the model gave a box, score or logit that is no number.
 
         >>> import boxcam
         >>> [path.name for path in boxcam.explain("signs.boxcam", "street.jpg").save("out")]
         ['street.png', 'street.npz', 'street.json']
         """
+        check_is_folder(folder, _ONE_PICTURE)
         image = None if self.query.image is None else Path(self.query.image)
         name = ("image" if image is None else image.stem) if name is None else name
         into = make_folder(folder)
         check_free([name], into, [] if image is None else [image])
-        return write_files(self, into, name)
+        return write_files(self, into, name, progress)
 
     def to_supervision(self) -> Any:
         """The boxes as ``supervision.Detections``, with ``class_name`` in their data.
@@ -196,6 +210,7 @@ class Explanation(Evidence):
         return pandas.DataFrame(rows, columns=list(_COLUMNS))
 
 
+_ONE_PICTURE = 'Pass a folder, as in save("out"), or write one picture with cv2.imwrite and overlay().'
 _COLUMNS = (
     *("name", "label", "score", "logit", "x1", "y1", "x2", "y2", "target", "depends_on_layer", "peak"),
     *("positive_evidence", "share_inside_box", "tensors", "origin"),

@@ -43,6 +43,7 @@ def facts(
         "classes": list(query.classes),
         "rank": list(query.rank),
         "device": query.device,
+        "providers": list(query.providers),
         **(files or {}),
         "other_boxes": evidence.other_boxes,
         "detections": [dict(box) for box in boxes],

@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -19,6 +18,7 @@ from boxcam.explain.evidence import Evidence
 from boxcam.explain.facts import box_facts, check_finite, facts
 from boxcam.explain.names import FACTS, MAPS, OVERLAY
 from boxcam.explain.pictures import draw_sheet, make_panel
+from boxcam.leftovers import locked, name_aside, sweep
 from boxcam.types import Image
 
 
@@ -33,6 +33,7 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
         raise OutputError(f"cannot write into {folder}: it is a file, not a folder. Choose another folder.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        sweep(folder, "result")
         with tempfile.NamedTemporaryFile(dir=folder, prefix="."):
             pass
     except OSError as error:
@@ -40,13 +41,16 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
     return folder
 
 
-def write_files(evidence: Evidence, folder: Path, name: str) -> tuple[Path, Path, Path]:
+def write_files(
+    evidence: Evidence, folder: Path, name: str, progress: Callable[[int, int], None] | None = None
+) -> tuple[Path, Path, Path]:
     """Write ``name.png``, ``name.npz`` and ``name.json``; each is whole or not there. Maps are made one by one.
 
     Args:
         evidence: what to write.
         folder: where; see `make_folder`.
         name: of the files, without extension.
+        progress: called with the number of maps written and their total.
 
     Returns:
         The paths of sheet, maps and facts.
@@ -66,7 +70,9 @@ def write_files(evidence: Evidence, folder: Path, name: str) -> tuple[Path, Path
             boxes, panels = [], []
             for k, values in enumerate(write_archive(evidence, maps)):
                 boxes.append(box_facts(evidence, k, values))
-                panels.append(make_panel(evidence, k, values))
+                panels.append(make_panel(evidence, k, values, boxes[-1]["share_inside_box"]))
+                if progress is not None:
+                    progress(k + 1, len(evidence))
             found = facts(evidence, boxes, {"overlay": paths[0].name, "maps": paths[1].name})
             text = json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
             said.write(text.encode(errors="backslashreplace"))  # a file name that is not UTF-8 comes back from JSON
@@ -88,9 +94,9 @@ def encode_png(picture: Image) -> bytes:
 @contextlib.contextmanager
 def _aside(path: Path) -> Iterator[IO[bytes]]:
     """A file that is put in place when the block ends well, and is gone if it does not."""
-    name = path.parent / f".boxcam-{secrets.token_hex(8)}"  # short: the file's own name may be as long as one can be
+    name = path.parent / name_aside("result")  # short: the file's own name may be as long as one can be
     try:
-        with open(name, "xb") as file:  # with the rights that the umask leaves, unlike tempfile's
+        with open(name, "xb") as file, locked(name):  # with the rights that the umask leaves, unlike tempfile's
             yield file
         os.replace(name, path)
     except BaseException:

@@ -1,8 +1,13 @@
-"""Text on a picture: drawn by OpenCV, whose fonts hold printable ASCII only; any other character becomes ``?``."""
+"""Text on a picture: drawn by OpenCV, whose fonts hold printable ASCII only.
+
+A letter with an accent loses it, and any other character becomes ``?``.
+"""
 
 from __future__ import annotations
 
+import bisect
 import math
+import unicodedata
 
 import cv2
 import numpy as np
@@ -17,7 +22,13 @@ FONT, OVERSAMPLING = cv2.FONT_HERSHEY_SIMPLEX, 4
 
 
 def _ascii(text: str) -> str:
-    return "".join(letter if " " <= letter <= "~" else "?" for letter in text)
+    plain = (letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
+    return "".join(letter if " " <= letter <= "~" else "?" for letter in plain)
+
+
+def legible(text: str) -> bool:
+    """Whether anything of a text can be read once it is drawn."""
+    return any(letter.isalnum() for letter in _ascii(text))
 
 
 def _font(size: int) -> tuple[float, int]:
@@ -47,17 +58,17 @@ def write(page: Image, text: str, start: tuple[int, int], size: int, color: Colo
 
 def shorten(text: str, width: int, size: int) -> str:
     """The text, or as much of it as fits, ending in dots."""
+    text = text[: max(width, 1)]  # every letter is wider than a pixel
     if text_width(text, size) <= width:
         return text
-    while text and text_width(text + "...", size) > width:
-        text = text[:-1]
-    return text.rstrip() + "..."
+    fits = bisect.bisect_right(range(len(text)), width, key=lambda end: text_width(text[:end] + "...", size)) - 1
+    return text[: max(fits, 0)].rstrip() + "..."
 
 
 def wrap(text: str, width: int, size: int, limit: int = 3) -> list[str]:
     """The text in lines that fit, broken between words; what a few lines cannot hold ends in dots."""
     lines: list[str] = []
-    words = text.split()
+    words = text[: limit * max(width, 1)].split()
     while words:
         line = words.pop(0)
         while words and text_width(f"{line} {words[0]}", size) <= width:

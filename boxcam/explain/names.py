@@ -8,8 +8,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from boxcam.errors import OutputError
+from boxcam.runtime.images import EXTENSIONS
 
 OVERLAY, MAPS, FACTS = ".png", ".npz", ".json"
+_FILES = (*EXTENSIONS, MAPS, FACTS, ".npy", ".csv", ".txt", ".pdf", ".svg", ".html", ".zip")
 
 
 def choose_names(images: Sequence[Path], folder: Path) -> list[str]:
@@ -48,12 +50,30 @@ def check_free(names: Sequence[str], folder: Path, images: Iterable[Path]) -> No
         if os.path.realpath(image) in results:
             raise OutputError(f"the results would replace the image {image}. Choose another folder.")
     for name in names:
+        facts = folder / (name + FACTS)
         there = [file for end in (FACTS, OVERLAY, MAPS) if os.path.lexists(file := folder / (name + end))]
-        if there and not _is_ours(folder / (name + FACTS)):
+        if there and not _is_ours(facts):
+            why = "" if there[0] == facts else f": there is no {facts.name} of its results next to it"
             raise OutputError(
-                f"the results would replace {there[0]}, which boxcam did not write (no {name + FACTS} of its own lies"
-                " next to it). Move it away, or choose another folder."
+                f"the results would replace {there[0]}, which boxcam did not write{why}. Move it away, or choose"
+                " another folder."
             )
+
+
+def check_is_folder(path: str | os.PathLike[str], advice: str = "Pass another folder with output=.") -> None:
+    """Refuse a path with the name of a file, in whose place a folder of that name would be made.
+
+    Args:
+        path: where results are to go.
+        advice: what to do instead.
+
+    Raises:
+        OutputError: it ends like a file, and no folder of that name is there.
+    """
+    if Path(path).suffix.lower() in _FILES and not os.path.isdir(path):
+        raise OutputError(
+            f"{os.fspath(path)} has the name of a file, and the results are several files in a folder. {advice}"
+        )
 
 
 def _is_ours(facts: Path) -> bool:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from boxcam.explain.advice import CELL_BY_CELL, averages
 from boxcam.explain.evidence import Evidence
 from boxcam.explain.methods import METHODS
+from boxcam.explain.panel import Panel, close_up, panel_heat
 from boxcam.explain.render import PERCENTILE, class_color, fade, heatmap, outline, overlay, place_box
-from boxcam.explain.sheet import Panel, panel_heat, sheet
+from boxcam.explain.sheet import Words, sheet
 from boxcam.runtime.pixels import check_color
 from boxcam.targets import LOGIT, TARGETS
 from boxcam.types import Float, Image
@@ -32,7 +34,7 @@ def draw_overlay(evidence: Evidence, indices: Iterable[int], outlines: bool = Tr
     for k in chosen:
         np.maximum(heat, heatmap(evidence.map(k), PERCENTILE if evidence.of_pixels else 100), out=heat)
     picture = overlay(fade(image), heat)
-    if outlines:
+    if outlines and not evidence.query.classifier:
         for k in reversed(chosen):
             label = int(evidence.detections.labels[k])
             outline(picture, place_box(_corners(evidence, k), picture, image.shape), class_color(label))
@@ -50,29 +52,36 @@ def draw_sheet(evidence: Evidence, panels: Sequence[Panel]) -> Image:
         uint8 [height, width, 3], BGR.
     """
     query = evidence.query
-    title = "image" if query.image is None else Path(query.image).name
-    subtitle = f"{evidence.method}{_of_target(evidence)} at {evidence.layer}, {query.bundle}"
-    subtitle += f"; {query.drawn}" if query.drawn else ""
-    brightest = f"{PERCENTILE} % of the lit pixels" if evidence.of_pixels else "peak (per box)"
-    return sheet(evidence.image, panels, title, subtitle, brightest)
+    subtitle = f"method {evidence.method}, layer {evidence.layer}, model {query.bundle}{_of_target(evidence)}"
+    words = Words(
+        title="image" if query.image is None else Path(query.image).name,
+        subtitle=f"{subtitle}; {query.drawn}" if query.drawn else subtitle,
+        note=_note(evidence, panels),
+        brightest=f"hottest {100 - PERCENTILE} % of each map's pixels" if evidence.of_pixels else Words.brightest,
+        classifier=query.classifier,
+    )
+    return sheet(evidence.image, panels, words)
 
 
-def make_panel(evidence: Evidence, k: int, values: Float) -> Panel:
+def make_panel(evidence: Evidence, k: int, values: Float, inside: float | None) -> Panel:
     """What the sheet shows of one box; nothing of it is as large as the image.
 
     Args:
         evidence: the explanation.
         k: which box.
         values: its map, float32 [H, W].
+        inside: the share of its positive values that lies inside the box.
     """
-    detections = evidence.detections
+    detections, box = evidence.detections, _corners(evidence, k)
     return Panel(
-        box=_corners(evidence, k),
+        box=box,
         label=int(detections.labels[k]),
         name=detections.names[k],
         score=float(detections.scores[k]),
         peak=float(values.max()),
         heat=panel_heat(values, len(evidence), evidence.of_pixels),
+        close_up=close_up(values, box, len(evidence), evidence.of_pixels),
+        inside=None if evidence.query.classifier else inside,
         depends=evidence.depends(k),
     )
 
@@ -93,9 +102,21 @@ def _corners(evidence: Evidence, k: int) -> tuple[float, float, float, float]:
 
 
 def _of_target(evidence: Evidence) -> str:
-    """What of a box was explained: of a side, lit is what makes its number larger."""
+    """What of a box was explained, if not its class: of a side, lit is what makes its number larger."""
     if evidence.target == LOGIT.name:
         return ""
-    way = TARGETS[evidence.target].larger if evidence.target in TARGETS else ""
+    if evidence.target not in TARGETS:  # of a package that is not installed here
+        return f". {evidence.target}"
+    target = TARGETS[evidence.target]
     signed = not METHODS[evidence.method].image  # methods of pixels show what matters, for and against
-    return f" of {evidence.target}{f' (what moves it {way})' if way and signed else ''}"
+    way = f": what moves it {target.larger}" if target.larger and signed else ""
+    return f". {evidence.target}, {target.meaning}{way}"
+
+
+def _note(evidence: Evidence, panels: Sequence[Panel]) -> str:
+    """What an empty map means, if there is one."""
+    if all(panel.peak > 0 or not panel.depends for panel in panels):
+        return ""
+    better = f" {CELL_BY_CELL} may show more." if averages(evidence.method) else ""
+    what = "class" if evidence.query.classifier else "box"
+    return f"An empty map: {evidence.method} found nothing at {evidence.layer} that speaks for the {what}.{better}"

@@ -30,13 +30,28 @@ def heatmap(map: Float, percentile: float = 100) -> Float:
     Returns:
         float32 [H, W], 0..1, never NaN.
     """
-    positive = np.where(np.isfinite(map), np.maximum(map, 0), 0)
+    return scaled(map, brightest(map, percentile))
+
+
+def brightest(map: Float, percentile: float = 100) -> float:
+    """The value that has the strongest colour: a percentile of the positive values; 0 if there is none."""
+    positive = _positive(map)
+    if percentile == 100:
+        return float(positive.max())
     lit = positive[positive > 0]
-    if not lit.size:
-        return positive.astype(np.float32)
-    top = lit.max() if percentile == 100 else np.percentile(lit, percentile, method="lower")
-    scaled: Float = np.minimum(positive / top, 1).astype(np.float32)
-    return scaled
+    return float(np.percentile(lit, percentile, method="lower")) if lit.size else 0.0
+
+
+def scaled(map: Float, top: float) -> Float:
+    """A map, or a part of it, with the value ``top`` and all above as 1; see `heatmap`."""
+    positive = _positive(map)
+    result: Float = np.minimum(positive / np.float32(top), 1) if top > 0 else positive
+    return result.astype(np.float32)
+
+
+def _positive(map: Float) -> Float:
+    positive: Float = np.where(np.isfinite(map), np.maximum(map, 0), 0)
+    return positive
 
 
 def overlay(image: Image, heat: Float) -> Image:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from boxcam.errors import ArgumentError, UnknownNameError, did_you_mean
+from boxcam.errors import UnknownNameError, did_you_mean
+from boxcam.explain.options import Classes, Options
 from boxcam.runtime.model import Model
 from boxcam.types import Detections
 
-Classes = str | int | np.integer[Any] | Sequence[str | int | np.integer[Any]]
 DEFAULT_SCORE = 0.3
 
 
@@ -45,48 +45,19 @@ class Selection:
         return chosen
 
 
-def select(
-    model: Model,
-    score: float | None = None,
-    top: int | None = None,
-    classes: Classes | None = None,
-    rank: int | Sequence[int] | None = None,
-) -> Selection:
-    """Check what a user asks for; the arguments are those of `boxcam.explain`.
+def select(model: Model, options: Options) -> Selection:
+    """The choice that options stand for.
 
     Raises:
-        ArgumentError: a number is out of its range.
         UnknownNameError: the model has no such class.
     """
-    if score is not None and not (_is_number(score) and 0 <= score <= 1):
-        raise ArgumentError(f"score: {score!r}, expected 0 to 1")
-    if top is not None and not (_is_whole(top) and top >= 0):
-        raise ArgumentError(f"top: {top!r}, expected a whole number, 0 or more")
-    indices = class_indices(model, classes)
+    indices = class_indices(model, options.classes)
     return Selection(
-        score=lowest_score(model, score, classes, rank),
-        top=None if top is None else int(top),
+        score=lowest_score(model, options.score, options.classes, options.rank),
+        top=None if options.top is None else int(options.top),
         classes=None if indices is None else tuple(indices),
-        rank=None if rank is None else _places(rank),
+        rank=None if options.places is None else tuple(map(int, options.places)),
     )
-
-
-def _places(rank: Any) -> tuple[int, ...]:
-    try:
-        places: list[Any] = [rank] if isinstance(rank, str) else list(rank)
-    except TypeError:
-        places = [rank]
-    if not all(_is_whole(place) and place >= 1 for place in places):
-        raise ArgumentError(f"rank: {rank!r}, expected 1 or more: the best box has rank 1")
-    return tuple(sorted({int(place) for place in places}))
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def lowest_score(model: Model, score: float | None = None, classes: object = None, rank: object = None) -> float:

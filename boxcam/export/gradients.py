@@ -15,13 +15,14 @@ from boxcam.errors import BoxcamWarning, UnsupportedOperatorError
 from boxcam.export.autodiff import gradient
 from boxcam.export.autodiff.gradient import GradientGraph
 from boxcam.export.graphs.query import Array
+from boxcam.export.graphs.weights import WeightsFile
 from boxcam.export.passes import check, straight_through
 from boxcam.export.source import Progress
 from boxcam.export.torchscript import score
 from boxcam.export.torchscript.score import ScoreGraph
 from boxcam.export.verify import onnx_gradient
 from boxcam.export.verify.check import FAINT, Check, Derivative, Probe
-from boxcam.runtime.engines import OnnxEngine, Patches
+from boxcam.runtime.engines import OnnxEngine, Patches, load_module
 from boxcam.runtime.tensors import Tensors
 from boxcam.targets import Target
 from boxcam.types import ORIGIN
@@ -137,22 +138,24 @@ class LayerGradient:
                 boxes_at_once=_BOXES_AT_ONCE[self.by_torch.form],
             )
 
-    def write(self, file: Path, example: Probe) -> None:
+    def write(self, file: Path, weights: WeightsFile, example: Probe) -> None:
         """Write the files that `described` names.
 
         Args:
             file: of the layer's gradients, without its end.
+            weights: where the weights go, those of the other graphs among them.
             example: of a run, by which the TorchScript module is traced.
         """
         for rules, graph in self.by_onnx.items():
-            ir.save(graph.model, self._file(file, ".onnx", rules))
+            weights.save(graph.model, self._file(file, ".onnx", rules))
             if graph.means is not None:
-                ir.save(graph.means, self._file(file, ".means.onnx", rules))
+                weights.save(graph.means, self._file(file, ".means.onnx", rules))
         if self.by_torch is not None:
-            from boxcam.export.torchscript import module as torchscript
+            from boxcam.export.torchscript.module import gradient_module
+            from boxcam.export.torchscript.saving import save
 
             given = {**example.found, ORIGIN: example.origin}
-            torchscript.gradient_module(self.by_torch, given).save(str(self._file(file, ".pt")))
+            save(gradient_module(self.by_torch, given), self._file(file, ".pt"), weights)
 
     def check(self, file: Path, detector: Detector, probe: Probe, progress: Progress) -> list[Check]:
         """Check what was written.
@@ -174,11 +177,10 @@ class LayerGradient:
             if rules == "plain":
                 found["onnx"] = patches
         if self.by_torch is not None:
-            from boxcam.export.torchscript import module as torchscript
             from boxcam.export.verify import torchscript_gradient
 
             progress(f"verifying {name} (torchscript)")
-            module = torchscript.load(self._file(file, ".pt"))
+            module = load_module(self._file(file, ".pt"))
             checks += torchscript_gradient.gradients(of, self.by_torch, module, some)
             found["torchscript"] = torchscript_gradient.patches(module, self.by_torch, some)
         if len(found) == 2:
@@ -282,15 +284,10 @@ def build(detector: Detector, subject: Subject, engine: str, guided: bool) -> La
 
 
 def _by_torch(detector: Detector, subject: Subject, engine: str) -> ScoreGraph | None:
-    """The score graph for TorchScript; none, with a warning, where it cannot be made and need not."""
+    """The score graph for TorchScript; none where it need not be made and cannot: without PyTorch, or, which is a
+    warning, where PyTorch lacks an operator."""
     if engine == "auto" and importlib.util.find_spec("torch") is None:
-        warnings.warn(
-            "PyTorch is not installed, so only ONNX gradients are made, without TorchScript ones to check them against."
-            " Install PyTorch for both, or pass engine=onnx.",
-            BoxcamWarning,
-            stacklevel=2,
-        )
-        return None
+        return None  # nothing is missing: explaining needs one engine, and it is ONNX's by default
     from boxcam.export.torchscript import module as torchscript
 
     try:

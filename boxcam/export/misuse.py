@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import PurePath
+from pathlib import Path, PurePath
+
+from boxcam.bundle import MANIFEST
 
 _WEIGHTS = (".pt", ".pth", ".ckpt", ".safetensors")
 _TURNED = {
@@ -11,6 +13,17 @@ _TURNED = {
     "paddle2onnx": (".pdmodel", ".pdiparams"),
 }
 _BUILT = (".engine", ".plan", ".trt", ".xml", ".mlmodel", ".mlpackage")
+
+
+def bundle(arguments: tuple[str, ...]) -> str | None:
+    """What to say of a bundle that is to be exported; None if there is none among the arguments."""
+    there = [one for one in arguments if (Path(one) / MANIFEST).is_file()]
+    if not there:
+        return None
+    return (
+        f"{there[0]} is a bundle already: it was made by 'boxcam export', and needs no export."
+        f" 'boxcam inspect {there[0]}' describes it, and 'boxcam explain {there[0]} IMAGE' draws heatmaps."
+    )
 
 
 def advice(arguments: tuple[str, ...], is_known: Callable[[tuple[str, ...]], bool]) -> str:

@@ -9,6 +9,7 @@ import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from boxcam.bundle import Outputs, Preprocess
@@ -55,6 +56,28 @@ class HalfPrecision:
     types: Mapping[str, ir.DataType]
 
 
+@dataclass(frozen=True)
+class Interpretation:
+    """How the outputs of a file were read that does not say what they are.
+
+    Attributes:
+        scores: name of the tensor of scores before any activation that was added.
+        columns: those of the classes along the axis of columns, first and one past the last; None for all.
+        across: the columns are the last axis but one: [1, columns, N] instead of [1, N, columns].
+        activation: what was added to make probabilities of them: ``none``, ``sigmoid`` or ``softmax``.
+        form, scale: of the boxes: ``xyxy`` …; ``pixels`` or ``normalized``.
+        per_class: whether there is a score for each class, and not one for each detection that the model selected.
+    """
+
+    scores: str
+    columns: tuple[int, int] | None
+    across: bool
+    activation: str
+    form: str
+    scale: str
+    per_class: bool = True
+
+
 @dataclass(frozen=True, eq=False)
 class SourceModel:
     """A detector or classifier on its way into a bundle.
@@ -70,6 +93,7 @@ class SourceModel:
         description: for people: family, files, versions.
         stops: names of values that no gradient passes, where the framework detaches them.
         half: the detector as it was deployed, if that is in float16.
+        interpretation: how its outputs were read; None where the source knows what they are.
         admitted: whether `boxcam.export.passes.check.admit` has passed the graph, as a source asks it to that has to
             run the graph; the pipeline asks it about all others.
     """
@@ -85,6 +109,7 @@ class SourceModel:
     stops: tuple[str, ...] = ()
     half: HalfPrecision | None = None
     admitted: bool = False
+    interpretation: Interpretation | None = None
 
 
 class Options(TypedDict, total=False):
@@ -104,6 +129,7 @@ class Options(TypedDict, total=False):
     layout: Layout | None
     tokens: tuple[int, int] | None
     decode: str | Callable[..., Any] | None
+    stops: Sequence[str]
     inputs: Mapping[str, Any] | Sequence[str]
 
 
@@ -132,8 +158,10 @@ class Request:
         layout: of a layer that is given by a tensor's name: ``NCHW``, ``NHWC`` or ``tokens``.
         tokens: height and width of the map that a sequence of tokens is.
         sample: a picture, BGR, in which the model finds something; None to draw some.
+        sample_name: what it is called.
         decode: a function, or ``FILE.py:function``, that writes the operators from outputs to boxes and scores, see
             `boxcam.export.heads.hook`.
+        stops: names of tensors that no gradient passes, as where the framework detaches them.
         inputs: values of inputs that are not the image, by name or as ``NAME=VALUE``, see
             `boxcam.export.sources.onnx.fixed.fix`.
         sample_file: the picture's file, for models whose pixels do not have three colours; None if there is none.
@@ -158,6 +186,7 @@ class Request:
     layout: Layout | None = None
     tokens: tuple[int, int] | None = None
     decode: str | Callable[..., Any] | None = None
+    stops: Sequence[str] = ()
     sample: Image | None = None
     inputs: Mapping[str, Any] | Sequence[str] = ()
     sample_file: str | None = None
@@ -174,12 +203,17 @@ class Request:
             return None if self.sample is None else fitted(self.sample, channels, "the sample")
         return read_planes(self.sample_file, channels)
 
+    sample_name: str = "the sample"
+
     @property
     def options(self) -> list[str]:
         """Names of the `Options` that were given."""
         names = [field.name for field in fields(self) if field.name in Options.__annotations__]
         return [name for name in names if getattr(self, name) not in (None, (), "", [], {})]
 
+
+_FOR_ALL = ("layout", "tokens", "stops")
+"""Those of the `Options` that belong to the graph, whatever it comes from."""
 
 PACKAGES = ("onnx", "onnx_ir", "onnxruntime", "onnxscript", "torch", "yaml")
 """Top-level packages that every export may import."""
@@ -194,12 +228,13 @@ class Source:
         recognises: whether the arguments look like this kind of source; reads no more than it must, and imports nothing
             that need not be installed.
         load: makes a model of a request; reports its steps.
-        options: those of the `Options` that it reads; layout and tokens belong to the layers and are for all.
+        options: those of the `Options` that it reads; those that belong to any graph are for all.
         meaning: what the arguments are, in a few words for people.
         extra: the extra of boxcam that has what it needs.
         packages: top-level packages that it imports in addition to `PACKAGES`.
         prefix: what its first argument begins with and the model's name does not.
         examples: arguments of ``boxcam export``, with options.
+        install: how its extra is installed; empty where pip alone does it.
     """
 
     usage: str
@@ -211,6 +246,17 @@ class Source:
     packages: tuple[str, ...] = ()
     prefix: str = ""
     examples: tuple[str, ...] = ()
+    install: str = ""
+
+    @property
+    def how_to_install(self) -> str:
+        """What to do where a package is missing, as a sentence."""
+        return how_to_install(self.extra, self.install)
+
+    def absent(self, arguments: tuple[str, ...]) -> list[str]:
+        """The files among the arguments that are not there."""
+        files = [one for one in arguments if not (self.prefix and one.startswith(self.prefix))]
+        return [one for one in files if PurePath(one).suffix and not os.path.exists(one)]
 
     def check(self, request: Request, name: str) -> None:
         """Refuse options that this source does not read.
@@ -218,11 +264,17 @@ class Source:
         Raises:
             SourceError: there is one.
         """
-        idle = [option for option in request.options if option not in {*self.options, "layout", "tokens"}]
+        idle = [option for option in request.options if option not in {*self.options, *_FOR_ALL}]
         if idle:
             raise SourceError(
                 f"{idle[0]}= has no meaning for a model of the kind {name!r}, which states that itself. Leave it out."
             )
+
+
+def how_to_install(extra: str, way: str = "") -> str:
+    """How to install one of boxcam's extras, as a sentence; by pip, unless there is another way."""
+    command = way or f"pip install 'boxcam[{extra}]'"
+    return f"Install boxcam's {extra!r} extra: {command}."
 
 
 SOURCES: Registry[Source] = Registry("source", "boxcam.sources")
@@ -239,7 +291,7 @@ def candidates(arguments: tuple[str, ...]) -> list[str]:
     for name, source in SOURCES.loaded().items():
         try:
             fits = source.recognises(arguments)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if name not in SOURCES.plugins():
                 raise
             said = f"fails to look at the model: {type(error).__name__}: {error}"
@@ -257,13 +309,25 @@ def detect_source(arguments: tuple[str, ...]) -> str:
         SourceError: none, or more than one.
     """
     found = candidates(arguments)
-    if len(found) != 1:
-        usages = "; ".join(f"{name}: {source.usage}" for name, source in SOURCES.loaded().items())
-        what = "could be " + " or ".join(found) if found else "is not a model of a known kind"
-        usual = f"Pass, in this order, {usages}; or the kind with source=."
-        better = "" if found else misuse.advice(arguments, lambda others: bool(candidates(others)))
-        raise SourceError(f"{' '.join(arguments)!r} {what}. {better or usual}")
-    return found[0]
+    if len(found) == 1:
+        return found[0]
+    given = repr(" ".join(arguments))
+    if found:
+        kinds = " or ".join(f'source="{name}"' for name in found)
+        raise SourceError(f"{given} could be {' or '.join(found)}. Pass its kind too, with {kinds}.")
+    if (bundle := misuse.bundle(arguments)) is not None:
+        raise SourceError(bundle)
+    better = misuse.advice(arguments, lambda others: bool(candidates(others)))
+    raise SourceError(f"{given} is not a model of a known kind. {better or _alternatives()}")
+
+
+def _alternatives() -> str:
+    """What a model can be, as a sentence."""
+    kinds: dict[str, list[str]] = {}
+    for name, source in SOURCES.loaded().items():
+        kinds.setdefault(source.usage, []).append(name)
+    forms = ", or ".join(f"{usage} (kind {' or '.join(names)})" for usage, names in kinds.items())
+    return f"Pass one of these: {forms}. If it is one of them under another name, pass its kind too, with source=."
 
 
 def source_of(arguments: tuple[str, ...], name: str | None = None) -> Source | None:
@@ -287,11 +351,13 @@ def load_model(request: Request, name: str, progress: Progress) -> SourceModel:
     source = SOURCES[name]
     source.check(request, name)
     if name not in SOURCES.plugins():
+        if absent := source.absent(request.arguments):
+            raise SourceError(f"{absent[0]} does not exist. Check the path.")
         return source.load(request, progress)
     try:
         return source.load(request, progress)
     except (BoxcamError, ModuleNotFoundError):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         plugin = SOURCES.plugins()[name]
         raise SourceError(str(plugin.failure(f"fails: {type(error).__name__}: {error}"))) from error

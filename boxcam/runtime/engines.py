@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import json
+import math
+import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from boxcam.errors import BoxcamWarning, EngineError
+from boxcam.bundle import PLACES, WEIGHTS
+from boxcam.errors import BoxcamWarning, BundleError, EngineError
 from boxcam.registry import Registry
 from boxcam.runtime.sessions import Device, Session
-from boxcam.runtime.tensors import Tensors
-from boxcam.types import Int, Patch
+from boxcam.runtime.tensors import Array, Tensors
+from boxcam.types import BOX, ORIGIN, PATCHES, PLACE, UNIFORM, Int, Patch
+
+if TYPE_CHECKING:
+    import torch
 
 Patches = tuple[Patch, ...]
 """The gradient of one box's target: a patch for each tensor of the layer that it depends on, so none if on none."""
+_TYPES = ("float32", "float64", "float16", "int64", "int32", "int16", "int8", "uint8", "bool")
+"""Of the weights of a TorchScript module."""
 
 
 class GradientEngine(Protocol):
@@ -39,7 +50,10 @@ EngineFactory = Callable[[Path, Device], GradientEngine]
 """From the gradient's file and what it is to run on."""
 
 ENGINES: Registry[EngineFactory] = Registry("engine")
-"""The first one that a bundle has a file for is what ``auto`` takes."""
+"""The first one that a bundle has a file for is what ``auto`` takes, of those that it may."""
+
+AUTOMATIC = ("onnx",)
+"""What ``auto`` may take: engines that run no code of the bundle's. The others have to be asked for by name."""
 
 
 @ENGINES.register("onnx")
@@ -58,30 +72,85 @@ class OnnxEngine:
     def __init__(self, file: Path | bytes, device: Device | None = None) -> None:
         self._session = Session(file, device or Device())
         self._names = list(self._session.outputs)
-        self._groups = sorted({int(name.rpartition(".")[2]) for name in self._names})
+        self._groups = self._numbered()
 
     def patches(self, tensors: Tensors, features: Sequence[str], context: Sequence[str], origin: Int) -> list[Patches]:
         if not len(origin):
             return []
-        given = {name: tensors.ort(name) for name in self._session.inputs if name != "origin"}
-        found = self._session.run(Tensors({**given, "origin": origin}), self._names)
+        missing = sorted(set(self._session.inputs) - {*tensors, ORIGIN})
+        if missing:
+            raise EngineError(
+                f"{self._session.file} reads {missing[0]}, which the manifest does not list. Export the model again."
+            )
+        given = {name: tensors.ort(name) for name in self._session.inputs if name != ORIGIN}
+        found = self._session.run(Tensors({**given, ORIGIN: origin}), self._names)
         patches: list[list[Patch]] = [[] for _ in origin]
         for group in self._groups:
-            gradients = found[f"patches.{group}"]
-            uniform = found.get(f"uniform.{group}")
-            places, boxes = found[f"place.{group}"].tolist(), found[f"box.{group}"].tolist()
-            for m, (box, (tensor, row, y, x)) in enumerate(zip(boxes, places, strict=True)):
+            gradients, uniform = found[f"{PATCHES}.{group}"], found.get(f"{UNIFORM}.{group}")
+            places, boxes = found[f"{PLACE}.{group}"], found[f"{BOX}.{group}"]
+            problem = Group(gradients, places, boxes, uniform).problem(
+                [tensors.shape(n) for n in features], len(origin)
+            )
+            if problem:
+                raise EngineError(f"the gradient {self._session.file} is broken: {problem}. Export the model again.")
+            for m, (box, (tensor, row, y, x)) in enumerate(zip(boxes.tolist(), places.tolist(), strict=True)):
                 if box >= 0:
                     even = None if uniform is None else uniform[m]
                     patches[box].append(Patch(tensor, row, (y, x), gradients[m], even))
         return [tuple(sorted(of, key=lambda patch: patch.tensor)) for of in patches]
+
+    def _numbered(self) -> list[int]:
+        """The groups of outputs, each of them complete.
+
+        Raises:
+            BundleError: they are not.
+        """
+        groups = {int(number) for number in (n.rpartition(".")[2] for n in self._names) if number.isdecimal()}
+        wanted = {f"{name}.{group}" for group in groups for name in (PATCHES, PLACE, BOX)}
+        if not wanted or not wanted <= set(self._names) <= wanted | {f"{UNIFORM}.{group}" for group in groups}:
+            raise BundleError(f"{self._session.file} is not a gradient of boxcam's. Export the model again.")
+        return sorted(groups)
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """The outputs of an ONNX gradient for one group of boxes; see `OnnxEngine`."""
+
+    gradients: Array
+    places: Array
+    boxes: Array
+    uniform: Array | None
+
+    def problem(self, features: Sequence[tuple[int, ...]], count: int) -> str:
+        """What is wrong with it, if anything is.
+
+        Args:
+            features: shapes of the layer's tensors.
+            count: how many boxes there are.
+        """
+        m = len(self.boxes)
+        if self.boxes.ndim != 1 or self.places.shape != (m, 4) or self.gradients.ndim != 4 or len(self.gradients) != m:
+            return f"its outputs are {[list(of.shape) for of in (self.gradients, self.places, self.boxes)]}"
+        if self.boxes.dtype.kind != "i" or self.places.dtype.kind != "i" or self.gradients.dtype != np.float32:
+            return f"its outputs are {[str(of.dtype) for of in (self.gradients, self.places, self.boxes)]}"
+        if self.uniform is not None and self.uniform.shape != self.gradients.shape[:2]:
+            return f"its uniform part is {list(self.uniform.shape)}, its patches are {list(self.gradients.shape)}"
+        real = self.boxes >= 0
+        tensor, row = self.places[real, 0], self.places[real, 1]
+        if (self.boxes >= count).any() or (tensor < 0).any() or (tensor >= len(features)).any():
+            return "it names a box or a tensor that is not there"
+        rows, channels = (np.array([shape[axis] for shape in features], np.int64)[tensor] for axis in (0, 1))
+        if (row < 0).any() or (row >= rows).any() or (channels != self.gradients.shape[1]).any():
+            return "it names a row that is not there, or has other channels than its tensor"
+        return ""
 
 
 @ENGINES.register("torchscript")
 class TorchScriptEngine:
     """The TorchScript module of a bundle: runs ``torch.autograd.grad`` inside; needs torch and nothing else of it.
 
-    It runs on the CPU whatever the device, and says so if that is not what was asked for.
+    A module is a program: it can do whatever PyTorch can, such as write files. It runs on the CPU whatever the device,
+    and says so if that is not what was asked for.
     """
 
     def __init__(self, file: Path, device: Device | None = None) -> None:
@@ -94,10 +163,8 @@ class TorchScriptEngine:
 
         self._file, self._threads = file, device.threads if device else 0
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)  # torch.jit is deprecated as a whole, and works
-                self._module = torch.jit.load(str(file), map_location="cpu")
-        except RuntimeError as error:
+            self._module = load_module(file)
+        except (RuntimeError, ValueError, OSError) as error:
             said = str(error).strip().partition("\n")[0]
             raise EngineError(
                 f"{file} cannot be loaded by PyTorch {torch.__version__}: {said.rstrip('.')}. Export the model again,"
@@ -119,12 +186,10 @@ class TorchScriptEngine:
             [torch.from_numpy(np.require(tensors[name], requirements=["C", "W"])) for name in group]
             for group in (features, context)
         ]
-        before = torch.get_num_threads()
         try:
-            if self._threads:
-                torch.set_num_threads(self._threads)
             # Specialising the module to the sizes of the first calls costs seconds and gains nothing for a few calls.
             with (
+                _threads(self._threads),
                 torch.inference_mode(False),
                 torch.enable_grad(),
                 torch.jit.optimized_execution(False),  # type: ignore[attr-defined]
@@ -135,11 +200,88 @@ class TorchScriptEngine:
             raise EngineError(
                 f"the gradient {self._file} failed: {said.rstrip('.')}. Export the model again."
             ) from error
+        try:
+            found: list[Patches] = [
+                (Patch(int(tensor), int(row), (int(y), int(x)), np.ascontiguousarray(patch.detach().numpy())),)
+                if patch.numel()
+                else ()
+                for patch, (tensor, row, y, x) in zip(patches, places.tolist(), strict=True)
+            ]
+            for patch in (patch for of in found for patch in of):
+                rows, channels = tensors.shape(features[patch.tensor])[:2]
+                if min(patch.tensor, patch.row) < 0 or patch.row >= rows or len(patch.gradient) != channels:
+                    raise ValueError("a patch is of no feature map of the layer")
+            if len(found) != len(origin):
+                raise ValueError(f"there are {len(found)} patches for {len(origin)} boxes")
+        except (ValueError, TypeError, LookupError, AttributeError, RuntimeError) as error:
+            raise EngineError(
+                f"the gradient {self._file} gives something else than patches: {error}. Export the model again."
+            ) from error
+        return found
+
+
+@contextlib.contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Let PyTorch use so many threads, 0 for as many as it does anyway.
+
+    Their number belongs to the whole process: who sets it runs alone until it is as it was, or the number of one run
+    would be what the other puts back.
+    """
+    import torch
+
+    if not count:
+        yield
+        return
+    with _torch_threads:
+        before = torch.get_num_threads()
+        torch.set_num_threads(count)
+        try:
+            yield
         finally:
             torch.set_num_threads(before)
-        return [
-            (Patch(int(tensor), int(row), (int(y), int(x)), np.ascontiguousarray(patch.detach().numpy())),)
-            if patch.numel()
-            else ()
-            for patch, (tensor, row, y, x) in zip(patches, places.tolist(), strict=True)
-        ]
+
+
+_torch_threads = threading.Lock()
+
+
+def load_module(file: Path) -> torch.jit.ScriptModule:
+    """Read a TorchScript module, its weights mapped into memory from the file `WEIGHTS` next to it.
+
+    Raises:
+        RuntimeError: PyTorch cannot read one of the files.
+        ValueError: what it says of its weights has no meaning.
+    """
+    import torch
+
+    extra: dict[str, Any] = {PLACES: ""}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # torch.jit is deprecated as a whole, and works
+        module: torch.jit.ScriptModule = torch.jit.load(str(file), map_location="cpu", _extra_files=extra)
+    places = json.loads(extra[PLACES] or "{}")
+    if not isinstance(places, dict):
+        raise ValueError(f"its {PLACES} is not an object")
+    if not places:
+        return module
+    weights = file.with_name(WEIGHTS)
+    everything = torch.from_file(str(weights), shared=False, size=weights.stat().st_size, dtype=torch.uint8)
+    buffers = dict(module.named_buffers())
+    for name, place in places.items():
+        try:
+            buffers[name].set_(_view(everything, place))  # type: ignore[call-overload]  # not in PyTorch's stubs
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"its weights {name!r} are not described as they should be: {error}") from error
+    return module
+
+
+def _view(everything: torch.Tensor, place: dict[str, Any]) -> torch.Tensor:
+    """A tensor in the file, which is not copied unless it is to be widened."""
+    import torch
+
+    if place["type"] not in _TYPES:
+        raise TypeError(f"there is no type {place['type']!r}")
+    dtype = getattr(torch, place["type"])
+    stored = torch.float16 if place["narrow"] else dtype
+    start, length = place["offset"], math.prod(place["shape"]) * stored.itemsize
+    if not 0 <= start <= start + length <= len(everything):
+        raise TypeError(f"{length} bytes at {start} are not in {WEIGHTS}")
+    return everything[start : start + length].view(stored).view(place["shape"]).to(dtype)

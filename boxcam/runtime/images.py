@@ -9,13 +9,13 @@ Pixels are what ``cv2.imread(path, cv2.IMREAD_COLOR)`` gives, because that is wh
 - of an animation or a document, the first frame or page (GIF needs OpenCV 4.12).
 
 What OpenCV would read wrongly in silence is refused: files that were cut off, and pixels that are not 8 or 16 bits.
+So is what is larger than `boxcam.limits` allows, by the size that its header states, before anything is decoded.
 """
 
 from __future__ import annotations
 
 import glob
 import os
-import re
 import struct
 import threading
 import zlib
@@ -28,7 +28,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from boxcam.budget import current
 from boxcam.errors import InputError
+from boxcam.filesystem import open_file
+from boxcam.runtime import avif, headers
 from boxcam.runtime.foreign import VIDEO, is_address, is_video, what_else
 from boxcam.types import Image
 
@@ -41,13 +44,8 @@ EXTENSIONS = (
 MAX_SIDE, MAX_PIXELS = 1 << 20, 1 << 30
 """OpenCV's limits for a file that it reads."""
 
-_PNG = b"\x89PNG\r\n\x1a\n"
-_JPEG = b"\xff\xd8\xff"
-_GIF = (b"GIF87a", b"GIF89a")
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_FLOAT = (b"#?RADIANCE", b"#?RGBE", b"PF", b"Pf", b"\x76\x2f\x31\x01")
-_OTHERS = (b"BM", b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"P7", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ")
-_JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
+MAX_BYTES = 1 << 30
+"""Of an image file."""
 
 _logging: Any = getattr(cv2.utils, "logging", cv2)
 """Where OpenCV keeps its log level: in a module of its own from 4.13 on."""
@@ -178,32 +176,39 @@ def _read(path: str | os.PathLike[str]) -> bytes:
     try:
         if os.path.isdir(name):
             raise InputError(f"{name} is a folder, not an image. Pass one image file.")
-        with open(name, "rb") as stream:
+        with open_file(name) as stream:
             beginning = stream.read(4096)
             if is_video(beginning):  # and it may be larger than the memory
                 raise InputError(f"{name} {VIDEO}")
-            return beginning + stream.read()
+            data = beginning + stream.read(MAX_BYTES - len(beginning) + 1)
+        if len(data) > MAX_BYTES:
+            raise InputError(f"{name} is larger than {MAX_BYTES >> 20} MiB, which no image is. Pass one image file.")
+        return data
     except FileNotFoundError:
         raise InputError(f"image {name} does not exist. Check the path.") from None
     except ValueError as error:
         raise InputError(f"image {name!r} cannot be read: {error}. Check the path.") from error
     except OSError as error:
-        raise InputError(f"image {name} cannot be read: {error.strerror}. Check its permissions.") from error
+        raise InputError(
+            f"image {name} cannot be read: {error.strerror}. Check the path and its permissions."
+        ) from error
 
 
 def _decode(data: bytes) -> Image:
     """Decode a file that looks whole."""
     buffer = np.frombuffer(data, np.uint8)
     with _quiet():
-        if data.startswith(_TIFF + _FLOAT):
-            _check_depth(data, _imdecode(buffer, cv2.IMREAD_UNCHANGED))
+        if data.startswith(headers.TIFF):
+            _check_depth(_imdecode(buffer, cv2.IMREAD_UNCHANGED))
         pixels = _imdecode(buffer, cv2.IMREAD_COLOR)
         if pixels is None:
-            raise _UnreadableError("is damaged, or an image format that this OpenCV cannot read. Save it as PNG.")
+            raise _UnreadableError(_UNKNOWN)
         if pixels.size == 0:
             raise _UnreadableError(_NO_PIXELS)
         if not pixels.any():
             _check_not_lost(_imdecode(buffer, cv2.IMREAD_UNCHANGED))
+    if data[4:8] == b"ftyp":
+        pixels = avif.upright(np.asarray(pixels, np.uint8), data)
     return np.ascontiguousarray(pixels, np.uint8)
 
 
@@ -217,14 +222,9 @@ def _imdecode(buffer: npt.NDArray[np.uint8], flags: int) -> npt.NDArray[Any] | N
     return decoded
 
 
-def _check_depth(data: bytes, pixels: npt.NDArray[Any] | None) -> None:
-    if pixels is None and not data.startswith(_FLOAT):
-        return
-    if pixels is None or pixels.dtype not in (np.uint8, np.uint16):
-        kind = "floating-point" if pixels is None else str(pixels.dtype)
-        raise _UnreadableError(
-            f"has {kind} pixels, whose range from black to white is unknown. Save it with 8 or 16 bits."
-        )
+def _check_depth(pixels: npt.NDArray[Any] | None) -> None:
+    if pixels is not None and pixels.dtype not in (np.uint8, np.uint16):
+        raise _UnreadableError(_RANGE.format(pixels.dtype))
 
 
 def _check_not_lost(pixels: npt.NDArray[Any] | None) -> None:
@@ -252,7 +252,9 @@ def _quiet() -> Iterator[None]:
 
 _CUT = "is truncated: it ends before the image does. Copy it again."
 _DAMAGED = "is damaged: its parts do not fit together. Copy it again."
+_UNKNOWN = "is damaged, or an image format that this OpenCV cannot read. Save it as PNG."
 _NO_PIXELS = "has no pixels. Save it again."
+_RANGE = "has {} pixels, whose range from black to white is unknown. Save it with 8 or 16 bits."
 _TOO_LARGE = f"is too large: OpenCV reads up to {MAX_SIDE} pixels per side and {MAX_PIXELS} in total. Make it smaller."
 
 
@@ -264,20 +266,28 @@ def _check_whole(data: bytes) -> None:
     """
     if not data:
         raise _UnreadableError("is empty. Copy it again.")
-    if data.startswith(_PNG):
-        _check_png(data)
-    elif data.startswith(_JPEG):
-        _check_jpeg(data)
-    elif data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        if len(data) < 8 + struct.unpack_from("<I", data, 4)[0]:
-            raise _UnreadableError(_CUT)
-    elif not (data.startswith(_GIF + _TIFF + _FLOAT + _OTHERS) or data[4:8] == b"ftyp"):
+    if data.startswith(headers.FLOAT):
+        raise _UnreadableError(_RANGE.format("floating-point" if data.startswith(headers.EXR) else "float32"))
+    try:
+        size = headers.size(data)
+    except headers.TruncatedError:
+        raise _UnreadableError(_CUT) from None
+    except ValueError:
+        raise _UnreadableError(_UNKNOWN) from None
+    if size is None:
         raise _UnreadableError(what_else(data))
+    _check_size(*size)
+    if data.startswith(headers.PNG):
+        _check_png(data)
+    elif data.startswith(headers.JPEG):
+        _check_jpeg(data, size)
+    elif data.startswith(b"RIFF") and len(data) < 8 + struct.unpack_from("<I", data, 4)[0]:
+        raise _UnreadableError(_CUT)
 
 
 def _check_png(data: bytes) -> None:
     """Walk the chunks to IEND; what follows it is nobody's business."""
-    place, size = len(_PNG), None
+    place, first = len(headers.PNG), True
     while place + 12 <= len(data):
         length, name = struct.unpack_from(">I4s", data, place)
         end = place + 12 + length
@@ -285,40 +295,44 @@ def _check_png(data: bytes) -> None:
             break
         if zlib.crc32(data[place + 4 : end - 4]) != struct.unpack_from(">I", data, end - 4)[0]:
             raise _UnreadableError(_DAMAGED)
-        if size is None:
-            if name != b"IHDR" or length != 13:
-                raise _UnreadableError(_DAMAGED)
-            size = struct.unpack_from(">II", data, place + 8)
-            _check_size(*size)
+        if first and length != 13:
+            raise _UnreadableError(_DAMAGED)
         if name == b"IEND":
             return
-        place = end
+        place, first = end, False
     raise _UnreadableError(_CUT)
 
 
-def _check_jpeg(data: bytes) -> None:
-    """Walk the segments to EOI; a camera may have put a second image or anything else behind it."""
-    place = 2
-    while True:
-        # Between segments there are only fill bytes; after a start of scan, coded data up to the next marker.
-        marker = _JPEG_MARKER.search(data, place)
-        if marker is None:
-            raise _UnreadableError(_CUT)
-        code, place = marker[1][0], marker.end()
-        if code == 0xD9:
-            return
-        if code in (0x01, 0xD8):
-            continue
-        if place + 2 > len(data):
-            raise _UnreadableError(_CUT)
-        length = struct.unpack_from(">H", data, place)[0]
-        if 0xC0 <= code <= 0xCF and code not in (0xC4, 0xC8, 0xCC) and place + 7 <= len(data):
-            _check_size(*reversed(struct.unpack_from(">HH", data, place + 3)))
-        place += length
+def _check_jpeg(data: bytes, size: headers.Size) -> None:
+    """Refuse what is cut off, and what states more than it holds: by Huffman codes, 8x8 pixels take a bit or more."""
+    try:
+        arithmetic = headers.is_arithmetic(data)
+    except headers.TruncatedError:
+        raise _UnreadableError(_CUT) from None
+    if len(data) * 8 < size[0] * size[1] // 64 and not arithmetic:
+        raise _UnreadableError(_DAMAGED)
+
+
+def too_large(width: int, height: int) -> str:
+    """That an image has more pixels than `boxcam.limits` allows, as the rest of a sentence; nothing if it has not."""
+    most = current().pixels
+    if width * height <= most:
+        return ""
+    return (
+        f"is too large: {width}x{height} pixels, and at most {most} are read. Make it smaller, or raise the limit with"
+        " max_pixels=."
+    )
 
 
 def _check_size(width: int, height: int) -> None:
+    """Refuse an image that is too large, or has no pixels.
+
+    Raises:
+        _UnreadableError: as it says.
+    """
     if width == 0 or height == 0:
         raise _UnreadableError(_NO_PIXELS)
+    if said := too_large(width, height):
+        raise _UnreadableError(said)
     if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
         raise _UnreadableError(_TOO_LARGE)

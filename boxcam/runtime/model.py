@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +11,12 @@ import numpy as np
 
 from boxcam import bundle
 from boxcam.bundle import Gradient, Layer, Manifest, Rules
-from boxcam.errors import BundleError, EngineError, UnknownLayerError
-from boxcam.runtime.engines import ENGINES, GradientEngine, Patches
+from boxcam.errors import BundleError, EngineError, RunError, UnknownLayerError
+from boxcam.runtime.engines import AUTOMATIC, ENGINES, GradientEngine, Patches
+from boxcam.runtime.outputs import check_features, read_detections, read_origin
 from boxcam.runtime.preprocess import Transform, prepare
 from boxcam.runtime.sessions import Device, Session
-from boxcam.runtime.tensors import Array, Tensors
+from boxcam.runtime.tensors import Tensors
 from boxcam.types import Detections, Float, Grid, Image, Int, Patch
 
 
@@ -77,8 +78,13 @@ class Model:
 
     @property
     def device(self) -> str:
-        """What it was asked to run on: ``cpu`` or ``cuda``."""
-        return self._device.name
+        """What it runs on: ``cpu`` or ``cuda``, whichever it got, or a word for the provider that was asked for."""
+        return self._session.device
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """The execution providers of ONNX Runtime that it got, the preferred one first."""
+        return self._session.providers
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -118,7 +124,8 @@ class Model:
         """
         tensor, transform = prepare(image, self.manifest.preprocess)
         keep: set[str] = set()
-        for layer in [layers] if isinstance(layers, Layer) else layers:
+        wanted = [layers] if isinstance(layers, Layer) else layers
+        for layer in wanted:
             keep.update(of.name for of in layer.tensors)
             keep.update(layer.rois)
             for gradient in self._gradients(layer, engine, target):
@@ -126,7 +133,12 @@ class Model:
         aim = self.manifest.target(target)
         names = dict.fromkeys([*self._outputs(), aim.origin, aim.value, *sorted(keep)])
         found = self._session.run(Tensors({self.manifest.input: tensor}), list(names), keep)
-        detections, rows = self._detections(found, transform)
+        detections, rows = read_detections(self.manifest, found, transform, self._file)
+        count = len(found[self.manifest.target().value])
+        if len(read_origin(aim, found, count, self._file)) != found[aim.value].size:
+            raise RunError(f"{self._file}: {aim.value} does not have one number for each box. Export the model again.")
+        for layer in wanted:
+            check_features(layer, found, self._file)
         return Prediction(detections, rows, transform, found)
 
     def patches(
@@ -178,11 +190,16 @@ class Model:
         """Where the cells of a patch's feature map lie on the image."""
         tensor = layer.tensors[patch.tensor]
         height, width = prediction.outputs.shape(tensor.name)[2:]
-        if tensor.rois is not None:
-            roi = prediction.outputs[tensor.rois][patch.row]
-            return prediction.transform.roi_grid(roi, height, width)
-        assert tensor.stride is not None
-        return prediction.transform.map_grid(height, width, tensor.stride, tensor.center)
+        try:
+            if tensor.rois is not None:
+                roi = prediction.outputs[tensor.rois][patch.row]
+                return prediction.transform.roi_grid(roi, height, width)
+            assert tensor.stride is not None
+            return prediction.transform.map_grid(height, width, tensor.stride, tensor.center)
+        except (ValueError, OverflowError) as error:
+            raise RunError(
+                f"{self._file}: where the cells of {tensor.name} lie cannot be told ({error}). Export the model again."
+            ) from error
 
     def gradient(
         self, layer: Layer, engine: str = "auto", target: str | None = None, rules: Rules = "plain"
@@ -196,15 +213,21 @@ class Model:
         if engine != "auto":
             ENGINES[engine]
         aim = self.manifest.target(target).name
+        there = [g.engine for g in layer.gradients if (g.target, g.rules) == (aim, rules)]
         for name in ENGINES:
-            found = layer.gradient(name, aim, rules)
-            if found is not None and engine in ("auto", name):
+            if name in there and (name in AUTOMATIC if engine == "auto" else name == engine):
+                found = layer.gradient(name, aim, rules)
+                assert found is not None
                 return found
-        there = ", ".join(dict.fromkeys(g.engine for g in layer.gradients if (g.target, g.rules) == (aim, rules)))
+        what = f"{'' if rules == 'plain' else f' by {rules} rules'} of {aim!r} for layer {layer.name!r}"
+        if engine == "auto" and there:
+            raise EngineError(
+                f"bundle {self.path} has a gradient{what} by {there[0]} only. That is a program, which runs with all"
+                f' your rights: if you trust where the bundle comes from, pass engine="{there[0]}".'
+            )
         raise EngineError(
-            f"bundle {self.path} has no {engine!r} gradient{'' if rules == 'plain' else f' by {rules} rules'} of"
-            f" {aim!r} for layer {layer.name!r} (engines that have one: {there or 'none'}). Export the model again"
-            " with it, or pass another engine=."
+            f"bundle {self.path} has no {engine!r} gradient{what} (engines that have one:"
+            f" {', '.join(dict.fromkeys(there)) or 'none'}). Export the model again with it, or pass another engine=."
         )
 
     def engine(self, gradient: Gradient, *, means: bool = False) -> GradientEngine:
@@ -213,6 +236,11 @@ class Model:
         if file not in self._engines:
             self._engines[file] = ENGINES[gradient.engine](self.path / file, self._device)
         return self._engines[file]
+
+    @property
+    def _file(self) -> str:
+        """The forward graph, for messages."""
+        return str(self.path / bundle.FORWARD)
 
     def _gradients(self, layer: Layer, engine: str, target: str | None) -> list[Gradient]:
         """Those of a layer that may be used: by all rules that it has."""
@@ -223,29 +251,6 @@ class Model:
     def _outputs(self) -> list[str]:
         outputs, first = self.manifest.outputs, self.manifest.target()
         return list(dict.fromkeys([outputs.boxes, outputs.scores, outputs.labels, first.origin, first.value]))
-
-    def _detections(self, found: Mapping[str, Array], transform: Transform) -> tuple[Detections, Int]:
-        outputs, first = self.manifest.outputs, self.manifest.target()
-        boxes, scores = found[outputs.boxes], found[outputs.scores]
-        if outputs.box_columns is not None:
-            boxes = boxes[..., slice(*outputs.box_columns)]
-        if outputs.score_column is not None:
-            scores = scores[..., outputs.score_column]
-        boxes, scores, labels = boxes.reshape(-1, 4), scores.reshape(-1), found[outputs.labels].reshape(-1)
-        origin, logits = found[first.origin], found[first.value]
-        real = np.flatnonzero(origin[:, 0] >= 0)  # a row without an origin is filler that the export put in
-        order = real[np.argsort(-scores[real], kind="stable")]
-        names = self.manifest.labels
-        chosen = labels[order].astype(np.int64)
-        detections = Detections(
-            boxes=transform.boxes_to_image(boxes[order]),
-            scores=scores[order].astype(np.float32),
-            labels=chosen,
-            names=tuple(names[k] if 0 <= k < len(names) else f"class {k}" for k in chosen),
-            origin=origin[order].astype(np.int64),
-            logits=logits[order].astype(np.float32),
-        )
-        return detections, order.astype(np.int64)
 
     def _check_outputs(self) -> None:
         shapes = self._session.outputs

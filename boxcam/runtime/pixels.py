@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from boxcam.errors import ArgumentError, BoxcamWarning, InputError
-from boxcam.runtime.images import check_array
+from boxcam.runtime.images import check_array, too_large
 from boxcam.runtime.planes import fitted, read_planes
 from boxcam.types import Image
 
@@ -18,6 +18,8 @@ Order = Literal["BGR", "RGB"]
 COLORS = ("BGR", "RGB")
 _PILLOW_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB")
 """Those of 8 bits, which Pillow itself converts to RGB without loss of range."""
+_PREMULTIPLIED = {"RGBa": "RGBA", "La": "LA"}
+"""Those that Pillow converts to one other mode only, and that one."""
 _ORIENTATION = 0x0112
 
 
@@ -45,6 +47,11 @@ def load_image(image: Any, color: str = "BGR", channels: int = 3) -> Image:
         return read_planes(image, channels)
     if _is_pillow(image):
         return _from_pillow(image, channels)
+    if isinstance(image, list | tuple | set) and any(map(_is_image, image)):
+        raise InputError(
+            f"one image is explained at a time, not a {type(image).__name__} of them. Load the model once, and call"
+            " explain() for each image."
+        )
     if channels == 3:
         pixels = check_array(image)
         return np.ascontiguousarray(pixels[..., ::-1]) if color == "RGB" else pixels
@@ -63,7 +70,13 @@ def check_color(color: object) -> None:
         ArgumentError: it is neither ``BGR`` nor ``RGB``.
     """
     if color not in COLORS:
-        raise ArgumentError(f"color: {color!r}, expected 'BGR', as cv2.imread gives it, or 'RGB'")
+        raise ArgumentError(
+            f"color={color!r} is not an order of channels. Pass 'BGR', as cv2.imread gives it, or 'RGB'."
+        )
+
+
+def _is_image(one: object) -> bool:
+    return isinstance(one, str | os.PathLike | np.ndarray) or _is_pillow(one)
 
 
 def _is_pillow(image: object) -> bool:
@@ -72,11 +85,18 @@ def _is_pillow(image: object) -> bool:
 
 
 def _from_pillow(picture: Any, channels: int = 3) -> Image:
+    if picture.mode in _PREMULTIPLIED:
+        raise InputError(
+            f"an image of Pillow's mode {picture.mode!r} cannot be used: its colours are multiplied by its alpha."
+            f" Convert it: image.convert({_PREMULTIPLIED[picture.mode]!r})."
+        )
     if picture.mode not in _PILLOW_MODES:
         raise InputError(
             f"an image of Pillow's mode {picture.mode!r} cannot be used: its pixels do not have 8 bits. Scale them to 0"
             " to 255 and convert it to 'RGB'."
         )
+    if said := too_large(*picture.size):
+        raise InputError(f"the image of Pillow {said}")
     try:
         picture.load()
     except (OSError, ValueError) as error:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from boxcam.errors import InputError
-from boxcam.runtime.images import check_array, read_image
+from boxcam.runtime.images import check_array, read_image, too_large
 from boxcam.runtime.tiff import TIFF, read_tiff
 from boxcam.types import Image
 
@@ -143,6 +143,8 @@ def _load(name: str, load: Callable[[], Any]) -> npt.NDArray[Any]:
         raise InputError(
             f"{name} cannot be read as an array of numpy: {said}. Write it again with numpy.save."
         ) from error
+    if array.ndim in (2, 3) and (said := too_large(array.shape[1], array.shape[0])):
+        raise InputError(f"{name} {said}")
     return np.asarray(array)
 
 

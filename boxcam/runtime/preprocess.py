@@ -37,7 +37,7 @@ MAX_PIXELS = 1 << 28
 
 @dataclass(frozen=True)
 class Transform:
-    """Where the image lies on the canvas.
+    """Where the image lies on the model's input.
 
     Attributes:
         height, width: the image.
@@ -67,24 +67,24 @@ class Transform:
 
     @property
     def seen(self) -> tuple[float, float, float, float]:
-        """The part of the image that lies on the canvas, x1 y1 x2 y2 in image pixels: all of it, if nothing is cut."""
+        """The part of the image that the model sees, x1 y1 x2 y2 in image pixels: all of it, if nothing is cut."""
         x1, x2 = _seen(self.left, self.resized_width, self.canvas_width, self.width)
         y1, y2 = _seen(self.top, self.resized_height, self.canvas_height, self.height)
         return x1, y1, x2, y2
 
     @property
     def is_cut(self) -> bool:
-        """Whether a part of the image lies outside of the canvas."""
+        """Whether a part of the image lies outside of the model's input."""
         return self.seen != (0.0, 0.0, self.width, self.height)
 
     def boxes_to_image(self, boxes: Float) -> Float:
-        """Boxes on the canvas, float32 [K, 4] x1 y1 x2 y2, as boxes on the image, cut off where `seen` ends."""
+        """Boxes on the model's input, float32 [K, 4] x1 y1 x2 y2, as boxes on the image, cut off where `seen` ends."""
         moved = (boxes - self._offset()) / self._scale()
         x1, y1, x2, y2 = self.seen
         return np.clip(moved, [x1, y1] * 2, [x2, y2] * 2).astype(np.float32)
 
     def boxes_to_canvas(self, boxes: Float) -> Float:
-        """Boxes on the image, float32 [K, 4] x1 y1 x2 y2, as boxes on the canvas."""
+        """Boxes on the image, float32 [K, 4] x1 y1 x2 y2, as boxes on the model's input."""
         return (boxes * self._scale() + self._offset()).astype(np.float32)
 
     def map_grid(
@@ -194,15 +194,15 @@ def prepare(image: Image, spec: Preprocess) -> tuple[npt.NDArray[Any], Transform
     rows = slice(max(place.top, 0), max(place.top, 0) + pixels.shape[0])
     columns = slice(max(place.left, 0), max(place.left, 0) + pixels.shape[1])
     sides = (place.canvas_height, place.canvas_width)
-    canvas = np.empty((1, spec.channels, *sides) if spec.layout == "NCHW" else (1, *sides, spec.channels), spec.dtype)
-    planes = canvas[0] if spec.layout == "NCHW" else canvas[0].transpose(2, 0, 1)
+    tensor = np.empty((1, spec.channels, *sides) if spec.layout == "NCHW" else (1, *sides, spec.channels), spec.dtype)
+    planes = tensor[0] if spec.layout == "NCHW" else tensor[0].transpose(2, 0, 1)
     planes[:] = around
     for channel in range(spec.channels):
         place_of = 2 - channel if spec.color == "RGB" else channel
         many = spec.channels != 3  # OpenCV takes up to 512
         plane = np.ascontiguousarray(pixels[..., place_of]) if many else cv2.extractChannel(pixels, place_of)
         planes[channel, rows, columns] = cv2.LUT(plane, normalized[channel])
-    return canvas, place
+    return tensor, place
 
 
 def _resized(image: Image, size: tuple[int, int], spec: Preprocess) -> Image:
@@ -223,7 +223,7 @@ def _resized_plane(image: Image, size: tuple[int, int], spec: Preprocess) -> Ima
 
 
 def fit(height: int, width: int, spec: Preprocess) -> Transform:
-    """Where an image of this size comes to lie on the canvas.
+    """Where an image of this size comes to lie on the model's input.
 
     The sizes of ``fit`` round as ``mmcv.imrescale`` rounds them, or down as mmyolo's resize and torchvision's detectors
     do, with the factor in double precision as all of them have it; those of ``cover``, and its crop, as torchvision's
@@ -262,7 +262,7 @@ def fit(height: int, width: int, spec: Preprocess) -> Transform:
 
 
 def _middle(canvas: int, resized: int) -> int:
-    """Where the image begins on the canvas, in pixels.
+    """Where the image begins on the model's input, in pixels.
 
     The odd row of padding is put below, as letterboxes have it; the odd row that is cut off is above or below, as
     torchvision has it, which rounds half to even.
@@ -271,7 +271,7 @@ def _middle(canvas: int, resized: int) -> int:
 
 
 def _seen(start: int, resized: int, canvas: int, size: int) -> tuple[float, float]:
-    """Where the part of an axis of the image begins and ends that lies on the canvas, in image pixels."""
+    """Where the part of an axis of the image begins and ends that lies on the model's input, in image pixels."""
     scale = resized / size
     return max(0.0, -start / scale), (canvas - start) / scale if start + resized > canvas else size
 

@@ -17,10 +17,19 @@ import io
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from boxcam.errors import ArgumentError, BoxcamWarning, BundleError, EngineError, RunError, UnknownNameError
+from boxcam.errors import (
+    ArgumentError,
+    BoxcamWarning,
+    BundleError,
+    EngineError,
+    RunError,
+    UnknownNameError,
+)
+from boxcam.runtime import interruptible
 from boxcam.runtime.failures import reason
 from boxcam.runtime.tensors import Tensors
 
@@ -31,6 +40,8 @@ OTHER_DEVICES: Mapping[str, str] = {"gpu": "cuda", "cuda:0": "cuda", "nvidia": "
 """What other packages call them."""
 _ON_CUDA = {CUDA, "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider"}
 """Providers whose tensors lie in the memory that ONNX Runtime calls ``cuda``."""
+_DEVICE_OF = {"cpu": {CPU}, "cuda": _ON_CUDA}
+_PROVIDER = "ExecutionProvider"
 _RIVALS = ("onnxruntime", "onnxruntime-gpu")
 
 
@@ -102,15 +113,16 @@ class Session:
             with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find
                 runtime.preload_dlls()  # finds CUDA and cuDNN where pip has put them
         try:
-            self._session = runtime.InferenceSession(graph, options, providers=list(wanted))
+            self._session = interruptible.run(
+                lambda: runtime.InferenceSession(graph, options, providers=list(wanted)), stop=lambda: None
+            )
         except Exception as error:  # onnxruntime's own errors share no public root
             said = " ".join(str(error).split())
             raise BundleError(
                 f"{self.file} cannot be loaded by ONNX Runtime {runtime.__version__}: {said.rstrip('.')}. Export the"
                 " model again, or update ONNX Runtime."
             ) from error
-        self._quiet = runtime.RunOptions()
-        self._quiet.log_severity_level = 4  # a run that fails raises what it would log
+        self._options = runtime.RunOptions
         self.providers = tuple(self._session.get_providers())
         for name in wanted:
             if name not in self.providers:
@@ -137,12 +149,32 @@ class Session:
                 binding.bind_ortvalue_input(name, value)
             for name in outputs:
                 binding.bind_output(name, self._memory if name in keep else "cpu")
-            self._session.run_with_iobinding(binding, self._quiet)
+            run_options = quiet_run(self._options())
+            interruptible.run(
+                lambda: self._session.run_with_iobinding(binding, run_options), stop=partial(terminate, run_options)
+            )
         except Exception as error:  # onnxruntime's own errors share no public root
             raise RunError(
                 f"{self.file} failed in ONNX Runtime ({', '.join(self.providers)}): {reason(error)}."
             ) from error
         return Tensors(dict(zip(outputs, binding.get_outputs(), strict=True)))
+
+    @property
+    def device(self) -> str:
+        """What it runs on: ``cpu``, ``cuda``, or the word for it in the name of another execution provider."""
+        first = self.providers[0]
+        return next((name for name, of in _DEVICE_OF.items() if first in of), first.removesuffix(_PROVIDER).lower())
+
+
+def quiet_run(options: Any) -> Any:
+    """Options of one run, which logs nothing: a run that fails raises what it would log."""
+    options.log_severity_level = 4
+    return options
+
+
+def terminate(options: Any) -> None:
+    """Tell the run that has these options to end after the operator that is at work."""
+    options.terminate = True
 
 
 def _onnxruntime() -> Any:
@@ -170,7 +202,15 @@ def _onnxruntime() -> Any:
         ) from error
     if both:
         _warn(both)
+    send_nothing(onnxruntime)
     return onnxruntime
+
+
+def send_nothing(runtime: Any) -> None:
+    """Turn off the telemetry that ONNX Runtime's packages have, and on Linux too from 1.31 on; older ones have none."""
+    turn_off = getattr(runtime, "disable_telemetry_events", None)
+    if turn_off is not None:
+        turn_off()
 
 
 def _both_installed() -> str:

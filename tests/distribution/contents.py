@@ -29,11 +29,11 @@ def check_wheel(wheel: Path) -> None:
     expected = package_files()
     assert own.keys() == expected.keys(), f"only here or only there: {sorted(own.keys() ^ expected.keys())}"
     assert [name for name in own if own[name] != expected[name]] == []
-    for needed in ("boxcam/py.typed", "boxcam/demo/signs/forward.onnx", "boxcam/demo/images/cat.jpg"):
+    for needed in ("boxcam/py.typed", "boxcam/demo/signs/weights.bin", "boxcam/demo/images/cat.jpg"):
         assert needed in own
     (folder,) = {name.split("/")[0] for name in inside.keys() - own.keys()}
     assert inside[f"{folder}/licenses/LICENSE"] == Path("LICENSE").read_bytes()
-    assert inside[f"{folder}/entry_points.txt"].decode() == "[console_scripts]\nboxcam = boxcam.cli:main\n"
+    assert inside[f"{folder}/entry_points.txt"].decode() == "[console_scripts]\nboxcam = boxcam.__main__:main\n"
     check_metadata(Parser().parsestr(inside[f"{folder}/METADATA"].decode()))
 
 

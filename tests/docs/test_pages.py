@@ -14,7 +14,7 @@ from click.testing import CliRunner
 import boxcam
 from boxcam.cli import main
 from tests.docs.pages import PAGES, ROOT, matches, text_of
-from tests.examples.test_demo_truth import measure
+from tests.examples.truth import measure
 
 FOREIGN = {"--fixture", "--index-url", "--extra-index-url", "--saved-model", "--opset", "--raw"}
 """Options of other programs that the pages name."""

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import boxcam
-from boxcam.errors import ArgumentError, PackageError
+from boxcam.errors import ArgumentError, OutputError, PackageError
 from boxcam.explain.render import class_color
 from tests.explain.made import AGAINST, EVEN, LEFT, explanation
 
@@ -26,10 +26,17 @@ def test_it_is_a_sequence_of_boxes(found: boxcam.Explanation) -> None:
     boxes = list(found)
     assert [box.index for box in boxes] == list(range(len(found)))
     assert found[-1].index == len(found) - 1
-    assert [box.index for box in found[1:3]] == [1, 2]
+    assert [box.index for box in found[1:3]] == [box.index for box in found[[1, 2]]] == [1, 2]
+    assert found[[]] == found[:0] == ()
     assert found[np.int64(1)].index == 1  # type: ignore[call-overload]
-    with pytest.raises(IndexError):
-        found[len(found)]
+    count = len(found)
+    for wrong in (count, 99, -count - 1):
+        with pytest.raises(IndexError, match=rf"^there is no box {wrong}: {count} were explained, counted from 0\.$"):
+            found[wrong]
+    with pytest.raises(ArgumentError, match=r"^'stop' is not the number of a box\. Pass an index, such as 0 "):
+        found["stop"]  # type: ignore[call-overload]
+    with pytest.raises(IndexError, match="there is no box 0: 0 were explained"):
+        explanation()[0]
     for k, box in enumerate(boxes):
         assert isinstance(box, boxcam.ExplainedBox)
         assert (box.name, box.label) == (found.detections.names[k], found.detections.labels[k])
@@ -42,6 +49,39 @@ def test_it_is_a_sequence_of_boxes(found: boxcam.Explanation) -> None:
         assert np.array_equal(box.overlay(), found.overlay(k))
     with pytest.raises(AttributeError):
         boxes[0].score = 1.0  # type: ignore[misc]
+
+
+def test_boxes_are_equal_if_they_are_the_same_of_one_explanation(found: boxcam.Explanation) -> None:
+    other = explanation(EVEN, LEFT)
+    assert found[0] == found[0] == next(iter(found)) == found[-len(found)]
+    assert len({found[0], found[0], found[1]}) == 2
+    assert found[0] != found[1]
+    assert other[0] != explanation(EVEN, LEFT)[0]
+    assert found[0] != 0
+
+
+def test_some_boxes_together(found: boxcam.Explanation) -> None:
+    first_two = found.overlay([0, 1])
+    for same in ((0, 1), np.array([0, 1]), range(2), slice(2), [-len(found), 1]):
+        assert np.array_equal(found.overlay(same), first_two)  # type: ignore[arg-type]
+    assert np.array_equal(found.overlay(np.int64(0)), found.overlay(0))  # type: ignore[arg-type]
+    assert np.array_equal(found.overlay(range(len(found))), found.overlay())
+    assert not np.array_equal(first_two, found.overlay(0))
+    together, one, two = (found.overlay(k, outlines=False) for k in ([0, 1], 0, 1))
+    assert ((together == one) | (together == two)).all(axis=2).all()  # of each pixel the stronger colour
+    for wrong, kind, message in (
+        ([0, 9], IndexError, "there is no box 9"),
+        ("0", ArgumentError, "'0' is not the number of a box"),
+        (1.0, ArgumentError, r"1\.0 is not the number of a box"),
+        ([0.5], ArgumentError, r"\[0\.5\] is not the number of a box"),
+    ):
+        with pytest.raises(kind, match=message):
+            found.overlay(wrong)  # type: ignore[arg-type]
+
+
+def test_a_box_shows_itself_in_a_notebook(found: boxcam.Explanation) -> None:
+    shown = cv2.imdecode(np.frombuffer(found[1]._repr_png_(), np.uint8), cv2.IMREAD_COLOR)
+    assert np.array_equal(shown, found.overlay(1))
 
 
 def test_a_box_tells_no_evidence_from_no_dependence() -> None:
@@ -88,7 +128,7 @@ def test_pictures_come_in_the_order_of_channels_that_is_asked_for(signs: Path, s
         assert not np.array_equal(first, second)
         assert np.array_equal(getattr(bgr, made)(color="RGB"), second)
         assert np.array_equal(getattr(rgb, made)(color="BGR"), first)
-        with pytest.raises(ArgumentError, match=r"color: 'rgb', expected 'BGR'.* or 'RGB'"):
+        with pytest.raises(ArgumentError, match=r"color='rgb' is not an order of channels"):
             getattr(bgr, made)(color="rgb")
     assert np.array_equal(rgb[0].overlay(), rgb.overlay(0))
 
@@ -116,6 +156,9 @@ def test_names_of_what_is_saved(tmp_path: Path) -> None:
     assert [path.name for path in made.save(tmp_path / "new" / "folder")] == ["a.png", "a.npz", "a.json"]
     assert [path.name for path in explanation(image=None).save(tmp_path)] == ["image.png", "image.npz", "image.json"]
     assert all(path.is_file() for path in made.save(str(tmp_path), "other"))
+    with pytest.raises(OutputError, match=r"x\.png has the name of a file.*save\(.out.\).* overlay\(\)\.$"):
+        made.save(tmp_path / "x.png")
+    assert not (tmp_path / "x.png").exists()
     (tmp_path / "mine.png").write_text("mine")
     with pytest.raises(boxcam.BoxcamError, match=r"mine\.png, which boxcam did not write"):
         made.save(tmp_path, "mine")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from boxcam.errors import OutputError
-from boxcam.explain.names import choose_names
+from boxcam.explain.names import check_is_folder, choose_names
 from tests.explain.made import EVEN, explanation
 
 
@@ -45,9 +45,11 @@ def test_results_never_replace_a_file_of_the_users(end: str, facts: bytes | None
     if end != ".json" or facts is None:
         (tmp_path / f"a{end}").write_text("mine")
     first = "json" if facts is not None else end[1:]
-    with pytest.raises(
-        OutputError, match=rf"would replace .*a\.{first}, which boxcam did not write .* choose another folder\.$"
-    ):
+    why = "" if first == "json" else r": there is no a\.json of its results next to it"  # not: next to itself
+    message = (
+        rf"would replace .*a\.{first}, which boxcam did not write{why}\. Move it away, or choose another folder\.$"
+    )
+    with pytest.raises(OutputError, match=message):
         choose_names([Path("elsewhere/a.jpg")], tmp_path)
     assert choose_names([Path("elsewhere/b.jpg")], tmp_path) == ["b"]
 
@@ -57,3 +59,17 @@ def test_results_replace_earlier_results(tmp_path: Path) -> None:
     assert choose_names([Path("elsewhere/a.jpg")], tmp_path) == ["a"]
     (tmp_path / "a.png").unlink()
     assert choose_names([Path("elsewhere/a.jpg")], tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("name", ["x.png", "x.JPG", "out/x.npz", "x.json", "x.pdf"])
+def test_a_folder_is_not_called_like_a_file(name: str, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"x\.\w+ has the name of a file, .* a folder\. Pass another folder"):
+        check_is_folder(tmp_path / name)
+    (tmp_path / name).mkdir(parents=True)
+    check_is_folder(tmp_path / name)  # it is one, whatever it is called
+
+
+@pytest.mark.parametrize("name", ["out", "run.1", "v1.2.boxcam-maps", ".png", "a/b"])
+def test_any_other_name_of_a_folder_will_do(name: str, tmp_path: Path) -> None:
+    check_is_folder(tmp_path / name)
+    assert not (tmp_path / name).exists()

@@ -16,9 +16,10 @@ import torch
 from click.testing import Result
 from onnx import numpy_helper
 
+from boxcam.bundle import read
+from tests.export.sources.onnx.classifier import Classifier, save
 from tests.export.sources.onnx.deployed import CASES, export
-from tests.export.sources.onnx.test_bad_input import Small, dense, segmentation, two_classifiers
-from tests.export.sources.onnx.test_classifiers import Classifier, save
+from tests.export.sources.onnx.small import Small, dense, segmentation, two_classifiers
 
 Cli = Callable[..., Result]
 ADVICE = "Run, ideally with --sample of an image in which it finds something"
@@ -51,9 +52,11 @@ def test_a_detector_is_told_so_that_one_can_choose(yolo: Path, cli: Cli) -> None
     assert "  boxes         output0[0:4], cxcywh, pixels" in lines
     (fine,) = (line for line in lines if line.startswith("  /body/fine/fine.1/Relu_output_0"))
     assert fine.split()[1:5] == ["12", "8x12", "8", "Relu"]  # channels, cells, stride, operator
-    assert fine.endswith("what the heads read     a window of 7x7 cells")  # 3x3 cells of the coarse map
+    assert fine.endswith(
+        "what the heads read     a window of 3x3 cells"
+    )  # what goes on into the coarse map is its part
     begin = [line.split("  ")[0] for line in lines if line[:1].isalpha()]
-    assert begin == ["model", "input", "preprocessing", f"{ADVICE}:", "layers", "outputs"]
+    assert begin == ["model", "found", "input", "preprocessing", "believed", f"{ADVICE}:", "layers", "outputs"]
     assert command_of(done) == f"  boxcam export {yolo} -o yolo.boxcam"
 
 
@@ -64,12 +67,25 @@ def test_the_line_that_is_printed_can_be_run(yolo: Path, cli: Cli, tmp_path: Pat
     assert "layers: neck" in done.stdout
 
 
+@pytest.mark.parametrize("layer", ["neck", "/body/fine/fine.1/Relu_output_0"])
+def test_windows_are_as_large_as_the_bundle_has_them(layer: str, yolo: Path, cli: Cli, tmp_path: Path) -> None:
+    """The fine map by itself is seen by the coarse map's logits, too; as a part of the neck it is not."""
+    options = () if layer == "neck" else ("--layer", layer)
+    done = cli("export", yolo, *options, "-o", tmp_path / "b", "--engine", "onnx")
+    assert done.exit_code == 0, done.stderr
+    (exported,) = read(tmp_path / "b").layers
+    assert [tensor.receptive_field for tensor in exported.tensors] == ([3, 3] if layer == "neck" else [7])
+    found = json.loads(cli("inspect", yolo, "--json").stdout)
+    said = {one["name"]: one["receptive_field"] for one in found["layers"]}
+    assert [said[name] for name in found["default"][1]] == [3, 3]
+
+
 def test_a_layer_that_is_not_there_is_told_with_those_that_are_proposed(yolo: Path, cli: Cli, tmp_path: Path) -> None:
     done = cli("export", yolo, "--layer", "coarze", "-o", tmp_path / "b")
     assert (done.exit_code, done.stdout) == (1, "")
-    assert done.stderr.startswith("boxcam: the model has no layer 'coarze'. Did you mean 'coarse'")
+    assert done.stderr.startswith(f"boxcam: {yolo} has no layer 'coarze'. Did you mean 'coarse'")
     proposed = [layer["name"] for layer in json.loads(cli("inspect", yolo, "--json").stdout)["layers"]]
-    assert f" There are: {', '.join([*reversed(proposed), 'image'])}. " in done.stderr
+    assert f" There are: {', '.join(['neck', *reversed(proposed), 'image'])}. " in done.stderr
 
 
 def test_as_json(yolo: Path, cli: Cli) -> None:
@@ -77,6 +93,7 @@ def test_as_json(yolo: Path, cli: Cli) -> None:
     assert found["default"] == ["neck", ["/body/fine/fine.1/Relu_output_0", "/body/coarse/coarse.1/Relu_output_0"]]
     forms = {layer["name"]: (layer["form"], layer["receptive_field"], layer["stride"]) for layer in found["layers"]}
     assert forms["/body/coarse/coarse.1/Relu_output_0"] == ("windows", 3, [16.0, 16.0])
+    assert forms["/body/fine/fine.1/Relu_output_0"] == ("windows", 3, [8.0, 8.0])
     assert found["classes"] == [["car", "cat", "cup"], 3]
     assert found["left_out"] > 0
     everything = json.loads(cli("inspect", yolo, "--json", "--all").stdout)

@@ -18,7 +18,10 @@ CASES = {
     ("https://example.org/yolo.zip",): r"Download it, and pass the file\.$",
     ("w.pth", "torchvision:resnet50"): r"are swapped\. Pass torchvision:resnet50 w\.pth\.$",
     ("w.pth", "config.py"): r"are swapped\. Pass config\.py w\.pth\.$",
-    ("a.txt", "b.txt"): r"Pass, in this order, .*onnx: MODEL\.onnx.*; or the kind with source=\.$",
+    ("a.txt", "b.txt"): (
+        r"Pass one of these: MODEL\.onnx \(kind onnx\), or torchvision:NAME WEIGHTS\.pth \(kind torchvision\), or"
+        r" CONFIG\.py CHECKPOINT\.pth \(kind mmdet or mmyolo\)\. .* with source=\.$"
+    ),
 }
 
 

@@ -56,7 +56,7 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(os.listdir(folder / "gradient"))
+    return sorted(name for name in os.listdir(folder) if name.startswith("gradient."))
 
 
 def test_each_engine_writes_its_own_files(tiny: Put, tmp_path: Path, engine: str) -> None:
@@ -64,7 +64,7 @@ def test_each_engine_writes_its_own_files(tiny: Put, tmp_path: Path, engine: str
     with warnings.catch_warnings():
         warnings.simplefilter("error", BoxcamWarning)
         manifest = boxcam.export("x.tiny", output=tmp_path / "b", engine=engine)
-    onnx, torch = ["neck.means.onnx", "neck.onnx"], ["neck.pt"]
+    onnx, torch = ["gradient.neck.means.onnx", "gradient.neck.onnx"], ["gradient.neck.pt"]
     assert names(tmp_path / "b") == {"onnx": onnx, "torchscript": torch, "both": [*onnx, *torch]}[engine]
     built = {"onnx", "torchscript"} if engine == "both" else {engine}
     assert set(manifest.layers[0].engines) == built
@@ -85,7 +85,7 @@ boxcam.export("x.tiny", output=sys.argv[1], engine="onnx")
         [sys.executable, "-c", code, str(tmp_path / "b")], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
-    assert names(tmp_path / "b") == ["neck.means.onnx", "neck.onnx"]
+    assert names(tmp_path / "b") == ["gradient.neck.means.onnx", "gradient.neck.onnx"]
 
 
 def test_an_opset_11_detector_is_exported(tiny: Put, tmp_path: Path) -> None:

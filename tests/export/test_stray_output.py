@@ -51,3 +51,32 @@ def test_values_of_a_shape_without_a_type_are_written_in_silence(caplog: pytest.
     assert logging.getLogger("onnx_ir").level == before
     ir.to_proto(model)  # as it is without
     assert any("is not known" in message for message in caplog.messages)
+
+
+@pytest.mark.parametrize("name", ["onnx_ir", "onnx_ir.passes.common.shape_inference", "onnxscript.rewriter"])
+def test_no_logger_of_theirs_says_a_word_whatever_its_own_level(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.DEBUG)
+    try:
+        with quiet_onnx_ir():
+            logger.warning("Shape inference failed", exc_info=ValueError("x"))
+            logger.error("so did this")
+        assert caplog.messages == []
+        assert logger.level == logging.DEBUG
+        logger.warning("now")
+        assert caplog.messages == ["now"]
+    finally:
+        logger.setLevel(before)
+
+
+def test_their_warnings_are_ignored_and_no_others() -> None:
+    def warn(module: str) -> None:
+        exec("import warnings; warnings.warn('said')", {"__name__": module})
+
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        with quiet_onnx_ir():
+            for module in ("onnx", "onnx.helper", "onnx_ir._core", "onnxruntime.capi", "onnxes", "boxcam.model"):
+                warn(module)
+        assert len(seen) == 2

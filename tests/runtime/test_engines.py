@@ -107,7 +107,7 @@ def test_torch_is_missing(signs_bundle: Path, monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(
         EngineError, match=r"PyTorch is needed, and is not installed here. Install it with: pip install torch"
     ):
-        TorchScriptEngine(signs_bundle / "gradient" / "neck.pt")
+        TorchScriptEngine(signs_bundle / "gradient.neck.pt")
 
 
 def test_a_file_that_torch_cannot_load_is_named_in_one_line(tmp_path: Path) -> None:

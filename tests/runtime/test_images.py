@@ -128,7 +128,7 @@ BROKEN: dict[str, tuple[Callable[[], bytes], str]] = {
     "png of too many pixels": (lambda: png(70_000, 70_000), "is too large"),
     "png that is too wide": (lambda: png(2_000_000, 1), "is too large"),
     "ppm of too many pixels": (lambda: b"P6\n70000 70000\n255\n", "is too large"),
-    "ppm of no pixels": (lambda: b"P6\n0 0\n255\n", "is damaged"),
+    "ppm of no pixels": (lambda: b"P6\n0 0\n255\n", "has no pixels"),
     "png with a flipped bit": (lambda: png(4, 4, bytes(52)).replace(b"IDATx", b"IDATy"), "is damaged"),
     "png that begins with another chunk": (lambda: b"\x89PNG\r\n\x1a\n" + chunk(b"IEND", b""), "is damaged"),
     "jpeg without its end": (lambda: encode(NOISE, "JPEG")[:-2], "is truncated"),

@@ -322,6 +322,28 @@ def test_a_model_takes_the_device_for_forward_and_gradient(signs_bundle: Path, f
     assert len(one.detect(np.zeros((8, 8, 3), np.uint8))) >= 0
 
 
+def test_what_a_model_ran_on_is_told_and_not_what_was_asked_for(signs_bundle: Path, fake: Any) -> None:
+    image = np.zeros((8, 8, 3), np.uint8)
+
+    def told(gets: tuple[str, ...], **asked: Any) -> tuple[str, list[str]]:
+        fake.gets = lambda providers: gets
+        fake.available = [CUDA, "OpenVINOExecutionProvider", CPU]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", BoxcamWarning)
+            model = boxcam.load(signs_bundle, **asked)
+            facts = model.explain(image).facts()
+        assert facts["device"] == model.device
+        assert repr(model).endswith(f"on {model.device}>")
+        return facts["device"], facts["providers"]
+
+    assert told((CUDA, CPU), device="cuda") == ("cuda", [CUDA, CPU])
+    assert told((CPU,), device="cuda") == ("cpu", [CPU])  # it could not be started
+    assert told((CUDA, CPU), providers=CUDA) == ("cuda", [CUDA, CPU])
+    other = "OpenVINOExecutionProvider"
+    assert told((other, CPU), providers=other) == ("openvino", [other, CPU])
+    assert told((CPU,), providers=other) == ("cpu", [CPU])
+
+
 def test_the_command_line_says_that_it_falls_back_once(
     cli: Cli, signs: Path, signs_bundle: Path, tmp_path: Path
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from boxcam.errors import BoxcamError
+from boxcam.errors import RunError
 from boxcam.types import CellMap, Float, Patch
 
 
@@ -83,14 +83,14 @@ def float32(values: npt.NDArray[Any]) -> Float:
     """Float32, held within its range.
 
     Raises:
-        BoxcamError: a value is NaN or infinite.
+        RunError: a value is NaN or infinite.
     """
     with np.errstate(over="ignore"):
         result: Float = values.astype(np.float32)
     if np.isfinite(result).all():
         return result
     if not np.isfinite(values).all():
-        raise BoxcamError(
+        raise RunError(
             "a map holds NaN or infinite values: the model's feature map or gradient does."
             " Check the model on this image, or choose another layer."
         )

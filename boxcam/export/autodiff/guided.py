@@ -2,7 +2,7 @@
 
 Guided backpropagation (Springenberg et al., "Striving for Simplicity: The All Convolutional Net", ICLR workshop 2015,
 section 3.4) goes back through a ReLU only where its input was positive and what arrives is positive too: what speaks
-against is dropped at every layer.  It is defined for ReLU.  Here the same mask is put in front of the gradient rule of
+against is dropped at every layer.  It is defined for ReLU.  Here the same mask is put before the gradient rule of
 every activation that rectifies, that is, whose output is positive exactly where its input is: leaky ReLU, ELU, SiLU,
 GELU and their like.  Behind the mask goes the activation's own slope.  So
 

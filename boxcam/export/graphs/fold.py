@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 
 import numpy as np
 import onnx_ir as ir
@@ -16,6 +15,7 @@ from boxcam.errors import ExportError, UnsupportedOperatorError
 from boxcam.export.graphs import dimensions
 from boxcam.export.graphs.query import RUNNABLE, STANDARD, all_values, describe_node, opset_of
 from boxcam.export.graphs.run import open_session, quiet_options
+from boxcam.leftovers import temporary_folder
 
 EMITTED_FROM_OPSET = 13  # the operators written here have had their present inputs since then
 
@@ -38,7 +38,7 @@ def fold_model(model: ir.Model) -> ir.Model:
         UnsupportedOperatorError: an operator is neither the standard's nor ONNX Runtime's own.
     """
     model = upgraded(model)
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         folded = os.path.join(folder, "folded.onnx")
         options = quiet_options()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC

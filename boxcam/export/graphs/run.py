@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,11 @@ from onnx_ir.passes import common as passes
 from boxcam.errors import ExportError
 from boxcam.export.graphs.extract import clone_model
 from boxcam.export.graphs.query import Array, all_values, opset_of, static_shape
+from boxcam.runtime import interruptible
 from boxcam.runtime.failures import found_nothing, reason
+from boxcam.runtime.sessions import quiet_run, send_nothing, terminate
+
+send_nothing(onnxruntime)
 
 
 def quiet_options(threads: int = 0) -> Any:
@@ -27,12 +32,34 @@ def quiet_options(threads: int = 0) -> Any:
     return options
 
 
-def open_session(model: ir.Model | str | Path, options: Any = None) -> Any:
+class RunningGraph:
+    """An ONNX Runtime session on the CPU that can be ended, by Ctrl-C and by `boxcam.limits`."""
+
+    def __init__(self, model: str | bytes, options: Any) -> None:
+        self._session = interruptible.run(
+            lambda: onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"]), stop=lambda: None
+        )
+
+    def run(self, names: Sequence[str] | None, feeds: Mapping[str, Array]) -> list[Array]:
+        """The outputs of these names, or all of them, on some inputs."""
+        options = quiet_run(onnxruntime.RunOptions())
+        found: list[Array] = interruptible.run(
+            lambda: self._session.run(names, dict(feeds), options), stop=partial(terminate, options)
+        )
+        return found
+
+    def get_inputs(self) -> Any:
+        """As of ONNX Runtime's session."""
+        return self._session.get_inputs()
+
+    def get_outputs(self) -> Any:
+        """As of ONNX Runtime's session."""
+        return self._session.get_outputs()
+
+
+def open_session(model: ir.Model | str | Path, options: Any = None) -> RunningGraph:
     """An ONNX Runtime session on the CPU."""
-    options = options or quiet_options()
-    if isinstance(model, (str, Path)):
-        return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-    return onnxruntime.InferenceSession(serialized(model), options, providers=["CPUExecutionProvider"])
+    return RunningGraph(str(model) if isinstance(model, (str, Path)) else serialized(model), options or quiet_options())
 
 
 def serialized(model: ir.Model) -> bytes:

@@ -45,7 +45,7 @@ def to_corners(op: Ops, boxes: ir.Value, form: str, scale: str, canvas: Canvas) 
 
 
 def canvas_of(op: Ops, image: ir.Value, layout: str) -> ir.Value:
-    """The canvas of a model whose input has a size of its own in each run: float32 [2]."""
+    """Width and height of a model's input that has a size of its own in each run: float32 [2]."""
     across, down = (3, 2) if layout == "NCHW" else (2, 1)
     return op.Cast(op.Gather(op.Shape(image), [across, down]), to=ir.DataType.FLOAT)
 

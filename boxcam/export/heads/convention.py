@@ -12,7 +12,7 @@ import onnx_ir as ir
 from boxcam.export.graphs.ops import Ops
 from boxcam.export.heads import selection
 from boxcam.export.heads.boxes import Canvas, to_corners
-from boxcam.export.heads.selection import Selected
+from boxcam.export.heads.selection import DetectionValues
 
 Kind = Literal["selected", "candidates", "queries", "classes"]
 
@@ -138,14 +138,14 @@ def append(
     canvas: Canvas,
     score_threshold: float | None,
     nms_threshold: float | None,
-) -> Selected:
+) -> DetectionValues:
     """Write what lies between a model's outputs and its detections.
 
     Args:
         op: where to write.
         convention: how the model reports.
         canvas: its width and height.
-        score_threshold, nms_threshold: None for what is common: 0.05 in front of a suppression by 0.5, otherwise none.
+        score_threshold, nms_threshold: None for what is common: 0.05 before a suppression by 0.5, otherwise none.
     """
     return _WRITERS[convention.kind](op, convention, canvas, score_threshold, nms_threshold)
 
@@ -153,11 +153,11 @@ def append(
 Limit = float | None
 
 
-def _selected(op: Ops, c: Convention, canvas: Canvas, threshold: Limit, iou: Limit) -> Selected:
+def _selected(op: Ops, c: Convention, canvas: Canvas, threshold: Limit, iou: Limit) -> DetectionValues:
     assert c.boxes is not None and c.labels is not None
     boxes = op.Unsqueeze(op.Reshape(c.boxes.rows(op), [-1, 4]), [0])
     boxes = op.Squeeze(to_corners(op, boxes, c.form, c.scale, canvas), [0])
-    found = Selected(boxes, _line(op, c.scores), _line(op, c.labels))
+    found = DetectionValues(boxes, _line(op, c.scores), _line(op, c.labels))
     return selection.filled(op, found) if c.padded and not threshold else selection.above(op, found, threshold or 0)
 
 
@@ -171,7 +171,7 @@ def _line(op: Ops, piece: Piece) -> ir.Value:
     return value if rank == 1 else op.Squeeze(value, [0])
 
 
-def _candidates(op: Ops, c: Convention, canvas: Canvas, threshold: Limit, iou: Limit) -> Selected:
+def _candidates(op: Ops, c: Convention, canvas: Canvas, threshold: Limit, iou: Limit) -> DetectionValues:
     boxes, scores = _rows(op, c, canvas)
     return selection.suppress(
         op,
@@ -184,7 +184,7 @@ def _candidates(op: Ops, c: Convention, canvas: Canvas, threshold: Limit, iou: L
     )
 
 
-def _queries(op: Ops, c: Convention, canvas: Canvas, threshold: Limit, iou: Limit) -> Selected:
+def _queries(op: Ops, c: Convention, canvas: Canvas, threshold: Limit, iou: Limit) -> DetectionValues:
     if iou is not None:
         return _candidates(op, c, canvas, threshold, iou)
     boxes, scores = _rows(op, c, canvas)
@@ -196,7 +196,7 @@ def _queries(op: Ops, c: Convention, canvas: Canvas, threshold: Limit, iou: Limi
 
 
 def _rows(op: Ops, c: Convention, canvas: Canvas) -> tuple[ir.Value, ir.Value]:
-    """Boxes [1, N, 4] on the canvas, and scores [1, N, C]."""
+    """Boxes [1, N, 4] on the model's input, and scores [1, N, C]."""
     assert c.boxes is not None
     boxes, scores = c.decode(op) if c.decode is not None else (c.boxes.rows(op), c.scores.rows(op))
     boxes = to_corners(op, boxes, c.form, c.scale, canvas)
@@ -209,7 +209,7 @@ def _rows(op: Ops, c: Convention, canvas: Canvas) -> tuple[ir.Value, ir.Value]:
     return boxes, scores
 
 
-def _classes(op: Ops, c: Convention, canvas: Canvas, threshold: Limit, iou: Limit) -> Selected:
+def _classes(op: Ops, c: Convention, canvas: Canvas, threshold: Limit, iou: Limit) -> DetectionValues:
     given = c.scores.real(op)
     if len(c.scores.value.shape or ()) > 2:  # a map of one pixel
         given = op.Reshape(given, np.array([1, c.sizes[1]]))
@@ -218,7 +218,7 @@ def _classes(op: Ops, c: Convention, canvas: Canvas, threshold: Limit, iou: Limi
     return selection.above(op, selection.best_classes(op, scores, classes, canvas), threshold or 0)
 
 
-_WRITERS: dict[Kind, Callable[[Ops, Convention, Canvas, Limit, Limit], Selected]] = {
+_WRITERS: dict[Kind, Callable[[Ops, Convention, Canvas, Limit, Limit], DetectionValues]] = {
     "selected": _selected,
     "candidates": _candidates,
     "queries": _queries,

@@ -59,10 +59,8 @@ def find(given: str | Callable[..., Any]) -> Decode:
     sys.path.insert(0, os.path.dirname(os.path.abspath(path)))
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # the user's own code
-        raise SourceError(
-            f"{path}, the file of decode=, fails with {type(error).__name__}: {error}. Correct it there."
-        ) from error
+    except (Exception, SystemExit) as error:  # the user's own code
+        raise SourceError(f"{path}, the file of decode=, fails with {_said(error)}. Correct it there.") from error
     finally:
         sys.path.pop(0)
     function = getattr(module, name, None)
@@ -79,8 +77,8 @@ def call(decode: Decode, op: Ops, outputs: Mapping[str, ir.Value]) -> tuple[ir.V
     """
     try:
         result = decode(op, outputs)
-    except Exception as error:  # the user's own code
-        said = f"{type(error).__name__}: {error}"
+    except (Exception, SystemExit) as error:  # the user's own code
+        said = _said(error)
         raise SourceError(
             f"the function of decode= fails with {said}. Correct it; the outputs are: {', '.join(outputs)}."
         ) from error
@@ -91,3 +89,9 @@ def call(decode: Decode, op: Ops, outputs: Mapping[str, ir.Value]) -> tuple[ir.V
             " and the like return them."
         )
     return values[0], values[1]
+
+
+def _said(error: BaseException) -> str:
+    """An error of foreign code in a few words."""
+    words = " ".join(str(error).split())[:300].rstrip(".")
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__

@@ -15,8 +15,8 @@ MOST_CLASSES = 1000
 
 
 @dataclass(frozen=True, eq=False)
-class Selected:
-    """Detections: boxes float32 [K, 4], x1 y1 x2 y2 on the canvas; scores float32 [K]; labels int64 [K]."""
+class DetectionValues:
+    """Detections: boxes float32 [K, 4], x1 y1 x2 y2 on the model's input; scores float32 [K]; labels int64 [K]."""
 
     boxes: ir.Value
     scores: ir.Value
@@ -40,7 +40,7 @@ def activate(op: Ops, scores: ir.Value, activation: str, background: str = "none
 
 def suppress(
     op: Ops, boxes: ir.Value, scores: ir.Value, *, iou: float, threshold: float, most: int, best_class_only: bool
-) -> Selected:
+) -> DetectionValues:
     """Class by class, drop boxes that overlap a better one; keep the best of all classes.
 
     Args:
@@ -66,12 +66,12 @@ def suppress(
     values, order = op.emit("TopK", [found, count], {}, outputs=2)
     chosen = op.Gather(chosen, order, axis=0)
     rows = op.Gather(chosen, 2, axis=1)
-    return Selected(op.Gather(op.Squeeze(boxes, [0]), rows, axis=0), values, op.Gather(chosen, 1, axis=1))
+    return DetectionValues(op.Gather(op.Squeeze(boxes, [0]), rows, axis=0), values, op.Gather(chosen, 1, axis=1))
 
 
 def best_queries(
     op: Ops, boxes: ir.Value, scores: ir.Value, *, threshold: float, one_class: bool, queries: int, classes: int
-) -> Selected:
+) -> DetectionValues:
     """Detections of a model without suppression: as many as there are queries, best first.
 
     Args:
@@ -91,12 +91,12 @@ def best_queries(
         flat = op.Reshape(scores, [-1])
         values, index = op.emit("TopK", [flat, [queries]], {}, outputs=2)
         rows, labels = op.Div(index, classes), op.Mod(index, classes)
-    found = Selected(op.Gather(op.Squeeze(boxes, [0]), rows, axis=0), values, labels)
+    found = DetectionValues(op.Gather(op.Squeeze(boxes, [0]), rows, axis=0), values, labels)
     return above(op, found, threshold)
 
 
-def best_classes(op: Ops, scores: ir.Value, classes: int, canvas: Canvas) -> Selected:
-    """A classifier's classes, best first, each with the whole canvas as its box.
+def best_classes(op: Ops, scores: ir.Value, classes: int, canvas: Canvas) -> DetectionValues:
+    """A classifier's classes, best first, each with the whole model input as its box.
 
     Args:
         op: where to write.
@@ -108,25 +108,25 @@ def best_classes(op: Ops, scores: ir.Value, classes: int, canvas: Canvas) -> Sel
     values, labels = op.emit("TopK", [op.Reshape(scores, [-1]), [count]], {}, outputs=2)
     rows = op.Unsqueeze(op.Cast(op.Mul(labels, 0), to=ir.DataType.FLOAT), [1])
     whole = op.Mul(twice(op, canvas), np.array([[0, 0, 1, 1]], np.float32))
-    return Selected(op.Add(rows, whole), values, labels)
+    return DetectionValues(op.Add(rows, whole), values, labels)
 
 
-def above(op: Ops, found: Selected, threshold: float) -> Selected:
+def above(op: Ops, found: DetectionValues, threshold: float) -> DetectionValues:
     """Detections with a score higher than the threshold; all of them if it is not above 0."""
     return found if threshold <= 0 else _better(op, found, threshold)
 
 
-def filled(op: Ops, found: Selected) -> Selected:
+def filled(op: Ops, found: DetectionValues) -> DetectionValues:
     """Detections with a score above 0: the others fill up a table."""
     return _better(op, found, 0)
 
 
-def _better(op: Ops, found: Selected, threshold: float) -> Selected:
+def _better(op: Ops, found: DetectionValues, threshold: float) -> DetectionValues:
     rows = op.Reshape(op.NonZero(op.Greater(found.scores, np.float32(threshold))), [-1])
-    return Selected(*(op.Gather(value, rows, axis=0) for value in (found.boxes, found.scores, found.labels)))
+    return DetectionValues(*(op.Gather(value, rows, axis=0) for value in (found.boxes, found.scores, found.labels)))
 
 
-def report(graph: ir.Graph, op: Ops, found: Selected) -> tuple[str, str, str]:
+def report(graph: ir.Graph, op: Ops, found: DetectionValues) -> tuple[str, str, str]:
     """Make the detections the graph's only outputs; returns the names of boxes, scores and labels."""
     taken = {str(value.name) for value in all_values(graph)}
     names = []

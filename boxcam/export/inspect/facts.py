@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from boxcam.bundle import Finding, SampleResult
 from boxcam.export.preprocessing.guess import Guess
 
 ROLES = {
@@ -32,7 +33,8 @@ class LayerFacts:
         maker: the operator that makes it.
         readers: the operators that read it.
         form: of its gradient: windows, rows or whole; empty if it was not looked at.
-        receptive_field: cells across that one logit depends on; None if that is all of them, or not known.
+        receptive_field: cells across that one logit depends on, of a map of the default layer as a part of it; None if
+            that is all of them, or not known.
         problem: why it cannot be a layer; empty if it can, or was not looked at.
     """
 
@@ -70,6 +72,10 @@ class Survey:
         left_out: how many others there are.
         default: the layer that is exported when none is asked for, and its tensors; None if that is not clear.
         command: the line to run; empty as long as there is a problem.
+        selected: tensors of queries that the framework may have detached, see `boxcam.export.inspect.detached`.
+        plausibility: whether it is believed that the file was read right, by criterion.
+        found: what was found on a picture; None where nothing was run.
+        refused: why an export would refuse it as it was read; empty if it would not.
     """
 
     file: str
@@ -88,3 +94,7 @@ class Survey:
     left_out: int
     default: tuple[str, tuple[str, ...]] | None
     command: str
+    selected: tuple[str, ...] = ()
+    plausibility: tuple[Finding, ...] = ()
+    found: SampleResult | None = None
+    refused: str = ""

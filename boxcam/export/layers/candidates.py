@@ -7,17 +7,21 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 from boxcam.bundle import Preprocess
 from boxcam.errors import ExportError
 from boxcam.export.graphs.dependency import differentiable_inputs, gradient_reaches
-from boxcam.export.graphs.query import constant_array, static_shape
+from boxcam.export.graphs.operators import operator_of
+from boxcam.export.graphs.query import ancestors, constant_array, static_shape
 from boxcam.export.layers import pointwise
+from boxcam.export.layers.coordinates import TokenGrid
 from boxcam.export.layers.flow import Marks, fitted, sizes_of
-from boxcam.export.layers.layout import grid_of, layout_of
+from boxcam.export.layers.layout import layout_of
 from boxcam.export.layers.marks import backward, everything, forward
-from boxcam.export.layers.receptive_field import Cells, cells
+from boxcam.export.layers.receptive_field import Cells, Placement
+from boxcam.export.layers.tokens import ImageInput, choose
 from boxcam.export.source import Layout
 from boxcam.export.trace import proposals
 
@@ -25,6 +29,9 @@ Ends = Mapping[ir.Value, Marks]
 """Where scores or boxes are computed: by value, 1 at those elements that they are."""
 
 _SCORE, _BOX = 1, 2
+_ROUNDINGS = ("Round", "Floor", "Ceil", "Cast")
+_Map = tuple[Layout, int, int, int]
+"""Layout, channels, height and width."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ class Candidate:
     readers: tuple[str, ...]
 
 
-def find(model: ir.Model, spec: Preprocess, image: str, scores: Ends, boxes: Ends) -> list[Candidate]:
+def find(model: ir.Model, spec: Preprocess, image: str, scores: Ends, boxes: Ends | None) -> list[Candidate]:
     """All maps between the image and the logits, in the order of the graph.
 
     Args:
@@ -63,23 +70,29 @@ def find(model: ir.Model, spec: Preprocess, image: str, scores: Ends, boxes: End
         spec: its input.
         image: name of its input.
         scores: the logits that the scores are made of.
-        boxes: what the boxes are made of; none for a classifier.
+        boxes: what the boxes are made of; None of a classifier.
     """
-    graph, canvas = model.graph, (spec.height, spec.width)
+    graph, given = model.graph, ImageInput(image, spec)
     source = next(value for value in graph.inputs if value.name == image)
+    placed = given.placed(graph)
+    places = placed.cells
     path = _path(graph, source, scores)
-    maps = {value: seen for value in path if (seen := _map(value, canvas)) is not None}
-    if not boxes:  # what is pooled to one cell is no map any more; of a detector it may be the last level
+    maps = {value: seen for value in path if (seen := _map(value, placed, given.size)) is not None}
+    if boxes is None:  # what is pooled to one cell is no map any more; of a detector it may be the last level
         maps = {value: seen for value, seen in maps.items() if min(seen[2:]) > 1}
     pooled = {value for value in maps if proposals.are_rows(value)}
     single = {value for value in maps if static_shape(value)[0] == 1}  # type: ignore[index]
     maps = {value: seen for value, seen in maps.items() if value in single or value in pooled}
-    places = cells(graph, source, (1, 2) if spec.layout == "NHWC" else (2, 3))
     if any(value in places for value in maps):  # what is no map of the image, as attention, is placed nowhere
         maps = {v: seen for v, seen in maps.items() if v in places or v in pooled or seen[0] == "tokens"}
-    heads = set(_read_by_heads(graph, scores, boxes, maps))
-    roles = _roles(maps, heads, pooled, places, bool(boxes))
-    if boxes:
+    use = _use(graph, scores, boxes, maps)
+    heads = set(_read_by_heads(graph, scores, use, maps))
+    last = _last_tokens(heads, use, maps, placed.tokens) if boxes is not None else None
+    heads = set() if last is not None else heads
+    roles = _roles(maps, heads, pooled, places, boxes is not None)
+    if last is not None:
+        roles[last] = "tokens"
+    if boxes is not None:
         layouts = {value: seen[0] for value, seen in maps.items() if value not in pooled}
         for head, before in pointwise.earlier(graph, heads, scores, layouts).items():
             roles.update({head: "late", before: "before"})
@@ -91,7 +104,9 @@ def find(model: ir.Model, spec: Preprocess, image: str, scores: Ends, boxes: End
         assert node is not None
         stride = (places[value].y.stride, places[value].x.stride) if value in places else None
         if layout == "tokens":
-            stride = (spec.height / height, spec.width / width)
+            grid = placed.tokens.get(value)
+            tile = (spec.height / height, spec.width / width)
+            stride = tile if grid is None else (grid.y.stride, grid.x.stride)
         found.append(
             Candidate(
                 name=str(value.name),
@@ -113,7 +128,7 @@ def worth(found: Sequence[Candidate], most: int = 14) -> list[Candidate]:
 
 
 def _roles(
-    maps: Mapping[ir.Value, tuple[Layout, int, int, int]],
+    maps: Mapping[ir.Value, _Map],
     heads: set[ir.Value],
     pooled: Collection[ir.Value],
     places: Mapping[ir.Value, Cells],
@@ -137,7 +152,7 @@ def _roles(
     return roles
 
 
-def _map(value: ir.Value, canvas: tuple[int, int]) -> tuple[Layout, int, int, int] | None:
+def _map(value: ir.Value, placed: Placement, size: tuple[int, int]) -> _Map | None:
     """Layout, channels, height and width, if a value can be seen as maps."""
     shape = static_shape(value) or ()
     if None in shape[1:] or len(shape) not in (3, 4):
@@ -145,15 +160,17 @@ def _map(value: ir.Value, canvas: tuple[int, int]) -> tuple[Layout, int, int, in
     if value.dtype is not None and not value.dtype.is_floating_point():  # what is quantized has no gradient
         return None
     sizes = [int(size or 0) for size in shape]
-    layout = layout_of(value)
+    if value in placed.cells and placed.cells[value].axes not in ((2, 3), (1, 2)):
+        return None
+    layout = layout_of(value, placed.cells)
     if layout == "tokens":
         if not _is_norm(value):
             return None
         try:
-            height, width = grid_of(value, canvas)
+            grid = choose(value, placed.tokens, size)
         except ExportError:
             return None
-        channels = sizes[2]
+        channels, height, width = sizes[2], grid.rows, grid.columns
     elif layout == "NHWC":
         height, width, channels = sizes[1:]
     else:
@@ -188,31 +205,97 @@ def _path(graph: ir.Graph, source: ir.Value, logits: Iterable[ir.Value]) -> list
     return [value for node in graph for value in node.outputs if value in before]
 
 
-def _read_by_heads(
-    graph: ir.Graph, scores: Ends, boxes: Ends, maps: Mapping[ir.Value, tuple[Layout, int, int, int]]
-) -> list[ir.Value]:
-    """The last maps in front of the logits; where there are boxes, those with elements that boxes are made of too."""
-    needed = _SCORE | _BOX if boxes else _SCORE
+@dataclass(frozen=True, eq=False)
+class _Use:
+    """What the elements of a graph's values are used for.
+
+    Attributes:
+        marks: by value: `_SCORE` at elements that scores depend on, `_BOX` at those that boxes depend on.
+        whole: the bits of an element that all is made of.
+    """
+
+    marks: Mapping[ir.Value, Marks]
+    whole: int
+
+    def for_scores(self, value: ir.Value) -> bool:
+        """Whether a score depends on any element."""
+        return bool((_marks(self.marks, value) & _SCORE).any())
+
+    def for_all(self, value: ir.Value) -> npt.NDArray[np.bool_]:
+        """Which elements scores depend on and, where there are boxes, boxes too."""
+        return np.asarray(_marks(self.marks, value) == self.whole)
+
+
+def _use(graph: ir.Graph, scores: Ends, boxes: Ends | None, maps: Iterable[ir.Value]) -> _Use:
     starts = {value: taken * np.uint8(_SCORE) for value, taken in scores.items()}
+    if boxes is None:
+        return _Use(backward(graph, starts), _SCORE)
     for value, taken in boxes.items():
-        marked = taken * np.uint8(_BOX)
-        starts[value] = fitted(starts[value] | marked, sizes_of(value)) if value in starts else marked
+        _start(starts, value, taken * np.uint8(_BOX))
     found = backward(graph, starts)
+    if not any((_marks(found, value) & _BOX).any() for value in maps):
+        for value in _rounded(boxes):  # no gradient passes there, and all that is rounded may be a box
+            _start(starts, value, everything(value, _BOX))
+        found = backward(graph, starts)
+    return _Use(found, _SCORE | _BOX)
+
+
+def _start(starts: dict[ir.Value, Marks], value: ir.Value, marks: Marks) -> None:
+    """Add marks to those to begin with."""
+    starts[value] = fitted(starts[value] | marks, sizes_of(value)) if value in starts else marks
+
+
+def _rounded(values: Iterable[ir.Value]) -> list[ir.Value]:
+    """What is rounded to whole numbers on the way to some values."""
+    read = [
+        node.inputs[0] for node in ancestors(values) if node.op_type in _ROUNDINGS and not differentiable_inputs(node)
+    ]
+    return [
+        value for value in read if value is not None and value.dtype is not None and value.dtype.is_floating_point()
+    ]
+
+
+def _read_by_heads(graph: ir.Graph, scores: Ends, use: _Use, maps: Mapping[ir.Value, _Map]) -> list[ir.Value]:
+    """The last maps before the logits; where there are boxes, those with elements that boxes are made of too."""
     heads: dict[ir.Value, None] = {}
     seen: set[ir.Value] = set()
     todo = [used for leaf in scores for used in _inputs(leaf)]
     while todo:
         value = todo.pop()
-        if value in seen or not (_marks(found, value) & _SCORE).any():
+        if value in seen or not use.for_scores(value):
             continue
         seen.add(value)
-        both = bool((_marks(found, value) == needed).any())
-        if value in maps and len(value.shape or ()) == 4 and both:
+        if value in maps and len(value.shape or ()) == 4 and use.for_all(value).any():
             heads[value] = None
         else:
             todo.extend(_inputs(value))
     means = [value for value in heads if maps[value][2:] == (1, 1) and _is_mean(graph, value, heads, scores)]
     return [value for value in heads if value not in means]
+
+
+def _last_tokens(
+    heads: Collection[ir.Value], use: _Use, maps: Mapping[ir.Value, _Map], tokens: Mapping[ir.Value, TokenGrid]
+) -> ir.Value | None:
+    """What the last block of a transformer reads, where no map but patches is before its heads, as in YOLOS.
+
+    After the last block's attention only the detection tokens are read; the normalised tokens that it reads are the
+    last place whose cells all depends on.
+    """
+    if not heads or not all(map(_is_embedding, heads)):
+        return None
+    found = None
+    for value, (layout, *_) in maps.items():
+        if layout == "tokens" and (grid := tokens.get(value)) is not None:
+            used = np.broadcast_to(use.for_all(value), [size or 1 for size in sizes_of(value)])
+            cells = used[0, grid.first : grid.first + grid.rows * grid.columns]
+            found = value if cells.any() else found
+    return found
+
+
+def _is_embedding(value: ir.Value) -> bool:
+    """Whether a map is made of the image by one operator with weights, as the patches of a transformer are."""
+    makers = {node for node in ancestors([value]) if operator_of(node).weighs}
+    return len(makers) <= 1
 
 
 def _marks(found: Mapping[ir.Value, Marks], value: ir.Value) -> Marks:

@@ -117,7 +117,7 @@ def _put(marks: Marks, axis: int, places: Places, size: int) -> Marks:
 
 
 @dataclass(frozen=True)
-class Reshaped:
+class Reshape:
     """The same elements in the same order, in another shape."""
 
     def forward(self, marks: Marks, before: Sizes, after: Sizes) -> Marks:
@@ -143,7 +143,7 @@ def _same_order(one: Sizes, other: Sizes) -> bool:
 
 
 @dataclass(frozen=True)
-class Moved:
+class Move:
     """Each output element is one of the input, or something else.
 
     Attributes:
@@ -164,7 +164,7 @@ class Moved:
 
 
 @dataclass(frozen=True)
-class Mixed:
+class Mix:
     """Each output element depends on all of the input, or it is not known on which."""
 
     def forward(self, marks: Marks, before: Sizes, after: Sizes) -> Marks:

@@ -8,7 +8,7 @@ differentiated.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -17,25 +17,26 @@ from boxcam.errors import ExportError
 from boxcam.export.graphs.operators import Mixes, operator_of
 from boxcam.export.graphs.ops import Ops
 from boxcam.export.graphs.query import attribute_of, find_value, name_and_shape, static_shape
+from boxcam.export.layers.receptive_field import Cells
+from boxcam.export.layers.tokens import ImageInput, Tokens, tokens_of
 from boxcam.export.source import Layout
 
 MAP = ".map"
 """What is added to the name of a tensor for the map that is made of it."""
 
 _TO_CHANNELS_FIRST, _TO_CHANNELS_LAST = [0, 3, 1, 2], [0, 2, 3, 1]
-_MOST_PREFIX_TOKENS = 8
 _FAR = 64  # values; beyond, a neighbourhood says nothing about the layout
 
 
-def as_map(model: ir.Model, name: str, layout: Layout | None, canvas: Sequence[int], grid: Sequence[int] | None) -> str:
+def as_map(model: ir.Model, name: str, layout: Layout | None, image: ImageInput, asked: Sequence[int] | None) -> str:
     """Have a tensor as a map.
 
     Args:
         model: the folded detector; it gets the two nodes if they are needed, whose shapes are still to be inferred.
         name: of the tensor.
         layout: of the tensor; None to see it from the operators around it.
-        canvas: height and width of the model's input.
-        grid: rows and columns of tokens; None to see them from their number and the canvas.
+        image: the model's input.
+        asked: rows and columns of tokens; None to see them from where the tokens come from.
 
     Returns:
         The name of the map, [1, C, H, W].
@@ -47,7 +48,7 @@ def as_map(model: ir.Model, name: str, layout: Layout | None, canvas: Sequence[i
     if value is None:
         raise ExportError(f"layer {name!r} is a constant, which folding removed. Choose another layer with layers=.")
     shape = static_shape(value)
-    found = layout or layout_of(value)
+    found = layout or layout_of(value, image.placed(model.graph).cells)
     if found == "NCHW" and not value.is_graph_input():
         return name
     if shape is None or len(shape) != (3 if found == "tokens" else 4):
@@ -57,7 +58,7 @@ def as_map(model: ir.Model, name: str, layout: Layout | None, canvas: Sequence[i
     users = [(use.node, use.idx) for use in value.uses()]
     op = Ops(model.graph, f"boxcam.layout/{name}")
     if found == "tokens":
-        made, undone = _tokens(op, value, shape, grid or grid_of(value, canvas))
+        made, undone = _tokens(op, value, shape, tokens_of(model.graph, value, image, asked))
     elif found == "NHWC":
         made = op.Transpose(value, perm=_TO_CHANNELS_FIRST)
         undone = op.Transpose(made, perm=_TO_CHANNELS_LAST)
@@ -70,11 +71,18 @@ def as_map(model: ir.Model, name: str, layout: Layout | None, canvas: Sequence[i
     return str(made.name)
 
 
-def layout_of(value: ir.Value) -> Layout:
-    """The layout that the operators around a tensor have; NCHW if they do not tell."""
+def layout_of(value: ir.Value, placed: Mapping[ir.Value, Cells] | None = None) -> Layout:
+    """The layout of a tensor: where its cells lie on the image tells, or else the operators around it; NCHW if neither.
+
+    Args:
+        value: the tensor.
+        placed: the maps of the graph whose cells' places are known.
+    """
     shape = static_shape(value)
     if shape is not None and len(shape) == 3:
         return "tokens"
+    if placed is not None and value in placed and not value.is_graph_input():
+        return "NHWC" if placed[value].axes == (1, 2) else "NCHW"
     if value.is_graph_input() and shape is not None and len(shape) == 4 and shape[3] == 3 != shape[1]:
         return "NHWC"
     seen, todo = {value}, [value]
@@ -106,45 +114,13 @@ def _around(value: ir.Value) -> Iterator[tuple[ir.Node, bool]]:
         yield node, True
 
 
-def _tokens(op: Ops, value: ir.Value, shape: tuple[int | None, ...], grid: Sequence[int]) -> tuple[ir.Value, ir.Value]:
-    """The map of a sequence of tokens, and the sequence made of it again; tokens in front of the map's stay beside."""
-    count, channels = shape[1], shape[2]
-    rows, columns = grid
-    if count is None or channels is None or not rows * columns <= count <= rows * columns + _MOST_PREFIX_TOKENS:
-        raise ExportError(
-            f"{name_and_shape(value)} has no {rows}x{columns} tokens for a map. Pass their rows and columns, such as"
-            " tokens=(14, 14)."
-        )
-    first = count - rows * columns
-    patches = op.Slice(value, [first], [count], [1]) if first else value
-    made = op.Reshape(op.Transpose(patches, perm=[0, 2, 1]), np.array([1, channels, rows, columns]))
-    undone = op.Transpose(op.Reshape(made, np.array([1, channels, rows * columns])), perm=[0, 2, 1])
-    if first:
-        undone = op.Concat(op.Slice(value, [0], [first], [1]), undone, axis=1)
-    return made, undone
-
-
-def grid_of(value: ir.Value, canvas: Sequence[int]) -> tuple[int, int]:
-    """Rows and columns of square patches that tile the canvas, as many as there are tokens, a few in front left out.
-
-    Args:
-        value: the tokens, [1, n, C].
-        canvas: height and width of the model's input.
-
-    Raises:
-        ExportError: there are none, or several.
-    """
-    height, width = canvas
-    count = (static_shape(value) or (1, 0))[1] or 0
-    found = []
-    for size in range(1, min(height, width) + 1):
-        if height % size == 0 == width % size:
-            rows, columns = height // size, width // size
-            if 0 <= count - rows * columns <= _MOST_PREFIX_TOKENS:
-                found.append((rows, columns))
-    if len(found) != 1:
-        raise ExportError(
-            f"{name_and_shape(value)}: {'no grid' if not found else 'more than one grid'} of {count} tokens fits"
-            f" {height}x{width} pixels. Pass their rows and columns, such as tokens=(14, 14)."
-        )
-    return found[0]
+def _tokens(op: Ops, value: ir.Value, shape: tuple[int | None, ...], map_: Tokens) -> tuple[ir.Value, ir.Value]:
+    """The map of a sequence of tokens, and the sequence made of it again; other tokens stay what they are."""
+    count, channels = int(shape[1] or 0), int(shape[2] or 0)
+    first, end = map_.first, map_.first + map_.rows * map_.columns
+    patches = op.Slice(value, [first], [end], [1]) if end - first < count else value
+    made = op.Reshape(op.Transpose(patches, perm=[0, 2, 1]), np.array([1, channels, map_.rows, map_.columns]))
+    undone = op.Transpose(op.Reshape(made, np.array([1, channels, end - first])), perm=[0, 2, 1])
+    before = [op.Slice(value, [0], [first], [1])] if first else []
+    after = [op.Slice(value, [end], [count], [1])] if end < count else []
+    return made, op.Concat(*before, undone, *after, axis=1) if before or after else undone

@@ -1,6 +1,6 @@
-"""Maps that heads read cell by cell: each score depends on one cell of them, and a heatmap of them is one lit cell.
+"""Maps that heads read cell by cell: each score depends on one cell of them, which is all that a heatmap shows.
 
-The map in front of the last operator that looks at more than one cell, a window or an attention, shows more.
+The map before the last operator that looks at more than one cell, a window or an attention, shows more.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def _looks_around(head: ir.Value, one: ir.Value, between: Iterable[ir.Node], lay
     """Whether a cell of the head's map is computed of several cells of another one.
 
     A mean or deviation of whole maps, as of a normalisation or a gate of channels, does not count: all cells share it,
-    and the heatmap would still be one lit cell.
+    and the heatmap would still be a single active cell.
     """
     found = marks.forward(between, {one: _one_and_others(one, layout)}, summaries=False)
     return head in found and bool((found[head] == (_ONE | _OTHERS)).any())

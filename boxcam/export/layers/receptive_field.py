@@ -1,4 +1,4 @@
-"""Where the cells of feature maps lie on the canvas: convolution arithmetic along the graph.
+"""Where the cells of feature maps lie on the model's input: convolution arithmetic along the graph.
 
 Dumoulin & Visin, "A guide to convolution arithmetic for deep learning" (2016); Araujo et al., "Computing receptive
 fields of convolutional neural networks" (Distill 2019), for the centres.  Cell i of a convolution with kernel k,
@@ -10,22 +10,17 @@ taken for the tile that begins there, it would be drawn half a cell too far down
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import fsum
 
 import numpy as np
 import onnx_ir as ir
 
 from boxcam.export.graphs.operators import Mixes, operator_of
 from boxcam.export.graphs.query import attribute_of, axes_of, constant_array, static_shape
+from boxcam.export.layers.coordinates import Axis, Coordinates, TokenGrid, as_grid, as_tokens, follow, of_map
 from boxcam.export.layers.steps import stays_in_place
-
-
-@dataclass(frozen=True)
-class Axis:
-    """Cells along one axis: cell i has its centre at ``center + i·stride``, in canvas pixels (edges at integers)."""
-
-    stride: float
-    center: float
 
 
 @dataclass(frozen=True)
@@ -44,8 +39,21 @@ class Cells:
     axes: tuple[int, int] = (2, 3)
 
 
-def cells(graph: ir.Graph, image: ir.Value, axes: tuple[int, int] = (2, 3)) -> dict[ir.Value, Cells]:
-    """The cells of every map of the main graph that is computed from the image.
+@dataclass(frozen=True, eq=False)
+class Placement:
+    """Where the values of a graph lie on the image.
+
+    Attributes:
+        cells: of maps.
+        tokens: of sequences [1, n, C] some of whose tokens are the cells of a map.
+    """
+
+    cells: Mapping[ir.Value, Cells]
+    tokens: Mapping[ir.Value, TokenGrid]
+
+
+def place(graph: ir.Graph, image: ir.Value, axes: tuple[int, int] = (2, 3)) -> Placement:
+    """Where all values of the main graph lie that are computed from the image, as far as that can be said.
 
     Args:
         graph: the graph.
@@ -54,37 +62,80 @@ def cells(graph: ir.Graph, image: ir.Value, axes: tuple[int, int] = (2, 3)) -> d
     """
     pixel = Axis(1.0, 0.5)
     found: dict[ir.Value, Cells] = {image: Cells(pixel, pixel, axes=axes)}
+    laid: dict[ir.Value, Coordinates] = {}
     for node in graph:
-        sources = [value for value in node.inputs if value is not None and value in found]
-        if not sources and node.op_type == "Reshape" and (moved := _retiled(node, found)) is not None:
-            found[node.outputs[0]] = moved
+        convolved = _convolve(node, found)
+        found.update(convolved)
+        if len(convolved) == len(node.outputs):
             continue
-        source = min(sources, key=lambda value: found[value].resized, default=None)
-        shapes = [static_shape(value) for value in (source, node.outputs[0]) if value is not None]
-        if source is None or any(shape is None for shape in shapes):
-            continue
-        before = found[source]
-        ranks = [len(shape or ()) for shape in shapes]
-        order = _order(node, *ranks)
-        if order is not None:
-            if set(before.axes) <= set(order):
-                down, across = (order.index(axis) for axis in before.axes)
-                found[node.outputs[0]] = Cells(before.y, before.x, before.resized, (down, across))
-            continue
-        if ranks[0] != ranks[1]:
-            continue
-        operator = operator_of(node)
-        if operator.mixes is Mixes.WINDOW and before.axes != (2, 3):
-            continue
-        y, x = (_axis(node, a, source, old) for a, old in zip(before.axes, (before.y, before.x), strict=True))
-        if y is not None and x is not None:
-            behind = Cells(y, x, before.resized or operator.retiles, before.axes)
-            found.update(dict.fromkeys(node.outputs, behind))
-    return found
+        for value in node.inputs:
+            if value is not None and value in found and value not in laid:
+                laid[value] = _coordinates(value, found[value])
+        laid.update(follow(node, laid))
+        for output in node.outputs:
+            if output in laid and output not in found and (grid := as_grid(laid[output])) is not None:
+                found[output] = Cells(grid[1], grid[2], axes=grid[0])
+    tokens = {value: those for value, one in laid.items() if (those := as_tokens(one)) is not None}
+    return Placement(found, tokens)
+
+
+def cells(graph: ir.Graph, image: ir.Value, axes: tuple[int, int] = (2, 3)) -> Mapping[ir.Value, Cells]:
+    """The cells of every map of the main graph that is computed from the image; the arguments are those of `place`."""
+    return place(graph, image, axes).cells
+
+
+def _coordinates(value: ir.Value, cell: Cells) -> Coordinates:
+    return of_map(cell.y, cell.x, [size or 1 for size in static_shape(value) or ()], cell.axes)
+
+
+def _convolve(node: ir.Node, found: Mapping[ir.Value, Cells]) -> dict[ir.Value, Cells]:
+    """The cells of a node's outputs, by the arithmetic of convolutions and of what rearranges axes."""
+    sources = [value for value in node.inputs if value is not None and value in found]
+    if not sources:
+        moved = _retiled(node, found) if node.op_type == "Reshape" else None
+        return {} if moved is None else {node.outputs[0]: moved}
+    source = min(sources, key=lambda value: found[value].resized)
+    shapes = [static_shape(value) for value in (source, node.outputs[0])]
+    if any(shape is None for shape in shapes):
+        return {}
+    before = found[source] if node.op_type != "Concat" else _joined([found[value] for value in sources])
+    ranks = [len(shape or ()) for shape in shapes]
+    order = _order(node, *ranks)
+    if order is not None:
+        if not set(before.axes) <= set(order):
+            return {}
+        down, across = (order.index(axis) for axis in before.axes)
+        return {node.outputs[0]: Cells(before.y, before.x, before.resized, (down, across))}
+    if ranks[0] != ranks[1]:
+        return {}
+    operator = operator_of(node)
+    if operator.mixes is Mixes.WINDOW and before.axes != (2, 3):
+        return {}
+    y, x = (_axis(node, a, source, old) for a, old in zip(before.axes, (before.y, before.x), strict=True))
+    if y is None or x is None:
+        return {}
+    return dict.fromkeys(node.outputs, Cells(y, x, before.resized or operator.retiles, before.axes))
+
+
+def _joined(parts: Sequence[Cells]) -> Cells:
+    """The cells of maps that become channels of one: in the middle of theirs, as of the four parts that Focus joins.
+
+    Those that a Resize lies before are not believed where there are others.
+    """
+    first = min(parts, key=lambda part: part.resized)
+    alike = [
+        part
+        for part in parts
+        if (part.resized, part.axes, part.y.stride, part.x.stride)
+        == (first.resized, first.axes, first.y.stride, first.x.stride)
+    ]
+    down = fsum(part.y.center for part in alike) / len(alike)
+    across = fsum(part.x.center for part in alike) / len(alike)
+    return replace(first, y=Axis(first.y.stride, down), x=Axis(first.x.stride, across))
 
 
 def _order(node: ir.Node, before: int, after: int) -> list[int | None] | None:
-    """For each axis behind an operator the one in front of it (None for a new one); None if it does not move axes."""
+    """For each axis after an operator the one before it (None for a new one); None if it does not move axes."""
     if node.op_type == "Transpose":
         return list(attribute_of(node, "perm") or range(before - 1, -1, -1))
     old: list[int | None] = list(range(before))
@@ -100,12 +151,12 @@ def _order(node: ir.Node, before: int, after: int) -> list[int | None] | None:
 
 
 def tiles(canvas: tuple[int, int], rows: int, columns: int) -> Cells:
-    """Cells that tile the canvas evenly: of tokens, each of which is made of one tile."""
+    """Cells that tile the model's input evenly: of tokens, each of which is made of one tile."""
     down, across = canvas[0] / rows, canvas[1] / columns
     return Cells(Axis(down, down / 2), Axis(across, across / 2))
 
 
-def _retiled(node: ir.Node, found: dict[ir.Value, Cells]) -> Cells | None:
+def _retiled(node: ir.Node, found: Mapping[ir.Value, Cells]) -> Cells | None:
     """Cells of a map that Reshapes and Transposes make of tiles of another one, such as YOLOX's Focus; else None.
 
     A GroupNormalization written as several operators is one as well: its groups are laid out as rows, normalised and

@@ -11,7 +11,7 @@ import onnx_ir as ir
 from boxcam.export.graphs.dependency import differentiable_inputs
 from boxcam.export.graphs.operators import Copies, Mixes, mixed_axes, operator_of
 from boxcam.export.graphs.query import STANDARD, attribute_of, constant_array
-from boxcam.export.layers.flow import Axes, Flow, Mixed, Moved, Places, Reshaped, Sizes, sizes_of
+from boxcam.export.layers.flow import Axes, Flow, Mix, Move, Places, Reshape, Sizes, sizes_of
 from boxcam.registry import Registry
 
 Read = Callable[[ir.Node, ir.Value, int, Sizes, Sizes], Flow | None]
@@ -52,7 +52,7 @@ def steps(node: ir.Node, output: ir.Value) -> Iterator[Step]:
             for index in (place for place, read in enumerate(node.inputs) if read is value):
                 yield from _of(node, output, value, index)
             if value not in node.inputs:  # read by a graph inside of the node
-                yield Step(value, Mixed())
+                yield Step(value, Mix())
 
 
 def stays_in_place(node: ir.Node, output: ir.Value, value: ir.Value) -> bool:
@@ -68,20 +68,20 @@ def stays_in_place(node: ir.Node, output: ir.Value, value: ir.Value) -> bool:
 def _of(node: ir.Node, output: ir.Value, value: ir.Value, index: int) -> Iterator[Step]:
     before, after, nature = sizes_of(value), sizes_of(output), operator_of(node)
     if not before or output.shape is None:
-        yield Step(value, Mixed())
+        yield Step(value, Mix())
     elif nature.elementwise or (nature.keeps_places and index == 0):
         yield Step(value, _broadcast(before, after))
     elif node.op_type in READS and node.domain in STANDARD:
-        yield Step(value, READS[node.op_type](node, output, index, before, after) or Mixed())
+        yield Step(value, READS[node.op_type](node, output, index, before, after) or Mix())
     elif nature.copies is Copies.IN_ORDER:
-        yield Step(value, Reshaped())
+        yield Step(value, Reshape())
     elif index == 0 and (mixed := mixed_axes(node)) is not None:
         summary = nature.mixes in _SUMMARIES and not (nature.samples or nature.moves) and _is_alone(node)
         if summary and before == after:  # a normalisation: what is normalised stays in its place
             yield Step(value, _broadcast(before, after))
-        yield Step(value, _without(before, after, mixed) or Mixed(), summary)
+        yield Step(value, _without(before, after, mixed) or Mix(), summary)
     else:
-        yield Step(value, Mixed())
+        yield Step(value, Mix())
 
 
 def _is_alone(node: ir.Node) -> bool:
@@ -93,7 +93,7 @@ def _broadcast(before: Sizes, after: Sizes) -> Flow:
     """The same place of an operand that may be broadcast."""
     new = len(after) - len(before)
     if new < 0:
-        return Mixed()
+        return Mix()
     wide = (before[a] == 1 and after[a + new] != 1 for a in range(len(before)))
     return Axes((*[None] * new, *(None if one else axis for axis, one in enumerate(wide))))
 
@@ -221,12 +221,12 @@ def _blocks(node: ir.Node, output: ir.Value, index: int, before: Sizes, after: S
     flat = np.arange(n * c * h * w)
     if node.op_type == "SpaceToDepth":
         moved = flat.reshape(n, c, h // b, b, w // b, b).transpose(0, 3, 5, 1, 2, 4)
-        return Moved(moved.reshape(n, c * b * b, h // b, w // b))
+        return Move(moved.reshape(n, c * b * b, h // b, w // b))
     if attribute_of(node, "mode", "DCR") == "DCR":
         moved = flat.reshape(n, b, b, c // b**2, h, w).transpose(0, 3, 4, 1, 5, 2)
     else:
         moved = flat.reshape(n, c // b**2, b, b, h, w).transpose(0, 1, 4, 2, 5, 3)
-    return Moved(moved.reshape(n, c // b**2, h * b, w * b))
+    return Move(moved.reshape(n, c // b**2, h * b, w * b))
 
 
 @_reads("ScatterND")
@@ -245,7 +245,7 @@ def _scattered(node: ir.Node, output: ir.Value, index: int, before: Sizes, after
         places = np.arange(places.size).reshape(places.shape)
     new = -1 if index == 0 else np.arange(np.prod([size or 0 for size in before])).reshape([s or 0 for s in before])
     places[tuple(np.moveaxis(chosen, -1, 0))] = new
-    return Moved(places)
+    return Move(places)
 
 
 @_reads("GatherND")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from boxcam.bundle import Preprocess
+from boxcam.bundle import Preprocess, check_preprocess
 from boxcam.errors import ExportError, UnsupportedOperatorError
 from boxcam.export.graphs.dependency import between
 from boxcam.export.graphs.query import RUNNABLE, STANDARD, all_values, describe_node, name_and_shape, static_shape
@@ -27,6 +27,10 @@ def check_input(model: ir.Model, name: str, spec: Preprocess) -> None:
     Raises:
         ExportError: its input is of another type or another shape, or its size is not fixed.
     """
+    try:
+        check_preprocess(spec)
+    except ValueError as error:
+        raise ExportError(f"the model input is impossible: {error}. Correct it.") from error
     value = next(v for v in model.graph.inputs if v.name == name)
     if value.dtype is ir.DataType.BFLOAT16:
         raise ExportError(_BFLOAT16.format(f"its input {name}"))

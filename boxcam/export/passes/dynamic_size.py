@@ -1,4 +1,4 @@
-"""Models whose image has no fixed height and width: each image then has a canvas of its own.
+"""Models whose image has no fixed height and width: each image then has a size of its own.
 
 Their graphs are traced and differentiated as they are, with sizes that only a run tells. What needs numbers (where
 cells lie, which tensors are maps) is read off a copy for an image of one size: strides and centres are the same for

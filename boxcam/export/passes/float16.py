@@ -105,7 +105,7 @@ def narrow(model: ir.Model, known: Types) -> None:
     graph = model.graph
     graph.sort()
     nodes = list(graph)
-    turned = _Turned(graph)
+    turned = _Conversions(graph)
     for given in graph.inputs:
         if known.get(str(given.name)) is ir.DataType.FLOAT16:
             _set_type(given, ir.DataType.FLOAT16)
@@ -148,7 +148,7 @@ class _Halves:
         self.inputs, self.outputs = inputs, outputs
 
 
-class _Turned:
+class _Conversions:
     """Values of one type as the other, each made once."""
 
     def __init__(self, graph: ir.Graph) -> None:

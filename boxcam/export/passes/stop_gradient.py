@@ -1,4 +1,4 @@
-"""x"""
+"""Stop the gradient at some values: the deployed graph has forgotten where its framework detached them."""
 
 from __future__ import annotations
 

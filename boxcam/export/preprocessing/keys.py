@@ -66,7 +66,7 @@ def _numbers(value: Any) -> list[float]:
     parts: Iterable[Any] = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else [value]
     try:
         numbers = [float("nan" if isinstance(part, bool) else part) for part in parts]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError("a number") from None
     if not all(math.isfinite(number) for number in numbers):
         raise ValueError("a number")

@@ -1,6 +1,6 @@
 """How an image becomes the input of a model that does not say so itself: presets, small files, single values.
 
-docs/preprocessing.md is the page for people; `boxcam.export.preprocessing.presets` writes it.
+docs/preprocessing.md is the page for people; `boxcam.export.preprocessing.page` writes it.
 """
 
 from __future__ import annotations
@@ -9,24 +9,27 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal, cast
 
 import onnx_ir as ir
 import yaml
 
-from boxcam.bundle import Preprocess
+from boxcam.bundle import Preprocess, check_preprocess
 from boxcam.bundle.pointers import POINTER, is_pointer
 from boxcam.errors import SourceError, UnknownNameError
 from boxcam.export.preprocessing.axes import Axes, Shape, axes_of, dimensions
 from boxcam.export.preprocessing.keys import KEYS
 from boxcam.export.preprocessing.presets import PRESETS
+from boxcam.filesystem import read_text
 
 _OPTION = "preprocess="
+_NEEDED = ("resize", "scale", "color")
+"""What has no default."""
 _OPEN = ("fit", "none")
 """The ways to resize by which each image can have a size of its own."""
 _MULTIPLE = 32
 """Of the sides of such an image, if nobody says another: the coarsest stride of most detectors."""
+_MAX_BYTES = 1 << 20
 _EXAMPLE = (480, 640)
 """Height and width of the pictures that are drawn for a model that takes every image as it is."""
 _COUNTS = {2: "two", 3: "three", 4: "four"}
@@ -74,9 +77,7 @@ def parse(
             "the file does not say how an image becomes the model input. Pass a preset, a YAML file, or key=value with"
             f" preprocess=. The presets are: {known}."
         )
-    said = _Settings()
-    for spec in specs:
-        said.add(spec)
+    said = _said(specs)
     dtype = _dtype(input_dtype)
     settings = said.settings(dtype)
     read = axes_of(input_shape, axes, settings.get("layout"), settings.get("color"))
@@ -93,7 +94,7 @@ def parse(
     open_by: Sequence[str] = specs if is_open else ()
     if not is_said and tuple(fixed) == (None, None):
         open_by = ("PRESET",)
-    size = _size(settings.get("size"), input_shape, fixed, shape, usual, open_by)
+    size = _size(input_shape, fixed, _Sides(settings.get("size"), shape, usual), open_by)
     if not is_open:
         for name in ("multiple", *(["resize"] if settings["resize"] == "none" else [])):
             if name in settings:
@@ -104,6 +105,63 @@ def parse(
                 )
         return _preprocess(settings, size, read, dtype)
     return _preprocess(settings, size, read, dtype, settings.get("multiple", _MULTIPLE))
+
+
+def is_complete(specs: Sequence[str], channels: int = 3) -> bool:
+    """Whether a preset, or all of how to resize, scale and order the colours is said.
+
+    Args:
+        specs: what is said.
+        channels: of the model's input; only three of them have an order of colours.
+
+    Raises:
+        SourceError: something that is said does not exist.
+    """
+    said = _said(specs)
+    return said.preset is not None or all(key in said.values for key in _NEEDED if key != "color" or channels == 3)
+
+
+def channels_of(specs: Sequence[str], shape: Shape | None, axes: Sequence[str | None] = ()) -> int:
+    """How many channels a model's input has; three if that is not clear.
+
+    Args:
+        specs: what is said of the preprocessing.
+        shape: of the input.
+        axes: what the file calls its axes.
+    """
+    said = _said(specs).values
+    try:
+        return axes_of(shape, axes, said.get("layout"), said.get("color")).channels
+    except SourceError:
+        return 3
+
+
+def resize_of(specs: Sequence[str]) -> str | None:
+    """How the image is resized; None if that is not said."""
+    said = _said(specs)
+    base = {} if said.preset is None else PRESETS[said.preset].settings
+    return cast("str | None", {**base, **said.values}.get("resize"))
+
+
+def has_size(specs: Sequence[str]) -> bool:
+    """Whether a height and width are said."""
+    return "size" in _said(specs).values
+
+
+def completed(specs: Sequence[str], channels: int = 3) -> list[str]:
+    """What is said, with plain pixels for what is not: enough to run a model by, not to trust its numbers."""
+    said = _said(specs).values
+    pads = not {"pad", "pad_value", "multiple"}.isdisjoint(said)
+    resize = said.get("resize", "fit" if pads else "cover" if "crop_pct" in said else "stretch")
+    plain = [f"resize={resize}", "scale=0-255", *(["color=RGB"] if channels == 3 else [])]
+    return [*plain, *(["pad=center", "pad_value=0"] if resize in _OPEN else []), *specs]
+
+
+def _said(specs: Sequence[str]) -> _Settings:
+    said = _Settings()
+    for spec in specs:
+        said.add(spec)
+    return said
 
 
 @dataclass
@@ -235,7 +293,7 @@ def _preprocess(
         )
     padding = settings["pad_value"]
     try:
-        return Preprocess(
+        spec = Preprocess(
             height=size[0],
             width=size[1],
             fit_height=fit[0],
@@ -252,6 +310,8 @@ def _preprocess(
             dtype=cast(Any, dtype),
             multiple=multiple,
         )
+        check_preprocess(spec)
+        return spec
     except ValueError as error:
         raise SourceError(f"{_OPTION}: {str(error).removeprefix('preprocess: ')}. Correct it.") from error
 
@@ -285,19 +345,28 @@ def _dtype(given: ir.DataType | None) -> Literal["float32", "float16", "uint8"]:
     return _TYPES[given]
 
 
-def _size(
-    said: tuple[int, int] | None,
-    shape: Shape,
-    fixed: Shape,
-    wanted: tuple[int, int] | None,
-    usual: tuple[int, int] | None,
-    open_by: Sequence[str],
-) -> tuple[int, int]:
+@dataclass(frozen=True)
+class _Sides:
+    """Height and width by all who may say them.
+
+    Attributes:
+        said: by the key ``size``.
+        wanted: by ``shape=``.
+        usual: of pictures that the model was trained with; it may be of another model.
+    """
+
+    said: tuple[int, int] | None
+    wanted: tuple[int, int] | None
+    usual: tuple[int, int] | None
+
+
+def _size(shape: Shape, fixed: Shape, sides: _Sides, open_by: Sequence[str]) -> tuple[int, int]:
     """Height and width, from the model's input, ``shape=`` and the key ``size``, which must not contradict.
 
-    If all leave them open, the usual ones, which may be for another input. ``open_by`` is what is said of the
-    preprocessing, if each image may have a size of its own by it: a message tells what to add.
+    If all leave them open, the usual ones. ``open_by`` is what is said of the preprocessing, if each image may have a
+    size of its own by it: a message tells what to add.
     """
+    said, wanted, usual = sides.said, sides.wanted, sides.usual
     for name, edges in (("shape={}", wanted), ('preprocess="size={}"', said)):
         if edges is not None and any(have not in (None, want) for have, want in zip(fixed, edges, strict=True)):
             raise SourceError(
@@ -325,18 +394,27 @@ def _size(
     return height, width
 
 
+class _PlainLoader(yaml.SafeLoader):  # type: ignore[misc]  # yaml has no types here
+    """YAML without references to what stood before: a few lines of these stand for more than any memory holds."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it refers to another part of itself (*), which is not supported")
+        return super().compose_node(parent, index)
+
+
 def _read(path: str) -> Mapping[Any, Any]:
     if is_pointer(path):
         raise SourceError(f"{_OPTION}: {path} {POINTER}")
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(path, _MAX_BYTES)
+    except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise SourceError(f"{_OPTION}: {path} cannot be read: {reason}. Check the path, or pass a preset.") from error
     try:
-        data = json.loads(text) if path.lower().endswith(".json") else yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:
-        said = " ".join(str(error).split())
+        data = json.loads(text) if path.lower().endswith(".json") else yaml.load(text, _PlainLoader)
+    except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        said = " ".join(str(error).split())[:300]
         raise SourceError(
             f"{_OPTION}: {path} is not valid YAML or JSON: {said.rstrip('.')}. Correct it there."
         ) from error
@@ -347,5 +425,5 @@ def _read(path: str) -> Mapping[Any, Any]:
 
 def _shown(value: Any) -> str:
     if isinstance(value, (list, tuple)):
-        return ",".join(f"{v:g}" if isinstance(v, float) else str(v) for v in value)
-    return repr(value)
+        return ",".join(f"{v:g}" if isinstance(v, float) else str(v)[:60] for v in value[:20])
+    return repr(value)[:200]

@@ -15,19 +15,20 @@ from boxcam.export.gradients import LayerGradient
 from boxcam.export.graphs.extract import clone_model
 from boxcam.export.graphs.ops import Ops
 from boxcam.export.graphs.query import all_values, static_shape
-from boxcam.export.layers.receptive_field import Cells, cells, tiles
+from boxcam.export.layers.receptive_field import Cells, tiles
 from boxcam.export.layers.resolve import check_map, check_rows
+from boxcam.export.layers.tokens import ImageInput
 from boxcam.export.passes import dynamic_size
 from boxcam.export.source import LayerTensors
 from boxcam.export.steps.differentiate import Gradients
-from boxcam.export.steps.follow import Traced
-from boxcam.export.steps.prepare import Prepared
+from boxcam.export.steps.follow import Provenance
+from boxcam.export.steps.prepare import Preparation
 from boxcam.export.trace.trace import Trace
 from boxcam.types import IMAGE
 
 
 @dataclass(frozen=True, eq=False)
-class Described:
+class Contents:
     """What a bundle holds.
 
     Attributes:
@@ -40,7 +41,7 @@ class Described:
     layers: tuple[Layer, ...]
 
 
-def describe(prepared: Prepared, traced: Traced, gradients: Gradients) -> Described:
+def describe(prepared: Preparation, traced: Provenance, gradients: Gradients) -> Contents:
     """Give the forward graph all outputs that gradients and maps are made of, and describe them.
 
     Raises:
@@ -72,7 +73,7 @@ def describe(prepared: Prepared, traced: Traced, gradients: Gradients) -> Descri
         read += [value for one in gradients[made.name] for value in one.context]
         read += made.rois
     _set_outputs(forward, [str(v.name) for v in prepared.source.model.graph.outputs], read)
-    return Described(forward, tuple(_target(found) for found in traced.traces.values()), tuple(layers))
+    return Contents(forward, tuple(_target(found) for found in traced.traces.values()), tuple(layers))
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,11 +110,10 @@ class _Places:
         return Tensor(str(value.name), channels, height, width, stride, field, center)
 
 
-def _cells(prepared: Prepared, forward: ir.Model) -> dict[str, Cells]:
+def _cells(prepared: Preparation, forward: ir.Model) -> dict[str, Cells]:
     """Where the cells of all maps of the forward graph lie, by the names of the maps."""
     graph = dynamic_size.fixed(forward, prepared.graphs.feeds).graph
-    image = next(given for given in graph.inputs if given.name == prepared.source.input)
-    found = cells(graph, image, (1, 2) if prepared.source.preprocess.layout == "NHWC" else (2, 3))
+    found = ImageInput(prepared.source.input, prepared.source.preprocess).placed(graph).cells
     return {str(value.name): place for value, place in found.items()}
 
 

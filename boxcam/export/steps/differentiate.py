@@ -12,8 +12,8 @@ from boxcam.export.graphs.query import all_values
 from boxcam.export.graphs.reach import used_features
 from boxcam.export.passes import dynamic_size
 from boxcam.export.source import LayerTensors, Progress, SourceModel
-from boxcam.export.steps.follow import Traced
-from boxcam.export.steps.prepare import Prepared
+from boxcam.export.steps.follow import Provenance
+from boxcam.export.steps.prepare import Preparation
 from boxcam.export.trace.trace import Trace
 from boxcam.types import IMAGE
 
@@ -21,7 +21,7 @@ Gradients = Mapping[str, Sequence[LayerGradient]]
 """By layer, one for each target that depends on it."""
 
 
-def differentiate(prepared: Prepared, traced: Traced, progress: Progress) -> Gradients:
+def differentiate(prepared: Preparation, traced: Provenance, progress: Progress) -> Gradients:
     """The gradients of all layers.
 
     Raises:
@@ -42,7 +42,9 @@ def differentiate(prepared: Prepared, traced: Traced, progress: Progress) -> Gra
     return found
 
 
-def _by_layer(prepared: Prepared, traces: Mapping[str, Trace], name: str, layer: LayerTensors) -> list[LayerGradient]:
+def _by_layer(
+    prepared: Preparation, traces: Mapping[str, Trace], name: str, layer: LayerTensors
+) -> list[LayerGradient]:
     """Every target by one layer."""
     ends = {target: tuple(str(v.name) for v in found.logits) for target, found in traces.items()}
     used = {target: _used(prepared, name, target, ends) for target in ends}
@@ -57,7 +59,7 @@ def _by_layer(prepared: Prepared, traces: Mapping[str, Trace], name: str, layer:
     return [build(prepared.graphs, subject, prepared.engine, guided) for subject in subjects]
 
 
-def _used(prepared: Prepared, name: str, target: str, ends: Mapping[str, Sequence[str]]) -> list[str]:
+def _used(prepared: Preparation, name: str, target: str, ends: Mapping[str, Sequence[str]]) -> list[str]:
     """Those of a layer's tensors that a target depends on; of one among several it may be none."""
     try:
         return used_features(

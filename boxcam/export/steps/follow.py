@@ -11,13 +11,13 @@ import onnx_ir as ir
 from boxcam.errors import BoxcamWarning, NoLogitError
 from boxcam.export.graphs.extract import clone_model
 from boxcam.export.source import Progress
-from boxcam.export.steps.prepare import Prepared
+from boxcam.export.steps.prepare import Preparation
 from boxcam.export.trace.trace import Trace, trace
 from boxcam.targets import LOGIT, SCORE, Target
 
 
 @dataclass(frozen=True, eq=False)
-class Traced:
+class Provenance:
     """A detector whose graph says where its detections come from.
 
     Attributes:
@@ -29,7 +29,7 @@ class Traced:
     traces: Mapping[str, Trace]
 
 
-def follow(prepared: Prepared, targets: tuple[Target, ...], progress: Progress) -> Traced:
+def follow(prepared: Preparation, targets: tuple[Target, ...], progress: Progress) -> Provenance:
     """Trace every target; if no logit can be told, and nothing else is asked for, the score as it is reported.
 
     Raises:
@@ -54,6 +54,6 @@ def follow(prepared: Prepared, targets: tuple[Target, ...], progress: Progress) 
         return found
 
 
-def _traced(prepared: Prepared, targets: tuple[Target, ...]) -> Traced:
+def _traced(prepared: Preparation, targets: tuple[Target, ...]) -> Provenance:
     model = clone_model(prepared.graphs.base)
-    return Traced(model, {one.name: trace(model.graph, prepared.source.outputs, one) for one in targets})
+    return Provenance(model, {one.name: trace(model.graph, prepared.source.outputs, one) for one in targets})

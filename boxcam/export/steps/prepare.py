@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
@@ -19,11 +21,13 @@ from boxcam.export.graphs.query import all_values, find_value, name_and_shape
 from boxcam.export.graphs.run import record_ranks
 from boxcam.export.layers import layout
 from boxcam.export.layers.resolve import resolve
+from boxcam.export.layers.tokens import ImageInput
 from boxcam.export.passes import check, dynamic_size, float16, straight_through
 from boxcam.export.passes.scatter_rows import write_whole_rows
 from boxcam.export.passes.stop_gradient import hold
 from boxcam.export.source import LayerTensors, Progress, Request, SourceModel
 from boxcam.export.trace.stages import proposals
+from boxcam.export.verify.expected import Expected
 from boxcam.export.verify.samples import Samples
 from boxcam.targets import Target
 from boxcam.types import IMAGE
@@ -38,16 +42,22 @@ class Wishes:
         targets: what of a box can be explained.
         engine: one of `boxcam.export.gradients.CHOICES`.
         progress: called with a few words as each step begins.
+        output: where the bundle is to lie.
+        accept: names of criteria of plausibility that are overruled.
+        expected: what the user's own code finds on the sample, if there is such a file.
     """
 
     request: Request
     targets: tuple[Target, ...]
     engine: str
     progress: Progress
+    output: Path
+    accept: tuple[str, ...] = ()
+    expected: Expected | None = None
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class Preparation:
     """A detector that can be traced and differentiated.
 
     Attributes:
@@ -69,7 +79,7 @@ class Prepared:
     engine: str
 
 
-def prepare(source: SourceModel, wishes: Wishes) -> Prepared:
+def prepare(source: SourceModel, wishes: Wishes) -> Preparation:
     """Check a detector, fold it, and turn its layers into maps.
 
     Raises:
@@ -79,11 +89,13 @@ def prepare(source: SourceModel, wishes: Wishes) -> Prepared:
     request, spec = wishes.request, source.preprocess
     engine = dynamic_size.engine(wishes.engine) if spec.multiple else wishes.engine
     wanted = resolve(source, request.layers, request.layout)
+    source = _with_stops(source, request.stops)
     source = _admitted(source)
     wishes.progress("folding constants")
     if source.half is not None:
         float16.check_runs(source.half.model)
-    base = fold_model(_with_outputs(source.model, wanted, source.stops))
+    raw = () if source.interpretation is None else (source.interpretation.scores,)
+    base = fold_model(_with_outputs(source.model, wanted, (*source.stops, *raw)))
     if spec.multiple:
         dimensions.fold(base.graph)
         passes.ShapeInferencePass()(base)
@@ -92,12 +104,12 @@ def prepare(source: SourceModel, wishes: Wishes) -> Prepared:
     layers = {name: _as_maps(base, source, request, name, layer) for name, layer in wanted.items()}
     hold(base, source.stops)
     passes.ShapeInferencePass()(base)
-    samples = Samples(source.input, spec, request.picture(spec.channels))
+    samples = Samples(source.input, spec, request.picture(spec.channels), request.sample_name)
     feeds = samples.first()
     record_ranks(base, feeds)
     reported = (source.outputs.boxes, source.outputs.scores)
     hold(base, proposals(base.graph, reported))  # with ranks: no more than the boxes
-    return Prepared(
+    return Preparation(
         source=source,
         graphs=Detector(base, straight_through.straight_through(base), feeds),
         layers=layers,
@@ -106,6 +118,27 @@ def prepare(source: SourceModel, wishes: Wishes) -> Prepared:
         samples=samples,
         engine=engine,
     )
+
+
+def _with_stops(source: SourceModel, names: Sequence[str]) -> SourceModel:
+    """The same detector; no gradient passes the tensors that the user names either.
+
+    Raises:
+        ExportError: there is no such tensor.
+    """
+    values = {str(value.name): value for value in all_values(source.model.graph)}
+    for name in names:
+        if name not in values:
+            close = difflib.get_close_matches(name, values, n=3, cutoff=0.6)
+            hint = f" Did you mean {' or '.join(close)}?" if close else ""
+            raise ExportError(
+                f"the model has no tensor {name!r} at which a gradient could be stopped.{hint} Pass the name of a"
+                " tensor of the graph with stops=."
+            )
+    if not names:
+        return source
+    said = {**source.description, "stopped gradients": ", ".join(names)}
+    return replace(source, stops=tuple(dict.fromkeys((*source.stops, *names))), description=said)
 
 
 def _admitted(source: SourceModel) -> SourceModel:
@@ -131,9 +164,9 @@ def _as_maps(base: ir.Model, source: SourceModel, request: Request, name: str, l
                 f"layer {name!r}: how the tokens {name_and_shape(value)} lie on the image is not known while the"
                 f" input size is dynamic. {dynamic_size.ADVICE}"
             )
-    size = spec.height, spec.width
+    image = ImageInput(source.input, spec)
     return replace(
-        layer, tensors=tuple(layout.as_map(base, tensor, kind, size, request.tokens) for tensor in layer.tensors)
+        layer, tensors=tuple(layout.as_map(base, tensor, kind, image, request.tokens) for tensor in layer.tensors)
     )
 
 
@@ -146,14 +179,14 @@ def _with_free_names(outputs: Outputs, model: ir.Model) -> Outputs:
     return outputs
 
 
-def _with_outputs(model: ir.Model, layers: Mapping[str, LayerTensors], stops: Sequence[str]) -> ir.Model:
+def _with_outputs(model: ir.Model, layers: Mapping[str, LayerTensors], others: Sequence[str]) -> ir.Model:
     """A copy in which the layers' tensors, and others that are needed by name, are outputs, so that folding keeps them.
 
     An input stays what it is: it cannot be an output too.
     """
     work = clone_model(model)
     values = {str(value.name): value for value in all_values(work.graph)}
-    for name in [*(n for layer in layers.values() for n in (*layer.tensors, *layer.rois)), *stops]:
+    for name in [*(n for layer in layers.values() for n in (*layer.tensors, *layer.rois)), *others]:
         if not values[name].is_graph_input():
             add_output(work.graph, values[name])
     return work
@@ -164,6 +197,6 @@ def _file_names(layers: Iterable[str]) -> dict[str, str]:
     files: dict[str, str] = {}
     for layer in layers:
         plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in layer.strip("/"))
-        names = (f"gradient/{plain}{f'~{n}' if n > 1 else ''}" for n in itertools.count(1))
+        names = (f"gradient.{plain}{f'~{n}' if n > 1 else ''}" for n in itertools.count(1))
         files[layer] = next(name for name in names if name not in files.values())
     return files

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -96,14 +95,6 @@ def gradient_module(score: ScoreGraph, example: Mapping[str, Array]) -> torch.ji
         return torch.jit.script(_Gradient(parts).eval())
 
 
-def load(file: Path) -> torch.jit.ScriptModule:
-    """Read a gradient module back."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        module: torch.jit.ScriptModule = torch.jit.load(str(file), map_location="cpu")
-    return module
-
-
 class _Steps(nn.Module):
     """Runs nodes of a graph: ``(inputs, pivot) → outputs``."""
 
@@ -185,8 +176,8 @@ def _cropped_part(
     given = [tensors[place] for place in places]
     found = gather(given, origin)
     head = _Steps(second, gathered, outputs[PATCHES], [outputs[LOGIT]])
-    module = _Cropped(_trace(gather, given, origin), _trace(head, found[2:], found[0]))
-    return _Selected(module, part.leaves, places)
+    module = _PatchGradients(_trace(gather, given, origin), _trace(head, found[2:], found[0]))
+    return _PartOfBoxes(module, part.leaves, places)
 
 
 def _whole_part(
@@ -202,10 +193,10 @@ def _whole_part(
     boxes = _Steps(second, maps, origin_value, [outputs[LOGIT], outputs[PLACE]])
     numbers = [places.index(f) if f in places else -1 for f in range(features)]
     module = _Whole(_trace(shared, given, origin), _trace(boxes, computed, origin[:1]), numbers)
-    return _Selected(module, part.leaves, places)
+    return _PartOfBoxes(module, part.leaves, places)
 
 
-class _Cropped(nn.Module):
+class _PatchGradients(nn.Module):
     """Gradients by gathered patches: one backward pass for all boxes, since each patch serves one box only."""
 
     def __init__(self, gather: nn.Module, head: nn.Module) -> None:
@@ -279,7 +270,7 @@ class _Whole(nn.Module):
         return found[0]
 
 
-class _Selected(nn.Module):
+class _PartOfBoxes(nn.Module):
     """A part and the boxes that belong to it."""
 
     def __init__(self, part: nn.Module, numbers: Sequence[int], inputs: Sequence[int]) -> None:

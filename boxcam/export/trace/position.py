@@ -224,7 +224,7 @@ def _same_sizes(one: ir.Value, other: ir.Value) -> list[tuple[range, range]]:
 
 
 def _from_the_front(shapes: list[list[int | None]], ends: list[int]) -> list[tuple[range, range]]:
-    """Groups of the same size in front of an open one; of the axes before ``ends``, the last ones are left."""
+    """Groups of the same size before an open one; of the axes before ``ends``, the last ones are left."""
     begins, stops = [0, 0], [0, 0]
     groups: list[tuple[range, range]] = []
     while True:

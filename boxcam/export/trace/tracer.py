@@ -23,7 +23,7 @@ Columns = list[Coordinate]
 
 @dataclass(frozen=True)
 class Rounding:
-    """Rounding to integers and back, in front of the activation (``of_logits``) or behind it."""
+    """Rounding to integers and back, before the activation (``of_logits``) or after it."""
 
     scale: float
     zero: float
@@ -38,7 +38,7 @@ class Rounding:
 
 @dataclass(frozen=True)
 class ScorePath:
-    """What was passed on the way from a score: its activation, and whether more than selection was in front of it.
+    """What was passed on the way from a score: its activation, and whether more than selection was before it.
 
     ``roundings`` are those of a quantized detector, in the order in which they are made.
     """
@@ -106,7 +106,7 @@ class Tracer:
         to_logits: whether to go on through activations and products, to the logits; otherwise what is computed is an
             end.
         ends, activations, inputs, products: what was found so far: tensors, the activation that was passed on the way
-            to each, what this activation reads, and whether there was a product in front of it.
+            to each, what this activation reads, and whether there was a product before it.
         roundings: of each end, what rounds it on the way to the scores.
         activated: what the activation reads that was passed last.
     """

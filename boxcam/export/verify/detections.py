@@ -168,7 +168,7 @@ def _beside(score: float, value: float, activation: str, roundings: Sequence[Rou
 
 
 def reported(names: Outputs, found: Arrays, target: Target) -> Array:
-    """The scores, or one side of all boxes in canvas pixels, as the detector gives them: float32 [K]."""
+    """The scores, or one side of all boxes in pixels of the model's input, as the detector gives them: float32 [K]."""
     if target.column is None:
         scores = found[names.scores]
         return (scores if names.score_column is None else scores[..., names.score_column]).reshape(-1)
@@ -176,14 +176,14 @@ def reported(names: Outputs, found: Arrays, target: Target) -> Array:
     return found[names.boxes][..., first + target.column].reshape(-1)
 
 
-def values(target: Target, names: Outputs, found: Arrays, canvas: int) -> Check:
+def values(target: Target, names: Outputs, found: Arrays, longest: int) -> Check:
     """The numbers that the origins of a target name, against the reported ones.
 
     Args:
         target: one whose numbers are the reported ones.
         names: the outputs.
         found: the forward graph's outputs in one run, `boxcam.export.trace.trace.names` among them.
-        canvas: longest side of the model's input, in pixels: errors of what is in pixels are relative to it.
+        longest: longest side of the model's input, in pixels: errors of what is in pixels are relative to it.
 
     Returns:
         The largest error. A row without an origin is a filler: it may have no score.
@@ -195,7 +195,7 @@ def values(target: Target, names: Outputs, found: Arrays, canvas: int) -> Check:
     if target.relative:
         error = np.concatenate([error / np.maximum(np.abs(expected[~filler]), 1e-12), expected[filler]])
     largest = float(np.max(error, initial=0.0))
-    return Check(f"{target.name}: value", largest if target.relative else largest / canvas, target.tolerance)
+    return Check(f"{target.name}: value", largest if target.relative else largest / longest, target.tolerance)
 
 
 def products(model: ir.Model, names: Outputs, feeds: Arrays, most: int = 12) -> Check:

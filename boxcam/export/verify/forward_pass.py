@@ -13,11 +13,13 @@ from boxcam.errors import ExportError, VerificationError
 from boxcam.export.graphs.extract import add_output, clone_model
 from boxcam.export.graphs.query import Array, all_values
 from boxcam.export.graphs.run import failure_message, observe_values, open_session, run_model
+from boxcam.export.graphs.weights import read_graph
 from boxcam.export.passes import float16
 from boxcam.export.source import HalfPrecision, SourceModel
 from boxcam.export.trace.trace import Trace
-from boxcam.export.verify import detections
+from boxcam.export.verify import detections, rows
 from boxcam.export.verify.check import Check, Probe, Run
+from boxcam.export.verify.highest import highest_score
 from boxcam.export.verify.samples import Samples, wide
 
 CHECKED_BOXES = 12
@@ -95,33 +97,19 @@ class Forward:
                 " or try another image with sample=."
             )
         if not self._count(best):
-            raise VerificationError(self._nothing_found(best, samples.given is not None))
+            raise VerificationError(self._nothing_found(Run(best, wide(chosen)), samples.given is not None))
         return self._observation(chosen, best)
 
-    def _nothing_found(self, found: Mapping[str, Array], is_given: bool) -> str:
+    def _nothing_found(self, run: Run, is_given: bool) -> str:
         """What to say where the model finds nothing: how sure it was at most, and what may help."""
-        highest = self._highest_score(found)
+        trace = self.traces.get("score") or self.traces.get("logit")
+        highest = None if trace is None else highest_score(self.base, trace, self.source.outputs, run)
         best = "" if highest is None else f" (its highest score there is {highest:.3g})"
         lower = "" if not highest else f", or a score_threshold= below {highest:.3g}"
         return (
             f"the model finds no box in {'the sample image' if is_given else 'the synthetic images'}{best}, so"
             f" nothing can be verified. Pass an image of the kind that it was trained for with sample={lower}."
         )
-
-    def _highest_score(self, found: Mapping[str, Array]) -> float | None:
-        """The highest score before selection; None if it cannot be told, as of a softmax, which may have a background.
-
-        Of scores that are products it is that of their class, which the product does not exceed.
-        """
-        trace = self.traces.get("score") or self.traces.get("logit")
-        values = [] if trace is None else [found[str(value.name)].astype(np.float64) for value in trace.logits]
-        scores = []
-        for value, activation in zip(values, () if trace is None else trace.activations, strict=True):
-            if activation not in ("Sigmoid", "Identity"):
-                return None
-            if value.size:
-                scores.append(1 / (1 + np.exp(-value.max())) if activation == "Sigmoid" else value.max())
-        return float(max(scores)) if scores else None
 
     def observe_another_size(self, samples: Samples) -> Observation | None:
         """A pass on a sample of other sides; None if nothing is found in any."""
@@ -145,9 +133,12 @@ class Forward:
         deployed = dict(zip([o.name for o in session.get_outputs()], session.run(None, dict(seen.given)), strict=True))
         original = run_model(self.source.model, run.feeds)
         if self.source.half is None:
-            checks = [detections.outputs(original, deployed)]
+            checks = [rows.outputs(self.source.outputs, original, deployed)]
         else:
-            checks = [detections.outputs(original, run.found), self._half_check(self.source.half, file, seen)]
+            checks = [
+                rows.outputs(self.source.outputs, original, run.found),
+                self._half_check(self.source.half, file, seen),
+            ]
         for traced in self.traces.values():
             checks += self._target_checks(traced, run)
         return checks
@@ -158,7 +149,7 @@ class Forward:
         The last bit of a score may change the order of boxes, or which of two is suppressed; so what is compared in
         float16 are layers and logits.
         """
-        graphs = half.model, ir.load(file)
+        graphs = half.model, read_graph(file)
         by_name = [{str(value.name): value for value in all_values(of.graph)} for of in graphs]
         renamed = {
             name.removesuffix(float16.RENAMED): name for name in by_name[1]

@@ -7,7 +7,6 @@ order of what is sorted: an element stays the one of its box.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from math import prod
@@ -17,17 +16,18 @@ import numpy as np
 import onnx as reference_onnx
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
-from onnx.reference.op_run import OpRun
 
 from boxcam.export.graphs.dependency import differentiable_inputs, gradient_reaches
 from boxcam.export.graphs.extract import clone_model, cut_part
 from boxcam.export.graphs.operators import Mixes, operator_of
 from boxcam.export.graphs.query import Array, all_values, attribute_of, constant_array, static_shape, values_read
 from boxcam.export.graphs.run import observe_values, open_session
+from boxcam.export.verify import double
 
 Arrays = Mapping[str, Array]
 
 _REFERENCE_LIMIT = 1e9  # products; beyond, ONNX's reference implementation takes too long
+_EINSUM_COST = 20  # of one of its products, which run one by one, in those of a convolution
 
 
 class Replay:
@@ -82,27 +82,7 @@ class Replay:
 
     @cached_property
     def _reference(self) -> ReferenceEvaluator:
-        return ReferenceEvaluator(_in_double(ir.to_proto(self._model)), new_ops=[Erf, Gelu])
-
-
-class Erf(OpRun):
-    """The error function in the precision of its input: ONNX's own reference implementation rounds it to float32."""
-
-    op_domain = ""
-
-    def _run(self, x: Array) -> tuple[Array]:
-        return (np.vectorize(math.erf, otypes=[np.float64])(x).astype(x.dtype),)
-
-
-class Gelu(OpRun):
-    """GELU in the precision of its input: ONNX's own reference implementation makes it of its own `Erf`."""
-
-    op_domain = ""
-
-    def _run(self, x: Array, approximate: str = "none") -> tuple[Array]:
-        if approximate == "tanh":
-            return (x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),)
-        return (x / 2 * (1 + np.vectorize(math.erf, otypes=[np.float64])(x / math.sqrt(2)).astype(x.dtype)),)
+        return ReferenceEvaluator(_in_double(ir.to_proto(self._model)), new_ops=list(double.OPERATORS))
 
 
 def _keep_order(graph: ir.Graph) -> None:
@@ -146,18 +126,37 @@ def _beside(graph: ir.Graph, sources: Sequence[ir.Value], leaves: Sequence[ir.Va
 def _slow_in_reference(node: ir.Node) -> bool:
     """Whether ONNX's reference implementation goes from window to window, or from sample to sample, in Python."""
     operator = operator_of(node)
-    pools = operator.mixes is Mixes.WINDOW and not operator.weighs
-    return pools or operator.samples or node.op_type == "Einsum"  # whose products are not counted
+    if node.op_type in _FAST:
+        several = len(node.outputs) > 1 or len(static_shape(node.inputs[0]) or range(4)) != 4  # type: ignore[arg-type]
+        return several or attribute_of(node, "mode", "") == "max"
+    return operator.samples or (operator.mixes is Mixes.WINDOW and not operator.weighs)
+
+
+_FAST = {one.__name__ for one in double.OPERATORS}
 
 
 def _products(node: ir.Node) -> float:
     """Multiplications of a convolution or a matrix product; other operators do not count."""
+    if node.op_type == "Einsum":
+        return _EINSUM_COST * _einsum_products(node)
     out = static_shape(node.outputs[0]) or ()
     weight = constant_array(node.inputs[1]) if len(node.inputs) > 1 else None
     if not operator_of(node).weighs or weight is None:
         return 0.0
     cells = prod(d or 1 for d in out)
     return float(cells * weight.size / max(weight.shape[0 if node.op_type == "Conv" else -1], 1))
+
+
+def _einsum_products(node: ir.Node) -> float:
+    """The product of the sizes of all letters; endless where they are not known."""
+    letters = str(attribute_of(node, "equation")).replace(" ", "").partition("->")[0].split(",")
+    sizes: dict[str, int] = {}
+    for value, axes in zip(node.inputs, letters, strict=True):
+        shape = static_shape(value) if value is not None else None
+        if shape is None or None in shape or len(shape) != len(axes):
+            return float("inf")
+        sizes.update(zip(axes, (int(size or 0) for size in shape), strict=True))
+    return float(prod(sizes.values()))
 
 
 def _double(array: Array) -> Array:

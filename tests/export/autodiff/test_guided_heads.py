@@ -18,7 +18,7 @@ from boxcam.export.graphs.query import all_values
 from boxcam.export.graphs.run import observe_values, record_ranks, serialized
 from boxcam.runtime.engines import OnnxEngine
 from boxcam.runtime.tensors import Tensors
-from tests.export.autodiff.test_gradient import case
+from tests.export.autodiff.necks import case
 from tests.export.export_graphs import Net
 from tests.export.heads import LayerGradient, TorchSide, assert_gradient_graph, built, embedded, whole_map_gradients
 from tests.masked import Masked

@@ -18,8 +18,8 @@ from boxcam.export.graphs.dependency import gradient_reaches
 from boxcam.export.graphs.ops import Ops
 from boxcam.export.graphs.query import all_values, opset_of, static_shape
 from boxcam.registry import Registry
+from tests.export.autodiff.cases import CASES
 from tests.export.autodiff.differences import Case, build, evaluator, run_vjp, with_forward_values
-from tests.export.autodiff.test_rules import CASES
 
 _BOXES, _SIZE = 3, 2
 Parts = Mapping[int, str]

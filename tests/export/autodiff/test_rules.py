@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
-import pkgutil
 from collections.abc import Sequence
 
 import onnx_ir as ir
 import pytest
 
-import tests.export.autodiff
 from boxcam.export.autodiff import rule as rules
 from boxcam.export.autodiff import rules as _registered  # noqa: F401
 from boxcam.export.autodiff.rule import RULES, ZERO, Contribution, Rule, Site
 from boxcam.export.graphs.operators import OPERATORS
+from tests.export.autodiff.cases import CASES
 from tests.export.autodiff.differences import LIMIT, Case, errors, runtime_error
-
-CASES: list[Case] = [
-    case
-    for module in pkgutil.iter_modules(tests.export.autodiff.__path__)
-    if module.name.startswith("cases_")
-    for case in importlib.import_module(f"tests.export.autodiff.{module.name}").CASES
-]
 
 _SINGLE = 1e-4
 """How far single precision may be from double, relative to the largest value."""

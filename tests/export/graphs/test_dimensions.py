@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
+import onnx.parser
 import onnx_ir as ir
 import pytest
 from onnx import TensorProto
@@ -96,3 +99,43 @@ def test_shapes_that_keep_axes_are_settled() -> None:
     passes.ShapeInferencePass()(model)
     assert [known(next(v for v in all_values(model.graph) if v.name == "flat"), a) for a in (0, 1)] == [None, 24]
     assert not settle_shapes(model.graph)
+
+
+@pytest.mark.parametrize("known_before", [True, False])
+def test_paths_that_part_and_meet_again_are_walked_once(known_before: bool) -> None:
+    """25 times x = Relu(x) + Sigmoid(x): 2²⁵ paths from the last sum to the input."""
+    lines = [
+        f"l{k} = Relu (s{k})\n r{k} = Sigmoid (s{k})\n s{k + 1} = Add (l{k}, r{k})\n z{k} = Shape (s{k})"
+        for k in range(25)
+    ]
+    size = "7" if known_before else "n"
+    text = f"""
+    <ir_version: 8, opset_import: ["": 17]>
+    g (float[1, {size}, k] s0) => (float[1, a, b] s25) {{ {" ".join(lines)} }}
+    """
+    graph = ir.from_proto(onnx.parser.parse_model(text)).graph
+    for node in graph:
+        if node.op_type != "Shape":
+            node.outputs[0].shape = ir.Shape([1, None, None])
+    last = graph.outputs[0]
+    began = time.perf_counter()
+    assert known(last, 1) == (7 if known_before else None)
+    assert known(last, 2) is None
+    assert time.perf_counter() - began < 1
+
+
+def test_what_is_too_deep_by_one_path_is_found_by_a_shorter_one() -> None:
+    """A size behind 59 operators by one input of a sum, and behind 2 by the other, is told."""
+    chain = " ".join(f"c{k + 1} = Relu (c{k})" for k in range(70))
+    text = f"""
+    <ir_version: 8, opset_import: ["": 17]>
+    g (float[1, 7] c0, float[1, n] other) => (float[1, m] y) {{
+        {chain}
+        short = Relu (c12)
+        y = Concat <axis = 0> (c70, short)
+    }}
+    """
+    graph = ir.from_proto(onnx.parser.parse_model(text)).graph
+    for node in graph:
+        node.outputs[0].shape = ir.Shape([None, None])
+    assert known(graph.outputs[0], 1) == 7

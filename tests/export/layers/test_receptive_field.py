@@ -12,6 +12,7 @@ from boxcam.export.layers.receptive_field import cells
 from tests.export.export_graphs import Net
 
 SIZE = 64
+CORNERS = [[0, 0], [1, 0], [0, 1], [1, 1]]
 TWICE = np.float32([1, 1, 2, 2])
 
 
@@ -44,6 +45,12 @@ def focus(net: Net, x: str) -> str:
     return net.node("Conv", [net.Reshape(tiles, np.array([1, 4, SIZE // 2, SIZE // 2])), np.ones((1, 4, 1, 1)) / 4])[0]
 
 
+def slices(net: Net, x: str) -> str:
+    """The same as YOLOv5 begins: each fourth pixel, four times."""
+    parts = [net.Slice(x, np.array(at), np.array([99, 99]), np.array([2, 3]), np.array([2, 2])) for at in CORNERS]
+    return net.node("Conv", [net.Concat(*parts, axis=1), np.ones((1, 4, 1, 1)) / 4])[0]
+
+
 def transform(net: Net, x: str) -> str:
     """One image of the batch, cut and padded, and a batch again, as torchvision's detectors begin."""
     image = net.Slice(net.Gather(x, np.array(0), axis=0), np.array([4, 4]), np.array([SIZE, SIZE]), np.array([-1, -2]))
@@ -69,6 +76,7 @@ def transform(net: Net, x: str) -> str:
         (lambda net, x: average(net, net.Pad(x, np.array([0, 0, 1, 1, 0, 0, 0, 0])), 2, 2, (0, 0)), 2, 0.0),
         (pyramid, 2, 0.5),
         (focus, 2, 1.0),
+        (slices, 2, 1.0),
         (transform, 2, 2.5),
     ],
 )  # fmt: skip

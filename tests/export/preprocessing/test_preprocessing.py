@@ -19,8 +19,9 @@ from boxcam.commands.flags import with_flags
 from boxcam.commands.options import reading_options
 from boxcam.errors import SourceError
 from boxcam.export.preprocessing.keys import KEYS
+from boxcam.export.preprocessing.page import PATH, markdown
 from boxcam.export.preprocessing.parse import parse
-from boxcam.export.preprocessing.presets import PATH, PRESETS, markdown
+from boxcam.export.preprocessing.presets import PRESETS
 from boxcam.runtime.preprocess import INTERPOLATIONS, prepare
 
 ROOT = Path(__file__).parents[3]
@@ -351,7 +352,7 @@ def test_bad_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: byt
 
 def test_the_page_is_up_to_date() -> None:
     written = (ROOT / PATH).read_text(encoding="utf-8")
-    assert written == markdown(), f"{PATH} is out of date; run: python -m boxcam.export.preprocessing.presets"
+    assert written == markdown(), f"{PATH} is out of date; run: python -m boxcam.export.preprocessing.page"
     assert all(f"`{key}`" in written for key in KEYS)
     assert all(f"| `{name}` |" in written for name in PRESETS)
 

@@ -11,8 +11,9 @@ import torch
 
 from boxcam.errors import UnsupportedOperatorError
 from boxcam.export.graphs.query import opset_of
-from boxcam.export.torchscript.module import gradient_module, load
+from boxcam.export.torchscript.module import gradient_module
 from boxcam.export.torchscript.score import build
+from boxcam.runtime.engines import load_module
 from boxcam.types import ORIGIN
 from tests.export.export_graphs import Net
 from tests.export.heads import LayerGradient, built, finished
@@ -69,7 +70,7 @@ def test_a_module_survives_its_file(head: Any, tmp_path: Path) -> None:
     module = made.module(origin)
     expected = run(module, made, origin)
     module.save(str(tmp_path / "module.pt"))
-    assert_equal(run(load(tmp_path / "module.pt"), made, origin), expected)
+    assert_equal(run(load_module(tmp_path / "module.pt"), made, origin), expected)
 
 
 @pytest.mark.parametrize("head", SHAPES)

@@ -12,6 +12,7 @@ from boxcam.export.autodiff.block import Block, Support, Window
 from boxcam.export.autodiff.engine import LOCAL, Tape
 from boxcam.export.autodiff.local.common import Found, data_of, evenly, mean_over_map
 from boxcam.export.autodiff.rules import convolution
+from boxcam.export.autodiff.turned import backward_kernel, kernel_matrix
 from boxcam.export.graphs.query import Array, attribute_of, axes_of, constant_array
 
 
@@ -62,8 +63,7 @@ def _sum_of_convolution(
     g = op.Squeeze(block.value, [1])
     sums = op.MatMul(op.MatMul(taps[0], g), op.Transpose(taps[1], perm=[0, 1, 3, 2]))  # [M, O, kh, kw]
     out, channels = weight.shape[:2]
-    matrix = np.ascontiguousarray(weight.transpose(0, 2, 3, 1).reshape(-1, channels))
-    total = op.MatMul(op.Reshape(sums, [-1, out * window.kernel[0] * window.kernel[1]]), matrix)
+    total = op.MatMul(op.Reshape(sums, [-1, out * window.kernel[0] * window.kernel[1]]), kernel_matrix(op, weight))
     return op.Reshape(total, [-1, 1, channels, 1, 1])
 
 
@@ -97,7 +97,7 @@ def _spread(tape: Tape, block: Block, y: ir.Value, weight: Array, group: int, wi
     block = tape.widened(block, [1], y)
     g = op.Squeeze(block.value, [1])
     if set(window.strides) == {1}:
-        flipped = convolution.transposed_weight(weight, group)
+        flipped = backward_kernel(op, weight, group)
         value = op.Conv(g, flipped, group=group, dilations=window.dilations, pads=window.reach * 2)
     else:
         value = op.ConvTranspose(g, weight, group=group, dilations=window.dilations, strides=window.strides)

@@ -15,7 +15,7 @@ from boxcam.export.graphs.ops import Operand
 
 @elementwise("Relu")
 def _relu(site: Site, gs: Gradients) -> Sequence[Contribution]:
-    """0 at 0.  Reads the output, so that nothing has to be kept of what a convolution in front of it writes."""
+    """0 at 0.  Reads the output, so that nothing has to be kept of what a convolution before it writes."""
     return [masked(site, site.op.Greater(site.y(), 0.0), gs[0])]
 
 

@@ -13,8 +13,8 @@ import onnx_ir as ir
 
 from boxcam.export.autodiff.rule import Contribution, Site, rule
 from boxcam.export.autodiff.rules.axes import arrived, divided, maps, merged
+from boxcam.export.autodiff.turned import backward_kernel
 from boxcam.export.graphs.ops import Operand
-from boxcam.export.graphs.query import Array
 
 
 class Spatial(NamedTuple):
@@ -55,19 +55,6 @@ def spatial(site: Site) -> Spatial:
     return result._replace(pads=low + [t - b for t, b in zip(total, low, strict=True)])
 
 
-def transposed_weight(weight: Array, group: int) -> Array:
-    """Weights of the Conv that carries a gradient back through a Conv of stride 1: [I, O/group, …], flipped.
-
-    Args:
-        weight: of the Conv forward, [O, I/group, …].
-        group: of both.
-    """
-    out, each, *kernel = weight.shape
-    swapped = weight.reshape(group, out // group, each, *kernel).swapaxes(1, 2)
-    flipped = np.flip(swapped, tuple(range(3, 3 + len(kernel))))
-    return np.ascontiguousarray(flipped.reshape(group * each, out // group, *kernel))
-
-
 def _rows(site: Site) -> Sequence[int]:
     # A computed weight would be taken at the rows of the batch, were the batch not whole.
     return (0,) if site.constant(1) is not None else ()
@@ -88,7 +75,7 @@ def _conv(site: Site, gs: Sequence[ir.Value | None]) -> Sequence[Contribution]:
         # ONNX Runtime's Conv is several times faster than its ConvTranspose.
         back = op.Conv(
             merged(site, g),
-            transposed_weight(weight, group),
+            backward_kernel(op, weight, group),
             group=group,
             dilations=window.dilations,
             pads=opposite,

@@ -28,7 +28,7 @@ from boxcam.export.graphs.query import Array
 
 
 def _beside_gathered(site: Site) -> list[int]:
-    """Axes in front of the one that is indexed; those behind it too, if they keep their numbers.
+    """Axes before the one that is indexed; those after it too, if they keep their numbers.
 
     Computed indices are read as they are, and must not be aligned with an axis of which only a part is at hand. Nor
     must data that is read for its length, whose axes are not the output's where the indices are no vector.
@@ -117,7 +117,7 @@ def _depth(site: Site) -> int:
 
 @rule("GatherND", note="the shape of the data must be known")
 def _gather_nd(site: Site, gs: Gradients) -> Sequence[Contribution]:
-    """Joins the axes that are indexed to one, and those in front of them and behind them."""
+    """Joins the axes that are indexed to one, and those before them and after them."""
     batch = int(site.attribute("batch_dims", 0))
     end, shape = batch + _depth(site), site.shape()
     batches, dims, rows = math.prod(shape[:batch]), list(shape[batch:end]), math.prod(shape[end:])

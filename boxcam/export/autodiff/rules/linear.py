@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from boxcam.export.autodiff.rule import Contribution, Site, rule
 from boxcam.export.autodiff.rules.axes import arrived, out_dims, ranked, unbroadcast
+from boxcam.export.autodiff.turned import transposed
 from boxcam.export.graphs.ops import Operand
 
 
@@ -28,7 +29,7 @@ def _matmul(site: Site, gs: Sequence[ir.Value | None]) -> Sequence[Contribution]
     a, b, out = site.dims(0), site.dims(1), out_dims(site)
     constant = site.constant(1)
     if constant is not None and constant.ndim == 2 and len(a) > 1:
-        return [lambda: op.MatMul(g, np.ascontiguousarray(constant.T)), lambda: _to_right(site, g)]
+        return [lambda: op.MatMul(g, transposed(op, constant)), lambda: _to_right(site, g)]
     if len(a) == 1:  # a row
         a, out = (1, *a), (*out[:-1], 1, *out[-1:]) if len(b) > 1 else (1, *out)
         g = op.Unsqueeze(g, [-2]) if len(b) > 1 else op.Unsqueeze(g, [-1])
@@ -80,14 +81,14 @@ def _gemm(site: Site, gs: Sequence[ir.Value | None]) -> Sequence[Contribution]:
         factor = site.attribute(name, 1.0)
         return value if factor == 1.0 else op.Mul(value, float(factor))
 
-    def operand(index: int, transposed: bool) -> Operand:
+    def operand(index: int, turn: bool) -> Operand:
         constant = site.constant(index)
         if constant is not None:
-            return np.ascontiguousarray(constant.T) if transposed else constant
-        return op.Transpose(site.x(index), perm=[1, 0]) if transposed else site.x(index)
+            return transposed(op, constant) if turn else constant
+        return op.Transpose(site.x(index), perm=[1, 0]) if turn else site.x(index)
 
-    def back(value: ir.Value, transposed: bool) -> ir.Value:
-        return op.Transpose(value, perm=[0, 2, 1]) if transposed else value
+    def back(value: ir.Value, turn: bool) -> ir.Value:
+        return op.Transpose(value, perm=[0, 2, 1]) if turn else value
 
     flip_a, flip_b = bool(site.attribute("transA", 0)), bool(site.attribute("transB", 0))
     return [

@@ -28,7 +28,7 @@ def _kept(site: Site) -> Sequence[int]:
 
 
 def _leading(site: Site) -> Sequence[int]:
-    """As `_kept`, for rules that read no forward value: also axes in front of the first one that vanishes."""
+    """As `_kept`, for rules that read no forward value: also axes before the first one that vanishes."""
     if site.attribute("keepdims", 1):
         return _kept(site)
     known = all(site.dims()[axis] is not None for axis in reduced(site))  # else the input is read for its lengths

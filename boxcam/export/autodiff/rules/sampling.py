@@ -101,7 +101,7 @@ def extent(site: Site, rois: ir.Value, axis: int, size: Size) -> tuple[ir.Value,
         whole = op.Squeeze(op.Cast(op.Floor(at), to=ir.DataType.INT64), [1])
         return op.Max(op.Min(op.Add(whole, more) if more else whole, last), 0)
 
-    # The last sample point lies in front of the end, but for rounding, and is interpolated with the cell behind it.
+    # The last sample point lies before the end, but for rounding, and is interpolated with the cell behind it.
     return cell(op.Sub(low, 1e-3), 0), cell(high, 1)
 
 

@@ -71,7 +71,7 @@ def sliced(site: Site, g: ir.Value, axis: int, start: int, stop: int) -> ir.Valu
 
 
 def padded(site: Site, g: ir.Value, rank: int, axis: int, before: int, after: int) -> ir.Value:
-    """Zeros in front of an axis and behind it; g has ``rank`` axes and that of the boxes."""
+    """Zeros before an axis and after it; g has ``rank`` axes and that of the boxes."""
     if before == after == 0:
         return g
     pads = np.zeros(2 * (rank + 1), np.int64)

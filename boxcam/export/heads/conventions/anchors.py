@@ -38,8 +38,8 @@ def refuse_offsets(match: Match) -> None:
         raise SourceError(
             f"the boxes {name_and_shape(value)} are offsets from anchors or cells: between the last convolution and"
             " them nothing depends on where a row lies, and the file has no anchors. Compute the boxes with decode=,"
-            " a function of yours that has the anchors, or export the model with decoded boxes; if they are boxes all the"
-            ' same, pass convention="boxes-and-scores".'
+            " a function of yours that has the anchors, or export the model with decoded boxes; if they are boxes after"
+            ' all, pass convention="boxes-and-scores".'
         )
 
 

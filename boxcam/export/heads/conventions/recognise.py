@@ -16,6 +16,11 @@ from boxcam.export.heads.conventions.question import Question
 from boxcam.export.heads.conventions.table import CONVENTIONS
 from boxcam.export.heads.observed import ObservedTensor
 
+
+class UnknownOutputsError(SourceError):
+    """The outputs are none that are known, whatever the image was."""
+
+
 _DECODE = "compute boxes and scores from the outputs with decode="
 _EXAMPLE = "image,class,score,x1,y1,x2,y2"
 
@@ -72,7 +77,7 @@ def recognise(question: Question) -> Convention:
         raise _several([*surer, *fitting], question)
     chosen = [one for one in fitting if one.fit is best]
     if len(chosen) > 1:
-        raise _several(chosen, question)
+        raise _raw(question) if _is_raw(question) and best <= Fit.POSSIBLE else _several(chosen, question)
     (reading,) = chosen
     if best is Fit.NO:
         raise _contradicted(reading, question)
@@ -209,10 +214,13 @@ def _nothing(question: Question) -> SourceError:
         )
     if set(named) == {"labels"}:
         return SourceError("labels= alone does not tell where the detections are. Pass scores= and boxes= too.")
+    if _is_raw(question):
+        return _raw(question)
     if named:
         return _none_as_named(question, named)
-    maps = [one for one in question.seen if one.array.ndim == 4 and min(one.array.shape[2:]) > 1]
-    if len(maps) == len(question.seen) == 1:
+    maps = _maps(question)
+    whole = any(one.array.shape[2:] == question.size for one in maps)
+    if len(maps) == len(question.seen) and (whole or len(maps) == 1):
         return NothingToExplainError(
             "the model outputs maps, and neither boxes nor classes of the whole image (as for segmentation), so"
             f" there is no box to explain. Export a detector or classifier; if the map is a detector's own, {_DECODE}."
@@ -221,10 +229,34 @@ def _nothing(question: Question) -> SourceError:
     tables = [one for one in question.seen if len(one.plain(2)) == 2 and one.plain(2)[0] <= 1000 and one.real]
     wide = [one for one in tables if 6 <= one.plain(2)[1] <= 12]
     columns = wide and f' If {wide[0].value.name} is a table of detections, pass its columns, as columns="{_EXAMPLE}".'
-    return SourceError(
+    return UnknownOutputsError(
         f"no scores and boxes were found. {question.listed()} Pass their names with scores= and boxes=, or {_DECODE}."
         f"{columns or ''}"
     )
+
+
+def _raw(question: Question) -> SourceError:
+    return UnknownOutputsError(
+        "the outputs are what a detector's head computes at each of its levels, before boxes and scores are made of it."
+        ' Pass a function that makes them with decode="FILE.py:FUNCTION"; docs/onnx.md has an example.'
+        f" {question.listed()}"
+    )
+
+
+def _maps(question: Question) -> list[ObservedTensor]:
+    return [one for one in question.seen if one.array.ndim == 4 and min(one.array.shape[2:]) > 1]
+
+
+def _is_raw(question: Question) -> bool:
+    """Whether the outputs are those of a dense head: maps or rows of two sizes at least.
+
+    If one is as large as the image, they are of a segmentation.
+    """
+    maps = _maps(question)
+    rows = [one for one in question.seen if one.array.ndim == 3 and one.array.shape[1] > 1]
+    if any(one.array.shape[2:] == question.size for one in maps):
+        return False
+    return len({one.array.shape[2:] for one in maps}) > 1 or len({one.array.shape[1] for one in rows}) > 1
 
 
 def _none_as_named(question: Question, named: dict[str, ObservedTensor]) -> SourceError:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping
 
 import onnx
 import onnx_ir as ir
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, EncodeError
 from onnx import IR_VERSION
 from onnx.defs import onnx_opset_version
 from onnx_ir.passes import common as passes
 
 from boxcam.bundle.pointers import POINTER, is_pointer
 from boxcam.errors import SourceError
+from boxcam.export.graphs.external import load_external
 from boxcam.export.graphs.fold import upgraded
 from boxcam.export.graphs.ops import Ops
 from boxcam.export.graphs.query import STANDARD, attribute_of, constant_array, describe_node, opset_of
 from boxcam.export.passes.stale_shapes import forget_stale_shapes
 from boxcam.export.passes.tensorrt_nms import name_domain
+from boxcam.export.sources.onnx import wellformed
 from boxcam.export.sources.onnx.collections import leave_tensors
 
 _IR_VERSION = 8
@@ -39,25 +42,22 @@ def read(path: str) -> ir.Model:
         raise SourceError(f"{path} does not exist. Check the path.")
     if is_pointer(path):
         raise SourceError(f"{path} {POINTER}")
-    try:
+    with _readable(path):
         proto = onnx.load(path, load_external_data=False)
         leave_tensors(proto)
         model = ir.from_proto(proto)
-        ir.external_data.set_base_dir(model.graph, os.path.dirname(path))
-    except (DecodeError, ValueError, KeyError, TypeError, ir.serde.SerdeError) as error:
-        said = " ".join(str(error).split())[:120].rstrip(".")
-        raise SourceError(
-            f"{path} is not a valid ONNX file ({said}). Is it truncated? Copy or export it again."
-        ) from error
     if not len(model.graph):
         raise SourceError(f"{path} is not a valid ONNX file: its graph has no node. Export it again.")
     _check_versions(model, path)
-    _load_external(model, path)
-    if model.functions:
-        passes.InlinePass()(model)
-    passes.RemoveInitializersFromInputsPass()(model)
-    model.ir_version = max(model.ir_version or 0, _IR_VERSION)
-    model.graph.sort()  # some tools put the nodes that they add last
+    load_external(model, path)
+    if said := wellformed.problem(model):
+        raise SourceError(f"{path} is not a valid ONNX graph: {said}. Export it again.")
+    with _readable(path):
+        if model.functions:
+            passes.InlinePass()(model)
+        passes.RemoveInitializersFromInputsPass()(model)
+        model.ir_version = max(model.ir_version or 0, _IR_VERSION)
+        model.graph.sort()  # some tools put the nodes that they add last
     open_axes(model.graph)
     compute_outputs(model.graph)
     name_domain(model)
@@ -67,6 +67,23 @@ def read(path: str) -> ir.Model:
     model = upgraded(model)
     model.meta[OPSET] = opset
     return model
+
+
+@contextlib.contextmanager
+def _readable(path: str) -> Iterator[None]:
+    """Say of a file that onnx or onnx_ir cannot read, whatever they stumble over, that it is not valid."""
+    try:
+        yield
+    except (
+        DecodeError, EncodeError, ir.serde.SerdeError, ValueError, LookupError, TypeError, AttributeError,
+        RecursionError,
+    ) as error:  # fmt: skip
+        said = " ".join(str(error).split())[:120].rstrip(".")
+        raise SourceError(
+            f"{path} is not a valid ONNX file ({said}). Is it truncated? Copy or export it again."
+        ) from error
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror or error}. Check its permissions.") from error
 
 
 def open_axes(graph: ir.Graph) -> None:
@@ -107,38 +124,6 @@ def _check_versions(model: ir.Model, path: str) -> None:
             f"{path} has ONNX's IR version {model.ir_version}, and the onnx package installed here supports up to"
             f" {int(IR_VERSION)}. Update onnx and onnxruntime."
         )
-
-
-def _load_external(model: ir.Model, path: str) -> None:
-    """Bring data that lies in other files into memory."""
-    for tensor in _external(model):
-        file = os.path.join(os.path.dirname(os.path.abspath(path)), os.fspath(tensor.location))
-        if not os.path.isfile(file):
-            raise SourceError(
-                f"{path} keeps its weights in {os.fspath(tensor.location)!r}, which is not next to it. Copy that file"
-                " to the same folder."
-            )
-        if is_pointer(file):
-            raise SourceError(f"{file}, with the weights of {path}, {POINTER}")
-        end = (tensor.offset or 0) + (tensor.length if tensor.length is not None else tensor.nbytes)
-        if os.path.getsize(file) < end:
-            raise SourceError(
-                f"{file}, with the weights of {path}, is truncated: it has {os.path.getsize(file)} bytes, and"
-                f" {tensor.name} ends at {end}. Copy it again."
-            )
-    ir.external_data.load_to_model(model)
-
-
-def _external(model: ir.Model) -> Iterator[ir.ExternalTensor]:
-    graphs = [model.graph, *(function.graph for function in model.functions.values())]
-    for graph in graphs:
-        for value in graph.initializers.values():
-            if isinstance(value.const_value, ir.ExternalTensor):
-                yield value.const_value
-        for node in graph.all_nodes():
-            for attribute in node.attributes.values():
-                if attribute.type == ir.AttributeType.TENSOR and isinstance(attribute.value, ir.ExternalTensor):
-                    yield attribute.value
 
 
 def _check_training(model: ir.Model) -> None:

@@ -12,6 +12,7 @@ from onnx_ir.passes import common as passes
 from boxcam.errors import BoxcamWarning, SourceError
 from boxcam.export.graphs.query import RUNNABLE, STANDARD, all_values, ancestors, describe_node, name_and_shape
 from boxcam.export.source import Request
+from boxcam.plurals import verb
 
 
 def leave_out(model: ir.Model, request: Request) -> None:
@@ -50,10 +51,11 @@ def leave_out(model: ir.Model, request: Request) -> None:
     model.graph.outputs.extend(kept)
     passes.RemoveUnusedNodesPass()(model)
     if request.scores is None and request.boxes is None and request.decode is None:
-        names = ", ".join(str(output.name) for output in lost)
+        names, count = ", ".join(str(output.name) for output in lost), len(lost)
         warnings.warn(
-            f"{names} are left out: {describe_node(maker)}, which ONNX Runtime does not have, computes them. Pass other"
-            " outputs with scores= and boxes= if these were meant.",
+            f"{names} {verb(count, 'is', 'are')} left out: {describe_node(maker)}, which ONNX Runtime does not have,"
+            f" computes {verb(count, 'it', 'them')}. Pass other outputs with scores= and boxes= if"
+            f" {verb(count, 'this was', 'these were')} meant.",
             BoxcamWarning,
             stacklevel=2,
         )

@@ -88,18 +88,25 @@ def tells_pixels(model: ir.Model) -> bool:
 
 def training_size(metadata: Mapping[str, str]) -> tuple[int, int] | None:
     """Height and width of the images that a model was trained with, as Ultralytics writes it down."""
-    try:
-        size = ast.literal_eval(metadata.get("imgsz", "None"))
-    except (ValueError, SyntaxError):
-        return None
+    size = literal(metadata.get("imgsz", "None"))
     if isinstance(size, int):
         return size, size
-    good = isinstance(size, (list, tuple)) and len(size) == 2 and all(isinstance(s, int) for s in size)
-    return (size[0], size[1]) if good else None
+    if isinstance(size, (list, tuple)) and len(size) == 2 and all(isinstance(s, int) for s in size):
+        return size[0], size[1]
+    return None
+
+
+def literal(text: str) -> object:
+    """What a literal of Python stands for, as Ultralytics writes them into files; None if it is none."""
+    try:
+        found: object = ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        return None
+    return found
 
 
 def _with_batch(graph: ir.Graph, image: ir.Value) -> ir.Value:
-    """Put a batch of one in front of an input [3, height, width]."""
+    """Put a batch of one before an input [3, height, width]."""
     batched = ir.Value(name=image.name, type=image.type, shape=ir.Shape([1, *(image.shape or ())]))
     op = Ops(graph, "boxcam.input")
     single = op.Squeeze(batched, [0])

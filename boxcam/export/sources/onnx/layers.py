@@ -31,12 +31,14 @@ DEFAULTS = ("features", "neck", "roi")
 """The names of what is exported when no layer is asked for: of a classifier, of a detector, of one in two stages."""
 
 
-def by_name(model: ir.Model, name: str, known: Callable[[], Iterable[str]] = lambda: ()) -> str:
+def by_name(model: ir.Model, name: str, file: str = "", known: Callable[[], Iterable[str]] = lambda: ()) -> str:
     """The tensor that a name stands for: its own, what a module gives (``layer4``), or one that begins or ends so.
 
     Args:
         model: the graph.
         name: of the layer.
+        file: the ONNX file, for messages, if the model is one.
+        graph: of the model, in which a loop may be the reason that there is none.
         known: gives names to list where there is no such tensor, the best ones first; the image is one of them anyway.
 
     Raises:
@@ -64,8 +66,9 @@ def by_name(model: ir.Model, name: str, known: Callable[[], Iterable[str]] = lam
     worth = [*known(), "image"]
     modules = {module for node in work.graph for module in _modules(node)}
     close = difflib.get_close_matches(name, [*worth, *sorted(modules), *names], n=3, cutoff=0.6)
-    advice = "'boxcam inspect MODEL.onnx' describes them. Any other tensor can be passed by its name too."
-    raise UnknownLayerError(name, worth, "the model", close, advice)
+    describes = f"'boxcam inspect {file}' describes them. " if file else ""
+    advice = f"{describes}Any other tensor can be passed by its name too."
+    raise UnknownLayerError(name, worth, file or "the model", close, advice)
 
 
 def _numbered(graph: ir.Graph, name: str) -> list[str]:
@@ -149,23 +152,26 @@ class Work:
             ExportError: the scores cannot be followed back to where they are computed.
         """
         graph = clone_model(self.model).graph
-        sides = [name for target in of_boxes() if boxes for name in self._ends(graph, outputs, TARGETS[target])]
         logits = self.logits(outputs)
         scores = self._elements(outputs.scores, outputs.score_column, self.values(logits))
+        if not boxes:
+            return candidates.find(self.model, self.spec, self.image, scores, None)
+        sides = [name for target in of_boxes() for name in self._ends(graph, outputs, TARGETS[target])]
         corners = self._elements(outputs.boxes, outputs.box_columns, self.values(sides))
         return candidates.find(self.model, self.spec, self.image, scores, corners)
 
     def all_maps(self) -> list[Candidate]:
         """The tensors that can be looked at, whatever the outputs are."""
         ends = {value: everything(value, 1) for value in self.model.graph.outputs}
-        return candidates.find(self.model, self.spec, self.image, ends, {})
+        return candidates.find(self.model, self.spec, self.image, ends, None)
 
     def _elements(
         self, output: str, columns: int | tuple[int, int] | None, ends: Sequence[ir.Value]
     ) -> dict[ir.Value, Marks]:
         """The elements of some values that an output is selected from; a value that has none is left out.
 
-        What may be written over only a run tells a trace: it names all values that a ScatterND puts together.
+        What may be written over only a run tells a trace: it names all values that a ScatterND puts together. Where no
+        gradient passes from the output to any of them, as behind a Round or a Cast to integers, it is all elements.
         """
         (reported,) = self.values([output])
         start = everything(reported, 1)
@@ -174,7 +180,7 @@ class Work:
             start = np.zeros((*start.shape[:-1], width), np.uint8)
             start[..., first:last] = 1
         found = backward(self.model.graph, {reported: start}, ends)
-        return {end: found[end] for end in ends if end in found}
+        return {end: found[end] for end in ends if end in found} or {end: everything(end, 1) for end in ends}
 
     def logits(self, outputs: Outputs) -> list[str]:
         """Names of the tensors of logits; where a score has no logit of its own, of the scores as they are computed."""
@@ -192,9 +198,16 @@ class Work:
         return [str(value.name) for value in trace(graph, outputs, target).logits]
 
 
-def default(found: Sequence[Candidate], classifier: bool, graph: ir.Graph | None = None) -> dict[str, LayerTensors]:
+def default(
+    found: Sequence[Candidate], classifier: bool, file: str = "", graph: ir.Graph | None = None
+) -> dict[str, LayerTensors]:
     """The layers that are exported when none is asked for: what the heads read, or what is before their last
     convolution of more than one cell.
+
+    Args:
+        found: the tensors that can be layers.
+        classifier: whether the model is one.
+        file: the ONNX file, for messages, if the model is one.
 
     Raises:
         SourceError: that is not clear; the message lists what there is.
@@ -217,4 +230,5 @@ def default(found: Sequence[Candidate], classifier: bool, graph: ir.Graph | None
     shown = [one for one in found if one.role] or list(found)
     listed = "; ".join(f"{one.name} {list(one.shape)}" for one in shown[:_SHOWN])
     which = f"Pass layers= with the name of a tensor, such as {listed}." if listed else "There is no feature map."
-    raise SourceError(f"it is not clear which layer to explain. {which} 'boxcam inspect MODEL.onnx' describes them.")
+    describes = f" 'boxcam inspect {file}' describes them." if file and listed else ""
+    raise SourceError(f"it is not clear which layer to explain. {which}{describes}")

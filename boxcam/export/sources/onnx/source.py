@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ast
+import contextlib
 import difflib
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,8 +12,8 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
-from boxcam.bundle import Outputs, Preprocess
-from boxcam.errors import ExportError, SourceError
+from boxcam.bundle import MAX_LABELS, Outputs, Preprocess
+from boxcam.errors import ExportError, NothingToExplainError, SourceError
 from boxcam.export.graphs.extract import clone_model
 from boxcam.export.graphs.fold import fold_model
 from boxcam.export.graphs.ops import Ops
@@ -27,7 +27,7 @@ from boxcam.export.graphs.run import observe_values, record_ranks
 from boxcam.export.heads import hook
 from boxcam.export.heads.boxes import canvas_of
 from boxcam.export.heads.convention import Convention, Piece, append
-from boxcam.export.heads.conventions.recognise import recognise
+from boxcam.export.heads.conventions.recognise import UnknownOutputsError, recognise
 from boxcam.export.heads.observed import ObservedTensor
 from boxcam.export.heads.selection import report
 from boxcam.export.layers.candidates import Candidate, worth
@@ -38,17 +38,22 @@ from boxcam.export.passes.single_trip import write_out
 from boxcam.export.passes.stale_shapes import contradict
 from boxcam.export.passes.tensorrt_nms import write_standard
 from boxcam.export.preprocessing import parse
-from boxcam.export.source import HalfPrecision, LayerTensors, Progress, Request, SourceModel
+from boxcam.export.preprocessing.guess import Guess, guess
+from boxcam.export.source import HalfPrecision, Interpretation, LayerTensors, Progress, Request, SourceModel
 from boxcam.export.sources import class_names
-from boxcam.export.sources.onnx import file, foreign
+from boxcam.export.sources.onnx import file, foreign, sizes, stated
 from boxcam.export.sources.onnx import inputs as onnx_inputs
 from boxcam.export.sources.onnx import layers as onnx_layers
 from boxcam.export.sources.onnx import outputs as onnx_outputs
 from boxcam.export.sources.onnx.conversion import prove_conversion
 from boxcam.export.sources.onnx.fixed import fix
 from boxcam.export.trace import proposals
+from boxcam.plurals import counted, verb
 from boxcam.runtime.preprocess import prepare
 from boxcam.types import IMAGE, Image
+
+_PROBED = (640, 640)
+"""Height and width to look into a model with that has dynamic ones, as long as nothing else is known of it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +61,7 @@ class OnnxFile:
     """A file that was read.
 
     Attributes:
+        path: where it lies.
         model: the graph, one image in.
         image: its image input.
         preprocess: how an image becomes the input.
@@ -65,8 +71,11 @@ class OnnxFile:
         sample: a picture in which the model finds something, if the user gave one.
         in_pixels: whether the file says that its boxes are in pixels, by what it reads beside the image.
         fixed: what was put into other inputs, for people.
+        sized_by: what says the height and width of the input: ``file``, ``shape``, ``preprocess``, or ``nothing``: then
+            they are some that the model may not be meant for.
     """
 
+    path: str
     model: ir.Model
     image: ir.Value
     preprocess: Preprocess
@@ -76,6 +85,7 @@ class OnnxFile:
     sample: Image | None
     in_pixels: bool = False
     fixed: Mapping[str, str] = field(default_factory=dict)
+    sized_by: str = "file"
 
     @property
     def size(self) -> tuple[int, int]:
@@ -132,21 +142,21 @@ def load(request: Request, progress: Progress) -> SourceModel:
         SourceError: the file cannot be read, or does not tell enough: the message asks for what is missing.
     """
     progress("reading the model")
-    opened = read(request)
+    opened = read(request, _PROBED)
     progress("looking for scores and boxes")
-    found = detections(opened, request)
-    opened = settled(opened, request, found.convention)
+    opened, found = _known(opened, request)
     layers: dict[str, LayerTensors] = {}
     names: tuple[str, ...] = ()
     if not request.layers or set(request.layers) & set(onnx_layers.DEFAULTS):
         progress("looking for layers")
-        layers = onnx_layers.default(_candidates(opened, found), found.convention.kind == "classes", opened.model.graph)
+        kind, file_name = found.convention.kind, request.arguments[0]
+        layers = onnx_layers.default(_candidates(opened, found), kind == "classes", file_name, opened.model.graph)
         names = tuple(layers)
     if any(node.op_type == "RoiAlign" for node in opened.model.graph):
         record_ranks(opened.model, opened.feeds)
     for name in request.layers:
         if name not in (*names, IMAGE):
-            tensor = onnx_layers.by_name(opened.model, name, lambda: _worth(opened, found))
+            tensor = onnx_layers.by_name(opened.model, name, request.arguments[0], lambda: _worth(opened, found))
             pooled = proposals.are_rows(find_value(opened.model.graph, tensor))
             layers[name] = LayerTensors((tensor,), "roi" if pooled else "map", layout=request.layout)
     layers = _with_proposals(opened, layers)
@@ -170,7 +180,38 @@ def load(request: Request, progress: Progress) -> SourceModel:
         },
         half=opened.half,
         admitted=True,
+        interpretation=interpretation(found.convention),
     )
+
+
+def _known(opened: OnnxFile, request: Request) -> tuple[OnnxFile, Detections]:
+    """The file and its detections, once its preprocessing is known; what is wrong with its outputs is said before.
+
+    Raises:
+        SourceError: see `load`.
+    """
+    said = stated.preprocessing_of(request, opened.metadata)
+    more = [*stated.given_by(request), *(["size=640x640"] if opened.sized_by == "nothing" else [])]
+    guessed: Guess | None = None
+    try:
+        found = detections(opened, request)
+        guessed = guess(opened.image, opened.preprocess, found.convention, opened.producer)
+    except (UnknownOutputsError, NothingToExplainError):
+        raise
+    except SourceError:  # it may be for the pixels that stand for those that the model expects
+        if (missing := stated.missing(opened.image, said, None, more)) is not None:
+            raise missing from None
+        raise
+    if (missing := stated.missing(opened.image, said, guessed, more)) is not None:
+        raise missing
+    return settled(opened, request, found.convention), found
+
+
+def interpretation(convention: Convention) -> Interpretation:
+    """How a file's outputs were read."""
+    c, name = convention, str(convention.scores.value.name)
+    per_class = c.kind != "selected"
+    return Interpretation(name, c.scores.columns, c.scores.across, c.activation, c.form, c.scale, per_class)
 
 
 def _with_proposals(opened: OnnxFile, layers: Mapping[str, LayerTensors]) -> dict[str, LayerTensors]:
@@ -191,11 +232,15 @@ def _candidates(opened: OnnxFile, found: Detections) -> list[Candidate]:
 
 
 def _worth(opened: OnnxFile, found: Detections) -> list[str]:
-    """The layers that a message lists, which are those of `boxcam inspect`, the last one first."""
+    """The layers that a message lists: the default, by its name, and those of `boxcam inspect`, the last one first."""
     try:
-        return [one.name for one in reversed(worth(_candidates(opened, found), 6))]
+        candidates = _candidates(opened, found)
     except ExportError:
         return []  # the message is about something else
+    names = [one.name for one in reversed(worth(candidates, 6))]
+    with contextlib.suppress(SourceError):  # several may be meant: there is no name for one
+        names = [*onnx_layers.default(candidates, found.convention.kind == "classes", opened.path), *names]
+    return names
 
 
 def _drop_unused(model: ir.Model, names: Sequence[str], layers: Mapping[str, LayerTensors]) -> None:
@@ -208,12 +253,15 @@ def _drop_unused(model: ir.Model, names: Sequence[str], layers: Mapping[str, Lay
     model.graph.outputs.extend(reported)
 
 
-def read(request: Request, otherwise: Sequence[str] = ()) -> OnnxFile:
+def read(request: Request, size: tuple[int, int] | None = None) -> OnnxFile:
     """Read an ONNX file, and fix its input to one image, of one size if it is not to have its own.
+
+    As long as the preprocessing is not known, plain pixels stand for it.
 
     Args:
         request: what the user says of it.
-        otherwise: the preprocessing, if neither the user nor the file says it.
+        size: height and width to look into it with as long as neither they nor the preprocessing are known; None to
+            refuse it.
 
     Raises:
         SourceError: see `load`.
@@ -226,9 +274,14 @@ def read(request: Request, otherwise: Sequence[str] = ()) -> OnnxFile:
     in_pixels = onnx_inputs.tells_pixels(model)
     given = fix(model, request.inputs)
     image = onnx_inputs.image(model)
-    said, shape = preprocessing_of(request, metadata), static_shape(image)
-    usual, axes = onnx_inputs.training_size(metadata), onnx_inputs.axis_names(image)
-    spec = parse.parse(said or otherwise, shape, image.dtype, request.shape, usual, is_said=bool(said), axes=axes)
+    said, shape = stated.preprocessing_of(request, metadata), static_shape(image)
+    axes = onnx_inputs.axis_names(image)
+    channels = parse.channels_of(said, shape, axes)
+    is_known, trained = parse.is_complete(said, channels), onnx_inputs.training_size(metadata)
+    usual = trained if is_known or trained is not None else size
+    specs = said if is_known else parse.completed(said, channels)
+    is_said = is_known or size is not None
+    spec = parse.parse(specs, shape, image.dtype, request.shape, usual, is_said=is_said, axes=axes)
     batch = (shape[0] if shape else 1) or 1
     onnx_inputs.settle(model, image, spec, batch)
     if request.decode is None:
@@ -244,7 +297,18 @@ def read(request: Request, otherwise: Sequence[str] = ()) -> OnnxFile:
     prove_conversion(request.arguments[0], model, lambda: _example(image, spec, sample))
     model, half = check.admit(model, str(image.name))
     image = next(value for value in model.graph.inputs if value.name == image.name)
-    return OnnxFile(model, image, spec, metadata, producer, half, sample, in_pixels, given)
+    sized_by = _sized_by(shape or (), request, said, is_known or trained is not None)
+    path = request.arguments[0]
+    return OnnxFile(path, model, image, spec, metadata, producer, half, sample, in_pixels, given, sized_by)
+
+
+def _sized_by(shape: Sequence[int | None], request: Request, said: Sequence[str], is_known: bool) -> str:
+    """What says the height and width of the input, see `OnnxFile`."""
+    if None not in shape[1:]:
+        return "file"
+    if request.shape is not None:
+        return "shape"
+    return "preprocess" if is_known or parse.has_size(said) else "nothing"
 
 
 def _example(image: ir.Value, spec: Preprocess, sample: Image | None) -> dict[str, Array]:
@@ -310,34 +374,9 @@ def _check_idle(convention: Convention, request: Request) -> None:
 
 def settled(opened: OnnxFile, request: Request, convention: Convention) -> OnnxFile:
     """The same file with its preprocessing, now that it is known how the model reports its detections."""
-    if preprocessing_of(request, opened.metadata, convention) == preprocessing_of(request, opened.metadata):
+    if stated.resize_of(request, opened.metadata, convention) == stated.resize_of(request, opened.metadata):
         return opened
     return replace(opened, preprocess=replace(opened.preprocess, resize="stretch"))
-
-
-def preprocessing_of(
-    request: Request, metadata: Mapping[str, str], convention: Convention | None = None
-) -> Sequence[str]:
-    """What the user says of the preprocessing; else what the file says of itself, as one of Ultralytics does.
-
-    Args:
-        request: what the user says.
-        metadata: what the file says.
-        convention: how the model reports its detections, if that is known: Ultralytics stretches pictures for RT-DETR,
-            which not every file names.
-    """
-    given = request.preprocess
-    specs = [given] if isinstance(given, str) else list(given)
-    if specs or "stride" not in metadata or "names" not in metadata:
-        return specs
-    if metadata.get("task") == "classify":
-        return ["resize=cover", "scale=0-1", "color=RGB", "interpolation=area"]  # Pillow's bilinear averages
-    named = f"{metadata.get('description', '')} {metadata.get('task', '')}".lower().replace("-", "")
-    if convention is not None:  # RT-DETR's rows, or its table of them: those of YOLOs have corners
-        queries = convention.kind == "queries" or (convention.kind == "selected" and convention.form == "cxcywh")
-    else:
-        queries = False
-    return ["yolo", "resize=stretch"] if queries or "rtdetr" in named else ["yolo"]
 
 
 def _run(opened: OnnxFile, named: Sequence[str]) -> list[ObservedTensor]:
@@ -349,7 +388,7 @@ def _run(opened: OnnxFile, named: Sequence[str]) -> list[ObservedTensor]:
             close = difflib.get_close_matches(name, values, n=3, cutoff=0.6)
             hint = f" Did you mean {' or '.join(close)}?" if close else ""
             raise SourceError(
-                f"there is no tensor {name!r} in the graph.{hint} 'boxcam inspect MODEL.onnx' lists what there is."
+                f"there is no tensor {name!r} in the graph.{hint} 'boxcam inspect {opened.path}' lists what there is."
             )
     targets = list(dict.fromkeys([*model.graph.outputs, *(values[name] for name in named)]))
     arrays: list[Array] = []
@@ -364,7 +403,7 @@ def _run(opened: OnnxFile, named: Sequence[str]) -> list[ObservedTensor]:
             break
     if not arrays:
         assert failure is not None
-        raise failure
+        raise _unsuitable(opened) or failure
     if any(contradict(static_shape(value), array.shape) for value, array in zip(targets, arrays, strict=True)):
         forget_shapes(model.graph)
         passes.ShapeInferencePass()(model)
@@ -385,6 +424,15 @@ def _folded(model: ir.Model, targets: Sequence[ir.Value], feeds: Mapping[str, Ar
     copy.graph.outputs.extend(v for target in targets if (v := values[str(target.name)]) not in copy.graph.inputs)
     passes.RemoveUnusedNodesPass()(copy)
     return {str(value.name): value for value in fold_model(copy).graph.outputs}
+
+
+def _unsuitable(opened: OnnxFile) -> SourceError | None:
+    """That the model cannot run at this size, if it can at another one, and the size is not the file's own."""
+    if opened.sized_by == "file":
+        return None
+    shape = opened.feeds[str(opened.image.name)].shape
+    failed = shape[2:] if opened.preprocess.layout == "NCHW" else shape[1:3]
+    return sizes.unsuitable(opened.model, opened.image, opened.preprocess, (failed[0], failed[1]), opened.sized_by)
 
 
 def _observed(model: ir.Model, targets: Sequence[ir.Value], feeds: Mapping[str, Array]) -> list[Array]:
@@ -425,11 +473,13 @@ def _names(given: str | os.PathLike[str] | Sequence[str] | None, metadata: Mappi
     """Class names: from a file, as given, or as Ultralytics writes them into a model; empty if there are none."""
     if given is not None:
         return class_names.read(given)
-    try:
-        found = ast.literal_eval(metadata.get("names", "None"))
-    except (ValueError, SyntaxError):
-        return ()
+    found = onnx_inputs.literal(metadata.get("names", "None"))
     if isinstance(found, dict) and found and all(isinstance(key, int) for key in found):
+        if not 0 <= max(found) < MAX_LABELS:
+            raise SourceError(
+                f"the file names a class of the number {max(found)}, and there can be {MAX_LABELS}. Pass the names with"
+                " class_names=."
+            )
         return tuple(str(found.get(index, f"class {index}")) for index in range(max(found) + 1))
     return tuple(str(name) for name in found) if isinstance(found, (list, tuple)) else ()
 
@@ -441,7 +491,8 @@ def _labels(convention: Convention, named: tuple[str, ...]) -> tuple[str, ...]:
     count = convention.sizes[1] - (convention.background != "none")
     if named and len(named) != count:
         raise SourceError(
-            f"there are {len(named)} class names, and the model ({convention.scores}) has {count} classes. Pass one"
-            " name for each with class_names=."
+            f"there {verb(len(named), 'is', 'are')} {counted(len(named), 'class name')}, and the model"
+            f" ({convention.scores}) has {counted(count, 'class', 'classes')}. Pass one name for each with"
+            " class_names=."
         )
     return named or tuple(f"class {index}" for index in range(count))

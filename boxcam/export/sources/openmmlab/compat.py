@@ -10,7 +10,7 @@ them and a current torch, and this file is the only place that knows of them:
 3. mmdeploy's RoIAlign symbolic calls ``torch.onnx.symbolic_opset9._cast_Long``, which newer torch dropped.
 4. torch >= 2.6 refuses to unpickle what mmengine writes beside the weights: see `load_checkpoint`.
 
-(mmdeploy also pins an old protobuf; that is a matter of installation, see the README.)
+(mmdeploy also pins an old protobuf; that is a matter of installation, see docs/install.md.)
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from boxcam.errors import MissingOperatorError, SourceError
+from boxcam.export.source import how_to_install
+from boxcam.export.sources.openmmlab.install import WAY
 from boxcam.export.sources.pytorch import checkpoint
 
 _EXTENSION = "mmcv._ext"
@@ -71,8 +73,8 @@ def _require(*names: str) -> None:
     missing = [name for name in names if importlib.util.find_spec(name) is None]
     if missing:
         raise SourceError(
-            f"an mmdet model cannot be exported here: {', '.join(missing)} not installed. Install boxcam's 'mmdet'"
-            " extra as the README shows (explaining a bundle does not need it)."
+            f"an mmdet model cannot be exported here: {', '.join(missing)} not installed."
+            f" {how_to_install('mmdet', WAY)} Explaining a bundle does not need it."
         )
 
 

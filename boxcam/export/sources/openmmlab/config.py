@@ -29,7 +29,7 @@ def read_config(path: str) -> Any:
         raise SourceError(f"config {path} {POINTER}")
     try:
         config = Config.fromfile(path)
-    except Exception as error:  # a config is a program: anything can come out of it
+    except (Exception, SystemExit) as error:  # a config is a program: anything can come out of it
         said = f"{type(error).__name__}: {_one_line(error)}".rstrip(".")
         raise SourceError(f"config {path} cannot be read: {said}. Pass a config that mmdet itself can load.") from error
     model = config.get("model")
@@ -78,7 +78,7 @@ def scope(path: str) -> str | None:
 
     try:
         found = Config.fromfile(path, import_custom_modules=False).get("default_scope")
-    except Exception:  # noqa: BLE001  (a config is a program; what is wrong with it is said when it is loaded)
+    except (Exception, SystemExit):  # noqa: BLE001  (a config is a program; what is wrong with it is said when it is loaded)
         return None
     return None if found is None else str(found)
 
@@ -225,7 +225,7 @@ def _pipeline(config: Any, path: str) -> Sequence[Mapping[str, Any]]:
 
 
 def _letterbox(step: Mapping[str, Any], scale: tuple[int, int] | None, path: str) -> tuple[int, int]:
-    """The canvas in whose middle mmyolo's ``LetterResize`` lays an image that was resized before."""
+    """The size in whose middle mmyolo's ``LetterResize`` lays an image that was resized before."""
     if scale is None or step.get("allow_scale_up", True) or step.get("use_mini_pad") or step.get("stretch_only"):
         raise SourceError(
             f"config {path}: LetterResize can be reproduced only after YOLOv5KeepRatioResize, with"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from typing import Any
 
 import onnx_ir as ir
@@ -16,6 +15,7 @@ from boxcam.export.sources.openmmlab import config as mmdet_config
 from boxcam.export.sources.openmmlab.compat import bridged, load_checkpoint
 from boxcam.export.sources.pytorch.checkpoint import fill
 from boxcam.export.sources.pytorch.export import quiet, read
+from boxcam.leftovers import temporary_folder
 
 _OPSET = 16  # the first with a RoiAlign that is 'half_pixel', which is mmcv's
 
@@ -68,7 +68,7 @@ def load(request: Request, progress: Progress, kind: str = "mmdet") -> SourceMod
             graph, found = _to_onnx(model, preprocess)
         except BoxcamError:
             raise
-        except Exception as error:  # mmdeploy, mmdet and torch meet here: anything can come out of it
+        except (Exception, SystemExit) as error:  # mmdeploy, mmdet and torch meet here: anything can come out of it
             text = " ".join(str(error).split())[:300].rstrip(".")
             raise SourceError(
                 f"mmdeploy cannot export the {type(model).__name__} of {config_path}: {type(error).__name__}: {text}."
@@ -119,7 +119,7 @@ def build(config: Any, path: str) -> Any:
             model = MODELS.build(settings)
         except BoxcamError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             text = " ".join(str(error).split())[:300]
             raise SourceError(
                 f"the model of config {path} cannot be built: {text.rstrip('.')}. Pass one that mmdet itself builds."
@@ -169,7 +169,7 @@ def _to_onnx(model: Any, preprocess: Preprocess) -> tuple[ir.Model, dict[str, st
         }
     )
     image = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0))
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+    with temporary_folder() as folder, contextlib.ExitStack() as stack:
         for name, module in _modules(model).items():
             stack.enter_context(marks.marked_outputs(module, name))
             if name.startswith("roi"):

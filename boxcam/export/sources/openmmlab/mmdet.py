@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from boxcam.export.source import Progress, Request, Source, SourceModel
 from boxcam.export.sources.openmmlab.config import is_pair, scope
+from boxcam.export.sources.openmmlab.install import WAY
 
 PACKAGES = ("mmcv", "mmdeploy", "mmdet", "mmengine", "torchvision")
 
@@ -27,6 +28,7 @@ SOURCE = Source(
     meaning="a config of mmdet, and its checkpoint",
     extra="mmdet",
     packages=PACKAGES,
+    install=WAY,
     examples=(
         "retinanet.py retinanet.pth -o retinanet.boxcam",
         "faster-rcnn.py epoch_12.pth --layer roi --layer neck --shape 800x1344",

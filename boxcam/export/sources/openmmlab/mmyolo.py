@@ -8,6 +8,7 @@ from __future__ import annotations
 from boxcam.export.source import Progress, Request, Source, SourceModel
 from boxcam.export.sources.openmmlab import mmdet
 from boxcam.export.sources.openmmlab.config import is_pair, scope
+from boxcam.export.sources.openmmlab.install import WAY
 from boxcam.export.sources.openmmlab.mmyolo_parts import SCOPE, require
 
 
@@ -36,4 +37,5 @@ SOURCE = Source(
     meaning="a config of mmyolo, and its checkpoint",
     extra="mmyolo",
     packages=(*mmdet.PACKAGES, "mmyolo"),
+    install=WAY,
 )

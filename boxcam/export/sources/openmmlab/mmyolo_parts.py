@@ -16,8 +16,8 @@ def require() -> None:
     """Raises SourceError if mmyolo is not installed."""
     if importlib.util.find_spec(SCOPE) is None:
         raise SourceError(
-            "an mmyolo model cannot be exported here: mmyolo is not installed. Install boxcam's 'mmyolo' extra (or"
-            " mmyolo==0.6.0, which is under the GPL-3.0, in addition to mmdet). Explaining a bundle does not need it."
+            "an mmyolo model cannot be exported here: mmyolo is not installed. Install boxcam's 'mmyolo' extra, or"
+            " mmyolo==0.6.0 in addition to mmdet; its licence is GPL-3.0. Explaining a bundle does not need it."
         )
 
 

@@ -6,7 +6,6 @@ import functools
 import math
 import os
 import re
-import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,6 +26,7 @@ from boxcam.export.source import LayerTensors
 from boxcam.export.sources.onnx import layers as onnx_layers
 from boxcam.export.sources.pytorch import checkpoint, export
 from boxcam.export.sources.torchvision import detectors as zoo
+from boxcam.leftovers import temporary_folder
 
 _LAST = re.compile(r"(?:fc|head|heads\.head|classifier(?:\.(\d+))?)\.weight")
 """The weights whose first axis is classes; of several numbered ones the last."""
@@ -147,9 +147,9 @@ def _listed(values: Sequence[float]) -> str:
 
 
 def to_onnx(model: Any, spec: Preprocess) -> ir.Model:
-    """A classifier's graph from the canvas to its logits, [1, 3, height, width] in, [1, classes] out."""
+    """A classifier's graph from the model's input to its logits, [1, 3, height, width] in, [1, classes] out."""
     image = torch.randn(1, 3, spec.height, spec.width, generator=torch.Generator().manual_seed(0))
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         file = os.path.join(folder, "model.onnx")
         torch.onnx.export(
             model,
@@ -164,7 +164,7 @@ def to_onnx(model: Any, spec: Preprocess) -> ir.Model:
 
 
 def report_classes(graph: ir.Model, spec: Preprocess, score_threshold: float | None) -> tuple[Outputs, Convention]:
-    """Make of the logits, which are the only output, the best classes, with the whole canvas as their box.
+    """Make of the logits, which are the only output, the best classes, with the whole model input as their box.
 
     Args:
         graph: is changed.

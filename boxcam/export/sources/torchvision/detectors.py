@@ -17,6 +17,7 @@ from boxcam.bundle import Preprocess
 from boxcam.errors import SourceError
 from boxcam.export.sources import class_names
 from boxcam.export.sources.pytorch import checkpoint
+from boxcam.plurals import counted, verb
 
 _CLASS_LOGITS = (  # the weights whose first axis is classes, or anchors x classes
     "roi_heads.box_predictor.cls_score.weight",
@@ -149,8 +150,8 @@ def labels(
         if len(found) != count:
             first = ", of which number 0 is the background" if background else ""
             raise SourceError(
-                f"there are {len(found)} class names, and this {name} has {count} classes{first}. Pass one name for"
-                " each with class_names=."
+                f"there {verb(len(found), 'is', 'are')} {counted(len(found), 'class name')}, and this {name} has"
+                f" {counted(count, 'class', 'classes')}{first}. Pass one name for each with class_names=."
             )
         return found
     known = torchvision.models.get_model_weights(name)
@@ -175,12 +176,12 @@ def published(name: str, path: str | os.PathLike[str]) -> str | None:
 
 
 def preprocess(name: str, model: Any, shape: tuple[int, int] | None) -> Preprocess:
-    """What ``GeneralizedRCNNTransform``, which stands in front of the detector, does to an image.
+    """What ``GeneralizedRCNNTransform``, which stands before the detector, does to an image.
 
     Args:
         name: of the model, for messages.
         model: the detector.
-        shape: height and width of the canvas, or None for the transform's own: for landscape, if it keeps the ratio.
+        shape: height and width of the model's input; None for the transform's own, of landscape if it keeps the ratio.
 
     Raises:
         SourceError: the model cannot take that shape.
@@ -191,12 +192,12 @@ def preprocess(name: str, model: Any, shape: tuple[int, int] | None) -> Preproce
         fit, divisor = shape or (height, width), 1
     else:
         fit, divisor = shape or (transform.min_size[-1], transform.max_size), int(transform.size_divisible)
-    canvas = tuple(-(-size // divisor) * divisor for size in fit)
-    if shape is not None and canvas != shape:
-        raise SourceError(f"shape={shape}: {name} needs multiples of {divisor}. Pass shape={canvas}, for example.")
+    padded = tuple(-(-size // divisor) * divisor for size in fit)
+    if shape is not None and padded != shape:
+        raise SourceError(f"shape={shape}: {name} needs multiples of {divisor}. Pass shape={padded}, for example.")
     return Preprocess(
-        height=canvas[0],
-        width=canvas[1],
+        height=padded[0],
+        width=padded[1],
         fit_height=fit[0],
         fit_width=fit[1],
         resize="fit" if transform.fixed_size is None else "stretch",

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib.metadata import version
@@ -22,6 +21,7 @@ from boxcam.errors import SourceError, UnknownLayerError
 from boxcam.export.source import LayerTensors, Progress, Request, SourceModel
 from boxcam.export.sources.pytorch.export import quiet, read
 from boxcam.export.sources.torchvision import PREFIX
+from boxcam.leftovers import temporary_folder
 from boxcam.types import IMAGE
 
 _OPSET = 18
@@ -124,7 +124,7 @@ def _classifier(name: str, path: str, request: Request, progress: Progress) -> S
 
 @contextlib.contextmanager
 def _too_small(name: str, preprocess: Preprocess) -> Iterator[None]:
-    """Say what to do where a canvas is too small for a model."""
+    """Say what to do where the model's input is too small for a model."""
     try:
         yield
     except (AssertionError, RuntimeError, ValueError) as error:  # what torch raises then
@@ -148,7 +148,7 @@ def _by_modules(source: SourceModel, request: Request) -> dict[str, LayerTensors
 
 
 def to_onnx(model: Any, preprocess: Preprocess) -> tuple[ir.Model, dict[str, str]]:
-    """A detector's graph from the canvas to boxes, scores and labels, and the names of what its modules give.
+    """A detector's graph from the model's input to boxes, scores and labels, and the names of what its modules give.
 
     Args:
         model: one of torchvision's detectors, in evaluation mode; its transform and its heads for masks and keypoints
@@ -174,7 +174,7 @@ def to_onnx(model: Any, preprocess: Preprocess) -> tuple[ir.Model, dict[str, str
 
     _take_off(model, preprocess)
     image = torch.randn(1, 3, preprocess.height, preprocess.width, generator=torch.Generator().manual_seed(0))
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+    with temporary_folder() as folder, contextlib.ExitStack() as stack:
         for name, modules in _modules(model).items():
             for index, module in enumerate(modules):
                 stack.enter_context(marks.marked_outputs(module, name, index))
@@ -196,7 +196,7 @@ def to_onnx(model: Any, preprocess: Preprocess) -> tuple[ir.Model, dict[str, str
 
 
 def _take_off(model: Any, preprocess: Preprocess) -> None:
-    """Leave out what comes before the canvas and what draws no boxes."""
+    """Leave out what comes before the model's input and what draws no boxes."""
     import torch
     from torchvision.models.detection.image_list import ImageList
 

@@ -89,7 +89,7 @@ def _narrower(value: ir.Value, other: ir.Value) -> bool:
 
 
 def _spread(value: ir.Value, other: ir.Value) -> bool:
-    """It was broadcast in front of the product."""
+    """It was broadcast before the product."""
     return any(node.op_type in ("Expand", "Tile") for node in _selection(value))
 
 

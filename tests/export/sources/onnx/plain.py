@@ -55,6 +55,7 @@ class Plain(Net):
 
 def export(path: Path, **options: Any) -> boxcam.Model:
     options.setdefault("preprocess", PREPROCESS)
+    options.setdefault("accept", ["normalisation"])  # inputs of odd ranges are not what is asked about
     boxcam.export(path, output=path.with_suffix(".boxcam"), engine="onnx", **options)
     return boxcam.load(path.with_suffix(".boxcam"))
 

@@ -18,8 +18,9 @@ from boxcam.export.heads.convention import Convention
 from boxcam.export.inspect import survey
 from boxcam.export.source import Request
 from boxcam.export.sources.onnx import source as source
+from boxcam.export.sources.onnx import stated
 from tests.export.sources.onnx.deployed import CASES, NAMES, YOLO, Case, cxcywh_graph, export
-from tests.export.sources.onnx.test_bad_input import Small, selected
+from tests.export.sources.onnx.small import Small, selected
 
 RANDOM = np.random.default_rng(5)
 STRETCH = ("imagenet", "resize=stretch")
@@ -138,8 +139,8 @@ def test_the_scale_is_seen_unless_it_is_said(size: float, scale: str, tmp_path: 
 )
 def test_preprocessing_of_ultralytics(said: dict[str, str], specs: list[str]) -> None:
     metadata = {**YOLO, **said}
-    assert list(source.preprocessing_of(Request(("m.onnx",)), metadata)) == specs
-    assert list(source.preprocessing_of(Request(("m.onnx",), preprocess="tf"), metadata)) == ["tf"]
+    assert list(stated.preprocessing_of(Request(("m.onnx",)), metadata)) == specs
+    assert list(stated.preprocessing_of(Request(("m.onnx",), preprocess="tf"), metadata)) == ["tf"]
 
 
 @pytest.mark.parametrize("make", [Queries.joined, Queries.table])

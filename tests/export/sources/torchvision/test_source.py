@@ -192,7 +192,7 @@ def test_class_names_that_are_given(small: Any, tmp_path: Path, saved: Callable[
     )
     assert found.labels == ("__background__", "cup", "spoon")
     assert zoo.labels(SMALL, 3, ["nothing", "cup", "spoon"], background=True) == ("nothing", "cup", "spoon")
-    with pytest.raises(SourceError, match="there are 1 class names, and this x has 3 classes, of which number 0"):
+    with pytest.raises(SourceError, match="there is 1 class name, and this x has 3 classes, of which number 0"):
         zoo.labels("x", 3, ["cup"], background=True)
     with pytest.raises(SourceError, match=r"there are 2 class names, and this x has 3 classes\. Pass one name"):
         zoo.labels("x", 3, ["cup", "spoon"])

@@ -1,0 +1,96 @@
+"""How far a run is: a line that moves on a terminal, and a line now and then of a long run in a file or a pipe."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+from boxcam.commands.console import one_line, put, say
+
+INTERVAL = 30.0
+"""Seconds between two lines where stderr is not a terminal; what takes less says nothing there."""
+
+
+def report_steps(quiet: bool) -> Callable[[str], None]:
+    """Report the steps of an export, with the time that has passed."""
+    began, said = time.monotonic(), time.monotonic()
+
+    def step(text: str) -> None:
+        nonlocal said
+        now = time.monotonic()
+        if not quiet and (sys.stderr.isatty() or now - said >= INTERVAL):
+            say(f"[{now - began:5.1f} s] {text}", err=True)
+            said = now
+
+    return step
+
+
+class ProgressLine:
+    """Tells how many boxes of an image are done.
+
+    Args:
+        text: what it begins with: the image.
+        one: what is counted, in the singular: ``box``.
+        quiet: whether to say nothing.
+    """
+
+    def __init__(self, text: str, one: str, quiet: bool) -> None:
+        self._text, self._one, self._quiet = text, one, quiet
+        self._terminal = sys.stderr.isatty()
+        self._said = time.monotonic()
+
+    def counter(self, doing: str = "") -> Callable[[int, int], None]:
+        """What to call with the number that is done and their total, as one job of the run goes on.
+
+        Args:
+            doing: what is done, if it is not explaining: ``writing``.
+        """
+        began = time.monotonic()
+
+        def count(done: int, total: int) -> None:
+            line = f"{self._text}: {f'{doing} ' if doing else ''}{self._one} {done} of {total}"
+            if self._terminal:
+                self._show(line)
+            elif not self._quiet and time.monotonic() - self._said >= INTERVAL and 0 < done < total:
+                self._said = time.monotonic()
+                left = (self._said - began) / done * (total - done)
+                say(f"{line}, about {_time(left)} left", err=True)
+
+        return count
+
+    def announce(self, text: str) -> None:
+        """Say something about a run that will take long, as a line of its own."""
+        self.clear()
+        if not self._quiet:
+            say(f"{self._text}: {text}", err=True)
+
+    def start(self) -> None:
+        """Show the line without a number."""
+        self._show(self._text)
+
+    def clear(self) -> None:
+        """Take the line off the terminal."""
+        self._show("")
+
+    def _show(self, line: str) -> None:
+        if self._terminal and not self._quiet:
+            put("\r\x1b[K", err=True, nl=False)
+            say(one_line(line), err=True, nl=False)
+
+
+@contextlib.contextmanager
+def progress_line(text: str, one: str, quiet: bool) -> Iterator[ProgressLine]:
+    """A line of progress, which is gone when the block ends."""
+    line = ProgressLine(text, one, quiet)
+    line.start()
+    try:
+        yield line
+    finally:
+        line.clear()
+
+
+def _time(seconds: float) -> str:
+    """A time for people: ``40 s``, ``5 min``."""
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -1,0 +1,165 @@
+"""The weights of a bundle's graphs, each once in one file that all of them read as their external data.
+
+The gradient of a detector reads the detector's own weights, and there are several graphs for each layer and target.
+What is the same is told by content, whatever it is called and whatever its shape.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Self
+
+import numpy as np
+import onnx_ir as ir
+
+from boxcam.export.graphs.extract import clone_model
+from boxcam.export.graphs.query import Array
+
+SMALL = 1 << 10
+"""Bytes of a tensor that is not worth a place of its own: it stays in its graph, where shapes are read from it."""
+
+_ALIGNMENTS = ((1 << 20, 1 << 16), (1 << 15, 1 << 12), (0, 1 << 6))
+"""Bytes from which on a tensor begins at a multiple of how many: what is mapped into memory is whole pages, 4 KiB long
+or, on Windows, 64; below that a cache line."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a tensor lies in the file.
+
+    Attributes:
+        offset, length: in bytes.
+        narrow: whether these are float16 numbers, and the tensor is what they are in float32.
+    """
+
+    offset: int
+    length: int
+    narrow: bool = False
+
+
+class WeightsFile:
+    """Writes graphs and the one file with their weights; a context manager, whose file is complete when it ends.
+
+    Args:
+        file: of the weights; it is there only if some graph has a tensor that is not `SMALL`.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._stream: BinaryIO | None = None
+        self._places: dict[bytes, Place] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._stream is not None:
+            self._stream.close()
+
+    def save(self, model: ir.Model, file: Path) -> None:
+        """Write a graph, its weights into the common file; the graph given is left as it is.
+
+        Args:
+            model: the graph.
+            file: in the folder of the weights, since external data must not lie outside of a graph's own.
+        """
+        assert file.parent == self._file.parent
+        model = clone_model(model)
+        for graph in _graphs(model.graph):
+            for value in list(graph.initializers.values()):
+                tensor = value.const_value
+                if tensor is not None and tensor.dtype != ir.DataType.STRING and tensor.nbytes >= SMALL:
+                    self._refer(graph, value, tensor)
+        self.flush()
+        ir.save(model, file)
+
+    def place(self, array: Array) -> Place:
+        """Where an array's numbers lie in the file; they are written if they are not there yet."""
+        found = self._find(array)
+        return found or self._append(np.ascontiguousarray(array).tobytes())
+
+    def flush(self) -> None:
+        """Bring all that was placed to the disk, where a graph can be loaded by it."""
+        if self._stream is not None:
+            self._stream.flush()
+
+    def _refer(self, graph: ir.Graph, value: ir.Value, tensor: ir.TensorProtocol) -> None:
+        """Let a constant of a graph read from the file."""
+        data = tensor.tobytes()
+        place = self._places.get(_key(data))
+        if (
+            place is None
+            and tensor.dtype == ir.DataType.FLOAT
+            and not (value.is_graph_input() or value.is_graph_output())
+        ):
+            place = self._find(tensor.numpy())
+        place = place or self._append(data)
+        shape = ir.Shape(tensor.shape.numpy())
+        dtype = ir.DataType.FLOAT16 if place.narrow else tensor.dtype
+        name = f"{value.name}/float16" if place.narrow else str(value.name)
+        outside = ir.ExternalTensor(
+            self._file.name, place.offset, place.length, dtype, shape=shape, name=name, base_dir=self._file.parent
+        )
+        if place.narrow:
+            _widen(graph, value, outside)
+        else:
+            value.const_value = outside
+
+    def _find(self, array: Array) -> Place | None:
+        """A place that holds an array already: its own numbers, or the float16 ones that it was widened from."""
+        array = np.ascontiguousarray(array)
+        found = self._places.get(_key(array.tobytes()))
+        if found is not None or array.dtype != np.float32:
+            return found
+        with np.errstate(over="ignore"):
+            narrow = array.astype(np.float16)
+        found = self._places.get(_key(narrow.tobytes()))
+        if found is None or not np.array_equal(narrow.astype(np.float32).view(np.int32), array.view(np.int32)):
+            return None
+        return Place(found.offset, found.length, narrow=True)
+
+    def _append(self, data: bytes) -> Place:
+        if self._stream is None:
+            self._stream = self._file.open("xb")
+        multiple = next(multiple for size, multiple in _ALIGNMENTS if len(data) >= size)
+        self._stream.write(bytes(-self._stream.tell() % multiple))
+        place = Place(self._stream.tell(), len(data))
+        self._stream.write(data)
+        self._places[_key(data)] = place
+        return place
+
+
+def read_graph(file: Path) -> ir.Model:
+    """A graph that was written here, with all of its weights in memory: what is made of it can lie anywhere."""
+    model = ir.load(file)
+    ir.external_data.load_to_model(model)
+    return model
+
+
+def _key(data: bytes) -> bytes:
+    """What two tensors have in common only if their bytes are the same."""
+    return hashlib.sha256(data).digest()
+
+
+def _graphs(graph: ir.Graph) -> Iterator[ir.Graph]:
+    """A graph and those in its nodes."""
+    yield graph
+    for node in graph.all_nodes():
+        for attribute in node.attributes.values():
+            if attribute.type == ir.AttributeType.GRAPH:
+                yield attribute.as_graph()
+
+
+def _widen(graph: ir.Graph, value: ir.Value, narrow: ir.TensorProtocol) -> None:
+    """Compute a float32 constant from the float16 one: ONNX Runtime does so once, when it loads the graph."""
+    constant = ir.Value(name=narrow.name, shape=value.shape, type=ir.TensorType(narrow.dtype), const_value=narrow)
+    node = ir.node("Cast", [constant], {"to": ir.DataType.FLOAT})
+    del graph.initializers[str(value.name)]
+    graph.register_initializer(constant)
+    wide = node.outputs[0]
+    wide.name, wide.dtype, wide.shape = value.name, ir.DataType.FLOAT, value.shape
+    ir.convenience.replace_all_uses_with(value, wide)
+    graph.insert_before(graph[0], node)

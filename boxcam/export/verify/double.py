@@ -1,0 +1,226 @@
+"""Operators in double precision, for checks by finite differences.
+
+ONNX's reference implementation rounds some operators to single precision, and goes through others window by window, or
+sample by sample, in Python. These are the same operators in numpy, whole arrays at a time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import product
+
+import numpy as np
+import numpy.typing as npt
+from onnx.reference.op_run import OpRun
+
+from boxcam.export.graphs.query import Array
+
+Whole = npt.NDArray[np.int64]
+
+
+class Erf(OpRun):
+    """The error function in the precision of its input: ONNX's own reference implementation rounds it to float32."""
+
+    op_domain = ""
+
+    def _run(self, x: Array) -> tuple[Array]:
+        return (np.vectorize(math.erf, otypes=[np.float64])(x).astype(x.dtype),)
+
+
+class Gelu(OpRun):
+    """GELU in the precision of its input: ONNX's own reference implementation makes it of its own `Erf`."""
+
+    op_domain = ""
+
+    def _run(self, x: Array, approximate: str = "none") -> tuple[Array]:
+        if approximate == "tanh":
+            return (x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),)
+        return (x / 2 * (1 + np.vectorize(math.erf, otypes=[np.float64])(x / math.sqrt(2)).astype(x.dtype)),)
+
+
+class _Windows:
+    """The windows of a pooling: where they begin, and how many there are."""
+
+    def __init__(self, x: Array, attributes: dict[str, object]) -> None:
+        kernel = [int(k) for k in attributes["kernel_shape"]]  # type: ignore[attr-defined]
+        count = len(kernel)
+        strides = [int(s) for s in attributes.get("strides") or [1] * count]  # type: ignore[attr-defined]
+        dilations = [int(d) for d in attributes.get("dilations") or [1] * count]  # type: ignore[attr-defined]
+        pads = [int(p) for p in attributes.get("pads") or [0] * 2 * count]  # type: ignore[attr-defined]
+        padding, upwards = attributes.get("auto_pad") or "NOTSET", bool(attributes.get("ceil_mode"))
+        self.kernel, self.strides, self.dilations = kernel, strides, dilations
+        self.around: list[tuple[int, int]] = []
+        self.beyond: list[int] = []
+        self.counts: list[int] = []
+        for axis, size in enumerate(x.shape[2:]):
+            reach = dilations[axis] * (kernel[axis] - 1) + 1
+            before, after = pads[axis], pads[axis + count]
+            if padding == "VALID":
+                before = after = 0
+            elif padding in ("SAME_UPPER", "SAME_LOWER"):
+                total = max((-(-size // strides[axis]) - 1) * strides[axis] + reach - size, 0)
+                before = total // 2 if padding == "SAME_UPPER" else total - total // 2
+                after = total - before
+            room = size + before + after - reach
+            number = (-(-room // strides[axis]) if upwards else room // strides[axis]) + 1
+            number -= upwards and (number - 1) * strides[axis] >= size + before  # it would begin behind the map
+            self.around.append((before, after))
+            self.counts.append(number)
+            self.beyond.append(max((number - 1) * strides[axis] + reach - size - before - after, 0))
+
+    def padded(self, x: Array, inside: float, beyond: float) -> Array:
+        """The map with its padding, and with what windows that are rounded upwards read beyond that."""
+        full = np.pad(x, [(0, 0), (0, 0), *self.around], constant_values=inside)
+        return np.pad(full, [(0, 0), (0, 0), *((0, more) for more in self.beyond)], constant_values=beyond)
+
+    def places(self, padded: Array) -> Iterator[Array]:
+        """For each place in a window what all windows read there."""
+        for offset in product(*map(range, self.kernel)):
+            at = [
+                slice(o * d, o * d + (n - 1) * s + 1, s)
+                for o, d, s, n in zip(offset, self.dilations, self.strides, self.counts, strict=True)
+            ]
+            yield padded[(slice(None), slice(None), *at)]
+
+
+class MaxPool(OpRun):
+    """The largest value of each window."""
+
+    op_domain = ""
+
+    def _run(self, x: Array, **attributes: object) -> tuple[Array]:
+        windows = _Windows(x, attributes)
+        return (np.maximum.reduce(list(windows.places(windows.padded(x, -np.inf, -np.inf)))),)
+
+
+class AveragePool(OpRun):
+    """The mean of each window; padding counts if it is to, what lies beyond it does not."""
+
+    op_domain = ""
+
+    def _run(self, x: Array, **attributes: object) -> tuple[Array]:
+        windows = _Windows(x, attributes)
+        ones = np.ones((1, 1, *x.shape[2:]), x.dtype)
+        counted = windows.padded(ones, float(bool(attributes.get("count_include_pad"))), 0.0)
+        total, count = (np.add.reduce(list(windows.places(p))) for p in (windows.padded(x, 0.0, 0.0), counted))
+        return (total / count,)
+
+
+class GridSample(OpRun):
+    """Values of maps [N, C, H, W] between cells, as PyTorch and ONNX Runtime read them."""
+
+    op_domain = ""
+
+    def _run(
+        self, x: Array, grid: Array, align_corners: int = 0, mode: str = "linear", padding_mode: str = "zeros"
+    ) -> tuple[Array]:
+        sizes = x.shape[:1:-1]  # across, down, as the grid's columns
+        ends = [(0.0, size - 1.0) if align_corners else (-0.5, size - 0.5) for size in sizes]
+        at = [(grid[..., a] + 1) / 2 * (end - start) + start for a, (start, end) in enumerate(ends)]
+        cubic = mode in ("cubic", "bicubic")
+        if not cubic:
+            at = [_within(a, size, end, padding_mode) for a, size, end in zip(at, sizes, ends, strict=True)]
+        taps = [_cubic(a) if cubic else _nearest(a) if mode == "nearest" else _linear(a) for a in at]
+        result = 0.0
+        for (column, across), (row, down) in product(*taps):
+            if cubic:
+                column, row = (
+                    _within(a, size, end, padding_mode) for a, size, end in zip((column, row), sizes, ends, strict=True)
+                )
+            result = result + _cells(x, row, column) * (across * down)[:, None]
+        return (np.asarray(result, x.dtype),)
+
+
+def _within(at: Array, size: int, ends: tuple[float, float], padding: str) -> Array:
+    """Positions brought back onto a map, by its border or by reflection."""
+    if padding == "reflection":
+        start, end = ends
+        if end == start:
+            return np.zeros_like(at)
+        at = np.abs(at - start) % (2 * (end - start))
+        at = start + np.minimum(at, 2 * (end - start) - at)
+    return at if padding == "zeros" else np.clip(at, 0, size - 1)
+
+
+def _nearest(at: Array) -> list[tuple[Array, Array]]:
+    return [(np.rint(at), np.ones_like(at))]
+
+
+def _linear(at: Array) -> list[tuple[Array, Array]]:
+    low = np.floor(at)
+    return [(low, 1 - (at - low)), (low + 1, at - low)]
+
+
+def _cubic(at: Array, a: float = -0.75) -> list[tuple[Array, Array]]:
+    low = np.floor(at)
+    taps = []
+    for offset in (-1, 0, 1, 2):
+        d = np.abs(at - low - offset)
+        near = ((a + 2) * d - (a + 3)) * d * d + 1
+        far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+        taps.append((low + offset, np.where(d <= 1, near, far)))
+    return taps
+
+
+def _cells(x: Array, row: Array, column: Array) -> Array:
+    """Cells of maps [N, C, H, W] at whole positions [N, …], as [N, C, …]; zero outside."""
+    height, width = x.shape[2:]
+    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    r, c = (np.where(inside, a, 0).astype(np.int64) for a in (row, column))
+    images = np.arange(len(x)).reshape(-1, *[1] * (row.ndim - 1))
+    found = np.moveaxis(x, 1, -1)[images, r, c] * inside[..., None]
+    return np.asarray(np.moveaxis(found, -1, 1))
+
+
+class RoiAlign(OpRun):
+    """Means of samples within proposals, as ONNX Runtime and torchvision take them."""
+
+    op_domain = ""
+
+    def _run(
+        self,
+        x: Array,
+        rois: Array,
+        batch: Whole,
+        coordinate_transformation_mode: str = "half_pixel",
+        mode: str = "avg",
+        output_height: int = 1,
+        output_width: int = 1,
+        sampling_ratio: int = 0,
+        spatial_scale: float = 1.0,
+    ) -> tuple[Array]:
+        aligned = coordinate_transformation_mode == "half_pixel"
+        result = np.zeros((len(rois), x.shape[1], output_height, output_width), x.dtype)
+        for number, (roi, image) in enumerate(zip(rois, batch, strict=True)):
+            x1, y1, x2, y2 = roi * spatial_scale - (0.5 if aligned else 0.0)
+            down = _samples(y1, y2, output_height, sampling_ratio, aligned)
+            across = _samples(x1, x2, output_width, sampling_ratio, aligned)
+            rows, columns = _interpolation(down, x.shape[2]), _interpolation(across, x.shape[3])
+            bins = [m.reshape(n, -1, m.shape[1]).mean(1) for m, n in ((rows, output_height), (columns, output_width))]
+            result[number] = np.einsum("ph,chw,qw->cpq", bins[0], x[int(image)], bins[1], optimize=True)
+        return (result,)
+
+
+def _samples(start: float, end: float, bins: int, ratio: int, aligned: bool) -> Array:
+    """Where samples lie along one axis, the same number for each bin."""
+    length = end - start if aligned else max(end - start, 1.0)
+    each = ratio if ratio > 0 else max(math.ceil(length / bins), 1)
+    return np.asarray(start + (np.arange(bins * each) + 0.5) * length / (bins * each))
+
+
+def _interpolation(at: Array, size: int) -> Array:
+    """Weights [samples, size] that read a line of cells between them; a cell beyond its ends reads nothing."""
+    there = (at >= -1) & (at <= size)
+    at = np.clip(at, 0, size - 1)
+    low = np.minimum(np.floor(at).astype(np.int64), size - 1)
+    high = np.minimum(low + 1, size - 1)
+    weights = np.zeros((len(at), size))
+    rows = np.arange(len(at))
+    np.add.at(weights, (rows, low), (1 - (at - low)) * there)
+    np.add.at(weights, (rows, high), (at - low) * there)
+    return weights
+
+
+OPERATORS: Sequence[type[OpRun]] = (AveragePool, Erf, Gelu, GridSample, MaxPool, RoiAlign)
+"""Those that take the place of ONNX's own."""

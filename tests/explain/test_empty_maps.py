@@ -1,0 +1,130 @@
+"""An empty map says what it means, and what shows more: in Python, in the command line, on the sheet, in the facts."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import Result
+from onnx import TensorProto
+
+import boxcam
+from boxcam.commands.summary import summary
+from boxcam.explain import sheet as pages
+from boxcam.explain.advice import on_empty_maps
+from tests.explain.made import AGAINST, EVEN, explanation
+from tests.export.sources.onnx.small import Small
+
+Cli = Callable[..., Result]
+
+
+class Cancelling(Small):
+    """A classifier of a layer of 2x2 cells: its second class is 4 times the first cell, less 8 times the last one.
+
+    Grad-CAM weighs the layer by the mean, -1: no cell is positive. HiResCAM has 4 times its value in the first cell.
+    """
+
+    def build(self, path: Path) -> Path:
+        weight = np.zeros((1, 3, 16, 16), np.float32)
+        weight[:, :, 8, 8] = 1
+        cells = self.Relu(self.node("Conv", [self.image, weight], strides=[16, 16], name="layer")[0])
+        head = np.zeros((4, 2), np.float32)
+        head[:, 1] = 4, 0, 0, -8
+        self.node("MatMul", [self.Flatten(cells), head], name="logits")
+        return self.save(path, logits=TensorProto.FLOAT)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("empty")
+    path = Cancelling().build(folder / "model.onnx")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", boxcam.BoxcamWarning)
+        boxcam.export(
+            path, output=folder / "b", layers=["layer"], engine="onnx", class_names=["nothing", "thing"],
+            preprocess=["resize=stretch", "scale=0-1", "color=RGB"],
+        )  # fmt: skip
+    return folder / "b"
+
+
+IMAGE = np.full((32, 32, 3), 100, np.uint8)
+MEANING = (
+    r"^an empty map means that gradcam found nothing at layer 'layer' that speaks for the box, not that there is"
+    r" nothing: .*\. Use method=\"hirescam\", which takes each cell's own gradient\.$"
+)
+
+
+def test_gradcam_can_be_empty_where_hirescam_is_not(bundle: Path) -> None:
+    model = boxcam.load(bundle, threads=1)
+    with pytest.warns(boxcam.BoxcamWarning, match=MEANING) as caught:
+        found = model.explain(IMAGE, classes="thing")
+    assert [Path(one.filename).name for one in caught] == [Path(__file__).name]  # it points at who called
+    assert found.facts()["detections"][0]["positive_evidence"] is False
+    assert found.facts()["detections"][0]["depends_on_layer"] is True
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        better = model.explain(IMAGE, classes="thing", method="hirescam")
+    assert better.facts()["detections"][0]["positive_evidence"] is True
+
+
+def test_the_command_line_says_it_in_its_words(bundle: Path, tmp_path: Path, cli: Cli, signs: Path) -> None:
+    given = ["explain", bundle, signs / "images" / "cat.jpg", signs / "images" / "street.jpg", "-o", tmp_path]
+    done = cli(*given, "--class", "thing")
+    assert done.exit_code == 0
+    assert "cat.jpg: 1 class, 1 with an empty map (gradcam found nothing at layer for it; try --method hirescam)" in (
+        done.stdout
+    )
+    (line,) = done.stderr.splitlines()  # once, of both images
+    assert line.startswith("boxcam: warning: an empty map means that gradcam found nothing at layer 'layer'")
+    assert "Use --method hirescam, which" in line
+    again = cli(*given, "--class", "thing", "--method", "hirescam")
+    assert (again.exit_code, again.stderr) == (0, "")
+    assert "empty" not in again.stdout
+
+
+def test_a_method_that_looks_at_cells_advises_another_layer() -> None:
+    found = replace(explanation(EVEN, AGAINST), method="hirescam")
+    assert on_empty_maps(found).endswith(
+        "speaks for the box. Choose another layer with layer=, or another method with method=."
+    )
+    assert summary(found).startswith("2 boxes, 1 with an empty map (hirescam found nothing at neck for it), 4 others")
+    assert on_empty_maps(explanation(EVEN)) == ""
+    assert on_empty_maps(explanation()) == ""
+
+
+def test_a_box_that_does_not_depend_on_the_layer_is_something_else() -> None:
+    found = explanation(EVEN, AGAINST)
+    assert on_empty_maps(found) != ""
+    assert on_empty_maps(replace(found, parts=(found.parts[0], ()))) == ""
+
+
+def test_cells_of_padding_are_no_evidence() -> None:
+    """Positive in the last column only, which shows padding."""
+    found = explanation([[0.0, 0.0, 0.0, 1.0]] * 2)
+    ((part,),) = found.parts
+    padded = replace(found, parts=((replace(part, grid=replace(part.grid, columns=(0, 3))),),))
+    assert (found.may_have_evidence(0), found.has_evidence(0)) == (True, True)
+    assert (padded.may_have_evidence(0), padded.has_evidence(0)) == (False, False)
+    moved = replace(part, cells=replace(part.cells, corner=(-1, -1)))
+    assert part.visible.shape == (2, 4)
+    assert moved.visible.shape == (1, 3)
+
+
+@pytest.mark.parametrize(("method", "more"), [("gradcam", " hirescam may show more."), ("hirescam", "")])
+def test_the_sheet_says_it(method: str, more: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    notes: list[str] = []
+
+    def wrapped(text: str, *rest: Any) -> list[str]:
+        notes.append(text)
+        return []
+
+    monkeypatch.setattr(pages, "wrap", wrapped)
+    replace(explanation(EVEN, AGAINST), method=method).sheet()
+    assert notes[2] == f"An empty map: {method} found nothing at neck that speaks for the box.{more}"
+    explanation(EVEN).sheet()
+    assert notes[5] == ""

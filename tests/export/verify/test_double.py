@@ -1,0 +1,96 @@
+"""Operators in double precision against PyTorch's in double precision, and ONNX Runtime's in single precision."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+import torch
+import torch.nn.functional as F
+import torchvision
+from onnx import TensorProto
+from onnx.reference import ReferenceEvaluator
+
+from boxcam.export.graphs.run import run_model
+from boxcam.export.verify import double
+from tests.export.export_graphs import Net
+
+RNG = np.random.default_rng(0)
+
+
+def both(kind: str, inputs: list[np.ndarray], opset: int = 20, **attributes: Any) -> tuple[np.ndarray, np.ndarray]:
+    """An operator's output, in float64 by what is tested and in float32 by ONNX Runtime."""
+    net = Net(opset)
+    x = net.input("x", inputs[0].shape)
+    net.node(kind, [x, *inputs[1:]], name="y", **attributes)
+    model = net.model(["y"])
+    single = run_model(model, {"x": inputs[0].astype(np.float32)})["y"]
+    wide = Net(opset)
+    given = wide.input("x", inputs[0].shape, TensorProto.DOUBLE)
+    rest = [wide.constant(one, keep=True) for one in inputs[1:]]
+    wide.node(kind, [given, *rest], name="y", **attributes)
+    proto = ir.to_proto(wide.model(["y"]))
+    exact = ReferenceEvaluator(proto, new_ops=list(double.OPERATORS)).run(None, {"x": inputs[0]})[0]
+    assert exact.dtype == np.float64
+    return exact, single
+
+
+@pytest.mark.parametrize("align", [0, 1])
+@pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
+@pytest.mark.parametrize("mode", ["linear", "nearest", "cubic"])
+def test_grid_sample(mode: str, padding: str, align: int) -> None:
+    x, grid = RNG.standard_normal((2, 3, 5, 7)), RNG.uniform(-1.7, 1.7, (2, 4, 6, 2))
+    exact, single = both("GridSample", [x, grid], mode=mode, padding_mode=padding, align_corners=align)
+    names = {"linear": "bilinear", "nearest": "nearest", "cubic": "bicubic"}
+    expected = F.grid_sample(torch.from_numpy(x), torch.from_numpy(grid), names[mode], padding, bool(align)).numpy()
+    assert np.abs(exact - expected).max() < 1e-12
+    assert np.abs(exact - single).max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]},
+        {"kernel_shape": [2, 3], "strides": [1, 2], "pads": [0, 1, 1, 0]},
+        {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1},
+        {"kernel_shape": [2, 2], "strides": [2, 2], "auto_pad": "SAME_LOWER"},
+        {"kernel_shape": [3, 3], "strides": [2, 2], "auto_pad": "SAME_UPPER"},
+    ],
+)
+def test_poolings(how: dict[str, Any]) -> None:
+    x = RNG.standard_normal((1, 2, 7, 8))
+    for kind, more in (("MaxPool", {}), ("AveragePool", {}), ("AveragePool", {"count_include_pad": 1})):
+        exact, single = both(kind, [x], **how, **more)
+        assert np.abs(exact - single).max() < 1e-6, (kind, more)
+
+
+def test_poolings_against_pytorch() -> None:
+    x = RNG.standard_normal((1, 2, 7, 8))
+    given = torch.from_numpy(x)
+    exact, _ = both("MaxPool", [x], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1], dilations=[1, 1])
+    assert np.array_equal(exact, F.max_pool2d(given, 3, 2, 1).numpy())
+    for ceil in (0, 1):
+        for counted in (0, 1):
+            how = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}
+            exact, _ = both("AveragePool", [x], **how, ceil_mode=ceil, count_include_pad=counted)
+            expected = F.avg_pool2d(given, 3, 2, 1, bool(ceil), bool(counted)).numpy()
+            assert np.abs(exact - expected).max() < 1e-12
+
+
+@pytest.mark.parametrize("ratio", [0, 1, 2])
+@pytest.mark.parametrize("aligned", [True, False])
+def test_roi_align(ratio: int, aligned: bool) -> None:
+    x = RNG.standard_normal((2, 3, 9, 11))
+    corners = np.sort(RNG.uniform(-8, 60, (6, 2, 2)), 1)  # some reach beyond the map
+    rois, batch = corners.reshape(6, 4), np.array([0, 1, 0, 1, 0, 1])
+    how = "half_pixel" if aligned else "output_half_pixel"
+    exact, single = both(
+        "RoiAlign", [x, rois, batch], output_height=3, output_width=4, sampling_ratio=ratio, spatial_scale=0.25,
+        coordinate_transformation_mode=how,
+    )  # fmt: skip
+    boxes = torch.from_numpy(np.concatenate([batch[:, None].astype(float), rois], 1))
+    expected = torchvision.ops.roi_align(torch.from_numpy(x), boxes, (3, 4), 0.25, ratio, aligned).numpy()
+    assert np.abs(exact - expected).max() < 1e-12
+    assert np.abs(exact - single).max() < 1e-4

@@ -1,0 +1,175 @@
+"""Files that a graph names for its tensors are found wherever they may stand in it, as onnx itself finds them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from boxcam.bundle.external import external_files
+
+USUAL = "weights.bin"
+
+
+def outside(location: str, *more: tuple[str, str]) -> TensorProto:
+    tensor = TensorProto(name="location", data_type=TensorProto.FLOAT, dims=[4], data_location=TensorProto.EXTERNAL)
+    for key, value in (("location", location), *more):
+        tensor.external_data.add(key=key, value=value)
+    return tensor
+
+
+def sparse(location: str) -> onnx.SparseTensorProto:
+    return onnx.SparseTensorProto(values=outside("values.bin"), indices=outside(location), dims=[4])
+
+
+def model(*initializers: TensorProto, nodes: tuple[onnx.NodeProto, ...] = ()) -> onnx.ModelProto:
+    graph = helper.make_graph(list(nodes), "location", [], [], list(initializers))
+    return helper.make_model(graph, producer_name="location")
+
+
+def test_a_graph_without_any() -> None:
+    assert external_files(model().SerializeToString(), USUAL) == set()
+    inside = helper.make_tensor("location", TensorProto.FLOAT, [1], [1.0])
+    assert external_files(model(inside).SerializeToString(), USUAL) == set()
+    assert external_files(b"", USUAL) == set()
+
+
+def test_the_usual_one() -> None:
+    tensor = outside(USUAL, ("offset", "65536"), ("length", "16"))
+    tensor.name = "w"
+    made = model(tensor, tensor)
+    made.graph.name = made.producer_name = "plain"
+    assert external_files(made.SerializeToString(), USUAL) == {USUAL}
+    assert external_files(made.SerializeToString(), "other.bin") == {USUAL}
+
+
+def everywhere() -> onnx.ModelProto:
+    """A tensor at each place that onnx.proto3 has for one."""
+    inner = helper.make_graph([], "inner", [], [], [outside("subgraph.bin")])
+    deep = helper.make_graph([helper.make_node("If", [], [], then_branch=inner)], "deep", [], [])
+    node = helper.make_node("Loop", [], [], body=deep)
+    node.attribute.append(helper.make_attribute("value", outside("attribute.bin")))
+    node.attribute.append(helper.make_attribute("values", [outside("first.bin"), outside("second.bin")]))
+    node.attribute.append(helper.make_attribute("sparse", sparse("sparse_attribute.bin")))
+    node.attribute.append(helper.make_attribute("sparses", [sparse("sparse_attributes.bin")]))
+    node.attribute.append(helper.make_attribute("graphs", [helper.make_graph([], "g", [], [], [outside("g.bin")])]))
+    made = model(outside(USUAL), outside("../up.bin"), nodes=(node,))
+    made.graph.sparse_initializer.append(sparse("sparse.bin"))
+    made.training_info.add().initialization.initializer.append(outside("initialization.bin"))
+    made.training_info.add().algorithm.initializer.append(outside("algorithm.bin"))
+    function = made.functions.add(name="f", domain="d")
+    function.node.append(helper.make_node("Constant", [], ["c"], value=outside("function.bin")))
+    function.attribute_proto.append(helper.make_attribute("default", outside("default.bin")))
+    return made
+
+
+EXPECTED = {
+    *(USUAL, "../up.bin", "subgraph.bin", "attribute.bin", "first.bin", "second.bin", "sparse_attribute.bin"),
+    *("sparse_attributes.bin", "g.bin", "sparse.bin", "values.bin", "initialization.bin", "algorithm.bin"),
+    *("function.bin", "default.bin"),
+}
+
+
+def test_every_place_of_a_tensor() -> None:
+    assert external_files(everywhere().SerializeToString(), USUAL) == EXPECTED
+
+
+def ways(kind: Any = onnx.ModelProto.DESCRIPTOR, seen: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The fields that lead from a model to a tensor, by the descriptions of all messages, none entered twice."""
+    for field in kind.fields:
+        inner = field.message_type
+        if inner is not None and inner.name not in seen:
+            rest = [()] if inner.name == "TensorProto" else ways(inner, (*seen, inner.name))
+            yield from ((field.name, *more) for more in rest)
+
+
+@pytest.mark.parametrize("way", list(ways()), ids=".".join)
+def test_no_place_of_a_tensor_is_forgotten(way: tuple[str, ...]) -> None:
+    made = onnx.ModelProto()
+    part: Any = made
+    for name in way:
+        field = getattr(part, name)
+        part = field.add() if hasattr(field, "add") else field
+    part.CopyFrom(outside("a.bin"))
+    assert external_files(made.SerializeToString(), USUAL) == {"a.bin"}
+
+
+def test_the_last_of_two_entries_counts_as_one_and_so_does_the_first() -> None:
+    assert external_files(model(outside("a.bin", ("location", "b.bin"))).SerializeToString(), USUAL) == {
+        "a.bin",
+        "b.bin",
+    }
+
+
+def test_an_entry_that_is_written_in_another_order_is_found() -> None:
+    tensor = outside("a.bin")
+    entry = b"\x12\x05a.bin\x0a\x08location"
+    plain = tensor.SerializeToString()
+    assert entry[7:] in plain
+    turned = plain.replace(b"\x0a\x08location\x12\x05a.bin", entry)
+    assert TensorProto.FromString(turned) == tensor
+    made = model(tensor).SerializeToString()
+    assert external_files(made.replace(plain, turned), USUAL) == {"a.bin"}
+
+
+def test_a_length_that_is_written_longer_than_it_needs_is_read() -> None:
+    plain = b"\x0a\x08location\x12\x05a.bin"
+    longer = b"\x0a\x88\x80\x00location\x12\x85\x00a.bin"
+    entry = onnx.StringStringEntryProto.FromString(longer)
+    assert (entry.key, entry.value) == ("location", "a.bin")
+    tensor = b"\x6a" + bytes([len(longer)]) + longer
+    graph = b"\x2a" + bytes([len(tensor)]) + tensor
+    data = b"\x3a" + bytes([len(graph)]) + graph
+    assert len(longer) > len(plain)
+    assert onnx.ModelProto.FromString(data).graph.initializer[0].external_data[0].value == "a.bin"
+    assert external_files(data, USUAL) == {"a.bin"}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_broken_file_is_an_error_or_names_what_onnx_finds(seed: int) -> None:
+    chance = random.Random(seed)
+    for _ in range(50):
+        data = bytearray(everywhere().SerializeToString())
+        for _ in range(chance.randint(1, 4)):
+            data[chance.randrange(len(data))] = chance.randrange(256)
+        data = data[: chance.choice([len(data), len(data), chance.randrange(len(data))])]
+        try:
+            named = external_files(bytes(data), USUAL)
+        except ValueError:
+            continue
+        try:
+            read = onnx.ModelProto.FromString(bytes(data))
+        except Exception:  # noqa: BLE001 - protobuf's implementations share no public root
+            continue
+        assert {
+            entry.value if isinstance(entry.value, str) else entry.value.decode(errors="replace")
+            for tensor in read.graph.initializer
+            for entry in tensor.external_data
+            if entry.key == "location"
+        } <= named
+
+
+def field(number: int, content: bytes) -> bytes:
+    """A field of bytes, as protobuf writes it."""
+    length = b""
+    rest = len(content)
+    while rest > 127:
+        length += bytes([rest & 127 | 128])
+        rest >>= 7
+    return bytes([number << 3 | 2]) + length + bytes([rest]) + content
+
+
+@pytest.mark.parametrize("depth", [20, 60, 5000])
+def test_graphs_in_graphs(depth: int) -> None:
+    graph = field(5, outside("a.bin").SerializeToString())
+    for _ in range(depth):
+        graph = field(1, field(5, field(6, graph)))  # the graph of an attribute of a node
+    if depth == 20:
+        assert external_files(field(7, graph), USUAL) == {"a.bin"}
+        return
+    with pytest.raises(ValueError, match="too deep"):
+        external_files(field(7, graph), USUAL)

@@ -1,0 +1,117 @@
+"""Long runs tell how far they are, in a file and on a pipe too; short ones say nothing there."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import Result
+
+import boxcam
+from boxcam.commands import explain as command
+from boxcam.commands import progress
+from boxcam.commands.progress import INTERVAL, progress_line, report_steps
+
+Cli = Callable[..., Result]
+
+
+class Clock:
+    """A clock that goes only when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(progress, "time", made)
+    return made
+
+
+def test_a_line_now_and_then_with_the_time_that_is_left(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_line("[1/2] cat.jpg", "box", quiet=False) as line:
+        count = line.counter()
+        for done in range(101):
+            count(done, 100)
+            clock.now += 1
+        writing = line.counter("writing")
+        for done in range(1, 3):
+            clock.now += 200
+            writing(done, 3)
+    assert capsys.readouterr().err.splitlines() == [
+        "[1/2] cat.jpg: box 30 of 100, about 70 s left",
+        "[1/2] cat.jpg: box 60 of 100, about 40 s left",
+        "[1/2] cat.jpg: box 90 of 100, about 10 s left",
+        "[1/2] cat.jpg: writing box 1 of 3, about 7 min left",
+        "[1/2] cat.jpg: writing box 2 of 3, about 3 min left",
+    ]
+
+
+def test_a_short_run_and_a_quiet_one_say_nothing(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    for quiet, seconds in ((False, INTERVAL / 20), (True, 10 * INTERVAL)):
+        with progress_line("cat.jpg", "box", quiet) as line:
+            if quiet:
+                line.announce("much")
+            count = line.counter()
+            for done in range(11):
+                count(done, 10)
+                clock.now += seconds
+        step = report_steps(quiet)
+        step("first")
+        clock.now += seconds
+        step("second")
+    assert capsys.readouterr().err == ""
+
+
+def test_steps_of_an_export_that_takes_long(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    step = report_steps(False)
+    for seconds, text in ((0, "reading"), (40, "tracing"), (10, "differentiating"), (100, "verifying")):
+        clock.now += seconds
+        step(text)
+    assert capsys.readouterr().err.splitlines() == ["[ 40.0 s] tracing", "[150.0 s] verifying"]
+
+
+def test_many_maps_are_announced_with_their_size(
+    signs_bundle: Path, signs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Cli
+) -> None:
+    image = signs / "images" / "cat.jpg"
+    given = ["explain", signs_bundle, image, "-o", tmp_path, "--threads", "1", "--score", "0", "--top", "100"]
+    assert cli(*given).stderr == ""  # few and small
+    monkeypatch.setattr(command, "_LARGE", 1_000_000)
+    (_, facts, _) = sorted(tmp_path.iterdir())
+    count, (height, width) = len(np.load(facts)["scores"]), np.load(facts)["maps"].shape[1:]
+    said = cli(*given).stderr
+    size = f"{4 * count * height * width / 1e9:.1f} GB"
+    assert said == (
+        f"[1/1] cat.jpg: {count} maps of {height}x{width} pixels, {size} before compression. --top, --score or --class"
+        " make them fewer.\n"
+    )
+    assert cli(*given, "-q").stderr == ""
+    assert cli(*given[:-1], "3").stderr == ""
+
+
+def test_saving_counts_maps(signs_model: boxcam.Model, signs: Path, tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    found = signs_model.explain(signs / "images" / "cat.jpg", top=3)
+    found.save(tmp_path, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_nothing_of_it_moves_where_no_terminal_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with progress_line("cat.jpg", "class", quiet=False) as line:
+        line.counter()(1, 2)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    with progress_line("cat.jpg", "class", quiet=False) as line:
+        line.counter()(1, 2)
+    assert re.sub(r"\r\x1b\[K", "|", capsys.readouterr().err) == "|cat.jpg|cat.jpg: class 1 of 2|"
