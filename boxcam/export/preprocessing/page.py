@@ -61,7 +61,8 @@ default the size |
 | `pad_value` | one number, or one for each channel, in 0 to 255, before the normalisation; or `mean`: 0 after it |
 | `scale` | `0-1` or `0-255`: the range of the pixels that `mean` and `std` are for |
 | `mean`, `std` | one number, or one for each channel, in their order in the model; by default 0 and 1 |
-| `color` | `RGB` or `BGR`: the order of the model's channels, or `GRAY` of one; a preset's mean and std go with their colours |
+| `color` | `RGB` or `BGR`: the order of the model's channels, or `GRAY` of one; a preset's mean and std go with \
+their colours |
 | `layout` | `NCHW` or `NHWC`; needed only where the input's shape does not tell |
 | `interpolation` | `bilinear` (by default), `area`, `bicubic` or `nearest`, which are OpenCV's; `antialias` (or \
 `area or bilinear`): `area` for what becomes smaller, `bilinear` for what becomes larger |
