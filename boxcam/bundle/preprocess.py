@@ -63,11 +63,7 @@ class Preprocess:
                 raise ValueError("preprocess: resize cover crops the middle, so pad must be center")
         elif self.fit_height > self.height or self.fit_width > self.width:
             raise ValueError(f"preprocess: {fit} exceeds {size}")
-        if not self.mean or len({len(self.mean), len(self.std), len(self.pad_value)}) != 1:
-            raise ValueError(
-                f"preprocess: mean {self.mean}, std {self.std}, pad_value {self.pad_value}: one value for each channel"
-                " was expected"
-            )
+        _check_channels(self.mean, self.std, self.pad_value)
         if self.color not in {1: ("GRAY",), 3: ("RGB", "BGR")}.get(self.channels, ("as given",)):
             raise ValueError(f"preprocess: color {self.color} is not one of {self.channels} channels")
         if min(self.std) <= 0:
@@ -89,3 +85,17 @@ class Preprocess:
         height, width = (None, None) if self.multiple else (self.height, self.width)
         depth = self.channels
         return (1, depth, height, width) if self.layout == "NCHW" else (1, height, width, depth)
+
+
+def _check_channels(*several: tuple[float, ...]) -> None:
+    """One value for each channel: as many as most of them have.
+
+    Raises:
+        ValueError: one has more or fewer.
+    """
+    counts = [len(values) for values in several]
+    usual = max(counts, key=counts.count)
+    for values in several:
+        if len(values) != usual or not values:
+            listed = ", ".join(f"{value:g}" for value in values)
+            raise ValueError(f"preprocess: {usual} items were expected, not [{listed}]")

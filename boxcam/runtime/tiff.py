@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from boxcam.errors import InputError
+from boxcam.runtime.images import too_large
 
 TIFF = (b"II*\0", b"MM\0*")
 MAX_BYTES = 1 << 31
@@ -44,7 +45,11 @@ def read_tiff(name: str | os.PathLike[str]) -> npt.NDArray[Any]:
     except OSError as error:
         raise InputError(f"image {name} cannot be read: {error.strerror}. Check its permissions.") from error
     try:
-        pages = [_pixels(data, page, os.fspath(name)) for page in _pages(data)]
+        pages: list[npt.NDArray[Any]] = []
+        for page in _pages(data):
+            pages.append(_pixels(data, page, os.fspath(name)))
+            if sum(one.nbytes for one in pages) > MAX_BYTES:
+                raise InputError(f"{name} has {len(pages)} pages or more, which are too large. {_ADVICE}")
         return np.concatenate(pages, axis=2)
     except (struct.error, zlib.error, KeyError, IndexError, ValueError) as error:
         raise InputError(f"{name} is a TIFF that is damaged or truncated ({error}). Copy it again.") from error
@@ -82,13 +87,15 @@ def _pixels(data: bytes, page: Mapping[int, tuple[int, ...]], name: str) -> npt.
     if packing not in (*_PLAIN, *_DEFLATED) or page.get(_PREDICTOR, (1,))[0] != 1 or _TILES in page:
         how = "in tiles" if _TILES in page else f"with compression {packing} and a predictor of its own"
         raise InputError(f"{name} is stored {how}, which boxcam does not read of {samples} channels. {_ADVICE}")
+    if words := too_large(width, height):
+        raise InputError(f"{name} {words}")
     dtype = np.dtype(np.uint8 if bits == {8} else (">u2" if page[-1][0] else "<u2"))
     if width * height * samples * dtype.itemsize > MAX_BYTES or 0 in (width, height, samples):
         raise InputError(
             f"{name} has {height}x{width} pixels of {samples} channels. Pass one of a size that fits memory."
         )
     by_plane = page.get(_PLANAR, (1,))[0] == 2 and samples > 1
-    rows = min(page.get(_ROWS, (height,))[0], height)
+    rows = max(min(page.get(_ROWS, (height,))[0], height), 1)
     depth, planes = (1, samples) if by_plane else (samples, 1)
     strips = -(-height // rows)
     result = np.empty((planes, height, width, depth), dtype)

@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 
 from boxcam.errors import BoxcamError, BoxcamWarning
-from boxcam.export.heads.conventions.entry import Fit
 from boxcam.export.heads.conventions.table import CONVENTIONS
 from tests.conventions.files import Layout, write
 from tests.conventions.layouts import LAYOUTS
@@ -89,9 +87,7 @@ def test_wrong_readings_are_said_and_right_ones_are_not(tmp_path: Path, capsys: 
                     alarms.append((name, classes, {}, words))
     with capsys.disabled():
         print(f"\n{said} wrong readings said, {len(silent)} not; {right} right ones, {len(alarms)} false alarms")  # noqa: T201
-    assert silent == []
-    assert alarms == []
+    assert silent == [], "\n".join(map(str, silent))
+    assert alarms == [], "\n".join(map(str, alarms))
     assert said >= 60
     assert right >= 100
-    assert Fit.NO < Fit.CERTAIN
-    assert onnx

@@ -14,7 +14,7 @@ _HEAD = f"""\
 # Operators that a gradient passes
 
 What lies between the layer and the scores is differentiated from the ONNX graph, operator by operator. It may have
-any opset from 11 on; the gradient is a graph of opset {OPSET}, of standard operators only.
+any opset from 7 on; the gradient is a graph of opset {OPSET}, of standard operators only.
 
 - **rule**: the gradient is computed. Each rule is checked against central finite differences in double precision.
 - **zero**: the gradient is zero wherever it exists, so that nothing is computed.

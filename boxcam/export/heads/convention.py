@@ -210,7 +210,10 @@ def _rows(op: Ops, c: Convention, canvas: Canvas) -> tuple[ir.Value, ir.Value]:
 
 
 def _classes(op: Ops, c: Convention, canvas: Canvas, threshold: Limit, iou: Limit) -> DetectionValues:
-    scores = selection.activate(op, c.scores.real(op), c.activation, c.background)
+    given = c.scores.real(op)
+    if len(c.scores.value.shape or ()) > 2:  # a map of one pixel
+        given = op.Reshape(given, np.array([1, c.sizes[1]]))
+    scores = selection.activate(op, given, c.activation, c.background)
     classes = c.sizes[1] - (c.background != "none")
     return selection.above(op, selection.best_classes(op, scores, classes, canvas), threshold or 0)
 

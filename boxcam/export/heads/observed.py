@@ -30,9 +30,8 @@ class ObservedTensor:
 
     @property
     def made(self) -> ir.Value:
-        """Where to see how it is computed: in the folded copy, if its shape is known there."""
-        known = self.folded is not None and None not in (static_shape(self.folded) or (None,))
-        return self.folded if known and self.folded is not None else self.value
+        """Where to see how it is computed: in the folded copy, if its rank is known there."""
+        return self.value if self.folded is None or static_shape(self.folded) is None else self.folded
 
     @property
     def real(self) -> bool:

@@ -58,10 +58,11 @@ was trained from ResNet-50's second set wants `--preprocess fit=232x232`.
 default the size |
 | `crop_pct` | for `cover`: size / fit, as timm has it; 0.875 is 224 of 256 |
 | `pad` | `center` or `top-left`: where the picture lies |
-| `pad_value` | one number or three, in 0 to 255, before the normalisation; or `mean`: 0 after it |
+| `pad_value` | one number, or one for each channel, in 0 to 255, before the normalisation; or `mean`: 0 after it |
 | `scale` | `0-1` or `0-255`: the range of the pixels that `mean` and `std` are for |
-| `mean`, `std` | one number or three, in the order of the model's channels; by default 0 and 1 |
-| `color` | `RGB` or `BGR`: the order of the model's channels; a preset's mean and std go with their colours |
+| `mean`, `std` | one number, or one for each channel, in their order in the model; by default 0 and 1 |
+| `color` | `RGB` or `BGR`: the order of the model's channels, or `GRAY` of one; a preset's mean and std go with \
+their colours |
 | `layout` | `NCHW` or `NHWC`; needed only where the input's shape does not tell |
 | `interpolation` | `bilinear` (by default), `area`, `bicubic` or `nearest`, which are OpenCV's; `antialias` (or \
 `area or bilinear`): `area` for what becomes smaller, `bilinear` for what becomes larger |

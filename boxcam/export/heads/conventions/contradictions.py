@@ -6,8 +6,9 @@ import warnings
 
 from boxcam.errors import BoxcamWarning, SourceError
 from boxcam.export.heads.conventions.entry import Match
-from boxcam.export.heads.conventions.fits import probabilities
+from boxcam.export.heads.conventions.fits import makers_of
 from boxcam.export.heads.evidence.forms import form_of
+from boxcam.export.heads.evidence.makers import is_activation
 from boxcam.export.heads.evidence.values import are_probabilities, largest_sizes, ordered
 
 _SIZES = {"cxcywh": "centre and size", "xywh": "corner and size", "xyxy": "corners", "yxyx": "corners, y first"}
@@ -34,40 +35,51 @@ def check(match: Match) -> None:
 
 
 def _check_activation(match: Match, said: str) -> None:
-    entry = match.entry
+    entry, scores = match.entry, match.piece(match.entry.scores)
     rows = match.rows(entry.scores)
-    if (
-        said != "none"
-        and probabilities(match, entry.scores)
-        and any(m.probability for m in match.made_by(entry.scores))
-    ):
+    makers = sorted(name for name in makers_of(match, entry.scores) if is_activation(name))
+    if said != "none" and makers and are_probabilities(rows):
         raise SourceError(
-            f'score_activation="{said}" has no meaning here: the scores {match.piece(entry.scores)} are probabilities,'
-            f" a {match.made_by(entry.scores)[0].operator} makes them in the graph. Leave it out."
+            f'score_activation="{said}" has no meaning here: the scores {scores} are probabilities, which'
+            f" {makers[0]} makes in the graph. Leave it out."
         )
     if said == "none" and not are_probabilities(rows):
         raise SourceError(
-            f"the scores {match.piece(entry.scores)} are from {rows.min():.3g} to {rows.max():.3g}, so they are not"
-            ' probabilities. Pass score_activation="sigmoid" or score_activation="softmax".'
+            f"the scores {scores} are from {rows.min():.3g} to {rows.max():.3g}, so they are not probabilities. Pass"
+            ' score_activation="sigmoid" or score_activation="softmax".'
+        )
+    try:
+        told = entry.activation if isinstance(entry.activation, str) else entry.activation(match)
+    except SourceError:  # it has to be asked for, and the user says it
+        return
+    if told not in ("none", said):
+        warnings.warn(
+            f"the scores {scores} are meant for a {told}, as of {entry.title}. Pass"
+            f' score_activation="{told}" if the scores are wrong.',
+            BoxcamWarning,
+            stacklevel=4,
         )
 
 
 def _check_format(match: Match, said: str) -> None:
-    boxes = match.rows(match.entry.boxes)
-    told = None if match.entry.decode is not None else form_of(match.made_by(match.entry.boxes))
-    declared = match.entry.form if isinstance(match.entry.form, str) else None
-    shown = told or (declared if match.entry.decode is not None else None)
+    entry, boxes = match.entry, match.rows(match.entry.boxes)
+    told = None if entry.decode is not None else form_of(match.made_by(entry.boxes))
+    declared = entry.form if isinstance(entry.form, str) else None
+    shown, who = (told, "the graph computes") if told is not None else (declared, f"{entry.title} has")
     if shown is not None and shown != said:
-        _warn(f"the graph computes {match.piece(match.entry.boxes)} as {_SIZES[shown]}", f'box_format="{shown}"')
+        _warn(f"{who} {match.piece(entry.boxes)} as {_SIZES[shown]}", f'box_format="{shown}"')
     elif shown is None and said in ("xyxy", "yxyx") and ordered(boxes) < 0.5:
-        _warn(
-            f"most boxes of {match.piece(match.entry.boxes)} would have no area with box_format={said}", "another one"
-        )
+        _warn(f"most boxes of {match.piece(entry.boxes)} would have no area with box_format={said}", "another one")
 
 
 def _check_scale(match: Match, said: str) -> None:
+    declared = match.entry.scale
+    if match.entry.decode is not None and isinstance(declared, str):  # the numbers are none of boxes yet
+        if said != declared:
+            _warn(f"boxes as of {match.entry.title} are in {declared}", f'box_scale="{declared}"')
+        return
     sizes = largest_sizes(match.rows(match.entry.boxes))
-    if not sizes.size or match.entry.decode is not None:
+    if not sizes.size:
         return
     middle = float(sorted(sizes)[len(sizes) // 2])
     if (said == "normalized") is not (middle <= 1.5):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from boxcam.export.heads.conventions.anchors import offsets, refuse_offsets
 from boxcam.export.heads.conventions.entry import Entry, Fit, Match
 from boxcam.export.heads.conventions.fits import decoded
 from boxcam.export.heads.conventions.tells import activation, background, form, scale, sigmoid_unless_done
@@ -26,9 +27,17 @@ def _pair(queries: bool) -> Callable[[Match], Fit]:
         transformer = is_transformer(scores.value) and not match.question.suppressed
         if transformer is not queries:
             return Fit.NO
+        if not queries and offsets(match):
+            return Fit.LIKELY  # and refused, unless the user names the convention
         return Fit.LIKELY if queries or is_transformer(boxes.value) or decoded(match, "boxes") else Fit.POSSIBLE
 
     return fits
+
+
+def _decoded_form(match: Match) -> str:
+    """The form of boxes that are no offsets."""
+    refuse_offsets(match)
+    return form(match)
 
 
 def _without_batch(match: Match) -> Fit:
@@ -133,7 +142,7 @@ PAIR = Entry(
     kind="candidates",
     scores="scores",
     boxes="boxes",
-    form=form,
+    form=lambda match: _decoded_form(match),
     scale=scale,
     activation=activation(queries=False),
     background=background(queries=False),
@@ -147,7 +156,7 @@ PAIR_ACROSS = Entry(
     kind="candidates",
     scores="scores",
     boxes="boxes",
-    form=form,
+    form=lambda match: _decoded_form(match),
     scale=scale,
     activation=activation(queries=False),
     background=background(queries=False),

@@ -81,7 +81,7 @@ def recognise(question: Question) -> Convention:
     (reading,) = chosen
     if best is Fit.NO:
         raise _contradicted(reading, question)
-    if question.convention is not None and best is Fit.POSSIBLE:
+    if question.convention is not None:
         _warn_of_surer(reading, question)
     if best is Fit.POSSIBLE and not question.settled:
         raise SourceError(
@@ -112,7 +112,7 @@ def _contradicted(reading: Reading, question: Question) -> SourceError:
 
 def _warn_of_surer(reading: Reading, question: Question) -> None:
     for one in _surest(question):
-        if one.name != reading.name:
+        if one.name != reading.name and one.fit > reading.fit:
             warnings.warn(
                 f'convention="{reading.name}" is taken, but the graph shows {one.entry.title}. Pass'
                 f' convention="{one.name}" if the boxes or classes are wrong.',

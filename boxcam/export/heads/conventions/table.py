@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from boxcam.export.heads.conventions import classifiers, dense, extras, nanodet, pairs, selected, tables, yolox
+from boxcam.export.heads.conventions import (
+    anchors,
+    centernet,
+    classifiers,
+    dense,
+    extras,
+    faces,
+    nanodet,
+    pairs,
+    selected,
+    tables,
+    tflite,
+    yolox,
+)
 from boxcam.export.heads.conventions.entry import Entry
 from boxcam.registry import Registry
 
@@ -13,6 +26,7 @@ _ENTRIES = {
     "yolo-nas": selected.YOLO_NAS,
     "mmdeploy": selected.MMDEPLOY,
     "tensorflow": selected.TENSORFLOW,
+    "tflite": tflite.TFLITE,
     "paddle": tables.PADDLE,
     "yolov10": tables.END_TO_END,
     "end-to-end": tables.END_TO_END_REST,
@@ -29,6 +43,11 @@ _ENTRIES = {
     "yolov5-face": extras.FACE,
     "nanodet-plus": nanodet.PLUS,
     "nanodet": nanodet.NANODET,
+    "yunet": faces.YUNET,
+    "scrfd": faces.SCRFD,
+    "centernet": centernet.CENTERNET,
+    "ssd": anchors.SSD,
+    "efficientdet": anchors.EFFICIENTDET,
     "detr": pairs.DETR,
     "rf-detr": pairs.RF_DETR,
     "yolov4": pairs.YOLOV4,
@@ -37,6 +56,10 @@ _ENTRIES = {
     "boxes-and-scores": pairs.PAIR,
     "boxes-and-scores-across": pairs.PAIR_ACROSS,
     "classifier": classifiers.CLASSIFIER,
+    "classifier-one": classifiers.ONE_CLASS,
+    "classifier-pixel": classifiers.PIXEL,
+    "classifier-pixel-one": classifiers.ONE_CLASS_PIXEL,
+    "classifier-pixel-last": classifiers.PIXEL_LAST,
 }
 
 for _name, _entry in _ENTRIES.items():

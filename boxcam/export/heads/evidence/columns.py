@@ -108,6 +108,23 @@ def passed(span: Span) -> Iterator[Part]:
                 todo += [Span(v, axis, *ends) for v in computed(node) for axis, ends in _read(part, v)]
 
 
+def unscaled(column: Span) -> Span | None:
+    """Where one column is computed, but for its layout, bounds and constant factors; None if that is not one place."""
+    for _ in range(_DEPTH):
+        found = list(_walk(column, _DEPTH))
+        node = found[0].value.producer() if len(found) == 1 else None
+        if node is None:
+            return None
+        read = computed(node)
+        if not (len(read) == 1 and node.op_type in ("Mul", "Div")) and node.op_type != "Clip":
+            return found[0]
+        inside = [Span(read[0], axis, *ends) for axis, ends in _read(found[0], read[0])]
+        if not inside:
+            return found[0]
+        column = inside[0]
+    return None
+
+
 def _read(part: Span, value: ir.Value) -> Iterator[tuple[int, tuple[int, int]]]:
     """Which columns of an operand some columns of the result of an operator that keeps places are computed from."""
     after, before = static_shape(part.value), static_shape(value)
@@ -171,15 +188,21 @@ def axis_before(before: ir.Value, after: ir.Value, axis: int) -> int | None:
     An axis [A * C] that became [A, C] is found for C too: its columns are then those of the first of A anchors.
     """
     old, new = static_shape(before), static_shape(after)
-    if old == new:
-        return axis
-    if old is None or new is None or None in old or None in new:
+    if old is None or new is None or old == new:
+        return axis if old is not None and old == new else None
+    size, behind = new[axis], _behind(new, axis)
+    if size is None or behind is None:
         return None
-    sizes, behind = [size or 0 for size in old], prod(size or 0 for size in new[axis + 1 :])
-    fitting = [i for i in range(len(sizes)) if prod(sizes[i + 1 :]) == behind and sizes[i] > 0]
-    exact = [i for i in fitting if sizes[i] == new[axis]]
-    wider = [i for i in fitting if sizes[i] % (new[axis] or 1) == 0 and sizes[i] >= (new[axis] or 0)]
+    fitting = [i for i in range(len(old)) if _behind(old, i) == behind and (old[i] or 0) > 0]
+    exact = [i for i in fitting if old[i] == size]
+    wider = [i for i in fitting if (old[i] or 0) % max(size, 1) == 0 and (old[i] or 0) >= size]
     return next(iter([*exact, *wider]), None)
+
+
+def _behind(shape: tuple[int | None, ...], axis: int) -> int | None:
+    """How many numbers lie behind each step along an axis; None if that is not known."""
+    sizes = shape[axis + 1 :]
+    return None if None in sizes else prod(size or 0 for size in sizes)
 
 
 def _start(node: ir.Node, span: Span) -> int | None:
@@ -194,15 +217,21 @@ def _start(node: ir.Node, span: Span) -> int | None:
         sizes = [(static_shape(output) or (None,) * len(shape))[span.axis] for output in node.outputs]
         before = sizes[: list(node.outputs).index(span.value)]
         return None if None in before else sum(size or 0 for size in before)
-    if node.op_type == "Gather":
-        indices = constant_array(node.inputs[1])
-        if indices is None or indices.ndim != 1:
-            return None
-        if int(attribute_of(node, "axis", 0)) % len(shape) != span.axis:
-            return 0
-        chosen = indices % (shape[span.axis] or 1)
-        return int(chosen[0]) if chosen.size and bool((np.diff(chosen) == 1).all()) else None
+    if node.op_type in ("Gather", "GatherElements"):
+        return _gather_start(node, span, shape)
     return _slice_start(node, span, shape) if node.op_type == "Slice" else None
+
+
+def _gather_start(node: ir.Node, span: Span, shape: tuple[int | None, ...]) -> int | None:
+    """The same of a Gather: of rows, or of columns by constants."""
+    indices, after = node.inputs[1], static_shape(span.value)
+    if int(attribute_of(node, "axis", 0)) % len(shape) != span.axis:
+        return 0 if after is not None and len(after) == len(shape) and after[span.axis] == shape[span.axis] else None
+    constant = constant_array(indices)
+    if constant is None or constant.ndim != 1 or node.op_type != "Gather":
+        return None
+    chosen = constant[span.first : span.end] % (shape[span.axis] or 1)
+    return int(chosen[0]) - span.first if chosen.size and bool((np.diff(chosen) == 1).all()) else None
 
 
 def _slice_start(node: ir.Node, span: Span, shape: tuple[int | None, ...]) -> int | None:

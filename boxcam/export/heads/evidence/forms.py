@@ -10,9 +10,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from boxcam.export.graphs.operators import operator_of
 from boxcam.export.graphs.query import Array, constant_array
-from boxcam.export.heads.evidence.columns import Part, Segment, Span, passed
+from boxcam.export.heads.evidence.columns import Part, Segment, Span, passed, unscaled
 from boxcam.export.heads.evidence.makers import computed
 
 
@@ -23,15 +22,17 @@ def form_of(made: list[Segment]) -> str | None:
         made: the segments of a box's four columns.
     """
     columns = [column for one in made for column in _columns(one)]
-    if len(columns) != 4 or len(made) < 2:
+    computed_at = [unscaled(column) for column in columns]
+    if len(columns) != 4 or None in computed_at:
         return None
-    place, size = _essence(columns[0].value), _essence(columns[2].value)
+    place, size = (_node(computed_at[0]), _node(computed_at[2]))
     if place is None or size is None or place is size:
         return None
     if size.op_type == "Sub" and len(computed(size)) == 2:
         if place.op_type == "Add" and len(computed(place)) == 2:
             return "cxcywh"
-        return "xywh" if place in [_essence(value) for value in computed(size)[1:]] else None
+        subtracted = computed(size)[1].producer()
+        return "xywh" if subtracted is place else None
     places = [_place(column) for column in columns]
     if places[2] is not None or (place.op_type, size.op_type) == ("Sub", "Add"):
         first, second = places[0], places[1]
@@ -40,22 +41,13 @@ def form_of(made: list[Segment]) -> str | None:
     return "cxcywh" if places[0] is not None else None
 
 
+def _node(computed_at: Span | None) -> ir.Node | None:
+    return None if computed_at is None else computed_at.value.producer()
+
+
 def _columns(one: Segment) -> list[Span]:
     made = one.made
     return [Span(made.value, made.axis, column, column + 1) for column in range(made.first, made.end)]
-
-
-def _essence(value: ir.Value) -> ir.Node | None:
-    """The operator that a value comes from, but for its layout, bounds, and factors that are constants."""
-    node = value.producer()
-    while node is not None:
-        read = computed(node)
-        moves = operator_of(node).moves and len(read) == 1
-        scaled = node.op_type in ("Mul", "Div") and len(read) == 1
-        if not (moves or scaled or node.op_type == "Clip") or not read:
-            return node
-        node = read[0].producer()
-    return None
 
 
 def _place(column: Span) -> Array | None:

@@ -16,6 +16,7 @@ from boxcam.bundle.pointers import POINTER, is_pointer
 from boxcam.errors import SourceError
 from boxcam.export.graphs.external import load_external
 from boxcam.export.graphs.fold import upgraded
+from boxcam.export.graphs.ops import Ops
 from boxcam.export.graphs.query import STANDARD, attribute_of, constant_array, describe_node, opset_of
 from boxcam.export.passes.stale_shapes import forget_stale_shapes
 from boxcam.export.passes.tensorrt_nms import name_domain
@@ -60,6 +61,7 @@ def read(path: str) -> ir.Model:
         model.ir_version = max(model.ir_version or 0, _IR_VERSION)
         model.graph.sort()  # some tools put the nodes that they add last
     open_axes(model.graph)
+    compute_outputs(model.graph)
     name_domain(model)
     forget_stale_shapes(model)
     _check_training(model)
@@ -88,6 +90,20 @@ def open_axes(graph: ir.Graph) -> None:
     for value in graph.inputs:
         if value.shape is not None and any(isinstance(size, int) and size < 1 for size in value.shape.dims):
             value.shape = ir.Shape([None if isinstance(size, int) and size < 1 else size for size in value.shape.dims])
+
+
+def compute_outputs(graph: ir.Graph) -> None:
+    """Have a node make each output that is a constant, as the anchors that some detectors hand out."""
+    op = Ops(graph, "boxcam.output")
+    for position, output in enumerate(list(graph.outputs)):
+        if output.producer() is None and not output.is_graph_input():
+            copy = op.Identity(output)
+            name = str(output.name)
+            graph.initializers.pop(name)
+            output.name, copy.name = f"{name}.constant", name
+            graph.register_initializer(output)
+            copy.shape, copy.type = output.shape, output.type
+            graph.outputs[position] = copy
 
 
 def metadata(model: ir.Model) -> Mapping[str, str]:

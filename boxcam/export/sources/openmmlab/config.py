@@ -99,8 +99,7 @@ def preprocess(config: Any, path: str, shape: tuple[int, int] | None) -> Preproc
     if data is None:
         raise SourceError(
             f"config {path} has no data_preprocessor, so it is unknown how images are normalised. Add the one that the"
-            " detector was trained with, or model.data_preprocessor = dict(type='DetDataPreprocessor') if its images"
-            " are not normalised at all."
+            " detector was trained with, or a DetDataPreprocessor without mean and std if images are not normalised."
         )
     while data.get("data_preprocessor"):  # one for several branches of training wraps the detector's own
         data = data["data_preprocessor"]

@@ -228,6 +228,14 @@ def test_tiffs_that_other_libraries_write(tmp_path: Path) -> None:
 
 BROKEN: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "cut off": (lambda data: data[: len(data) // 2], "damaged or truncated"),
+    "no rows": (
+        lambda data: data.replace(struct.pack("<HHII", 278, 4, 1, 5), struct.pack("<HHII", 278, 4, 1, 0)),
+        "TIFF",
+    ),
+    "too large": (
+        lambda data: data.replace(struct.pack("<HHII", 256, 4, 1, SIZE), struct.pack("<HHII", 256, 4, 1, 1 << 28)),
+        "is too large: 268435456x32 pixels",
+    ),
     "no pages": (lambda data: data[:4] + b"\xff\xff\xff\x7f" + data[8:], "damaged or truncated"),
     "another packing": (
         lambda data: data.replace(b"\x03\x01\x04\0\x01\0\0\0\x01", b"\x03\x01\x04\0\x01\0\0\0\x05"),
