@@ -104,9 +104,9 @@ class Levels(Net):
     def slice(self, value: str, first: int, end: int, axis: int) -> str:
         return self.Slice(value, np.array([first]), np.array([end]), np.array([axis]))
 
-    def corners(self, offset: float = 0.5) -> str:
+    def corners(self, offset: float = 0.5, kind: str = "box") -> str:
         """Decoded boxes as x1 y1 x2 y2 in pixels: [1, 4, N]."""
-        sides = self.Mul(self.Add(self.Sigmoid(self.joined("box", 4)), np.float32(0.3)), 2 * self.steps())
+        sides = self.Mul(self.Add(self.Sigmoid(self.joined(kind, 4)), np.float32(0.3)), 2 * self.steps())
         low, high = self.slice(sides, 0, 2, 1), self.slice(sides, 2, 4, 1)
         points = self.points(offset)
         return self.Concat(self.Sub(points, low), self.Add(points, high), axis=1)
