@@ -176,7 +176,9 @@ class Layout:
     preset: tuple[str, ...] = ("yolo",)
 
 
-def model_of(layout: Layout, classes: int = 3, *, names: bool = False, strip: bool = False) -> onnx.ModelProto:
+def model_of(
+    layout: Layout, classes: int = 3, *, names: bool = False, strip: bool = False, batch: bool = False
+) -> onnx.ModelProto:
     """A file of a layout.
 
     Args:
@@ -184,9 +186,12 @@ def model_of(layout: Layout, classes: int = 3, *, names: bool = False, strip: bo
         classes: how many there are.
         names: whether the file has the metadata of its exporter, class names among them.
         strip: whether its outputs have names that tell nothing.
+        batch: whether the file leaves open how many images it takes at once.
     """
     net, outputs = net_of(layout, classes)
     proto = net.proto(outputs)
+    if batch:
+        proto.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "batch"
     if strip:
         rename(proto, {name: f"tensor_{number}" for number, name in enumerate(outputs)})
     if names:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from boxcam.export.heads.conventions.entry import Entry, Fit, Match
 from boxcam.export.heads.conventions.fits import decoded
 from boxcam.export.heads.conventions.tells import activation, background, form, scale, sigmoid_unless_done
-from boxcam.export.heads.evidence.makers import is_activation, is_transformer, last_operator
+from boxcam.export.heads.evidence.makers import is_transformer
 
 _BOXES = ("pred_boxes",)
 _LOGITS = ("logits", "pred_logits")
@@ -39,12 +39,14 @@ def _without_batch(match: Match) -> Fit:
 
 
 def _is_box(match: Match) -> bool:
-    """Whether what may be the scores of four classes is a box: it is unless named as scores."""
-    one, question = match.tensors["scores"], match.question
-    if one.array.shape[-1] != 4 or (question.scores is not None and one.value is question.scores.value):
+    """Whether what may be the scores of four classes is a box, since it meets cells, and the other does not.
+
+    Where neither does, or both do, either may be the box, and the user is asked.
+    """
+    scores, question = match.tensors["scores"], match.question
+    if scores.array.shape[-1] != 4 or (question.scores is not None and scores.value is question.scores.value):
         return False
-    named = question.boxes is not None and one.value is question.boxes.value
-    return named or not is_activation(last_operator(one.value))
+    return decoded(match, "scores") and not decoded(match, "boxes")
 
 
 DETR = Entry(
