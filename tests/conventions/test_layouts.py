@@ -59,7 +59,7 @@ def test_a_class_more_than_names_stands_for_nothing(tmp_path: Path) -> None:
         path = write(layout, tmp_path / "model.onnx", 4, strip=strip)
         options = {"score_activation": "sigmoid", "scores": "tensor_1"} if strip else {}
         if strip:
-            with pytest.raises(SourceError, match="the scores may be tensor_1 or tensor_0. Pass the right one with"):
+            with pytest.raises(SourceError, match=r"the scores may be tensor_1 or tensor_0\. Pass the right one with"):
                 read(path, class_names=["a", "b", "c"])
             with pytest.raises(SourceError, match="are they meant for a sigmoid or a softmax"):
                 read(path, class_names=["a", "b", "c"], scores="tensor_1")
