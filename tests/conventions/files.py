@@ -104,9 +104,9 @@ class Levels(Net):
     def slice(self, value: str, first: int, end: int, axis: int) -> str:
         return self.Slice(value, np.array([first]), np.array([end]), np.array([axis]))
 
-    def corners(self, offset: float = 0.5) -> str:
+    def corners(self, offset: float = 0.5, kind: str = "box") -> str:
         """Decoded boxes as x1 y1 x2 y2 in pixels: [1, 4, N]."""
-        sides = self.Mul(self.Add(self.Sigmoid(self.joined("box", 4)), np.float32(0.3)), 2 * self.steps())
+        sides = self.Mul(self.Add(self.Sigmoid(self.joined(kind, 4)), np.float32(0.3)), 2 * self.steps())
         low, high = self.slice(sides, 0, 2, 1), self.slice(sides, 2, 4, 1)
         points = self.points(offset)
         return self.Concat(self.Sub(points, low), self.Add(points, high), axis=1)
@@ -176,7 +176,9 @@ class Layout:
     preset: tuple[str, ...] = ("yolo",)
 
 
-def model_of(layout: Layout, classes: int = 3, *, names: bool = False, strip: bool = False) -> onnx.ModelProto:
+def model_of(
+    layout: Layout, classes: int = 3, *, names: bool = False, strip: bool = False, batch: bool = False
+) -> onnx.ModelProto:
     """A file of a layout.
 
     Args:
@@ -184,9 +186,12 @@ def model_of(layout: Layout, classes: int = 3, *, names: bool = False, strip: bo
         classes: how many there are.
         names: whether the file has the metadata of its exporter, class names among them.
         strip: whether its outputs have names that tell nothing.
+        batch: whether the file leaves open how many images it takes at once.
     """
     net, outputs = net_of(layout, classes)
     proto = net.proto(outputs)
+    if batch:
+        proto.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "batch"
     if strip:
         rename(proto, {name: f"tensor_{number}" for number, name in enumerate(outputs)})
     if names:

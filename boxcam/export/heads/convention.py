@@ -204,7 +204,7 @@ def _rows(op: Ops, c: Convention, canvas: Canvas) -> tuple[ir.Value, ir.Value]:
     if c.objectness is not None:
         factor = selection.activate(op, c.objectness.rows(op), c.activation)
         if c.sizes[1] == 1:  # which of two factors is the class's is told by the other being spread over the classes
-            factor = op.Expand(factor, op.Shape(scores))
+            factor = op.Tile(factor, np.ones(3, np.int64))
         scores = op.Mul(scores, factor)
     return boxes, scores
 

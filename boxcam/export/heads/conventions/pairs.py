@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from boxcam.export.heads.convention import Convention
 from boxcam.export.heads.conventions.anchors import offsets, refuse_offsets
 from boxcam.export.heads.conventions.entry import Entry, Fit, Match
 from boxcam.export.heads.conventions.fits import decoded
 from boxcam.export.heads.conventions.tells import activation, background, form, scale, sigmoid_unless_done
-from boxcam.export.heads.evidence.makers import is_activation, is_transformer, last_operator
+from boxcam.export.heads.evidence.makers import is_transformer, last_operator
 
 _BOXES = ("pred_boxes",)
 _LOGITS = ("logits", "pred_logits")
@@ -47,13 +48,21 @@ def _without_batch(match: Match) -> Fit:
     return Fit.LIKELY if decoded(match, "boxes") else Fit.POSSIBLE
 
 
+def _is_exclusive(convention: Convention) -> bool:
+    """Whether a query has one class, as those of a softmax with a class for nothing have."""
+    softmax = convention.activation == "softmax" or last_operator(convention.scores.value) == "Softmax"
+    return softmax and convention.background != "none"
+
+
 def _is_box(match: Match) -> bool:
-    """Whether what may be the scores of four classes is a box: it is unless named as scores."""
-    one, question = match.tensors["scores"], match.question
-    if one.array.shape[-1] != 4 or (question.scores is not None and one.value is question.scores.value):
+    """Whether what may be the scores of four classes is a box, since it meets cells, and the other does not.
+
+    Where neither does, or both do, either may be the box, and the user is asked.
+    """
+    scores, question = match.tensors["scores"], match.question
+    if scores.array.shape[-1] != 4 or (question.scores is not None and scores.value is question.scores.value):
         return False
-    named = question.boxes is not None and one.value is question.boxes.value
-    return named or not is_activation(last_operator(one.value))
+    return decoded(match, "scores") and not decoded(match, "boxes")
 
 
 DETR = Entry(
@@ -68,7 +77,7 @@ DETR = Entry(
     scale="normalized",
     activation=activation(queries=True),
     background=background(queries=True),
-    best_class_only=lambda convention: convention.background != "none",
+    best_class_only=lambda convention: _is_exclusive(convention),
     fits=lambda match: Fit.CERTAIN,
 )
 
@@ -131,7 +140,7 @@ QUERIES = Entry(
     scale=scale,
     activation=activation(queries=True),
     background=background(queries=True),
-    best_class_only=lambda convention: convention.background != "none",
+    best_class_only=lambda convention: _is_exclusive(convention),
     fits=_pair(queries=True),
 )
 

@@ -13,12 +13,13 @@ _MOST = 5000
 """Detections of a model that selects them: what has more rows has not selected."""
 
 
-def _columns(*whole: str, score: str, rank: int | None = None) -> Callable[[Match], Fit]:
+def _columns(*whole: str, score: str, rank: int | None = None, image: str = "") -> Callable[[Match], Fit]:
     """A check of a table's columns.
 
     Args:
         whole: those that hold whole numbers: classes, images.
         score: the one that holds probabilities.
+        image: the one that holds the number of the image, which is 0.
         rank: how many axes such a table has, which decides where the numbers fit more than one layout.
     """
 
@@ -26,6 +27,7 @@ def _columns(*whole: str, score: str, rank: int | None = None) -> Callable[[Matc
         kept = ~(match.rows("table") == -1).all(1)  # rows of -1 fill a table up
         fitting = all(are_classes(match.rows(column)[kept]) for column in whole)
         fitting = fitting and are_probabilities(match.rows(score)[kept])
+        fitting = fitting and not (image and match.rows(image)[kept].any())
         if not fitting or len(match.rows(score)) > _MOST:
             return Fit.NO
         usual = rank is None or match.tensors["table"].array.ndim == rank
@@ -111,7 +113,7 @@ YOLO_NAS = Entry(
     labels="table[6]",
     scale="pixels",
     padded=lambda match: _is_padded(match),
-    fits=_columns("table[0]", "table[6]", score="table[5]"),
+    fits=_columns("table[6]", score="table[5]", image="table[0]"),
 )
 
 YOLOV7 = Entry(
@@ -125,5 +127,5 @@ YOLOV7 = Entry(
     form=table_form,
     scale=scale,
     padded=lambda match: _is_padded(match),
-    fits=_columns("table[0]", "table[5]", score="table[6]"),
+    fits=_columns("table[5]", score="table[6]", image="table[0]"),
 )

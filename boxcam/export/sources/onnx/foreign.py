@@ -10,7 +10,7 @@ from onnx import defs
 from onnx_ir.passes import common as passes
 
 from boxcam.errors import BoxcamWarning, SourceError
-from boxcam.export.graphs.query import RUNNABLE, STANDARD, all_values, ancestors, describe_node, name_and_shape
+from boxcam.export.graphs.query import RUNNABLE, STANDARD, all_values, ancestors, describe_node
 from boxcam.export.source import Request
 from boxcam.plurals import verb
 
@@ -41,7 +41,7 @@ def leave_out(model: ir.Model, request: Request) -> None:
     maker = next(iter(lost.values()))
     kept += [value for value in _wanted(model, request, maker) if value not in kept]
     if not kept:
-        read = ", ".join(name_and_shape(value) for value in maker.inputs if value is not None and _is_computed(value))
+        read = ", ".join(str(value.name) for value in maker.inputs if value is not None and _is_computed(value))
         raise SourceError(
             f"the model uses an operator outside the ONNX standard, {describe_node(maker)}, which ONNX Runtime does not"
             f" have, and no output does without it. Pass scores= and boxes= with the tensors that it reads ({read}),"

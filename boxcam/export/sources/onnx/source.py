@@ -27,6 +27,7 @@ from boxcam.export.graphs.run import observe_values, record_ranks
 from boxcam.export.heads import hook
 from boxcam.export.heads.boxes import canvas_of
 from boxcam.export.heads.convention import Convention, Piece, append
+from boxcam.export.heads.conventions.question import Question
 from boxcam.export.heads.conventions.recognise import UnknownOutputsError, recognise
 from boxcam.export.heads.observed import ObservedTensor
 from boxcam.export.heads.selection import report
@@ -331,15 +332,7 @@ def detections(opened: OnnxFile, request: Request) -> Detections:
     if request.decode is not None:
         convention = _decoded(opened, request)
     else:
-        seen = _run(opened, [n for n in (request.scores, request.boxes, request.labels) if n])
-        asked = onnx_outputs.question(
-            seen,
-            request,
-            size=opened.size,
-            classes=len(named) or None,
-            metadata=opened.metadata,
-            in_pixels=opened.in_pixels,
-        )
+        asked = question(opened, request)
         convention = recognise(asked)
         _check_idle(convention, request)
     labels = _labels(convention, named)
@@ -350,6 +343,23 @@ def detections(opened: OnnxFile, request: Request) -> Detections:
     selected = append(op, convention, canvas, request.score_threshold, request.nms_threshold)
     names = report(model.graph, op, selected)
     return Detections(Outputs(*names, whole_image=convention.kind == "classes"), convention, labels)
+
+
+def question(opened: OnnxFile, request: Request) -> Question:
+    """What a file gives in a run, and what the user says of it.
+
+    Raises:
+        SourceError: it cannot be run, or a tensor that is named is not there.
+    """
+    seen = observe(opened, [name for name in (request.scores, request.boxes, request.labels) if name])
+    return onnx_outputs.question(
+        seen,
+        request,
+        size=opened.size,
+        classes=len(_names(request.class_names, opened.metadata)) or None,
+        metadata=opened.metadata,
+        in_pixels=opened.in_pixels,
+    )
 
 
 _IDLE = {
@@ -379,7 +389,7 @@ def settled(opened: OnnxFile, request: Request, convention: Convention) -> OnnxF
     return replace(opened, preprocess=replace(opened.preprocess, resize="stretch"))
 
 
-def _run(opened: OnnxFile, named: Sequence[str]) -> list[ObservedTensor]:
+def observe(opened: OnnxFile, named: Sequence[str]) -> list[ObservedTensor]:
     """The outputs, and the tensors that the user names, in one run on a drawn picture."""
     model = opened.model
     values = {str(value.name): value for value in all_values(model.graph)}
@@ -456,7 +466,7 @@ def _decoded(opened: OnnxFile, request: Request) -> Convention:
     boxes, scores = hook.call(hook.find(request.decode), op, outputs)
     names = [str(boxes.name), str(scores.name)]
     model.graph.sort()
-    seen = {str(one.value.name): one.array.shape for one in _run(opened, names)}
+    seen = {str(one.value.name): one.array.shape for one in observe(opened, names)}
     first, second = (seen[name] for name in names)
     if len(first) != 3 or first[2] != 4 or len(second) != 3 or first[:2] != second[:2] or first[0] != 1:
         raise SourceError(

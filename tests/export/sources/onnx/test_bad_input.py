@@ -170,7 +170,11 @@ CASES: dict[str, tuple[Callable[[Path], Path], dict[str, Any], str]] = {
     "grey": (grey, {}, "mean 0.485,0.456,0.406 of the preset imagenet: one number was expected"),
     "no preprocessing": (classifier, {"preprocess": ()}, "with preprocess=. The presets are: imagenet"),
     "wrong preprocessing": (classifier, {"preprocess": ("imagenet", "layout=NHWC")}, "layout NHWC contradicts"),
-    "mmdeploy operators": (foreign, {}, r"outside the ONNX standard, mmdeploy::TRTBatchedNMS \(nms\)"),
+    "mmdeploy operators": (
+        foreign,
+        {},
+        r"outside the ONNX standard, mmdeploy::TRTBatchedNMS \(nms\).* the tensors that it reads \(Relu_3\)",
+    ),
     "com.microsoft on the path": (
         foreign_on_path,
         {"layers": ["Relu_3"]},
