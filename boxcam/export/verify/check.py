@@ -66,11 +66,12 @@ class Derivative:
 
 @dataclass(frozen=True)
 class Check:
-    """One comparison: its name, the error that was measured, and the largest that passes."""
+    """One comparison: its name, the error that was measured, and the largest that passes; what differs, for people."""
 
     name: str
     error: float
     limit: float
+    detail: str = ""
 
     @property
     def passed(self) -> bool:
@@ -86,7 +87,7 @@ def require(checks: Sequence[Check]) -> dict[str, float]:
     """
     bad = [one for one in checks if not one.passed]
     if bad:
-        figures = "; ".join(f"{one.name}: {one.error:.2e}, at most {one.limit:.0e} passes" for one in bad)
+        figures = "; ".join(_figure(one) for one in bad)
         advice = "Try another image with sample=. If it persists, please report it with the model."
         if any(math.isnan(one.error) for one in bad):
             advice = f"NaN stems from numbers that float32 cannot hold: is the checkpoint complete? {advice}"
@@ -94,6 +95,11 @@ def require(checks: Sequence[Check]) -> dict[str, float]:
             f"the exported files do not agree with the model ({figures}), so no bundle was written. {advice}"
         )
     return {one.name: float(f"{one.error:.3g}") for one in checks}
+
+
+def _figure(failed: Check) -> str:
+    detail = f" ({failed.detail})" if failed.detail else ""
+    return f"{failed.name}: {failed.error:.2e}, at most {failed.limit:.0e} passes{detail}"
 
 
 FAINT = 1e-6

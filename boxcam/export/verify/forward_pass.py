@@ -16,7 +16,7 @@ from boxcam.export.graphs.run import failure_message, observe_values, open_sessi
 from boxcam.export.passes import float16
 from boxcam.export.source import HalfPrecision, SourceModel
 from boxcam.export.trace.trace import Trace
-from boxcam.export.verify import detections
+from boxcam.export.verify import detections, rows
 from boxcam.export.verify.check import Check, Probe, Run
 from boxcam.export.verify.samples import Samples, wide
 
@@ -145,9 +145,12 @@ class Forward:
         deployed = dict(zip([o.name for o in session.get_outputs()], session.run(None, dict(seen.given)), strict=True))
         original = run_model(self.source.model, run.feeds)
         if self.source.half is None:
-            checks = [detections.outputs(original, deployed)]
+            checks = [rows.outputs(self.source.outputs, original, deployed)]
         else:
-            checks = [detections.outputs(original, run.found), self._half_check(self.source.half, file, seen)]
+            checks = [
+                rows.outputs(self.source.outputs, original, run.found),
+                self._half_check(self.source.half, file, seen),
+            ]
         for traced in self.traces.values():
             checks += self._target_checks(traced, run)
         return checks
