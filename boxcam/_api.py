@@ -150,6 +150,8 @@ def export(
     engine: str = "auto",
     targets: Sequence[str] = ("logit",),
     overwrite: bool = False,
+    accept: str | Sequence[str] = (),
+    expect: str | os.PathLike[str] | None = None,
     progress: Callable[[str], None] | None = None,
     preprocess: str | Sequence[str] = (),
     class_names: str | os.PathLike[str] | Sequence[str] | None = None,
@@ -182,6 +184,9 @@ def export(
         targets: what of a box can be explained: ``logit``, the class logit; ``score``, as reported; ``x1``, ``y1``,
             ``x2``, ``y2``, the sides in pixels of the model's input; ``all`` for all that the model has.
         overwrite: replace a bundle that is there.
+        accept: criteria of plausibility to overrule, by the names that messages give: ``boxes``, ``place`` and others.
+        expect: a JSON file with what your own code finds on the sample: COCO results, or an object with ``boxes``
+            (x1 y1 x2 y2 in pixels of the sample), ``scores`` and ``labels``. What is found has to be the same.
         progress: called with a few words as each step begins.
         preprocess: of ONNX files and classifiers: how an image becomes the input: a preset, a YAML file, or
             ``key=value``; one or several.
@@ -201,7 +206,9 @@ def export(
         The manifest that was written.
 
     Raises:
-        ExportError: the model cannot be exported, or the result does not agree with it; nothing is written then.
+        ExportError: the model cannot be exported, the result does not agree with it, or it was read in a way that is
+            not to be believed; nothing is written then.
+        InputError: the sample, or the file of ``expect``, cannot be read.
         OutputError: the bundle cannot be written there.
 
     >>> import boxcam
@@ -224,6 +231,8 @@ def export(
         engine=engine,
         targets=targets,
         overwrite=overwrite,
+        accept=accept,
+        expect=expect,
         progress=progress or (lambda step: None),
         preprocess=preprocess,
         class_names=class_names,

@@ -18,6 +18,7 @@
         ├── TraceError            a detection cannot be followed back to its logit
         ├── UnsupportedOperatorError  an operator on the score path is not known
         └── VerificationError     the exported files do not agree with the model
+            └── ImplausibleError  the model was read in a way that is not to be believed
 
 A message says what is wrong, where, and what to do about it, in one line. What boxcam can do without, but has to say,
 is a `BoxcamWarning`, through Python's ``warnings``.
@@ -169,3 +170,7 @@ class UnsupportedOperatorError(ExportError):
 
 class VerificationError(ExportError):
     """The exported files do not agree with the model."""
+
+
+class ImplausibleError(VerificationError):
+    """The model was read in a way that is not to be believed, or that differs from what the user's own code finds."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from boxcam.bundle import MANIFEST, Gradient, Layer, Manifest, Preprocess, Tensor
+from boxcam.bundle import MANIFEST, Finding, Gradient, Layer, Manifest, Preprocess, SampleBox, SampleResult, Tensor
 from boxcam.errors import ArgumentError, BundleError
 from boxcam.targets import LOGIT
 
@@ -14,6 +14,46 @@ _MAKE = "Make one with 'boxcam export'."
 _WEIGHTS = (".pth", ".pt", ".ckpt", ".bin", ".safetensors", ".pkl")
 _TENSORFLOW = (".pb", ".h5", ".keras", ".tflite")
 _PADDLE = (".pdmodel", ".pdiparams")
+
+
+SHOWN_SCORE, SHOWN_BOXES = 0.3, 10
+"""A box is counted from this score on, as `boxcam explain` does; so many of the best are kept."""
+
+
+def sample_result(
+    picture: str, size: tuple[int, int], names: Sequence[str], scores: Sequence[float], boxes: Sequence[Sequence[float]]
+) -> SampleResult:
+    """What was found on a picture, best score first.
+
+    Args:
+        picture: its name.
+        size: its height and width.
+        names, scores: of the boxes' classes, and of the boxes.
+        boxes: x1 y1 x2 y2 in pixels of the picture.
+    """
+    best = [
+        SampleBox(name, round(float(score), 4), tuple(round(float(side), 1) for side in box))  # type: ignore[arg-type]
+        for name, score, box in zip(names[:SHOWN_BOXES], scores, boxes, strict=False)
+    ]
+    return SampleResult(picture, size, sum(float(score) >= SHOWN_SCORE for score in scores), tuple(best))
+
+
+def found_line(sample: SampleResult, whole_image: bool = False) -> str:
+    """What was found on a picture, in one line."""
+    if not sample.best:
+        return f"nothing on {sample.picture}"
+    shown = [_found(one, whole_image) for one in sample.best[: max(min(sample.count, SHOWN_BOXES), 1)]]
+    if whole_image:
+        return f"on {sample.picture}: {', '.join(_found(one, True) for one in sample.best[:3])}"
+    if not sample.count:
+        return f"no box of score {SHOWN_SCORE:g} or more on {sample.picture}; the best score is that of {shown[0]}"
+    more = f" and {sample.count - len(shown)} more" if sample.count > len(shown) else ""
+    return f"{sample.count} {'box' if sample.count == 1 else 'boxes'} on {sample.picture}: {', '.join(shown)}{more}"
+
+
+def _found(one: SampleBox, whole_image: bool) -> str:
+    box = "" if whole_image else f" at [{', '.join(f'{side:.0f}' for side in one.box)}]"
+    return f"{one.name} {one.score:.2f}{box}"
 
 
 def check_bundle(path: str | os.PathLike[str]) -> None:
@@ -94,10 +134,27 @@ def lines(path: str | os.PathLike[str], manifest: Manifest) -> Iterator[str]:
             "class" if manifest.outputs.whole_image else "box",
         )
     yield ""
-    yield "verification    (errors measured at export; that of the scores is absolute, the others are relative)"
+    yield from _proved(manifest)
+
+
+def _proved(manifest: Manifest) -> Iterator[str]:
+    yield "proved          that the bundle computes what the model computes, as it was read"
+    yield "                (errors measured at export; that of the scores is absolute, the others are relative)"
     width = max((len(name) for name in manifest.verification), default=0)
     for name, error in manifest.verification.items():
         yield f"  {name:<{width}}  {error:.1e}"
+
+
+def believed(findings: Sequence[Finding], sample: SampleResult | None) -> Iterator[str]:
+    """Whether a model was read right, for people: what was proved by the user's own code, and what is believed."""
+    if sample is not None and sample.expected:
+        yield f"proved          that it was read right: its boxes on {sample.picture} are those of {sample.expected}"
+    elif findings:
+        yield "believed        that it was read right, as nothing speaks against it (expect= proves it)"
+    width = max((len(one.check) for one in findings), default=0)
+    for one in findings:
+        word = "accepted" if one.accepted else one.verdict
+        yield f"  {one.check:<{width}}  {word}: {one.sentence}"
 
 
 def _preprocess(spec: Preprocess) -> str:

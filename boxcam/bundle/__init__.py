@@ -3,9 +3,10 @@
 ``boxcam export`` writes it and ``boxcam.load`` reads it; this package is all that both sides know of each other.
 """
 
-from boxcam.bundle.files import FORWARD, MANIFEST, seal
+from boxcam.bundle.files import FORWARD, MANIFEST, SAMPLE, seal
 from boxcam.bundle.manifest import (
     FORMAT_VERSION,
+    Finding,
     Form,
     Gradient,
     Layer,
@@ -13,8 +14,11 @@ from boxcam.bundle.manifest import (
     Manifest,
     Outputs,
     Rules,
+    SampleBox,
+    SampleResult,
     Tensor,
     TracedTarget,
+    Verdict,
 )
 from boxcam.bundle.preprocess import Preprocess
 from boxcam.bundle.reading import read
@@ -24,6 +28,8 @@ __all__ = [
     "FORMAT_VERSION",
     "FORWARD",
     "MANIFEST",
+    "SAMPLE",
+    "Finding",
     "Form",
     "Gradient",
     "Layer",
@@ -32,8 +38,11 @@ __all__ = [
     "Outputs",
     "Preprocess",
     "Rules",
+    "SampleBox",
+    "SampleResult",
     "Tensor",
     "TracedTarget",
+    "Verdict",
     "check_target",
     "read",
     "seal",

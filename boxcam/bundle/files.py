@@ -9,6 +9,7 @@ from typing import Any
 
 MANIFEST = "manifest.json"
 FORWARD = "forward.onnx"
+SAMPLE = "sample.png"
 
 
 def seal(data: dict[str, Any]) -> str:

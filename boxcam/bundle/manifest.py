@@ -13,6 +13,7 @@ FORMAT_VERSION = 3
 
 Form = Literal["windows", "rows", "whole"]
 Rules = Literal["plain", "guided"]
+Verdict = Literal["plausible", "doubtful", "implausible", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -156,6 +157,59 @@ class TracedTarget:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """What speaks for or against the way in which a model was read, by one criterion.
+
+    Attributes:
+        check: the criterion, by the name that ``accept=`` takes.
+        verdict: ``unknown`` where there is nothing to tell it from.
+        figures: what was measured, by name.
+        sentence: what was seen, for people.
+        accepted: whether the user overruled it.
+    """
+
+    check: str
+    verdict: Verdict
+    figures: dict[str, float]
+    sentence: str
+    accepted: bool = False
+
+
+@dataclass(frozen=True)
+class SampleBox:
+    """A box that was found at export.
+
+    Attributes:
+        name: of its class.
+        score: as the model reports it.
+        box: x1 y1 x2 y2 in pixels of the picture.
+    """
+
+    name: str
+    score: float
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class SampleResult:
+    """What was found at export, on the user's sample or on a synthetic image; ``sample.png`` shows it.
+
+    Attributes:
+        picture: its file's name, or what it is.
+        size: height and width of it, in pixels.
+        count: how many boxes were found; of a classifier, how many classes.
+        best: the best of them, best score first.
+        expected: the file of ``expect=`` that they agree with; empty if there was none.
+    """
+
+    picture: str
+    size: tuple[int, int]
+    count: int
+    best: tuple[SampleBox, ...]
+    expected: str = ""
+
+
+@dataclass(frozen=True)
 class Manifest:
     """Everything about a bundle but its tensors.
 
@@ -164,7 +218,9 @@ class Manifest:
         labels: class names by index.
         input: name of the input of ``forward.onnx``, one image.
         targets: what can be explained of a box; the first one is the default.
-        verification: figures measured at export, by check.
+        verification: figures measured at export, by check: the bundle against the model, as it was read.
+        plausibility: whether it was read right, as far as its graph and its boxes on some pictures tell.
+        sample: what was found on one of these; None if the bundle does not say.
         files: sha256 of every other file, by path relative to the bundle.
         seal: sha256 of the manifest itself but for this entry, so that a label or a stride is not changed unseen.
 
@@ -183,6 +239,8 @@ class Manifest:
     targets: tuple[TracedTarget, ...]
     layers: tuple[Layer, ...]
     verification: dict[str, float]
+    plausibility: tuple[Finding, ...] = ()
+    sample: SampleResult | None = None
     files: dict[str, str] = field(default_factory=dict)
     format: int = FORMAT_VERSION
     seal: str = ""

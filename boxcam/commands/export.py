@@ -9,9 +9,11 @@ from typing import Any
 
 import click
 
+from boxcam.bundle import Manifest
 from boxcam.commands.console import report_steps, say
 from boxcam.commands.headings import Command, Option
-from boxcam.commands.options import Name, Shape, common, needs_exporter, reading_options
+from boxcam.commands.options import Name, Shape, accept_option, common, needs_exporter, reading_options
+from boxcam.inspection import found_line
 from boxcam.runtime.engines import ENGINES
 from boxcam.targets import TARGETS
 
@@ -53,6 +55,13 @@ def _kinds() -> str:
     type=click.Path(),
     metavar="IMAGE",
     help="Image to verify with, in which the model finds something. [default: synthetic images]",
+)
+@common(
+    "--expect",
+    type=click.Path(),
+    metavar="FILE.json",
+    help="What your own code finds on the sample (COCO results, or boxes, scores, labels), to prove that the model is"
+    " read right.",
 )
 @common(
     "--layer",
@@ -104,6 +113,7 @@ def _kinds() -> str:
     fill=_kinds,
     help="Kind of MODEL: {}. [default: recognised from MODEL]",
 )
+@accept_option()
 @click.option("--overwrite", is_flag=True, help="Replace an existing bundle.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors and warnings.")
 def export(
@@ -118,6 +128,8 @@ def export(
     engine: str,
     targets: tuple[str, ...],
     overwrite: bool,
+    accept: tuple[str, ...],
+    expect: str | None,
     quiet: bool,
     **options: Any,
 ) -> None:
@@ -151,13 +163,30 @@ def export(
             engine=engine,
             targets=targets,
             overwrite=overwrite,
+            accept=accept,
+            expect=expect,
             progress=report_steps(quiet),
             **options,
         )
     if not quiet:
-        say(f"verified: {len(manifest.verification)} checks passed; 'boxcam inspect' has their figures")
+        if manifest.sample is not None:
+            say(f"found {found_line(manifest.sample, manifest.outputs.whole_image)}")
+        say(f"checked: {_checked(manifest)}; 'boxcam inspect' has the figures")
         names = ", ".join(layer.name for layer in manifest.layers)
         say(f"wrote {target} in {time.monotonic() - began:.0f} s (layers: {names})")
+
+
+def _checked(manifest: Manifest) -> str:
+    """What was proved, and what is believed."""
+    proved = f"the bundle computes what the model computes ({len(manifest.verification)} checks)"
+    if manifest.sample is not None and manifest.sample.expected:
+        return f"{proved}, and finds what {manifest.sample.expected} expects"
+    accepted = [one.check for one in manifest.plausibility if one.accepted]
+    doubts = [one.check for one in manifest.plausibility if one.verdict == "doubtful" and not one.accepted]
+    if accepted or doubts:
+        told = [f"{', '.join(names)} {word}" for names, word in ((doubts, "doubtful"), (accepted, "accepted")) if names]
+        return f"{proved}; whether it was read right: {', '.join(told)}"
+    return f"{proved}; nothing speaks against how it was read"
 
 
 def _bundle_of(model: tuple[str, ...], source: str | None) -> Path:

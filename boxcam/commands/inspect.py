@@ -9,9 +9,10 @@ from typing import Any
 
 import click
 
+from boxcam.bundle import SampleResult
 from boxcam.commands.console import message_line, report_steps, say
 from boxcam.commands.headings import Command
-from boxcam.commands.options import Shape, common, needs_exporter, reading_options
+from boxcam.commands.options import Shape, accept_option, common, needs_exporter, reading_options
 
 
 @click.command(cls=Command)
@@ -20,15 +21,20 @@ from boxcam.commands.options import Shape, common, needs_exporter, reading_optio
 @common("--all", "everything", is_flag=True, help="ONNX files: list all layers.")
 @common("--shape", type=Shape(), help="ONNX files: size of the model's input, if it is dynamic.")
 @common(
-    "--sample", type=click.Path(), metavar="IMAGE", help="ONNX files: image to run it on. [default: synthetic images]"
+    "--sample",
+    type=click.Path(),
+    metavar="IMAGE",
+    help="Image to run it on, whose boxes are printed. [default: of ONNX files synthetic images, of bundles none]",
 )
 @reading_options()
+@accept_option()
 def inspect(
     path: str,
     as_json: bool,
     everything: bool,
     shape: tuple[int, int] | None,
     sample: str | None,
+    accept: tuple[str, ...],
     **options: Any,
 ) -> None:
     """Show what a bundle contains, or what can be explained in an ONNX file.
@@ -43,7 +49,7 @@ def inspect(
       boxcam inspect model.onnx --scores cls --boxes box --box-format cxcywh
     """
     if Path(path).suffix.lower() == ".onnx" and not Path(path).is_dir():
-        _inspect_file(path, as_json, everything, shape, sample, options)
+        _inspect_file(path, as_json, everything, shape, sample, {**options, "accept": accept})
         return
     from boxcam import bundle as bundles
     from boxcam.inspection import check_bundle
@@ -53,10 +59,27 @@ def inspect(
     if as_json:
         say(json.dumps(asdict(manifest), indent=2, ensure_ascii=False))
         return
-    from boxcam.inspection import lines
+    from boxcam.inspection import believed, found_line, lines
 
     for line in lines(path, manifest):
         say(line)
+    say("")
+    for line in believed(manifest.plausibility, manifest.sample):
+        say(message_line(line))
+    found = manifest.sample if sample is None else _sample_of(path, sample)
+    if found is not None:
+        say(f"{'found':<16}{found_line(found, manifest.outputs.whole_image)}")
+
+
+def _sample_of(path: str, sample: str) -> SampleResult:
+    """What a bundle finds on an image."""
+    from boxcam import load
+    from boxcam.inspection import sample_result
+    from boxcam.runtime.images import read_image
+
+    image = read_image(sample)
+    found = load(path).detect(image)
+    return sample_result(Path(sample).name, image.shape[:2], found.names, found.scores.tolist(), found.boxes.tolist())
 
 
 def _inspect_file(
@@ -67,14 +90,16 @@ def _inspect_file(
     sample: str | None,
     options: dict[str, Any],
 ) -> None:
+    accept = options.pop("accept")
+    called = "the sample" if sample is None else Path(sample).name
     with needs_exporter((path,), "onnx"):
         from boxcam.export.inspect import lines, survey
         from boxcam.export.source import Request
         from boxcam.runtime.images import read_image
 
         pixels = None if sample is None else read_image(sample)
-        request = Request((path,), shape, sample=pixels, **options)
-        found = survey(request, report_steps(as_json), sample=sample, everything=everything)
+        request = Request((path,), shape, sample=pixels, sample_name=called, **options)
+        found = survey(request, report_steps(as_json), sample=sample, everything=everything, accept=accept)
     if as_json:
         say(json.dumps(asdict(found), indent=2, ensure_ascii=False))
         return

@@ -138,6 +138,16 @@ def reading_options() -> Callable[[Command], Command]:
     return put
 
 
+def accept_option() -> Callable[[Command], Command]:
+    """Decorator: the criteria that the user overrules."""
+    return click.option(
+        "--accept",
+        multiple=True,
+        metavar="NAME",
+        help="Go on though this criterion speaks against how the model was read; repeatable. Messages give the name.",
+    )
+
+
 def _presets() -> str:
     """The names of presets, which nobody but exporters loads."""
     from boxcam.export.preprocessing.presets import PRESETS

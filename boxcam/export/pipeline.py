@@ -1,4 +1,4 @@
-"""Export, step by step: prepare, follow, differentiate, describe, observe, write, verify.
+"""Export, step by step: prepare, follow, believe, differentiate, describe, observe, write, verify.
 
 Each step takes frozen values and gives one; graphs in them are finished, and a step that adds to a graph adds to a copy
 of it. The files are written before they are verified, since what is verified is what lies in the bundle.
@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from boxcam import bundle
 from boxcam._version import __version__
-from boxcam.bundle import FORWARD, Manifest
+from boxcam.bundle import FORWARD, SAMPLE, Manifest
 from boxcam.errors import SourceError
 from boxcam.export import sources as _sources  # noqa: F401  (registers boxcam's own)
 from boxcam.export.gradients import CHOICES
@@ -23,12 +23,16 @@ from boxcam.export.graphs.extract import clone_model
 from boxcam.export.graphs.quiet import quiet_onnx_ir
 from boxcam.export.passes import float16
 from boxcam.export.source import Options, Progress, Request, SourceModel, detect_source, load_model
+from boxcam.export.steps.believe import Belief, believe
 from boxcam.export.steps.describe import Described, describe
 from boxcam.export.steps.differentiate import Gradients, differentiate
 from boxcam.export.steps.follow import follow
 from boxcam.export.steps.prepare import Prepared, Wishes, prepare
 from boxcam.export.verify.check import Check, require
+from boxcam.export.verify.expected import read as expected_of
 from boxcam.export.verify.forward_pass import Forward, Observation
+from boxcam.export.verify.plausible import check_names
+from boxcam.export.verify.sample import save
 from boxcam.runtime.images import read_image
 from boxcam.targets import TARGETS, Target, available
 
@@ -48,6 +52,8 @@ def export(
     engine: str = "auto",
     targets: Sequence[str] = ("logit",),
     overwrite: bool = False,
+    accept: Sequence[str] = (),
+    expect: str | os.PathLike[str] | None = None,
     progress: Progress = lambda step: None,
     **options: Unpack[Options],
 ) -> Manifest:
@@ -66,6 +72,8 @@ def export(
         targets: what of a box can be explained: ``logit``, the class logit; ``score``, as reported; ``x1``, ``y1``,
             ``x2``, ``y2``, the sides in canvas pixels; ``all`` for all that the model has: a classifier has no sides.
         overwrite: replace a bundle that is there.
+        accept: names of criteria of `boxcam.export.verify.plausible` that are overruled.
+        expect: a JSON file with what the user's own code finds on the sample, to be compared.
         progress: called with a few words as each step begins.
         options: how to read a model that does not say enough about itself, above all a plain ONNX file: ``scores``,
             ``boxes``, ``preprocess`` and others, which `boxcam.export.source.Request` explains.
@@ -75,6 +83,8 @@ def export(
 
     Raises:
         ExportError: the model cannot be exported, or the result does not agree with it; nothing is written then.
+        ImplausibleError: the model was read in a way that is not to be believed; it is an ExportError, too.
+        InputError: a picture, or the file of ``expect``, cannot be read.
         OutputError: the bundle cannot be written there.
     """
     if engine not in CHOICES:
@@ -83,13 +93,21 @@ def export(
     if not targets or not set(targets) <= {*TARGETS, "all"}:
         raise ValueError(f"targets={targets!r} are not some of: {', '.join(TARGETS)}, all")
     bundle.check_target(output, overwrite=overwrite)
+    accept = (accept,) if isinstance(accept, str) else tuple(accept)
+    check_names(accept)
+    expected = None if expect is None else expected_of(expect)
+    if expected is not None and sample is None:
+        raise SourceError("expect= is what your own code finds on the sample. Pass that image with sample=.")
     pixels = None if sample is None else read_image(sample)
+    called = "the sample" if sample is None else Path(sample).name
     layers = (layers,) if isinstance(layers, str) else tuple(layers)
     given = tuple(str(a) for a in arguments)
-    request = Request(given, shape, score_threshold, nms_threshold, layers, sample=pixels, **options)
+    request = Request(
+        given, shape, score_threshold, nms_threshold, layers, sample=pixels, sample_name=called, **options
+    )
     kind = source or detect_source(request.arguments)
     model = load_model(request, kind, progress)
-    wishes = Wishes(request, _targets(targets, model), engine, progress)
+    wishes = Wishes(request, _targets(targets, model), engine, progress, Path(output), accept, expected)
     with bundle.write(output, overwrite=overwrite) as folder:
         return _export(model, wishes, folder)
 
@@ -98,14 +116,17 @@ def _export(model: SourceModel, wishes: Wishes, folder: Path) -> Manifest:
     """The steps, from a detector to a bundle in a folder."""
     prepared = prepare(model, wishes)
     traced = follow(prepared, wishes.targets, wishes.progress)
+    belief = believe(prepared, wishes)
     gradients = differentiate(prepared, traced, wishes.progress)
     described = describe(prepared, traced, gradients)
     forward = Forward(prepared.source, prepared.graphs.base, described.forward, traced.traces, prepared.tensors)
     seen = observe(forward, prepared, wishes.progress)
     write(folder, forward, prepared, gradients, seen[0])
+    if belief.picture is not None:
+        save(belief.picture, folder / SAMPLE)
     checks = forward.check(folder / FORWARD, seen[0])
     checks += verify(folder, prepared, gradients, seen, wishes.progress)
-    return bundle.write_manifest(folder, _manifest(prepared, described, require(checks)))
+    return bundle.write_manifest(folder, _manifest(prepared, described, belief, require(checks)))
 
 
 def observe(forward: Forward, prepared: Prepared, progress: Progress) -> list[Observation]:
@@ -150,7 +171,7 @@ def verify(
     return checks
 
 
-def _manifest(prepared: Prepared, described: Described, figures: dict[str, float]) -> Manifest:
+def _manifest(prepared: Prepared, described: Described, belief: Belief, figures: dict[str, float]) -> Manifest:
     source = prepared.source
     return Manifest(
         boxcam=__version__,
@@ -162,6 +183,8 @@ def _manifest(prepared: Prepared, described: Described, figures: dict[str, float
         targets=described.targets,
         layers=described.layers,
         verification=figures,
+        plausibility=belief.findings,
+        sample=belief.sample,
     )
 
 

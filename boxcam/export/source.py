@@ -55,6 +55,28 @@ class HalfPrecision:
     types: Mapping[str, ir.DataType]
 
 
+@dataclass(frozen=True)
+class Interpretation:
+    """How the outputs of a file were read that does not say what they are.
+
+    Attributes:
+        scores: name of the tensor of scores before any activation that was added.
+        columns: those of the classes along the axis of columns, first and one past the last; None for all.
+        across: the columns are the last axis but one: [1, columns, N] instead of [1, N, columns].
+        activation: what was added to make probabilities of them: ``none``, ``sigmoid`` or ``softmax``.
+        form, scale: of the boxes: ``xyxy`` …; ``pixels`` or ``normalized``.
+        per_class: whether there is a score for each class, and not one for each detection that the model selected.
+    """
+
+    scores: str
+    columns: tuple[int, int] | None
+    across: bool
+    activation: str
+    form: str
+    scale: str
+    per_class: bool = True
+
+
 @dataclass(frozen=True, eq=False)
 class SourceModel:
     """A detector or classifier on its way into a bundle.
@@ -70,6 +92,7 @@ class SourceModel:
         description: for people: family, files, versions.
         stops: names of values that no gradient passes, where the framework detaches them.
         half: the detector as it was deployed, if that is in float16.
+        interpretation: how its outputs were read; None where the source knows what they are.
         admitted: whether `boxcam.export.passes.check.admit` has passed the graph, as a source asks it to that has to
             run the graph; the pipeline asks it about all others.
     """
@@ -85,6 +108,7 @@ class SourceModel:
     stops: tuple[str, ...] = ()
     half: HalfPrecision | None = None
     admitted: bool = False
+    interpretation: Interpretation | None = None
 
 
 class Options(TypedDict, total=False):
@@ -127,6 +151,7 @@ class Request:
         layout: of a layer that is given by a tensor's name: ``NCHW``, ``NHWC`` or ``tokens``.
         tokens: height and width of the map that a sequence of tokens is.
         sample: a picture, BGR, in which the model finds something; None to draw some.
+        sample_name: what it is called.
         decode: a function, or ``FILE.py:function``, that writes the operators from outputs to boxes and scores, see
             `boxcam.export.heads.hook`.
         stops: names of tensors that no gradient passes, as where the framework detaches them.
@@ -151,6 +176,7 @@ class Request:
     decode: str | Callable[..., Any] | None = None
     stops: Sequence[str] = ()
     sample: Image | None = None
+    sample_name: str = "the sample"
 
     @property
     def options(self) -> list[str]:

@@ -13,7 +13,9 @@ PRESET, SAMPLE = "PRESET", "--sample"
 """What stands where a preset has to be filled in, and the flag of a sample."""
 
 
-def export_line(request: Request, sample: str | None, preprocess: Sequence[str], layer: str) -> str:
+def export_line(
+    request: Request, sample: str | None, preprocess: Sequence[str], layer: str, accept: Sequence[str] = ()
+) -> str:
     """The line to run; what has to be filled in is in capitals.
 
     Args:
@@ -21,6 +23,7 @@ def export_line(request: Request, sample: str | None, preprocess: Sequence[str],
         sample: the file of the user's picture.
         preprocess: what to say of the preprocessing where the user says nothing.
         layer: the layer to name; empty if the default will do.
+        accept: names of criteria of plausibility that the user overrules.
     """
     words = ["boxcam", "export", request.arguments[0]]
     given = [request.preprocess] if isinstance(request.preprocess, str) else list(request.preprocess)
@@ -38,6 +41,8 @@ def export_line(request: Request, sample: str | None, preprocess: Sequence[str],
         words += ["--nms", f"{request.nms_threshold:g}"]
     if layer:
         words += ["--layer", layer]
+    for name in accept:
+        words += ["--accept", name]
     if sample is not None:
         words += [SAMPLE, sample]
     return shlex.join([*words, "-o", f"{PurePath(request.arguments[0]).stem}.boxcam"])

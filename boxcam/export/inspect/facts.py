@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from boxcam.bundle import Finding, SampleResult
 from boxcam.export.preprocessing.guess import Guess
 
 ROLES = {
@@ -71,6 +72,9 @@ class Survey:
         default: the layer that is exported when none is asked for, and its tensors; None if that is not clear.
         command: the line to run; empty as long as there is a problem.
         selected: tensors of queries that the framework may have detached, see `boxcam.export.inspect.detached`.
+        plausibility: whether it is believed that the file was read right, by criterion.
+        found: what was found on a picture; None where nothing was run.
+        refused: why an export would refuse it as it was read; empty if it would not.
     """
 
     file: str
@@ -90,3 +94,6 @@ class Survey:
     default: tuple[str, tuple[str, ...]] | None
     command: str
     selected: tuple[str, ...] = ()
+    plausibility: tuple[Finding, ...] = ()
+    found: SampleResult | None = None
+    refused: str = ""

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from boxcam.export.inspect.command import PRESET, SAMPLE
 from boxcam.export.inspect.facts import ROLES, LayerFacts, Survey
 from boxcam.export.preprocessing.presets import PRESETS
+from boxcam.inspection import believed, found_line
 
 
 def lines(found: Survey) -> Iterator[str]:
@@ -16,6 +17,9 @@ def lines(found: Survey) -> Iterator[str]:
     yield ""
     yield from _recognised(found)
     yield ""
+    if found.plausibility:
+        yield from believed(found.plausibility, None)
+        yield ""
     if not found.explainable:
         yield from _outputs(found)
         yield ""
@@ -51,6 +55,8 @@ def _recognised(found: Survey) -> Iterator[str]:
         yield f"detections      not found: {found.problem}"
     for part, what in parts.items():
         yield f"{'  ' + part:<16}{what}"
+    if found.found is not None:
+        yield f"{'found':<16}{found_line(found.found, whole_image=kind == 'classifier')}"
     names, count = found.classes
     if count:
         yield f"{'  classes':<16}{', '.join(names)}{f', … ({count} in all)' if count > len(names) else ''}"
@@ -66,6 +72,9 @@ def _recognised(found: Survey) -> Iterator[str]:
 
 
 def _next_step(found: Survey) -> Iterator[str]:
+    if found.refused:
+        yield f"An export would refuse it, as it was read: {found.refused}"
+        return
     if not found.command:
         yield "Inspect it again with what is missing; the line to run is then printed here."
         return

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
+from boxcam.bundle import Finding, SampleResult
 from boxcam.errors import ExportError, NothingToExplainError, SourceError
 from boxcam.export.autodiff import gradient
 from boxcam.export.graphs.extract import clone_model
-from boxcam.export.graphs.query import name_and_shape, opset_of
+from boxcam.export.graphs.fold import fold_model
+from boxcam.export.graphs.query import name_and_shape, opset_of, static_shape
 from boxcam.export.graphs.quiet import quiet_onnx_ir
 from boxcam.export.graphs.reach import used_features
+from boxcam.export.graphs.run import record_ranks
 from boxcam.export.inspect.command import PRESET, export_line, layer_to_name
 from boxcam.export.inspect.detached import selected_queries
 from boxcam.export.inspect.facts import ROLES, LayerFacts, Survey
@@ -23,10 +26,14 @@ from boxcam.export.layers.layout import as_map
 from boxcam.export.layers.tokens import ImageInput
 from boxcam.export.passes import check, straight_through
 from boxcam.export.passes.dynamic_size import fixed
+from boxcam.export.preprocessing import parse
 from boxcam.export.preprocessing.guess import Guess, guess, in_its_range
 from boxcam.export.source import LayerTensors, Progress, Request
 from boxcam.export.sources.onnx import layers as onnx_layers
 from boxcam.export.sources.onnx import source as source
+from boxcam.export.verify.plausible import Subject, check_names, judge, read
+from boxcam.export.verify.sample import result, shown
+from boxcam.export.verify.samples import Samples
 
 _NEUTRAL = ("resize=stretch", "scale=0-255", "color=RGB")
 _SECONDS = 20.0
@@ -39,6 +46,7 @@ def survey(
     *,
     sample: str | None = None,
     everything: bool = False,
+    accept: Sequence[str] = (),
     seconds: float = _SECONDS,
 ) -> Survey:
     """Look into an ONNX file.
@@ -48,11 +56,13 @@ def survey(
         progress: called with a few words as each step begins.
         sample: the file of the request's picture, for the line to run.
         everything: tell of all maps, not only of those that are worth looking at first.
+        accept: names of criteria of plausibility that are overruled.
         seconds: how long gradients may be tried to see their forms.
 
     Raises:
         SourceError: the file cannot be read, or its size is not known.
     """
+    check_names(accept)
     progress("reading the model")
     opened = source.read(request, _NEUTRAL)
     said = tuple(source.preprocessing_of(request, opened.metadata))
@@ -93,6 +103,10 @@ def survey(
     image = next(value for value in work.model.graph.inputs if value.name == work.image)
     selected = selected_queries(work.model.graph, image, work.values(logits))
     unsaid = () if said else (PRESET,) if guessed is None else guessed.specs
+    belief = _Belief()
+    if found is not None and not problem:
+        progress("looking at what it finds")
+        belief = _believe(opened, found, request, () if said or guessed is None else guessed.specs, accept)
     named = () if found is None else found.labels
     return Survey(
         file=request.arguments[0],
@@ -110,9 +124,57 @@ def survey(
         layers=layers,
         left_out=len(candidates) - len(layers),
         default=None if chosen is None else (chosen[0], chosen[1].tensors),
-        command="" if problem else export_line(request, sample, unsaid, "" if chosen else layer_to_name(layers)),
+        command=""
+        if problem or belief.refused
+        else export_line(request, sample, unsaid, "" if chosen else layer_to_name(layers), accept),
+        plausibility=belief.findings,
+        found=belief.found,
+        refused=belief.refused,
         selected=selected,
     )
+
+
+@dataclass(frozen=True)
+class _Belief:
+    """Whether it is believed that a file was read right, see `Survey`."""
+
+    findings: tuple[Finding, ...] = ()
+    found: SampleResult | None = None
+    refused: str = ""
+
+
+def _believe(
+    opened: source.OnnxFile, found: source.Detections, request: Request, guessed: Sequence[str], accept: Sequence[str]
+) -> _Belief:
+    """Ask all criteria, as an export does.
+
+    Args:
+        opened: the file, with its detections.
+        found: its detections.
+        request: the file, and what the user says of it.
+        guessed: the preprocessing that the line to run will have; empty where it is said, or not known.
+        accept: names of criteria that are overruled.
+    """
+    spec = opened.preprocess
+    if guessed:
+        usual = (spec.height, spec.width)
+        spec = parse.parse(guessed, static_shape(opened.image), opened.image.dtype, request.shape, usual)
+    said = bool(guessed) or bool(source.preprocessing_of(request, opened.metadata, found.convention))
+    model = clone_model(opened.model)
+    passes.RemoveUnusedNodesPass()(model)
+    model = fold_model(model)
+    samples = Samples(str(opened.image.name), spec, request.sample, request.sample_name)
+    try:
+        record_ranks(model, samples.first())
+        how = source.interpretation(found.convention)
+        subject = Subject(request.arguments[0], model, samples, found.outputs, found.labels, how, said)
+        reading = read(subject)
+    except ExportError as error:
+        return _Belief(refused=str(error))
+    report = shown(reading)
+    findings = judge(reading, accept)
+    against = [one.sentence for one in findings if one.verdict == "implausible" and not one.accepted]
+    return _Belief(findings, None if report is None else result(reading, report), " ".join(against))
 
 
 def _with_forms(

@@ -6,6 +6,7 @@ import difflib
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
@@ -26,6 +27,7 @@ from boxcam.export.passes.scatter_rows import write_whole_rows
 from boxcam.export.passes.stop_gradient import hold
 from boxcam.export.source import LayerTensors, Progress, Request, SourceModel
 from boxcam.export.trace.stages import proposals
+from boxcam.export.verify.expected import Expected
 from boxcam.export.verify.samples import Samples
 from boxcam.targets import Target
 from boxcam.types import IMAGE
@@ -40,12 +42,18 @@ class Wishes:
         targets: what of a box can be explained.
         engine: one of `boxcam.export.gradients.CHOICES`.
         progress: called with a few words as each step begins.
+        output: where the bundle is to lie.
+        accept: names of criteria of plausibility that are overruled.
+        expected: what the user's own code finds on the sample, if there is such a file.
     """
 
     request: Request
     targets: tuple[Target, ...]
     engine: str
     progress: Progress
+    output: Path
+    accept: tuple[str, ...] = ()
+    expected: Expected | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +103,7 @@ def prepare(source: SourceModel, wishes: Wishes) -> Prepared:
     layers = {name: _as_maps(base, source, request, name, layer) for name, layer in wanted.items()}
     hold(base, source.stops)
     passes.ShapeInferencePass()(base)
-    samples = Samples(source.input, spec, request.sample)
+    samples = Samples(source.input, spec, request.sample, request.sample_name)
     feeds = samples.first()
     record_ranks(base, feeds)
     reported = (source.outputs.boxes, source.outputs.scores)

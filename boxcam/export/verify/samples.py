@@ -17,6 +17,21 @@ _DRAWN = 4
 
 
 @dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture to look at.
+
+    Attributes:
+        name: of its file, or what it is.
+        pixels: uint8 [H, W, 3], BGR.
+        is_given: whether it is the user's.
+    """
+
+    name: str
+    pixels: Image
+    is_given: bool = False
+
+
+@dataclass(frozen=True, eq=False)
 class Samples:
     """Inputs of a model: one of the picture that is given, otherwise of synthetic ones: no model finds boxes in all.
 
@@ -24,15 +39,24 @@ class Samples:
         input: name of the model's input.
         preprocess: how a picture becomes an input.
         given: uint8 [H, W, 3], BGR, the user's picture; None for synthetic ones.
+        name: what the user's picture is called.
     """
 
     input: str
     preprocess: Preprocess
     given: Image | None
+    name: str = "the sample"
 
     def __iter__(self) -> Iterator[dict[str, Array]]:
         """The inputs by name, in the type that the detector takes."""
         return (self._prepared(picture) for picture in self._pictures())
+
+    def pictures(self) -> Iterator[Picture]:
+        """The user's picture, if there is one, and the synthetic ones."""
+        if self.given is not None:
+            yield Picture(self.name, self.given, is_given=True)
+        for seed in range(_DRAWN):
+            yield Picture(f"synthetic image {seed + 1}", draw(self.preprocess, seed))
 
     def of_another_size(self) -> Iterator[dict[str, Array]]:
         """The same for a model of dynamic size: inputs of other sides, of pictures that were turned and cut off."""

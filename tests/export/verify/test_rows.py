@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from boxcam.bundle import Outputs
+from boxcam.errors import VerificationError
 from boxcam.export.verify import rows
 from boxcam.export.verify.check import require
-from boxcam.errors import VerificationError
 
 NAMES = Outputs("boxes", "scores", "labels")
 TABLE = Outputs("dets", "dets", "labels", (0, 4), 4)

@@ -36,7 +36,7 @@ from boxcam.export.layers.candidates import Candidate, worth
 from boxcam.export.passes import check
 from boxcam.export.passes.dynamic_size import fixed
 from boxcam.export.preprocessing import parse
-from boxcam.export.source import HalfPrecision, LayerTensors, Progress, Request, SourceModel
+from boxcam.export.source import HalfPrecision, Interpretation, LayerTensors, Progress, Request, SourceModel
 from boxcam.export.sources import class_names
 from boxcam.export.sources.onnx import file
 from boxcam.export.sources.onnx import inputs as onnx_inputs
@@ -153,7 +153,15 @@ def load(request: Request, progress: Progress) -> SourceModel:
         },
         half=opened.half,
         admitted=True,
+        interpretation=interpretation(found.convention),
     )
+
+
+def interpretation(convention: Convention) -> Interpretation:
+    """How a file's outputs were read."""
+    c, name = convention, str(convention.scores.value.name)
+    per_class = c.kind != "selected"
+    return Interpretation(name, c.scores.columns, c.scores.across, c.activation, c.form, c.scale, per_class)
 
 
 def _with_proposals(opened: OnnxFile, layers: Mapping[str, LayerTensors]) -> dict[str, LayerTensors]:

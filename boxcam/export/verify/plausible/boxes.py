@@ -1,0 +1,85 @@
+"""Are the best boxes boxes? Not empty, inverted, smaller than a few pixels, off the image, or all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from boxcam.export.verify.plausible.criterion import Answer, Criterion
+from boxcam.export.verify.plausible.formats import Boxes
+from boxcam.export.verify.plausible.reading import Reading, Report
+
+LIMITS = {"best": 20, "smallest": 4.0, "share": 0.5, "certain": 0.9, "count": 5, "apart": 0.5}
+"""Of the best boxes of each picture so many are looked at; a side in pixels; the share that is doubtful and the one
+that is refused; how many boxes there have to be; pixels by which boxes that are not the same differ."""
+
+_WORDS = {
+    "inverted": "inverted (x2 < x1 or y2 < y1)",
+    "tiny": "smaller than 4 pixels both ways",
+    "empty": "empty",
+    "outside": "outside of the image",
+    "huge": "more than three times as large as the image",
+}
+Mask = npt.NDArray[np.bool_]
+
+
+def answer(reading: Reading) -> Answer | None:
+    """Whether the best boxes are boxes."""
+    if reading.is_classifier:
+        return None
+    best = int(LIMITS["best"])
+    boxes = np.concatenate([np.zeros((0, 4)), *(report.boxes[:best] for report in reading.reports)])
+    if len(boxes) < LIMITS["count"]:
+        return Answer("unknown", f"too few boxes were found ({len(boxes)}) to tell whether they are boxes")
+    faults = {name: np.concatenate(parts) for name, parts in _faults(reading.reports, best).items()}
+    bad = np.logical_or.reduce(list(faults.values()))
+    figures = {name: float(mask.mean()) for name, mask in faults.items()} | {"boxes": float(len(boxes))}
+    advice = (
+        f"They were read as {reading.format}: pass another order or unit with box_format= or box_scale=, or other"
+        " tensors with boxes= and scores=."
+    )
+    if reading.subject.interpretation is None:
+        advice = "Are the config and the checkpoint of the same model?"
+    if bad.mean() >= LIMITS["share"]:
+        told = ", ".join(f"{int(mask.sum())} {_WORDS[name]}" for name, mask in faults.items() if mask.any())
+        verdict = "implausible" if bad.mean() >= LIMITS["certain"] else "doubtful"
+        seen = f"of the {len(boxes)} best boxes {int(bad.sum())} are not boxes: {told}"
+        return Answer(verdict, seen, advice, figures)  # type: ignore[arg-type]
+    if _all_equal(reading):
+        box = ", ".join(f"{side:.4g}" for side in boxes[0])
+        return Answer("doubtful", f"all {len(boxes)} best boxes are the same, [{box}]", advice, figures)
+    return Answer("plausible", f"the best boxes ({len(boxes)}) have a size and lie on the image", figures=figures)
+
+
+def _faults(reports: tuple[Report, ...], best: int) -> dict[str, list[Mask]]:
+    found: dict[str, list[Mask]] = {name: [] for name in _WORDS}
+    for report in reports:
+        canvas = report.transform.canvas_width, report.transform.canvas_height
+        for name, mask in _of(report.boxes[:best], canvas):
+            found[name].append(mask)
+    return found
+
+
+def _of(boxes: Boxes, canvas: tuple[int, int]) -> Iterator[tuple[str, Mask]]:
+    """By fault, which boxes have it; each has one at most."""
+    limits = np.array([*canvas, *canvas], np.float64)
+    size = boxes[:, 2:] - boxes[:, :2]
+    inside = np.clip(boxes, 0, limits)
+    left = inside[:, 2:] - inside[:, :2]
+    inverted = (size < -0.5).any(1)
+    tiny = ~inverted & (size < LIMITS["smallest"]).all(1)
+    empty = ~inverted & ~tiny & (size < 0.5).any(1)
+    outside = ~inverted & ~tiny & ~empty & (left < 0.5).any(1)
+    huge = ~inverted & ~outside & (size > 3 * limits[:2]).any(1)
+    yield from {"inverted": inverted, "tiny": tiny, "empty": empty, "outside": outside, "huge": huge}.items()
+
+
+def _all_equal(reading: Reading) -> bool:
+    """Whether boxes that come from different cells, of one picture or of several, are all the same."""
+    boxes = np.concatenate([report.boxes for report in reading.reports])
+    return bool(len(boxes) >= LIMITS["count"] and np.ptp(boxes, axis=0).max() < LIMITS["apart"])
+
+
+CRITERION = Criterion("boxes", "Are the best boxes boxes?", LIMITS, answer)

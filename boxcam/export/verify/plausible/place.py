@@ -1,0 +1,129 @@
+"""Do the boxes lie where their scores come from?
+
+`origin` names for each box the element of a map that made its score, and convolution arithmetic tells where on the
+image that cell lies. Of all formats that four numbers can be in, the right one puts the centres of the boxes nearest
+to their cells.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from boxcam.export.verify.plausible.criterion import Answer, Criterion
+from boxcam.export.verify.plausible.formats import ALL, Boxes, BoxFormat
+from boxcam.export.verify.plausible.reading import Reading, Report
+
+LIMITS = {"best": 100, "count": 8, "cells": 4, "nearer": 0.5, "far": 2.0, "inside": 0.9, "lost": 0.25}
+"""Of the best boxes of each picture so many are looked at; how many there have to be, of how many different cells.
+Another format is believed if its median distance is so much of the one as read, which is ``far`` cells at least, and if
+so many of its boxes hold their cells. Boxes that lie this share of the model input away from their cells are doubtful
+whatever other formats give."""
+
+
+@dataclass(frozen=True, eq=False)
+class Located:
+    """Boxes whose cells are known.
+
+    Attributes:
+        boxes: [K, 4], x1 y1 x2 y2 in pixels of the model input, as read.
+        cells: [K, 2], centres of their cells, x and y.
+        stride: [K, 2], pixels per cell, across and down.
+        canvas: [K, 2], width and height of the model input.
+    """
+
+    boxes: Boxes
+    cells: Boxes
+    stride: Boxes
+    canvas: Boxes
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def read_as(self, other: BoxFormat, read: BoxFormat) -> Boxes:
+        """The boxes, had their numbers been read in another format."""
+        return other.corners(read.numbers(self.boxes, self._unit(read)), self._unit(other))
+
+    def distances(self, boxes: Boxes) -> npt.NDArray[np.float64]:
+        """From the centres of boxes to their cells, in cells."""
+        centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+        return np.asarray(np.hypot(*((centres - self.cells) / self.stride).T))
+
+    def shares(self, boxes: Boxes) -> npt.NDArray[np.float64]:
+        """From the centres of boxes to their cells, as a share of the model input."""
+        centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+        return np.asarray(np.hypot(*((centres - self.cells) / self.canvas).T))
+
+    def holds(self, boxes: Boxes) -> npt.NDArray[np.bool_]:
+        """Which boxes have their cell inside, or no more than a cell away."""
+        low, high = boxes[:, :2] - self.stride, boxes[:, 2:] + self.stride
+        return np.asarray(((self.cells >= low) & (self.cells <= high)).all(1))
+
+    def _unit(self, of: BoxFormat) -> Boxes:
+        return {"pixels": np.ones_like(self.canvas), "normalized": self.canvas, "grid": self.stride}[of.scale]
+
+
+def answer(reading: Reading) -> Answer | None:
+    """Whether the boxes lie where their scores come from."""
+    if reading.is_classifier:
+        return None
+    found = locate(reading)
+    if len(found) < LIMITS["count"] or len(np.unique(found.cells, axis=0)) < LIMITS["cells"]:
+        return Answer("unknown", "which cells of a map the boxes come from is not known, or there are too few boxes")
+    read = reading.format
+    distance = {form: float(np.median(found.distances(found.read_as(form, read)))) for form in ALL}
+    inside = {form: float(found.holds(found.read_as(form, read)).mean()) for form in ALL}
+    best = min(ALL, key=lambda form: (distance[form] * (2 - inside[form]), form != read))
+    away = float(np.median(found.shares(found.boxes)))
+    figures = {"boxes": float(len(found)), "cells away": distance[read], "inside": inside[read], "away": away}
+    how = f"of {len(found)} boxes the centres lie {distance[read]:.1f} cells away from the cells that make their scores"
+    nearer = distance[best] <= LIMITS["nearer"] * distance[read] and inside[best] > inside[read]
+    if best != read and nearer and distance[read] >= LIMITS["far"] and inside[best] >= LIMITS["inside"]:
+        figures |= {"cells away, as the nearest format": distance[best]}
+        seen = f"{how}, which is the median; read as {best} they would lie {distance[best]:.1f} cells away"
+        return Answer("implausible", seen, _advice(read, best), figures)
+    if away >= LIMITS["lost"] and inside[read] < 0.5:
+        seen = f"{how}, which is the median: {away:.0%} of the model input"
+        advice = "Pass the right tensors with boxes= and scores=, or their format with box_format= and box_scale=."
+        return Answer("doubtful", seen, advice, figures)
+    return Answer("plausible", f"boxes lie around the cells that make their scores ({inside[read]:.0%})", "", figures)
+
+
+def locate(reading: Reading) -> Located:
+    """The boxes whose cells are known, of all pictures."""
+    parts = [_located(reading, report) for report in reading.reports]
+    columns = zip(*((one.boxes, one.cells, one.stride, one.canvas) for one in parts), strict=True)
+    return Located(*(np.concatenate(column) for column in columns))
+
+
+def _located(reading: Reading, report: Report) -> Located:
+    names = list(report.ends)
+    rows, cells, strides = [], [], []
+    for row, (number, *position) in enumerate(report.origin[: int(LIMITS["best"])].tolist()):
+        place = reading.places.get(names[number])
+        if place is None or len(report.ends[names[number]].shape) != 4:
+            continue
+        y, x = (position[axis] for axis in place.axes)
+        rows.append(row)
+        cells.append((place.x.center + x * place.x.stride, place.y.center + y * place.y.stride))
+        strides.append((place.x.stride, place.y.stride))
+    canvas = (float(report.transform.canvas_width), float(report.transform.canvas_height))
+    return Located(
+        report.boxes[rows],
+        np.array(cells, np.float64).reshape(-1, 2),
+        np.array(strides, np.float64).reshape(-1, 2),
+        np.tile(np.array(canvas), (len(rows), 1)),
+    )
+
+
+def _advice(read: BoxFormat, best: BoxFormat) -> str:
+    if best.scale == "grid":
+        return "Multiply the boxes by the stride of their map with decode=."
+    options = [f'box_format="{best.form}"'] if best.form != read.form else []
+    options += [f'box_scale="{best.scale}"'] if best.scale != read.scale else []
+    return f"Pass {' and '.join(options)}."
+
+
+CRITERION = Criterion("place", "Do the boxes lie where their scores come from?", LIMITS, answer)

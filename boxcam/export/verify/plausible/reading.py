@@ -1,0 +1,207 @@
+"""A model as it was read, and what it then reports on some pictures: what all criteria look at.
+
+The pictures are the user's sample and the synthetic images together, the same in `boxcam export` and `boxcam inspect`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from boxcam.bundle import Outputs, Preprocess
+from boxcam.errors import TraceError, VerificationError
+from boxcam.export.graphs.extract import add_output, clone_model
+from boxcam.export.graphs.query import Array, all_values
+from boxcam.export.graphs.run import failure_message, open_session
+from boxcam.export.layers.receptive_field import Cells, cells
+from boxcam.export.passes.dynamic_size import fixed
+from boxcam.export.source import Interpretation
+from boxcam.export.trace.trace import Trace, trace
+from boxcam.export.trace.trace import names as added_names
+from boxcam.export.verify.plausible.formats import BoxFormat
+from boxcam.export.verify.samples import Picture, Samples, wide
+from boxcam.runtime.preprocess import Transform, prepare
+from boxcam.targets import LOGIT, SCORE
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A model, as it was read.
+
+    Attributes:
+        file: what it is called in messages.
+        model: its graph in float32, folded, the ranks of its values known.
+        samples: its input, and pictures.
+        outputs: which outputs hold the detections.
+        labels: class names by index.
+        interpretation: how a file's outputs were read; None where the source knows what they are.
+        is_said: whether the user or the file says what its preprocessing is.
+    """
+
+    file: str
+    model: ir.Model
+    samples: Samples
+    outputs: Outputs
+    labels: tuple[str, ...]
+    interpretation: Interpretation | None = None
+    is_said: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """What a model reports on one picture, best score first.
+
+    Attributes:
+        picture: the picture.
+        transform: where it lies on the model input.
+        boxes: float64 [K, 4], x1 y1 x2 y2 in pixels of the model input, as they were read.
+        scores: float64 [K].
+        labels: int64 [K].
+        origin: int64 [K, D], which number made the score.
+        ends: the tensors that it is taken from, by name.
+        columns: [N, C], the class scores of all rows before any activation that was added; None if not known.
+    """
+
+    picture: Picture
+    transform: Transform
+    boxes: npt.NDArray[np.float64]
+    scores: npt.NDArray[np.float64]
+    labels: npt.NDArray[np.int64]
+    origin: npt.NDArray[np.int64]
+    ends: Mapping[str, Array]
+    columns: Array | None
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """A model as it was read, and what it reports.
+
+    Attributes:
+        subject: the model; its graph has an origin for each detection.
+        trace: of the logits, or of the scores where those are not known.
+        places: where the cells of the tensors lie that origins name, by name; those of maps only.
+        reports: one for each picture on which the model could be run.
+    """
+
+    subject: Subject
+    trace: Trace
+    places: Mapping[str, Cells]
+    reports: tuple[Report, ...]
+
+    @property
+    def file(self) -> str:
+        """What the model is called in messages."""
+        return self.subject.file
+
+    @property
+    def is_classifier(self) -> bool:
+        """Whether each of its boxes is the whole image."""
+        return self.subject.outputs.whole_image
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """How a picture becomes the input."""
+        return self.subject.samples.preprocess
+
+    @property
+    def format(self) -> BoxFormat:
+        """The format in which the boxes were read."""
+        how = self.subject.interpretation
+        return BoxFormat("xyxy", "pixels") if how is None else BoxFormat(how.form, how.scale)
+
+
+def read(subject: Subject) -> Reading:
+    """Run a model on all pictures.
+
+    Raises:
+        TraceError: its scores cannot be followed.
+        VerificationError: it cannot be run on any picture.
+    """
+    model, found = _traced(subject)
+    by_name = {str(value.name): value for value in all_values(model.graph)}
+    ends = [str(value.name) for value in found.logits]
+    how = subject.interpretation
+    raw = how.scores if how is not None and how.scores in by_name else None
+    for name in (*ends, *(() if raw is None else (raw,))):
+        add_output(model.graph, by_name[name])
+    reports = tuple(_reports(model, subject, found, raw))
+    return Reading(replace(subject, model=model), found, _places(model, subject, ends), reports)
+
+
+def _traced(subject: Subject) -> tuple[ir.Model, Trace]:
+    """A copy of the graph with the origin of the logits; of the scores, where logits cannot be followed."""
+    try:
+        model = clone_model(subject.model)
+        return model, trace(model.graph, subject.outputs, LOGIT)
+    except TraceError:
+        model = clone_model(subject.model)
+        return model, trace(model.graph, subject.outputs, SCORE)
+
+
+def _reports(model: ir.Model, subject: Subject, found: Trace, raw: str | None) -> Iterator[Report]:
+    session = open_session(model)
+    names = [output.name for output in session.get_outputs()]
+    failure: Exception | None = None
+    ran = False
+    for picture in subject.samples.pictures():
+        tensor, transform = prepare(picture.pixels, subject.samples.preprocess)
+        try:
+            values = session.run(names, wide({subject.samples.input: tensor}))
+        except Exception as error:  # noqa: BLE001 - onnxruntime's own errors share no public root
+            failure = error  # some models cannot run where they find nothing; another picture may do
+            continue
+        ran = True
+        run = dict(zip(names, values, strict=True))
+        yield _report(picture, transform, run, subject, found, raw)
+    if not ran and failure is not None:
+        raise VerificationError(failure_message(model, failure)) from failure
+
+
+def _report(
+    picture: Picture, transform: Transform, run: Mapping[str, Array], subject: Subject, found: Trace, raw: str | None
+) -> Report:
+    outputs, how = subject.outputs, subject.interpretation
+    boxes = run[outputs.boxes] if outputs.box_columns is None else run[outputs.boxes][..., slice(*outputs.box_columns)]
+    scores = run[outputs.scores]
+    scores = scores if outputs.score_column is None else scores[..., outputs.score_column]
+    boxes, scores, labels = boxes.reshape(-1, 4), scores.reshape(-1), run[outputs.labels].reshape(-1)
+    origin = run[added_names(outputs, found.target)[0]]
+    real = np.flatnonzero(origin[:, 0] >= 0)
+    order = real[np.argsort(-scores[real], kind="stable")]
+    return Report(
+        picture=picture,
+        transform=transform,
+        boxes=boxes[order].astype(np.float64),
+        scores=scores[order].astype(np.float64),
+        labels=labels[order].astype(np.int64),
+        origin=origin[order].astype(np.int64),
+        ends={str(value.name): run[str(value.name)] for value in found.logits},
+        columns=None if how is None or raw is None else _columns(run[raw], how),
+    )
+
+
+def _columns(array: Array, how: Interpretation) -> Array | None:
+    """The class scores as [N, C]; as [N, 1], where there is one for each detection."""
+    if not how.per_class:
+        return (array if how.columns is None else array[..., slice(*how.columns)]).reshape(-1, 1)
+    if array.ndim == 3 and array.shape[0] == 1:
+        array = array[0].T if how.across else array[0]
+    if array.ndim != 2:
+        return None
+    return array if how.columns is None else array[:, slice(*how.columns)]
+
+
+def _places(model: ir.Model, subject: Subject, ends: list[str]) -> dict[str, Cells]:
+    first = subject.samples.first()
+    graph = fixed(model, first).graph
+    image = next(given for given in graph.inputs if given.name == subject.samples.input)
+    axes = (1, 2) if subject.samples.preprocess.layout == "NHWC" else (2, 3)
+    found = cells(graph, image, axes)
+    return {str(value.name): place for value, place in found.items() if value.name in ends}

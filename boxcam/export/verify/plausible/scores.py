@@ -1,0 +1,121 @@
+"""Are the score columns scores, and of one kind: all probabilities, or all logits, over all pictures?
+
+1. What was read as logits and comes out of a sigmoid or a softmax already, by the graph, is a probability.
+2. What was read as probabilities has to lie in 0 to 1.
+3. Columns of which some lie in 0 to 1 and others do not are no classes: keypoints, angles, coefficients of masks.
+4. Logits that are never negative are none: nothing is as good as certain everywhere.
+5. Few different values are told: a quantized model with one scale for boxes and scores has none but 0 left.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from boxcam.export.graphs.operators import operator_of
+from boxcam.export.graphs.query import Array
+from boxcam.export.verify.plausible.criterion import Answer, Criterion
+from boxcam.export.verify.plausible.reading import Reading
+
+LIMITS = {"numbers": 200, "outside": 1e-3, "contrast": 2.0, "values": 16}
+"""How many numbers there have to be; by how much a probability may leave 0 to 1; from which width on a column that is
+not inside is of another kind than one that is; how few different values are told."""
+
+_ADVICE = (
+    'Pass score_activation="none" if they are probabilities, or the tensor of the class scores alone with scores=, or'
+    " write what they are with decode=."
+)
+
+
+def answer(reading: Reading) -> Answer | None:
+    """Whether the score columns are scores."""
+    doubled = _activated_twice(reading)
+    if doubled is not None:
+        node = doubled.producer()
+        what = "an activation" if node is None else node.op_type
+        seen = (
+            f"{doubled.name} was read as logits, and comes out of {what} already: it holds probabilities, or numbers"
+            " that are no class scores"
+        )
+        return Answer("implausible", seen, _ADVICE)
+    columns, logits = _columns(reading)
+    few = Answer("unknown", "there are too few scores to tell of which kind they are")
+    if not columns.size or not np.isfinite(columns).all():
+        return few
+    low, high = columns.min(0), columns.max(0)
+    figures = {"lowest": float(low.min()), "highest": float(high.max()), "columns": float(len(low))}
+    beyond = LIMITS["outside"]
+    mixed = _mixed(low, high)
+    if mixed:
+        inside = int(((low >= 0) & (high <= 1)).sum())
+        seen = (
+            f"of {len(low)} score columns {inside} lie in 0 to 1 and {mixed}, so they are not all"
+            " classes: keypoints, angles or coefficients may be among them"
+        )
+        advice = (
+            "Pass the names of the classes with class_names=, the class scores with scores=, or a decode= function."
+        )
+        return Answer("implausible", seen, advice, figures)
+    if not logits and (low.min() < -beyond or high.max() > 1 + beyond):
+        seen = f"the scores were read as probabilities, and go from {low.min():.3g} to {high.max():.3g}"
+        advice = (
+            'Pass score_activation="sigmoid" or score_activation="softmax" if they are logits, or others with scores=.'
+        )
+        return Answer("implausible", seen, advice, figures)
+    if columns.size < LIMITS["numbers"]:
+        return few
+    if logits and low.min() >= 0 and _softmaxless(reading):
+        verdict = "implausible" if high.max() <= 1 else "doubtful"
+        seen = f"the scores were read as logits, and none is negative: they go from {low.min():.3g} to {high.max():.3g}"
+        return Answer(verdict, seen, _ADVICE, figures)  # type: ignore[arg-type]
+    values = len(np.unique(columns))
+    if values <= LIMITS["values"]:
+        seen = (
+            f"the scores take {values} different values only ({low.min():.3g} to {high.max():.3g}), as of a model"
+            " that was quantized with one scale for boxes and scores"
+        )
+        return Answer("doubtful", seen, "Quantize it with an own scale for its scores.", figures | {"values": values})
+    kind = "logits" if logits else "probabilities"
+    return Answer("plausible", f"the {len(low)} score columns are all {kind}", figures=figures)
+
+
+def _activated_twice(reading: Reading) -> ir.Value | None:
+    """What an activation is put on that has one already."""
+    for value, activation in zip(reading.trace.logits, reading.trace.activations, strict=True):
+        node = value.producer()
+        while node is not None and operator_of(node).moves and node.inputs[0] is not None:
+            node = node.inputs[0].producer()
+        if node is not None and activation != "Identity" and operator_of(node).probability:
+            return node.outputs[0]
+    return None
+
+
+def _softmaxless(reading: Reading) -> bool:
+    """Whether the activation is a sigmoid: a softmax is of differences, and of any numbers."""
+    return "Softmax" not in reading.trace.activations
+
+
+def _columns(reading: Reading) -> tuple[Array, bool]:
+    """The class scores of all pictures, [N, C], and whether they were read as logits.
+
+    Where it is not known which number is of which class, they are the tensors that scores come from, as one column.
+    """
+    how = reading.subject.interpretation
+    parts = [report.columns for report in reading.reports if report.columns is not None]
+    if how is not None and parts and len({part.shape[1] for part in parts}) == 1:
+        return np.concatenate(parts).astype(np.float64), how.activation != "none"
+    ends = [array.reshape(-1, 1) for report in reading.reports for array in report.ends.values()]
+    logits = any(activation != "Identity" for activation in reading.trace.activations)
+    return np.concatenate([np.zeros((0, 1)), *ends]).astype(np.float64), logits
+
+
+def _mixed(low: Array, high: Array) -> str:
+    """What the columns are that are of another kind than those in 0 to 1; nothing if there are none."""
+    inside = (low >= 0) & (high <= 1) & (high > low)
+    far = (high - low) > LIMITS["contrast"]
+    if not inside.any() or not (~inside & far).any():
+        return ""
+    return f"{int((~inside).sum())} go from {low[~inside].min():.3g} to {high[~inside].max():.3g}"
+
+
+CRITERION = Criterion("scores", "Are the score columns scores, all of one kind?", LIMITS, answer)

@@ -1,0 +1,118 @@
+"""What a model finds on a picture, for people: the best boxes as facts, and drawn on the picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from boxcam.bundle import SampleResult
+from boxcam.errors import OutputError
+from boxcam.explain.lettering import Color, write
+from boxcam.explain.render import class_color, outline, place_box
+from boxcam.explain.selection import DEFAULT_SCORE
+from boxcam.export.verify.plausible.reading import Reading, Report
+from boxcam.inspection import sample_result
+from boxcam.types import Float, Image
+
+_SHORTEST, _LONGEST = 480, 1024
+"""Pixels that the longer side of a drawn picture has at least, and at most."""
+_LETTERS = 9
+_WHITE, _DARK = (255, 255, 255), (40, 40, 40)
+
+
+def shown(reading: Reading) -> Report | None:
+    """What to show: the user's picture, or the first synthetic one in which something is found."""
+    given = [report for report in reading.reports if report.picture.is_given]
+    finding = [report for report in reading.reports if len(report)]
+    return next(iter([*given, *finding, *reading.reports]), None)
+
+
+def names_of(reading: Reading, report: Report) -> tuple[str, ...]:
+    """The class name of each box."""
+    known = reading.subject.labels
+    return tuple(known[k] if 0 <= k < len(known) else f"class {k}" for k in report.labels)
+
+
+def boxes_of(report: Report) -> Float:
+    """float32 [K, 4], x1 y1 x2 y2 in pixels of the picture."""
+    return report.transform.boxes_to_image(report.boxes.astype(np.float32))
+
+
+def result(reading: Reading, report: Report) -> SampleResult:
+    """What was found on a picture, as a bundle keeps it."""
+    height, width = report.picture.pixels.shape[:2]
+    names = names_of(reading, report)
+    return sample_result(report.picture.name, (height, width), names, report.scores, boxes_of(report))
+
+
+def draw(reading: Reading, report: Report) -> Image:
+    """The picture with its boxes: those of a usual score, or the best few where there is none."""
+    count = int((report.scores >= DEFAULT_SCORE).sum()) or min(len(report), 5)
+    page = _page(report.picture.pixels)
+    names = names_of(reading, report)
+    if reading.is_classifier:
+        lines = [f"{names[k]} {report.scores[k]:.2f}" for k in range(min(len(report), 5))]
+        for number, line in enumerate(lines):
+            _label(page, line, (4, 4 + number * (2 * _LETTERS + 2)), _DARK)
+        return page
+    boxes = boxes_of(report)
+    for k in reversed(range(count)):
+        text = f"{names[k]} {report.scores[k]:.2f}"
+        _box(page, report.picture.pixels, boxes[k], text, class_color(int(report.labels[k])))
+    return page
+
+
+def draw_both(picture: Image, ours: list[tuple[Float, str]], theirs: list[tuple[Float, str]]) -> Image:
+    """A picture with two lots of boxes: those expected in green, those found in magenta."""
+    page = _page(picture)
+    for boxes, color in ((theirs, _EXPECTED), (ours, _FOUND)):
+        for box, text in boxes:
+            _box(page, picture, box, text, color)
+    bar = np.full((2 * _LETTERS + 10, page.shape[1], 3), 255, np.uint8)
+    width = write(bar, "expected", (8, 2 * _LETTERS - 1), _LETTERS, _EXPECTED)
+    write(bar, "found", (24 + width, 2 * _LETTERS - 1), _LETTERS, _FOUND)
+    return np.concatenate([page, bar])
+
+
+_EXPECTED, _FOUND = (60, 150, 0), (200, 0, 200)
+
+
+def save(picture: Image, path: Path) -> None:
+    """Write a picture as PNG.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    try:
+        path.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}. Choose another place with output=.") from error
+
+
+def _page(picture: Image) -> Image:
+    """A copy of a picture in a size to look at."""
+    longest = max(picture.shape[:2])
+    factor = min(max(_SHORTEST / longest, 1.0), _LONGEST / longest)
+    if factor == 1:
+        return picture.copy()
+    size = [max(round(side * factor), 1) for side in picture.shape[1::-1]]
+    way = cv2.INTER_AREA if factor < 1 else cv2.INTER_NEAREST
+    return np.asarray(cv2.resize(picture, size, interpolation=way), np.uint8)
+
+
+def _box(page: Image, picture: Image, box: Float, text: str, color: Color) -> None:
+    x1, y1, x2, y2 = (float(side) for side in np.nan_to_num(box))
+    placed = place_box((x1, y1, x2, y2), page, picture.shape)
+    outline(page, placed, color)
+    _label(page, text, (placed[0], max(placed[1] - 2 * _LETTERS - 1, 0)), color)
+
+
+def _label(page: Image, text: str, corner: tuple[int, int], color: Color) -> None:
+    """White letters on a bar of colour."""
+    x, y = corner
+    bar = np.full((2 * _LETTERS, page.shape[1], 3), color, np.uint8)
+    width = write(bar, text, (4, 2 * _LETTERS - 5), _LETTERS, _WHITE) + 8
+    target = page[y : y + 2 * _LETTERS, x : x + width]
+    target[:] = bar[: target.shape[0], : target.shape[1]]
