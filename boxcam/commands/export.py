@@ -13,7 +13,6 @@ from boxcam.bundle import Manifest
 from boxcam.commands.console import report_steps, say
 from boxcam.commands.headings import Command, Option
 from boxcam.commands.options import Name, Shape, accept_option, common, needs_exporter, reading_options
-from boxcam.inspection import found_line
 from boxcam.runtime.engines import ENGINES
 from boxcam.targets import TARGETS
 
@@ -170,6 +169,8 @@ def export(
         )
     if not quiet:
         if manifest.sample is not None:
+            from boxcam.inspection import found_line
+
             say(f"found {found_line(manifest.sample, manifest.outputs.whole_image)}")
         say(f"checked: {_checked(manifest)}; 'boxcam inspect' has the figures")
         names = ", ".join(layer.name for layer in manifest.layers)

@@ -160,13 +160,17 @@ def _advice(arrival: Arrival, spec: Preprocess) -> str:
     if not arrival.arithmetic:
         return "Pass preprocess= with mean and std for pixels of its scale, 0-1 or 0-255."
     mean, std = np.array(spec.mean), np.array(spec.std)
-    given = (0 - mean) / std, (255 - mean) / std
+    if len(arrival.black) != 3:
+        mean, std = mean.mean(), std.mean()
+    elif arrival.order() not in ("", spec.color):
+        mean, std = mean[::-1], std[::-1]
+    steep = (arrival.white - arrival.black) * std / 255
+    start = arrival.black + steep * mean / std
     for name, white in _RANGES.items():
-        steepness = (arrival.white.max() - arrival.black.min()) / (given[1].max() - given[0].min())
-        low = arrival.black.min() - steepness * given[0].min()
-        if usual(low, low + steepness * white):
-            specs = ["mean=0", "std=1", f"scale={name}"]
-            return f"Pass preprocess={specs} after the preset, which leaves normalising to the graph.".replace("'", '"')
+        if usual(float(start.min()), float((start + steep * white).max())):
+            return (
+                f'Pass preprocess=["mean=0", "std=1", "scale={name}"] after the preset: the graph normalises by itself.'
+            )
     return "Pass preprocess= with the pixels that the graph expects."
 
 

@@ -16,11 +16,11 @@ from boxcam.export.verify.plausible.criterion import Answer, Criterion
 from boxcam.export.verify.plausible.formats import ALL, Boxes, BoxFormat
 from boxcam.export.verify.plausible.reading import Reading, Report
 
-LIMITS = {"best": 100, "count": 8, "cells": 4, "nearer": 0.5, "far": 2.0, "inside": 0.9, "lost": 0.25}
-"""Of the best boxes of each picture so many are looked at; how many there have to be, of how many different cells.
-Another format is believed if its median distance is so much of the one as read, which is ``far`` cells at least, and if
-so many of its boxes hold their cells. Boxes that lie this share of the model input away from their cells are doubtful
-whatever other formats give."""
+LIMITS = {"best": 100, "count": 8, "cells": 4, "nearer": 0.5, "near": 0.75, "far": 1.0, "inside": 0.9, "lost": 0.25}
+"""Of the best boxes of each picture so many are looked at; how many there have to be, of how many different cells. As
+read they have to lie ``far`` cells away, which is the median, and so many of those of another format have to hold their
+cells: that format is believed if its distance is the share ``nearer`` of that, and ``near`` raises doubts. Boxes that
+lie the share ``lost`` of the model input away from their cells are doubtful whatever other formats give."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,11 +79,11 @@ def answer(reading: Reading) -> Answer | None:
     away = float(np.median(found.shares(found.boxes)))
     figures = {"boxes": float(len(found)), "cells away": distance[read], "inside": inside[read], "away": away}
     how = f"of {len(found)} boxes the centres lie {distance[read]:.1f} cells away from the cells that make their scores"
-    nearer = distance[best] <= LIMITS["nearer"] * distance[read] and inside[best] > inside[read]
-    if best != read and nearer and distance[read] >= LIMITS["far"] and inside[best] >= LIMITS["inside"]:
+    closer = distance[best] / max(distance[read], 1e-9)
+    if closer <= LIMITS["near"] and distance[read] >= LIMITS["far"] and inside[best] >= LIMITS["inside"]:
         figures |= {"cells away, as the nearest format": distance[best]}
         seen = f"{how}, which is the median; read as {best} they would lie {distance[best]:.1f} cells away"
-        return Answer("implausible", seen, _advice(read, best), figures)
+        return Answer("implausible" if closer <= LIMITS["nearer"] else "doubtful", seen, _advice(read, best), figures)
     if away >= LIMITS["lost"] and inside[read] < 0.5:
         seen = f"{how}, which is the median: {away:.0%} of the model input"
         advice = "Pass the right tensors with boxes= and scores=, or their format with box_format= and box_scale=."
