@@ -51,14 +51,19 @@ def arrays(folder: Path, name: str) -> dict[str, Any]:
         return dict(file)
 
 
-def test_export_says_what_it_verified_and_wrote(signs_export: Any) -> None:
-    verified, wrote = signs_export.stdout.splitlines()
-    assert re.fullmatch(r"verified: \d+ checks passed; 'boxcam inspect' has their figures", verified)
+def test_export_says_what_it_found_checked_and_wrote(signs_export: Any) -> None:
+    found, checked, wrote = signs_export.stdout.splitlines()
+    assert re.match(r"found \d+ boxes on cat\.jpg: [a-z ]+ 0\.\d\d at \[\d+, \d+, \d+, \d+\]", found)
+    assert re.fullmatch(
+        r"checked: the bundle computes what the model computes \(\d+ checks\); nothing speaks against how it was read;"
+        r" 'boxcam inspect' has the figures",
+        checked,
+    )
     assert re.fullmatch(r"wrote .+ in \d+ s \(layers: neck, backbone\)", wrote)
     assert str(signs_export.path) in signs_export.stdout
     assert signs_export.stderr == ""  # a file or a pipe sees no progress
     assert results(signs_export.path.parent) == ["signs.boxcam"]
-    assert results(signs_export.path) == ["forward.onnx", "gradient", "manifest.json"]
+    assert results(signs_export.path) == ["forward.onnx", "gradient", "manifest.json", "sample.png"]
 
 
 def test_export_takes_every_option(

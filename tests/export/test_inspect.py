@@ -53,7 +53,7 @@ def test_a_detector_is_told_so_that_one_can_choose(yolo: Path, cli: Cli) -> None
     assert fine.split()[1:5] == ["12", "8x12", "8", "Relu"]  # channels, cells, stride, operator
     assert fine.endswith("what the heads read     a window of 7x7 cells")  # 3x3 cells of the coarse map
     begin = [line.split("  ")[0] for line in lines if line[:1].isalpha()]
-    assert begin == ["model", "input", "preprocessing", f"{ADVICE}:", "layers", "outputs"]
+    assert begin == ["model", "found", "input", "preprocessing", "believed", f"{ADVICE}:", "layers", "outputs"]
     assert command_of(done) == f"  boxcam export {yolo} -o yolo.boxcam"
 
 

@@ -12,9 +12,9 @@ from onnx_ir.passes import common as passes
 from boxcam.bundle import Finding, SampleResult
 from boxcam.errors import ExportError, NothingToExplainError, SourceError
 from boxcam.export.autodiff import gradient
-from boxcam.export.graphs.extract import clone_model
+from boxcam.export.graphs.extract import add_output, clone_model
 from boxcam.export.graphs.fold import fold_model
-from boxcam.export.graphs.query import name_and_shape, opset_of, static_shape
+from boxcam.export.graphs.query import all_values, name_and_shape, opset_of, static_shape
 from boxcam.export.graphs.quiet import quiet_onnx_ir
 from boxcam.export.graphs.reach import used_features
 from boxcam.export.graphs.run import record_ranks
@@ -160,13 +160,13 @@ def _believe(
         usual = (spec.height, spec.width)
         spec = parse.parse(guessed, static_shape(opened.image), opened.image.dtype, request.shape, usual)
     said = bool(guessed) or bool(source.preprocessing_of(request, opened.metadata, found.convention))
-    model = clone_model(opened.model)
+    model, how = clone_model(opened.model), source.interpretation(found.convention)
+    add_output(model.graph, next(value for value in all_values(model.graph) if value.name == how.scores))
     passes.RemoveUnusedNodesPass()(model)
     model = fold_model(model)
     samples = Samples(str(opened.image.name), spec, request.sample, request.sample_name)
     try:
         record_ranks(model, samples.first())
-        how = source.interpretation(found.convention)
         subject = Subject(request.arguments[0], model, samples, found.outputs, found.labels, how, said)
         reading = read(subject)
     except ExportError as error:

@@ -94,7 +94,8 @@ def prepare(source: SourceModel, wishes: Wishes) -> Prepared:
     wishes.progress("folding constants")
     if source.half is not None:
         float16.check_runs(source.half.model)
-    base = fold_model(_with_outputs(source.model, wanted, source.stops))
+    raw = () if source.interpretation is None else (source.interpretation.scores,)
+    base = fold_model(_with_outputs(source.model, wanted, (*source.stops, *raw)))
     if spec.multiple:
         dimensions.fold(base.graph)
         passes.ShapeInferencePass()(base)
@@ -178,14 +179,14 @@ def _with_free_names(outputs: Outputs, model: ir.Model) -> Outputs:
     return outputs
 
 
-def _with_outputs(model: ir.Model, layers: Mapping[str, LayerTensors], stops: Sequence[str]) -> ir.Model:
+def _with_outputs(model: ir.Model, layers: Mapping[str, LayerTensors], others: Sequence[str]) -> ir.Model:
     """A copy in which the layers' tensors, and others that are needed by name, are outputs, so that folding keeps them.
 
     An input stays what it is: it cannot be an output too.
     """
     work = clone_model(model)
     values = {str(value.name): value for value in all_values(work.graph)}
-    for name in [*(n for layer in layers.values() for n in (*layer.tensors, *layer.rois)), *stops]:
+    for name in [*(n for layer in layers.values() for n in (*layer.tensors, *layer.rois)), *others]:
         if not values[name].is_graph_input():
             add_output(work.graph, values[name])
     return work
