@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
-from boxcam.bundle import Finding, SampleResult
 from boxcam.errors import ExportError, NothingToExplainError, SourceError
 from boxcam.export.autodiff import gradient
-from boxcam.export.graphs.extract import add_output, clone_model
-from boxcam.export.graphs.fold import fold_model
-from boxcam.export.graphs.query import all_values, name_and_shape, opset_of, static_shape
+from boxcam.export.graphs.extract import clone_model
+from boxcam.export.graphs.query import name_and_shape, opset_of
 from boxcam.export.graphs.quiet import quiet_onnx_ir
 from boxcam.export.graphs.reach import used_features
-from boxcam.export.graphs.run import record_ranks
+from boxcam.export.inspect.belief import Belief, believe
 from boxcam.export.inspect.command import PRESET, export_line, layer_to_name
 from boxcam.export.inspect.detached import selected_queries
 from boxcam.export.inspect.facts import ROLES, LayerFacts, Survey
@@ -26,14 +24,11 @@ from boxcam.export.layers.layout import as_map
 from boxcam.export.layers.tokens import ImageInput
 from boxcam.export.passes import check, straight_through
 from boxcam.export.passes.dynamic_size import fixed
-from boxcam.export.preprocessing import parse
 from boxcam.export.preprocessing.guess import Guess, guess, in_its_range
 from boxcam.export.source import LayerTensors, Progress, Request
 from boxcam.export.sources.onnx import layers as onnx_layers
 from boxcam.export.sources.onnx import source as source
-from boxcam.export.verify.plausible import Subject, check_names, judge, read
-from boxcam.export.verify.sample import result, shown
-from boxcam.export.verify.samples import Samples
+from boxcam.export.verify.plausible import check_names
 
 _NEUTRAL = ("resize=stretch", "scale=0-255", "color=RGB")
 _SECONDS = 20.0
@@ -103,10 +98,10 @@ def survey(
     image = next(value for value in work.model.graph.inputs if value.name == work.image)
     selected = selected_queries(work.model.graph, image, work.values(logits))
     unsaid = () if said else (PRESET,) if guessed is None else guessed.specs
-    belief = _Belief()
+    belief = Belief()
     if found is not None and not problem:
         progress("looking at what it finds")
-        belief = _believe(opened, found, request, () if said or guessed is None else guessed.specs, accept)
+        belief = believe(opened, found, request, () if said or guessed is None else guessed.specs, accept)
     named = () if found is None else found.labels
     return Survey(
         file=request.arguments[0],
@@ -132,49 +127,6 @@ def survey(
         refused=belief.refused,
         selected=selected,
     )
-
-
-@dataclass(frozen=True)
-class _Belief:
-    """Whether it is believed that a file was read right, see `Survey`."""
-
-    findings: tuple[Finding, ...] = ()
-    found: SampleResult | None = None
-    refused: str = ""
-
-
-def _believe(
-    opened: source.OnnxFile, found: source.Detections, request: Request, guessed: Sequence[str], accept: Sequence[str]
-) -> _Belief:
-    """Ask all criteria, as an export does.
-
-    Args:
-        opened: the file, with its detections.
-        found: its detections.
-        request: the file, and what the user says of it.
-        guessed: the preprocessing that the line to run will have; empty where it is said, or not known.
-        accept: names of criteria that are overruled.
-    """
-    spec = opened.preprocess
-    if guessed:
-        usual = (spec.height, spec.width)
-        spec = parse.parse(guessed, static_shape(opened.image), opened.image.dtype, request.shape, usual)
-    said = bool(guessed) or bool(source.preprocessing_of(request, opened.metadata, found.convention))
-    model, how = clone_model(opened.model), source.interpretation(found.convention)
-    add_output(model.graph, next(value for value in all_values(model.graph) if value.name == how.scores))
-    passes.RemoveUnusedNodesPass()(model)
-    model = fold_model(model)
-    samples = Samples(str(opened.image.name), spec, request.sample, request.sample_name)
-    try:
-        record_ranks(model, samples.first())
-        subject = Subject(request.arguments[0], model, samples, found.outputs, found.labels, how, said)
-        reading = read(subject)
-    except ExportError as error:
-        return _Belief(refused=str(error))
-    report = shown(reading)
-    findings = judge(reading, accept)
-    against = [one.sentence for one in findings if one.verdict == "implausible" and not one.accepted]
-    return _Belief(findings, None if report is None else result(reading, report), " ".join(against))
 
 
 def _with_forms(

@@ -83,8 +83,9 @@ def _require_expected(reading: Reading, report: Report, expected: Expected, outp
     Raises:
         ImplausibleError: it is something else; a picture of both is written next to the bundle.
     """
-    boxes = sample.boxes_of(report)
-    found = Found(boxes.astype(float), report.scores, report.labels, reading.subject.labels)
+    own = report.found
+    boxes = sample.on_picture(report, own).astype(np.float64)
+    found = Found(boxes, own.scores, own.labels, reading.subject.labels)
     compared = compare(expected, found)
     if compared.agrees:
         return compared

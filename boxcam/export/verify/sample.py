@@ -12,13 +12,13 @@ from boxcam.errors import OutputError
 from boxcam.explain.lettering import Color, write
 from boxcam.explain.render import class_color, outline, place_box
 from boxcam.explain.selection import DEFAULT_SCORE
-from boxcam.export.verify.plausible.reading import Reading, Report
+from boxcam.export.verify.plausible.reading import Boxes, Reading, Report
 from boxcam.inspection import sample_result
 from boxcam.types import Float, Image
 
 _SHORTEST, _LONGEST = 320, 1024
 """Pixels that the longer side of a drawn picture has at least, and at most."""
-_LETTERS = 9
+_LETTERS, _FEW = 9, 5
 _WHITE, _DARK, _BLACK = (255, 255, 255), (40, 40, 40), (0, 0, 0)
 _BRIGHTNESS = (0.114, 0.587, 0.299)
 
@@ -34,38 +34,37 @@ def shown(reading: Reading) -> Report | None:
     return next(iter([*given, *finding, *reading.reports]), None)
 
 
-def names_of(reading: Reading, report: Report) -> tuple[str, ...]:
+def names_of(reading: Reading, boxes: Boxes) -> tuple[str, ...]:
     """The class name of each box."""
     known = reading.subject.labels
-    return tuple(known[k] if 0 <= k < len(known) else f"class {k}" for k in report.labels)
+    return tuple(known[k] if 0 <= k < len(known) else f"class {k}" for k in boxes.labels)
 
 
-def boxes_of(report: Report) -> Float:
+def on_picture(report: Report, boxes: Boxes) -> Float:
     """float32 [K, 4], x1 y1 x2 y2 in pixels of the picture."""
-    return report.transform.boxes_to_image(report.boxes.astype(np.float32))
+    return report.transform.boxes_to_image(boxes.boxes.astype(np.float32))
 
 
 def result(reading: Reading, report: Report) -> SampleResult:
-    """What was found on a picture, as a bundle keeps it."""
+    """What was found on a picture, as a bundle keeps it; where nothing was, the best of what was not sure enough."""
     height, width = report.picture.pixels.shape[:2]
-    names = names_of(reading, report)
-    return sample_result(report.picture.name, (height, width), names, report.scores.tolist(), boxes_of(report).tolist())
+    best = report.found if len(report) else report.faint.part(slice(1))
+    facts = names_of(reading, best), best.scores.tolist(), on_picture(report, best).tolist()
+    return sample_result(report.picture.name, (height, width), *facts)
 
 
 def draw(reading: Reading, report: Report) -> Image:
     """The picture with its boxes: those of a usual score, or the best few where there is none."""
-    count = int((report.scores >= DEFAULT_SCORE).sum()) or min(len(report), 5)
-    page = _page(report.picture.pixels)
-    names = names_of(reading, report)
+    page, found = _page(report.picture.pixels), report.found
+    texts = [f"{name} {score:.2f}" for name, score in zip(names_of(reading, found), found.scores, strict=True)]
     if reading.is_classifier:
-        lines = [f"{names[k]} {report.scores[k]:.2f}" for k in range(min(len(report), 5))]
-        for number, line in enumerate(lines):
-            _label(page, line, (4, 4 + number * (2 * _LETTERS + 2)), _DARK)
+        for number, text in enumerate(texts[:_FEW]):
+            _label(page, text, (4, 4 + number * (2 * _LETTERS + 2)), _DARK)
         return page
-    boxes = boxes_of(report)
+    boxes = on_picture(report, found)
+    count = int((found.scores >= DEFAULT_SCORE).sum()) or min(len(found), _FEW)
     for k in reversed(range(count)):
-        text = f"{names[k]} {report.scores[k]:.2f}"
-        _box(page, report.picture.pixels, boxes[k], text, class_color(int(report.labels[k])))
+        _box(page, report.picture.pixels, boxes[k], texts[k], class_color(int(found.labels[k])))
     return page
 
 

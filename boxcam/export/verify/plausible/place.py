@@ -102,7 +102,8 @@ def locate(reading: Reading) -> Located:
 def _located(reading: Reading, report: Report) -> Located:
     names = list(report.ends)
     rows, cells, strides = [], [], []
-    boxes, origin = (np.concatenate(parts) for parts in zip((report.boxes, report.origin), report.faint, strict=True))
+    boxes = np.concatenate([report.found.boxes, report.faint.boxes])
+    origin = np.concatenate([report.found.origin, report.faint.origin])
     for row, (number, *position) in enumerate(origin[: int(LIMITS["best"])].tolist()):
         place = reading.places.get(names[number])
         if place is None or len(report.ends[names[number]].shape) != 4:

@@ -55,34 +55,52 @@ class Subject:
 
 
 @dataclass(frozen=True, eq=False)
-class Report:
-    """What a model reports on one picture, best score first.
+class Boxes:
+    """Boxes of one picture, best score first.
 
     Attributes:
-        picture: the picture.
-        transform: where it lies on the model input.
         boxes: float64 [K, 4], x1 y1 x2 y2 in pixels of the model input, as they were read.
         scores: float64 [K].
         labels: int64 [K].
         origin: int64 [K, D], which number made the score.
-        ends: the tensors that it is taken from, by name.
-        columns: [N, C], the class scores of all rows before any activation that was added; None if not known.
-        faint: as many more boxes as a lower score threshold lets through, where the graph lets it be lowered, with
-            their origins: a trained model finds little in most pictures, and these lie around their cells, too.
     """
 
-    picture: Picture
-    transform: Transform
     boxes: npt.NDArray[np.float64]
     scores: npt.NDArray[np.float64]
     labels: npt.NDArray[np.int64]
     origin: npt.NDArray[np.int64]
-    ends: Mapping[str, Array]
-    columns: Array | None
-    faint: tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    def part(self, which: slice) -> Boxes:
+        """Some of them."""
+        return Boxes(self.boxes[which], self.scores[which], self.labels[which], self.origin[which])
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """What a model reports on one picture.
+
+    Attributes:
+        picture: the picture.
+        transform: where it lies on the model input.
+        found: the boxes that it reports.
+        faint: as many more as a lower score threshold lets through, where the graph lets it be lowered: a trained model
+            finds little in most pictures, and these lie around their cells, too.
+        ends: the tensors that scores are taken from, by name.
+        columns: [N, C], the class scores of all rows before any activation that was added; None if not known.
+    """
+
+    picture: Picture
+    transform: Transform
+    found: Boxes
+    faint: Boxes
+    ends: Mapping[str, Array]
+    columns: Array | None
+
+    def __len__(self) -> int:
+        return len(self.found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +171,7 @@ def _traced(subject: Subject) -> tuple[ir.Model, Trace]:
 
 
 def _reports(model: ir.Model, subject: Subject, found: Trace, raw: str | None, threshold: float) -> Iterator[Report]:
-    session = open_session(model)
+    session, how = open_session(model), subject.interpretation
     names = [output.name for output in session.get_outputs()]
     failure: Exception | None = None
     ran = False
@@ -166,16 +184,21 @@ def _reports(model: ir.Model, subject: Subject, found: Trace, raw: str | None, t
             continue
         ran = True
         run = dict(zip(names, values, strict=True))
-        report = _report(picture, transform, run, subject, found, raw)
-        yield _split(report, int((report.scores > threshold).sum()))
+        boxes = _boxes(run, subject.outputs, found)
+        count = int((boxes.scores > threshold).sum())
+        yield Report(
+            picture=picture,
+            transform=transform,
+            found=boxes.part(slice(count)),
+            faint=boxes.part(slice(count, None)),
+            ends={str(value.name): run[str(value.name)] for value in found.logits},
+            columns=None if how is None or raw is None else _columns(run[raw], how),
+        )
     if not ran and failure is not None:
         raise VerificationError(failure_message(model, failure)) from failure
 
 
-def _report(
-    picture: Picture, transform: Transform, run: Mapping[str, Array], subject: Subject, found: Trace, raw: str | None
-) -> Report:
-    outputs, how = subject.outputs, subject.interpretation
+def _boxes(run: Mapping[str, Array], outputs: Outputs, found: Trace) -> Boxes:
     boxes = run[outputs.boxes] if outputs.box_columns is None else run[outputs.boxes][..., slice(*outputs.box_columns)]
     scores = run[outputs.scores]
     scores = scores if outputs.score_column is None else scores[..., outputs.score_column]
@@ -183,17 +206,8 @@ def _report(
     origin = run[added_names(outputs, found.target)[0]]
     real = np.flatnonzero(origin[:, 0] >= 0)
     order = real[np.argsort(-scores[real], kind="stable")]
-    return Report(
-        picture=picture,
-        transform=transform,
-        boxes=boxes[order].astype(np.float64),
-        scores=scores[order].astype(np.float64),
-        labels=labels[order].astype(np.int64),
-        origin=origin[order].astype(np.int64),
-        ends={str(value.name): run[str(value.name)] for value in found.logits},
-        columns=None if how is None or raw is None else _columns(run[raw], how),
-        faint=(np.zeros((0, 4)), np.zeros((0, origin.shape[1]), np.int64)),
-    )
+    numbers = boxes[order].astype(np.float64), scores[order].astype(np.float64)
+    return Boxes(*numbers, labels[order].astype(np.int64), origin[order].astype(np.int64))
 
 
 def _lower(model: ir.Model) -> float:
@@ -213,19 +227,6 @@ def _lower(model: ir.Model) -> float:
     for node in nodes:
         node.replace_input_with(4, lower)
     return thresholds[0]
-
-
-def _split(report: Report, count: int) -> Report:
-    """The first boxes as what is reported, the others as faint."""
-    first, rest = slice(count), slice(count, None)
-    return replace(
-        report,
-        boxes=report.boxes[first],
-        scores=report.scores[first],
-        labels=report.labels[first],
-        origin=report.origin[first],
-        faint=(report.boxes[rest], report.origin[rest]),
-    )
 
 
 def _columns(array: Array, how: Interpretation) -> Array | None:
