@@ -79,7 +79,9 @@ def _sample_of(path: str, sample: str) -> SampleResult:
 
     image = read_image(sample)
     found = load(path).detect(image)
-    return sample_result(Path(sample).name, image.shape[:2], found.names, found.scores.tolist(), found.boxes.tolist())
+    return sample_result(
+        Path(sample).name, (image.shape[0], image.shape[1]), found.names, found.scores.tolist(), found.boxes.tolist()
+    )
 
 
 def _inspect_file(

@@ -16,10 +16,11 @@ from boxcam.export.verify.plausible.reading import Reading, Report
 from boxcam.inspection import sample_result
 from boxcam.types import Float, Image
 
-_SHORTEST, _LONGEST = 480, 1024
+_SHORTEST, _LONGEST = 320, 1024
 """Pixels that the longer side of a drawn picture has at least, and at most."""
 _LETTERS = 9
-_WHITE, _DARK = (255, 255, 255), (40, 40, 40)
+_WHITE, _DARK, _BLACK = (255, 255, 255), (40, 40, 40), (0, 0, 0)
+_BRIGHTNESS = (0.114, 0.587, 0.299)
 
 
 def shown(reading: Reading) -> Report | None:
@@ -44,7 +45,7 @@ def result(reading: Reading, report: Report) -> SampleResult:
     """What was found on a picture, as a bundle keeps it."""
     height, width = report.picture.pixels.shape[:2]
     names = names_of(reading, report)
-    return sample_result(report.picture.name, (height, width), names, report.scores, boxes_of(report))
+    return sample_result(report.picture.name, (height, width), names, report.scores.tolist(), boxes_of(report).tolist())
 
 
 def draw(reading: Reading, report: Report) -> Image:
@@ -86,7 +87,7 @@ def save(picture: Image, path: Path) -> None:
         OutputError: it cannot be written.
     """
     try:
-        path.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+        path.write_bytes(cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 9])[1].tobytes())
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}. Choose another place with output=.") from error
 
@@ -110,9 +111,10 @@ def _box(page: Image, picture: Image, box: Float, text: str, color: Color) -> No
 
 
 def _label(page: Image, text: str, corner: tuple[int, int], color: Color) -> None:
-    """White letters on a bar of colour."""
-    x, y = corner
+    """Letters on a bar of colour, which is moved to the left where it would leave the page."""
     bar = np.full((2 * _LETTERS, page.shape[1], 3), color, np.uint8)
-    width = write(bar, text, (4, 2 * _LETTERS - 5), _LETTERS, _WHITE) + 8
+    letters = _BLACK if np.dot(color, _BRIGHTNESS) > 150 else _WHITE
+    width = write(bar, text, (4, 2 * _LETTERS - 5), _LETTERS, letters) + 8
+    x, y = max(min(corner[0], page.shape[1] - width), 0), corner[1]
     target = page[y : y + 2 * _LETTERS, x : x + width]
     target[:] = bar[: target.shape[0], : target.shape[1]]
