@@ -101,7 +101,8 @@ def locate(reading: Reading) -> Located:
 def _located(reading: Reading, report: Report) -> Located:
     names = list(report.ends)
     rows, cells, strides = [], [], []
-    for row, (number, *position) in enumerate(report.origin[: int(LIMITS["best"])].tolist()):
+    boxes, origin = (np.concatenate(parts) for parts in zip((report.boxes, report.origin), report.faint, strict=True))
+    for row, (number, *position) in enumerate(origin[: int(LIMITS["best"])].tolist()):
         place = reading.places.get(names[number])
         if place is None or len(report.ends[names[number]].shape) != 4:
             continue
@@ -111,7 +112,7 @@ def _located(reading: Reading, report: Report) -> Located:
         strides.append((place.x.stride, place.y.stride))
     canvas = (float(report.transform.canvas_width), float(report.transform.canvas_height))
     return Located(
-        report.boxes[rows],
+        boxes[rows],
         np.array(cells, np.float64).reshape(-1, 2),
         np.array(strides, np.float64).reshape(-1, 2),
         np.tile(np.array(canvas), (len(rows), 1)),

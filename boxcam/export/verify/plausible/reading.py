@@ -15,7 +15,7 @@ import onnx_ir as ir
 from boxcam.bundle import Outputs, Preprocess
 from boxcam.errors import TraceError, VerificationError
 from boxcam.export.graphs.extract import add_output, clone_model
-from boxcam.export.graphs.query import Array, all_values
+from boxcam.export.graphs.query import Array, all_values, constant_array
 from boxcam.export.graphs.run import failure_message, open_session
 from boxcam.export.layers.receptive_field import Cells, cells
 from boxcam.export.passes.dynamic_size import fixed
@@ -26,6 +26,9 @@ from boxcam.export.verify.plausible.formats import BoxFormat
 from boxcam.export.verify.samples import Picture, Samples, wide
 from boxcam.runtime.preprocess import Transform, prepare
 from boxcam.targets import LOGIT, SCORE
+
+_FAINT = 0.005
+"""The score of the faintest boxes that are looked at."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +67,8 @@ class Report:
         origin: int64 [K, D], which number made the score.
         ends: the tensors that it is taken from, by name.
         columns: [N, C], the class scores of all rows before any activation that was added; None if not known.
+        faint: as many more boxes as a lower score threshold lets through, where the graph lets it be lowered, with
+            their origins: a trained model finds little in most pictures, and these lie around their cells, too.
     """
 
     picture: Picture
@@ -74,6 +79,7 @@ class Report:
     origin: npt.NDArray[np.int64]
     ends: Mapping[str, Array]
     columns: Array | None
+    faint: tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -125,13 +131,14 @@ def read(subject: Subject) -> Reading:
         VerificationError: it cannot be run on any picture.
     """
     model, found = _traced(subject)
+    threshold = _lower(model)
     by_name = {str(value.name): value for value in all_values(model.graph)}
     ends = [str(value.name) for value in found.logits]
     how = subject.interpretation
     raw = how.scores if how is not None and how.scores in by_name else None
     for name in (*ends, *(() if raw is None else (raw,))):
         add_output(model.graph, by_name[name])
-    reports = tuple(_reports(model, subject, found, raw))
+    reports = tuple(_reports(model, subject, found, raw, threshold))
     return Reading(replace(subject, model=model), found, _places(model, subject, ends), reports)
 
 
@@ -145,7 +152,7 @@ def _traced(subject: Subject) -> tuple[ir.Model, Trace]:
         return model, trace(model.graph, subject.outputs, SCORE)
 
 
-def _reports(model: ir.Model, subject: Subject, found: Trace, raw: str | None) -> Iterator[Report]:
+def _reports(model: ir.Model, subject: Subject, found: Trace, raw: str | None, threshold: float) -> Iterator[Report]:
     session = open_session(model)
     names = [output.name for output in session.get_outputs()]
     failure: Exception | None = None
@@ -159,7 +166,8 @@ def _reports(model: ir.Model, subject: Subject, found: Trace, raw: str | None) -
             continue
         ran = True
         run = dict(zip(names, values, strict=True))
-        yield _report(picture, transform, run, subject, found, raw)
+        report = _report(picture, transform, run, subject, found, raw)
+        yield _split(report, int((report.scores > threshold).sum()))
     if not ran and failure is not None:
         raise VerificationError(failure_message(model, failure)) from failure
 
@@ -184,6 +192,39 @@ def _report(
         origin=origin[order].astype(np.int64),
         ends={str(value.name): run[str(value.name)] for value in found.logits},
         columns=None if how is None or raw is None else _columns(run[raw], how),
+        faint=(np.zeros((0, 4)), np.zeros((0, origin.shape[1]), np.int64)),
+    )
+
+
+def _lower(model: ir.Model) -> float:
+    """Lower the score thresholds of suppression; returns the one that there was, below which boxes are faint.
+
+    Suppression goes from the best box down, so that boxes above a threshold are the same whatever lies below it.
+    """
+    nodes = [node for node in model.graph if node.op_type == "NonMaxSuppression" and len(node.inputs) > 4]
+    known = [constant_array(node.inputs[4]) for node in nodes]
+    thresholds = [float(array.reshape(-1)[0]) for array in known if array is not None and array.size == 1]
+    if not thresholds or len(thresholds) < len(nodes) or max(thresholds) <= _FAINT or len(set(thresholds)) > 1:
+        return -np.inf
+    name = "boxcam.faint"
+    lower = ir.Value(name=name, const_value=ir.tensor(np.array([_FAINT], np.float32), name=name))
+    lower.dtype, lower.shape = ir.DataType.FLOAT, ir.Shape([1])
+    model.graph.register_initializer(lower)
+    for node in nodes:
+        node.replace_input_with(4, lower)
+    return thresholds[0]
+
+
+def _split(report: Report, count: int) -> Report:
+    """The first boxes as what is reported, the others as faint."""
+    first, rest = slice(count), slice(count, None)
+    return replace(
+        report,
+        boxes=report.boxes[first],
+        scores=report.scores[first],
+        labels=report.labels[first],
+        origin=report.origin[first],
+        faint=(report.boxes[rest], report.origin[rest]),
     )
 
 
