@@ -23,6 +23,10 @@ _WHITE, _DARK, _BLACK = (255, 255, 255), (40, 40, 40), (0, 0, 0)
 _BRIGHTNESS = (0.114, 0.587, 0.299)
 
 
+Named = tuple[Float, str]
+"""A box, float32 [4], x1 y1 x2 y2 in pixels of a picture, and what stands above it."""
+
+
 def shown(reading: Reading) -> Report | None:
     """What to show: the user's picture, or the first synthetic one in which something is found."""
     given = [report for report in reading.reports if report.picture.is_given]
@@ -65,19 +69,31 @@ def draw(reading: Reading, report: Report) -> Image:
     return page
 
 
-def draw_both(picture: Image, ours: list[tuple[Float, str]], theirs: list[tuple[Float, str]]) -> Image:
-    """A picture with two lots of boxes: those expected in green, those found in magenta."""
+def draw_both(picture: Image, same: list[Float], ours: list[Named], theirs: list[Named]) -> Image:
+    """A picture with two lots of boxes.
+
+    Args:
+        picture: uint8 [H, W, 3], BGR.
+        same: boxes that are the same in both, which are drawn in grey.
+        ours: boxes that were found only, in magenta.
+        theirs: boxes that are expected only, in green.
+    """
     page = _page(picture)
+    for box in same:
+        _box(page, picture, box, "", _SAME)
     for boxes, color in ((theirs, _EXPECTED), (ours, _FOUND)):
-        for box, text in boxes:
-            _box(page, picture, box, text, color)
+        for number, (box, text) in reversed(list(enumerate(boxes))):
+            _box(page, picture, box, text if number < _NAMED else "", color)
     bar = np.full((2 * _LETTERS + 10, page.shape[1], 3), 255, np.uint8)
-    width = write(bar, "expected", (8, 2 * _LETTERS - 1), _LETTERS, _EXPECTED)
-    write(bar, "found", (24 + width, 2 * _LETTERS - 1), _LETTERS, _FOUND)
+    x = 8
+    for word, color in (("expected", _EXPECTED), ("found", _FOUND), ("both", _SAME)):
+        x += write(bar, word, (x, 2 * _LETTERS - 1), _LETTERS, color) + 16
     return np.concatenate([page, bar])
 
 
-_EXPECTED, _FOUND = (60, 150, 0), (200, 0, 200)
+_EXPECTED, _FOUND, _SAME = (60, 150, 0), (200, 0, 200), (150, 150, 150)
+_NAMED = 10
+"""So many boxes of each lot have their names on the picture."""
 
 
 def save(picture: Image, path: Path) -> None:
@@ -107,7 +123,8 @@ def _box(page: Image, picture: Image, box: Float, text: str, color: Color) -> No
     x1, y1, x2, y2 = (float(side) for side in np.nan_to_num(box))
     placed = place_box((x1, y1, x2, y2), page, picture.shape)
     outline(page, placed, color)
-    _label(page, text, (placed[0], max(placed[1] - 2 * _LETTERS - 1, 0)), color)
+    if text:
+        _label(page, text, (placed[0], max(placed[1] - 2 * _LETTERS - 1, 0)), color)
 
 
 def _label(page: Image, text: str, corner: tuple[int, int], color: Color) -> None:
