@@ -74,7 +74,7 @@ def _of(boxes: Boxes, canvas: tuple[int, int]) -> Iterator[tuple[str, Mask]]:
     outside = ~inverted & ~tiny & ~empty & (left < 0.5).any(1)
     huge = ~inverted & ~outside & (size > 3 * limits[:2]).any(1)
     masks = {"inverted": inverted, "tiny": tiny, "empty": empty, "outside": outside, "huge": huge}
-    yield from ((name, np.asarray(mask, bool)) for name, mask in masks.items())
+    yield from ((name, np.asarray(mask)) for name, mask in masks.items())
 
 
 def _all_equal(reading: Reading) -> bool:

@@ -29,10 +29,10 @@ may be, of these; how far the middle may lie from 0, as a share of the width; ho
 ImageNet's, in steps of 0 to 255."""
 
 _ARITHMETIC = ("Add", "Sub", "Mul", "Div", "Neg")
-_NEUTRAL = (
-    *("Cast", "CastLike", "Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Slice", "Gather", "Split"),
-    *("Concat", "Resize", "Upsample", "Pad", "Clip", "QuantizeLinear", "DequantizeLinear"),
-)
+_NEUTRAL: tuple[str, ...] = (
+    "Cast", "CastLike", "Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Slice", "Gather", "Split",
+)  # fmt: skip
+_NEUTRAL += ("Concat", "Resize", "Upsample", "Pad", "Clip", "QuantizeLinear", "DequantizeLinear")
 _IMAGENET = (123.675, 116.28, 103.53)
 _RANGES = {"0-1": 1.0, "0-255": 255.0}
 
