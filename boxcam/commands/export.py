@@ -145,7 +145,7 @@ def export(
     \b
     {MODELS}
 
-    It takes half a minute to two minutes, and ends by verifying the bundle.
+    It takes half a minute to two minutes, says what it finds, and checks the bundle against the model.
 
     \b
     Examples:

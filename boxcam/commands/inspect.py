@@ -42,8 +42,8 @@ def inspect(
 ) -> None:
     """Show what is in a bundle, or in an ONNX file to export.
 
-    Of a bundle: source, labels, preprocessing, layers, verification. Of an ONNX file: what was recognised in it, the
-    `boxcam export` line to run, and the layers to choose from.
+    Of a bundle: source, labels, preprocessing, layers, what was proved of it and what is believed. Of an ONNX file:
+    what was recognised in it, what it finds, the `boxcam export` line to run, and the layers to choose from.
 
     \b
     Examples:

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
-from boxcam.bundle import Finding, SampleResult
 from boxcam.errors import ExportError, NothingToExplainError, SourceError
 from boxcam.export.autodiff import gradient
-from boxcam.export.graphs.extract import add_output, clone_model
-from boxcam.export.graphs.fold import fold_model
-from boxcam.export.graphs.query import all_values, name_and_shape, opset_of, static_shape
+from boxcam.export.graphs.extract import clone_model
+from boxcam.export.graphs.query import name_and_shape, opset_of
 from boxcam.export.graphs.quiet import quiet_onnx_ir
 from boxcam.export.graphs.reach import used_features
-from boxcam.export.graphs.run import record_ranks
 from boxcam.export.heads.convention import Convention
+from boxcam.export.inspect.belief import Belief, believe
 from boxcam.export.inspect.command import PRESET, export_line, layer_to_name
 from boxcam.export.inspect.detached import selected_queries
 from boxcam.export.inspect.facts import ROLES, LayerFacts, Survey
@@ -33,11 +31,8 @@ from boxcam.export.source import LayerTensors, Progress, Request
 from boxcam.export.sources.onnx import layers as onnx_layers
 from boxcam.export.sources.onnx import source as source
 from boxcam.export.sources.onnx import stated
-from boxcam.export.sources.onnx.inputs import axis_names
 from boxcam.export.sources.onnx.source import OnnxFile
-from boxcam.export.verify.plausible import Subject, check_names, judge, read
-from boxcam.export.verify.sample import result, shown
-from boxcam.export.verify.samples import Samples
+from boxcam.export.verify.plausible import check_names
 
 _SECONDS = 20.0
 
@@ -114,10 +109,10 @@ def survey(
     layers = tuple(_with_forms(work, logits, cut, progress, seconds))
     missing = () if said else (PRESET,) if guessed is None else guessed.specs
     unsaid = (*missing, *stated.given_by(request))
-    belief = _Belief()
+    belief = Belief()
     if found is not None and not problem:
         progress("looking at what it finds")
-        belief = _believe(opened, found, request, () if said or guessed is None else guessed.specs, accept)
+        belief = believe(opened, found, request, () if said or guessed is None else guessed.specs, accept)
     named = () if found is None else found.labels
     return Survey(
         file=request.arguments[0],
@@ -149,51 +144,6 @@ def _said(request: Request, opened: OnnxFile, convention: Convention | None = No
     """What is said of the preprocessing; nothing as long as that is not all of it."""
     said = stated.preprocessing_of(request, opened.metadata, convention)
     return tuple(said) if parse.is_complete(said, opened.preprocess.channels) else ()
-
-
-@dataclass(frozen=True)
-class _Belief:
-    """Whether it is believed that a file was read right, see `Survey`."""
-
-    findings: tuple[Finding, ...] = ()
-    found: SampleResult | None = None
-    refused: str = ""
-
-
-def _believe(
-    opened: OnnxFile, found: source.Detections, request: Request, guessed: Sequence[str], accept: Sequence[str]
-) -> _Belief:
-    """Ask all criteria, as an export does.
-
-    Args:
-        opened: the file, with its detections.
-        found: its detections.
-        request: the file, and what the user says of it.
-        guessed: the preprocessing that the line to run will have; empty where it is said, or not known.
-        accept: names of criteria that are overruled.
-    """
-    spec = opened.preprocess
-    if guessed:
-        usual = (spec.height, spec.width)
-        specs = [*guessed, *stated.given_by(request)]
-        axes = axis_names(opened.image)
-        spec = parse.parse(specs, static_shape(opened.image), opened.image.dtype, request.shape, usual, axes=axes)
-    said = bool(guessed) or bool(_said(request, opened, found.convention))
-    model, how = clone_model(opened.model), source.interpretation(found.convention)
-    add_output(model.graph, next(value for value in all_values(model.graph) if value.name == how.scores))
-    passes.RemoveUnusedNodesPass()(model)
-    model = fold_model(model)
-    samples = Samples(str(opened.image.name), spec, request.picture(spec.channels), request.sample_name)
-    try:
-        record_ranks(model, samples.first())
-        subject = Subject(request.arguments[0], model, samples, found.outputs, found.labels, how, said)
-        reading = read(subject)
-    except ExportError as error:
-        return _Belief(refused=str(error))
-    report = shown(reading)
-    findings = judge(reading, accept)
-    against = [one.sentence for one in findings if one.verdict == "implausible" and not one.accepted]
-    return _Belief(findings, None if report is None else result(reading, report), " ".join(against))
 
 
 def _with_forms(

@@ -6,11 +6,13 @@ import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from boxcam.bundle import Finding, SampleResult
 from boxcam.errors import BoxcamWarning, ImplausibleError, SourceError
 from boxcam.export.steps.prepare import Preparation, Wishes
 from boxcam.export.verify import sample
-from boxcam.export.verify.expected import LIMITS, Comparison, Expected, Found, compare
+from boxcam.export.verify.expected import Comparison, Expected, Found, compare
 from boxcam.export.verify.plausible import Reading, Subject, judge, read, refuse
 from boxcam.export.verify.plausible.reading import Report
 from boxcam.types import Image
@@ -81,13 +83,14 @@ def _require_expected(reading: Reading, report: Report, expected: Expected, outp
     Raises:
         ImplausibleError: it is something else; a picture of both is written next to the bundle.
     """
-    boxes = sample.boxes_of(report)
-    found = Found(boxes.astype(float), report.scores, report.labels, reading.subject.labels)
+    own = report.found
+    boxes = sample.on_picture(report, own).astype(np.float64)
+    found = Found(boxes, own.scores, own.labels, reading.subject.labels)
     compared = compare(expected, found)
     if compared.agrees:
         return compared
     path = output.with_name(f"{output.name.removesuffix('.boxcam')}.expect.png")
-    sample.save(_both(report, found, expected), path)
+    sample.save(_both(report, found, expected, compared), path)
     count = len(expected.scores)
     raise ImplausibleError(
         f"{reading.file}: on {report.picture.name} it does not find what {expected.file} expects:"
@@ -97,17 +100,13 @@ def _require_expected(reading: Reading, report: Report, expected: Expected, outp
     )
 
 
-def _both(report: Report, found: Found, expected: Expected) -> Image:
+def _both(report: Report, found: Found, expected: Expected, compared: Comparison) -> Image:
     """The sample with the boxes of both."""
-    ours = [
-        (found.boxes[k].astype("float32"), f"{found.name(int(found.labels[k]))} {found.scores[k]:.2f}")
-        for k in range(len(found.scores))
-        if found.scores[k] >= LIMITS["lowest"]
-    ]
-    boxes = [] if expected.boxes is None else list(expected.boxes.astype("float32"))
-    theirs = [
-        (box, f"{label} {score:.2f}")
-        for box, label, score in zip(boxes, expected.labels, expected.scores, strict=False)
-        if score >= LIMITS["lowest"]
-    ]
-    return sample.draw_both(report.picture.pixels, ours, theirs)
+    own = found.boxes.astype(np.float32)
+    same = [own[k] for _, k in compared.pairs]
+    ours = [(own[k], f"{found.name(int(found.labels[k]))} {found.scores[k]:.2f}") for k in compared.surplus]
+    theirs: list[sample.Named] = []
+    if expected.boxes is not None:
+        boxes = expected.boxes.astype(np.float32)
+        theirs = [(boxes[k], f"{expected.labels[k]} {expected.scores[k]:.2f}") for k in compared.missing]
+    return sample.draw_both(report.picture.pixels, same, ours, theirs)

@@ -12,15 +12,20 @@ from boxcam.errors import OutputError
 from boxcam.explain.lettering import Color, write
 from boxcam.explain.render import class_color, outline, place_box
 from boxcam.explain.selection import DEFAULT_SCORE
-from boxcam.export.verify.plausible.reading import Reading, Report
+from boxcam.export.verify.plausible.reading import Boxes, Reading, Report
 from boxcam.inspection import sample_result
 from boxcam.runtime.planes import picture_of
 from boxcam.types import Float, Image
 
-_SHORTEST, _LONGEST = 480, 1024
+_SHORTEST, _LONGEST = 320, 1024
 """Pixels that the longer side of a drawn picture has at least, and at most."""
-_LETTERS = 9
-_WHITE, _DARK = (255, 255, 255), (40, 40, 40)
+_LETTERS, _FEW = 9, 5
+_WHITE, _DARK, _BLACK = (255, 255, 255), (40, 40, 40), (0, 0, 0)
+_BRIGHTNESS = (0.114, 0.587, 0.299)
+
+
+Named = tuple[Float, str]
+"""A box, float32 [4], x1 y1 x2 y2 in pixels of a picture, and what stands above it."""
 
 
 def shown(reading: Reading) -> Report | None:
@@ -30,55 +35,65 @@ def shown(reading: Reading) -> Report | None:
     return next(iter([*given, *finding, *reading.reports]), None)
 
 
-def names_of(reading: Reading, report: Report) -> tuple[str, ...]:
+def names_of(reading: Reading, boxes: Boxes) -> tuple[str, ...]:
     """The class name of each box."""
     known = reading.subject.labels
-    return tuple(known[k] if 0 <= k < len(known) else f"class {k}" for k in report.labels)
+    return tuple(known[k] if 0 <= k < len(known) else f"class {k}" for k in boxes.labels)
 
 
-def boxes_of(report: Report) -> Float:
+def on_picture(report: Report, boxes: Boxes) -> Float:
     """float32 [K, 4], x1 y1 x2 y2 in pixels of the picture."""
-    return report.transform.boxes_to_image(report.boxes.astype(np.float32))
+    return report.transform.boxes_to_image(boxes.boxes.astype(np.float32))
 
 
 def result(reading: Reading, report: Report) -> SampleResult:
-    """What was found on a picture, as a bundle keeps it."""
+    """What was found on a picture, as a bundle keeps it; where nothing was, the best of what was not sure enough."""
     height, width = report.picture.pixels.shape[:2]
-    names = names_of(reading, report)
-    scores, boxes = report.scores.tolist(), boxes_of(report).tolist()
-    return sample_result(report.picture.name, (height, width), names, scores, boxes)
+    best = report.found if len(report) else report.faint.part(slice(1))
+    facts = names_of(reading, best), best.scores.tolist(), on_picture(report, best).tolist()
+    return sample_result(report.picture.name, (height, width), *facts)
 
 
 def draw(reading: Reading, report: Report) -> Image:
     """The picture with its boxes: those of a usual score, or the best few where there is none."""
-    count = int((report.scores >= DEFAULT_SCORE).sum()) or min(len(report), 5)
-    page = _page(picture_of(report.picture.pixels))
-    names = names_of(reading, report)
+    page, found = _page(picture_of(report.picture.pixels)), report.found
+    texts = [f"{name} {score:.2f}" for name, score in zip(names_of(reading, found), found.scores, strict=True)]
     if reading.is_classifier:
-        lines = [f"{names[k]} {report.scores[k]:.2f}" for k in range(min(len(report), 5))]
-        for number, line in enumerate(lines):
-            _label(page, line, (4, 4 + number * (2 * _LETTERS + 2)), _DARK)
+        for number, text in enumerate(texts[:_FEW]):
+            _label(page, text, (4, 4 + number * (2 * _LETTERS + 2)), _DARK)
         return page
-    boxes = boxes_of(report)
+    boxes = on_picture(report, found)
+    count = int((found.scores >= DEFAULT_SCORE).sum()) or min(len(found), _FEW)
     for k in reversed(range(count)):
-        text = f"{names[k]} {report.scores[k]:.2f}"
-        _box(page, report.picture.pixels, boxes[k], text, class_color(int(report.labels[k])))
+        _box(page, report.picture.pixels, boxes[k], texts[k], class_color(int(found.labels[k])))
     return page
 
 
-def draw_both(picture: Image, ours: list[tuple[Float, str]], theirs: list[tuple[Float, str]]) -> Image:
-    """A picture with two lots of boxes: those expected in green, those found in magenta."""
+def draw_both(picture: Image, same: list[Float], ours: list[Named], theirs: list[Named]) -> Image:
+    """A picture with two lots of boxes.
+
+    Args:
+        picture: uint8 [H, W, 3], BGR.
+        same: boxes that are the same in both, which are drawn in grey.
+        ours: boxes that were found only, in magenta.
+        theirs: boxes that are expected only, in green.
+    """
     page = _page(picture_of(picture))
+    for box in same:
+        _box(page, picture, box, "", _SAME)
     for boxes, color in ((theirs, _EXPECTED), (ours, _FOUND)):
-        for box, text in boxes:
-            _box(page, picture, box, text, color)
+        for number, (box, text) in reversed(list(enumerate(boxes))):
+            _box(page, picture, box, text if number < _NAMED else "", color)
     bar = np.full((2 * _LETTERS + 10, page.shape[1], 3), 255, np.uint8)
-    width = write(bar, "expected", (8, 2 * _LETTERS - 1), _LETTERS, _EXPECTED)
-    write(bar, "found", (24 + width, 2 * _LETTERS - 1), _LETTERS, _FOUND)
+    x = 8
+    for word, color in (("expected", _EXPECTED), ("found", _FOUND), ("both", _SAME)):
+        x += write(bar, word, (x, 2 * _LETTERS - 1), _LETTERS, color) + 16
     return np.concatenate([page, bar])
 
 
-_EXPECTED, _FOUND = (60, 150, 0), (200, 0, 200)
+_EXPECTED, _FOUND, _SAME = (60, 150, 0), (200, 0, 200), (150, 150, 150)
+_NAMED = 10
+"""So many boxes of each lot have their names on the picture."""
 
 
 def save(picture: Image, path: Path) -> None:
@@ -88,7 +103,7 @@ def save(picture: Image, path: Path) -> None:
         OutputError: it cannot be written.
     """
     try:
-        path.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+        path.write_bytes(cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 9])[1].tobytes())
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}. Choose another place with output=.") from error
 
@@ -108,13 +123,15 @@ def _box(page: Image, picture: Image, box: Float, text: str, color: Color) -> No
     x1, y1, x2, y2 = (float(side) for side in np.nan_to_num(box))
     placed = place_box((x1, y1, x2, y2), page, picture.shape)
     outline(page, placed, color)
-    _label(page, text, (placed[0], max(placed[1] - 2 * _LETTERS - 1, 0)), color)
+    if text:
+        _label(page, text, (placed[0], max(placed[1] - 2 * _LETTERS - 1, 0)), color)
 
 
 def _label(page: Image, text: str, corner: tuple[int, int], color: Color) -> None:
-    """White letters on a bar of colour."""
-    x, y = corner
+    """Letters on a bar of colour, which is moved to the left where it would leave the page."""
     bar = np.full((2 * _LETTERS, page.shape[1], 3), color, np.uint8)
-    width = write(bar, text, (4, 2 * _LETTERS - 5), _LETTERS, _WHITE) + 8
+    letters = _BLACK if np.dot(color, _BRIGHTNESS) > 150 else _WHITE
+    width = write(bar, text, (4, 2 * _LETTERS - 5), _LETTERS, letters) + 8
+    x, y = max(min(corner[0], page.shape[1] - width), 0), corner[1]
     target = page[y : y + 2 * _LETTERS, x : x + width]
     target[:] = bar[: target.shape[0], : target.shape[1]]

@@ -30,7 +30,7 @@ def answer(reading: Reading) -> Answer | None:
     if reading.is_classifier:
         return None
     best = int(LIMITS["best"])
-    boxes = np.concatenate([np.zeros((0, 4)), *(report.boxes[:best] for report in reading.reports)])
+    boxes = np.concatenate([np.zeros((0, 4)), *(report.found.boxes[:best] for report in reading.reports)])
     if len(boxes) < LIMITS["count"]:
         return Answer("unknown", f"too few boxes were found ({len(boxes)}) to tell whether they are boxes")
     faults = {name: np.concatenate(parts) for name, parts in _faults(reading.reports, best).items()}
@@ -57,7 +57,7 @@ def _faults(reports: tuple[Report, ...], best: int) -> dict[str, list[Mask]]:
     found: dict[str, list[Mask]] = {name: [] for name in _WORDS}
     for report in reports:
         canvas = report.transform.canvas_width, report.transform.canvas_height
-        for name, mask in _of(report.boxes[:best], canvas):
+        for name, mask in _of(report.found.boxes[:best], canvas):
             found[name].append(mask)
     return found
 
@@ -79,7 +79,7 @@ def _of(boxes: Boxes, canvas: tuple[int, int]) -> Iterator[tuple[str, Mask]]:
 
 def _all_equal(reading: Reading) -> bool:
     """Whether boxes that come from different cells, of one picture or of several, are all the same."""
-    boxes = np.concatenate([report.boxes for report in reading.reports])
+    boxes = np.concatenate([report.found.boxes for report in reading.reports])
     return bool(len(boxes) >= LIMITS["count"] and np.ptp(boxes, axis=0).max() < LIMITS["apart"])
 
 

@@ -20,7 +20,8 @@ LIMITS = {"best": 100, "count": 8, "cells": 4, "nearer": 0.5, "near": 0.75, "far
 """Of the best boxes of each picture so many are looked at; how many there have to be, of how many different cells. As
 read they have to lie ``far`` cells away, which is the median, and so many of those of another format have to hold their
 cells: that format is believed if its distance is the share ``nearer`` of that, and ``near`` raises doubts. Boxes that
-lie the share ``lost`` of the model input away from their cells are doubtful whatever other formats give."""
+lie the share ``lost`` of the model input away from their cells are doubtful whatever other formats give, unless their
+source knows what they are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +85,7 @@ def answer(reading: Reading) -> Answer | None:
         figures |= {"cells away, as the nearest format": distance[best]}
         seen = f"{how}, which is the median; read as {best} they would lie {distance[best]:.1f} cells away"
         return Answer("implausible" if closer <= LIMITS["nearer"] else "doubtful", seen, _advice(read, best), figures)
-    if away >= LIMITS["lost"] and inside[read] < 0.5:
+    if away >= LIMITS["lost"] and inside[read] < 0.5 and reading.subject.interpretation is not None:
         seen = f"{how}, which is the median: {away:.0%} of the model input"
         advice = "Pass the right tensors with boxes= and scores=, or their format with box_format= and box_scale=."
         return Answer("doubtful", seen, advice, figures)
@@ -101,7 +102,9 @@ def locate(reading: Reading) -> Located:
 def _located(reading: Reading, report: Report) -> Located:
     names = list(report.ends)
     rows, cells, strides = [], [], []
-    for row, (number, *position) in enumerate(report.origin[: int(LIMITS["best"])].tolist()):
+    boxes = np.concatenate([report.found.boxes, report.faint.boxes])
+    origin = np.concatenate([report.found.origin, report.faint.origin])
+    for row, (number, *position) in enumerate(origin[: int(LIMITS["best"])].tolist()):
         place = reading.places.get(names[number])
         if place is None or len(report.ends[names[number]].shape) != 4:
             continue
@@ -111,7 +114,7 @@ def _located(reading: Reading, report: Report) -> Located:
         strides.append((place.x.stride, place.y.stride))
     canvas = (float(report.transform.canvas_width), float(report.transform.canvas_height))
     return Located(
-        report.boxes[rows],
+        boxes[rows],
         np.array(cells, np.float64).reshape(-1, 2),
         np.array(strides, np.float64).reshape(-1, 2),
         np.tile(np.array(canvas), (len(rows), 1)),

@@ -15,7 +15,7 @@ import onnx_ir as ir
 from boxcam.bundle import Outputs, Preprocess
 from boxcam.errors import TraceError, VerificationError
 from boxcam.export.graphs.extract import add_output, clone_model
-from boxcam.export.graphs.query import Array, all_values
+from boxcam.export.graphs.query import Array, all_values, constant_array
 from boxcam.export.graphs.run import failure_message, open_session
 from boxcam.export.layers.receptive_field import Cells, cells
 from boxcam.export.passes.dynamic_size import fixed
@@ -26,6 +26,9 @@ from boxcam.export.verify.plausible.formats import BoxFormat
 from boxcam.export.verify.samples import Picture, Samples, wide
 from boxcam.runtime.preprocess import Transform, prepare
 from boxcam.targets import LOGIT, SCORE
+
+_FAINT = 0.005
+"""The score of the faintest boxes that are looked at."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,31 +55,52 @@ class Subject:
 
 
 @dataclass(frozen=True, eq=False)
-class Report:
-    """What a model reports on one picture, best score first.
+class Boxes:
+    """Boxes of one picture, best score first.
 
     Attributes:
-        picture: the picture.
-        transform: where it lies on the model input.
         boxes: float64 [K, 4], x1 y1 x2 y2 in pixels of the model input, as they were read.
         scores: float64 [K].
         labels: int64 [K].
         origin: int64 [K, D], which number made the score.
-        ends: the tensors that it is taken from, by name.
+    """
+
+    boxes: npt.NDArray[np.float64]
+    scores: npt.NDArray[np.float64]
+    labels: npt.NDArray[np.int64]
+    origin: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def part(self, which: slice) -> Boxes:
+        """Some of them."""
+        return Boxes(self.boxes[which], self.scores[which], self.labels[which], self.origin[which])
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """What a model reports on one picture.
+
+    Attributes:
+        picture: the picture.
+        transform: where it lies on the model input.
+        found: the boxes that it reports.
+        faint: as many more as a lower score threshold lets through, where the graph lets it be lowered: a trained model
+            finds little in most pictures, and these lie around their cells, too.
+        ends: the tensors that scores are taken from, by name.
         columns: [N, C], the class scores of all rows before any activation that was added; None if not known.
     """
 
     picture: Picture
     transform: Transform
-    boxes: npt.NDArray[np.float64]
-    scores: npt.NDArray[np.float64]
-    labels: npt.NDArray[np.int64]
-    origin: npt.NDArray[np.int64]
+    found: Boxes
+    faint: Boxes
     ends: Mapping[str, Array]
     columns: Array | None
 
     def __len__(self) -> int:
-        return len(self.scores)
+        return len(self.found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,13 +149,14 @@ def read(subject: Subject) -> Reading:
         VerificationError: it cannot be run on any picture.
     """
     model, found = _traced(subject)
+    threshold = _lower(model)
     by_name = {str(value.name): value for value in all_values(model.graph)}
     ends = [str(value.name) for value in found.logits]
     how = subject.interpretation
     raw = how.scores if how is not None and how.scores in by_name else None
     for name in (*ends, *(() if raw is None else (raw,))):
         add_output(model.graph, by_name[name])
-    reports = tuple(_reports(model, subject, found, raw))
+    reports = tuple(_reports(model, subject, found, raw, threshold))
     return Reading(replace(subject, model=model), found, _places(model, subject, ends), reports)
 
 
@@ -145,8 +170,8 @@ def _traced(subject: Subject) -> tuple[ir.Model, Trace]:
         return model, trace(model.graph, subject.outputs, SCORE)
 
 
-def _reports(model: ir.Model, subject: Subject, found: Trace, raw: str | None) -> Iterator[Report]:
-    session = open_session(model)
+def _reports(model: ir.Model, subject: Subject, found: Trace, raw: str | None, threshold: float) -> Iterator[Report]:
+    session, how = open_session(model), subject.interpretation
     names = [output.name for output in session.get_outputs()]
     failure: Exception | None = None
     ran = False
@@ -159,15 +184,21 @@ def _reports(model: ir.Model, subject: Subject, found: Trace, raw: str | None) -
             continue
         ran = True
         run = dict(zip(names, values, strict=True))
-        yield _report(picture, transform, run, subject, found, raw)
+        boxes = _boxes(run, subject.outputs, found)
+        count = int((boxes.scores > threshold).sum())
+        yield Report(
+            picture=picture,
+            transform=transform,
+            found=boxes.part(slice(count)),
+            faint=boxes.part(slice(count, None)),
+            ends={str(value.name): run[str(value.name)] for value in found.logits},
+            columns=None if how is None or raw is None else _columns(run[raw], how),
+        )
     if not ran and failure is not None:
         raise VerificationError(failure_message(model, failure)) from failure
 
 
-def _report(
-    picture: Picture, transform: Transform, run: Mapping[str, Array], subject: Subject, found: Trace, raw: str | None
-) -> Report:
-    outputs, how = subject.outputs, subject.interpretation
+def _boxes(run: Mapping[str, Array], outputs: Outputs, found: Trace) -> Boxes:
     boxes = run[outputs.boxes] if outputs.box_columns is None else run[outputs.boxes][..., slice(*outputs.box_columns)]
     scores = run[outputs.scores]
     scores = scores if outputs.score_column is None else scores[..., outputs.score_column]
@@ -175,16 +206,27 @@ def _report(
     origin = run[added_names(outputs, found.target)[0]]
     real = np.flatnonzero(origin[:, 0] >= 0)
     order = real[np.argsort(-scores[real], kind="stable")]
-    return Report(
-        picture=picture,
-        transform=transform,
-        boxes=boxes[order].astype(np.float64),
-        scores=scores[order].astype(np.float64),
-        labels=labels[order].astype(np.int64),
-        origin=origin[order].astype(np.int64),
-        ends={str(value.name): run[str(value.name)] for value in found.logits},
-        columns=None if how is None or raw is None else _columns(run[raw], how),
-    )
+    numbers = boxes[order].astype(np.float64), scores[order].astype(np.float64)
+    return Boxes(*numbers, labels[order].astype(np.int64), origin[order].astype(np.int64))
+
+
+def _lower(model: ir.Model) -> float:
+    """Lower the score thresholds of suppression; returns the one that there was, below which boxes are faint.
+
+    Suppression goes from the best box down, so that boxes above a threshold are the same whatever lies below it.
+    """
+    nodes = [node for node in model.graph if node.op_type == "NonMaxSuppression" and len(node.inputs) > 4]
+    known = [constant_array(node.inputs[4]) for node in nodes]
+    thresholds = [float(array.reshape(-1)[0]) for array in known if array is not None and array.size == 1]
+    if not thresholds or len(thresholds) < len(nodes) or max(thresholds) <= _FAINT or len(set(thresholds)) > 1:
+        return -np.inf
+    name = "boxcam.faint"
+    lower = ir.Value(name=name, const_value=ir.tensor(np.array([_FAINT], np.float32), name=name))
+    lower.dtype, lower.shape = ir.DataType.FLOAT, ir.Shape([1])
+    model.graph.register_initializer(lower)
+    for node in nodes:
+        node.replace_input_with(4, lower)
+    return thresholds[0]
 
 
 def _columns(array: Array, how: Interpretation) -> Array | None:
