@@ -195,7 +195,7 @@ class TorchScriptEngine:
                 f"the gradient {self._file} failed: {said.rstrip('.')}. Export the model again."
             ) from error
         try:
-            found = [
+            found: list[Patches] = [
                 (Patch(int(tensor), int(row), (int(y), int(x)), np.ascontiguousarray(patch.detach().numpy())),)
                 if patch.numel()
                 else ()

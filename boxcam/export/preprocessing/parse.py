@@ -324,7 +324,7 @@ def _size(
     return height, width
 
 
-class _PlainLoader(yaml.SafeLoader):
+class _PlainLoader(yaml.SafeLoader):  # type: ignore[misc]  # the package has no types
     """YAML without references to what stood before: a few lines of these stand for more than any memory holds."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -83,10 +84,10 @@ def training_size(metadata: Mapping[str, str]) -> tuple[int, int] | None:
     return (size[0], size[1]) if good else None
 
 
-def literal(text: str) -> object:
+def literal(text: str) -> Any:
     """What a literal of Python stands for, as Ultralytics writes them into files; None if it is none."""
     try:
-        found: object = ast.literal_eval(text)
+        found = ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         return None
     return found
@@ -98,7 +99,7 @@ def _with_batch(graph: ir.Graph, image: ir.Value) -> ir.Value:
     op = Ops(graph, "boxcam.input")
     single = op.Squeeze(batched, [0])
     single.shape, single.type = image.shape, image.type
-    ir.convenience.replace_all_uses_with(image, single)
+    ir.convenience.replace_all_uses_with(image, single, replace_graph_outputs=True)
     graph.inputs[list(graph.inputs).index(image)] = batched
     graph.sort()
     return batched
@@ -136,7 +137,7 @@ def _settle_extra(graph: ir.Graph, extra: ir.Value, picture: ir.Value, spec: Pre
         tensor = ir.tensor(values.astype(extra.dtype.numpy()), name=name)
         found = ir.Value(name=name, const_value=tensor, type=extra.type, shape=ir.Shape(values.shape))
         graph.register_initializer(found)
-    ir.convenience.replace_all_uses_with(extra, found)
+    ir.convenience.replace_all_uses_with(extra, found, replace_graph_outputs=True)
     graph.inputs.remove(extra)
     graph.sort()
 
