@@ -41,9 +41,9 @@ def load_external(model: ir.Model, path: str) -> None:
                     node.attributes[name] = ir.AttrTensors(name, several)
 
 
-def graphs(model: ir.Model) -> Iterator[ir.Graph | ir.Function]:
+def graphs(model: ir.Model) -> Iterator[ir.Graph]:
     """All graphs of a model: the main one, those of functions, and those inside of nodes."""
-    waiting: list[ir.Graph | ir.Function] = [model.graph, *(function.graph for function in model.functions.values())]
+    waiting: list[ir.Graph] = [model.graph, *(function.graph for function in model.functions.values())]
     while waiting:
         graph = waiting.pop()
         yield graph

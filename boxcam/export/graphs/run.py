@@ -110,7 +110,7 @@ def observe_values(model: ir.Model, targets: Sequence[ir.Value], feeds: Mapping[
     if not targets:
         return []
     probe = clone_model(model)
-    by_name = {value.name: value for value in all_values(probe.graph)}
+    by_name = {value.name: value for value in (*probe.graph.initializers.values(), *all_values(probe.graph))}
     probe.graph.outputs.clear()
     probe.graph.outputs.extend(by_name[value.name] for value in targets)
     passes.RemoveUnusedNodesPass()(probe)

@@ -14,7 +14,7 @@ from PIL import Image
 import boxcam
 from boxcam.errors import VerificationError
 from boxcam.export.graphs.run import run_model
-from tests.export.sources.onnx.test_stated import BODY, MAPS, save
+from tests.export.sources.onnx.test_stated import BODY, MAPS, NOISE, save
 
 HEAD = """
     n = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (fine, neck)
@@ -40,7 +40,8 @@ def test_the_best_class_of_a_softmax_but_never_the_background(background: str, t
         "scores": "cls",
         "boxes": "loc",
         "box_scale": "pixels",
-        "box_format": "xyxy",
+        "box_format": "cxcywh",
+        "accept": NOISE,
         "score_activation": "none",
     }
     grey = tmp_path / "grey.png"

@@ -48,7 +48,7 @@ def put(graph: ir.Graph, taken: ir.Value, array: Array) -> None:
     constant = ir.Value(name=name, const_value=ir.tensor(array, name=name), shape=ir.Shape(array.shape))
     constant.type = ir.TensorType(ir.DataType.from_numpy(array.dtype))
     graph.register_initializer(constant)
-    ir.convenience.replace_all_uses_with(taken, constant, replace_graph_outputs=False)
+    ir.convenience.replace_all_uses_with(taken, constant, replace_graph_outputs=True)
     graph.inputs.remove(taken)
 
 

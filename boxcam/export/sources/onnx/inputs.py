@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -96,10 +97,10 @@ def training_size(metadata: Mapping[str, str]) -> tuple[int, int] | None:
     return None
 
 
-def literal(text: str) -> object:
+def literal(text: str) -> Any:
     """What a literal of Python stands for, as Ultralytics writes them into files; None if it is none."""
     try:
-        found: object = ast.literal_eval(text)
+        found = ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         return None
     return found
@@ -111,7 +112,7 @@ def _with_batch(graph: ir.Graph, image: ir.Value) -> ir.Value:
     op = Ops(graph, "boxcam.input")
     single = op.Squeeze(batched, [0])
     single.shape, single.type = image.shape, image.type
-    ir.convenience.replace_all_uses_with(image, single)
+    ir.convenience.replace_all_uses_with(image, single, replace_graph_outputs=True)
     graph.inputs[list(graph.inputs).index(image)] = batched
     graph.sort()
     return batched
@@ -149,7 +150,7 @@ def _settle_extra(graph: ir.Graph, extra: ir.Value, picture: ir.Value, spec: Pre
         whole = np.broadcast_to(values, (rows, *values.shape[1:]))
         put(graph, extra, whole.astype(extra.dtype.numpy()))
         return
-    ir.convenience.replace_all_uses_with(extra, found)
+    ir.convenience.replace_all_uses_with(extra, found, replace_graph_outputs=True)
     graph.inputs.remove(extra)
     graph.sort()
 

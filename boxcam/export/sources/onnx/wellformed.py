@@ -48,7 +48,7 @@ def _problems(model: ir.Model) -> Iterator[str]:
     yield from _tensors(model)
 
 
-def _defined(graph: ir.Graph | ir.Function) -> Iterator[ir.Value]:
+def _defined(graph: ir.Graph) -> Iterator[ir.Value]:
     yield from graph.inputs
     for node in graph:
         yield from node.outputs

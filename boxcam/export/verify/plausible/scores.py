@@ -21,6 +21,9 @@ LIMITS = {"numbers": 200, "outside": 1e-3, "contrast": 2.0, "values": 16}
 """How many numbers there have to be; by how much a probability may leave 0 to 1; from which width on a column that is
 not inside is of another kind than one that is; how few different values are told."""
 
+_PADDING = -1
+"""What fills the rows of a table of a fixed length that hold no box."""
+
 _ADVICE = (
     'Pass score_activation="none" if they are probabilities, or the tensor of the class scores alone with scores=, or'
     " write what they are with decode=."
@@ -39,6 +42,8 @@ def answer(reading: Reading) -> Answer | None:
         )
         return Answer("implausible", seen, _ADVICE)
     columns, logits = _columns(reading)
+    if not logits and len(columns):
+        columns = columns[~(columns == _PADDING).all(1)]
     few = Answer("unknown", "there are too few scores to tell of which kind they are")
     if not columns.size or not np.isfinite(columns).all():
         return few

@@ -53,10 +53,11 @@ g (float[1, 3, height, width] images) => (float[1, 7, n] output0) {
     flat_x = Reshape (x, flat_shape)
     flat_y = Reshape (y, flat_shape)
     cells = Concat <axis = 1> (flat_x, flat_y)
-    moved = Add (offsets, cells)
+    near = Sigmoid (offsets)
+    moved = Add (near, cells)
     centers = Mul (moved, stride)
-    positive = Softplus (lengths)
-    sizes = Mul (positive, stride)
+    share = Sigmoid (lengths)
+    sizes = Mul (share, widest)
     boxes = Concat <axis = 1> (centers, sizes)
     scores = Sigmoid (logits)
     output0 = Concat <axis = 1> (boxes, scores)
@@ -79,7 +80,12 @@ CONSTANTS = {
 }
 CONSTANTS |= {"class_rows": np.int64([1, 3, -1])}
 CONSTANTS |= {"zero": np.int64(0), "one": np.int64(1), "two": np.int64(2), "three": np.int64(3), "none": np.float32(0)}
-CONSTANTS |= {"stride": np.float32(16), "column_shape": np.int64([-1, 1]), "line_shape": np.int64([1, -1])}
+CONSTANTS |= {
+    "stride": np.float32(16),
+    "widest": np.float32(64),
+    "column_shape": np.int64([-1, 1]),
+    "line_shape": np.int64([1, -1]),
+}
 CONSTANTS |= {"flat_shape": np.int64([1, 1, -1])}
 
 
