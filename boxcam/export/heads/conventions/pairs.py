@@ -55,14 +55,14 @@ def _is_exclusive(convention: Convention) -> bool:
 
 
 def _is_box(match: Match) -> bool:
-    """Whether what may be the scores of four classes is a box, since it meets cells, and the other does not.
+    """Whether what may be the scores of four classes is a box, since it meets cells, which no scores do.
 
-    Where neither does, or both do, either may be the box, and the user is asked.
+    Where neither tensor of four columns does, either may be the box, and the user is asked.
     """
     scores, question = match.tensors["scores"], match.question
     if scores.array.shape[-1] != 4 or (question.scores is not None and scores.value is question.scores.value):
         return False
-    return decoded(match, "scores") and not decoded(match, "boxes")
+    return decoded(match, "scores")
 
 
 DETR = Entry(

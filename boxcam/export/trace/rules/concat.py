@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
-from boxcam.errors import NoLogitError, TraceError
+from boxcam.errors import TraceError
 from boxcam.export.graphs.ops import Ops
 from boxcam.export.graphs.query import attribute_of, axes_of, describe_node
 from boxcam.export.trace import position as at
@@ -64,11 +64,9 @@ def _branch(
 @selects("ScatterElements", "ScatterND")
 def scatter(t: Tracer, op: Ops, place: Place) -> Columns | None:
     if attribute_of(place.node, "reduction", "none") != "none":
-        if not t.to_logits:
-            return t.end(place)
-        raise NoLogitError(
-            f'{describe_node(place.node)} adds up what it scatters, which is not a selection. Use targets="score",'
-            " which explains the score as it is reported."
+        raise TraceError(
+            f"{describe_node(place.node)} adds up what it scatters, which is not a selection and cannot be traced. Name"
+            " tensors before it with scores= and boxes=."
         )
     data, updates = place.input(0), place.input(2)
     moving = tuple(at.vector(op, c, (t.elements,)) if i == 0 else c for i, c in enumerate(place.position))
@@ -88,11 +86,9 @@ def pad(t: Tracer, op: Ops, place: Place) -> Columns | None:
     known = amounts(pads)
     axes = axes_of(node, 3) if len(node.inputs) > 3 else None
     if mode != "constant":
-        if not t.to_logits:
-            return t.end(place)
-        raise NoLogitError(
-            f'{describe_node(node)} pads in mode {mode}, which cannot be traced. Use targets="score", which'
-            " explains the score as it is reported."
+        raise TraceError(
+            f"{describe_node(node)} pads in mode {mode}, which cannot be traced. Name tensors before it with scores="
+            " and boxes=."
         )
     padded = [a % at.rank(data) for a in (range(at.rank(data)) if axes is None else axes)]
     inside = op.GreaterOrEqual(t.elements, t.elements)
