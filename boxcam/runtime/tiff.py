@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from boxcam.errors import InputError
+from boxcam.filesystem import read_file
 from boxcam.runtime.images import too_large
 
 TIFF = (b"II*\0", b"MM\0*")
@@ -40,8 +41,7 @@ def read_tiff(name: str | os.PathLike[str]) -> npt.NDArray[Any]:
         InputError: it is cut off, or stored in a way that is not read here.
     """
     try:
-        with open(name, "rb") as stream:
-            data = stream.read()
+        data = read_file(name, MAX_BYTES)
     except OSError as error:
         raise InputError(f"image {name} cannot be read: {error.strerror}. Check its permissions.") from error
     try:

@@ -12,9 +12,9 @@ from collections.abc import Iterable
 import onnx_ir as ir
 
 from boxcam.export.graphs.dependency import gradient_reaches
+from boxcam.export.graphs.operators import Copies, operator_of
 from boxcam.export.graphs.query import ancestors
 
-_SELECTS = ("Gather", "GatherElements", "GatherND")
 _ATTENDS = ("Softmax", "GridSample")
 
 
@@ -33,7 +33,8 @@ def selected_queries(graph: ir.Graph, image: ir.Value, logits: Iterable[ir.Value
     before = ancestors(list(logits))
     found = []
     for node in before:
-        if node.op_type in _SELECTS and node.inputs[0] in reached and node.inputs[1] is not None:
+        selects = operator_of(node).copies is Copies.SELECTED and len(node.inputs) > 1
+        if selects and node.inputs[0] in reached and node.inputs[1] is not None:
             chosen = any(maker.op_type == "TopK" for maker in ancestors([node.inputs[1]]))
             if chosen and _is_read_by_attention(node.outputs[0], set(before)):
                 found.append(str(node.outputs[0].name))

@@ -21,6 +21,7 @@ from onnx_ir.passes import common as passes
 from boxcam.errors import ExportError, SourceError
 from boxcam.export.graphs.dependency import depends
 from boxcam.export.graphs.extract import clone_model
+from boxcam.export.graphs.operators import operator_of
 from boxcam.export.graphs.ops import Ops
 from boxcam.export.graphs.query import Array, name_and_shape, static_shape
 from boxcam.export.graphs.run import run_model
@@ -109,7 +110,7 @@ class _Rewriter:
         """Case 2, where the operator puts values together along axes counted from the last one."""
         given = [value for value in node.inputs if value is not None]
         axes = [(at, len(static_shape(value) or ())) for value in given if (at := self._axis(value)) is not None]
-        if not axes or node.op_type not in (*_ELEMENTWISE, "Concat", "MatMul"):
+        if not axes or not (operator_of(node).elementwise or node.op_type in ("Concat", "MatMul")):
             return False
         axis, rank = axes[0]
         changed = False
@@ -137,24 +138,6 @@ class _Rewriter:
         axes = [axis for axis, (a, b) in enumerate(zip(now, then, strict=True)) if a != b]
         fewer = [axis for axis in axes if now[axis] is not None and then[axis] == self.count * (now[axis] or 0)]
         return fewer[0] if len(axes) == len(fewer) == 1 else None
-
-
-_ELEMENTWISE = (
-    "Add",
-    "Sub",
-    "Mul",
-    "Div",
-    "Pow",
-    "Min",
-    "Max",
-    "Where",
-    "Equal",
-    "Greater",
-    "Less",
-    "And",
-    "Or",
-    "Mod",
-)
 
 
 def _same_place(given: Sizes, made: Sizes, axis: int) -> int | None:

@@ -13,8 +13,8 @@ from boxcam.export.autodiff.vjp import finished
 from boxcam.export.graphs.ops import Operand, Ops
 from boxcam.export.graphs.query import Array
 from boxcam.export.graphs.run import run_model
+from tests.export.autodiff.cases import CASES
 from tests.export.autodiff.differences import LIMIT, Case, errors, runtime_error
-from tests.export.autodiff.test_rules import CASES
 
 LARGE = [case for case in CASES if case.operator in ("Conv", "ConvTranspose", "MatMul", "Gemm")]
 

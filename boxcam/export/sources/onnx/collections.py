@@ -11,13 +11,19 @@ import warnings
 from collections.abc import Iterator, Mapping
 
 import onnx
+from onnx import defs
 
 from boxcam.errors import BoxcamWarning, SourceError
 
 _TOGETHER = {"ZipMap": 1, "SequenceConstruct": None}
 """Operators that put tensors together, and how many of their inputs: all of them, if not so many."""
-_COLLECTIONS = (*_TOGETHER, "SequenceInsert", "SequenceEmpty", "SequenceErase", "SplitToSequence", "SequenceMap")
 _LABELS = ("classlabels_strings", "classlabels_int64s")
+
+
+def _collects(kind: str) -> bool:
+    """Whether an operator gives a sequence or a map of tensors."""
+    schema = defs.get_schema(kind) if defs.has(kind) else None
+    return kind in _TOGETHER or (schema is not None and any(one.startswith("seq(") for one in schema.outputs[0].types))
 
 
 def leave_tensors(model: onnx.ModelProto) -> None:
@@ -41,7 +47,7 @@ def leave_tensors(model: onnx.ModelProto) -> None:
     dropped: dict[str, str] = {}
     for output in graph.output:
         maker = _maker(output.name, makers)
-        collects = maker is not None and maker.op_type in _COLLECTIONS
+        collects = maker is not None and _collects(maker.op_type)
         if not collects and _kind(output) in ("", "tensor"):
             kept.append(output)
             continue

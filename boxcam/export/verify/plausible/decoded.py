@@ -23,7 +23,6 @@ from boxcam.export.verify.plausible.reading import Reading
 LIMITS = {"cells": 5}
 """Along an axis of fewer steps a constant may be of the sides of a box, or of the anchors of a cell."""
 
-_JOINS = ("Add", "Sub", "Mul", "Div", "Sum")
 _ENDS = ("LayerNormalization", "NonMaxSuppression")
 _NUMBERS = ("Range", "NonZero", "CumSum", "ArgMax", "ArgMin", "EyeLike")
 """Operators whose results count places."""
@@ -79,7 +78,7 @@ class _Walk:
             elif operator_of(node).weighs or node.op_type in _ENDS:
                 ends[node.op_type] = None
             else:
-                if node.op_type in _JOINS or operator_of(node).moves:  # anchors may be chosen by the boxes' indices
+                if _joins(node) or operator_of(node).moves:  # anchors may be chosen by the boxes' indices
                     self.positions += self._joined(node)
                 todo += self._data(node)
         return list(ends)
@@ -98,7 +97,7 @@ class _Walk:
 
     def _joined(self, node: ir.Node) -> Iterator[str]:
         """Constants that vary along the cells."""
-        for value in node.inputs if node.op_type in _JOINS else node.inputs[:1]:
+        for value in node.inputs if _joins(node) else node.inputs[:1]:
             array = None if value is None or value in self.computed else constant_array(value)
             if value is not None and array is not None and self._varies(node, array):
                 yield f"the constant {value.name} {list(array.shape)}"
@@ -111,6 +110,11 @@ class _Walk:
             if size >= LIMITS["cells"] and axis != _channels(node) and (full != full.take([0], axis)).any():
                 return True
         return False
+
+
+def _joins(node: ir.Node) -> bool:
+    """Whether an operator computes each element of several operands at its place."""
+    return operator_of(node).elementwise and len(node.inputs) > 1
 
 
 def _channels(node: ir.Node) -> int | None:
