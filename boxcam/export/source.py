@@ -351,9 +351,12 @@ def load_model(request: Request, name: str, progress: Progress) -> SourceModel:
     source = SOURCES[name]
     source.check(request, name)
     if name not in SOURCES.plugins():
-        if absent := source.absent(request.arguments):
-            raise SourceError(f"{absent[0]} does not exist. Check the path.")
-        return source.load(request, progress)
+        try:
+            return source.load(request, progress)
+        except ModuleNotFoundError:
+            if absent := source.absent(request.arguments):  # which is to be said before a package is asked for
+                raise SourceError(f"{absent[0]} does not exist. Check the path.") from None
+            raise
     try:
         return source.load(request, progress)
     except (BoxcamError, ModuleNotFoundError):

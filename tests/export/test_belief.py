@@ -24,6 +24,7 @@ from tests.export.verify.plausible.readings import PLAIN, in_format, raw, write
 
 Cli = Callable[..., Result]
 READ: dict[str, Any] = {"boxes": "boxes", "scores": "scores", "score_activation": "none", "preprocess": list(PLAIN)}
+AS_NAMED = "boxes-and-scores"
 READ |= {"class_names": ["car", "cat", "cup"], "score_threshold": 0.3, "engine": "onnx"}
 
 
@@ -115,8 +116,10 @@ def test_a_wrong_format_is_refused_with_the_right_one(folder: Path, tmp_path: Pa
 def test_what_is_accepted_is_exported_and_recorded(folder: Path, tmp_path: Path, cli: Cli) -> None:
     path = tmp_path / "b.boxcam"
     with pytest.raises(ImplausibleError, match=r'the boxes are offsets.*accept="decoded"'):
-        boxcam.export(folder / "offsets.onnx", output=path, accept="boxes", **READ)
-    manifest = boxcam.export(folder / "offsets.onnx", output=path, accept=["decoded", "boxes", "place"], **READ)
+        boxcam.export(folder / "offsets.onnx", output=path, accept="boxes", convention=AS_NAMED, **READ)
+    manifest = boxcam.export(
+        folder / "offsets.onnx", output=path, accept=["decoded", "boxes", "place"], convention=AS_NAMED, **READ
+    )
     (finding,) = (one for one in manifest.plausibility if one.check == "decoded")
     assert (finding.verdict, finding.accepted) == ("implausible", True)
     assert "accepted: " in cli("inspect", path).stdout
