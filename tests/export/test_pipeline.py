@@ -196,7 +196,7 @@ def summed(net: Net, x: str) -> str:
             r"the model is quantized \(QuantizeLinear \(.+\)\), and there is only the ONNX gradient\."
             r" Use --engine onnx\.",
         ),
-        ({"opset": 10}, r"the model has opset 10, which is too old. Export it with opset 11 or newer"),
+        ({"opset": 6}, r"the model has opset 6, which is too old. Export it with opset 7 or newer"),
     ],
 )
 def test_a_refusal_is_one_line(tiny: Put, tmp_path: Path, cli: Cli, options: Any, expected: str) -> None:

@@ -31,6 +31,7 @@ HEAD = """
 """
 
 
+@pytest.mark.filterwarnings("ignore:numbers of loc are about")  # boxes are noise
 @pytest.mark.parametrize("background", ["first", "last", "none"])
 def test_the_best_class_of_a_softmax_but_never_the_background(background: str, tmp_path: Path) -> None:
     text = MAPS.format(outputs="float[1, 64, 4] loc, float[1, 64, 5] cls", nodes=HEAD)
