@@ -42,7 +42,8 @@ def markdown() -> str:
 
 def _row(name: str) -> str:
     source = SOURCES[name]
-    options = " ".join(f"`--{option.replace('_', '-')}`" for option in sorted(source.options)) or "none"
+    flags = sorted({"inputs": "input", "stops": "stop"}.get(option, option) for option in source.options)
+    options = " ".join(f"`--{flag.replace('_', '-')}`" for flag in flags) or "none"
     return f"| `{source.usage}` | {source.meaning} | `{name}` | `boxcam[{source.extra}]` | {options} |\n"
 
 

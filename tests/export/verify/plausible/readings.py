@@ -6,6 +6,7 @@ random.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from boxcam.bundle import Finding
-from boxcam.errors import ExportError
+from boxcam.errors import BoxcamWarning, ExportError
 from boxcam.export import sources as _sources  # noqa: F401  (registers boxcam's own)
 from boxcam.export.graphs.quiet import quiet_onnx_ir
 from boxcam.export.source import Request, detect_source, load_model
@@ -91,9 +92,16 @@ def reading(*arguments: Path | str, sample: Path | None = None, **options: Any) 
 
 
 def against(*arguments: Path | str, **options: Any) -> dict[str, Finding | str]:
-    """What speaks against a reading, by criterion; or as ``asked`` the question of a file that is not read."""
-    try:
-        found = judge(reading(*arguments, **options))
-    except ExportError as error:
-        return {"asked": str(error)}
-    return {one.check: one for one in found if one.verdict in ("implausible", "doubtful")}
+    """What speaks against a reading, by criterion.
+
+    As ``asked`` the question of a file that is not read, as ``warned`` what the graph is said to contradict.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", BoxcamWarning)
+        try:
+            found = judge(reading(*arguments, **options))
+        except ExportError as error:
+            return {"asked": str(error)}
+    said = " ".join(str(one.message) for one in caught if issubclass(one.category, BoxcamWarning))
+    doubts: dict[str, Finding | str] = {"warned": said} if said else {}
+    return doubts | {one.check: one for one in found if one.verdict in ("implausible", "doubtful")}

@@ -49,7 +49,9 @@ def test_boxes_in_another_format(written: Any, form: str, scale: str, read_form:
 
     file = written(f"{form} {scale}", wrap, ("boxes", "scores"))
     found = against(file, box_format=read_form, box_scale=read_scale, **NAMED)
-    assert {"boxes", "place"} & set(found), f"{form} {scale} was believed to be {read_form} {read_scale}"
+    assert {"boxes", "place", "asked", "warned"} & set(found), (
+        f"{form} {scale} was believed to be {read_form} {read_scale}"
+    )
 
 
 def ltrb(body: Body, image: Tensor) -> Any:
@@ -124,7 +126,7 @@ EXTRAS = {
 @pytest.mark.parametrize("kind", EXTRAS)
 def test_columns_that_are_no_classes(written: Any, kind: str) -> None:
     file = written(kind, columns(EXTRAS[kind]), ("output0",))
-    assert {"scores", "asked"} & set(against(file, preprocess=PLAIN))
+    assert {"scores", "asked", "warned"} & set(against(file, preprocess=PLAIN))
 
 
 @pytest.mark.parametrize("kind", EXTRAS)
@@ -132,7 +134,7 @@ def test_columns_that_are_no_classes_by_as_many_names(written: Any, kind: str) -
     file = written(kind, columns(EXTRAS[kind]), ("output0",))
     width = {"keypoints": 6, "angles": 1, "coefficients of masks": 8, "landmarks in pixels": 10, "embeddings": 16}[kind]
     names = [f"class {index}" for index in range(3 + width)]
-    assert {"scores", "asked"} & set(against(file, class_names=names, preprocess=PLAIN))
+    assert {"scores", "asked", "warned"} & set(against(file, class_names=names, preprocess=PLAIN))
 
 
 @pytest.mark.parametrize("classes", [1, 3, 80])
@@ -156,7 +158,7 @@ def test_probabilities_whose_activation_does_not_show_as_logits(written: Any, cl
         return boxes, (logits.sigmoid() * logits[..., :1].sigmoid()).sqrt()
 
     file = written(f"{classes} roots", wrap, ("boxes", "scores"), classes)
-    assert {"scores", "asked"} & set(against(file, preprocess=PLAIN, score_activation="sigmoid"))
+    assert {"scores", "asked", "warned"} & set(against(file, preprocess=PLAIN, score_activation="sigmoid"))
 
 
 @pytest.mark.parametrize("classes", [1, 3, 80])
