@@ -146,6 +146,9 @@ def _walk(span: Span, depth: int) -> Iterator[Span]:
     if node.op_type == "Concat":
         yield from _joined(span, node, len(shape), depth)
         return
+    if node.op_type == "ScatterND":
+        yield from _written(span, node, len(shape), depth)
+        return
     copies = operator_of(node).copies
     if node.op_type == "Transpose":
         perm = attribute_of(node, "perm") or tuple(reversed(range(len(shape))))
@@ -180,6 +183,27 @@ def _joined(span: Span, node: ir.Node, rank: int, depth: int) -> Iterator[Span]:
         if low < high:
             yield from _walk(Span(value, span.axis, low - start, high - start), depth - 1)
         start += size
+
+
+def _written(span: Span, node: ir.Node, rank: int, depth: int) -> Iterator[Span]:
+    """The operands of a ScatterND at constant places, as of ``y[..., 0:2] = x``: some columns are of x, others of y."""
+    data, indices, updates = node.inputs[:3]
+    chosen = None if indices is None else constant_array(indices)
+    if data is None or updates is None or chosen is None or chosen.shape[-1] != rank:
+        yield span
+        return
+    columns = np.unique(chosen[..., span.axis])
+    sizes = static_shape(updates) or ()
+    fits = len(sizes) == rank and sizes[span.axis] == len(columns) == columns[-1] - columns[0] + 1
+    first, end = (int(columns[0]), int(columns[-1]) + 1) if fits else (span.first, span.first)
+    if not fits and np.isin(np.arange(span.first, span.end), columns).any():
+        yield span
+        return
+    for low, high, inside in ((span.first, first, False), (first, end, True), (end, span.end, False)):
+        low, high = max(low, span.first), min(high, span.end)
+        if low < high:
+            part = Span(updates, span.axis, low - first, high - first) if inside else Span(data, span.axis, low, high)
+            yield from _walk(part, depth - 1)
 
 
 def axis_before(before: ir.Value, after: ir.Value, axis: int) -> int | None:
