@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,10 @@ from click.testing import CliRunner, Result
 
 import boxcam
 from boxcam.cli import main
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs in its background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what the tests start has to hear of it
+
 
 SIGNS = Path(__file__).resolve().parents[1] / "examples" / "signs"
 
