@@ -84,7 +84,7 @@ def test_export_takes_every_option(
     )
     assert (done.exit_code, done.stdout, done.stderr) == (0, "", "")
     assert results(tmp_path) == ["config.boxcam"]
-    assert {Path(name).suffix for name in results(tmp_path / "config.boxcam")} == {".onnx", ".json", ".bin"}
+    assert {Path(name).suffix for name in results(tmp_path / "config.boxcam")} == {".onnx", ".json", ".bin", ".png"}
     model = boxcam.load("config.boxcam", threads=1)
     assert model.layers == ("backbone.2", NECK)
     assert (model.manifest.preprocess.height, model.manifest.preprocess.width) == (256, 320)

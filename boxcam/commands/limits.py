@@ -11,11 +11,27 @@ import click
 
 from boxcam.budget import MAX_PIXELS, limits, size
 from boxcam.commands.headings import Option
+from boxcam.commands.options import Count
 from boxcam.errors import ArgumentError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _limit = partial(click.option, cls=Option, heading="What it may take")
+
+
+class Seconds(click.ParamType[float]):
+    """A time above 0."""
+
+    name = "SECONDS"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            number = float(value)
+        except ValueError:
+            number = 0.0
+        if not 0 < number < float("inf"):
+            self.fail(f"{value!r} is not a number of seconds above 0.", param, ctx)
+        return number
 
 
 class Size(click.ParamType[int]):
@@ -44,7 +60,7 @@ def limited(command: F) -> F:
     options = [
         _limit(
             "--timeout",
-            type=click.FloatRange(0, min_open=True),
+            type=Seconds(),
             metavar="SECONDS",
             help="Longest time that it may take. [default: no limit]",
         ),
@@ -55,7 +71,7 @@ def limited(command: F) -> F:
         ),
         _limit(
             "--max-pixels",
-            type=click.IntRange(1),
+            type=Count(1),
             default=MAX_PIXELS,
             show_default=True,
             metavar="N",

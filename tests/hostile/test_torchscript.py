@@ -61,7 +61,7 @@ def forged(folder: Path, target: Path) -> Path:
         data["layers"][0]["gradients"] = [
             {**data["layers"][0]["gradients"][0], "engine": "torchscript", "file": "gradient.neck.pt", "means": ""}
         ]
-        data["files"] = {"forward.onnx": "", "gradient.neck.pt": "", "weights.bin": ""}
+        data["files"] = dict.fromkeys(("forward.onnx", "gradient.neck.pt", "weights.bin", "sample.png"), "")
 
     return bundle(folder, change)
 

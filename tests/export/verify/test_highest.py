@@ -14,7 +14,7 @@ from PIL import Image
 import boxcam
 from boxcam.errors import VerificationError
 from boxcam.export.graphs.run import run_model
-from tests.export.sources.onnx.test_stated import BODY, MAPS, NOISE, save
+from tests.export.sources.onnx.written import BODY, MAPS, NOISE, save
 
 HEAD = """
     n = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (fine, neck)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import boxcam
-from tests.export.sources.onnx.test_stated import BODY, MAPS, NOISE, save
+from tests.export.sources.onnx.written import BODY, MAPS, NOISE, save
 
 HEAD = """
     n8 = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (fine, neck)
@@ -47,6 +47,7 @@ def test_the_neck_is_that_of_the_scores_and_the_model_no_classifier(end: str, tm
     manifest = boxcam.export(
         path, output=tmp_path / "b", preprocess="yolo", scores="cls", boxes="loc", box_scale="pixels",
         score_activation="none", engine="onnx", score_threshold=0.0, accept=NOISE,
+        convention="boxes-and-scores",
     )  # fmt: skip
     (layer,) = manifest.layers
     assert not manifest.outputs.whole_image

@@ -27,6 +27,16 @@ from boxcam.targets import LOGIT
 from tests.export.sources.onnx.deployed import HEIGHT, STRIDES, WIDTH, Body, cxcywh_graph
 
 PLAIN = ("resize=stretch", "scale=0-1", "color=RGB")
+FORMS = ("xyxy", "cxcywh", "xywh", "yxyx")
+NAMED = {"boxes": "boxes", "scores": "scores", "score_activation": "none", "preprocess": PLAIN}
+INSIDE = {
+    "divided by 255": lambda image: image / 255,
+    "multiplied by 1/255": lambda image: image * (1 / 255),
+    "means of ImageNet, of 0 to 1": lambda image: (image - MEAN) / STD,
+    "means of ImageNet, of 0 to 255": lambda image: (image / 255 - MEAN) / STD,
+    "Keras: to -1 and 1": lambda image: image * (1 / 127.5) - 1,
+    "channels turned, and divided": lambda image: image.flip(1) / 255,
+}
 STRIDE = torch.cat([torch.full((HEIGHT // s * (WIDTH // s), 1), float(s)) for s in STRIDES])
 """[N, 1], pixels per cell of each row."""
 

@@ -13,8 +13,7 @@ from torch import Tensor
 from boxcam.bundle import Finding
 from tests.export.sources.onnx import deployed
 from tests.export.sources.onnx.deployed import CASES, Body
-from tests.export.verify.plausible.readings import against, in_format, write
-from tests.export.verify.plausible.test_wrong_readings import FORMS, INSIDE, NAMED
+from tests.export.verify.plausible.readings import FORMS, INSIDE, NAMED, against, in_format, write
 from tests.other_frameworks.recorded import FILES, PICTURE
 from tests.other_frameworks.recorded import read as recorded
 

@@ -14,10 +14,7 @@ from torch import Tensor
 
 from boxcam.bundle import Finding
 from tests.export.sources.onnx.deployed import Body, cxcywh_graph
-from tests.export.verify.plausible.readings import PLAIN, against, in_format, raw, write
-
-FORMS = ("xyxy", "cxcywh", "xywh", "yxyx")
-NAMED = {"boxes": "boxes", "scores": "scores", "score_activation": "none", "preprocess": PLAIN}
+from tests.export.verify.plausible.readings import FORMS, INSIDE, NAMED, PLAIN, against, in_format, raw, write
 
 
 def formats() -> Iterator[Any]:
@@ -183,14 +180,6 @@ def test_scores_of_few_values_are_told(written: Any) -> None:
 
 
 MEAN, STD = torch.tensor([0.485, 0.456, 0.406])[:, None, None], torch.tensor([0.229, 0.224, 0.225])[:, None, None]
-INSIDE = {
-    "divided by 255": lambda image: image / 255,
-    "multiplied by 1/255": lambda image: image * (1 / 255),
-    "means of ImageNet, of 0 to 1": lambda image: (image - MEAN) / STD,
-    "means of ImageNet, of 0 to 255": lambda image: (image / 255 - MEAN) / STD,
-    "Keras: to -1 and 1": lambda image: image * (1 / 127.5) - 1,
-    "channels turned, and divided": lambda image: image.flip(1) / 255,
-}
 WRONG = {
     "divided by 255": (("scale=0-1",), ("imagenet",), ("tf",), ("mean=127.5", "std=127.5", "scale=0-255")),
     "multiplied by 1/255": (("scale=0-1",), ("imagenet",), ("paddle",)),
