@@ -64,9 +64,7 @@ class Budget:
     def exhausted(self) -> LimitError:
         """The error of a run that asked for too much memory."""
         if self.memory is None:
-            return LimitError(
-                "the memory of this machine is not enough. Pass a smaller image, or export a smaller shape=."
-            )
+            return LimitError("there is not enough memory. Pass a smaller image, or export with a smaller shape=.")
         most = f"{self.memory / (1 << 30):.3g} GiB"
         return LimitError(f"it needs more memory than the {most} that max_memory={self.memory} allows.")
 

@@ -29,6 +29,7 @@ from tests.export.sources.onnx.deployed import HEIGHT, STRIDES, WIDTH, Body, cxc
 PLAIN = ("resize=stretch", "scale=0-1", "color=RGB")
 FORMS = ("xyxy", "cxcywh", "xywh", "yxyx")
 NAMED = {"boxes": "boxes", "scores": "scores", "score_activation": "none", "preprocess": PLAIN}
+MEAN, STD = torch.tensor([0.485, 0.456, 0.406])[:, None, None], torch.tensor([0.229, 0.224, 0.225])[:, None, None]
 INSIDE = {
     "divided by 255": lambda image: image / 255,
     "multiplied by 1/255": lambda image: image * (1 / 255),

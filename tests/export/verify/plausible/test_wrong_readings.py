@@ -179,7 +179,6 @@ def test_scores_of_few_values_are_told(written: Any) -> None:
     assert "different values only" in finding.sentence
 
 
-MEAN, STD = torch.tensor([0.485, 0.456, 0.406])[:, None, None], torch.tensor([0.229, 0.224, 0.225])[:, None, None]
 WRONG = {
     "divided by 255": (("scale=0-1",), ("imagenet",), ("tf",), ("mean=127.5", "std=127.5", "scale=0-255")),
     "multiplied by 1/255": (("scale=0-1",), ("imagenet",), ("paddle",)),
