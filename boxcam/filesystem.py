@@ -50,7 +50,9 @@ def read_file(path: str | os.PathLike[str], most: int) -> bytes:
         ValueError: the path cannot be one.
     """
     with open_file(path) as stream:
-        data = stream.read(most + 1)
+        data = stream.read(min(os.fstat(stream.fileno()).st_size, most) + 1)  # what is asked for is allocated
+        while len(data) <= most and (more := stream.read(1 << 16)):
+            data += more
     if len(data) > most:
         raise OSError(errno.EFBIG, f"it is larger than the {_size(most)} that such a file may have", os.fspath(path))
     return data

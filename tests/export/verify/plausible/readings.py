@@ -27,6 +27,7 @@ from boxcam.targets import LOGIT
 from tests.export.sources.onnx.deployed import HEIGHT, STRIDES, WIDTH, Body, cxcywh_graph
 
 PLAIN = ("resize=stretch", "scale=0-1", "color=RGB")
+CLASSES = 3
 FORMS = ("xyxy", "cxcywh", "xywh", "yxyx")
 NAMED = {"boxes": "boxes", "scores": "scores", "score_activation": "none", "preprocess": PLAIN}
 MEAN, STD = torch.tensor([0.485, 0.456, 0.406])[:, None, None], torch.tensor([0.229, 0.224, 0.225])[:, None, None]
@@ -45,7 +46,7 @@ STRIDE = torch.cat([torch.full((HEIGHT // s * (WIDTH // s), 1), float(s)) for s 
 class Written(nn.Module):
     """A network whose outputs are what a function makes of an image, features, boxes and logits."""
 
-    def __init__(self, wrap: Callable[..., Any], classes: int = 3, seed: int = 0) -> None:
+    def __init__(self, wrap: Callable[..., Any], classes: int = CLASSES, seed: int = 0) -> None:
         super().__init__()
         self.wrap, self.body = wrap, Body(classes, seed)
 
