@@ -142,7 +142,7 @@ def test_on_the_command_line(bundle: Path, tmp_path: Path, cli: Callable[..., Re
     done = cli("explain", bundle, PICTURE, "-o", tmp_path, "--rank", "13", "--rank", "1", "--threads", "1")
     assert "cat.jpg: 1 class, none at rank 13, " in done.stdout
     done = cli("explain", bundle, PICTURE, "-o", tmp_path, "--score", "1", "--threads", "1")
-    assert "or --class: --rank 1 shows its best class, --score 0 boxes of any score" in done.stdout
+    assert "or --class: --rank 1 shows the best one, --score 0" in done.stdout
 
 
 @pytest.mark.parametrize(
