@@ -5,12 +5,14 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from boxcam.export.graphs.operators import operator_of
+from boxcam.export.graphs.query import constant_array
 from boxcam.export.heads.conventions.entry import Fit, Match
 from boxcam.export.heads.evidence.cells import levels, meets_cells
 from boxcam.export.heads.evidence.columns import sources
 from boxcam.export.heads.evidence.makers import computed, is_transformer, last_joined
 from boxcam.export.heads.evidence.values import are_probabilities
 
+_FEW = 8
 COCO = (80, 90, 91)
 """Classes of models that were trained on COCO, in their several numberings."""
 
@@ -65,7 +67,16 @@ def of_one_layer(match: Match, one: str, other: str) -> bool:
 
 def decoded(match: Match, boxes: str) -> bool:
     """Whether boxes are made of more than offsets: something that varies along the cells takes part."""
-    return any(meets_cells(one.made.value, len(match.rows(boxes))) for one in match.made_by(boxes))
+    return any(
+        meets_cells(one.made.value, len(match.rows(boxes))) or _are_places(one.made.value)
+        for one in match.made_by(boxes)
+    )
+
+
+def _are_places(value: ir.Value) -> bool:
+    """Whether columns are a constant that differs from row to row, as the middles of cells that are not moved."""
+    array = constant_array(value)
+    return array is not None and array.size > _FEW and bool((array != array.flat[0]).any())
 
 
 def queries(match: Match, role: str = "output") -> bool:
