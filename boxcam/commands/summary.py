@@ -6,6 +6,7 @@ from pathlib import Path
 
 import boxcam
 from boxcam.explain.advice import CELL_BY_CELL, averages
+from boxcam.plurals import counted
 
 WORDS = {False: ("box", "boxes"), True: ("class", "classes")}
 """What is explained of a detector, and of a classifier: one, and several."""
@@ -22,8 +23,11 @@ def total(written: int, empty: int, asked: int, folder: Path, one: str) -> str:
         one: what is explained of an image, in the singular.
     """
     if not empty:
-        return f"wrote {written} of {asked} explanations to {folder}"
-    return f"wrote the results of {written} of {asked} pictures to {folder}; no {one} in {empty} of {written} pictures"
+        return f"wrote {written} of {counted(asked, 'explanation')} to {folder}"
+    return (
+        f"wrote the results of {written} of {counted(asked, 'picture')} to {folder}; no {one} in {empty} of"
+        f" {counted(written, 'picture')}"
+    )
 
 
 def summary(explanation: boxcam.Explanation) -> str:
