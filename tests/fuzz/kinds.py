@@ -65,8 +65,8 @@ class Bundles:
     def make(self, rng: random.Random, folder: Path) -> None:
         shutil.copytree(BUNDLE, folder, dirs_exist_ok=True)
         data = json.loads((folder / MANIFEST).read_text())
-        file = folder / rng.choice(list(data["files"]))
-        made = onnx.load(str(file))
+        file = folder / rng.choice([name for name in data["files"] if name.endswith(".onnx")])
+        made = onnx.load(str(file), load_external_data=False)
         for _ in range(rng.choice((1, 1, 2, 4))):
             mutate_graph(rng, made)
         file.write_bytes(

@@ -31,6 +31,8 @@ Sizes = tuple[int | None, ...]
 
 _TARGETS = {"Reshape": 1, "Expand": 1, "Resize": 3}
 """Operators with sizes as an input, and which."""
+_MOST = 1024
+"""Images at once."""
 _RTOL, _ATOL = 1e-3, 1e-5
 
 
@@ -161,6 +163,8 @@ def _prove(many: ir.Model, one: ir.Model, name: str, count: int, feeds: Mapping[
     """
     advice = "Export it with a batch of 1, or a dynamic one."
     taken = f"the model takes {count} images at once"
+    if count > _MOST:
+        raise SourceError(f"{taken}, which are too many to try. {advice}")
     try:
         expected = run_model(many, {name: np.repeat(feeds[name], count, axis=0)})
     except ExportError as error:

@@ -40,7 +40,7 @@ def _seen(model: ir.Model, value: ir.Value) -> ir.Value:
 
 def _is_counted(node: ir.Node) -> bool:
     """Whether a Loop begins, and has a number of trips that is the same for all images."""
-    count, begins = node.inputs[0], node.inputs[1]
+    count, begins = (*node.inputs[:2], None, None)[:2]
     if count is None:
         return False
     if begins is not None:
