@@ -9,6 +9,8 @@ import numpy as np
 import onnx_ir as ir
 import onnxruntime
 from onnx import version_converter
+from onnx.shape_inference import InferenceError
+from onnx.version_converter import ConvertError
 from onnx_ir.passes import common as passes
 
 from boxcam.errors import ExportError, UnsupportedOperatorError
@@ -92,7 +94,7 @@ def upgraded(model: ir.Model) -> ir.Model:
         )
     try:
         converted = version_converter.convert_version(ir.to_proto(model), EMITTED_FROM_OPSET)
-    except RuntimeError as error:  # the converter's own, and those of the library below it
+    except (RuntimeError, InferenceError, ConvertError, ValueError, TypeError) as error:
         said = str(error).strip().rpartition("\n")[2]
         raise ExportError(
             f"the model has opset {version} and cannot be converted to {EMITTED_FROM_OPSET} ({said}). Export it with"

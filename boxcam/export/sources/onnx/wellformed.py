@@ -37,6 +37,7 @@ def problem(model: ir.Model) -> str:
 
 
 def _problems(model: ir.Model) -> Iterator[str]:
+    yield from _names(model)
     yield from _functions(model)
     if not model.graph.outputs:
         yield "it has no output"
@@ -46,6 +47,14 @@ def _problems(model: ir.Model) -> Iterator[str]:
                 yield f"the tensor {value.name!r} has {len(value.shape)} axes"
     yield from _dangling(model)
     yield from _tensors(model)
+
+
+def _names(model: ir.Model) -> Iterator[str]:
+    """Operators whose names are not text, of which onnx itself knows nothing to say."""
+    for graph in graphs(model):
+        for node in graph:
+            if any(0xD800 <= ord(letter) <= 0xDFFF for letter in node.op_type + node.domain):
+                yield f"the operator {node.op_type!a} has a name that is not UTF-8"
 
 
 def _defined(graph: ir.Graph) -> Iterator[ir.Value]:
