@@ -130,7 +130,7 @@ def write_manifest(root: Path, manifest: Manifest) -> Manifest:
     files = {name: sha256(root / name) for name in names if name != MANIFEST}
     manifest = dataclasses.replace(manifest, files=files)
     manifest = dataclasses.replace(manifest, seal=seal(dataclasses.asdict(manifest)))
-    text = json.dumps(dataclasses.asdict(manifest), indent=2, ensure_ascii=False)
+    text = json.dumps(dataclasses.asdict(manifest), indent=2, ensure_ascii=False, allow_nan=False)
     # What UTF-8 cannot hold are lone surrogates, and Python's escape of one, \udcff, is also JSON's.
     (root / MANIFEST).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
     return manifest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -47,7 +48,8 @@ class Criterion:
         answer = self.answer(reading)
         if answer is None:
             return None
-        figures = {name: float(f"{value:.3g}") for name, value in (answer.figures or {}).items()}
+        measured = {name: value for name, value in (answer.figures or {}).items() if math.isfinite(value)}
+        figures = {name: float(f"{value:.3g}") for name, value in measured.items()}
         against = answer.verdict in ("implausible", "doubtful")
         accepted = against and self.name in accept
         way = f' If it is right as it is, pass accept="{self.name}".' if against and not accepted else ""

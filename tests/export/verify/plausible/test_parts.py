@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from boxcam.errors import UnknownNameError
 from boxcam.export.verify.plausible import CRITERIA, check_names
+from boxcam.export.verify.plausible.criterion import Answer, Criterion
 from boxcam.export.verify.plausible.formats import ALL, BoxFormat
 from boxcam.export.verify.plausible.normalisation import usual
 
@@ -96,3 +97,11 @@ def test_a_criterion_says_what_it_asks_and_has_thresholds(name: str) -> None:
 def test_another_name_is_refused() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'scores'"):
         check_names(["score"])
+
+
+def test_what_could_not_be_measured_is_no_figure() -> None:
+    """JSON has no NaN, and a manifest with one could not be read."""
+    answer = Answer("plausible", "two numbers", figures={"median": float("nan"), "cells": 1.2345})
+    found = Criterion("any", "Is it?", {}, lambda reading: answer).judge(cast(Any, None))
+    assert found is not None
+    assert found.figures == {"cells": 1.23}
