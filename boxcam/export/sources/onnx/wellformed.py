@@ -53,8 +53,13 @@ def _names(model: ir.Model) -> Iterator[str]:
     """Operators whose names are not text, of which onnx itself knows nothing to say."""
     for graph in graphs(model):
         for node in graph:
-            if any(0xD800 <= ord(letter) <= 0xDFFF for letter in node.op_type + node.domain):
+            if not (_is_text(node.op_type) and _is_text(node.domain)):
                 yield f"the operator {node.op_type!a} has a name that is not UTF-8"
+
+
+def _is_text(name: object) -> bool:
+    """Whether a name was read as text: protobuf hands on other bytes as they are, or as lone surrogates."""
+    return isinstance(name, str) and not any(0xD800 <= ord(letter) <= 0xDFFF for letter in name)
 
 
 def _defined(graph: ir.Graph) -> Iterator[ir.Value]:
