@@ -74,6 +74,7 @@ def _of(boxes: Boxes, canvas: tuple[int, int]) -> Iterator[tuple[str, Mask]]:
     empty = ~inverted & ~tiny & (size < 0.5).any(1)
     outside = ~inverted & ~tiny & ~empty & (left < 0.5).any(1)
     huge = ~inverted & ~outside & (size > 3 * limits[:2]).any(1)
+    huge |= ~np.isfinite(boxes).all(1) & ~(inverted | tiny | empty | outside)
     masks = {"inverted": inverted, "tiny": tiny, "empty": empty, "outside": outside, "huge": huge}
     yield from ((name, np.asarray(mask)) for name, mask in masks.items())
 

@@ -106,7 +106,8 @@ def _located(reading: Reading, report: Report) -> Located:
     origin = np.concatenate([report.found.origin, report.faint.origin])
     for row, (number, *position) in enumerate(origin[: int(LIMITS["best"])].tolist()):
         place = reading.places.get(names[number])
-        if place is None or len(report.ends[names[number]].shape) != 4:
+        known = place is not None and len(report.ends[names[number]].shape) == 4
+        if place is None or not known or not np.isfinite(boxes[row]).all():  # what is infinite lies nowhere
             continue
         y, x = (position[axis] for axis in place.axes)
         rows.append(row)

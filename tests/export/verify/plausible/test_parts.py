@@ -11,6 +11,7 @@ import pytest
 
 from boxcam.errors import UnknownNameError
 from boxcam.export.verify.plausible import CRITERIA, check_names
+from boxcam.export.verify.plausible.boxes import _of as faults_of
 from boxcam.export.verify.plausible.criterion import Answer, Criterion
 from boxcam.export.verify.plausible.formats import ALL, BoxFormat
 from boxcam.export.verify.plausible.normalisation import usual
@@ -105,3 +106,11 @@ def test_what_could_not_be_measured_is_no_figure() -> None:
     found = Criterion("any", "Is it?", {}, lambda reading: answer).judge(cast(Any, None))
     assert found is not None
     assert found.figures == {"cells": 1.23}
+
+
+@pytest.mark.parametrize("side", [np.inf, np.nan])
+def test_a_box_without_an_end_is_none(side: float) -> None:
+    given = np.array([[10, 10, side, 40], [10, 10, 30, 40]], np.float64)
+    with np.errstate(invalid="ignore"):
+        found = dict(faults_of(given, (64, 64)))
+    assert np.logical_or.reduce(list(found.values())).tolist() == [True, False]
