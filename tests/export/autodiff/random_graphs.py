@@ -269,6 +269,17 @@ def window(g: Eager, x: str, largest: int = 3) -> dict[str, Any]:
     return {"kernel_shape": kernel, "strides": strides, "dilations": dilations, "pads": low + high}
 
 
+def touching(given: dict[str, Any], space: Sequence[int]) -> dict[str, Any]:
+    """The same, but undilated along an axis where a window would lie in the padding alone: it has no largest number."""
+    dilations, pads = list(given["dilations"]), given["pads"]
+    for i, n in enumerate(space):
+        steps = [dilations[i] * k for k in range(given["kernel_shape"][i])]
+        starts = range(-pads[i], n + pads[len(space) + i] - steps[-1], given["strides"][i])
+        if not all(any(0 <= start + step < n for step in steps) for start in starts):
+            dilations[i] = 1
+    return {**given, "dilations": dilations}
+
+
 def auto_pads(g: Eager, given: dict[str, Any]) -> dict[str, Any]:
     """Sometimes pads by a rule, where all agree on what they are: not for dilated kernels, nor for long strides."""
     plain = set(given["dilations"]) == {1} and all(
@@ -325,6 +336,8 @@ def pooled(g: Eager, x: str) -> str | None:
         if g.opset < 19:
             spread.pop("dilations")
         spread["count_include_pad"] = int(g.yes())
+    else:
+        spread = touching(spread, g.shape(x)[2:])
     return g.node(kind, [x], **spread)[0]
 
 
