@@ -8,6 +8,9 @@ SHELL := /bin/bash
 PYTHON ?= python3
 ARGS ?=
 SECONDS ?= 150
+# How many tests run at once; with ARGS="-n 0 --pdb" one by one, in this process.
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+PYTEST := OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n $(JOBS) --dist loadgroup
 
 # A uv that runs and is on PATH, or else one of our own, put aside where it touches nothing of the system's.
 UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo .build/uv/bin/uv)
@@ -42,17 +45,17 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 test: $(DEV) $(RUNTIME) ## run all tests (ARGS="..." goes to pytest)
-	BOXCAM_RUNTIME_PYTHON="$(CURDIR)/.venv-runtime/bin/python" .venv/bin/python -m pytest $(ARGS)
+	BOXCAM_RUNTIME_PYTHON="$(CURDIR)/.venv-runtime/bin/python" $(PYTEST) $(ARGS)
 
 fuzz: $(DEV) ## feed boxcam with broken files (SECONDS=3600: for an hour; ARGS="--kinds images")
 	.venv/bin/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
 
 matrix: $(DEV) ## run the heavy half of the matrix of detectors, which make test leaves out
-	.venv/bin/python -m pytest tests/matrix -m heavy $(ARGS)
+	$(PYTEST) tests/matrix -m heavy $(ARGS)
 
 models: $(DEV) ## run the whole matrix and write docs/models.md (ARGS="-k torchvision": only those figures are new)
 	rm -rf .build/matrix
-	BOXCAM_MATRIX=.build/matrix .venv/bin/python -m pytest tests/matrix tests/other_frameworks \
+	BOXCAM_MATRIX=.build/matrix $(PYTEST) tests/matrix tests/other_frameworks \
 		-m "heavy or not heavy" $(ARGS)
 	$(if $(ARGS),,rm -f tests/matrix/results.jsonl)
 	.venv/bin/python -m tests.matrix.table .build/matrix

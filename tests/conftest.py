@@ -79,3 +79,9 @@ def runtime_python() -> str:
     if not python:
         pytest.fail("BOXCAM_RUNTIME_PYTHON is not set. Run the tests by 'make test', which makes that environment.")
     return python
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """What stays in one process, when there are several: a file's tests share what they made, and a family's do."""
+    if item.get_closest_marker("xdist_group") is None:
+        item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
