@@ -41,9 +41,12 @@ class Manifests:
         data = copy.deepcopy(self.data)
         for _ in range(rng.choice((1, 1, 1, 2, 3, 6))):
             data = mutate_data(rng, data)
+        whole = folder.parent / "bundle"  # links to it are of its file system; symbolic ones would be refused
+        if not whole.exists():
+            shutil.copytree(BUNDLE, whole)
         for file in self.data["files"]:
             (folder / file).parent.mkdir(exist_ok=True)
-            (folder / file).symlink_to(BUNDLE / file)
+            (folder / file).hardlink_to(whole / file)
         try:
             data["seal"] = seal(data)
             text = json.dumps(data)
