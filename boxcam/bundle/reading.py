@@ -118,7 +118,7 @@ def _decode(kind: Any, data: Any) -> Any:
 def _decode_dataclass(kind: type[T], data: Any) -> T:
     if not isinstance(data, dict):
         raise TypeError(f"{kind.__name__}: an object was expected, not {data!r}")
-    hints = _hints(kind)
+    hints = _hints(typing.cast(typing.Hashable, kind))
     fields = dataclasses.fields(kind)  # type: ignore[arg-type]
     unknown, names = set(data) - set(hints), {f.name for f in fields}
     required = {f.name for f in fields if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING}

@@ -133,6 +133,21 @@ class Images:
             read_image(folder / "image")
 
 
+class Planes(Images):
+    """An image file of six channels."""
+
+    def __init__(self) -> None:
+        import tifffile  # noqa: F401 - which is imported when it is needed
+
+        self.seeds = [path.read_bytes() for path in sorted(SEEDS.glob("planes.*"))]
+
+    def use(self, rng: random.Random, folder: Path) -> None:
+        from boxcam.runtime.planes import read_planes
+
+        with boxcam.limits(max_pixels=50_000_000):
+            read_planes(folder / "image", 6)
+
+
 class Checkpoints:
     """A checkpoint of PyTorch."""
 
@@ -183,6 +198,7 @@ KINDS: dict[str, type[Kind]] = {
     "bundles": Bundles,
     "graphs": Graphs,
     "images": Images,
+    "planes": Planes,
     "checkpoints": Checkpoints,
     "texts": Texts,
 }
