@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import types
@@ -117,10 +118,16 @@ def _decode(kind: Any, data: Any) -> Any:
 def _decode_dataclass(kind: type[T], data: Any) -> T:
     if not isinstance(data, dict):
         raise TypeError(f"{kind.__name__}: an object was expected, not {data!r}")
-    hints = typing.get_type_hints(kind)
+    hints = _hints(typing.cast(typing.Hashable, kind))
     fields = dataclasses.fields(kind)  # type: ignore[arg-type]
     unknown, names = set(data) - set(hints), {f.name for f in fields}
     required = {f.name for f in fields if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING}
     if unknown or not required <= set(data):
         raise ValueError(f"{kind.__name__}: unknown {sorted(unknown)}, missing {sorted(required - set(data))}")
     return kind(**{name: _decode(hints[name], data[name]) for name in names if name in data})
+
+
+@functools.cache
+def _hints(kind: type[Any]) -> dict[str, Any]:
+    """The types of a dataclass's fields; the layers of a bundle are dozens of one class."""
+    return typing.get_type_hints(kind)

@@ -7,8 +7,8 @@ of four also from a PNG or an image of Pillow with alpha. None is dropped and no
 
 from __future__ import annotations
 
-import io
 import os
+import tokenize
 from collections.abc import Callable
 from typing import Any
 
@@ -17,13 +17,19 @@ import numpy as np
 import numpy.typing as npt
 
 from boxcam.errors import InputError
+from boxcam.runtime.headers import TIFF
 from boxcam.runtime.images import check_array, read_image, too_large
-from boxcam.runtime.tiff import TIFF, read_tiff
+from boxcam.runtime.tiff import read_tiff
 from boxcam.types import Image
 
 NPY = b"\x93NUMPY"
 _PNG = b"\x89PNG\r\n\x1a\n"
 _HIGH_BYTE = 8
+_NO_ARRAY = (
+    *(ArithmeticError, EOFError, LookupError, RecursionError, SyntaxError, TypeError, ValueError),
+    tokenize.TokenError,
+)
+"""What numpy raises at headers that are none: it reads them as Python's literals."""
 
 
 def read_planes(path: str | os.PathLike[str], channels: int) -> Image:
@@ -34,6 +40,7 @@ def read_planes(path: str | os.PathLike[str], channels: int) -> Image:
 
     Raises:
         InputError: it cannot be read whole, or has another number of channels.
+        PackageError: it is a TIFF, and tifffile is not installed.
     """
     name = os.fspath(path)
     begin = _beginning(name)
@@ -138,7 +145,7 @@ def _from_npy(name: str) -> npt.NDArray[Any]:
 def _load(name: str, load: Callable[[], Any]) -> npt.NDArray[Any]:
     try:
         array = load()
-    except (OSError, ValueError, EOFError, io.UnsupportedOperation) as error:
+    except (*_NO_ARRAY, OSError) as error:
         said = " ".join(str(error).split()).rstrip(".")
         raise InputError(
             f"{name} cannot be read as an array of numpy: {said}. Write it again with numpy.save."

@@ -1,34 +1,44 @@
 """TIFF files of any number of channels, which OpenCV reads only up to four, and with alpha multiplied in.
 
-Read is what scientific tools write: strips or pages, of 8 or 16 bits a sample, as they are or deflated, the channels
-pixel by pixel, plane by plane, or page by page. See Adobe's TIFF 6.0, sections 2 and 3.
+tifffile reads them, an extra of boxcam: strips or tiles, of 8 or 16 bits a sample, as they are or deflated, the
+channels pixel by pixel, plane by plane, or page by page, turned upright. What a stranger's file may do to it is looked
+at first: it inflates a strip to whatever comes out (2 MB made 4 GB), takes parts that a file does not have for black,
+and knows no limit of pixels. See Adobe's TIFF 6.0, sections 2 and 3, and BigTIFF.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
+import itertools
+import logging
+import math
 import os
 import struct
+import types
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from boxcam.errors import InputError
+from boxcam.errors import InputError, PackageError
 from boxcam.filesystem import read_file
 from boxcam.runtime.images import too_large
 
-TIFF = (b"II*\0", b"MM\0*")
 MAX_BYTES = 1 << 31
 """Of an image, unpacked."""
 
-_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _OFFSETS, _SAMPLES = 256, 257, 258, 259, 273, 277
-_ROWS, _COUNTS, _PLANAR, _PREDICTOR, _TILES, _FORMAT = 278, 279, 284, 317, 322, 339
-_TYPES = {1: "B", 3: "H", 4: "I"}
 _PLAIN, _DEFLATED = (1,), (8, 32946)
 _ADVICE = "Save it as an array with numpy.save (.npy), uint8 [height, width, channels]."
 _MOST_PAGES = 4096
+_ORIENTATION = 274
+_WRONG = (
+    *(ArithmeticError, AttributeError, LookupError, NotImplementedError, RuntimeError, TypeError, ValueError),
+    *(OSError, struct.error, zlib.error),
+)
+"""What tifffile raises at files that are no whole TIFFs."""
 
 
 def read_tiff(name: str | os.PathLike[str]) -> npt.NDArray[Any]:
@@ -38,81 +48,113 @@ def read_tiff(name: str | os.PathLike[str]) -> npt.NDArray[Any]:
         uint8 or uint16 [H, W, C], the channels in the order of the file.
 
     Raises:
-        InputError: it is cut off, or stored in a way that is not read here.
+        InputError: it is cut off, too large, or stored in a way that is not read here.
+        PackageError: tifffile is not installed.
     """
     try:
         data = read_file(name, MAX_BYTES)
     except OSError as error:
         raise InputError(f"image {name} cannot be read: {error.strerror}. Check its permissions.") from error
+    tifffile = _library(os.fspath(name))
+    pages: list[npt.NDArray[Any]] = []
+    left = MAX_BYTES
     try:
-        pages: list[npt.NDArray[Any]] = []
-        for page in _pages(data):
-            pages.append(_pixels(data, page, os.fspath(name)))
-            if sum(one.nbytes for one in pages) > MAX_BYTES:
-                raise InputError(f"{name} has {len(pages)} pages or more, which are too large. {_ADVICE}")
+        with _quiet(), tifffile.TiffFile(io.BytesIO(data)) as file:
+            for number, page in enumerate(itertools.islice(file.pages, _MOST_PAGES + 1)):
+                left -= _size(page, os.fspath(name))
+                if left < 0 or number == _MOST_PAGES:
+                    raise InputError(f"{name} has {number + 1} pages or more, which are too large. {_ADVICE}")
+                _check_parts(page, data)
+                pages.append(_upright(page.asarray(maxworkers=1).reshape(page.shaped), page.tags.valueof(_ORIENTATION)))
         return np.concatenate(pages, axis=2)
-    except (struct.error, zlib.error, KeyError, IndexError, ValueError) as error:
-        raise InputError(f"{name} is a TIFF that is damaged or truncated ({error}). Copy it again.") from error
+    except (*_WRONG, tifffile.TiffFileError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise InputError(f"{name} is a TIFF that is damaged or truncated ({said}). Copy it again.") from error
 
 
-def _pages(data: bytes) -> Iterator[Mapping[int, tuple[int, ...]]]:
-    """The tags of each page."""
-    order = "<" if data[:2] == b"II" else ">"
-    (place,) = struct.unpack_from(f"{order}I", data, 4)
-    seen: set[int] = set()
-    while place and place not in seen and len(seen) < _MOST_PAGES:
-        seen.add(place)
-        (count,) = struct.unpack_from(f"{order}H", data, place)
-        tags: dict[int, tuple[int, ...]] = {-1: (0 if order == "<" else 1,)}
-        for entry in range(count):
-            tag, kind, number, _ = struct.unpack_from(f"{order}HHII", data, place + 2 + 12 * entry)
-            if kind in _TYPES:
-                letter = _TYPES[kind]
-                at = place + 10 + 12 * entry
-                if number * struct.calcsize(letter) > 4:
-                    (at,) = struct.unpack_from(f"{order}I", data, at)
-                if number > len(data):
-                    raise ValueError("a list that is longer than the file")
-                tags[tag] = struct.unpack_from(f"{order}{number}{letter}", data, at)
-        yield tags
-        (place,) = struct.unpack_from(f"{order}I", data, place + 2 + 12 * count)
+def _library(name: str) -> types.ModuleType:
+    try:
+        import tifffile
+    except ImportError as error:
+        raise PackageError(
+            f"{name} is a TIFF of channels that are no colours, and reading those needs tifffile, which is not"
+            " installed here. Install boxcam's 'tiff' extra: pip install 'boxcam[tiff]'.",
+            name="tifffile",
+        ) from error
+    return tifffile
 
 
-def _pixels(data: bytes, page: Mapping[int, tuple[int, ...]], name: str) -> npt.NDArray[Any]:
-    """The pixels of a page, [H, W, C]."""
-    width, height, samples = page[_WIDTH][0], page[_HEIGHT][0], page.get(_SAMPLES, (1,))[0]
-    bits, packing = set(page.get(_BITS, (1,))), page.get(_COMPRESSION, (1,))[0]
-    if bits not in ({8}, {16}) or set(page.get(_FORMAT, (1,))) != {1}:
+def _size(page: Any, name: str) -> int:
+    """Bytes of a page's pixels, of what its tags say.
+
+    Raises:
+        InputError: it is stored in another way than is read here, or is too large.
+    """
+    if page.dtype not in (np.uint8, np.uint16) or page.bitspersample not in (8, 16):
         raise InputError(f"{name} does not have 8 or 16 bits a channel, without sign. {_ADVICE}")
-    if packing not in (*_PLAIN, *_DEFLATED) or page.get(_PREDICTOR, (1,))[0] != 1 or _TILES in page:
-        how = "in tiles" if _TILES in page else f"with compression {packing} and a predictor of its own"
-        raise InputError(f"{name} is stored {how}, which boxcam does not read of {samples} channels. {_ADVICE}")
-    if words := too_large(width, height):
-        raise InputError(f"{name} {words}")
-    dtype = np.dtype(np.uint8 if bits == {8} else (">u2" if page[-1][0] else "<u2"))
-    if width * height * samples * dtype.itemsize > MAX_BYTES or 0 in (width, height, samples):
+    if page.compression not in (*_PLAIN, *_DEFLATED) or page.predictor not in (1, 2) or page.fillorder != 1:
         raise InputError(
-            f"{name} has {height}x{width} pixels of {samples} channels. Pass one of a size that fits memory."
+            f"{name} is stored with compression {int(page.compression)} and predictor {int(page.predictor)}, which"
+            f" boxcam does not read of {page.samplesperpixel} channels. {_ADVICE}"
         )
-    by_plane = page.get(_PLANAR, (1,))[0] == 2 and samples > 1
-    rows = max(min(page.get(_ROWS, (height,))[0], height), 1)
-    depth, planes = (1, samples) if by_plane else (samples, 1)
-    strips = -(-height // rows)
-    result = np.empty((planes, height, width, depth), dtype)
-    for number, (offset, length) in enumerate(zip(page[_OFFSETS], page[_COUNTS], strict=True)):
-        plane, strip = divmod(number, strips)
-        first, last = strip * rows, min((strip + 1) * rows, height)
-        size = (last - first) * width * depth * dtype.itemsize
-        packed = data[offset : offset + length]
-        if packing in _DEFLATED:
-            packed = zlib.decompressobj().decompress(packed, size)
-        if len(packed) < size:
-            raise ValueError("a strip that ends early")
-        result[plane, first:last] = np.frombuffer(packed[:size], dtype).reshape(last - first, width, depth)
-    if len(page[_OFFSETS]) != strips * planes:
+    sides = [(page.imagewidth, page.imagelength)]
+    if page.is_tiled:
+        sides.append((page.tilewidth, page.tilelength))
+    for width, height in sides:
+        if words := too_large(width, height):
+            raise InputError(f"{name} {words}")
+    size = page.imagewidth * page.imagelength * page.samplesperpixel * page.dtype.itemsize
+    if not 0 < size <= MAX_BYTES or page.imagedepth != 1:
+        raise InputError(
+            f"{name} has {page.imagelength}x{page.imagewidth} pixels of {page.samplesperpixel} channels. Pass one of a"
+            " size that fits memory."
+        )
+    return int(size)
+
+
+def _check_parts(page: Any, data: bytes) -> None:
+    """See that all strips or tiles are in the file, and that none holds more than it may.
+
+    Raises:
+        ValueError: it is otherwise.
+    """
+    parts = list(zip(page.dataoffsets, page.databytecounts, strict=True))
+    if len(parts) != math.prod(page.chunked):
         raise ValueError("strips that are missing")
-    return (
-        result[0].astype(dtype.newbyteorder("="))
-        if planes == 1
-        else result[..., 0].transpose(1, 2, 0).astype(dtype.newbyteorder("="))
-    )
+    down, across = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
+    samples = page.samplesperpixel if page.planarconfig == 1 else 1
+    most = (down if page.is_tiled else min(down, page.imagelength)) * across * samples * page.dtype.itemsize
+    for offset, count in parts:
+        if not (offset > 0 and count > 0 and offset + count <= len(data)):
+            raise ValueError("a strip that is not in the file")
+        if page.compression in _DEFLATED:
+            packed = memoryview(data)[offset : offset + count]
+            if len(zlib.decompressobj().decompress(packed, most + 1)) > most:
+                raise ValueError("a strip of more pixels than the image has")
+
+
+def _upright(pixels: npt.NDArray[Any], orientation: object) -> npt.NDArray[Any]:
+    """Pixels [planes, 1, H, W, samples], one of the first and the last being 1, as [H, W, C], turned upright."""
+    image = pixels[:, 0].transpose(1, 2, 0, 3).reshape(*pixels.shape[2:4], -1)
+    if orientation in (5, 6, 7, 8):
+        image = image.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        image = image[::-1]
+    if orientation in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    return image
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep tifffile from logging what is raised as an error here."""
+    logger = logging.getLogger("tifffile")
+    logger.addFilter(_never)
+    try:
+        yield
+    finally:
+        logger.removeFilter(_never)
+
+
+def _never(record: logging.LogRecord) -> bool:
+    return False

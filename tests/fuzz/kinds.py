@@ -41,9 +41,12 @@ class Manifests:
         data = copy.deepcopy(self.data)
         for _ in range(rng.choice((1, 1, 1, 2, 3, 6))):
             data = mutate_data(rng, data)
+        whole = folder.parent / "bundle"  # links to it are of its file system; symbolic ones would be refused
+        if not whole.exists():
+            shutil.copytree(BUNDLE, whole)
         for file in self.data["files"]:
             (folder / file).parent.mkdir(exist_ok=True)
-            (folder / file).symlink_to(BUNDLE / file)
+            (folder / file).hardlink_to(whole / file)
         try:
             data["seal"] = seal(data)
             text = json.dumps(data)
@@ -130,6 +133,21 @@ class Images:
             read_image(folder / "image")
 
 
+class Planes(Images):
+    """An image file of six channels."""
+
+    def __init__(self) -> None:
+        import tifffile  # noqa: F401 - which is imported when it is needed
+
+        self.seeds = [path.read_bytes() for path in sorted(SEEDS.glob("planes.*"))]
+
+    def use(self, rng: random.Random, folder: Path) -> None:
+        from boxcam.runtime.planes import read_planes
+
+        with boxcam.limits(max_pixels=50_000_000):
+            read_planes(folder / "image", 6)
+
+
 class Checkpoints:
     """A checkpoint of PyTorch."""
 
@@ -180,6 +198,7 @@ KINDS: dict[str, type[Kind]] = {
     "bundles": Bundles,
     "graphs": Graphs,
     "images": Images,
+    "planes": Planes,
     "checkpoints": Checkpoints,
     "texts": Texts,
 }

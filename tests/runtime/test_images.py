@@ -19,6 +19,8 @@ from PIL import Image
 
 from boxcam.errors import InputError
 from boxcam.runtime.images import EXTENSIONS, check_array, find_images, read_image
+from boxcam.runtime.planes import read_planes
+from tests.messages import check_message
 
 RGB = (200, 100, 50)
 FLAT = np.full((8, 12, 3), RGB, np.uint8)
@@ -338,3 +340,23 @@ def test_reading_needs_nothing_but_numpy_and_opencv() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+HEADERS = (
+    "{'descr': '|u1', 'shape': (",
+    "{" * 4000,
+    "{'descr': '|u1'}",
+    "(",
+    "1e9999",
+    "{'descr': 'O', 'shape': (1,)}",
+)
+
+
+@pytest.mark.parametrize("header", HEADERS)
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_an_array_whose_header_is_none(header: str, version: int, tmp_path: Path) -> None:
+    length = struct.pack("<H" if version == 1 else "<I", len(header))
+    (tmp_path / "a.npy").write_bytes(b"\x93NUMPY" + bytes((version, 0)) + length + header.encode() + bytes(64))
+    with pytest.raises(InputError, match="cannot be read as an array of numpy") as caught:
+        read_planes(tmp_path / "a.npy", 6)
+    check_message(str(caught.value))

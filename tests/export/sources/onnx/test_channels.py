@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +14,13 @@ import cv2
 import numpy as np
 import PIL.Image
 import pytest
+import tifffile
 from click.testing import CliRunner
 
 import boxcam
 from boxcam.cli import main
 from boxcam.errors import InputError
+from boxcam.runtime.planes import read_planes
 from tests.export.sources.onnx.plain import SIZE, Plain, check, export, pixels, tensor
 from tests.messages import check_message
 
@@ -159,6 +163,7 @@ def tiff(
     planar: bool = False,
     rows: int = 5,
     pages: bool = False,
+    upright: int = 1,
 ) -> bytes:
     """A TIFF by its specification: strips of some rows, pixel by pixel, plane by plane, or page by page."""
     height, width, depth = planes.shape
@@ -178,7 +183,8 @@ def tiff(
         bits = [8 * planes.dtype.itemsize] * samples
         tags: list[tuple[int, list[int]]] = [
             (256, [width]), (257, [height]), (258, bits), (259, [8 if packed else 1]), (262, [1]), (273, places),
-            (277, [samples]), (278, [rows]), (279, [len(one) for one in stored]), (284, [2 if planar else 1]),
+            (274, [upright]), (277, [samples]), (278, [rows]), (279, [len(one) for one in stored]),
+            (284, [2 if planar else 1]),
         ]  # fmt: skip
         entries = []
         for tag, values in tags:
@@ -208,15 +214,11 @@ STORED: dict[str, Callable[[np.ndarray], bytes]] = {
 @pytest.mark.parametrize("case", STORED)
 @pytest.mark.parametrize("depth", [4, 6])
 def test_tiffs_as_they_are_stored(case: str, depth: int, tmp_path: Path) -> None:
-    from boxcam.runtime.planes import read_planes
-
     (tmp_path / "a.tif").write_bytes(STORED[case](PLANES[..., :depth]))
     assert np.array_equal(read_planes(tmp_path / "a.tif", depth), PLANES[..., :depth])
 
 
 def test_tiffs_that_other_libraries_write(tmp_path: Path) -> None:
-    from boxcam.runtime.planes import read_planes
-
     alpha = np.concatenate([COLOR[..., ::-1], PLANES[..., :1]], axis=2)  # red, green, blue, alpha
     PIL.Image.fromarray(alpha).save(tmp_path / "alpha.tif", compression=None)
     PIL.Image.fromarray(alpha).save(tmp_path / "alpha.png")
@@ -224,6 +226,99 @@ def test_tiffs_that_other_libraries_write(tmp_path: Path) -> None:
     assert np.array_equal(read_planes(tmp_path / "alpha.tif", 4), alpha)
     assert np.array_equal(read_planes(tmp_path / "alpha.png", 4), alpha)
     assert np.array_equal(read_planes(tmp_path / "pages.tif", 6), PLANES)
+
+
+WRITTEN: dict[str, dict[str, Any]] = {
+    "tiles": {"tile": (16, 16)},
+    "tiles, deflated by differences": {"tile": (16, 16), "compression": "zlib", "predictor": True},
+    "BigTIFF": {"bigtiff": True, "compression": "zlib", "rowsperstrip": 7},
+    "planes in tiles, big-endian": {"tile": (16, 32), "planarconfig": "separate", "byteorder": ">"},
+}
+
+
+@pytest.mark.parametrize("case", WRITTEN)
+def test_tiffs_that_tifffile_writes(case: str, tmp_path: Path) -> None:
+    options = {"photometric": "minisblack", "planarconfig": "contig", **WRITTEN[case]}
+    stored = np.ascontiguousarray(PLANES.transpose(2, 0, 1) if options["planarconfig"] == "separate" else PLANES)
+    tifffile.imwrite(tmp_path / "a.tif", stored, **options)
+    assert np.array_equal(read_planes(tmp_path / "a.tif", 6), PLANES)
+
+
+@pytest.mark.parametrize("turned", range(1, 9))
+def test_tiffs_are_turned_upright_as_opencv_turns_them(turned: int, tmp_path: Path) -> None:
+    wide = PLANES[:20, :, :3]
+    (tmp_path / "three.tif").write_bytes(tiff(wide, upright=turned).replace(RULE, COLORS))
+    (tmp_path / "six.tif").write_bytes(tiff(PLANES[:20], upright=turned))
+    three = read_planes(tmp_path / "three.tif", 3)
+    assert three.shape == ((32, 20, 3) if turned > 4 else (20, 32, 3))
+    assert np.array_equal(read_planes(tmp_path / "six.tif", 6)[..., :3], three[..., ::-1])
+
+
+RULE, COLORS = (struct.pack("<HHII", 262, 4, 1, value) for value in (1, 2))
+
+
+def test_what_is_read_by_a_package_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.tif").write_bytes(tiff(PLANES))
+    monkeypatch.setitem(sys.modules, "tifffile", None)
+    with pytest.raises(boxcam.errors.PackageError, match=r"pip install 'boxcam\[tiff\]'") as caught:
+        read_planes(tmp_path / "a.tif", 6)
+    assert caught.value.name == "tifffile"
+    check_message(str(caught.value))
+    cv2.imwrite(str(tmp_path / "three.tif"), COLOR)
+    assert np.array_equal(read_planes(tmp_path / "three.tif", 3), COLOR)  # which OpenCV reads
+
+
+def bomb() -> bytes:
+    """A small file whose only strip inflates to 512 MiB."""
+    packer = zlib.compressobj(9)
+    data = b"".join(packer.compress(bytes(1 << 20)) for _ in range(512)) + packer.flush()
+    whole = tiff(PLANES, packed=True, rows=1000)
+    place = struct.unpack_from("<I", whole, whole.index(struct.pack("<HHI", 273, 4, 1)) + 8)[0]
+    at = whole.index(struct.pack("<HHI", 273, 4, 1)) + 8
+    count = whole.index(struct.pack("<HHI", 279, 4, 1)) + 8
+    assert place == 8
+    changed = bytearray(whole)
+    struct.pack_into("<I", changed, at, len(whole))
+    struct.pack_into("<I", changed, count, len(data))
+    return bytes(changed) + data
+
+
+def many_tags() -> bytes:
+    """A file whose 500 tags of its own each have the same 8 million numbers."""
+    body = bytearray(tiff(PLANES)) + bytes(1 << 24)
+    first = len(body)
+    (old,) = struct.unpack_from("<I", body, 4)
+    (count,) = struct.unpack_from("<H", body, old)
+    own = b"".join(struct.pack("<HHII", 40_000 + i, 3, 1 << 23, 1000) for i in range(500))
+    struct.pack_into("<I", body, 4, first)
+    return bytes(body + struct.pack("<H", count + 500) + body[old + 2 : old + 2 + 12 * count] + own + bytes(4))
+
+
+@pytest.mark.parametrize(("make", "message"), [(bomb, "a strip of more pixels than"), (many_tags, "")])
+def test_little_memory_is_taken_by_a_tiff_that_states_much(
+    make: Callable[[], bytes], message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a.tif").write_bytes(make())
+    code = (
+        "import sys, tifffile; from boxcam.errors import InputError; from boxcam.runtime.planes import read_planes\n"
+        "def most(): return [int(s.split()[1]) >> 10 for s in open('/proc/self/status') if s.startswith('VmHWM')][0]\n"
+        "before = most()\n"
+        "try: read_planes(sys.argv[1], 6)\n"
+        "except InputError as error: print(error)\n"
+        "print(most() - before)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "a.tif")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    said, _, megabytes = done.stdout.strip().rpartition("\n")
+    assert message in said
+    assert bool(said) == bool(message)
+    assert int(megabytes) < 100
+
+
+def without_a_strip(data: bytes) -> bytes:
+    """The second strip's place is none: tifffile takes such ones for black."""
+    place = data.index(struct.pack("<II", 8, 8 + 5 * SIZE * 6))
+    return data[: place + 4] + bytes(4) + data[place + 8 :]
 
 
 BROKEN: dict[str, tuple[Callable[[bytes], bytes], str]] = {
@@ -237,6 +332,7 @@ BROKEN: dict[str, tuple[Callable[[bytes], bytes], str]] = {
         "is too large: 268435456x32 pixels",
     ),
     "no pages": (lambda data: data[:4] + b"\xff\xff\xff\x7f" + data[8:], "damaged or truncated"),
+    "no strip": (without_a_strip, "a strip that is not in the file"),
     "another packing": (
         lambda data: data.replace(b"\x03\x01\x04\0\x01\0\0\0\x01", b"\x03\x01\x04\0\x01\0\0\0\x05"),
         "compression 5",
@@ -246,8 +342,6 @@ BROKEN: dict[str, tuple[Callable[[bytes], bytes], str]] = {
 
 @pytest.mark.parametrize("case", BROKEN)
 def test_a_tiff_that_cannot_be_read_is_refused(case: str, tmp_path: Path) -> None:
-    from boxcam.runtime.planes import read_planes
-
     change, message = BROKEN[case]
     (tmp_path / "a.tif").write_bytes(change(tiff(PLANES)))
     with pytest.raises(InputError, match=message) as caught:
