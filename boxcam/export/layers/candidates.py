@@ -19,7 +19,7 @@ from boxcam.export.layers import pointwise
 from boxcam.export.layers.coordinates import TokenGrid
 from boxcam.export.layers.flow import Marks, fitted, sizes_of
 from boxcam.export.layers.layout import layout_of
-from boxcam.export.layers.marks import backward, everything, forward
+from boxcam.export.layers.marks import Flows, backward, everything, forward
 from boxcam.export.layers.receptive_field import Cells, Placement
 from boxcam.export.layers.tokens import ImageInput, choose
 from boxcam.export.source import Layout
@@ -84,8 +84,9 @@ def find(model: ir.Model, spec: Preprocess, image: str, scores: Ends, boxes: End
     maps = {value: seen for value, seen in maps.items() if value in single or value in pooled}
     if any(value in places for value in maps):  # what is no map of the image, as attention, is placed nowhere
         maps = {v: seen for v, seen in maps.items() if v in places or v in pooled or seen[0] == "tokens"}
-    use = _use(graph, scores, boxes, maps)
-    heads = set(_read_by_heads(graph, scores, use, maps))
+    flows = Flows(graph)
+    use = _use(flows, scores, boxes, maps)
+    heads = set(_read_by_heads(flows, scores, use, maps))
     last = _last_tokens(heads, use, maps, placed.tokens) if boxes is not None else None
     heads = set() if last is not None else heads
     roles = _roles(maps, heads, pooled, places, boxes is not None)
@@ -93,7 +94,7 @@ def find(model: ir.Model, spec: Preprocess, image: str, scores: Ends, boxes: End
         roles[last] = "tokens"
     if boxes is not None:
         layouts = {value: seen[0] for value, seen in maps.items() if value not in pooled}
-        for head, before in pointwise.earlier(graph, heads, scores, layouts).items():
+        for head, before in pointwise.earlier(flows, heads, scores, layouts).items():
             roles.update({head: "late", before: "before"})
     found = []
     for value, (layout, channels, height, width) in maps.items():
@@ -225,17 +226,17 @@ class _Use:
         return np.asarray(_marks(self.marks, value) == self.whole)
 
 
-def _use(graph: ir.Graph, scores: Ends, boxes: Ends | None, maps: Iterable[ir.Value]) -> _Use:
+def _use(flows: Flows, scores: Ends, boxes: Ends | None, maps: Iterable[ir.Value]) -> _Use:
     starts = {value: taken * np.uint8(_SCORE) for value, taken in scores.items()}
     if boxes is None:
-        return _Use(backward(graph, starts), _SCORE)
+        return _Use(backward(flows, starts), _SCORE)
     for value, taken in boxes.items():
         _start(starts, value, taken * np.uint8(_BOX))
-    found = backward(graph, starts)
+    found = backward(flows, starts)
     if not any((_marks(found, value) & _BOX).any() for value in maps):
         for value in _rounded(boxes):  # no gradient passes there, and all that is rounded may be a box
             _start(starts, value, everything(value, _BOX))
-        found = backward(graph, starts)
+        found = backward(flows, starts)
     return _Use(found, _SCORE | _BOX)
 
 
@@ -256,7 +257,7 @@ def _rounded(values: Iterable[ir.Value]) -> list[ir.Value]:
     ]
 
 
-def _read_by_heads(graph: ir.Graph, scores: Ends, use: _Use, maps: Mapping[ir.Value, _Map]) -> list[ir.Value]:
+def _read_by_heads(flows: Flows, scores: Ends, use: _Use, maps: Mapping[ir.Value, _Map]) -> list[ir.Value]:
     """The last maps before the logits; where there are boxes, those with elements that boxes are made of too."""
     heads: dict[ir.Value, None] = {}
     seen: set[ir.Value] = set()
@@ -270,7 +271,7 @@ def _read_by_heads(graph: ir.Graph, scores: Ends, use: _Use, maps: Mapping[ir.Va
             heads[value] = None
         else:
             todo.extend(_inputs(value))
-    means = [value for value in heads if maps[value][2:] == (1, 1) and _is_mean(graph, value, heads, scores)]
+    means = [value for value in heads if maps[value][2:] == (1, 1) and _is_mean(flows, value, heads, scores)]
     return [value for value in heads if value not in means]
 
 
@@ -303,7 +304,7 @@ def _marks(found: Mapping[ir.Value, Marks], value: ir.Value) -> Marks:
     return found.get(value, np.zeros((), np.uint8))
 
 
-def _is_mean(graph: ir.Graph, head: ir.Value, heads: Collection[ir.Value], scores: Ends) -> bool:
+def _is_mean(flows: Flows, head: ir.Value, heads: Collection[ir.Value], scores: Ends) -> bool:
     """Whether a single cell is made of other maps alone, and all scores that read it read these maps too.
 
     Such a one is a mean of a map, with which a head weighs that map's channels: it is part of the head.  The last level
@@ -311,7 +312,7 @@ def _is_mean(graph: ir.Graph, head: ir.Value, heads: Collection[ir.Value], score
     """
     made_of = _made_of(head, heads)
     direct = [
-        forward(graph, {value: everything(value, 1)}, [other for other in heads if other is not value])
+        forward(flows, {value: everything(value, 1)}, [other for other in heads if other is not value])
         for value in (head, *made_of)
     ]
     return bool(made_of) and not any(

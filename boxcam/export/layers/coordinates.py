@@ -58,6 +58,8 @@ class TokenGrid:
 
 def follow(node: ir.Node, found: Mapping[ir.Value, Coordinates]) -> dict[ir.Value, Coordinates]:
     """The coordinates of a node's outputs, of those of its inputs; an output of which nothing is known is left out."""
+    if not any(value in found for value in node.inputs if value is not None):
+        return {}
     return {output: laid for output in node.outputs if (laid := _together(_read(node, output, found))) is not None}
 
 
@@ -132,8 +134,13 @@ def _read(node: ir.Node, output: ir.Value, found: Mapping[ir.Value, Coordinates]
         elif isinstance(flow, Move) and flow.places.size <= _MOST:
             everywhere = np.broadcast_to(found[value], [size or 0 for size in before]).reshape(-1)
             laid = np.where(flow.places >= 0, everywhere[np.maximum(flow.places, 0)], _NOWHERE)
-        if laid is not None and not np.isnan(laid).all():
-            yield _compact(laid)
+        if laid is not None and not _is_nowhere(laid):
+            yield laid if laid is found[value] else _compact(laid)
+
+
+def _is_nowhere(laid: Coordinates) -> bool:
+    """Whether no element lies anywhere; most often the first one tells."""
+    return not laid.size or (bool(np.isnan(laid.flat[0])) and bool(np.isnan(laid).all()))
 
 
 def _weighs(node: ir.Node) -> bool:
@@ -147,12 +154,15 @@ def _along_axes(flow: Axes, laid: Coordinates, after: Sizes, weighs: bool) -> Co
     """Coordinates along the axes that an operator keeps; where it mixes cells by weights, the middle of them.
 
     As of the four tokens that a Swin transformer merges into one. Of a mixture of all of an image's cells nothing is
-    left that could be called its place.
+    left that could be called its place.  An operator that leaves all in its place gives the coordinates themselves.
     """
+    if flow.order == tuple(range(laid.ndim)) and not flow.taken and not flow.groups:
+        return laid if _fits(laid, after) else None
     for axis, places in flow.taken.items():
         laid = laid if laid.shape[axis] > 1 else laid.repeat(int(places.max(initial=0)) + 1, axis)
         there = (places >= 0).reshape([-1 if a == axis else 1 for a in range(laid.ndim)])
-        laid = np.where(there, laid.take(np.maximum(places, 0), axis), _NOWHERE)
+        laid = laid.take(np.maximum(places, 0), axis)
+        laid = laid if there.all() else np.where(there, laid, _NOWHERE)
     if any(laid.shape[axis] > 1 for axis in flow.groups):
         return None
     kept = [axis for axis in flow.order if axis is not None]
@@ -165,7 +175,12 @@ def _along_axes(flow: Axes, laid: Coordinates, after: Sizes, weighs: bool) -> Co
             return None
     laid = laid.squeeze(tuple(gone)).transpose(np.argsort(np.argsort(kept)))
     laid = np.expand_dims(laid, [place for place, axis in enumerate(flow.order) if axis is None])
-    return laid if all(one in (1, size) for one, size in zip(laid.shape, after, strict=True)) else None
+    return laid if _fits(laid, after) else None
+
+
+def _fits(laid: Coordinates, sizes: Sizes) -> bool:
+    """Whether coordinates can be those of a tensor of these sizes."""
+    return all(one in (1, size) for one, size in zip(laid.shape, sizes, strict=True))
 
 
 def _reshaped(laid: Coordinates, before: Sizes, after: Sizes) -> Coordinates | None:
@@ -202,6 +217,8 @@ def _together(all_: Iterator[Coordinates]) -> Coordinates | None:
     """
     result: Coordinates | None = None
     for laid in all_:
+        if laid is result:
+            continue
         if result is None or (_is_uniform(result) and not _is_uniform(laid)):
             result = laid
         elif not _is_uniform(laid) or _is_uniform(result):
@@ -221,7 +238,13 @@ def _is_uniform(laid: Coordinates) -> bool:
 def _compact(laid: Coordinates) -> Coordinates:
     """The same coordinates, with dimensions along which all are alike at size 1."""
     for axis in range(laid.ndim):
-        first = laid.take([0], axis)
-        if laid.shape[axis] > 1 and np.array_equal(laid, np.broadcast_to(first, laid.shape), equal_nan=True):
-            laid = first
+        if laid.shape[axis] > 1:
+            first, last = laid.take([0], axis), laid.take([-1], axis)  # most often these two differ, which is enough
+            if _alike(last, first) and _alike(laid, np.broadcast_to(first, laid.shape)):
+                laid = first
     return laid
+
+
+def _alike(one: Coordinates, other: Coordinates) -> bool:
+    """Whether two arrays of one shape are of the same coordinates."""
+    return bool(((one == other) | (np.isnan(one) & np.isnan(other))).all())

@@ -197,4 +197,5 @@ def compact(marks: Marks) -> Marks:
 
 def sizes_of(value: ir.Value) -> Sizes:
     """The sizes of a value, None for one that only a run tells; none at all if its rank is not known."""
-    return tuple(known(value, axis) for axis in range(len(static_shape(value) or ())))
+    shape = static_shape(value) or ()
+    return shape if None not in shape else tuple(known(value, axis) for axis in range(len(shape)))

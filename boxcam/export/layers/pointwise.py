@@ -6,7 +6,7 @@ The map before the last operator that looks at more than one cell, a window or a
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import onnx_ir as ir
@@ -15,6 +15,7 @@ from boxcam.export.graphs.dependency import differentiable_inputs
 from boxcam.export.graphs.query import constant_array
 from boxcam.export.layers import marks
 from boxcam.export.layers.flow import Marks, sizes_of
+from boxcam.export.layers.marks import Flows
 from boxcam.export.source import Layout
 
 _STEPS = 300
@@ -23,37 +24,37 @@ _AXES: Mapping[Layout, tuple[int, ...]] = {"NCHW": (2, 3), "NHWC": (1, 2), "toke
 
 
 def earlier(
-    graph: ir.Graph, heads: Collection[ir.Value], scores: Mapping[ir.Value, Marks], layouts: Mapping[ir.Value, Layout]
+    flows: Flows, heads: Collection[ir.Value], scores: Mapping[ir.Value, Marks], layouts: Mapping[ir.Value, Layout]
 ) -> dict[ir.Value, ir.Value]:
     """Of each head's map that is read cell by cell, the last one before it that is not, if it has the same cells.
 
     All that the head's map is made of passes through that one.
 
     Args:
-        graph: the graph.
+        flows: the nodes of the graph.
         heads: the maps that the heads read.
         scores: what the heads give: which elements of which values are scores.
         layouts: of all maps of the whole image.
     """
-    order = {node: place for place, node in enumerate(graph)}
+    order = {node: place for place, node in enumerate(flows.nodes)}
     found = {}
     for head in heads:
-        if head in layouts and not _is_one_cell(head, layouts) and is_cell_by_cell(graph, head, heads, scores, layouts):
-            before = _passed_by_all(head, order, layouts)
+        if head in layouts and not _is_one_cell(head, layouts) and is_cell_by_cell(flows, head, heads, scores, layouts):
+            before = _passed_by_all(head, order, layouts, flows)
             if before is not None and before not in heads:
                 found[head] = before
     return found
 
 
 def is_cell_by_cell(
-    graph: ir.Graph,
+    flows: Flows,
     head: ir.Value,
     heads: Collection[ir.Value],
     scores: Mapping[ir.Value, Marks],
     layouts: Mapping[ir.Value, Layout],
 ) -> bool:
     """Whether no score depends on more than one cell of a head's map, in ways that pass no other head's map."""
-    found = marks.forward(graph, {head: _one_and_others(head, layouts[head])}, heads)
+    found = marks.forward(flows, {head: _one_and_others(head, layouts[head])}, heads)
     both = _ONE | _OTHERS
     return not any(((found[end] == both) & (taken > 0)).any() for end, taken in scores.items() if end in found)
 
@@ -76,7 +77,9 @@ def _one_and_others(value: ir.Value, layout: Layout) -> Marks:
     return found
 
 
-def _passed_by_all(head: ir.Value, order: Mapping[ir.Node, int], layouts: Mapping[ir.Value, Layout]) -> ir.Value | None:
+def _passed_by_all(
+    head: ir.Value, order: Mapping[ir.Node, int], layouts: Mapping[ir.Value, Layout], flows: Flows
+) -> ir.Value | None:
     """The last map of the same cells that all paths to a head's map pass, and that it reads more than one cell of."""
     passed: list[ir.Node] = []
     known, frontier = {head}, [(_place(head, order), head)]
@@ -94,12 +97,14 @@ def _passed_by_all(head: ir.Value, order: Mapping[ir.Node, int], layouts: Mappin
         if not frontier:
             return None
         one = frontier[0][1]
-        if len(frontier) == 1 and one in layouts and _looks_around(head, one, reversed(passed), layouts[one]):
+        if len(frontier) > 1 or one not in layouts:
+            continue
+        if _looks_around(head, one, flows.part(reversed(passed)), layouts[one]):
             return one if _cells(one, layouts[one]) == _cells(head, layouts[head]) else None
     return None
 
 
-def _looks_around(head: ir.Value, one: ir.Value, between: Iterable[ir.Node], layout: Layout) -> bool:
+def _looks_around(head: ir.Value, one: ir.Value, between: Flows, layout: Layout) -> bool:
     """Whether a cell of the head's map is computed of several cells of another one.
 
     A mean or deviation of whole maps, as of a normalisation or a gate of channels, does not count: all cells share it,

@@ -10,9 +10,10 @@ taken for the tile that begins there, it would be drawn half a cell too far down
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import fsum
+from typing import Generic, TypeVar
 
 import numpy as np
 import onnx_ir as ir
@@ -21,6 +22,8 @@ from boxcam.export.graphs.operators import Mixes, operator_of
 from boxcam.export.graphs.query import attribute_of, axes_of, constant_array, static_shape
 from boxcam.export.layers.coordinates import Axis, Coordinates, TokenGrid, as_grid, as_tokens, follow, of_map
 from boxcam.export.layers.steps import stays_in_place
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ def place(graph: ir.Graph, image: ir.Value, axes: tuple[int, int] = (2, 3)) -> P
     pixel = Axis(1.0, 0.5)
     found: dict[ir.Value, Cells] = {image: Cells(pixel, pixel, axes=axes)}
     laid: dict[ir.Value, Coordinates] = {}
+    grids, sequences = _Seen(as_grid), _Seen(as_tokens)
     for node in graph:
         convolved = _convolve(node, found)
         found.update(convolved)
@@ -73,10 +77,23 @@ def place(graph: ir.Graph, image: ir.Value, axes: tuple[int, int] = (2, 3)) -> P
                 laid[value] = _coordinates(value, found[value])
         laid.update(follow(node, laid))
         for output in node.outputs:
-            if output in laid and output not in found and (grid := as_grid(laid[output])) is not None:
+            if output in laid and output not in found and (grid := grids.of(laid[output])) is not None:
                 found[output] = Cells(grid[1], grid[2], axes=grid[0])
-    tokens = {value: those for value, one in laid.items() if (those := as_tokens(one)) is not None}
+    tokens = {value: those for value, one in laid.items() if (those := sequences.of(one)) is not None}
     return Placement(found, tokens)
+
+
+class _Seen(Generic[_T]):
+    """What coordinates are seen as, found once for all tensors that share them, as those before and after a Relu do."""
+
+    def __init__(self, see: Callable[[Coordinates], _T]) -> None:
+        self._see = see
+        self._found: dict[int, tuple[Coordinates, _T]] = {}
+
+    def of(self, laid: Coordinates) -> _T:
+        if id(laid) not in self._found:
+            self._found[id(laid)] = laid, self._see(laid)  # with the array, so that no other one gets its id
+        return self._found[id(laid)][1]
 
 
 def cells(graph: ir.Graph, image: ir.Value, axes: tuple[int, int] = (2, 3)) -> Mapping[ir.Value, Cells]:

@@ -20,7 +20,7 @@ from boxcam.export.graphs.run import record_ranks
 from boxcam.export.layers import candidates
 from boxcam.export.layers.candidates import Candidate
 from boxcam.export.layers.flow import Marks, sizes_of
-from boxcam.export.layers.marks import backward, everything
+from boxcam.export.layers.marks import Flows, backward, everything
 from boxcam.export.source import LayerTensors
 from boxcam.export.trace.trace import trace
 from boxcam.targets import LOGIT, SCORE, TARGETS, Target, of_boxes
@@ -179,7 +179,7 @@ class Work:
             first, last = columns if isinstance(columns, tuple) else (columns, columns + 1)
             start = np.zeros((*start.shape[:-1], width), np.uint8)
             start[..., first:last] = 1
-        found = backward(self.model.graph, {reported: start}, ends)
+        found = backward(Flows(self.model.graph), {reported: start}, ends)
         return {end: found[end] for end in ends if end in found} or {end: everything(end, 1) for end in ends}
 
     def logits(self, outputs: Outputs) -> list[str]:
