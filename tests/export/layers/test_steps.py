@@ -13,7 +13,7 @@ from onnx import TensorProto
 from boxcam.export.graphs.query import find_value
 from boxcam.export.graphs.run import open_session
 from boxcam.export.layers.flow import sizes_of
-from boxcam.export.layers.marks import backward, forward
+from boxcam.export.layers.marks import Flows, backward, forward
 from boxcam.export.layers.steps import READS, stays_in_place
 from tests.export.export_graphs import Net
 
@@ -163,7 +163,9 @@ def _said(model: ir.Model, name: str, out: str, way: str) -> np.ndarray:
     shape = [int(size or 1) for size in sizes_of(other)]
     columns = []
     for place in range(count):
-        marks = walk(model.graph, {starts: _one(starts, place)}).get(other, np.zeros((1,) * len(shape), np.uint8))
+        marks = walk(Flows(model.graph), {starts: _one(starts, place)}).get(
+            other, np.zeros((1,) * len(shape), np.uint8)
+        )
         columns.append(np.broadcast_to(marks, shape).reshape(-1) > 0)
     table = np.stack(columns, 1)
     return table if way == "forward" else table.T
@@ -208,7 +210,7 @@ def test_columns_are_followed_where_the_number_of_rows_is_not_known() -> None:
         return net.Slice(turned, ints(1), ints(3), ints(1))
 
     model, source, end = _net(write, ("K", 15))
-    found = backward(model.graph, {end: np.ones((1, 1, 1), np.uint8)})[source]
+    found = backward(Flows(model.graph), {end: np.ones((1, 1, 1), np.uint8)})[source]
     assert found.shape == (1, 15)
     assert found[0].tolist() == [0, 1, 1, 0, 0] * 3
 
@@ -218,7 +220,7 @@ def test_rows_that_are_laid_out_anew_are_all_marked() -> None:
     model, source, end = _net(lambda net: net.Reshape("x", ints(2, -1, 5)), ("K", 2, 5))
     marks = np.zeros((2, 1, 5), np.uint8)
     marks[0, 0, 3] = 1
-    assert backward(model.graph, {end: marks})[source].shape == (1, 1, 1)
+    assert backward(Flows(model.graph), {end: marks})[source].shape == (1, 1, 1)
 
 
 def test_an_unknown_operator_mixes_everything() -> None:
@@ -232,7 +234,7 @@ def test_an_unknown_operator_mixes_everything() -> None:
     own.shape = ir.Shape([1, 2, 2])
     marks = np.zeros((1, 2, 2), np.uint8)
     marks[0, 1, 1] = 1
-    assert (forward(model.graph, {source: marks})[own] == 1).all()
+    assert (forward(Flows(model.graph), {source: marks})[own] == 1).all()
 
 
 def test_what_is_cut_or_stopped_passes_no_mark() -> None:
@@ -244,8 +246,8 @@ def test_what_is_cut_or_stopped_passes_no_mark() -> None:
     assert middle is not None
     assert end is not None
     every = np.ones((1, 1, 1), np.uint8)
-    assert end not in forward(model.graph, {source: every}, [middle])
-    assert set(backward(model.graph, {end: every}, [middle])) == {end, middle}
+    assert end not in forward(Flows(model.graph), {source: every}, [middle])
+    assert set(backward(Flows(model.graph), {end: every}, [middle])) == {end, middle}
 
 
 @pytest.mark.parametrize(
