@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -55,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     import onnxruntime
 
+    warnings.simplefilter("ignore", BoxcamWarning)  # that a map is empty
     found: dict[str, Any] = {"machine": machine(), "onnxruntime": onnxruntime.__version__, "bundles": {}}
     wrong: list[str] = []
 
@@ -124,11 +126,9 @@ def provider_options(given: dict[str, str]) -> Iterator[None]:
 
 def agreement(bundle: Path, image: Path) -> dict[str, dict[str, Any]]:
     """How far maps of the two devices are apart: by layer and method."""
-    import warnings
-
-    warnings.simplefilter("error", BoxcamWarning)
-    models = {device: boxcam.load(bundle, device=device) for device in ("cpu", "cuda")}
-    warnings.simplefilter("ignore", BoxcamWarning)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", BoxcamWarning)
+        models = {device: boxcam.load(bundle, device=device) for device in ("cpu", "cuda")}
     found: dict[str, dict[str, Any]] = {}
     for layer in models["cpu"].layers:
         found[layer] = {}

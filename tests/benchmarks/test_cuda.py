@@ -47,7 +47,7 @@ def test_a_map_that_differs_is_wrong(explanation: Any) -> None:
     first, second = explanation.parts
     cells = first[0].cells
     values = cells.values * np.float32(1.01)
-    changed = (dataclasses.replace(first[0], cells=cells._replace(values=values)), *first[1:])
+    changed = (dataclasses.replace(first[0], cells=dataclasses.replace(cells, values=values)), *first[1:])
     (said,) = wrong(explanation, dataclasses.replace(explanation, parts=(changed, second)))
     assert said.startswith("neck gradcam: maps differ by ")
 
