@@ -39,7 +39,7 @@ export UV_HTTP_TIMEOUT ?= 300
 # Trust whom the system trusts, as pip does: behind a proxy with its own certificate uv's own list is not enough.
 export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/* /etc/pki/tls/certs/*),1,0)
 
-.PHONY: help test fuzz matrix models demo demo-bundle bench check dist format lock clean
+.PHONY: help test fuzz gpu matrix models demo demo-bundle bench check dist format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,17 @@ test: $(DEV) $(RUNTIME) ## run all tests (ARGS="..." goes to pytest)
 
 fuzz: $(DEV) ## feed boxcam with broken files (SECONDS=3600: for an hour; ARGS="--kinds images")
 	.venv/bin/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
+
+gpu: $(DEV) .venv-gpu/.ready ## check --device cuda against the CPU and measure it; needs an NVIDIA GPU (ARGS="--quick")
+	.venv/bin/python benchmarks/cuda_bundles.py .build/gpu
+	.venv-gpu/bin/python benchmarks/cuda.py boxcam/demo/signs .build/gpu/*.boxcam --json .build/gpu/results.json $(ARGS)
+
+# What explaining on a GPU needs; boxcam itself is taken from this folder.
+.venv-gpu/.ready: requirements/gpu.txt $(UV_NEEDED)
+	@echo "Making .venv-gpu ..."
+	$(UV) venv --quiet --allow-existing --python 3.11 .venv-gpu
+	$(SYNC) --python .venv-gpu/bin/python requirements/gpu.txt
+	@touch $@
 
 matrix: $(DEV) ## run the heavy half of the matrix of detectors, which make test leaves out
 	$(PYTEST) tests/matrix -m heavy $(ARGS)
@@ -143,6 +154,7 @@ $(RUNTIME): .venv-runtime/.synced requirements/build.txt $(PACKAGE)
 lock: $(UV_NEEDED) ## compile the requirement files anew, with the newest versions that pyproject.toml allows
 	$(COMPILE) pyproject.toml --extra mmyolo --extra torchscript --extra dev -o requirements/all.txt
 	$(COMPILE) pyproject.toml --extra cpu -c requirements/all.txt -o requirements/runtime.txt
+	$(COMPILE) pyproject.toml --extra gpu -c requirements/all.txt -o requirements/gpu.txt
 	$(COMPILE) requirements/build.in -c requirements/all.txt -o requirements/build.txt
 	$(COMPILE) pyproject.toml --extra cpu --extra onnx -c requirements/all.txt -o requirements/onnx.txt
 	$(COMPILE) requirements/dist.in -c requirements/all.txt -o requirements/dist.txt
@@ -151,4 +163,4 @@ lock: $(UV_NEEDED) ## compile the requirement files anew, with the newest versio
 	$(COMPILE) requirements/docs.in -c requirements/all.txt -o requirements/docs.txt
 
 clean: ## remove the environments and everything made here
-	rm -rf .venv .venv-runtime .venv-dist .venv-docs .build .bench build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-runtime .venv-gpu .venv-dist .venv-docs .build .bench build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 _NODE = re.compile(r"running (\w+) node\. Name:'([^']*)'")
+_GPU = re.compile(r"\bCU\w+ failure -?\d+: [^;]*[^; ]")
 _SHAPE = re.compile(r"Input shape:\{([\d,]*)\}")
 
 
@@ -13,11 +14,15 @@ def reason(error: Exception) -> str:
 
     An operator that cannot work on an empty tensor is told apart: images are not empty, so what is empty was selected
     by the model, which left nothing over. (It may have been one part of several, so this is not yet "no box".)
+    What CUDA or its libraries report, such as ``CUDA failure 2: out of memory``, is all that is told of their failures.
 
     Args:
         error: ONNX Runtime's own; its errors share no public root.
     """
     said = " ".join(str(error).split())
+    gpu = _GPU.search(said)
+    if gpu is not None:  # before it are names of C++, after it those of the host and of source files
+        return gpu[0].rstrip(".")
     node, shape = _NODE.search(said), _SHAPE.search(said)
     if node is not None and shape is not None and "0" in shape[1].split(","):
         return (

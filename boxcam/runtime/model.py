@@ -15,7 +15,7 @@ from boxcam.errors import BundleError, EngineError, RunError, UnknownLayerError
 from boxcam.runtime.engines import AUTOMATIC, ENGINES, GradientEngine, Patches
 from boxcam.runtime.outputs import check_features, read_detections, read_origin
 from boxcam.runtime.preprocess import Transform, prepare
-from boxcam.runtime.sessions import Device, Session
+from boxcam.runtime.sessions import CPU, Device, Session
 from boxcam.runtime.tensors import Tensors
 from boxcam.types import Detections, Float, Grid, Image, Int, Patch
 
@@ -74,6 +74,8 @@ class Model:
         self._device = Device(device, threads, (providers,) if isinstance(providers, str) else tuple(providers))
         self._engines: dict[str, GradientEngine] = {}
         self._session = Session(self.path / bundle.FORWARD, self._device)
+        if self._session.providers == (CPU,):  # the gradient runs where the forward pass does
+            self._device = Device("cpu", threads)
         self._check_outputs()
 
     @property

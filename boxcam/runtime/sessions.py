@@ -12,6 +12,7 @@ then the cause; otherwise it is a warning.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib.util
 import io
 import warnings
@@ -42,6 +43,9 @@ _ON_CUDA = {CUDA, "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider"}
 """Providers whose tensors lie in the memory that ONNX Runtime calls ``cuda``."""
 _DEVICE_OF = {"cpu": {CPU}, "cuda": _ON_CUDA}
 _PROVIDER = "ExecutionProvider"
+OPTIONS: Mapping[str, Mapping[str, str]] = {CUDA: {"use_tf32": "0"}}
+"""Of execution providers. TF32, which ONNX Runtime uses by default where a GPU has it, keeps 10 of float32's 23 bits of
+a number's digits in convolutions and products of matrices: maps would depend on which GPU computed them."""
 _RIVALS = ("onnxruntime", "onnxruntime-gpu")
 
 
@@ -112,21 +116,26 @@ class Session:
         if CUDA in wanted and hasattr(runtime, "preload_dlls"):
             with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find
                 runtime.preload_dlls()  # finds CUDA and cuDNN where pip has put them
-        try:
-            self._session = interruptible.run(
-                lambda: runtime.InferenceSession(graph, options, providers=list(wanted)), stop=lambda: None
-            )
-        except Exception as error:  # onnxruntime's own errors share no public root
-            said = " ".join(str(error).split())
-            raise BundleError(
-                f"{self.file} cannot be loaded by ONNX Runtime {runtime.__version__}: {said.rstrip('.')}. Export the"
-                " model again, or update ONNX Runtime."
-            ) from error
+        failed: dict[str, str] = {}  # why, by provider
+        while True:
+            rest = [name for name in wanted if name not in failed]
+            try:
+                self._session = interruptible.run(partial(_open, runtime, graph, options, rest), stop=lambda: None)
+                break
+            except Exception as error:  # onnxruntime's own errors share no public root
+                if rest == [CPU]:
+                    said = " ".join(str(error).split()).rstrip(".")
+                    raise BundleError(
+                        f"{self.file} cannot be loaded by ONNX Runtime {runtime.__version__}: {said}. Export the"
+                        " model again, or update ONNX Runtime."
+                    ) from error
+                failed[rest[0]] = reason(error)
         self._options = runtime.RunOptions
         self.providers = tuple(self._session.get_providers())
         for name in wanted:
             if name not in self.providers:
-                _warn_of_fallback(name, "it could not be started; its libraries or its hardware are missing")
+                why = failed.get(name) or missing_library(runtime, name) or "its libraries or its hardware are missing"
+                _warn_of_fallback(name, f"it could not be started: {why}")
         self._memory = "cuda" if _ON_CUDA.intersection(self.providers) else "cpu"
         self.inputs = {value.name: tuple(value.shape) for value in self._session.get_inputs()}
         self.outputs = {value.name: tuple(value.shape) for value in self._session.get_outputs()}
@@ -164,6 +173,28 @@ class Session:
         """What it runs on: ``cpu``, ``cuda``, or the word for it in the name of another execution provider."""
         first = self.providers[0]
         return next((name for name, of in _DEVICE_OF.items() if first in of), first.removesuffix(_PROVIDER).lower())
+
+
+def _open(runtime: Any, graph: str | bytes, options: Any, providers: Sequence[str]) -> Any:
+    """A session of ONNX Runtime, which is not to open another one by itself if it fails: it would print that."""
+    asked = [(name, dict(OPTIONS[name])) if name in OPTIONS else name for name in providers]
+    return runtime.InferenceSession(graph, options, providers=asked, enable_fallback=0)
+
+
+def missing_library(runtime: Any, provider: str) -> str:
+    """What the system's loader says if an execution provider's own library cannot be loaded; nothing if it can.
+
+    ONNX Runtime logs it, and goes on without the provider.
+    """
+    stem = provider.removesuffix(_PROVIDER).lower()
+    library = Path(getattr(runtime, "__file__", None) or "").parent / "capi" / f"libonnxruntime_providers_{stem}.so"
+    if not library.is_file():
+        return ""
+    try:
+        ctypes.CDLL(str(library))
+    except OSError as error:
+        return str(error)
+    return ""
 
 
 def quiet_run(options: Any) -> Any:

@@ -24,7 +24,7 @@ from onnx import TensorProto, helper
 import boxcam
 from boxcam.bundle import FORWARD
 from boxcam.errors import BoxcamWarning, BundleError, EngineError, RunError, UnknownNameError
-from boxcam.runtime.sessions import CPU, CUDA, Device, Session
+from boxcam.runtime.sessions import CPU, CUDA, Device, Session, missing_library
 from boxcam.runtime.tensors import Tensors
 from tests.export.export_graphs import Net
 
@@ -42,7 +42,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     Sessions are real ones, on the CPU, that claim to have the providers in ``gets`` out of those asked for.
     """
-    state = SimpleNamespace(available=[CUDA, CPU], gets=lambda asked: asked, asked=[], bound=[], preloads=0)
+    state = SimpleNamespace(available=[CUDA, CPU], gets=lambda asked: asked, asked=[], options={}, bound=[], preloads=0)
 
     class Binding:
         def __init__(self, real: Any) -> None:
@@ -56,7 +56,10 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Any:
             return getattr(self.real, name)
 
     class FakeSession:
-        def __init__(self, file: str, options: Any, providers: list[str]) -> None:
+        def __init__(self, file: str, options: Any, providers: list[Any], enable_fallback: int) -> None:
+            assert enable_fallback == 0  # it would print, and go on with other providers
+            state.options.update(dict(name for name in providers if isinstance(name, tuple)))
+            providers = [name if isinstance(name, str) else name[0] for name in providers]
             state.asked.append(providers)
             self.providers = state.gets(providers)
             self.real = onnxruntime.InferenceSession(file, options, providers=[CPU])
@@ -129,9 +132,9 @@ def test_options_are_passed_on(forward: Path, monkeypatch: pytest.MonkeyPatch) -
     seen: list[Any] = []
     real = onnxruntime.InferenceSession
 
-    def opened(file: str, options: Any, providers: list[str]) -> Any:
+    def opened(file: str, options: Any, providers: list[str], **more: Any) -> Any:
         seen.append((options, providers))
-        return real(file, options, providers=providers)
+        return real(file, options, providers=providers, **more)
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", opened)
     session = Session(forward, Device(threads=3))
@@ -237,6 +240,52 @@ def test_a_session_that_falls_back_is_said(device: Device, forward: Path, fake: 
     assert fake.bound == [("logit", "cpu")]
 
 
+def test_what_keeps_a_provider_from_starting_is_said(
+    forward: Path, fake: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def none(asked: list[str]) -> list[str]:
+        if CUDA in asked:
+            raise RuntimeError(
+                "/src/cuda_call.cc:154 std::conditional_t<THRW, void, Status> CudaCall(ERRTYPE, const char*, int) [with"
+                " bool THRW = true] CUDA failure 100: no CUDA-capable device is detected ; GPU=-1 ; hostname=vm ;"
+                " file=/src/cuda_execution_provider.cc ; line=355 ; expr=cudaSetDevice(info_.device_id); \n\n"
+            )  # as ONNX Runtime 1.31 raises it
+        return asked
+
+    fake.gets = none
+    with pytest.warns(BoxcamWarning) as caught:
+        session = Session(forward, Device("cuda"))
+    (warning,) = caught
+    assert str(warning.message) == (
+        "CUDAExecutionProvider is not available, so the CPU is used instead: it could not be started: CUDA failure 100:"
+        " no CUDA-capable device is detected."
+    )
+    assert (fake.asked, session.providers) == ([[CUDA, CPU], [CPU]], (CPU,))
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_graph_that_no_provider_loads_is_an_error_and_no_fallback(tmp_path: Path, fake: Any) -> None:
+    (tmp_path / "neck.onnx").write_bytes(b"\x08\x01")
+    with pytest.raises(BundleError, match=r"neck\.onnx cannot be loaded by ONNX Runtime 1\.2\.3"):
+        Session(tmp_path / "neck.onnx", Device("cuda"))
+    assert fake.asked == [[CUDA, CPU], [CPU]]
+
+
+def test_a_providers_library_that_lacks_another_one_is_named(tmp_path: Path) -> None:
+    runtime = SimpleNamespace(__file__=str(tmp_path / "__init__.py"))
+    assert missing_library(runtime, CUDA) == ""  # not there: another build of ONNX Runtime
+    (tmp_path / "capi").mkdir()
+    library = tmp_path / "capi" / "libonnxruntime_providers_cuda.so"
+    library.write_bytes(b"no library")
+    assert missing_library(runtime, CUDA) == f"{library}: file too short"
+    assert missing_library(runtime, CPU) == ""
+
+
+def test_cuda_computes_in_float32_and_not_in_tf32(forward: Path, fake: Any) -> None:
+    Session(forward, Device("cuda"))
+    assert fake.options[CUDA]["use_tf32"] == "0"
+
+
 def test_a_provider_that_is_not_there(forward: Path) -> None:
     have = re.escape(", ".join(onnxruntime.get_available_providers()))
     with pytest.raises(
@@ -317,6 +366,8 @@ def test_a_model_takes_the_device_for_forward_and_gradient(signs_bundle: Path, f
     model.predict(np.zeros((8, 8, 3), np.uint8), layer)
     kept = {name for name, memory in fake.bound if memory == "cuda"}
     assert kept == {tensor.name for tensor in layer.tensors} | set(model.gradient(layer).context)
+    model.engine(model.gradient(layer))
+    assert fake.asked.pop() == [CUDA, CPU]
     one = boxcam.load(signs_bundle, providers=CPU)
     assert fake.asked[1:] == [[CPU]]
     assert len(one.detect(np.zeros((8, 8, 3), np.uint8))) >= 0
@@ -342,6 +393,14 @@ def test_what_a_model_ran_on_is_told_and_not_what_was_asked_for(signs_bundle: Pa
     other = "OpenVINOExecutionProvider"
     assert told((other, CPU), providers=other) == ("openvino", [other, CPU])
     assert told((CPU,), providers=other) == ("cpu", [CPU])
+
+
+def test_the_gradient_does_not_try_again_what_the_forward_pass_could_not_have(signs_bundle: Path, fake: Any) -> None:
+    fake.gets = lambda asked: [CPU]
+    with pytest.warns(BoxcamWarning) as caught:
+        model = boxcam.load(signs_bundle, threads=1, device="cuda")
+    model.engine(model.gradient(model.layer()))
+    assert (len(caught), fake.asked) == (1, [[CUDA, CPU], [CPU]])
 
 
 def test_the_command_line_says_that_it_falls_back_once(
