@@ -8,7 +8,7 @@ import onnx_ir as ir
 from boxcam.bundle import Outputs
 from boxcam.export.graphs.query import Array, all_values, attribute_of
 from boxcam.export.graphs.run import observe_values
-from boxcam.export.layers.marks import backward, everything
+from boxcam.export.layers.marks import Flows, backward, everything
 from boxcam.export.trace.trace import Trace
 from boxcam.export.verify.check import Run
 
@@ -50,7 +50,7 @@ def _of_softmax(base: ir.Model, given: str, outputs: Outputs, run: Run) -> float
     if not softmax:
         return None
     made = softmax[0].outputs[0]
-    marks = backward(base.graph, {reported: everything(reported, 1)}, [made]).get(made)
+    marks = backward(Flows(base.graph), {reported: everything(reported, 1)}, [made]).get(made)
     if marks is None or marks.shape[int(attribute_of(softmax[0], "axis", -1))] == 1:
         return None
     (probabilities,) = observe_values(base, [made], run.feeds)
