@@ -135,7 +135,7 @@ def explain(
     model.prepare(**asked)
     one, _ = WORDS[model.manifest.outputs.whole_image]
     missing: list[InputError] = []
-    files = find_images(inputs, missing)
+    files = find_images(inputs, missing, model.manifest.preprocess.channels)
     broken: list[BoxcamError] = [*missing]
     written, empty = 0, 0
     try:

@@ -32,6 +32,7 @@ from boxcam.budget import current
 from boxcam.errors import InputError
 from boxcam.filesystem import open_file
 from boxcam.runtime import avif, headers
+from boxcam.runtime.arrays import open_array
 from boxcam.runtime.foreign import VIDEO, is_address, is_video, what_else
 from boxcam.types import Image
 
@@ -40,6 +41,9 @@ EXTENSIONS = (
     *(".jp2", ".avif", ".ppm", ".pgm", ".pbm", ".pnm"),
 )
 """What counts as an image in a folder or a pattern. A file that is named itself is read whatever it is called."""
+
+ARRAY = ".npy"
+"""What counts as one too for a model of other channels than three: maps and labels of colour pictures are arrays."""
 
 MAX_SIDE, MAX_PIXELS = 1 << 20, 1 << 30
 """OpenCV's limits for a file that it reads."""
@@ -105,7 +109,9 @@ def check_array(image: object) -> Image:
 
 
 def find_images(
-    inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], missing: list[InputError] | None = None
+    inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    missing: list[InputError] | None = None,
+    channels: int = 3,
 ) -> list[Path]:
     """The image files that a person means by files, folders and patterns.
 
@@ -113,9 +119,14 @@ def find_images(
     (``*``, ``?``, ``[a-z]``, ``**`` for any depth) means the images it matches, sorted. Hidden files are left out
     unless named. A file that is named twice comes once, where it was first.
 
+    For a model of other channels than three the arrays in folders and patterns are images too, if they have three axes,
+    or for one channel two and pixels of uint8. Others, as of boxes or embeddings, are left out; one of three axes and
+    other channels is refused when it is read, by its name.
+
     Args:
         inputs: what the person names.
         missing: gets an error for each input that does not exist or means no image, instead of its being raised.
+        channels: how many the model takes.
 
     Raises:
         InputError: an input does not exist, or means no image.
@@ -123,7 +134,7 @@ def find_images(
     found: dict[str, Path] = {}
     for given in [inputs] if isinstance(inputs, str | os.PathLike) else inputs:
         try:
-            for path in _expand(os.fspath(given)):
+            for path in _expand(os.fspath(given), channels):
                 found.setdefault(os.path.abspath(path), path)
         except InputError as error:
             if missing is None:
@@ -136,12 +147,12 @@ class _UnreadableError(Exception):
     """Why a file cannot be read, as the rest of a sentence that begins with its name."""
 
 
-def _expand(given: str) -> list[Path]:
+def _expand(given: str, channels: int) -> list[Path]:
     path = Path(given)
     _check_local(given)
     if os.path.isdir(given):
         try:
-            images = [file for file in path.iterdir() if _is_image(file) and not file.name.startswith(".")]
+            images = [file for file in path.iterdir() if _is_image(file, channels) and not file.name.startswith(".")]
         except OSError as error:
             raise InputError(f"folder {given} cannot be read: {error.strerror}. Check its permissions.") from error
         if not images:
@@ -150,10 +161,11 @@ def _expand(given: str) -> list[Path]:
     if os.path.exists(given):
         return [path]
     if glob.has_magic(given):
-        images = [Path(match) for match in glob.glob(given, recursive=True) if _is_image(Path(match))]
+        images = [Path(match) for match in glob.glob(given, recursive=True) if _is_image(Path(match), channels)]
         if not images:
+            endings = EXTENSIONS if channels == 3 else (*EXTENSIONS, ARRAY)
             raise InputError(
-                f"pattern {given} matches no image. Pass one that matches files ending in {', '.join(EXTENSIONS)}."
+                f"pattern {given} matches no image. Pass one that matches files ending in {', '.join(endings)}."
             )
         return sorted(images)
     name = given or "an empty name, '',"
@@ -165,8 +177,19 @@ def _check_local(name: str) -> None:
         raise InputError(f"{name} is an address on the network, and only files are read. Download it first.")
 
 
-def _is_image(path: Path) -> bool:
+def _is_image(path: Path, channels: int) -> bool:
+    if channels != 3 and path.suffix.lower() == ARRAY:
+        return path.is_file() and _has_axes_of_an_image(path, channels)
     return path.suffix.lower() in EXTENSIONS and path.is_file()
+
+
+def _has_axes_of_an_image(path: Path, channels: int) -> bool:
+    """Whether an array has as many axes as one of an image; a file that is no array is one to complain of."""
+    try:
+        array = open_array(path)
+    except (OSError, ValueError):
+        return True
+    return array.ndim == 3 or (array.ndim == 2 and channels == 1 and array.dtype == np.uint8)
 
 
 def _read(path: str | os.PathLike[str]) -> bytes:

@@ -8,8 +8,6 @@ of four also from a PNG or an image of Pillow with alpha. None is dropped and no
 from __future__ import annotations
 
 import os
-import tokenize
-from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -17,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from boxcam.errors import InputError
+from boxcam.runtime.arrays import open_array
 from boxcam.runtime.headers import TIFF
 from boxcam.runtime.images import check_array, read_image, too_large
 from boxcam.runtime.tiff import read_tiff
@@ -25,11 +24,6 @@ from boxcam.types import Image
 NPY = b"\x93NUMPY"
 _PNG = b"\x89PNG\r\n\x1a\n"
 _HIGH_BYTE = 8
-_NO_ARRAY = (
-    *(ArithmeticError, EOFError, LookupError, RecursionError, SyntaxError, TypeError, ValueError),
-    tokenize.TokenError,
-)
-"""What numpy raises at headers that are none: it reads them as Python's literals."""
 
 
 def read_planes(path: str | os.PathLike[str], channels: int) -> Image:
@@ -139,13 +133,9 @@ def words_of(channels: int) -> str:
 
 
 def _from_npy(name: str) -> npt.NDArray[Any]:
-    return _load(name, lambda: np.load(name, mmap_mode="r", allow_pickle=False))
-
-
-def _load(name: str, load: Callable[[], Any]) -> npt.NDArray[Any]:
     try:
-        array = load()
-    except (*_NO_ARRAY, OSError) as error:
+        array = open_array(name)
+    except (OSError, ValueError) as error:
         said = " ".join(str(error).split()).rstrip(".")
         raise InputError(
             f"{name} cannot be read as an array of numpy: {said}. Write it again with numpy.save."

@@ -173,6 +173,50 @@ def _cells(x: Array, row: Array, column: Array) -> Array:
     return np.asarray(np.moveaxis(found, -1, 1))
 
 
+class DeformConv(OpRun):
+    """A convolution whose taps are moved, and read between cells; nothing beyond the map, as torchvision does."""
+
+    op_domain = ""
+
+    def _run(
+        self,
+        x: Array,
+        weight: Array,
+        offset: Array,
+        bias: Array | None = None,
+        mask: Array | None = None,
+        dilations: Sequence[int] | None = None,
+        group: int = 1,
+        kernel_shape: Sequence[int] | None = None,
+        offset_group: int = 1,
+        pads: Sequence[int] | None = None,
+        strides: Sequence[int] | None = None,
+    ) -> tuple[Array]:
+        (count, channels), (down, across) = x.shape[:2], weight.shape[2:]
+        size = offset.shape[2:]
+        moved = offset.reshape(count, offset_group, down * across, 2, *size)
+        seen = None if mask is None else mask.reshape(count, offset_group, down * across, *size)
+        maps = x.reshape(count, offset_group, channels // offset_group, *x.shape[2:])
+        shared = weight.reshape(group, -1, *weight.shape[1:])
+        result = np.zeros((count, group, shared.shape[1], *size), x.dtype)
+        grid = [np.arange(n) * s - p for n, s, p in zip(size, strides or (1, 1), list(pads or (0, 0))[:2], strict=True)]
+        step = dilations or (1, 1)
+        for tap, (i, j) in enumerate(product(range(down), range(across))):
+            read = np.empty((count, offset_group, maps.shape[2], *size), x.dtype)
+            for part in range(offset_group):
+                rows = grid[0][:, None] + i * step[0] + moved[:, part, tap, 0]
+                columns = grid[1] + j * step[1] + moved[:, part, tap, 1]
+                found = sum(
+                    _cells(maps[:, part], row, column) * (a * b)[:, None]
+                    for (row, a), (column, b) in product(_linear(rows), _linear(columns))
+                )
+                read[:, part] = found if seen is None else found * seen[:, part, tap][:, None]
+            inputs = read.reshape(count, group, channels // group, *size)
+            result += np.einsum("goc,ngchw->ngohw", shared[..., i, j], inputs, optimize=True)
+        result = result.reshape(count, -1, *size)
+        return (result if bias is None else result + bias[:, None, None],)
+
+
 class RoiAlign(OpRun):
     """Means of samples within proposals, as ONNX Runtime and torchvision take them."""
 
@@ -222,5 +266,5 @@ def _interpolation(at: Array, size: int) -> Array:
     return weights
 
 
-OPERATORS: Sequence[type[OpRun]] = (AveragePool, Erf, Gelu, GridSample, MaxPool, RoiAlign)
+OPERATORS: Sequence[type[OpRun]] = (AveragePool, DeformConv, Erf, Gelu, GridSample, MaxPool, RoiAlign)
 """Those that take the place of ONNX's own."""

@@ -144,7 +144,7 @@ def _products(node: ir.Node) -> float:
     if not operator_of(node).weighs or weight is None:
         return 0.0
     cells = prod(d or 1 for d in out)
-    return float(cells * weight.size / max(weight.shape[0 if node.op_type == "Conv" else -1], 1))
+    return float(cells * weight.size / max(weight.shape[0 if node.op_type in ("Conv", "DeformConv") else -1], 1))
 
 
 def _einsum_products(node: ir.Node) -> float:

@@ -15,6 +15,7 @@ from onnx.reference import ReferenceEvaluator
 
 from boxcam.export.graphs.run import run_model
 from boxcam.export.verify import double
+from boxcam.export.verify.replay import Replay
 from tests.export.export_graphs import Net
 
 RNG = np.random.default_rng(0)
@@ -47,6 +48,47 @@ def test_grid_sample(mode: str, padding: str, align: int) -> None:
     expected = F.grid_sample(torch.from_numpy(x), torch.from_numpy(grid), names[mode], padding, bool(align)).numpy()
     assert np.abs(exact - expected).max() < 1e-12
     assert np.abs(exact - single).max() < 1e-4
+
+
+@pytest.mark.parametrize("masked", [True, False])
+@pytest.mark.parametrize(
+    ("shape", "weight", "out", "how"),
+    [
+        ((1, 2, 5, 4), (3, 2, 3, 3), (5, 4), {"pads": [1, 1, 1, 1]}),
+        ((2, 4, 5, 6), (6, 2, 2, 3), (2, 6), {"group": 2, "offset_group": 2, "strides": [2, 1], "pads": [0, 1, 0, 1]}),
+        ((1, 4, 6, 5), (2, 2, 3, 2), (4, 6), {"group": 2, "offset_group": 4, "dilations": [2, 1], "pads": [1] * 4}),
+        ((1, 2, 4, 4), (2, 2, 1, 1), (4, 4), {}),
+    ],
+)
+def test_deform_conv(
+    shape: tuple[int, ...], weight: tuple[int, ...], out: tuple[int, int], how: dict[str, Any], masked: bool
+) -> None:
+    """Taps far beyond the map among them."""
+    taps = weight[2] * weight[3] * how.get("offset_group", 1)
+    x, w, b = (RNG.standard_normal(size) for size in (shape, weight, weight[:1]))
+    offset, mask = RNG.uniform(-4, 4, (shape[0], 2 * taps, *out)), RNG.uniform(0, 1, (shape[0], taps, *out))
+    exact, single = both("DeformConv", [x, w, offset, b, *([mask] if masked else [])], 19, **how)
+    sizes = (tuple(how.get(name, default)[:2]) for name, default in (("strides", (1, 1)), ("pads", (0, 0))))
+    given = [torch.from_numpy(one) for one in (x, offset, w, b)]
+    last = torch.from_numpy(mask) if masked else None
+    dilation = tuple(how.get("dilations", (1, 1)))
+    expected = torchvision.ops.deform_conv2d(*given, *sizes, dilation, last).numpy()
+    assert exact.shape == expected.shape
+    assert np.abs(exact - expected).max() < 1e-12
+    assert np.abs(exact - single).max() < 1e-4
+
+
+def test_a_head_with_a_deformable_convolution_is_checked_in_double_precision() -> None:
+    net = Net(19)
+    x = net.input("x", (1, 8, 6, 6))
+    offset = net.Conv(x, RNG.standard_normal((18, 8, 3, 3)), pads=[1, 1, 1, 1])
+    net.node("DeformConv", [x, RNG.standard_normal((4, 8, 3, 3)), offset], name="y", pads=[1, 1, 1, 1])
+    given = {"x": RNG.standard_normal((1, 8, 6, 6)).astype(np.float32)}
+    replay = Replay(net.model(["y"]), ["x"], ["y"], given)
+    assert replay.small
+    exact, single = replay.exactly(given)["y"], replay(given)["y"]
+    assert exact.dtype == np.float64
+    assert 0 < np.abs(exact - single).max() < 1e-3
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,13 @@ import onnx_ir as ir
 from boxcam.bundle.pointers import POINTER, is_pointer
 from boxcam.errors import SourceError
 from boxcam.export.graphs.query import Array, name_and_shape, static_shape
+from boxcam.runtime.arrays import open_array
 
 Given = Mapping[str, Any] | Sequence[str]
 """Values by the names of inputs, or each as ``NAME=VALUE``; see `fix`."""
 
+PREFIX = "boxcam.input/"
+"""What the names of constants that stand for inputs begin with."""
 _TRUTH = {"true": "1", "false": "0"}
 
 
@@ -44,7 +47,7 @@ def fix(model: ir.Model, given: Given) -> dict[str, str]:
 
 def put(graph: ir.Graph, taken: ir.Value, array: Array) -> None:
     """Put a constant in the place of an input."""
-    name = f"boxcam.input/{taken.name}"
+    name = f"{PREFIX}{taken.name}"
     constant = ir.Value(name=name, const_value=ir.tensor(array, name=name), shape=ir.Shape(array.shape))
     constant.type = ir.TensorType(ir.DataType.from_numpy(array.dtype))
     graph.register_initializer(constant)
@@ -104,8 +107,8 @@ def _loaded(path: str) -> Array:
     if is_pointer(path):
         raise SourceError(f"inputs=: {path} {POINTER}")
     try:
-        array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        array: Array = open_array(path)
+    except (OSError, ValueError) as error:
         said = " ".join(str(error).split()).rstrip(".")
         raise SourceError(
             f"inputs=: {path} is not a file of one array, as numpy.save writes it ({said}). Write it again."

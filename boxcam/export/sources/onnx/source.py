@@ -48,6 +48,7 @@ from boxcam.export.sources.onnx import layers as onnx_layers
 from boxcam.export.sources.onnx import outputs as onnx_outputs
 from boxcam.export.sources.onnx.conversion import prove_conversion
 from boxcam.export.sources.onnx.fixed import fix
+from boxcam.export.sources.onnx.picture_size import check_picture_size
 from boxcam.export.trace import proposals
 from boxcam.plurals import counted, verb
 from boxcam.runtime.preprocess import prepare
@@ -335,6 +336,7 @@ def detections(opened: OnnxFile, request: Request) -> Detections:
         asked = question(opened, request)
         convention = recognise(asked)
         _check_idle(convention, request)
+    check_picture_size(model, convention, opened.feeds, opened.size, bool(opened.preprocess.multiple))
     labels = _labels(convention, named)
     spec, op = opened.preprocess, Ops(model.graph, "boxcam.head")
     canvas = (

@@ -20,6 +20,7 @@ from click.testing import CliRunner
 import boxcam
 from boxcam.cli import main
 from boxcam.errors import InputError
+from boxcam.runtime.images import find_images
 from boxcam.runtime.planes import read_planes
 from tests.export.sources.onnx.plain import SIZE, Plain, check, export, pixels, tensor
 from tests.messages import check_message
@@ -121,6 +122,36 @@ def test_the_sample_and_the_command_line_have_as_many(tmp_path: Path) -> None:
     )
     assert done.exit_code == 1
     assert "three.png has 3 channels, and the model takes 6" in done.output
+
+
+def test_arrays_in_folders_and_patterns_are_images_of_such_models(tmp_path: Path) -> None:
+    """But not arrays of other axes, and not for a model of colours."""
+    folder = tmp_path / "scenes"
+    folder.mkdir()
+    np.save(folder / "a.npy", PLANES)
+    np.save(folder / "boxes.npy", np.zeros((3, 4), np.float32))
+    np.save(folder / "b.NPY.npy", PLANES)
+    (folder / "c.tif").write_bytes(tiff(PLANES))
+    classifier(tmp_path / "six.onnx", 6)
+    export(tmp_path / "six.onnx", preprocess=PRE)
+    bundle = next(path.parent for path in tmp_path.rglob("manifest.json"))
+    for given in (folder, folder / "*"):
+        out = tmp_path / f"out {len(given.name)}"
+        done = CliRunner().invoke(main, ["explain", str(bundle), str(given), "-o", str(out)])
+        assert done.exit_code == 0, done.output
+        assert sorted(path.name for path in out.glob("*.json")) == ["a.json", "b.NPY.json", "c.json"]
+    found = [path.name for path in find_images(folder, channels=1)]
+    assert found == ["a.npy", "b.NPY.npy", "c.tif"]
+    assert [path.name for path in find_images(folder)] == ["c.tif"]
+    (folder / "d.npy").write_bytes(b"none")
+    assert "d.npy" in [path.name for path in find_images(folder, channels=6)]  # to be complained of
+    np.save(folder / "e.npy", PLANES[..., :5])
+    done = CliRunner().invoke(main, ["explain", str(bundle), str(folder), "-o", str(tmp_path / "more")])
+    assert done.exit_code == 1
+    assert "d.npy cannot be read" in done.output
+    assert "e.npy has 5 channels, and the model takes 6" in done.output
+    with pytest.raises(InputError, match=r"matches files ending in .*\.npy\."):
+        find_images(str(folder / "*.txt"), channels=6)
 
 
 def test_the_pixels_are_a_layer_too(tmp_path: Path) -> None:
