@@ -51,10 +51,20 @@ class Reading:
     @property
     def fits_names(self) -> bool:
         """Whether as many class names as are known go with it."""
-        question = self.match.question
-        known = question.classes  # one that stands for nothing has no name
-        void = (question.background or self.entry.background) != "none"
-        return known is None or self.classes is None or known == self.classes or (void and known == self.classes - 1)
+        known = self.match.question.classes
+        if known is None or self.classes is None or known == self.classes:
+            return True
+        return known == self.classes - 1 and self._has_void()
+
+    def _has_void(self) -> bool:
+        """Whether a class stands for nothing, and has no name; where that has to be asked for, one may."""
+        told = self.match.question.background or self.entry.background
+        if isinstance(told, str):
+            return told != "none"
+        try:
+            return told(self.match) != "none"
+        except SourceError:
+            return True
 
 
 def recognise(question: Question) -> Convention:
@@ -72,7 +82,7 @@ def recognise(question: Question) -> Convention:
     if not fitting:
         raise _wrong_names(readings, question)
     best = max(one.fit for one in fitting)
-    surer = [one for one in readings if one.fit >= Fit.LIKELY > best]
+    surer = [one for one in readings if one.fit > best and one.fit >= Fit.LIKELY]
     if surer:  # the number of names alone does not decide
         raise _several([*surer, *fitting], question)
     chosen = [one for one in fitting if one.fit is best]
