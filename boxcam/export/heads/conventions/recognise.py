@@ -87,6 +87,7 @@ def recognise(question: Question) -> Convention:
         raise _several([*surer, *fitting], question)
     chosen = [one for one in fitting if one.fit is best]
     if len(chosen) > 1:
+        _refuse_all(chosen)
         raise _raw(question) if _is_raw(question) and best <= Fit.POSSIBLE else _several(chosen, question)
     (reading,) = chosen
     if best is Fit.NO:
@@ -100,6 +101,24 @@ def recognise(question: Question) -> Convention:
         )
     check(reading.match)
     return reading.entry.convention(reading.match)
+
+
+def _refuse_all(chosen: Sequence[Reading]) -> None:
+    """What is refused whichever reading is meant need not be asked for.
+
+    Raises:
+        SourceError: all readings are refused for the same reason.
+    """
+    said: dict[str, SourceError] = {}
+    for reading in chosen:
+        try:
+            reading.entry.convention(reading.match)
+        except SourceError as error:
+            said[str(error)] = error
+        else:
+            return
+    if len(said) == 1:
+        raise next(iter(said.values()))
 
 
 def _surest(question: Question) -> list[Reading]:
@@ -246,8 +265,9 @@ def _nothing(question: Question) -> SourceError:
 
 
 def _raw(question: Question) -> SourceError:
+    where = " at each of its levels" if len(_maps(question)) < 2 or _sizes_of_maps(question) > 1 else ""
     return UnknownOutputsError(
-        "the outputs are what a detector's head computes at each of its levels, before boxes and scores are made of it."
+        f"the outputs are what a detector's head computes{where}, before boxes and scores are made of it."
         ' Pass a function that makes them with decode="FILE.py:FUNCTION"; docs/onnx.md has an example.'
         f" {question.listed()}"
     )
@@ -257,8 +277,12 @@ def _maps(question: Question) -> list[ObservedTensor]:
     return [one for one in question.seen if one.array.ndim == 4 and min(one.array.shape[2:]) > 1]
 
 
+def _sizes_of_maps(question: Question) -> int:
+    return len({one.array.shape[2:] for one in _maps(question)})
+
+
 def _is_raw(question: Question) -> bool:
-    """Whether the outputs are those of a dense head: maps or rows of two sizes at least.
+    """Whether the outputs are those of a dense head: maps or rows of two sizes at least, or nothing but several maps.
 
     If one is as large as the image, they are of a segmentation.
     """
@@ -266,7 +290,8 @@ def _is_raw(question: Question) -> bool:
     rows = [one for one in question.seen if one.array.ndim == 3 and one.array.shape[1] > 1]
     if any(one.array.shape[2:] == question.size for one in maps):
         return False
-    return len({one.array.shape[2:] for one in maps}) > 1 or len({one.array.shape[1] for one in rows}) > 1
+    several = len(maps) == len(question.seen) > 1
+    return several or _sizes_of_maps(question) > 1 or len({one.array.shape[1] for one in rows}) > 1
 
 
 def _none_as_named(question: Question, named: dict[str, ObservedTensor]) -> SourceError:
