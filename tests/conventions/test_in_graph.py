@@ -1,4 +1,4 @@
-"""Files that suppress or decode in the graph, and those that leave decoding to the user: read, or the way out is said."""
+"""Files that suppress or decode in the graph, and those that leave it to the user: read, or the way out is said."""
 
 from __future__ import annotations
 

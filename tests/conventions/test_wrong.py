@@ -117,7 +117,7 @@ def test_wrong_readings_are_said_and_right_ones_are_not(tmp_path: Path, capsys: 
 
 @pytest.mark.parametrize("name", [*LAYOUTS, *FURTHER])
 def test_class_names_that_are_too_few_or_too_many_are_refused(name: str, tmp_path: Path) -> None:
-    """With both numbers. Of what the model selects itself only the classes of the run are known: one name is too few."""
+    """With both numbers. Of what the model selects itself only the classes of the run are known: one name is few."""
     layout = {**LAYOUTS, **FURTHER}[name]
     classes = 3 if 3 in layout.counts else layout.counts[-1]
     path = write(layout, tmp_path / "model.onnx", classes)

@@ -70,9 +70,13 @@ def _check_labels(match: Match, known: int) -> None:
     highest = match.rows(match.entry.labels).max(initial=-1)
     if np.isfinite(highest) and highest >= known:
         raise SourceError(
-            f"{match.piece(match.entry.labels)} has class {int(highest)}, but there are {known} class names, for classes"
-            f" 0 to {known - 1}. Pass one name for each class, from 0 on, with class_names=."
+            f"{match.piece(match.entry.labels)} has class {int(highest)}, but there {_names(known)}, from class 0 on."
+            " Pass one name for each class with class_names=."
         )
+
+
+def _names(count: int) -> str:
+    return "is 1 class name" if count == 1 else f"are {count} class names"
 
 
 def _check_format(match: Match, said: str) -> None:
