@@ -13,15 +13,17 @@ import torch.nn.functional as F
 import boxcam
 from boxcam.runtime.preprocess import prepare
 from tests.conventions.files import Levels, net_of, outputs_of, write
+from tests.conventions.in_graph import IN_GRAPH
 from tests.conventions.layouts import LAYOUTS
 from tests.conventions.reading import PLAIN, THRESHOLD, expected, picture, same
 
 CLASSES = 3
+ALL = {**LAYOUTS, **IN_GRAPH}
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("name", ALL)
 def test_a_bundle_has_the_layer_the_boxes_and_the_gradients(name: str, tmp_path: Path) -> None:
-    layout = LAYOUTS[name]
+    layout = ALL[name]
     path = write(layout, tmp_path / "model.onnx", CLASSES)
     options = {"preprocess": PLAIN, "score_threshold": THRESHOLD, "engine": "onnx", **layout.options}
     manifest = boxcam.export(path, output=tmp_path / "b", accept=["boxes", "place"], **options)

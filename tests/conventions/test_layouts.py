@@ -13,16 +13,18 @@ from boxcam.export.heads.conventions.page import written as updated
 from boxcam.export.heads.conventions.table import CONVENTIONS
 from tests.conventions.files import write
 from tests.conventions.further import FURTHER
+from tests.conventions.in_graph import IN_GRAPH
 from tests.conventions.layouts import LAYOUTS
 from tests.conventions.reading import expected, outputs, read, same
 
-CASES = [(name, classes) for name, layout in LAYOUTS.items() for classes in layout.counts]
+ALL = {**LAYOUTS, **IN_GRAPH}
+CASES = [(name, classes) for name, layout in ALL.items() for classes in layout.counts]
 
 
 @pytest.mark.parametrize(("name", "classes"), CASES)
 @pytest.mark.parametrize("written", ["with metadata", "without metadata", "stripped", "open batch"])
 def test_it_is_read_as_published(name: str, classes: int, written: str, tmp_path: Path) -> None:
-    layout = LAYOUTS[name]
+    layout = ALL[name]
     names, strip = written == "with metadata", written == "stripped"
     path = write(layout, tmp_path / "model.onnx", classes, names=names, strip=strip, batch=written == "open batch")
     options = {**({} if names else layout.options), **(layout.stripped if strip else {})}
@@ -38,7 +40,6 @@ def test_every_entry_of_detectors_has_a_layout() -> None:
         "mmdeploy",
         "tensorflow",
         "paddle",
-        "yolov7-end2end",
         "ultralytics-rtdetr",
         "detr",
         "queries",
@@ -46,7 +47,7 @@ def test_every_entry_of_detectors_has_a_layout() -> None:
     }
     older |= {"boxes-and-scores", "boxes-and-scores-across"}
     classifiers = {name for name in CONVENTIONS if name.startswith("classifier")}  # in test_further.py
-    tried = {layout.entry for layout in (*LAYOUTS.values(), *FURTHER.values())}
+    tried = {layout.entry for layout in (*ALL.values(), *FURTHER.values())}
     assert tried == set(CONVENTIONS) - older - classifiers
 
 

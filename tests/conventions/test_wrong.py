@@ -5,6 +5,7 @@ What the boxes of a transformer's queries are, a centre or a corner with a size,
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,13 +15,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from boxcam.errors import BoxcamError, BoxcamWarning
+from boxcam.errors import BoxcamError, BoxcamWarning, SourceError
 from boxcam.export.heads.conventions.question import Question
 from boxcam.export.heads.conventions.recognise import recognise
 from boxcam.export.heads.conventions.table import CONVENTIONS
 from boxcam.export.source import Request
 from boxcam.export.sources.onnx import source
 from tests.conventions.files import Layout, write
+from tests.conventions.further import FURTHER
 from tests.conventions.layouts import LAYOUTS
 from tests.conventions.reading import PLAIN, Detections, expected, outputs, read
 
@@ -111,3 +113,23 @@ def test_wrong_readings_are_said_and_right_ones_are_not(tmp_path: Path, capsys: 
     assert alarms == [], "\n".join(map(str, alarms))
     assert said >= 60
     assert right >= 100
+
+
+@pytest.mark.parametrize("name", [*LAYOUTS, *FURTHER])
+def test_class_names_that_are_too_few_or_too_many_are_refused(name: str, tmp_path: Path) -> None:
+    """With both numbers. Of what the model selects itself only the classes of the run are known: one name is few."""
+    layout = {**LAYOUTS, **FURTHER}[name]
+    classes = 3 if 3 in layout.counts else layout.counts[-1]
+    path = write(layout, tmp_path / "model.onnx", classes)
+    selected = CONVENTIONS[layout.entry].kind == "selected"
+    counts = {1} if selected else {classes - 1, classes + 1} - {0}
+    if layout.entry == "rf-detr":
+        counts.remove(classes - 1)  # a class more than names stands for nothing
+    for count in counts:
+        names = [f"class {index}" for index in range(count)]
+        with pytest.raises(SourceError, match="class_names=") as caught:
+            read(path, **{**layout.options, "class_names": names})
+        numbers = set(re.findall(r"\d+", str(caught.value)))
+        columns = classes + (layout.options.get("background", "none") != "none")
+        assert str(count) in numbers
+        assert str(columns) in numbers or (selected and numbers & {"1", "2"})

@@ -56,15 +56,22 @@ def guess(image: ir.Value, spec: Preprocess, convention: Convention, producer: s
         found = Guess(("tf",), "its input is NHWC")
     elif "PaddleDetection" in name or "paddle" in wrote:
         found = Guess(("paddle",), "it is a model of PaddleDetection")
+    elif convention.preset[:1] == ("yolo",) or (convention.preset and spec.dtype != "uint8"):
+        found = Guess(_of_size(convention.preset, spec), f"its outputs are {name}")
     elif spec.dtype == "uint8":
         return None
-    elif convention.preset:
-        found = Guess(convention.preset, f"its outputs are {name}")
     elif convention.kind == "classes":
         found = Guess(("imagenet",), "it is a classifier")
     if found is not None and spec.channels != 3 and found.specs[0] not in ("yolo", "tf"):
         return None  # its mean is one of three colours
     return found
+
+
+def _of_size(preset: tuple[str, ...], spec: Preprocess) -> tuple[str, ...]:
+    """A preset for a model of this size and type: a margin is of 640x640, and uint8 are the pixels as they are."""
+    whole = (spec.height, spec.width) == (640, 640)
+    specs = tuple(one for one in preset if whole or not one.startswith("fit="))
+    return (*specs, "scale=0-255") if spec.dtype == "uint8" else specs
 
 
 def in_its_range(image: ir.Value, spec: Preprocess) -> Preprocess:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 
+import numpy as np
+
 from boxcam.errors import BoxcamWarning, SourceError
 from boxcam.export.heads.conventions.entry import Match
 from boxcam.export.heads.conventions.fits import makers_of
@@ -18,7 +20,7 @@ def check(match: Match) -> None:
     """Refuse or warn of what cannot be as the user says.
 
     Raises:
-        SourceError: an activation is put on probabilities, or none on logits.
+        SourceError: an activation is put on probabilities, or none on logits; a class has no name.
 
     Warns:
         BoxcamWarning: a format or unit is said that the boxes do not seem to have.
@@ -26,6 +28,8 @@ def check(match: Match) -> None:
     question, entry = match.question, match.entry
     if question.score_activation is not None and entry.kind != "selected":
         _check_activation(match, question.score_activation)
+    if entry.labels and question.classes is not None:
+        _check_labels(match, question.classes)
     if not entry.boxes:
         return
     if question.box_format is not None:
@@ -59,6 +63,20 @@ def _check_activation(match: Match, said: str) -> None:
             BoxcamWarning,
             stacklevel=4,
         )
+
+
+def _check_labels(match: Match, known: int) -> None:
+    """Of what the model selects itself; how many classes there are is not known, but those of the run are."""
+    highest = match.rows(match.entry.labels).max(initial=-1)
+    if np.isfinite(highest) and highest >= known:
+        raise SourceError(
+            f"{match.piece(match.entry.labels)} has class {int(highest)}, but there {_names(known)}, from class 0 on."
+            " Pass one name for each class with class_names=."
+        )
+
+
+def _names(count: int) -> str:
+    return "is 1 class name" if count == 1 else f"are {count} class names"
 
 
 def _check_format(match: Match, said: str) -> None:

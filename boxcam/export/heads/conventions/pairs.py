@@ -23,7 +23,7 @@ def _pair(queries: bool) -> Callable[[Match], Fit]:
         across = match.across("scores")
         if across and scores.array.shape[1] == scores.array.shape[2]:
             return Fit.NO
-        if not across and _is_box(match):
+        if not across and _are_places(match):
             return Fit.NO
         transformer = is_transformer(scores.value) and not match.question.suppressed
         if transformer is not queries:
@@ -43,7 +43,7 @@ def _decoded_form(match: Match) -> str:
 
 def _without_batch(match: Match) -> Fit:
     """Rows of the graph's maps, and more than a classifier's one."""
-    if match.sizes["N"] < 2 or _is_box(match):
+    if match.sizes["N"] < 2 or _are_places(match):
         return Fit.NO
     return Fit.LIKELY if decoded(match, "boxes") else Fit.POSSIBLE
 
@@ -54,13 +54,13 @@ def _is_exclusive(convention: Convention) -> bool:
     return softmax and convention.background != "none"
 
 
-def _is_box(match: Match) -> bool:
-    """Whether what may be the scores of four classes is a box, since it meets cells, which no scores do.
+def _are_places(match: Match) -> bool:
+    """Whether what may be scores are boxes or points, since they meet cells, which no scores do.
 
-    Where neither tensor of four columns does, either may be the box, and the user is asked.
+    Where neither of two tensors of four columns does, either may be the box, and the user is asked.
     """
     scores, question = match.tensors["scores"], match.question
-    if scores.array.shape[-1] != 4 or (question.scores is not None and scores.value is question.scores.value):
+    if question.scores is not None and scores.value is question.scores.value:
         return False
     return decoded(match, "scores")
 

@@ -51,10 +51,20 @@ class Reading:
     @property
     def fits_names(self) -> bool:
         """Whether as many class names as are known go with it."""
-        question = self.match.question
-        known = question.classes  # one that stands for nothing has no name
-        void = (question.background or self.entry.background) != "none"
-        return known is None or self.classes is None or known == self.classes or (void and known == self.classes - 1)
+        known = self.match.question.classes
+        if known is None or self.classes is None or known == self.classes:
+            return True
+        return known == self.classes - 1 and self._has_void()
+
+    def _has_void(self) -> bool:
+        """Whether a class stands for nothing, and has no name; where that has to be asked for, one may."""
+        told = self.match.question.background or self.entry.background
+        if isinstance(told, str):
+            return told != "none"
+        try:
+            return told(self.match) != "none"
+        except SourceError:
+            return True
 
 
 def recognise(question: Question) -> Convention:
@@ -72,11 +82,12 @@ def recognise(question: Question) -> Convention:
     if not fitting:
         raise _wrong_names(readings, question)
     best = max(one.fit for one in fitting)
-    surer = [one for one in readings if one.fit >= Fit.LIKELY > best]
+    surer = [one for one in readings if one.fit > best and one.fit >= Fit.LIKELY]
     if surer:  # the number of names alone does not decide
         raise _several([*surer, *fitting], question)
     chosen = [one for one in fitting if one.fit is best]
     if len(chosen) > 1:
+        _refuse_all(chosen)
         raise _raw(question) if _is_raw(question) and best <= Fit.POSSIBLE else _several(chosen, question)
     (reading,) = chosen
     if best is Fit.NO:
@@ -90,6 +101,24 @@ def recognise(question: Question) -> Convention:
         )
     check(reading.match)
     return reading.entry.convention(reading.match)
+
+
+def _refuse_all(chosen: Sequence[Reading]) -> None:
+    """What is refused whichever reading is meant need not be asked for.
+
+    Raises:
+        SourceError: all readings are refused for the same reason.
+    """
+    said: dict[str, SourceError] = {}
+    for reading in chosen:
+        try:
+            reading.entry.convention(reading.match)
+        except SourceError as error:
+            said[str(error)] = error
+        else:
+            return
+    if len(said) == 1:
+        raise next(iter(said.values()))
 
 
 def _surest(question: Question) -> list[Reading]:
@@ -236,8 +265,9 @@ def _nothing(question: Question) -> SourceError:
 
 
 def _raw(question: Question) -> SourceError:
+    where = " at each of its levels" if len(_maps(question)) < 2 or _sizes_of_maps(question) > 1 else ""
     return UnknownOutputsError(
-        "the outputs are what a detector's head computes at each of its levels, before boxes and scores are made of it."
+        f"the outputs are what a detector's head computes{where}, before boxes and scores are made of it."
         ' Pass a function that makes them with decode="FILE.py:FUNCTION"; docs/onnx.md has an example.'
         f" {question.listed()}"
     )
@@ -247,8 +277,12 @@ def _maps(question: Question) -> list[ObservedTensor]:
     return [one for one in question.seen if one.array.ndim == 4 and min(one.array.shape[2:]) > 1]
 
 
+def _sizes_of_maps(question: Question) -> int:
+    return len({one.array.shape[2:] for one in _maps(question)})
+
+
 def _is_raw(question: Question) -> bool:
-    """Whether the outputs are those of a dense head: maps or rows of two sizes at least.
+    """Whether the outputs are those of a dense head: maps or rows of two sizes at least, or nothing but several maps.
 
     If one is as large as the image, they are of a segmentation.
     """
@@ -256,7 +290,8 @@ def _is_raw(question: Question) -> bool:
     rows = [one for one in question.seen if one.array.ndim == 3 and one.array.shape[1] > 1]
     if any(one.array.shape[2:] == question.size for one in maps):
         return False
-    return len({one.array.shape[2:] for one in maps}) > 1 or len({one.array.shape[1] for one in rows}) > 1
+    several = len(maps) == len(question.seen) > 1
+    return several or _sizes_of_maps(question) > 1 or len({one.array.shape[1] for one in rows}) > 1
 
 
 def _none_as_named(question: Question, named: dict[str, ObservedTensor]) -> SourceError:

@@ -5,6 +5,10 @@ from __future__ import annotations
 from boxcam.export.heads.conventions.entry import Entry, Fit, Match
 from boxcam.export.heads.conventions.tells import scale
 
+YOLO_NAS_PRESET = ("yolo", "fit=636x636")
+"""Of models of 640x640: the longer side to 636, the rest grey (super-gradients, training/processing/processing.py:
+``default_yolo_nas_coco_processing_params``)."""
+
 TENSORFLOW = Entry(
     title="TensorFlow Object Detection API",
     models="TensorFlow Object Detection API (tf2onnx)",
@@ -50,6 +54,7 @@ YOLO_NAS = Entry(
     labels="labels",
     padded=True,
     fits=lambda match: Fit.CERTAIN,
+    preset=YOLO_NAS_PRESET,
 )
 
 MMDEPLOY = Entry(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from boxcam.errors import SourceError
 from boxcam.export.heads.conventions.entry import Entry, Fit, Match
+from boxcam.export.heads.conventions.selected import YOLO_NAS_PRESET
 from boxcam.export.heads.conventions.tells import scale, table_form
 from boxcam.export.heads.evidence.values import are_classes, are_probabilities
 
@@ -114,6 +115,7 @@ YOLO_NAS = Entry(
     scale="pixels",
     padded=lambda match: _is_padded(match),
     fits=_columns("table[6]", score="table[5]", image="table[0]"),
+    preset=YOLO_NAS_PRESET,
 )
 
 YOLOV7 = Entry(
@@ -128,4 +130,5 @@ YOLOV7 = Entry(
     scale=scale,
     padded=lambda match: _is_padded(match),
     fits=_columns("table[5]", score="table[6]", image="table[0]"),
+    preset=("yolo",),
 )

@@ -74,7 +74,7 @@ class _Walk:
                 continue
             seen.add(value)
             if node.op_type in _NUMBERS or (node.op_type == "TopK" and value is node.outputs[1]):
-                self.positions.append(f"the positions that {node.op_type} gives")
+                self.positions.append(f"the position that {node.op_type} gives")
             elif operator_of(node).weighs or node.op_type in _ENDS:
                 ends[node.op_type] = None
             else:
