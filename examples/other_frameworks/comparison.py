@@ -92,3 +92,22 @@ def apart(found: Sequence[Array], expected: Sequence[Array]) -> float:
     if scale == 0:
         raise ValueError("the expected gradient is zero everywhere")
     return max(float(np.abs(one - other).max()) for one, other in zip(found, expected, strict=True)) / scale
+
+
+def other_rows(one: Array, other: Array, most: float) -> int:
+    """How many rows of two arrays are not the same, as sets: rows of nearly equal score may change places.
+
+    Args:
+        one, other: [R, n] and [S, n].
+        most: how far apart the numbers of the same row are.
+
+    Returns:
+        How many of the one, or of the other if these are more, have no partner; each is the partner of one.
+    """
+    left, pairs = np.ones(len(other), bool), 0
+    for row in one:
+        gaps = np.where(left, np.abs(other - row).max(1, initial=0), np.inf)
+        if len(other) and gaps.min() <= most:
+            left[gaps.argmin()] = False
+            pairs += 1
+    return max(len(one), len(other)) - pairs

@@ -99,6 +99,18 @@ def test_a_wrong_gradient_is_found(case: Case) -> None:
     assert tools.apart(wrong, next(iter(expected.values()))) > _GRADIENT, layer
 
 
+def test_rows_are_compared_as_sets() -> None:
+    """Proposals of nearly equal score may change places; others, and those that are there twice, are counted."""
+    rows = np.random.default_rng(0).uniform(0, 100, (30, 4)).astype(np.float32)
+    other_rows, order = comparison().other_rows, np.random.default_rng(1).permutation(30)
+    assert other_rows(rows, rows[order] + 1e-4, 0.1) == 0
+    assert other_rows(rows, rows[order[:-2]], 0.1) == 2
+    assert other_rows(rows[:-2], rows[order], 0.1) == 2
+    assert other_rows(rows, np.concatenate([rows[1:], rows[1:2]]), 0.1) == 1
+    assert other_rows(rows, rows + 1, 0.1) == 30
+    assert other_rows(rows[:0], rows[:0], 0.1) == 0
+
+
 def test_all_fixtures_are_there_and_small() -> None:
     assert {file.stem.partition("_")[0] for file in FILES} == {"keras", "paddle", "tensorflow"}
     assert sum(file.stat().st_size for file in FOLDER.iterdir()) <= _FOLDER_BYTES

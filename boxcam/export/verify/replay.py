@@ -43,6 +43,7 @@ class Replay:
     def __init__(self, model: ir.Model, names: Sequence[str], targets: Sequence[str], feeds: Arrays) -> None:
         work = clone_model(model)
         _keep_order(work.graph)
+        _drop_empty_inputs(work.graph)
         by_name = {str(value.name): value for value in all_values(work.graph)}
         sources = [by_name[name] for name in names]
         leaves = [by_name[name] for name in targets]
@@ -101,6 +102,20 @@ def _keep_order(graph: ir.Graph) -> None:
         order.name = order.name or f"{sorted_.name}/order"
         order.dtype = ir.DataType.INT64
         graph.insert_after(node, read)
+
+
+def _drop_empty_inputs(graph: ir.Graph) -> None:
+    """Leave out a Resize's region and scales that have no number, which say as much as ones that are not there.
+
+    Paddle and older PyTorch write them; ONNX's reference implementation, as of onnx 1.17, reads the first number.
+    """
+    for node in graph:
+        if node.op_type == "Resize":
+            for index in (1, 2):
+                value = node.inputs[index] if index < len(node.inputs) else None
+                array = constant_array(value) if value is not None else None
+                if array is not None and not array.size:
+                    node.replace_input_with(index, None)
 
 
 def _beside(graph: ir.Graph, sources: Sequence[ir.Value], leaves: Sequence[ir.Value]) -> list[ir.Value]:

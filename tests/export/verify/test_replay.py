@@ -82,3 +82,19 @@ def test_gelu_is_float64_too(approximate: str, expected: float) -> None:
         {"feature": np.ones((1, 1))}
     )
     assert found["out"][0, 0] == pytest.approx(expected, rel=1e-15, abs=0)
+
+
+def test_a_region_without_numbers_is_none_in_float64_either() -> None:
+    """As paddle2onnx writes a Resize; onnx's reference implementation up to 1.17 read the first number of it."""
+    net = Net(opset=16)
+    feature = net.node("Mul", [net.input("x", (1, 1, 2, 2)), np.float32(1)], name="feature")[0]
+    empty, sizes = np.zeros(0, np.float32), np.array([1, 1, 4, 4])
+    net.node("Resize", [feature, empty, empty, sizes], name="out", mode="nearest", nearest_mode="floor",
+             coordinate_transformation_mode="asymmetric")  # fmt: skip
+    x = np.array([[[[1.0, 2.0], [3.0, 4.0]]]])
+    replay = Replay(net.model(["feature", "out"]), ["feature"], ["out"], {"x": x.astype(np.float32)})
+    (resize,) = (node for node in replay._model.graph if node.op_type == "Resize")
+    assert [value is None for value in resize.inputs] == [False, True, True, False]
+    expected = x.repeat(2, 2).repeat(2, 3)
+    assert replay.exactly({"feature": x})["out"].tolist() == expected.tolist()
+    assert replay({"feature": x.astype(np.float32)})["out"].tolist() == expected.tolist()
