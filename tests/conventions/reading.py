@@ -12,7 +12,8 @@ import onnx
 from boxcam.export.graphs.run import run_model
 from boxcam.export.heads.convention import Convention
 from boxcam.export.source import Request
-from boxcam.export.sources.onnx import source
+from boxcam.export.sources.onnx import detections as detecting
+from boxcam.export.sources.onnx import opened as opening
 from boxcam.runtime.preprocess import prepare
 from tests.conventions.files import HEIGHT, WIDTH, Layout, Truth, outputs_of
 
@@ -37,8 +38,8 @@ class Read:
 def read(path: Path, **options: Any) -> Read:
     """What boxcam finds in the picture, by the graph that it appends."""
     request = Request((str(path),), **{"preprocess": PLAIN, "score_threshold": THRESHOLD, **options})
-    opened = source.read(request)
-    detections = source.detections(opened, request)
+    opened = opening.read(request)
+    detections = detecting.detections(opened, request)
     image = prepare(picture(), opened.preprocess)[0]
     outputs = run_model(opened.model, {str(opened.image.name): image})
     names = detections.outputs

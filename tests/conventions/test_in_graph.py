@@ -15,7 +15,7 @@ from boxcam.errors import SourceError
 from boxcam.export.heads.conventions.table import CONVENTIONS
 from boxcam.export.preprocessing.guess import guess
 from boxcam.export.source import Request
-from boxcam.export.sources.onnx import source
+from boxcam.export.sources.onnx import opened as opening
 from tests.conventions import in_graph
 from tests.conventions.files import FLOAT, Layout, Levels, Truth, outputs_of, rename, write
 from tests.conventions.further import FURTHER, priors
@@ -126,7 +126,7 @@ NAS = {
 def test_the_preset_of_a_yolo_nas(name: str, size: tuple[int, int], pixels: bool, tmp_path: Path) -> None:
     """The picture in 636 of 640, on grey; an input of uint8 has the pixels as they are."""
     path = write(LAYOUTS[name], tmp_path / "m.onnx")
-    opened = source.read(Request((str(path),), preprocess=PLAIN, score_threshold=0.3))
+    opened = opening.read(Request((str(path),), preprocess=PLAIN, score_threshold=0.3))
     found = read(path).convention
     spec = replace(opened.preprocess, height=size[0], width=size[1], fit_height=size[0], fit_width=size[1])
     spec = replace(spec, std=(1.0,) * 3, dtype="uint8" if pixels else "float32")

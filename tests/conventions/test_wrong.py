@@ -20,7 +20,8 @@ from boxcam.export.heads.conventions.question import Question
 from boxcam.export.heads.conventions.recognise import recognise
 from boxcam.export.heads.conventions.table import CONVENTIONS
 from boxcam.export.source import Request
-from boxcam.export.sources.onnx import source
+from boxcam.export.sources.onnx import opened as opening
+from boxcam.export.sources.onnx.detections import question
 from tests.conventions.files import Layout, write
 from tests.conventions.further import FURTHER
 from tests.conventions.layouts import LAYOUTS
@@ -86,7 +87,7 @@ def test_wrong_readings_are_said_and_right_ones_are_not(tmp_path: Path, capsys: 
             image = read(path, **plain).image
             wanted = expected(layout, layout.truth(outputs(path, image), classes))
             request = Request((str(path),), preprocess=PLAIN, **plain)
-            asked = source.question(source.read(request), request)
+            asked = question(opening.read(request), request)
             for options in wrong_ways(layout):
                 words, found = refusal(asked, options), None
                 if not words:

@@ -15,9 +15,10 @@ from boxcam.export.graphs.query import all_values, static_shape
 from boxcam.export.graphs.run import record_ranks
 from boxcam.export.preprocessing import parse
 from boxcam.export.source import Request
-from boxcam.export.sources.onnx import source as source
 from boxcam.export.sources.onnx import stated
+from boxcam.export.sources.onnx.detections import Detections, interpretation
 from boxcam.export.sources.onnx.inputs import axis_names
+from boxcam.export.sources.onnx.opened import OnnxFile
 from boxcam.export.verify.plausible import Subject, judge, read
 from boxcam.export.verify.sample import result, shown
 from boxcam.export.verify.samples import Samples
@@ -33,7 +34,7 @@ class Belief:
 
 
 def believe(
-    opened: source.OnnxFile, found: source.Detections, request: Request, guessed: Sequence[str], accept: Sequence[str]
+    opened: OnnxFile, found: Detections, request: Request, guessed: Sequence[str], accept: Sequence[str]
 ) -> Belief:
     """Ask all criteria, as an export does.
 
@@ -52,7 +53,7 @@ def believe(
         spec = parse.parse(specs, static_shape(opened.image), opened.image.dtype, request.shape, usual, axes=axes)
     stated_here = stated.preprocessing_of(request, opened.metadata, found.convention)
     said = bool(guessed) or parse.is_complete(stated_here, spec.channels)
-    model, how = clone_model(opened.model), source.interpretation(found.convention)
+    model, how = clone_model(opened.model), interpretation(found.convention)
     add_output(model.graph, next(value for value in all_values(model.graph) if value.name == how.scores))
     passes.RemoveUnusedNodesPass()(model)
     model = fold_model(model)

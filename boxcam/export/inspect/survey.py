@@ -29,9 +29,9 @@ from boxcam.export.preprocessing import parse
 from boxcam.export.preprocessing.guess import Guess, guess, in_its_range
 from boxcam.export.source import LayerTensors, Progress, Request
 from boxcam.export.sources.onnx import layers as onnx_layers
-from boxcam.export.sources.onnx import source as source
 from boxcam.export.sources.onnx import stated
-from boxcam.export.sources.onnx.source import OnnxFile
+from boxcam.export.sources.onnx.detections import detections
+from boxcam.export.sources.onnx.opened import OnnxFile, read, settled
 from boxcam.export.verify.plausible import check_names
 
 _SECONDS = 20.0
@@ -62,7 +62,7 @@ def survey(
     """
     check_names(accept)
     progress("reading the model")
-    opened = source.read(request)
+    opened = read(request)
     said = _said(request, opened)
     if not said:
         opened = replace(opened, preprocess=in_its_range(opened.image, opened.preprocess))
@@ -72,8 +72,8 @@ def survey(
     problem, explainable, found, logits = "", True, None, []
     guessed: Guess | None = None
     try:
-        found = source.detections(opened, request)
-        opened = source.settled(opened, request, found.convention)
+        found = detections(opened, request)
+        opened = settled(opened, request, found.convention)
         said = _said(request, opened, found.convention)
         guessed = None if said else guess(opened.image, opened.preprocess, found.convention, opened.producer)
     except SourceError as error:

@@ -142,7 +142,10 @@ def _settle_extra(graph: ir.Graph, extra: ir.Value, picture: ir.Value, spec: Pre
         )
     lead = [1] * (len(shape) - 1)
     if spec.multiple:
-        found = _computed(graph, extra, picture, spec, entries, None if mask else [*lead, -1])
+        op = Ops(graph, f"boxcam.input/{extra.name}")
+        numbers = _sizes_of(op, picture, spec, entries)
+        found = op.Cast(op.Expand([1], numbers) if mask else op.Reshape(numbers, [*lead, -1]), to=extra.dtype)
+        found.type, found.shape = extra.type, extra.shape
     else:
         sizes = [getattr(spec, entry) if isinstance(entry, str) else entry for entry in entries]
         values: Array = np.ones(sizes) if mask else np.array(sizes).reshape([*lead, -1])
@@ -155,24 +158,13 @@ def _settle_extra(graph: ir.Graph, extra: ir.Value, picture: ir.Value, spec: Pre
     graph.sort()
 
 
-def _computed(
-    graph: ir.Graph,
-    extra: ir.Value,
-    picture: ir.Value,
-    spec: Preprocess,
-    entries: Sequence[str | int],
-    shape: Sequence[int] | None,
-) -> ir.Value:
-    """What belongs into an input, by the size of the image that comes; without a shape ones, of these sizes."""
-    op = Ops(graph, f"boxcam.input/{extra.name}")
+def _sizes_of(op: Ops, picture: ir.Value, spec: Preprocess, entries: Sequence[str | int]) -> ir.Value:
+    """Numbers int64 [entries]: each as it is given, or the height or width of the image that comes."""
     down = 2 if spec.layout == "NCHW" else 1
     place = {"height": down, "width": down + 1}
     sizes = op.Shape(picture)
     parts = [op.Gather(sizes, [place[entry]]) if isinstance(entry, str) else [entry] for entry in entries]
-    numbers = op.Concat(*parts, axis=0)
-    found = op.Cast(op.Expand([1], numbers) if shape is None else op.Reshape(numbers, shape), to=extra.dtype)
-    found.type, found.shape = extra.type, extra.shape
-    return found
+    return op.Concat(*parts, axis=0)
 
 
 def _plain(value: ir.Value) -> str:

@@ -17,8 +17,9 @@ from boxcam.errors import SourceError
 from boxcam.export.heads.convention import Convention
 from boxcam.export.inspect import survey
 from boxcam.export.source import Request
-from boxcam.export.sources.onnx import source as source
-from boxcam.export.sources.onnx import stated
+from boxcam.export.sources.onnx import opened as opening
+from boxcam.export.sources.onnx import source, stated
+from boxcam.export.sources.onnx.detections import detections
 from tests.export.sources.onnx.deployed import CASES, NAMES, YOLO, Case, cxcywh_graph, export
 from tests.export.sources.onnx.small import Small, selected
 
@@ -28,7 +29,7 @@ STRETCH = ("imagenet", "resize=stretch")
 
 def found(path: Path, **options: Any) -> Convention:
     request = Request((str(path),), **{"preprocess": STRETCH, **options})
-    return source.detections(source.read(request), request).convention
+    return detections(opening.read(request), request).convention
 
 
 class Queries(Small):
