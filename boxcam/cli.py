@@ -16,12 +16,13 @@ from boxcam.commands.demo import demo
 from boxcam.commands.explain import explain
 from boxcam.commands.export import export
 from boxcam.commands.inspect import inspect
+from boxcam.commands.methods import methods
 from boxcam.commands.misspelling import no_such_command, no_such_option
 from boxcam.commands.signals import Terminated, end, ended_by_signals, leave
 from boxcam.errors import BoxcamError, BoxcamWarning
 from boxcam.runtime.failures import reason
 
-COMMANDS = (demo, export, explain, inspect)
+COMMANDS = (demo, export, explain, inspect, methods)
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 

@@ -12,7 +12,7 @@ CELL_BY_CELL = "hirescam"
 def averages(method: str) -> bool:
     """Whether a method, or the one whose map multiplies its own, averages gradients over the whole feature map."""
     chosen = METHODS[method]
-    return chosen.means or (chosen.times is not None and METHODS[chosen.times].means)
+    return chosen.averages or (chosen.times is not None and METHODS[chosen.times].averages)
 
 
 def on_empty_maps(evidence: Evidence) -> str:

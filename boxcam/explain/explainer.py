@@ -123,7 +123,7 @@ class Plan:
         self.model, self.options = model, options
         method, layer, chosen = options.method, options.layer, METHODS[options.method]
         maps = next((name for name in model.layers if name != IMAGE), None) if layer is None else layer
-        if maps in (None, IMAGE) and (chosen.means or chosen.times is not None):
+        if maps in (None, IMAGE) and (chosen.features or chosen.times is not None):
             others = [name for name in model.layers if name != IMAGE]
             choose = (
                 f"Choose another layer ({', '.join(others)}), or pass" if others else "There is no other layer: pass"

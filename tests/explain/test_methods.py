@@ -66,6 +66,10 @@ _STRONGEST = [
     Golden(ACTIVATION, patch(np.zeros((2, 0, 0)), uniform=[1, -2]), [[2, 2], [2, 2]], (0, 0), "uniform only"),
 ]
 
+RECTIFIED = np.array([[[1, 1], [0, 0]], [[0, 2], [2, 0]]], np.float32)
+"""Features whose channels add up to 2 and 4."""
+TWO_CELLS = np.array([[[0, 3]], [[0, 4]]], np.float32)
+
 GOLDENS: dict[str, list[Golden]] = {
     **dict.fromkeys(("saliency", "guided-backprop", "guided-gradcam"), _STRONGEST),
     "gradcam": [
@@ -163,7 +167,191 @@ GOLDENS: dict[str, list[Golden]] = {
             ACTIVATION, patch([[[4]], [[4]]], corner=(0, 7), uniform=[1, 1]), [[2, 2], [3, 6]], (0, 0), "uniform only"
         ),
     ],
+    "gradcam++": [
+        Golden(
+            RECTIFIED,
+            patch([[[1, 3], [-5, 0]], [[0.5, -1], [0, 0]]]),
+            [[0.625, 0.875], [0.25, 0]],
+            (0, 0),
+            "w = 1/(2 + 2·1) + 3/(2 + 2·3) = 5/8, 0.5/(2 + 4·0.5) = 1/8; 5/8·[1 1; 0 0] + 1/8·[0 2; 2 0]",
+        ),
+        Golden(
+            np.array([[[-2, 1], [0, 0]]], np.float32),
+            patch([[[2, 0], [0, 1]]]),
+            [[0, 1], [0, 0]],
+            (0, 0),
+            "the features add up to -1: 2 - 2 = 0 for G = 2, which then counts nothing; 1/(2 - 1) = 1; ReLU",
+        ),
+        Golden(
+            RECTIFIED,
+            patch([[[9, 9], [9, 1]], [[9, 9], [9, 0.5]]], corner=(-1, -1)),
+            [[0.25, 0.5], [0.25, 0]],
+            (0, 0),
+            "only the lower right of the patch is on the map: w = 1/4, 1/8",
+        ),
+        Golden(
+            RECTIFIED,
+            patch([[[2]], [[1.5]]], uniform=[1, -1]),
+            [[1.125, 1.375], [0.25, 0]],
+            (0, 0),
+            "G = 3, 0.5 in cell (0, 0), 1, -1 in the others: w = 3/8 + 3·1/4 = 9/8, 1/8",
+        ),
+        Golden(RECTIFIED, patch([[[4]], [[4]]], corner=(2, 0)), [[0, 0], [0, 0]], (0, 0), "wholly outside the map"),
+    ],
+    "xgradcam": [
+        Golden(
+            RECTIFIED,
+            patch([[[1, 3], [-5, 7]], [[5, -1], [2, 5]]]),
+            [[2, 3], [1, 0]],
+            (0, 0),
+            "w = (1 + 3)/2, (-2 + 4)/4; 2·[1 1; 0 0] + 0.5·[0 2; 2 0]",
+        ),
+        Golden(
+            np.array([[[1, -1]], [[1, 1]]], np.float32),
+            patch([[[5, 3]], [[1, 0]]]),
+            [[0.5, 0.5]],
+            (0, 0),
+            "channel 0 adds up to zero, and has no weight; w = 1/2 of channel 1",
+        ),
+        Golden(
+            RECTIFIED,
+            patch([[[3]], [[2]]], corner=(0, 1), uniform=[1, -1]),
+            [[2.5, 2.5], [0, 0]],
+            (0, 0),
+            "G = 4, 1 in cell (0, 1), 1, -1 in the others: w = (1 + 4)/2, (2 - 2)/4",
+        ),
+        Golden(RECTIFIED, patch([[[-1, -1], [0, 0]], [[0, 0], [0, 0]]]), [[0, 0], [0, 0]], (0, 0), "w = -1, 0; ReLU"),
+    ],
+    "layercam": [
+        Golden(
+            ACTIVATION,
+            patch([[[1, 1], [1, 1]], [[-4, 0], [0, -4]]]),
+            [[1, 2], [3, 4]],
+            (0, 0),
+            "1·[1 2; 3 4]; what speaks against the box counts nothing",
+        ),
+        Golden(np.array([[[-3]], [[2]]], np.float32), patch([[[1]], [[1]]]), [[0]], (0, 0), "-3 + 2, ReLU"),
+        Golden(
+            ACTIVATION,
+            patch([[[9, 9], [9, 5]], [[9, 9], [9, -8]]], corner=(-1, -1)),
+            [[0, 0], [0, 5]],
+            (-1, -1),
+            "5·1 in cell (0, 0) of the map; what overhangs is zero",
+        ),
+        Golden(
+            ACTIVATION,
+            patch([[[8]], [[4]]], corner=(1, 1), uniform=[-1, 3]),
+            [[3, 0], [0, 42]],
+            (0, 0),
+            "3·[1 0; 0 2], and (8 - 1)·4 + (4 + 3)·2 in cell (1, 1)",
+        ),
+    ],
+    "odam": [
+        Golden(
+            ACTIVATION,
+            patch([[[1, 1], [1, 1]], [[-4, 0], [0, -4]]]),
+            [[0, 2], [3, 0]],
+            (0, 0),
+            "HiResCAM's [-3 2; 3 -4]; ReLU",
+        ),
+        Golden(ACTIVATION, patch([[[8]], [[4]]], corner=(1, 1)), [[40]], (1, 1), "8·4 + 4·2, on the patch only"),
+        Golden(
+            ACTIVATION,
+            patch([[[8]], [[4]]], corner=(1, 1), uniform=[-1, 3]),
+            [[2, 0], [0, 42]],
+            (0, 0),
+            "HiResCAM's [2 -2; -3 42]; ReLU",
+        ),
+    ],
+    "ssgradcam": [
+        Golden(
+            ACTIVATION,
+            patch([[[4, 2], [-2, 0]], [[0, 0], [0, -8]]]),
+            [[1, 1], [1.5, 0]],
+            (0, 0),
+            "alpha = 4/4, -8/4; S = [1 1/2; 1/2 0], [0 0; 0 1]; [1·1 1/2·2; 1/2·3 -2·1·2]; ReLU",
+        ),
+        Golden(ACTIVATION, patch([[[8]], [[4]]], corner=(1, 0)), [[6]], (1, 0), "alpha = 8/4, 4/4; 2·3 + 1·0"),
+        Golden(
+            ACTIVATION,
+            patch([[[3]], [[-3]]], uniform=[1, 1]),
+            [[2, 0.875], [1.3125, 2]],
+            (0, 0),
+            "alpha = (4 + 3)/4, (-2 + 3)/4; S = 1 in cell (0, 0), 1/4 and 1/2 elsewhere; 7/4·1 + 1/4·1, 7/16·2,"
+            " 7/16·3, 7/16·4 + 1/8·2",
+        ),
+        Golden(ACTIVATION, patch([[[4]], [[4]]], corner=(0, -1)), [[0]], (0, -1), "wholly outside the map"),
+    ],
+    "ssgradcam++": [
+        Golden(
+            np.array([[[2, 1], [0, 0]], [[0, 4], [2, 0]]], np.float32),
+            patch([[[1, 0], [-2, 0]], [[0, 0.5], [0, 0]]]),
+            [[0.25, 0.5], [0, 0]],
+            (0, 0),
+            "the gradient reaches 2 + 0 of channel 0, 4 of channel 1: w = 1/(2 + 2), 0.5/(2 + 2);"
+            " S = [1/2 0; 1 0], [0 1; 0 0]; 1/4·1/2·2, 1/8·1·4, 1/4·1·0",
+        ),
+        Golden(
+            np.array([[[1, -1], [0, 0]], [[5, 5], [5, 5]]], np.float32),
+            patch([[[1]], [[0]]], uniform=[1, 0]),
+            [[2.5, 0], [0, 0]],
+            (0, 0),
+            "G = 2 in cell (0, 0), 1 in the others, of features that add up to 0: w = (2 + 3)/2; S = 1, 1/2;"
+            " 2.5·1·1, 2.5·1/2·-1; channel 1 has no gradient; ReLU",
+        ),
+        Golden(
+            np.array([[[5, 2]]], np.float32),
+            patch([[[1]]], corner=(0, 1)),
+            [[0.5]],
+            (0, 1),
+            "1/(2 + 2·1)·1·2: the 5, which the box does not depend on, changes nothing",
+        ),
+    ],
+    "eigencam": [
+        Golden(
+            np.array([[[1, 3], [1, 3]], [[5, 5], [5, 5]]], np.float32),
+            patch([[[7]], [[-9]]]),
+            [[0, 1], [0, 1]],
+            (0, 0),
+            "all variance is in channel 0, of mean 2; no gradient is read",
+        ),
+        Golden(TWO_CELLS, patch([[[0, 0]], [[0, 0]]]), [[0, 2.5]], (0, 0), "v = (3 4)/5; ±(1.5 2)·v = ±2.5"),
+        Golden(
+            np.array([[[0, 3]], [[0, -4]]], np.float32),
+            patch([[[1]], [[1]]]),
+            [[2.5, 0]],
+            (0, 0),
+            "v = (-3 4)/5, so that it adds up to more than zero: the map rises where the features' sum does",
+        ),
+        Golden(np.ones((2, 2, 2), np.float32), patch([[[1]], [[1]]]), [[0, 0], [0, 0]], (0, 0), "nothing stands out"),
+    ],
+    "eigengradcam": [
+        Golden(TWO_CELLS, patch([[[9, 1]], [[9, 1]]]), [[0, 2.5]], (0, 0), "X = (0 0), (3 4), as of eigencam"),
+        Golden(TWO_CELLS, patch([[[1]], [[1]]], corner=(0, 1)), [[0, 2.5]], (0, 0), "the same, by a patch"),
+        Golden(
+            np.ones((2, 2, 2), np.float32),
+            patch([[[3]], [[4]]]),
+            [[3.75, 0], [0, 0]],
+            (0, 0),
+            "X = (3 4) in cell (0, 0), of mean (3 4)/4: 5 - 5/4 there, -5/4 elsewhere",
+        ),
+        Golden(
+            np.ones((2, 2, 2), np.float32),
+            patch([[[-3]], [[-4]]]),
+            [[0, 1.25], [1.25, 1.25]],
+            (0, 0),
+            "all but the cell that speaks against the box",
+        ),
+        Golden(TWO_CELLS, patch(np.zeros((2, 0, 0)), uniform=[1, 1]), [[0, 2.5]], (0, 0), "uniform only"),
+        Golden(
+            TWO_CELLS, patch([[[4]], [[5]]], corner=(0, 0), uniform=[1, 1]), [[0, 2.5]], (0, 0), "0·5, 0·6 in cell 0"
+        ),
+    ],
 }
+WHOLE = ("gradcam", "gradcam++", "xgradcam", "eigencam", "eigengradcam")
+"""Methods whose map covers the whole feature map, whatever the patch covers."""
+NOT_PROPORTIONAL = ("gradcam++", "ssgradcam++")
+"""Methods whose map is not just larger where the target is."""
 
 
 def test_every_method_has_a_golden() -> None:
@@ -178,7 +366,7 @@ def test_goldens(name: str, golden: Golden) -> None:
     assert isinstance(cells, CellMap)
     assert cells.values.dtype == np.float32
     assert cells.corner == golden.corner
-    assert cells.values.tolist() == golden.values, golden.why
+    assert cells.values == pytest.approx(np.array(golden.values), rel=1e-6, abs=1e-7), golden.why
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -189,14 +377,23 @@ def test_the_docstring_gives_the_formula_and_the_paper(name: str) -> None:
 
 
 def test_which_gradient_and_which_layer_a_method_is_for() -> None:
-    asked = {name: (found.rules, found.image, found.times) for name, found in METHODS._things.items()}
+    asked = {name: (found.reads, found.layers, found.times) for name, found in METHODS._things.items()}
     assert asked == {
-        "gradcam": ("plain", False, None),
-        "hirescam": ("plain", False, None),
-        "saliency": ("plain", True, None),
-        "guided-backprop": ("guided", True, None),
-        "guided-gradcam": ("guided", True, "gradcam"),
+        "gradcam": ("means", "feature maps", None),
+        "hirescam": ("cells", "any", None),
+        "gradcam++": ("cells", "feature maps", None),
+        "xgradcam": ("cells", "feature maps", None),
+        "layercam": ("cells", "any", None),
+        "odam": ("cells", "any", None),
+        "ssgradcam": ("cells", "feature maps", None),
+        "ssgradcam++": ("cells", "feature maps", None),
+        "eigencam": ("none", "feature maps", None),
+        "eigengradcam": ("cells", "feature maps", None),
+        "saliency": ("cells", "image", None),
+        "guided-backprop": ("guided", "image", None),
+        "guided-gradcam": ("guided", "feature maps, and image", "gradcam"),
     }
+    assert all(found.shows for found in METHODS._things.values())
 
 
 def test_channels_may_become_one_number_before_the_product_with_a_cam() -> None:
@@ -237,17 +434,23 @@ def test_maps_are_finite_even_beyond_float32(name: str) -> None:
     limit = float(np.finfo(np.float32).max)
     if METHODS[name].image:  # no product leaves the range, but a sum may
         assert one(name, huge, patch(huge)).values.tolist() == huge[0].tolist()
-    assert one(name, huge, patch(huge, uniform=[3e38] * 3)).values.tolist() == [[limit] * 2] * 2
+    # Grad-CAM++'s weights, of 4 cells, are 4 / (2 / G + 4 A) = 1 / A: 3 channels of it. Eigen-CAM: nothing stands out.
+    expected = {"gradcam++": 3, "ssgradcam++": 3, "eigencam": 0, "eigengradcam": 0}.get(name, limit)
+    found = one(name, huge, patch(huge, uniform=[3e38] * 3)).values
+    assert found == pytest.approx(np.full((2, 2), expected), rel=1e-6)
 
 
 @pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_a_model_that_gives_nan_is_named_as_the_culprit(name: str, bad: float) -> None:
     broken = ACTIVATION.copy()
     broken[0, 0, 0] = bad
     if not METHODS[name].image:  # the others read no activation
         with pytest.raises(BoxcamError, match="NaN or infinite values: the model's"):
             one(name, broken, patch([[[1]], [[1]]]))
+    if not METHODS[name].gradient:
+        assert one(name, ACTIVATION, patch([[[bad]], [[1]]])).values.any()
+        return
     with pytest.raises(BoxcamError, match="NaN or infinite values: the model's"):
         one(name, ACTIVATION, patch([[[bad]], [[1]]]))
     with pytest.raises(BoxcamError, match="NaN or infinite values: the model's"):
@@ -309,7 +512,7 @@ def test_boxes_together_have_the_maps_that_they_have_alone(name: str, side: int)
         alone = one(name, activation, alike)
         assert cells.corner == alone.corner
         assert cells.values == pytest.approx(alone.values, rel=1e-6, abs=1e-6)
-        full = (0, 0) if name != "gradcam" and alike.uniform is None else (side, side)
+        full = (0, 0) if name not in WHOLE and alike.uniform is None else (side, side)
         assert cells.values.shape in (full, alike.gradient.shape[1:])
     assert METHODS[name](activation, []) == []
 
@@ -324,6 +527,74 @@ def test_what_is_uniform_is_a_whole_gradient_that_is(name: str) -> None:
     found, expected = one(name, activation, Patch(0, 0, (4, -1), gradient, even)), one(name, activation, patch(whole))
     assert found.corner == expected.corner == (0, 0)
     assert found.values == pytest.approx(expected.values, abs=1e-6)
+
+
+@pytest.fixture
+def random_case() -> tuple[Float, Patch]:
+    """Features as after a ReLU, and a gradient of a few of their cells."""
+    random = np.random.default_rng(3)
+    activation = np.maximum(random.normal(size=(5, 6, 7)), 0).astype(np.float32)
+    return activation, Patch(0, 0, (1, 2), random.normal(size=(5, 3, 4)).astype(np.float32))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_scaled_target_has_a_scaled_map(name: str, random_case: tuple[Float, Patch]) -> None:
+    activation, given = random_case
+    once, thrice = (one(name, activation, Patch(0, 0, (1, 2), s * given.gradient)).values for s in (1, 3))
+    assert once.any()
+    if name in NOT_PROPORTIONAL:
+        assert not np.allclose(thrice / thrice.max(), once / once.max(), rtol=1e-3)
+    else:
+        assert thrice == pytest.approx((3 if METHODS[name].gradient else 1) * once, rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_order_of_channels_changes_nothing(name: str, random_case: tuple[Float, Patch]) -> None:
+    activation, given = random_case
+    order = [3, 0, 4, 2, 1]
+    other = one(name, activation[order].copy(), Patch(0, 0, (1, 2), given.gradient[order].copy()))
+    assert other.values == pytest.approx(one(name, activation, given).values, rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("axis", [1, 2])
+def test_a_mirrored_feature_map_has_a_mirrored_map(name: str, axis: int, random_case: tuple[Float, Patch]) -> None:
+    activation, given = random_case
+    whole = np.zeros_like(activation)
+    whole[:, 1:4, 2:6] = given.gradient
+    flipped = one(name, np.flip(activation, axis).copy(), patch(np.flip(whole, axis)))
+    expected = np.flip(one(name, activation, patch(whole)).values, axis - 1)
+    assert expected.any()
+    assert flipped.values == pytest.approx(expected, rel=1e-5, abs=1e-6)
+
+
+def test_xgradcam_adds_up_to_what_hirescam_does(random_case: tuple[Float, Patch]) -> None:
+    """What its docstring says, before the ReLU: here of features and gradients without a negative one."""
+    activation, given = random_case
+    rising = Patch(0, 0, given.corner, np.abs(given.gradient))
+    sums = [one(name, activation, rising).values.sum(dtype=np.float64) for name in ("xgradcam", "hirescam")]
+    assert sums[0] == pytest.approx(sums[1], rel=1e-6)
+
+
+def test_eigencam_is_the_same_for_all_boxes_of_a_map_and_eigengradcam_is_not(random_case: tuple[Float, Patch]) -> None:
+    activation, given = random_case
+    two = [given, Patch(0, 0, (0, 0), -given.gradient)]
+    first, second = METHODS["eigencam"](activation, two)
+    assert np.array_equal(first.values, second.values)
+    assert not np.shares_memory(first.values, second.values)
+    first, second = METHODS["eigengradcam"](activation, two)
+    assert not np.allclose(first.values, second.values)
+
+
+@pytest.mark.parametrize("shape", [(3, 6, 7), (40, 3, 4)])  # more cells than channels, and fewer
+def test_eigencam_is_the_first_singular_vector(shape: tuple[int, int, int]) -> None:
+    activation = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    rows = activation.reshape(shape[0], -1).T.astype(np.float64)
+    rows -= rows.mean(axis=0)
+    axis = np.linalg.svd(rows, full_matrices=False)[2][0]
+    expected = np.maximum(rows @ axis * np.sign(axis.sum()), 0).reshape(shape[1:])
+    found = one("eigencam", activation, patch(np.zeros((shape[0], 1, 1)))).values
+    assert found == pytest.approx(expected, rel=1e-5, abs=1e-6)
 
 
 def test_the_registry() -> None:

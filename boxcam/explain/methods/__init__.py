@@ -11,15 +11,47 @@ One method is one file and one row here; the order is that of ``boxcam.methods()
 
 from __future__ import annotations
 
+from boxcam.explain.methods.eigencam import eigencam, eigengradcam
 from boxcam.explain.methods.gradcam import gradcam
+from boxcam.explain.methods.gradcam_plus_plus import gradcam_plus_plus
 from boxcam.explain.methods.guided import guided_backprop, guided_gradcam
 from boxcam.explain.methods.hirescam import hirescam
+from boxcam.explain.methods.layercam import layercam
 from boxcam.explain.methods.method import METHODS as METHODS
 from boxcam.explain.methods.method import Method as Method
+from boxcam.explain.methods.odam import odam
 from boxcam.explain.methods.saliency import saliency
+from boxcam.explain.methods.ssgradcam import ssgradcam, ssgradcam_plus_plus
+from boxcam.explain.methods.xgradcam import xgradcam
 
-METHODS.register("gradcam")(Method(gradcam, means=True))
-METHODS.register("hirescam")(Method(hirescam))
-METHODS.register("saliency")(Method(saliency, image=True))
-METHODS.register("guided-backprop")(Method(guided_backprop, rules="guided", image=True))
-METHODS.register("guided-gradcam")(Method(guided_gradcam, rules="guided", image=True, times="gradcam"))
+METHODS.register("gradcam")(
+    Method(gradcam, "where a whole map's features for the class are: classifiers, RoI", means=True, features=True)
+)
+METHODS.register("hirescam")(Method(hirescam, "which cells made the score, for and against: dense heads"))
+METHODS.register("gradcam++")(
+    Method(gradcam_plus_plus, "as gradcam, of several objects of a class; rectified features only", features=True)
+)
+METHODS.register("xgradcam")(
+    Method(xgradcam, "as gradcam, active cells counting more; rectified features only", features=True)
+)
+METHODS.register("layercam")(Method(layercam, "which cells speak for the score: fine early layers"))
+METHODS.register("odam")(Method(odam, "which cells speak for the box, its class and each side: detectors"))
+METHODS.register("ssgradcam")(
+    Method(ssgradcam, "gradcam, of the cells that the box depends on: detectors", features=True)
+)
+METHODS.register("ssgradcam++")(
+    Method(ssgradcam_plus_plus, "gradcam++, of the cells that the box depends on: detectors", features=True)
+)
+METHODS.register("eigencam")(
+    Method(
+        eigencam, "what stands out on the map, the same for all its boxes", means=True, gradient=False, features=True
+    )
+)
+METHODS.register("eigengradcam")(Method(eigengradcam, "the main pattern of what made the score", features=True))
+METHODS.register("saliency")(Method(saliency, "which pixels matter, for or against; noisy", image=True))
+METHODS.register("guided-backprop")(
+    Method(guided_backprop, "crisp edges of what speaks for it; no gradient", rules="guided", image=True)
+)
+METHODS.register("guided-gradcam")(
+    Method(guided_gradcam, "edges, where gradcam is warm", rules="guided", image=True, times="gradcam")
+)

@@ -18,8 +18,12 @@ class Method:
 
     Attributes:
         compute: from an activation and patches to maps.
+        shows: what its maps are good for, in a few words for people.
+        passes: how many forward passes of the model it takes, for people.
         means: whether of a gradient it needs only each channel's mean over the map, which can be had for less: a patch
             may then hold nothing but a uniform gradient with that mean.
+        gradient: whether it reads the gradient at all; one that does not tells no box of a feature map from another.
+        features: whether it is for feature maps only, as it weighs channels, and those of the image are its colours.
         rules: which gradient it is made of: the plain one, or the guided one, which activations pass only where they
             are active and what arrives is positive (`boxcam.export.autodiff.guided`).
         image: whether it is for the gradient to the model's input, the layer ``image``, and for no other layer.
@@ -27,10 +31,33 @@ class Method:
     """
 
     compute: Compute
+    shows: str = ""
+    passes: str = "1"
     means: bool = False
+    gradient: bool = True
+    features: bool = False
     rules: Rules = "plain"
     image: bool = False
     times: str | None = None
+
+    @property
+    def averages(self) -> bool:
+        """Whether it averages the gradient over the whole feature map."""
+        return self.means and self.gradient
+
+    @property
+    def layers(self) -> str:
+        """The layers that it is for, for people."""
+        if self.times is not None:
+            return "feature maps, and image"
+        return "image" if self.image else "feature maps" if self.features else "any"
+
+    @property
+    def reads(self) -> str:
+        """What it reads of the gradient, for people."""
+        if not self.gradient:
+            return "none"
+        return "means" if self.means else "guided" if self.rules == "guided" else "cells"
 
     def __call__(self, activation: Float, patches: Sequence[Patch]) -> list[CellMap]:
         return self.compute(activation, patches)
