@@ -1,0 +1,75 @@
+"""What other packages make of the same features and gradients: writes ``parity.json``, which test_parity.py compares.
+
+    PYTHONPATH=.build/bench python -m tests.explain.parity
+
+``make bench`` installs the packages into ``.build/bench`` (requirements/bench.txt). The network is its own feature map,
+A, and its output Σ G·A, so that its gradient is G. What is kept is what a package makes before it scales the map to
+0..1 and enlarges it. ODAM's is the published line of its authors (Cyang-Zhao/ODAM, tools/savefig_odam.py).
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FILE = Path(__file__).with_suffix(".json")
+PYTORCH_GRAD_CAM = {
+    "gradcam": "GradCAM",
+    "gradcam++": "GradCAMPlusPlus",
+    "xgradcam": "XGradCAM",
+    "layercam": "LayerCAM",
+    "eigencam": "EigenCAM",
+    "eigengradcam": "EigenGradCAM",
+    "hirescam": "HiResCAM",
+}
+
+
+def tensors() -> tuple[Any, Any]:
+    """Features as after a ReLU, and a gradient, float32 [C, H, W]."""
+    random = np.random.default_rng(7)
+    features = np.maximum(random.normal(size=(6, 4, 5)), 0).astype(np.float32)
+    return features, (random.normal(size=(6, 4, 5)) + 0.2).astype(np.float32)
+
+
+def main() -> None:
+    import captum.attr
+    import pytorch_grad_cam
+    import torch
+
+    features, gradient = (torch.from_numpy(of) for of in tensors())
+
+    class Network(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Identity()
+            self.weight = torch.nn.Parameter(gradient)
+
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            return (self.layer(image) * self.weight).sum((1, 2, 3))[:, None]
+
+    network, image = Network(), features[None].clone().requires_grad_()
+    found: dict[str, dict[str, Any]] = {"grad-cam": {}, "captum": {}, "ODAM": {}}
+    for name, kind in PYTORCH_GRAD_CAM.items():
+        with getattr(pytorch_grad_cam, kind)(model=network, target_layers=[network.layer]) as cam:
+            kept, compute = [], cam.get_cam_image
+            cam.get_cam_image = lambda *given, kept=kept, compute=compute: kept.append(compute(*given)) or kept[-1]
+            cam(input_tensor=image, targets=[lambda output: output[0]])
+        found["grad-cam"][name] = np.float32(kept[0][0]).tolist()
+    by_captum = captum.attr.LayerGradCam(network, network.layer).attribute(image, target=0, relu_attributions=True)
+    found["captum"]["gradcam"] = by_captum[0, 0].tolist()
+    by_captum = captum.attr.LayerGradientXActivation(network, network.layer).attribute(image, target=0)
+    found["captum"]["hirescam"] = by_captum[0].sum(0).tolist()
+    found["captum"]["saliency"] = captum.attr.Saliency(network).attribute(image, target=0)[0].amax(0).tolist()
+    fm = network.layer(image)
+    (grad,) = torch.autograd.grad((fm * gradient).sum(), fm)
+    found["ODAM"]["odam"] = torch.nn.functional.relu((grad * fm.detach()).sum(1))[0].tolist()
+    versions = {name: importlib.metadata.version(name) for name in ("grad-cam", "captum", "torch")}
+    FILE.write_text(json.dumps({"versions": versions, "maps": found}, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
