@@ -153,9 +153,11 @@ def limits(
 def methods() -> tuple[str, ...]:
     """Names of the CAM methods; ``model.methods()`` gives those that a bundle has what they need for.
 
+    ``boxcam methods`` prints what each costs, and what it is good for.
+
     >>> import boxcam
-    >>> boxcam.methods()
-    ('gradcam', 'hirescam', 'saliency', 'guided-backprop', 'guided-gradcam')
+    >>> boxcam.methods()[:4]
+    ('gradcam', 'hirescam', 'gradcam++', 'xgradcam')
     """
     from boxcam.explain.methods import METHODS
 

@@ -90,8 +90,8 @@ class Model(Runtime):
         """Names of the methods that the bundle has the layers and gradients for; ``boxcam.methods()`` gives all.
 
         >>> import boxcam
-        >>> boxcam.load("signs.boxcam").methods()
-        ('gradcam', 'hirescam')
+        >>> boxcam.load("signs.boxcam").methods()[:4]
+        ('gradcam', 'hirescam', 'gradcam++', 'xgradcam')
         """
         return explainer.usable_methods(self)
 

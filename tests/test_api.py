@@ -191,7 +191,7 @@ boxcam.nonsense
 def test_a_model_tells_of_itself_and_explains(signs_bundle: Path, signs_model: boxcam.Model, cat: Path) -> None:
     assert signs_model.names == ("stop", "give way", "speed limit", "no entry", "pedestrian crossing")
     assert (signs_model.layers, signs_model.targets) == (("neck", "backbone"), ("logit",))
-    assert signs_model.methods() == ("gradcam", "hirescam")  # it has no layer of pixels
+    assert signs_model.methods() == CAMS  # it has no layer of pixels
     assert signs_model.device == "cpu"
     assert repr(signs_model) == "<Model signs.boxcam: 5 classes, layers neck, backbone, on cpu>"
     first = boxcam.explain(signs_model, cat, top=2, method="hirescam", layer="backbone")
@@ -328,7 +328,7 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"classes": [5]}, UnknownNameError, "no class '5'"),
     ({"classes": -1}, UnknownNameError, "no class '-1'"),
     ({"classes": "²"}, UnknownNameError, "no class '²'"),
-    ({"method": "gradcam++"}, UnknownNameError, r"no method 'gradcam\+\+'\. Did you mean 'gradcam'"),
+    ({"method": "grad-cam++"}, UnknownNameError, r"no method 'grad-cam\+\+'\. Did you mean 'gradcam\+\+'"),
     ({"method": None}, UnknownNameError, "no method None"),
     ({"image": "https://a.b/c.jpg"}, InputError, r"https://a\.b/c\.jpg is an address on the network"),
     ({"image": "nowhere.jpg"}, InputError, "nowhere.jpg does not exist"),

@@ -507,13 +507,27 @@ def test_help_has_its_options_under_headings_the_common_ones_first(name: str, co
 def test_version_and_commands(cli: Cli) -> None:
     assert cli("--version").stdout == f"boxcam, version {boxcam.__version__}\n"
     said = cli("--help").stdout
-    assert all(name in said for name in ("demo", "export", "explain", "inspect"))
+    assert all(name in said for name in ("demo", "export", "explain", "inspect", "methods"))
+
+
+def test_methods_are_listed_with_what_each_costs_and_shows(cli: Cli) -> None:
+    done = cli("methods")
+    assert (done.exit_code, done.stderr) == (0, "")
+    heading, *lines = done.stdout.splitlines()
+    assert re.split(r" {2,}", heading) == ["method", "layers", "passes", "gradient", "what it shows"]
+    rows = {cells[0]: cells[1:] for cells in (re.split(r" {2,}", line) for line in lines)}
+    assert tuple(rows) == boxcam.methods()
+    assert rows["gradcam"][:3] == ["feature maps", "1", "means"]
+    assert rows["eigencam"][2] == "none"
+    assert rows["guided-gradcam"][:3] == ["feature maps, and image", "1", "guided"]
+    assert all(len(row) == 4 for row in rows.values())
+    assert max(map(len, done.stdout.splitlines())) <= 120
 
 
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [
-        (["explain", "b", "a.jpg", "--method", "gradcam++"], "no method 'gradcam++'. Did you mean 'gradcam'"),
+        (["explain", "b", "a.jpg", "--method", "grad-cam++"], "no method 'grad-cam++'. Did you mean 'gradcam++'"),
         (["explain", "b", "a.jpg", "--device", "gpu"], "no device 'gpu'. Did you mean 'cuda'? There are: cpu, cuda."),
         (["explain", "b", "a.jpg", "--target", "logits"], "no target 'logits'. Did you mean 'logit'?"),
         (["explain", "b", "a.jpg", "--engine", "ONNX"], "no engine 'ONNX'. Did you mean 'onnx'?"),

@@ -82,7 +82,7 @@ def test_auto_does_not_run_it(diary: Path, tmp_path: Path, cli: Cli) -> None:
     with pytest.raises(EngineError, match=r'pass engine="torchscript"\.'):
         boxcam.load(path).explain(PICTURE)
     assert diary.read_bytes() == b"mine"
-    assert boxcam.load(path).methods() == ("gradcam", "hirescam")  # by name they can be had
+    assert boxcam.load(path).methods()[:2] == ("gradcam", "hirescam")  # by name they can be had
     assert diary.read_bytes() == b"mine"
 
 
