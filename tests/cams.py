@@ -1,7 +1,7 @@
-"""Methods that make a map of a layer's cells, whatever the layer; the others are of pixels."""
+"""Methods that make a map of a layer's cells of one forward pass; the others are of pixels, or of several passes."""
 
 from __future__ import annotations
 
 from boxcam.explain.methods import METHODS
 
-CAMS = tuple(name for name in METHODS if not METHODS[name].image)
+CAMS = tuple(name for name in METHODS if not METHODS[name].image and not METHODS[name].path)

@@ -22,7 +22,7 @@ def methods() -> None:
     """
     from boxcam.explain.methods import METHODS
 
-    rows = [(name, one.layers, one.passes, one.reads, one.shows) for name, one in METHODS.loaded().items()]
+    rows = [(name, one.layers, str(one.passes), one.reads, one.shows) for name, one in METHODS.loaded().items()]
     widths = [max(map(len, column)) for column in zip(*[_HEADINGS, *rows], strict=True)]
     for row in (_HEADINGS, *rows):
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]

@@ -47,7 +47,16 @@ def summary(explanation: boxcam.Explanation) -> str:
     if missing:
         least = f" with a score of at least {score:g}" if score > 0 else ""
         absent = f", none at rank {' or '.join(map(str, missing))}{least}"
-    return f"{count} {one if count == 1 else several}{_without_heat(explanation)}{absent}{others}"
+    found = f"{_without_heat(explanation)}{_completeness(explanation)}"
+    return f"{count} {one if count == 1 else several}{found}{absent}{others}"
+
+
+def _completeness(explanation: boxcam.Explanation) -> str:
+    """What the maps add up to, as shares of what the target changes by; nothing for methods without a path."""
+    shares = (
+        [] if explanation.completeness is None else [f"{s:.2f}" for s in sorted(explanation.completeness) if s == s]
+    )
+    return f", completeness {' to '.join(dict.fromkeys((shares[0], shares[-1])))}" if shares else ""
 
 
 def _without_heat(explanation: boxcam.Explanation) -> str:

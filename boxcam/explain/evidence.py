@@ -86,6 +86,8 @@ class Evidence:
             by pixel. None for most methods.
         other_boxes: how many boxes the model drew that were not asked for (too low a score, another class).
         query: what was asked for.
+        completeness: float32 [K], of methods that add up along a path from a blurred image, what each map adds up to in
+            cells as a share of the change of the box's target; NaN where that does not change. None for other methods.
     """
 
     image: Image
@@ -99,6 +101,7 @@ class Evidence:
     guides: tuple[tuple[Part, ...], ...] | None
     other_boxes: int
     query: Query
+    completeness: Float | None = None
 
     def __len__(self) -> int:
         return len(self.detections)

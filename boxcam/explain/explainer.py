@@ -14,14 +14,16 @@ from boxcam.errors import BoxcamWarning, EngineError, UnknownLayerError, Unknown
 from boxcam.explain.advice import on_empty_maps
 from boxcam.explain.evidence import Color, Part, Query
 from boxcam.explain.explanation import Explanation
+from boxcam.explain.maps import maps_of
 from boxcam.explain.methods import METHODS, Method
 from boxcam.explain.options import Options
+from boxcam.explain.path import completeness, forward_passes, path_parts
 from boxcam.explain.selection import select
 from boxcam.runtime.engines import ENGINES
 from boxcam.runtime.model import Model, Prediction
 from boxcam.runtime.pixels import load_image, order_of
 from boxcam.runtime.planes import picture_of, words_of
-from boxcam.types import IMAGE, CellMap, Float, Patch
+from boxcam.types import IMAGE, Patch
 
 _WAITING = 1 << 26
 """Bytes of gradients that are kept to be made into maps together."""
@@ -51,7 +53,15 @@ def explain(
 
     if progress is not None:
         progress(0, len(boxes))
-    made = [_parts(plan, view, prediction, boxes, one_done) for view in plan.views]
+    steps_of_path = max(view.method.path for view in plan.views)
+    layers = [view.layer for view in plan.views]
+    passes = forward_passes(model, pixels, prediction, layers, options, steps_of_path) if steps_of_path else []
+    made = [
+        path_parts(model, view.method, view.layer, options, passes, boxes, one_done)
+        if view.method.path
+        else _parts(plan, view, prediction, boxes, one_done)
+        for view in plan.views
+    ]
     explanation = Explanation(
         image=picture_of(pixels),
         detections=found.select(boxes),
@@ -63,6 +73,7 @@ def explain(
         parts=made[0],
         guides=made[1] if len(made) > 1 else None,
         other_boxes=len(found) - len(boxes),
+        completeness=completeness(model, options, passes, boxes, made[0]) if passes else None,
         query=Query(
             bundle=model.path.name,
             classifier=model.manifest.outputs.whole_image,
@@ -77,6 +88,13 @@ def explain(
             drawn=words_of(channels),
         ),
     )
+    if passes and explanation.completeness is None:
+        warnings.warn(
+            f"how complete the maps are cannot be told: bundle {model.path} was exported by an earlier boxcam. Export"
+            " the model again.",
+            BoxcamWarning,
+            stacklevel=3,
+        )
     if advice := on_empty_maps(explanation):
         warnings.warn(advice, BoxcamWarning, stacklevel=3)
     return explanation
@@ -178,7 +196,9 @@ def _parts(
     for number, of in enumerate(patches):
         waiting += [(number, patch) for patch in of]
         if number + 1 == len(boxes) or sum(_bytes(patch) for _, patch in waiting) > _WAITING:
-            maps = _maps(method, [patch for _, patch in waiting], lambda one: model.activation(prediction, layer, one))
+            maps = maps_of(
+                method, [patch for _, patch in waiting], lambda one: model.activation(prediction, layer, one)
+            )
             for (box, patch), cells in zip(waiting, maps, strict=True):
                 grid = model.grid(prediction, layer, patch)
                 made[box].append(Part(layer.tensors[patch.tensor].name, cells, grid))
@@ -189,15 +209,3 @@ def _parts(
 
 def _bytes(patch: Patch) -> int:
     return patch.gradient.nbytes + (0 if patch.uniform is None else patch.uniform.nbytes)
-
-
-def _maps(compute: Method, patches: Sequence[Patch], activation: Callable[[Patch], Float]) -> list[CellMap]:
-    """One map for each patch; a method sees the patches of one feature map together."""
-    groups: dict[tuple[int, int], list[int]] = {}
-    for index, patch in enumerate(patches):
-        groups.setdefault((patch.tensor, patch.row), []).append(index)
-    found: dict[int, CellMap] = {}
-    for members in groups.values():
-        mine = [patches[index] for index in members]
-        found.update(zip(members, compute(activation(mine[0]), mine), strict=True))
-    return [found[index] for index in range(len(patches))]

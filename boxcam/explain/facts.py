@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -58,6 +59,7 @@ def box_facts(evidence: Evidence, k: int, values: Float) -> dict[str, Any]:
         k: which box.
         values: its map, float32 [H, W].
     """
+    complete = math.nan if evidence.completeness is None else float(evidence.completeness[k])
     detections, peak = evidence.detections, float(values.max())
     return {
         "box": [round(float(v), 3) for v in detections.boxes[k]],
@@ -72,6 +74,7 @@ def box_facts(evidence: Evidence, k: int, values: Float) -> dict[str, Any]:
         "peak": peak,
         "positive_evidence": peak > 0,
         "share_inside_box": share_inside(values, detections.boxes[k]),
+        "completeness": round(complete, 6) if math.isfinite(complete) else None,
     }
 
 

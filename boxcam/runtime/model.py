@@ -6,8 +6,10 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from boxcam import bundle
 from boxcam.bundle import Gradient, Layer, Manifest, Rules
@@ -124,7 +126,23 @@ class Model:
             engine: by this gradient engine, or ``auto``.
             target: of this target; the bundle's first one by default.
         """
-        tensor, transform = prepare(image, self.manifest.preprocess)
+        return self.forward(*prepare(image, self.manifest.preprocess), layers, engine, target)
+
+    def forward(
+        self,
+        tensor: npt.NDArray[Any],
+        transform: Transform,
+        layers: Layer | Sequence[Layer] = (),
+        engine: str = "auto",
+        target: str | None = None,
+    ) -> Prediction:
+        """One forward pass on what `boxcam.runtime.preprocess.prepare` makes of an image.
+
+        Args:
+            tensor: the model's input.
+            transform: where the image lies on it.
+            layers, engine, target: as for `predict`.
+        """
         keep: set[str] = set()
         wanted = [layers] if isinstance(layers, Layer) else layers
         for layer in wanted:
@@ -133,6 +151,7 @@ class Model:
             for gradient in self._gradients(layer, engine, target):
                 keep.update(gradient.context)
         aim = self.manifest.target(target)
+        keep.update(end.name for end in aim.ends if wanted and end.name in self._session.outputs)
         names = dict.fromkeys([*self._outputs(), aim.origin, aim.value, *sorted(keep)])
         found = self._session.run(Tensors({self.manifest.input: tensor}), list(names), keep)
         detections, rows = read_detections(self.manifest, found, transform, self._file)
@@ -153,6 +172,7 @@ class Model:
         target: str | None = None,
         rules: Rules = "plain",
         means: bool = False,
+        of: Prediction | None = None,
     ) -> Iterator[Patches]:
         """The gradient of each box's target with respect to a layer, a few boxes at a time.
 
@@ -165,6 +185,8 @@ class Model:
             rules: ``guided`` for guided backpropagation.
             means: whether the mean of each channel's gradient over the map is enough: where that is cheaper to compute,
                 a patch is then a uniform gradient with this mean.
+            of: the forward pass whose boxes they are, if it is another one: their targets are those numbers that it
+                was in that pass, whether or not the model draws the box in this one.
 
         Raises:
             EngineError: the engine is not in the bundle or cannot run here.
@@ -172,11 +194,34 @@ class Model:
         gradient = self.gradient(layer, engine, target, rules)
         running = self.engine(gradient, means=means)
         features = [tensor.name for tensor in layer.tensors]
-        rows = prediction.rows[np.asarray(boxes, np.int64)]
-        origin = prediction.outputs[self.manifest.target(target).origin][rows].astype(np.int64)
+        origin = self._origin(of or prediction, boxes, target)
         step = max(gradient.boxes_at_once, 1)  # bounds the memory that gradients take
         for start in range(0, len(origin), step):
             yield from running.patches(prediction.outputs, features, gradient.context, origin[start : start + step])
+
+    def at_origin(
+        self, prediction: Prediction, of: Prediction, boxes: Sequence[int], target: str | None = None
+    ) -> Float | None:
+        """The number of each box's target in another forward pass: float32 [K].
+
+        Args:
+            prediction: the other pass.
+            of: the pass whose boxes they are.
+            boxes: indices into ``of.detections``.
+            target: name of the target; the bundle's first one by default.
+
+        Returns:
+            The numbers; None if the bundle does not give the tensors that they are in.
+        """
+        ends = self.manifest.target(target).ends
+        if not all(end.name in prediction.outputs for end in ends):
+            return None
+        tensors = [prediction.outputs[end.name] for end in ends]
+        found = []
+        for number, *position in self._origin(of, boxes, target).tolist():
+            tensor = tensors[number]
+            found.append(tensor[tuple(position[: tensor.ndim])])
+        return np.array(found, np.float32)
 
     def values(self, prediction: Prediction, target: str | None = None) -> Float:
         """The number that each box's target is: float32 [K]; the sides of boxes in pixels of the model input."""
@@ -238,6 +283,12 @@ class Model:
         if file not in self._engines:
             self._engines[file] = ENGINES[gradient.engine](self.path / file, self._device)
         return self._engines[file]
+
+    def _origin(self, prediction: Prediction, boxes: Sequence[int], target: str | None) -> Int:
+        """Which numbers the boxes' targets are: int64 [K, D]."""
+        rows = prediction.rows[np.asarray(boxes, np.int64)]
+        found: Int = prediction.outputs[self.manifest.target(target).origin][rows].astype(np.int64)
+        return found
 
     @property
     def _file(self) -> str:

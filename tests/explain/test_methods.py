@@ -348,6 +348,7 @@ GOLDENS: dict[str, list[Golden]] = {
         ),
     ],
 }
+GOLDENS["integrated-gradients"] = GOLDENS["hirescam"]  # of what the features change by in a step
 WHOLE = ("gradcam", "gradcam++", "xgradcam", "eigencam", "eigengradcam")
 """Methods whose map covers the whole feature map, whatever the patch covers."""
 NOT_PROPORTIONAL = ("gradcam++", "ssgradcam++")
@@ -389,10 +390,13 @@ def test_which_gradient_and_which_layer_a_method_is_for() -> None:
         "ssgradcam++": ("cells", "feature maps", None),
         "eigencam": ("none", "feature maps", None),
         "eigengradcam": ("cells", "feature maps", None),
+        "integrated-gradients": ("cells", "any", None),
         "saliency": ("cells", "image", None),
         "guided-backprop": ("guided", "image", None),
         "guided-gradcam": ("guided", "feature maps, and image", "gradcam"),
     }
+    passes = {name: found.passes for name, found in METHODS._things.items() if found.passes != 1}
+    assert passes == {"integrated-gradients": 9}
     assert all(found.shows for found in METHODS._things.values())
 
 

@@ -16,6 +16,7 @@ from boxcam.explain.methods.gradcam import gradcam
 from boxcam.explain.methods.gradcam_plus_plus import gradcam_plus_plus
 from boxcam.explain.methods.guided import guided_backprop, guided_gradcam
 from boxcam.explain.methods.hirescam import hirescam
+from boxcam.explain.methods.integrated_gradients import integrated_gradients
 from boxcam.explain.methods.layercam import layercam
 from boxcam.explain.methods.method import METHODS as METHODS
 from boxcam.explain.methods.method import Method as Method
@@ -48,6 +49,9 @@ METHODS.register("eigencam")(
     )
 )
 METHODS.register("eigengradcam")(Method(eigengradcam, "the main pattern of what made the score", features=True))
+METHODS.register("integrated-gradients")(
+    Method(integrated_gradients, "what the score gained, place by place, from a blurred image", path=8)
+)
 METHODS.register("saliency")(Method(saliency, "which pixels matter, for or against; noisy", image=True))
 METHODS.register("guided-backprop")(
     Method(guided_backprop, "crisp edges of what speaks for it; no gradient", rules="guided", image=True)

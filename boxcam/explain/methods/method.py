@@ -19,11 +19,12 @@ class Method:
     Attributes:
         compute: from an activation and patches to maps.
         shows: what its maps are good for, in a few words for people.
-        passes: how many forward passes of the model it takes, for people.
         means: whether of a gradient it needs only each channel's mean over the map, which can be had for less: a patch
             may then hold nothing but a uniform gradient with that mean.
         gradient: whether it reads the gradient at all; one that does not tells no box of a feature map from another.
         features: whether it is for feature maps only, as it weighs channels, and those of the image are its colours.
+        path: how many steps the path has from a blurred image to the image, along which it is added up; 0 for a method
+            of one forward pass. See `boxcam.explain.path`.
         rules: which gradient it is made of: the plain one, or the guided one, which activations pass only where they
             are active and what arrives is positive (`boxcam.export.autodiff.guided`).
         image: whether it is for the gradient to the model's input, the layer ``image``, and for no other layer.
@@ -32,13 +33,18 @@ class Method:
 
     compute: Compute
     shows: str = ""
-    passes: str = "1"
     means: bool = False
     gradient: bool = True
     features: bool = False
+    path: int = 0
     rules: Rules = "plain"
     image: bool = False
     times: str | None = None
+
+    @property
+    def passes(self) -> int:
+        """How many forward passes of the model an image takes, for all of its boxes together."""
+        return 1 + self.path
 
     @property
     def averages(self) -> bool:

@@ -68,6 +68,7 @@ def describe(prepared: Preparation, traced: Provenance, gradients: Gradients) ->
         found = [each for one in gradients[name] for each in one.described(prepared.files[name])]
         layers.append(Layer(name, layer.kind, tuple(tensors), tuple(found)))
     read = [str(v.name) for found in traced.traces.values() for v in (found.origin, found.logit)]
+    read += [str(v.name) for found in traced.traces.values() for v in found.logits]  # the target, in any other pass
     for made in layers:
         read += [tensor.name for tensor in made.tensors]
         read += [value for one in gradients[made.name] for value in one.context]
