@@ -56,7 +56,8 @@ def explain(
     image: boxcam.ImageLike,
     *,
     method: str = "gradcam",
-    layer: str | None = None,
+    layer: str | Sequence[str] | None = None,
+    fuse: Literal["max", "mean"] = "max",
     target: str | None = None,
     engine: str = "auto",
     score: float | None = None,
@@ -73,7 +74,9 @@ def explain(
         image: a file; an array, uint8 [H, W, 3] or [H, W] grey; or a ``PIL.Image.Image``, whose pixels are taken as
             they are. Files are turned upright as their EXIF orientation says.
         method: a CAM method, see `boxcam.methods`.
-        layer: which layer to look at; the bundle's first one that the method can be used at by default.
+        layer: which layer to look at, or which ones; the bundle's first one that the method can be used at by default.
+        fuse: how the maps of several layers become one: ``max`` or ``mean`` of what is positive of each, as a share of
+            its peak.
         target: what of the boxes to explain: ``logit``, ``score``, ``x1``, ``y1``, ``x2`` or ``y2``; the bundle's first
             one by default.
         engine: gradient engine, ``onnx`` or ``torchscript``; ``auto`` never takes the latter, which is a program out of
@@ -114,7 +117,15 @@ def explain(
     from boxcam.model import open_model
 
     options = Options(
-        method=method, layer=layer, target=target, engine=engine, score=score, top=top, classes=classes, rank=rank
+        method=method,
+        layer=layer,
+        fuse=fuse,
+        target=target,
+        engine=engine,
+        score=score,
+        top=top,
+        classes=classes,
+        rank=rank,
     )
     return explain(open_model(model, image), image, options, color=color, progress=progress)
 

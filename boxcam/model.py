@@ -9,7 +9,7 @@ from typing import Any
 from boxcam.bundle import MANIFEST
 from boxcam.errors import ArgumentError, BundleError
 from boxcam.explain import explainer
-from boxcam.explain.evidence import Color
+from boxcam.explain.evidence import Color, Fusion
 from boxcam.explain.explanation import Explanation
 from boxcam.explain.options import Classes, Options
 from boxcam.plurals import counted
@@ -116,7 +116,8 @@ class Model(Runtime):
         image: ImageLike,
         *,
         method: str = "gradcam",
-        layer: str | None = None,
+        layer: str | Sequence[str] | None = None,
+        fuse: Fusion = "max",
         target: str | None = None,
         engine: str = "auto",
         score: float | None = None,
@@ -134,7 +135,15 @@ class Model(Runtime):
         'street.png'
         """
         options = Options(
-            method=method, layer=layer, target=target, engine=engine, score=score, top=top, classes=classes, rank=rank
+            method=method,
+            layer=layer,
+            fuse=fuse,
+            target=target,
+            engine=engine,
+            score=score,
+            top=top,
+            classes=classes,
+            rank=rank,
         )
         return explainer.explain(self, image, options, color=color, progress=progress)
 
@@ -142,7 +151,8 @@ class Model(Runtime):
         self,
         *,
         method: str = "gradcam",
-        layer: str | None = None,
+        layer: str | Sequence[str] | None = None,
+        fuse: Fusion = "max",
         target: str | None = None,
         engine: str = "auto",
         score: float | None = None,
@@ -159,7 +169,15 @@ class Model(Runtime):
         >>> boxcam.load("signs.boxcam").prepare(method="hirescam", layer="backbone")
         """
         options = Options(
-            method=method, layer=layer, target=target, engine=engine, score=score, top=top, classes=classes, rank=rank
+            method=method,
+            layer=layer,
+            fuse=fuse,
+            target=target,
+            engine=engine,
+            score=score,
+            top=top,
+            classes=classes,
+            rank=rank,
         )
         explainer.prepare(self, options)
 

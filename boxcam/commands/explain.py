@@ -45,7 +45,20 @@ _device = partial(click.option, cls=Option, heading="What it runs on")
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @common("-o", "--output", default="explanations", show_default=True, type=click.Path(), help="Folder to write to.")
 @common("--method", type=Name("method", _methods), default="gradcam", show_default=True, help="CAM method.")
-@common("--layer", metavar="NAME", help="Layer to look at; see `boxcam inspect`. [default: the bundle's first]")
+@common(
+    "--layer",
+    "layers",
+    multiple=True,
+    metavar="NAME",
+    help="Layer to look at; see `boxcam inspect`; repeatable. [default: the bundle's first]",
+)
+@common(
+    "--fuse",
+    type=Name("fusion", lambda: ("max", "mean")),
+    default="max",
+    show_default=True,
+    help="How the maps of several layers become one, each as a share of its peak.",
+)
 @common(
     "--target",
     type=Name("target", lambda: TARGETS),
@@ -95,7 +108,8 @@ def explain(
     inputs: tuple[str, ...],
     output: str,
     method: str,
-    layer: str | None,
+    layers: tuple[str, ...],
+    fuse: str,
     target: str | None,
     engine: str,
     score: float | None,
@@ -126,7 +140,7 @@ def explain(
     from boxcam.runtime.images import find_images
 
     asked: dict[str, Any] = {
-        "method": method, "layer": layer, "target": target, "engine": engine,
+        "method": method, "layer": layers or None, "fuse": fuse, "target": target, "engine": engine,
         "score": score, "top": _TOP if top is None and not rank else top,
         "classes": classes or None, "rank": rank or None,
     }  # fmt: skip

@@ -13,6 +13,10 @@ from boxcam.types import IMAGE, CellMap, Detections, Float, Grid, Image
 
 Color = Literal["BGR", "RGB"]
 """Order of a picture's channels."""
+Fusion = Literal["max", "mean"]
+"""How several maps of a box become one: by the largest value of each pixel, or by its mean."""
+Parts = tuple[tuple["Part", ...], ...]
+"""Of each box, maps whose sum is a map of it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +92,9 @@ class Evidence:
         query: what was asked for.
         completeness: float32 [K], of methods that add up along a path from a blurred image, what each map adds up to in
             cells as a share of the change of the box's target; NaN where that does not change. None for other methods.
+        fused: further maps of each box, as of other layers: what is positive of each, as a share of its peak, becomes
+            one map with theirs. Empty for one map.
+        fusion: how they become one.
     """
 
     image: Image
@@ -97,11 +104,13 @@ class Evidence:
     engine: str
     target: str
     values: Float
-    parts: tuple[tuple[Part, ...], ...]
-    guides: tuple[tuple[Part, ...], ...] | None
+    parts: Parts
+    guides: Parts | None
     other_boxes: int
     query: Query
     completeness: Float | None = None
+    fused: tuple[Parts, ...] = ()
+    fusion: Fusion = "max"
 
     def __len__(self) -> int:
         return len(self.detections)
@@ -113,6 +122,8 @@ class Evidence:
         >>> boxcam.explain("signs.boxcam", "street.jpg").map(0).shape
         (320, 320)
         """
+        if self.fused:
+            return self._fuse([self._sum(parts[index]) for parts in (self.parts, *self.fused)])
         result = self._sum(self.parts[index])
         if self.guides is not None:
             result *= self._sum(self.guides[index])
@@ -152,7 +163,7 @@ class Evidence:
         >>> boxcam.explain("signs.boxcam", "street.jpg").depends(0)
         True
         """
-        return bool(self.parts[index])
+        return any(parts[index] for parts in (self.parts, *self.fused))
 
     def has_evidence(self, index: int) -> bool:
         """Whether any pixel of the map speaks for the box. If not, there is no positive evidence.
@@ -172,7 +183,22 @@ class Evidence:
         >>> boxcam.explain("signs.boxcam", "street.jpg").may_have_evidence(0)
         True
         """
-        return any((part.visible > 0).any() for part in self.parts[index])
+        return any((part.visible > 0).any() for part in self.all_parts(index))
+
+    def all_parts(self, index: int) -> tuple[Part, ...]:
+        """The maps of one box in cells, of all layers.
+
+        >>> import boxcam
+        >>> [part.tensor for part in boxcam.explain("signs.boxcam", "street.jpg").all_parts(0)]
+        ['/neck/fpn_convs.1/activate/Relu_output_0']
+        """
+        return tuple(part for parts in (self.parts, *self.fused) for part in parts[index])
+
+    def _fuse(self, maps: Sequence[Float]) -> Float:
+        positive = [np.maximum(one, 0) for one in maps]
+        shares = [one / peak if (peak := one.max()) > 0 else one for one in positive]
+        result: Float = np.maximum.reduce(shares) if self.fusion == "max" else np.mean(shares, axis=0, dtype=np.float32)
+        return result
 
     def _sum(self, parts: Sequence[Part]) -> Float:
         height, width = self.image.shape[:2]

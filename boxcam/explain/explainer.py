@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from boxcam.bundle import Gradient, Layer
-from boxcam.errors import BoxcamWarning, EngineError, UnknownLayerError, UnknownNameError
+from boxcam.errors import ArgumentError, BoxcamWarning, EngineError, UnknownLayerError, UnknownNameError
 from boxcam.explain.advice import on_empty_maps
 from boxcam.explain.evidence import Color, Part, Query
 from boxcam.explain.explanation import Explanation
@@ -42,7 +42,8 @@ def explain(
     plan = Plan(model, options)
     channels = model.manifest.preprocess.channels
     pixels = load_image(image, color, channels)
-    prediction = model.predict(pixels, [view.layer for view in plan.views], options.engine, options.target)
+    layers, targets = [view.layer for view in plan.views], [view.target for view in plan.views]
+    prediction = model.predict(pixels, layers, options.engine, targets)
     found = prediction.detections
     boxes = selection.of(found)
     steps = itertools.count(1)
@@ -54,7 +55,6 @@ def explain(
     if progress is not None:
         progress(0, len(boxes))
     steps_of_path = max(view.method.path for view in plan.views)
-    layers = [view.layer for view in plan.views]
     passes = forward_passes(model, pixels, prediction, layers, options, steps_of_path) if steps_of_path else []
     made = [
         path_parts(model, view.method, view.layer, options, passes, boxes, one_done)
@@ -62,18 +62,22 @@ def explain(
         else _parts(plan, view, prediction, boxes, one_done)
         for view in plan.views
     ]
+    alone = bool(passes) and len(plan.views) == 1  # only of one layer can it be told how complete a map is
+    guided = plan.views[-1].method.times is not None
     explanation = Explanation(
         image=picture_of(pixels),
         detections=found.select(boxes),
         method=options.method,
-        layer=plan.views[0].layer.name,
+        layer=", ".join(dict.fromkeys(view.layer.name for view in (plan.views[:1] if guided else plan.views))),
         engine=plan.gradient(plan.views[0]).engine,
-        target=model.manifest.target(options.target).name,
-        values=model.values(prediction, options.target)[boxes],
+        target=model.manifest.target(plan.views[0].target).name,
+        values=model.values(prediction, plan.views[0].target)[boxes],
         parts=made[0],
-        guides=made[1] if len(made) > 1 else None,
+        guides=made[1] if guided else None,
+        fused=() if guided else tuple(made[1:]),
+        fusion=options.fusion,
         other_boxes=len(found) - len(boxes),
-        completeness=completeness(model, options, passes, boxes, made[0]) if passes else None,
+        completeness=completeness(model, options, passes, boxes, made[0]) if alone else None,
         query=Query(
             bundle=model.path.name,
             classifier=model.manifest.outputs.whole_image,
@@ -88,7 +92,7 @@ def explain(
             drawn=words_of(channels),
         ),
     )
-    if passes and explanation.completeness is None:
+    if alone and explanation.completeness is None:
         warnings.warn(
             f"how complete the maps are cannot be told: bundle {model.path} was exported by an earlier boxcam. Export"
             " the model again.",
@@ -121,17 +125,19 @@ def usable_methods(model: Model) -> tuple[str, ...]:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """A method at a layer."""
+    """A method at a layer, of a target: None for the bundle's first one."""
 
     method: Method
     layer: Layer
+    target: str | None
 
 
 class Plan:
     """What has to be computed for an explanation.
 
     Attributes:
-        views: the method at its layer; for a method that multiplies the map of another one, this one comes first.
+        views: the method at each of its layers, of each of its targets; for a method that multiplies the map of
+            another one, this one comes first.
 
     Raises:
         UnknownLayerError, UnknownNameError, EngineError: as for `explain`.
@@ -139,7 +145,23 @@ class Plan:
 
     def __init__(self, model: Model, options: Options) -> None:
         self.model, self.options = model, options
-        method, layer, chosen = options.method, options.layer, METHODS[options.method]
+        chosen, layers = METHODS[options.method], options.layers or (None,)
+        if chosen.times is not None and len(layers) > 1:
+            raise ArgumentError(
+                f"the method {options.method!r} multiplies the maps of two layers already: it is for one layer= only."
+            )
+        if chosen.targets and options.target is not None:
+            raise ArgumentError(
+                f"the method {options.method!r} is of {', '.join(chosen.targets)} together. Leave out"
+                f" target={options.target!r}, or pass another method=."
+            )
+        self.views = [view for layer in layers for view in self._views(chosen, layer)]
+        for view in self.views:
+            self.gradient(view)
+
+    def _views(self, chosen: Method, layer: str | None) -> list[View]:
+        """The method at a layer, of each of its targets; before it, the method whose map multiplies its own."""
+        model, method, target = self.model, self.options.method, self.options.target
         maps = next((name for name in model.layers if name != IMAGE), None) if layer is None else layer
         if maps in (None, IMAGE) and (chosen.features or chosen.times is not None):
             others = [name for name in model.layers if name != IMAGE]
@@ -150,21 +172,19 @@ class Plan:
                 f"the method {method!r} is one of feature maps, and the channels of the image are its colours. {choose}"
                 ' method="saliency".'
             )
-        if chosen.times is not None:
-            self.views = [View(METHODS[chosen.times], self._layer(method, maps))]
-        elif chosen.image and layer not in (None, IMAGE):
+        if chosen.image and chosen.times is None and layer not in (None, IMAGE):
             raise UnknownNameError(
                 f"the method {method!r} is one of pixels: it is for the layer 'image', not {layer!r}."
             )
-        else:
-            self.views = []
-        self.views.append(View(chosen, self._layer(method, IMAGE if chosen.image else maps or IMAGE)))
-        for view in self.views:
-            self.gradient(view)
+        at = self._layer(method, IMAGE if chosen.image else maps or IMAGE)
+        views = [View(chosen, at, one) for one in chosen.targets or (target,)]
+        if chosen.times is None:
+            return views
+        return [View(METHODS[chosen.times], self._layer(method, maps), target), *views]
 
     def gradient(self, view: View) -> Gradient:
         """The gradient that a view needs."""
-        return self.model.gradient(view.layer, self.options.engine, self.options.target, view.method.rules)
+        return self.model.gradient(view.layer, self.options.engine, view.target, view.method.rules)
 
     def open(self) -> None:
         """Open all engines, so that what is missing is said before any picture is read."""
@@ -189,7 +209,7 @@ def _parts(
     """Of each box, its maps by the tensors of a layer."""
     model, options, layer, method = plan.model, plan.options, view.layer, view.method
     patches = model.patches(
-        prediction, layer, boxes, options.engine, target=options.target, rules=method.rules, means=method.means
+        prediction, layer, boxes, options.engine, target=view.target, rules=method.rules, means=method.means
     )
     made: list[list[Part]] = [[] for _ in boxes]
     waiting: list[tuple[int, Patch]] = []

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from boxcam.errors import ArgumentError
+from boxcam.explain.evidence import Fusion
 
 Classes = str | int | np.integer[Any] | Sequence[str | int | np.integer[Any]]
 
@@ -22,7 +23,8 @@ class Options:
     """
 
     method: str = "gradcam"
-    layer: str | None = None
+    layer: str | Sequence[str] | None = None
+    fuse: str = "max"
     target: str | None = None
     engine: str = "auto"
     score: float | None = None
@@ -38,11 +40,30 @@ class Options:
                 f"top={self.top!r} is not a whole number above 0. Pass the largest number of boxes to explain, or leave"
                 " it out to explain all."
             )
+        if self.fuse not in get_args(Fusion):
+            raise ArgumentError(
+                f'fuse={self.fuse!r} is no way to make one map of several. Pass fuse="max" for the largest value of'
+                ' each pixel, or fuse="mean".'
+            )
+        if self.layers == ():
+            raise ArgumentError("layer= names no layer. Pass one or several names, or leave it out for the default.")
         if not all(_is_whole(place) and place >= 1 for place in self.places or ()):
             raise ArgumentError(
                 f"rank={self.rank!r} is not a whole number above 0, or several. Pass 1 for the best box, 2 for the"
                 " second best."
             )
+
+    @property
+    def layers(self) -> tuple[str, ...] | None:
+        """The layers, each once; None for the default."""
+        if self.layer is None:
+            return None
+        return tuple(dict.fromkeys([self.layer] if isinstance(self.layer, str) else self.layer))
+
+    @property
+    def fusion(self) -> Fusion:
+        """How several maps become one."""
+        return "mean" if self.fuse == "mean" else "max"
 
     @property
     def places(self) -> tuple[Any, ...] | None:

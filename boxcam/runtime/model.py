@@ -21,6 +21,9 @@ from boxcam.runtime.sessions import CPU, Device, Session
 from boxcam.runtime.tensors import Tensors
 from boxcam.types import Detections, Float, Grid, Image, Int, Patch
 
+Targets = str | Sequence[str | None] | None
+"""Names of targets; None is the bundle's first one."""
+
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
@@ -116,7 +119,7 @@ class Model:
         return self.predict(image).detections
 
     def predict(
-        self, image: Image, layers: Layer | Sequence[Layer] = (), engine: str = "auto", target: str | None = None
+        self, image: Image, layers: Layer | Sequence[Layer] = (), engine: str = "auto", target: Targets = None
     ) -> Prediction:
         """One forward pass.
 
@@ -124,7 +127,7 @@ class Model:
             image: uint8 [H, W, channels], BGR of three.
             layers: also return what explaining these layers needs.
             engine: by this gradient engine, or ``auto``.
-            target: of this target; the bundle's first one by default.
+            target: of this target, or of these; the bundle's first one by default.
         """
         return self.forward(*prepare(image, self.manifest.preprocess), layers, engine, target)
 
@@ -134,7 +137,7 @@ class Model:
         transform: Transform,
         layers: Layer | Sequence[Layer] = (),
         engine: str = "auto",
-        target: str | None = None,
+        target: Targets = None,
     ) -> Prediction:
         """One forward pass on what `boxcam.runtime.preprocess.prepare` makes of an image.
 
@@ -145,19 +148,24 @@ class Model:
         """
         keep: set[str] = set()
         wanted = [layers] if isinstance(layers, Layer) else layers
+        targets = dict.fromkeys([target] if target is None or isinstance(target, str) else target)
         for layer in wanted:
             keep.update(of.name for of in layer.tensors)
             keep.update(layer.rois)
-            for gradient in self._gradients(layer, engine, target):
+            for gradient in (one for of in targets for one in self._gradients(layer, engine, of)):
                 keep.update(gradient.context)
-        aim = self.manifest.target(target)
-        keep.update(end.name for end in aim.ends if wanted and end.name in self._session.outputs)
-        names = dict.fromkeys([*self._outputs(), aim.origin, aim.value, *sorted(keep)])
+        aims = [self.manifest.target(of) for of in targets]
+        keep.update(end.name for aim in aims for end in aim.ends if wanted and end.name in self._session.outputs)
+        numbers = [name for aim in aims for name in (aim.origin, aim.value)]
+        names = dict.fromkeys([*self._outputs(), *numbers, *sorted(keep)])
         found = self._session.run(Tensors({self.manifest.input: tensor}), list(names), keep)
         detections, rows = read_detections(self.manifest, found, transform, self._file)
         count = len(found[self.manifest.target().value])
-        if len(read_origin(aim, found, count, self._file)) != found[aim.value].size:
-            raise RunError(f"{self._file}: {aim.value} does not have one number for each box. Export the model again.")
+        for aim in aims:
+            if len(read_origin(aim, found, count, self._file)) != found[aim.value].size:
+                raise RunError(
+                    f"{self._file}: {aim.value} does not have one number for each box. Export the model again."
+                )
         for layer in wanted:
             check_features(layer, found, self._file)
         return Prediction(detections, rows, transform, found)

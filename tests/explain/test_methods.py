@@ -348,6 +348,7 @@ GOLDENS: dict[str, list[Golden]] = {
         ),
     ],
 }
+GOLDENS["odam-combined"] = GOLDENS["odam"]  # of each of its targets
 GOLDENS["integrated-gradients"] = GOLDENS["hirescam"]  # of what the features change by in a step
 WHOLE = ("gradcam", "gradcam++", "xgradcam", "eigencam", "eigengradcam")
 """Methods whose map covers the whole feature map, whatever the patch covers."""
@@ -386,6 +387,7 @@ def test_which_gradient_and_which_layer_a_method_is_for() -> None:
         "xgradcam": ("cells", "feature maps", None),
         "layercam": ("cells", "any", None),
         "odam": ("cells", "any", None),
+        "odam-combined": ("cells", "any", None),
         "ssgradcam": ("cells", "feature maps", None),
         "ssgradcam++": ("cells", "feature maps", None),
         "eigencam": ("none", "feature maps", None),

@@ -17,7 +17,14 @@ from tests.explain.parity import FILE, PYTORCH_GRAD_CAM, tensors
 
 THEIRS = json.loads(FILE.read_text(encoding="utf-8"))["maps"]
 CASES = [(package, name) for package, maps in THEIRS.items() for name in maps]
-BY_PAPERS_WITHOUT_THEIRS = {"ssgradcam", "ssgradcam++", "guided-backprop", "guided-gradcam", "integrated-gradients"}
+BY_PAPERS_WITHOUT_THEIRS = {
+    "ssgradcam",
+    "ssgradcam++",
+    "guided-backprop",
+    "guided-gradcam",
+    "integrated-gradients",
+    "odam-combined",
+}
 """Methods that none of the packages has, or that are of another gradient."""
 
 

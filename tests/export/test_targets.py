@@ -116,6 +116,22 @@ class Errors:
         assert (errors <= 1e-4 * sizes + 3e-5 * sizes.max()).all()
 
 
+def test_odam_of_the_class_and_all_sides_together(pair: Pair) -> None:
+    asked: dict[str, Any] = {"layer": "neck", "top": 2}
+    maps = [
+        [np.maximum(one, 0) / max(float(one.max()), 1e-30) for one in found.maps]
+        for found in (
+            pair.model.explain(picture(), method="odam", target=name, **asked)
+            for name in ("logit", "x1", "y1", "x2", "y2")
+        )
+    ]
+    assert len({round(float(of[0].sum()), 3) for of in maps}) == 5
+    found = pair.model.explain(picture(), method="odam-combined", **asked)
+    assert found.maps == pytest.approx(np.max(maps, axis=0), abs=1e-5)
+    assert found.target == "logit"
+    assert "odam-combined" in pair.model.methods()
+
+
 @pytest.mark.parametrize("target", TARGETS)
 def test_values_are_the_numbers_that_are_reported(pair: Pair, target: str) -> None:
     prediction = pair.model.predict(picture(), pair.model.layer("neck"), target=target)

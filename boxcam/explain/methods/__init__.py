@@ -37,6 +37,11 @@ METHODS.register("xgradcam")(
 )
 METHODS.register("layercam")(Method(layercam, "which cells speak for the score: fine early layers"))
 METHODS.register("odam")(Method(odam, "which cells speak for the box, its class and each side: detectors"))
+METHODS.register("odam-combined")(
+    Method(
+        odam, "which cells speak for the class or for any side of the box", targets=("logit", "x1", "y1", "x2", "y2")
+    )
+)
 METHODS.register("ssgradcam")(
     Method(ssgradcam, "gradcam, of the cells that the box depends on: detectors", features=True)
 )

@@ -28,6 +28,7 @@ class Method:
         rules: which gradient it is made of: the plain one, or the guided one, which activations pass only where they
             are active and what arrives is positive (`boxcam.export.autodiff.guided`).
         image: whether it is for the gradient to the model's input, the layer ``image``, and for no other layer.
+        targets: the targets whose maps become one; empty for the one that is asked for.
         times: the method whose map on another layer, placed on the image, its own map is multiplied with there.
     """
 
@@ -39,6 +40,7 @@ class Method:
     path: int = 0
     rules: Rules = "plain"
     image: bool = False
+    targets: tuple[str, ...] = ()
     times: str | None = None
 
     @property
