@@ -517,9 +517,9 @@ def test_methods_are_listed_with_what_each_costs_and_shows(cli: Cli) -> None:
     assert re.split(r" {2,}", heading) == ["method", "layers", "passes", "gradient", "what it shows"]
     rows = {cells[0]: cells[1:] for cells in (re.split(r" {2,}", line) for line in lines)}
     assert tuple(rows) == boxcam.methods()
-    assert rows["gradcam"][:3] == ["feature maps", "1", "means"]
+    assert rows["gradcam"][:3] == ["maps", "1", "means"]
     assert rows["eigencam"][2] == "none"
-    assert rows["guided-gradcam"][:3] == ["feature maps, and image", "1", "guided"]
+    assert rows["guided-gradcam"][:3] == ["maps, image", "1", "guided"]
     assert all(len(row) == 4 for row in rows.values())
     assert max(map(len, done.stdout.splitlines())) <= 120
 

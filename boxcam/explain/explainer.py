@@ -177,6 +177,13 @@ class Plan:
                 f"the method {method!r} is one of pixels: it is for the layer 'image', not {layer!r}."
             )
         at = self._layer(method, IMAGE if chosen.image else maps or IMAGE)
+        if chosen.path and at.kind == "roi":
+            others = [one.name for one in model.manifest.layers if one.kind != "roi"]
+            raise UnknownNameError(
+                f"the method {method!r} follows a box through blends of the image, and the proposals of layer"
+                f" {at.name!r} are others in each. Choose another layer ({', '.join(others) or 'there is none'}), or"
+                " another method."
+            )
         views = [View(chosen, at, one) for one in chosen.targets or (target,)]
         if chosen.times is None:
             return views

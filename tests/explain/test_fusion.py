@@ -17,7 +17,7 @@ from click.testing import Result
 import boxcam
 from boxcam.errors import ArgumentError, UnknownLayerError
 from tests.explain.made import AGAINST, EVEN, LEFT, explanation
-from tests.explain.test_path import Squares
+from tests.explain.squares import Squares
 
 Cli = Callable[..., Result]
 

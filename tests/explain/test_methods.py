@@ -381,21 +381,21 @@ def test_the_docstring_gives_the_formula_and_the_paper(name: str) -> None:
 def test_which_gradient_and_which_layer_a_method_is_for() -> None:
     asked = {name: (found.reads, found.layers, found.times) for name, found in METHODS._things.items()}
     assert asked == {
-        "gradcam": ("means", "feature maps", None),
+        "gradcam": ("means", "maps", None),
         "hirescam": ("cells", "any", None),
-        "gradcam++": ("cells", "feature maps", None),
-        "xgradcam": ("cells", "feature maps", None),
+        "gradcam++": ("cells", "maps", None),
+        "xgradcam": ("cells", "maps", None),
         "layercam": ("cells", "any", None),
         "odam": ("cells", "any", None),
         "odam-combined": ("cells", "any", None),
-        "ssgradcam": ("cells", "feature maps", None),
-        "ssgradcam++": ("cells", "feature maps", None),
-        "eigencam": ("none", "feature maps", None),
-        "eigengradcam": ("cells", "feature maps", None),
+        "ssgradcam": ("cells", "maps", None),
+        "ssgradcam++": ("cells", "maps", None),
+        "eigencam": ("none", "maps", None),
+        "eigengradcam": ("cells", "maps", None),
         "integrated-gradients": ("cells", "any", None),
         "saliency": ("cells", "image", None),
         "guided-backprop": ("guided", "image", None),
-        "guided-gradcam": ("guided", "feature maps, and image", "gradcam"),
+        "guided-gradcam": ("guided", "maps, image", "gradcam"),
     }
     passes = {name: found.passes for name, found in METHODS._things.items() if found.passes != 1}
     assert passes == {"integrated-gradients": 9}

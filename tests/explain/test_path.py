@@ -13,28 +13,14 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import Result
-from onnx import TensorProto
 
 import boxcam
-from boxcam.errors import RunError
+from boxcam.errors import RunError, UnknownNameError
 from boxcam.explain.path import blurred
-from tests.export.sources.onnx.small import Small
+from tests.explain.squares import Squares
 
 Cli = Callable[..., Result]
 METHOD = "integrated-gradients"
-
-
-class Squares(Small):
-    """A classifier of 2x2 cells, each the sum of a pixel's colours: its second class adds up their squares."""
-
-    def build(self, path: Path) -> Path:
-        weight = np.zeros((1, 3, 16, 16), np.float32)
-        weight[:, :, 8, 8] = 1
-        cells = self.Relu(self.node("Conv", [self.image, weight], strides=[16, 16], name="layer")[0])
-        head = np.zeros((4, 2), np.float32)
-        head[:, 1] = 1
-        self.node("MatMul", [self.Flatten(self.Mul(cells, cells)), head], name="logits")
-        return self.save(path, logits=TensorProto.FLOAT)
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +118,16 @@ def test_a_gradient_that_moves_with_the_image_is_refused(
 
     monkeypatch.setattr(type(model), "patches", moving)
     with pytest.raises(RunError, match=r"layer 'layer' is not the same in blurred images, .* method=\"hirescam\"\.$"):
+        model.explain(picture, classes="thing", method=METHOD, layer="layer")
+
+
+def test_proposals_which_are_others_in_each_pass_are_refused(bundle: Path, picture: Any) -> None:
+    model = boxcam.load(bundle, threads=1)
+    first, second = model.manifest.layers
+    model.manifest = replace(model.manifest, layers=(replace(first, kind="roi"), second))
+    with pytest.raises(
+        UnknownNameError, match=r"layer 'layer' are others in each\. Choose another layer \(image\), or"
+    ):
         model.explain(picture, classes="thing", method=METHOD, layer="layer")
 
 

@@ -57,8 +57,8 @@ class Method:
     def layers(self) -> str:
         """The layers that it is for, for people."""
         if self.times is not None:
-            return "feature maps, and image"
-        return "image" if self.image else "feature maps" if self.features else "any"
+            return "maps, image"
+        return "image" if self.image else "maps" if self.features else "any"
 
     @property
     def reads(self) -> str:
