@@ -7,3 +7,5 @@ from boxcam.explain.methods import METHODS
 CAMS = tuple(
     name for name in METHODS if not METHODS[name].image and not METHODS[name].path and not METHODS[name].targets
 )
+PLACED = ("gradcam", "hirescam")
+"""One of those whose maps cover the whole feature map, and one of those whose maps cover what a box depends on."""
