@@ -256,6 +256,12 @@ def test_every_method_at_every_layer(method: str, layer: str, signs_model: boxca
     assert explanation.maps.any()
 
 
+def test_a_method_of_several_targets_says_which_are_missing(signs_model: boxcam.Model, cat: Path) -> None:
+    said = r"'odam-combined' needs the targets x1, y1, x2, y2, which bundle .* lacks\. Export .* targets=\[\"all\"\]"
+    with pytest.raises(UnknownNameError, match=said):
+        boxcam.explain(signs_model, cat, method="odam-combined")
+
+
 def test_files_and_arrays_give_the_same(signs_model: boxcam.Model, cat: Path, tmp_path: Path) -> None:
     image = cv2.imread(str(cat))
     grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)

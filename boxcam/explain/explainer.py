@@ -148,12 +148,20 @@ class Plan:
         chosen, layers = METHODS[options.method], options.layers or (None,)
         if chosen.times is not None and len(layers) > 1:
             raise ArgumentError(
-                f"the method {options.method!r} multiplies the maps of two layers already: it is for one layer= only."
+                f"the method {options.method!r} multiplies the maps of two layers already. Pass one layer= only."
             )
         if chosen.targets and options.target is not None:
             raise ArgumentError(
                 f"the method {options.method!r} is of {', '.join(chosen.targets)} together. Leave out"
                 f" target={options.target!r}, or pass another method=."
+            )
+        there = {target.name for target in model.manifest.targets}
+        missing = [name for name in chosen.targets if name not in there]
+        if missing and not model.manifest.outputs.whole_image:
+            raise UnknownNameError(
+                f"the method {options.method!r} needs the targets {', '.join(missing)}, which bundle {model.path}"
+                " lacks."
+                ' Export the model again with targets=["all"], in addition to the options of before.'
             )
         self.views = [view for layer in layers for view in self._views(chosen, layer)]
         for view in self.views:
