@@ -64,6 +64,14 @@ def test_the_reference_of_the_command_line_is_up_to_date() -> None:
     assert text_of("docs/cli.md") == script("docs_cli").markdown()
 
 
+def test_every_method_is_told_of_where_one_chooses() -> None:
+    table = [
+        line for line in Path("docs/choosing.md").read_text(encoding="utf-8").splitlines() if line.startswith("| `")
+    ]
+    told = {name for line in table for name in re.findall(r"`([\w+-]+)`", line.split(" | ")[0])}
+    assert set(boxcam.methods()) <= told
+
+
 def test_every_option_that_is_named_exists() -> None:
     helps = "".join(CliRunner().invoke(main, [name, "--help"]).output for name in main.commands)
     for page in PAGES:
