@@ -522,6 +522,9 @@ def test_methods_are_listed_with_what_each_costs_and_shows(cli: Cli) -> None:
     assert rows["guided-gradcam"][:3] == ["maps, image", "1", "guided"]
     assert all(len(row) == 4 for row in rows.values())
     assert max(map(len, done.stdout.splitlines())) <= 120
+    said = json.loads(cli("methods", "--json").stdout)
+    assert [tuple(one.values())[:4] for one in said] == [(name, *row[:3]) for name, row in rows.items()]
+    assert said[1]["shows"].startswith("which cells made the score")
 
 
 @pytest.mark.parametrize(

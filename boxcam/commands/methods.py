@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
+
 import click
 
 from boxcam.commands.console import one_line, say
 from boxcam.commands.headings import Command
+from boxcam.commands.options import common
 
 _HEADINGS = ("method", "layers", "passes", "gradient", "what it shows")
 
 
 @click.command(cls=Command)
-def methods() -> None:
+@common("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def methods(as_json: bool) -> None:
     """List the methods of `boxcam explain`: what each costs, and what it is good for.
 
     \b
@@ -19,10 +23,19 @@ def methods() -> None:
     passes    forward passes of the model for each image, all of its boxes together
     gradient  what it reads of the gradient: each channel's mean, which is the cheapest, each cell's
               own, that of guided backpropagation, or none; gradients cost more at earlier layers
+
+    \b
+    Examples:
+      boxcam methods
+      boxcam methods --json
     """
     from boxcam.explain.methods import METHODS
 
     rows = [(name, one.layers, str(one.passes), one.reads, one.shows) for name, one in METHODS.loaded().items()]
+    if as_json:
+        keys = ("method", "layers", "passes", "gradient", "shows")
+        say(json.dumps([dict(zip(keys, row, strict=True)) for row in rows], indent=2, ensure_ascii=False))
+        return
     widths = [max(map(len, column)) for column in zip(*[_HEADINGS, *rows], strict=True)]
     for row in (_HEADINGS, *rows):
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
