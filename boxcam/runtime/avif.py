@@ -16,6 +16,8 @@ from boxcam.types import Image
 _DEPTH = 4
 _CONTAINERS = {b"meta": 4, b"iprp": 0, b"ipco": 0}
 """Boxes that hold boxes, and how many bytes come before these."""
+_PRIMARY, _PROPERTIES, _ASSOCIATIONS = (b"meta", b"pitm"), (b"meta", b"iprp", b"ipco"), (b"meta", b"iprp", b"ipma")
+"""Where these boxes stand, by the boxes that they lie in: elsewhere they say nothing."""
 Box = tuple[bytes, int, int]
 """Kind, start and end of the content."""
 
@@ -33,7 +35,11 @@ def size(data: bytes) -> tuple[int, int]:
 
 
 def upright(pixels: Image, data: bytes) -> Image:
-    """The decoded image turned and mirrored as its file says."""
+    """The decoded image turned and mirrored as its file says.
+
+    Raises:
+        ValueError: what the file says of that ends too early.
+    """
     turns, axis = _orientation(data)
     turned = np.rot90(pixels, turns)
     if axis is not None:
@@ -47,59 +53,67 @@ def _orientation(data: bytes) -> tuple[int, int | None]:
     Returns:
         The number of turns, and 0 if top and bottom are exchanged, 1 if left and right are, None if nothing is.
     """
-    boxes = list(_boxes(data))
-    primary = next(
-        (_number(data, start + 4, 4 if data[start] else 2) for kind, start, _ in boxes if kind == b"pitm"), 0
-    )
-    container = next(((start, end) for kind, start, end in boxes if kind == b"ipco"), None)
+    primary = next((_primary(data, *place) for place in _at(data, _PRIMARY)), 0)
+    container = next(_at(data, _PROPERTIES), None)
     if container is None:
         return 0, None
-    properties = list(_children(data, *container))
-    mine = {
-        number for kind, start, end in boxes if kind == b"ipma" for number in _associated(data, start, end, primary)
-    }
+    mine = {number for place in _at(data, _ASSOCIATIONS) for number in _associated(data, *place, primary)}
     turns, axis = 0, None
-    for number, (kind, start, end) in enumerate(properties, 1):
-        if number in mine and start < end:
-            if kind == b"irot":
-                turns = data[start] & 3
-            elif kind == b"imir":
-                axis = data[start] & 1
+    for number, (kind, start, end) in enumerate(children(data, *container), 1):
+        if number in mine and kind == b"irot":
+            turns = _number(data, start, 1, end) & 3
+        elif number in mine and kind == b"imir":
+            axis = _number(data, start, 1, end) & 1
     return turns, axis
+
+
+def _primary(data: bytes, start: int, end: int) -> int:
+    """The number of the primary item, from a box ``pitm``."""
+    return _number(data, start + 4, 4 if _number(data, start, 1, end) else 2, end)
 
 
 def _associated(data: bytes, start: int, end: int, item: int) -> Iterator[int]:
     """Numbers of the properties of an item, from a box ``ipma``."""
-    version, wide = data[start], data[start + 3] & 1
-    place, own = start + 8, 2 if version < 1 else 4
-    for _ in range(_number(data, start + 4, 4)):
-        if place + own >= end:
-            return
-        number, count = _number(data, place, own), data[place + own]
+    version, wide = _number(data, start, 1, end), _number(data, start + 3, 1, end) & 1
+    place, own, step = start + 8, 2 if version < 1 else 4, 2 if wide else 1
+    for _ in range(_number(data, start + 4, 4, end)):
+        number, count = _number(data, place, own, end), _number(data, place + own, 1, end)
         place += own + 1
         for _ in range(count):
             if number == item:
-                yield _number(data, place, 2) & 0x7FFF if wide else _number(data, place, 1) & 0x7F
-            place += 2 if wide else 1
+                yield _number(data, place, step, end) & (0x7FFF if wide else 0x7F)
+            place += step
+
+
+def _at(data: bytes, path: tuple[bytes, ...]) -> Iterator[tuple[int, int]]:
+    """Start and end of the content of the boxes that lie in boxes of these kinds, in this order."""
+    places = [(0, len(data))]
+    for kind in path[:-1]:
+        found = (child for place in places for child in children(data, *place))
+        places = [(first + _CONTAINERS[kind], last) for name, first, last in found if name == kind]
+    for place in places:
+        yield from ((first, last) for name, first, last in children(data, *place) if name == path[-1])
 
 
 def _boxes(data: bytes) -> Iterator[Box]:
     """All boxes of a file, those inside of others included."""
     waiting = [(0, len(data), 0)]
     while waiting:
-        start, end, depth = waiting.pop(0)
-        for kind, first, last in _children(data, start, end):
+        start, end, depth = waiting.pop()
+        for kind, first, last in children(data, start, end):
             yield kind, first, last
             if kind in _CONTAINERS and depth < _DEPTH:
                 waiting.append((first + _CONTAINERS[kind], last, depth + 1))
 
 
-def _children(data: bytes, start: int, end: int) -> Iterator[Box]:
+def children(data: bytes, start: int, end: int) -> Iterator[Box]:
     """The boxes that follow each other in a part of a file."""
     while start + 8 <= end:
-        length, kind, head = _number(data, start, 4), data[start + 4 : start + 8], 8
+        length, kind, head = _number(data, start, 4, end), data[start + 4 : start + 8], 8
         if length == 1:
-            length, head = _number(data, start + 8, 8), 16
+            if start + 16 > end:
+                return
+            length, head = _number(data, start + 8, 8, end), 16
         elif length == 0:
             length = end - start
         if length < head:
@@ -108,5 +122,12 @@ def _children(data: bytes, start: int, end: int) -> Iterator[Box]:
         start += length
 
 
-def _number(data: bytes, place: int, size: int) -> int:
+def _number(data: bytes, place: int, size: int, end: int) -> int:
+    """A number of so many bytes.
+
+    Raises:
+        ValueError: it does not end where its box does or before.
+    """
+    if place + size > end:
+        raise ValueError("a box ends too early")
     return int.from_bytes(data[place : place + size], "big")

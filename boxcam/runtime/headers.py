@@ -23,10 +23,14 @@ EXR = b"\x76\x2f\x31\x01"
 FLOAT = (b"#?RADIANCE", b"#?RGBE", b"PF", b"Pf", EXR)
 """Radiance HDR, portable float maps and OpenEXR, whose pixels are floating-point numbers."""
 _J2K = b"\xff\x4f\xff\x51"
-_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
+# A search tries each byte of a file: what it tries there has to end at once, or a file of one letter takes minutes.
+_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_SPACE = re.compile(rb"(?:\s|#[^\n\r]*[\n\r])*(\d{1,10})")
-_PAM = re.compile(rb"^\s*(WIDTH|HEIGHT)\s+(\d{1,10})\s*$", re.MULTILINE)
+_NUMBER = re.compile(rb"(?:\s|#[^\n\r]*[\n\r])*(\d+)")
+_DIGITS = 20
+"""Of a side, zeros in front included; a decoder reads all of them."""
+_LINE = 4096
+"""Bytes of a line that are looked at."""
 
 
 class TruncatedError(ValueError):
@@ -85,7 +89,7 @@ def is_arithmetic(data: bytes) -> bool:
 def _read(read: Callable[[bytes], Size], data: bytes) -> Size:
     try:
         return read(data)
-    except (struct.error, IndexError) as error:
+    except (struct.error, IndexError, OverflowError) as error:  # the last of a place beyond what there can be
         raise TruncatedError from error
 
 
@@ -128,16 +132,30 @@ def _bmp(data: bytes) -> Size:
 def _netpbm(data: bytes) -> Size:
     place, sides = 2, []
     for _ in range(2):
-        found = _SPACE.match(data, place)
-        if found is None:
+        found = _NUMBER.match(data, place)
+        if found is None or len(found[1]) > _DIGITS:
             raise ValueError("no size")
-        place, side = found.end(), int(found[1])
-        sides.append(side)
+        place = found.end() + 1  # OpenCV takes the letter behind a number for its end, a ``#`` too
+        sides.append(int(found[1]))
     return sides[0], sides[1]
 
 
 def _pam(data: bytes) -> Size:
-    sides = {name: int(side) for name, side in _PAM.findall(data[:4096].partition(b"ENDHDR")[0])}
+    """Of all lines up to ``ENDHDR``, the largest of each side."""
+    sides: dict[bytes, int] = {}
+    place = 0
+    while True:
+        end = data.find(b"\n", place)
+        if end < 0:
+            raise TruncatedError
+        words = data[place : min(end, place + _LINE)].split()
+        place = end + 1
+        if words[:1] == [b"ENDHDR"]:
+            break
+        if words[:1] in ([b"WIDTH"], [b"HEIGHT"]):
+            if len(words) < 2 or not words[1].isdigit() or len(words[1]) > _DIGITS:
+                raise ValueError("no size")
+            sides[words[0]] = max(int(words[1]), sides.get(words[0], 0))
     if len(sides) != 2:
         raise ValueError("no size")
     return sides[b"WIDTH"], sides[b"HEIGHT"]
@@ -161,27 +179,37 @@ _TIFF_TYPES = {1: "B", 3: "H", 4: "I", 16: "Q"}
 
 
 def _tiff(data: bytes) -> Size:
+    """Of the first directory; a side that stands there twice is the larger of them, as readers differ in which counts.
+
+    A value of eight bytes has no room in an entry of the older kind, and stands elsewhere.
+    """
     order, big = "<" if data.startswith(b"II") else ">", data[2:4] in (b"+\0", b"\0+")
     pointer, count, entry = ("Q", "Q", 20) if big else ("I", "H", 12)
     place = struct.unpack_from(order + pointer, data, 8 if big else 4)[0]
     entries = struct.unpack_from(order + count, data, place)[0]
     place += struct.calcsize(order + count)
-    sides = {}
+    sides: dict[int, int] = {}
     for start in range(place, min(place + entries * entry, len(data)), entry):
         tag, kind = struct.unpack_from(order + "HH", data, start)
         if tag in (256, 257):
             if kind not in _TIFF_TYPES:
                 raise ValueError("a size of a strange type")
-            sides[tag] = struct.unpack_from(order + _TIFF_TYPES[kind], data, start + (12 if big else 8))[0]
+            where = start + (12 if big else 8)
+            if kind == 16 and not big:
+                where = struct.unpack_from(order + "I", data, where)[0]
+            sides[tag] = max(struct.unpack_from(order + _TIFF_TYPES[kind], data, where)[0], sides.get(tag, 0))
     if len(sides) != 2:
         raise ValueError("no size")
     return sides[256], sides[257]
 
 
 def _jpeg2000(data: bytes) -> Size:
-    start = data.find(_J2K)
-    if start < 0:
-        raise ValueError("no codestream")
+    """Of the codestream, which is the file or the content of its box ``jp2c``."""
+    start = 0
+    if not data.startswith(_J2K):
+        start = next((first for kind, first, _ in avif.children(data, 0, len(data)) if kind == b"jp2c"), len(data))
+        if data[start : start + 4] != _J2K:
+            raise ValueError("no codestream")
     # SIZ: length, capabilities, then the reference grid and the image's offset in it.
     right, bottom, left, top = struct.unpack_from(">IIII", data, start + 8)
     return max(right - left, 0), max(bottom - top, 0)

@@ -68,8 +68,9 @@ def read_image(path: str | os.PathLike[str]) -> Image:
     """
     data = _read(path)
     try:
-        _check_whole(data)
+        size = _check_whole(data)
         pixels = _decode(data)
+        _check_stated(pixels, size)
     except _UnreadableError as error:
         raise InputError(f"{os.fspath(path)} {error}") from None
     return pixels
@@ -91,6 +92,9 @@ def check_array(image: object) -> Image:
         raise InputError(
             f"an image must be a numpy array, not {type(image).__name__}. Pass uint8 [H, W, 3] in BGR order, or a path."
         )
+    if hasattr(image, "mask"):
+        raise InputError("an image array with a mask cannot be used. Fill what is masked: image.filled(0).")
+    image = np.asarray(image)  # classes of their own, such as np.matrix, have other rules for axes
     what = f"an image array of {image.dtype} {list(image.shape)} cannot be used"
     if image.ndim == 3 and image.shape[2] == 4:
         raise InputError(f"{what}: it has 4 channels. Drop the alpha channel: image[:, :, :3].")
@@ -104,6 +108,8 @@ def check_array(image: object) -> Image:
         )
     if 0 in image.shape:
         raise InputError(f"{what}: it has no pixels. Pass an image with a height and a width above 0.")
+    if said := too_large(image.shape[1], image.shape[0]):
+        raise InputError(f"an image array of {image.dtype} {list(image.shape)} {said}")
     pixels: Image = image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
     return np.ascontiguousarray(pixels)
 
@@ -231,7 +237,10 @@ def _decode(data: bytes) -> Image:
         if not pixels.any():
             _check_not_lost(_imdecode(buffer, cv2.IMREAD_UNCHANGED))
     if data[4:8] == b"ftyp":
-        pixels = avif.upright(np.asarray(pixels, np.uint8), data)
+        try:
+            pixels = avif.upright(np.asarray(pixels, np.uint8), data)
+        except ValueError:
+            raise _UnreadableError(_DAMAGED) from None
     return np.ascontiguousarray(pixels, np.uint8)
 
 
@@ -281,8 +290,11 @@ _RANGE = "has {} pixels, whose range from black to white is unknown. Save it wit
 _TOO_LARGE = f"is too large: OpenCV reads up to {MAX_SIDE} pixels per side and {MAX_PIXELS} in total. Make it smaller."
 
 
-def _check_whole(data: bytes) -> None:
+def _check_whole(data: bytes) -> headers.Size:
     """Check what a file's own structure says about its length and size.
+
+    Returns:
+        The size that it states.
 
     Raises:
         _UnreadableError: it is empty, not an image, truncated, damaged, without pixels, or too large.
@@ -306,6 +318,14 @@ def _check_whole(data: bytes) -> None:
         _check_jpeg(data, size)
     elif data.startswith(b"RIFF") and len(data) < 8 + struct.unpack_from("<I", data, 4)[0]:
         raise _UnreadableError(_CUT)
+    return size
+
+
+def _check_stated(pixels: Image, size: headers.Size) -> None:
+    """Refuse an image that is larger than its file states, turned or not: what was allowed was another one."""
+    _check_size(pixels.shape[1], pixels.shape[0])
+    if any(have > stated for have, stated in zip(sorted(pixels.shape[:2]), sorted(size), strict=True)):
+        raise _UnreadableError(_DAMAGED)
 
 
 def _check_png(data: bytes) -> None:

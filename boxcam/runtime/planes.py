@@ -80,7 +80,15 @@ def fitted(pixels: Any, channels: int, what: str, color: str = "BGR") -> Image:
     Raises:
         InputError: it is no such array, or has another number of channels.
     """
-    if not isinstance(pixels, np.ndarray) or pixels.ndim not in (2, 3) or pixels.shape[-1] in (1, 3) or channels == 3:
+    if isinstance(pixels, np.ndarray) and not hasattr(pixels, "mask"):
+        pixels = np.asarray(pixels)  # without a class of its own
+    if (
+        not isinstance(pixels, np.ndarray)
+        or hasattr(pixels, "mask")
+        or pixels.ndim not in (2, 3)
+        or pixels.shape[-1] in (1, 3)
+        or channels == 3
+    ):
         single = isinstance(pixels, np.ndarray) and pixels.ndim == 3 and pixels.shape[-1] == 1
         pixels = check_array(pixels[:, :, 0] if single and channels != 3 else pixels)
         if channels == 3:
@@ -104,6 +112,8 @@ def fitted(pixels: Any, channels: int, what: str, color: str = "BGR") -> Image:
         )
     if 0 in pixels.shape:
         raise InputError(f"{what} has no pixels. Pass an image with a height and a width above 0.")
+    if said := too_large(pixels.shape[1], pixels.shape[0]):
+        raise InputError(f"{what} {said}")
     return np.ascontiguousarray(pixels)
 
 

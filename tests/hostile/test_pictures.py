@@ -24,6 +24,7 @@ from boxcam.export.preprocessing.parse import parse
 from boxcam.export.sources import class_names
 from boxcam.runtime import headers
 from boxcam.runtime.images import read_image
+from boxcam.runtime.pixels import load_image
 from tests.hostile.made import BUNDLE, bundle
 
 FLAT = np.full((24, 36, 3), 200, np.uint8)
@@ -268,3 +269,62 @@ def test_little_memory_is_taken_by_a_small_file_that_states_much(tmp_path: Path)
     shape, megabytes = done.stdout.split("\n")[:2]
     assert shape == "(13300, 13300, 3)"
     assert int(megabytes) < 2500
+
+
+# More pixels than are allowed, by files whose headers are read in two ways.
+
+
+def netpbm() -> bytes:
+    return b"P6\n0000000000036 24\n255\n" + FLAT.tobytes()
+
+
+def jp2_behind_another() -> bytes:
+    data = encode("JPEG2000")
+    fake = b"\xff\x4f\xff\x51" + struct.pack(">HHIIII", 41, 0, 5, 5, 0, 0)
+    box = struct.pack(">I", 24 + len(fake)) + b"uuid" + bytes(16) + fake
+    cut = 12 + struct.unpack_from(">I", data, 12)[0]
+    return data[:cut] + box + data[cut:]
+
+
+def tiff_of_two_sizes() -> bytes:
+    """36x24 by the first entries, 5x5 by the second ones; OpenCV takes the first."""
+    tags = [(256, 36), (256, 5), (257, 24), (257, 5), (258, 8), (259, 1), (262, 1), (273, 8 + 2 + 120 + 4)]
+    tags += [(278, 24), (279, 36 * 24)]
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + b"\x09" * (36 * 24)
+
+
+TWO_SIZES = {"netpbm": netpbm, "jp2": jp2_behind_another, "tiff": tiff_of_two_sizes}
+
+
+@pytest.mark.parametrize("kind", TWO_SIZES)
+def test_the_limit_holds_for_a_file_that_states_two_sizes(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(TWO_SIZES[kind]())
+    assert read_image(tmp_path / "a").shape == FLAT.shape
+    with boxcam.limits(max_pixels=36 * 24 - 1), pytest.raises(InputError, match="36x24 pixels, and at most 863 are"):
+        read_image(tmp_path / "a")
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_what_is_decoded_is_compared_with_what_was_stated(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a header is misread in: pixels of another size are none of the image that was allowed."""
+    make, _ = FORMATS[kind]
+    (tmp_path / "a").write_bytes(make())
+    monkeypatch.setattr(headers, "size", lambda data: (24, 36))  # of one that is turned
+    assert read_image(tmp_path / "a").shape == FLAT.shape
+    monkeypatch.setattr(headers, "size", lambda data: (36, 23))
+    with pytest.raises(InputError, match="is damaged: its parts do not fit together"):
+        read_image(tmp_path / "a")
+    with boxcam.limits(max_pixels=36 * 23), pytest.raises(InputError, match="36x24 pixels, and at most 828 are"):
+        read_image(tmp_path / "a")
+
+
+@pytest.mark.parametrize("array", [FLAT, FLAT[..., 0], np.zeros((24, 36, 6), np.uint8)], ids=["colours", "grey", "six"])
+def test_an_array_has_the_same_limit(array: np.ndarray) -> None:
+    channels = array.shape[2] if array.ndim == 3 else 3
+    with boxcam.limits(max_pixels=36 * 24):
+        assert load_image(array, channels=channels).shape == (24, 36, channels)
+    with boxcam.limits(max_pixels=36 * 24 - 1), pytest.raises(InputError, match="36x24 pixels, and at most 863 are"):
+        load_image(array, channels=channels)
