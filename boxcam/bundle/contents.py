@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from boxcam.bundle.external import external_files
-from boxcam.bundle.files import MANIFEST, WEIGHTS, sha256
+from boxcam.bundle.files import MANIFEST, sha256
 from boxcam.bundle.pointers import POINTER, is_pointer
 from boxcam.errors import BundleError
 
@@ -56,7 +56,7 @@ def check_graphs(root: Path, graphs: Collection[str], files: Collection[str]) ->
         if file.suffix != ".onnx":  # ONNX Runtime tells its own format by the name
             raise BundleError(f"{root / MANIFEST} names a graph that is not an .onnx file: {name!r}. {_AGAIN}")
         try:
-            outside = external_files(file.read_bytes(), WEIGHTS) - set(files)
+            outside = external_files(file.read_bytes()) - set(files)
         except ValueError as error:
             raise BundleError(f"{file} is not a valid ONNX file: {error}. {_AGAIN}") from error
         if outside:

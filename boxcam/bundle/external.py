@@ -23,68 +23,71 @@ _ATTRIBUTE = {
 _NODE = {5: _ATTRIBUTE}
 _GRAPH |= {1: _NODE, 5: _TENSOR, 15: {1: _TENSOR, 2: _TENSOR}}
 _MODEL = {7: _GRAPH, 20: {1: _GRAPH, 2: _GRAPH}, 25: {7: _NODE, 11: _ATTRIBUTE}}
+Part = tuple[int, int]
+"""Where a message begins and ends in the file."""
 _DEEPEST = 100  # as deep as messages may lie in each other by protobuf's own limit
 
 
-def external_files(graph: bytes, usual: str) -> set[str]:
+def external_files(graph: bytes) -> set[str]:
     """The files that a graph names for its tensors, as they are written there.
+
+    It is parsed, to the depth of each part that the key stands in: that a name stands behind the key does not yet mean
+    that a reader finds it there, to whom the last of two values counts.
 
     Args:
         graph: an ONNX file.
-        usual: the one name that is looked for first: most graphs name no other, which is told at once.
 
     Raises:
         ValueError: it is not a protocol buffer.
     """
-    name = usual.encode()
-    entry = b"\n\x08" + _LOCATION + b"\x12" + bytes([len(name)]) + name
-    named = graph.count(entry)
-    if named == graph.count(_LOCATION):
-        return {usual} if named else set()
-    return {place.decode(errors="replace") for place in _places(memoryview(graph), _MODEL)}
+    return {place.decode(errors="replace") for place in _places(graph, (0, len(graph)), _MODEL)}
 
 
-def _places(message: memoryview, fields: Mapping[int, object], depth: int = 0) -> Iterator[bytes]:
+def _places(graph: bytes, part: Part, fields: Mapping[int, object], depth: int = 0) -> Iterator[bytes]:
     """The values of all entries ``location`` in a message."""
     if depth > _DEEPEST:
         raise ValueError("its parts lie too deep in each other")
-    for number, content in _fields(message):
+    if graph.find(_LOCATION, *part) < 0:  # which a key is a piece of, so there is none
+        return
+    for number, content in _fields(graph, part):
         inner = fields.get(number, ())
         if isinstance(inner, Mapping) and content is not None:
-            yield from _places(content, inner, depth + 1)
+            yield from _places(graph, content, inner, depth + 1)
         elif inner is None and content is not None:
-            entry = {key: bytes(value) for key, value in _fields(content) if value is not None}
+            entry = {key: graph[slice(*value)] for key, value in _fields(graph, content) if value is not None}
             if entry.get(1) == _LOCATION:
                 yield entry.get(2, b"")
 
 
-def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | None]]:
-    """The fields of a message: number, and content where that is bytes."""
-    at = 0
-    while at < len(message):
-        key, at = _number(message, at)
+def _fields(graph: bytes, part: Part) -> Iterator[tuple[int, Part | None]]:
+    """The fields of a message: number, and where the content is if that is bytes."""
+    at, end = part
+    while at < end:
+        key, at = _number(graph, at, end)
+        if key >> 32:  # readers cut it off there, and have another field
+            raise ValueError("it has a field of a number that none has")
         wire = key & 7
         if wire == 0:
-            _, at = _number(message, at)
+            _, at = _number(graph, at, end)
             yield key >> 3, None
             continue
         if wire == 2:
-            length, at = _number(message, at)
+            length, at = _number(graph, at, end)
         elif wire in (1, 5):
             length = 8 if wire == 1 else 4
         else:
             raise ValueError(f"it has a field of wire type {wire}")
-        if at + length > len(message):
+        if at + length > end:
             raise ValueError("it ends in the middle of a field")
-        yield key >> 3, message[at : at + length] if wire == 2 else None
+        yield key >> 3, (at, at + length) if wire == 2 else None
         at += length
 
 
-def _number(message: memoryview, at: int) -> tuple[int, int]:
+def _number(graph: bytes, at: int, end: int) -> tuple[int, int]:
     """A number of variable length, and where it ends."""
     value = shift = 0
-    while at < len(message) and shift < 70:
-        byte = message[at]
+    while at < end and shift < 70:
+        byte = graph[at]
         at += 1
         value |= (byte & 127) << shift
         if byte < 128:

@@ -26,6 +26,7 @@ import numpy.typing as npt
 from boxcam.errors import InputError, PackageError
 from boxcam.filesystem import read_file
 from boxcam.runtime.images import too_large
+from boxcam.runtime.orientation import upright
 
 MAX_BYTES = 1 << 31
 """Of an image, unpacked."""
@@ -65,7 +66,8 @@ def read_tiff(name: str | os.PathLike[str]) -> npt.NDArray[Any]:
                 if left < 0 or number == _MOST_PAGES:
                     raise InputError(f"{name} has {number + 1} pages or more, which are too large. {_ADVICE}")
                 _check_parts(page, data)
-                pages.append(_upright(page.asarray(maxworkers=1).reshape(page.shaped), page.tags.valueof(_ORIENTATION)))
+                pixels = _planes(page.asarray(maxworkers=1).reshape(page.shaped))
+                pages.append(upright(pixels, page.tags.valueof(_ORIENTATION)))
         return np.concatenate(pages, axis=2)
     except (*_WRONG, tifffile.TiffFileError) as error:
         said = " ".join(str(error).split())[:200]
@@ -133,16 +135,9 @@ def _check_parts(page: Any, data: bytes) -> None:
                 raise ValueError("a strip of more pixels than the image has")
 
 
-def _upright(pixels: npt.NDArray[Any], orientation: object) -> npt.NDArray[Any]:
-    """Pixels [planes, 1, H, W, samples], one of the first and the last being 1, as [H, W, C], turned upright."""
-    image = pixels[:, 0].transpose(1, 2, 0, 3).reshape(*pixels.shape[2:4], -1)
-    if orientation in (5, 6, 7, 8):
-        image = image.swapaxes(0, 1)
-    if orientation in (3, 4, 7, 8):
-        image = image[::-1]
-    if orientation in (2, 3, 6, 7):
-        image = image[:, ::-1]
-    return image
+def _planes(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Pixels [planes, 1, H, W, samples], one of the first and the last being 1, as [H, W, C]."""
+    return pixels[:, 0].transpose(1, 2, 0, 3).reshape(*pixels.shape[2:4], -1)
 
 
 @contextlib.contextmanager
