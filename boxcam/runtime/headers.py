@@ -47,11 +47,16 @@ def size(data: bytes) -> Size | None:
     for starts, read in _READERS:
         if data.startswith(starts):
             return _read(read, data)
-    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+    if is_webp(data):
         return _read(_webp, data)
     if data[4:8] == b"ftyp":
         return _read(avif.size, data)
     return None
+
+
+def is_webp(data: bytes) -> bool:
+    """Whether a file is a WebP, as far as its beginning tells."""
+    return data.startswith(b"RIFF") and data[8:12] == b"WEBP"
 
 
 def segments(data: bytes) -> Iterator[tuple[int, int]]:

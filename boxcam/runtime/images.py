@@ -34,6 +34,7 @@ from boxcam.filesystem import open_file
 from boxcam.runtime import avif, headers
 from boxcam.runtime.arrays import open_array
 from boxcam.runtime.foreign import VIDEO, is_address, is_video, what_else
+from boxcam.runtime.orientation import orientation, upright
 from boxcam.types import Image
 
 EXTENSIONS = (
@@ -229,13 +230,16 @@ def _decode(data: bytes) -> Image:
     with _quiet():
         if data.startswith(headers.TIFF):
             _check_depth(_imdecode(buffer, cv2.IMREAD_UNCHANGED))
-        pixels = _imdecode(buffer, cv2.IMREAD_COLOR)
+        turned = headers.is_webp(data)  # here, as not every version of OpenCV does it
+        pixels = _imdecode(buffer, cv2.IMREAD_COLOR | (cv2.IMREAD_IGNORE_ORIENTATION if turned else 0))
         if pixels is None:
             raise _UnreadableError(_UNKNOWN)
         if pixels.size == 0:
             raise _UnreadableError(_NO_PIXELS)
         if not pixels.any():
             _check_not_lost(_imdecode(buffer, cv2.IMREAD_UNCHANGED))
+    if turned:
+        pixels = upright(pixels, orientation(data))
     if data[4:8] == b"ftyp":
         try:
             pixels = avif.upright(np.asarray(pixels, np.uint8), data)
@@ -316,7 +320,7 @@ def _check_whole(data: bytes) -> headers.Size:
         _check_png(data)
     elif data.startswith(headers.JPEG):
         _check_jpeg(data, size)
-    elif data.startswith(b"RIFF") and len(data) < 8 + struct.unpack_from("<I", data, 4)[0]:
+    elif headers.is_webp(data) and len(data) < 8 + struct.unpack_from("<I", data, 4)[0]:
         raise _UnreadableError(_CUT)
     return size
 
