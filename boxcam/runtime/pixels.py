@@ -40,7 +40,7 @@ def load_image(image: Any, color: str = "BGR", channels: int = 3) -> Image:
         InputError: the image cannot be read, or it is something else.
 
     Warns:
-        BoxcamWarning: a picture of Pillow lies on its side.
+        BoxcamWarning: a picture of Pillow lies on its side, or it is unknown whether it does.
     """
     check_color(color)
     if isinstance(image, str | os.PathLike):
@@ -99,16 +99,34 @@ def _from_pillow(picture: Any, channels: int = 3) -> Image:
         raise InputError(f"the image of Pillow {said}")
     try:
         picture.load()
-    except (OSError, ValueError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # each of Pillow's decoders raises what it stumbles over
         raise InputError(f"the image of Pillow cannot be read: {error}. Is its file complete?") from error
-    if picture.getexif().get(_ORIENTATION, 1) not in (0, 1):
-        warnings.warn(
-            "the image of Pillow lies on its side or is mirrored, as its EXIF orientation says, and is explained as it"
-            " lies. To turn it upright: PIL.ImageOps.exif_transpose(image).",
-            BoxcamWarning,
-            stacklevel=2,
-        )
+    _warn_of_orientation(picture)
     bands = len(picture.getbands())
     if channels not in (1, 3) and bands == channels:
         return fitted(np.asarray(picture), channels, "the image of Pillow")
     return fitted(check_array(np.asarray(picture.convert("RGB"))[..., ::-1]), channels, "the image of Pillow")
+
+
+def _warn_of_orientation(picture: Any) -> None:
+    try:
+        orientation = picture.getexif().get(_ORIENTATION, 1)
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - its reader raises what it stumbles over
+        warnings.warn(
+            f"the EXIF data of the image of Pillow cannot be read ({error}), so whether it lies on its side is unknown:"
+            " it is explained as it lies.",
+            BoxcamWarning,
+            stacklevel=4,
+        )
+        return
+    if orientation in range(2, 9):
+        warnings.warn(
+            "the image of Pillow lies on its side or is mirrored, as its EXIF orientation says, and is explained as it"
+            " lies. To turn it upright: PIL.ImageOps.exif_transpose(image).",
+            BoxcamWarning,
+            stacklevel=4,
+        )

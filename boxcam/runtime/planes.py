@@ -15,14 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from boxcam.errors import InputError
-from boxcam.runtime.arrays import open_array
-from boxcam.runtime.headers import TIFF
+from boxcam.runtime.arrays import NPY, open_array
+from boxcam.runtime.headers import PNG, TIFF
 from boxcam.runtime.images import check_array, read_image, too_large
+from boxcam.runtime.orientation import orientation, upright
 from boxcam.runtime.tiff import read_tiff
 from boxcam.types import Image
 
-NPY = b"\x93NUMPY"
-_PNG = b"\x89PNG\r\n\x1a\n"
 _HIGH_BYTE = 8
 
 
@@ -44,11 +43,13 @@ def read_planes(path: str | os.PathLike[str], channels: int) -> Image:
         return fitted(read_image(path), channels, name)
     if begin.startswith(TIFF):
         return fitted(_bytes(read_tiff(name), name), channels, name)
-    if channels == 4 and begin.startswith(_PNG):
+    if channels == 4 and begin.startswith(PNG):
         read_image(path)  # which says what is wrong with it
         with open(name, "rb") as stream:
-            pixels = cv2.imdecode(np.frombuffer(stream.read(), np.uint8), cv2.IMREAD_UNCHANGED)
+            data = stream.read()
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)  # which turns nothing
         if pixels is not None and pixels.ndim == 3 and pixels.shape[2] == 4:
+            pixels = upright(pixels, orientation(data))
             return fitted(_bytes(np.ascontiguousarray(pixels[..., [2, 1, 0, 3]]), name), channels, name)
     return fitted(read_image(path), channels, name)
 

@@ -7,18 +7,21 @@ import os
 import struct
 import subprocess
 import sys
+import warnings
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from boxcam.errors import InputError
+from boxcam.errors import BoxcamWarning, InputError
+from boxcam.runtime import avif
 from boxcam.runtime.images import EXTENSIONS, check_array, find_images, read_image
+from boxcam.runtime.pixels import load_image
 from boxcam.runtime.planes import read_planes
 from tests.messages import check_message
 
@@ -360,3 +363,118 @@ def test_an_array_whose_header_is_none(header: str, version: int, tmp_path: Path
     with pytest.raises(InputError, match="cannot be read as an array of numpy") as caught:
         read_planes(tmp_path / "a.npy", 6)
     check_message(str(caught.value))
+
+
+PLAIN_HEADER = "{'descr': '|u1', 'fortran_order': False, 'shape': (4, 5, 6), }"
+ODD_HEADERS = (
+    *("-" * 9000 + "1", "(" * 150, "1+" * 3000 + "1", "'''", "\0", "{[]: 1}", "[" * 9000, "{" * 9000, "lambda: 1"),
+    PLAIN_HEADER.replace("'|u1'", "[('a', '|u1'), 1]"),
+    PLAIN_HEADER.replace("'|u1'", "('|u1', (2,))"),
+    PLAIN_HEADER.replace("'|u1'", "{'names': ['a'], 'formats': ['u1'], 'offsets': [-5]}"),
+    PLAIN_HEADER.replace("'|u1'", "',,'"),
+    PLAIN_HEADER.replace("'|u1'", "None"),
+    PLAIN_HEADER.replace("'|u1'", "'u999999999'"),
+    PLAIN_HEADER.replace("(4, 5, 6)", "(4, -5, 6)"),
+    PLAIN_HEADER.replace("(4, 5, 6)", "(4, 5, True)"),
+    PLAIN_HEADER.replace("(4, 5, 6)", "(4e1, 5, 6)"),
+    PLAIN_HEADER.replace("(4, 5, 6)", "(4, 5, 99999999999999999999)"),
+    PLAIN_HEADER.replace("(4, 5, 6)", "(4, 5, " + "9" * 5000 + ")"),
+    PLAIN_HEADER.replace("(4, 5, 6)", "(999999999999999999, 999999999999999999, 6)"),
+    PLAIN_HEADER.replace("(4, 5, 6)", "(4, 5, 7)"),
+    PLAIN_HEADER.replace("False", "-" * 5000 + "1"),
+    PLAIN_HEADER.replace("}", "'more': 1}"),
+)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("header", ODD_HEADERS, ids=range(len(ODD_HEADERS)))
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_a_header_that_is_no_literal_of_an_array_of_numbers(header: str, version: int, tmp_path: Path) -> None:
+    length = struct.pack("<H" if version == 1 else "<I", len(header))
+    (tmp_path / "a.jpg").write_bytes(b"\x93NUMPY" + bytes((version, 0)) + length + header.encode() + bytes(120))
+    with pytest.raises(InputError, match=r"cannot be read as an array of numpy|is too large") as caught:
+        read_planes(tmp_path / "a.jpg", 6)
+    check_message(str(caught.value))
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0), None])
+def test_what_numpy_writes_is_read_as_it_is(order: Literal["C", "F"], version: Any, tmp_path: Path) -> None:
+    array = np.asarray(np.arange(120, dtype=np.uint8).reshape(4, 5, 6), order=order)
+    with open(tmp_path / "a.npy", "wb") as file:
+        np.lib.format.write_array(file, array, version=version)
+    assert (read_planes(tmp_path / "a.npy", 6) == array).all()
+    for kind in ("<u2", ">i4", "<f4", "<c16", "?", "<U3", "<M8"):
+        np.save(tmp_path / "b.npy", np.zeros((2, 3), kind))
+        with pytest.raises(InputError, match=r"pixels must be uint8|cannot be read as an array of numpy"):
+            read_planes(tmp_path / "b.npy", 3)
+    other = "{ 'shape' : (4, 5, 6) ,\n 'fortran_order':True,\"descr\":'uint8' }\n".replace("uint8", "u1")
+    data = b"\x93NUMPY\1\0" + struct.pack("<H", len(other)) + other.encode() + array.tobytes(order="F")
+    (tmp_path / "c.npy").write_bytes(data)
+    assert (read_planes(tmp_path / "c.npy", 6) == array).all()
+
+
+def test_classes_of_arrays_are_read_as_plain_ones_and_masks_are_not() -> None:
+    grey = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    with pytest.warns(PendingDeprecationWarning):
+        matrix = np.matrix(grey)
+    for channels in (1, 3):
+        image = load_image(matrix, channels=channels)
+        assert type(image) is np.ndarray
+        assert (image == grey[..., None]).all()
+        with pytest.raises(InputError, match=r"a mask cannot be used\. Fill what is masked"):
+            load_image(np.ma.masked_less(grey, 3), channels=channels)
+    with pytest.raises(InputError, match="a mask cannot be used"):
+        load_image(np.ma.masked_less(np.zeros((3, 4, 6), np.uint8), 3), channels=6)
+
+
+@pytest.mark.parametrize("kind", [b"pitm", b"ipma", b"ipco", b"irot", b"meta"])
+@pytest.mark.parametrize("content", [b"", b"\0", b"\0\0\0\0\0\1", b"\1\0\0\1\xff\xff\xff\xff"])
+def test_boxes_of_an_avif_that_stand_elsewhere_say_nothing(kind: bytes, content: bytes, tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(FLAT).save(stream, "AVIF")
+    box = struct.pack(">I", 8 + len(content)) + kind + content
+    (tmp_path / "a.avif").write_bytes(stream.getvalue() + box)
+    assert read_image(tmp_path / "a.avif").shape == FLAT.shape
+
+
+def test_what_an_avif_says_of_its_orientation_ends_too_early() -> None:
+    def box(kind: bytes, *content: bytes) -> bytes:
+        return struct.pack(">I", 8 + sum(map(len, content))) + kind + b"".join(content)
+
+    turn = box(b"ipco", box(b"irot", b"\1"))
+    one = struct.pack(">IIHBB", 0, 1, 7, 1, 1)
+    whole = box(b"meta", bytes(4), box(b"pitm", bytes(4), b"\0\7"), box(b"iprp", turn, box(b"ipma", one)))
+    assert (avif.upright(FLAT, whole) == np.rot90(FLAT)).all()
+    for cut in range(len(one)):
+        short = box(b"meta", bytes(4), box(b"pitm", bytes(4), b"\0\7"), box(b"iprp", turn, box(b"ipma", one[:cut])))
+        with pytest.raises(ValueError, match="a box ends too early"):
+            avif.upright(FLAT, short)
+    for cut in range(6):
+        short = box(b"meta", bytes(4), box(b"pitm", bytes(cut)), box(b"iprp", turn, box(b"ipma", one)))
+        with pytest.raises(ValueError, match="a box ends too early"):
+            avif.upright(FLAT, short)
+
+
+@pytest.mark.parametrize("broken", [b"Exif\0\0garbage", b"Exif\0\0II*\0", b"\xff" * 40, b"Exif\0\0MM\0*\0\0\0\x08\xff"])
+def test_exif_data_of_pillow_that_cannot_be_read_is_said(broken: bytes) -> None:
+    picture = Image.fromarray(FLAT)
+    picture.info["exif"] = broken
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert load_image(picture).shape == FLAT.shape
+    ours = [str(warning.message) for warning in caught if warning.category is BoxcamWarning]
+    assert all("cannot be read" in text and "so whether it lies on its side is unknown" in text for text in ours)
+    assert ours or broken != b"Exif\0\0garbage"
+
+
+@pytest.mark.parametrize("error", [SyntaxError("broken"), struct.error("short"), IndexError("none"), EOFError()])
+def test_whatever_a_decoder_of_pillow_stumbles_over(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = Image.fromarray(FLAT)
+
+    def load() -> None:
+        raise error
+
+    monkeypatch.setattr(picture, "load", load)
+    with pytest.raises(InputError, match="the image of Pillow cannot be read"):
+        load_image(picture)
