@@ -52,7 +52,10 @@ def _between(low: float, high: float) -> Bound:
     return Bound(f"{low:g} to {high:g}", lambda value: low <= value <= high)
 
 
-POSITIVE = Bound("a number above 0", lambda value: 0 < value < math.inf)
+STD, MEAN = _between(1e-6, 1e6), _between(-1e6, 1e6)
+"""Of pixels: what is divided by is not 0 in float32 either, and nothing comes out that float32 does not hold."""
+MOST_OF_HALF = 65504
+"""The largest number of float16."""
 STRIDE, PLACE = _between(1e-3, 1e6), _between(-1e6, 1e6)
 FINITE = Bound("a finite number", math.isfinite)
 
@@ -103,8 +106,18 @@ def _preprocess(spec: Preprocess) -> Iterator[str]:
     yield from _outside("preprocess: height times width", [spec.height * spec.width], _between(1, MAX_AREA))
     yield from _outside("preprocess: fit", [spec.fit_height * spec.fit_width], _between(1, MAX_AREA))
     yield from _outside("preprocess: multiple", [spec.multiple], _between(0, MAX_MULTIPLE))
-    yield from _outside("preprocess: mean and pad_value", (*spec.mean, *spec.pad_value), FINITE)
-    yield from _outside("preprocess: std", spec.std, POSITIVE)
+    yield from _outside("preprocess: mean and pad_value", (*spec.mean, *spec.pad_value), MEAN)
+    yield from _outside("preprocess: std", spec.std, STD)
+    if spec.dtype == "float16":
+        yield from _too_large_for_half(spec)
+
+
+def _too_large_for_half(spec: Preprocess) -> Iterator[str]:
+    for mean, std, fill in zip(spec.mean, spec.std, spec.pad_value, strict=True):
+        padding = (fill - mean) / std if spec.pad_before_normalize else fill
+        most = max(abs(-mean / std), abs((255 - mean) / std), abs(padding))
+        if most > MOST_OF_HALF:
+            yield f"preprocess: normalised pixels are up to {most:g}, and float16 holds {MOST_OF_HALF} at most"
 
 
 def _outputs(manifest: Manifest) -> Iterator[str]:

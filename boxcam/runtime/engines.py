@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import json
 import math
+import re
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,7 @@ from boxcam.types import BOX, ORIGIN, PATCHES, PLACE, UNIFORM, Int, Patch
 if TYPE_CHECKING:
     import torch
 
+_GROUP = re.compile(rf"(?:{PATCHES}|{PLACE}|{BOX}|{UNIFORM})\.([0-9]{{1,9}})")
 Patches = tuple[Patch, ...]
 """The gradient of one box's target: a patch for each tensor of the layer that it depends on, so none if on none."""
 _TYPES = ("float32", "float64", "float16", "int64", "int32", "int16", "int8", "uint8", "bool")
@@ -105,7 +107,7 @@ class OnnxEngine:
         Raises:
             BundleError: they are not.
         """
-        groups = {int(number) for number in (n.rpartition(".")[2] for n in self._names) if number.isdecimal()}
+        groups = {int(found[1]) for found in map(_GROUP.fullmatch, self._names) if found is not None}
         wanted = {f"{name}.{group}" for group in groups for name in (PATCHES, PLACE, BOX)}
         if not wanted or not wanted <= set(self._names) <= wanted | {f"{UNIFORM}.{group}" for group in groups}:
             raise BundleError(f"{self._session.file} is not a gradient of boxcam's. Export the model again.")
@@ -133,8 +135,9 @@ class Group:
             return f"its outputs are {[list(of.shape) for of in (self.gradients, self.places, self.boxes)]}"
         if self.boxes.dtype.kind != "i" or self.places.dtype.kind != "i" or self.gradients.dtype != np.float32:
             return f"its outputs are {[str(of.dtype) for of in (self.gradients, self.places, self.boxes)]}"
-        if self.uniform is not None and self.uniform.shape != self.gradients.shape[:2]:
-            return f"its uniform part is {list(self.uniform.shape)}, its patches are {list(self.gradients.shape)}"
+        means, shape = self.uniform, self.gradients.shape
+        if means is not None and (means.shape != shape[:2] or means.dtype != np.float32):
+            return f"its uniform part is {means.dtype} {list(means.shape)}, its patches are {list(shape)}"
         real = self.boxes >= 0
         tensor, row = self.places[real, 0], self.places[real, 1]
         if (self.boxes >= count).any() or (tensor < 0).any() or (tensor >= len(features)).any():
@@ -209,6 +212,8 @@ class TorchScriptEngine:
             ]
             for patch in (patch for of in found for patch in of):
                 rows, channels = tensors.shape(features[patch.tensor])[:2]
+                if patch.gradient.ndim != 3 or patch.gradient.dtype != np.float32:
+                    raise ValueError(f"a patch is {patch.gradient.dtype} {list(patch.gradient.shape)}")
                 if min(patch.tensor, patch.row) < 0 or patch.row >= rows or len(patch.gradient) != channels:
                     raise ValueError("a patch is of no feature map of the layer")
             if len(found) != len(origin):

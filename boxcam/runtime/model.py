@@ -15,7 +15,7 @@ from boxcam import bundle
 from boxcam.bundle import Gradient, Layer, Manifest, Rules
 from boxcam.errors import BundleError, EngineError, RunError, UnknownLayerError
 from boxcam.runtime.engines import AUTOMATIC, ENGINES, GradientEngine, Patches
-from boxcam.runtime.outputs import check_features, read_detections, read_origin
+from boxcam.runtime.outputs import check_features, check_types, read_detections, read_origin
 from boxcam.runtime.preprocess import Transform, prepare
 from boxcam.runtime.sessions import CPU, Device, Session
 from boxcam.runtime.tensors import Tensors
@@ -332,6 +332,7 @@ class Model:
             raise BundleError(
                 f"{self.path / bundle.FORWARD} lacks {lacks}, which the manifest lists. Export the model again."
             )
+        check_types(self.manifest, self._session.types, self._file)
         for layer in self.manifest.layers:
             for tensor in layer.tensors:
                 sizes = tensor.channels, tensor.height, tensor.width

@@ -8,13 +8,16 @@ import numpy as np
 import numpy.typing as npt
 
 from boxcam.bundle import Layer, Manifest, TracedTarget
-from boxcam.errors import RunError
+from boxcam.errors import BundleError, RunError
 from boxcam.runtime.preprocess import Transform
 from boxcam.runtime.tensors import Array, Tensors
 from boxcam.types import Detections, Float, Int
 
 _ROUNDING = 2e-3
 """How far beyond 0 and 1 a score may be: as much as float16 rounds."""
+_FEATURES = ("tensor(float)",)
+_FLOATS = (*_FEATURES, "tensor(double)", "tensor(float16)")
+_INTEGERS = ("tensor(int64)", "tensor(int32)")
 _AGAIN = "Export the model again."
 
 
@@ -91,6 +94,27 @@ def read_origin(target: TracedTarget, found: Mapping[str, Array], count: int, mo
     if (origin[:, 0] >= len(target.ends)).any():
         raise RunError(f"{model}: {target.origin} points to a tensor that the manifest does not list. {_AGAIN}")
     return origin.astype(np.int64)
+
+
+def check_types(manifest: Manifest, types: Mapping[str, str], model: str) -> None:
+    """Make sure that the outputs of a forward graph are of the types that numbers are read as.
+
+    Args:
+        manifest: of the bundle.
+        types: of the graph's outputs by name, as ONNX Runtime writes them.
+        model: the forward graph, for messages.
+
+    Raises:
+        BundleError: one is not.
+    """
+    wanted: dict[str, tuple[str, ...]] = {}
+    for target in manifest.targets:
+        wanted |= {target.value: _FLOATS, target.origin: _INTEGERS}
+    for layer in manifest.layers:
+        wanted |= dict.fromkeys((*(tensor.name for tensor in layer.tensors), *layer.rois), _FEATURES)
+    for name, kinds in wanted.items():
+        if types[name] not in kinds:
+            raise BundleError(f"{model}: {name} is {types[name]}, not {' or '.join(kinds)}. {_AGAIN}")
 
 
 def check_features(layer: Layer, found: Tensors, model: str) -> None:

@@ -46,6 +46,12 @@ _PROVIDER = "ExecutionProvider"
 OPTIONS: Mapping[str, Mapping[str, str]] = {CUDA: {"use_tf32": "0"}}
 """Of execution providers. TF32, which ONNX Runtime uses by default where a GPU has it, keeps 10 of float32's 23 bits of
 a number's digits in convolutions and products of matrices: maps would depend on which GPU computed them."""
+_NUMBERS = {
+    *("tensor(float)", "tensor(double)", "tensor(float16)", "tensor(bool)"),
+    *(f"tensor({sign}int{bits})" for sign in ("", "u") for bits in (8, 16, 32, 64)),
+}
+"""What ONNX Runtime calls tensors of numbers that numpy has too."""
+_LONGEST = 200
 _RIVALS = ("onnxruntime", "onnxruntime-gpu")
 
 
@@ -87,6 +93,7 @@ class Session:
         file: the graph, or a word for it.
         providers: the execution providers that it got.
         inputs, outputs: shapes by name; a dimension that is not fixed is a name or None.
+        types: of the inputs and outputs by name, as ONNX Runtime writes them: ``tensor(float)``.
     """
 
     def __init__(self, file: Path | bytes, device: Device) -> None:
@@ -95,7 +102,7 @@ class Session:
         Raises:
             EngineError: ONNX Runtime is not installed, or twice.
             UnknownNameError: it has no such execution provider.
-            BundleError: it cannot load the file.
+            BundleError: it cannot load the file, or an input or output is no tensor of numbers.
         """
         graph = file if isinstance(file, bytes) else str(file)
         self.file = "the graph" if isinstance(file, bytes) else str(file)
@@ -139,6 +146,13 @@ class Session:
         self._memory = "cuda" if _ON_CUDA.intersection(self.providers) else "cpu"
         self.inputs = {value.name: tuple(value.shape) for value in self._session.get_inputs()}
         self.outputs = {value.name: tuple(value.shape) for value in self._session.get_outputs()}
+        values = (*self._session.get_inputs(), *self._session.get_outputs())
+        self.types: dict[str, str] = {value.name: value.type for value in values}
+        for name, kind in self.types.items():
+            if kind not in _NUMBERS:
+                raise BundleError(
+                    f"{self.file}: {shown(name)} is {kind}, and not a tensor of numbers. Export the model again."
+                )
 
     def run(self, feeds: Tensors, outputs: Sequence[str], keep: Collection[str] = ()) -> Tensors:
         """Run the graph once; nothing is copied that does not have to go from one memory to another.
@@ -195,6 +209,11 @@ def missing_library(runtime: Any, provider: str) -> str:
     except OSError as error:
         return str(error)
     return ""
+
+
+def shown(name: str) -> str:
+    """A name out of a graph, for messages, which names may be longer than."""
+    return name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…"
 
 
 def quiet_run(options: Any) -> Any:
