@@ -27,7 +27,8 @@ class Preprocess:
             becomes larger; the others are OpenCV's, whatever the size.
         layout: of the model's input: [1, channels, height, width] or [1, height, width, channels].
         dtype: of the model's input. ``uint8`` is the pixels themselves: mean 0, std 1.
-        rounding: of the sizes of ``fit``, to the nearest or down, from a factor in double precision.
+        rounding: of the sizes of ``fit``, from a factor in double precision: to the nearest (halves up), to the nearest
+            with halves to even, or down.
         multiple: 0 for a canvas that is the same for all images. Otherwise each has its own, whose sides are those of
             the resized image, rounded up to a multiple of this; for ``fit`` the longer side of the fit size is then
             for the image's longer side (as in ``mmcv.imrescale``), and with ``none`` there is no largest canvas.
@@ -47,7 +48,7 @@ class Preprocess:
     interpolation: Literal["bilinear", "nearest", "area", "bicubic", "area or bilinear"] = "bilinear"
     layout: Literal["NCHW", "NHWC"] = "NCHW"
     dtype: Literal["float32", "float16", "uint8"] = "float32"
-    rounding: Literal["nearest", "down"] = "nearest"
+    rounding: Literal["nearest", "half-even", "down"] = "nearest"
     multiple: int = 0
 
     def __post_init__(self) -> None:

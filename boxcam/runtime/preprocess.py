@@ -12,6 +12,7 @@ is the nearest to them both ways.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,11 @@ INTERPOLATIONS = {
     "bilinear": cv2.INTER_LINEAR,
     "bicubic": cv2.INTER_CUBIC,
     "area": cv2.INTER_AREA,
+}
+_ROUNDINGS: dict[str, Callable[[float], int]] = {
+    "nearest": lambda size: int(size + 0.5),
+    "half-even": round,
+    "down": int,
 }
 SMALLEST_ROI = 1.0
 """Canvas pixels: a proposal smaller than this has no usable cells, and is widened around its centre."""
@@ -225,9 +231,10 @@ def _resized_plane(image: Image, size: tuple[int, int], spec: Preprocess) -> Ima
 def fit(height: int, width: int, spec: Preprocess) -> Transform:
     """Where an image of this size comes to lie on the model's input.
 
-    The sizes of ``fit`` round as ``mmcv.imrescale`` rounds them, or down as mmyolo's resize and torchvision's detectors
-    do, with the factor in double precision as all of them have it; those of ``cover``, and its crop, as torchvision's
-    ``Resize`` (the longer side is rounded down) and ``CenterCrop`` round.
+    The sizes of ``fit`` round as ``mmcv.imrescale`` rounds them (halves up), with halves to even as the letterboxes of
+    Ultralytics, YOLOv6 and YOLOv7 and PaddleDetection's resize do, or down as YOLOX, mmyolo's resize and torchvision's
+    detectors do, with the factor in double precision as all of them have it; those of ``cover``, and its crop, as
+    torchvision's ``Resize`` (the longer side is rounded down) and ``CenterCrop`` round.
     """
     if spec.resize == "none":
         resized_height, resized_width = height, width
@@ -236,9 +243,9 @@ def fit(height: int, width: int, spec: Preprocess) -> Transform:
         if spec.multiple and (height > width) != (fit_height > fit_width):
             fit_height, fit_width = fit_width, fit_height
         factor = min(fit_height / height, fit_width / width)
-        half = 0.5 if spec.rounding == "nearest" else 0.0
-        resized_height = min(max(int(height * factor + half), 1), fit_height)
-        resized_width = min(max(int(width * factor + half), 1), fit_width)
+        rounded = _ROUNDINGS[spec.rounding]
+        resized_height = min(max(rounded(height * factor), 1), fit_height)
+        resized_width = min(max(rounded(width * factor), 1), fit_width)
     elif spec.resize == "cover":
         resized_height = max(spec.fit_height, spec.fit_width * height // width)
         resized_width = max(spec.fit_width, spec.fit_height * width // height)
@@ -264,8 +271,8 @@ def fit(height: int, width: int, spec: Preprocess) -> Transform:
 def _middle(canvas: int, resized: int) -> int:
     """Where the image begins on the model's input, in pixels.
 
-    The odd row of padding is put below, as letterboxes have it; the odd row that is cut off is above or below, as
-    torchvision has it, which rounds half to even.
+    The odd row of padding is put below, as letterboxes have it, whose ``round(half - 0.1)`` is that; the odd row that
+    is cut off is above or below, as torchvision has it, which rounds half to even.
     """
     return (canvas - resized) // 2 if resized <= canvas else -round((resized - canvas) / 2)
 

@@ -79,6 +79,7 @@ KEYS: dict[str, Callable[[Any], Any]] = {
     "fit": _edges,
     "multiple": _count,
     "crop_pct": _share,
+    "rounding": _choice("nearest", "half-even", "down"),
     "pad": _choice("center", "top-left", centre="center"),
     "pad_value": _padding,
     "scale": _choice("0-1", "0-255"),

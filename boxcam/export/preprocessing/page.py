@@ -45,6 +45,14 @@ torchvision's classifiers that are exported by name (`torchvision:resnet50`) nee
 transforms of torchvision's own weights. For weights that were trained elsewhere these are those of the first set; what
 was trained from ResNet-50's second set wants `--preprocess fit=232x232`.
 
+A letterboxed picture is as many pixels high as the models' own code makes it: one row more or less moves all others. Of
+a picture of 1280x853 pixels (width x height) in 640x640, Ultralytics' `LetterBox` and the `letterbox` of YOLOv5, v6 and
+v7 make `round(426.5)` = 426 rows and put 107 rows of padding above, YOLOX's `preproc` makes `int(426.5)` = 426, and
+mmcv's `imrescale`, as which boxcam rounds without a preset, `int(426.5 + 0.5)` = 427; of 1000x667 it is 427, 426 and
+427. PaddleDetection's `Resize` with `keep_ratio` rounds as OpenCV does, halves to even, and torchvision's detectors
+round down. A bundle that was exported before there was `rounding` keeps `nearest`, whatever its preset was: export the
+model again for the model's own.
+
 ## Keys
 
 | key | values |
@@ -57,7 +65,9 @@ was trained from ResNet-50's second set wants `--preprocess fit=232x232`.
 | `fit` | `HxW` that the picture is resized to: smaller than the size for `fit` and `stretch`, larger for `cover`; by \
 default the size |
 | `crop_pct` | for `cover`: size / fit, as timm has it; 0.875 is 224 of 256 |
-| `pad` | `center` or `top-left`: where the picture lies |
+| `rounding` | for `fit`: of the side that does not fill its size, `nearest` (by default; halves up, as mmcv), \
+`half-even` (nearest, halves to the even number, as Python's `round`) or `down` |
+| `pad` | `center` or `top-left`: where the picture lies; an odd row or column of padding is put below or on the right |
 | `pad_value` | one number, or one for each channel, in 0 to 255, before the normalisation; or `mean`: 0 after it |
 | `scale` | `0-1` or `0-255`: the range of the pixels that `mean` and `std` are for |
 | `mean`, `std` | one number, or one for each channel, in their order in the model; by default 0 and 1 |
@@ -112,6 +122,8 @@ def _row(name: str) -> str:
     how = str(settings["resize"])
     if "crop_pct" in settings:
         how += f", crop_pct {settings['crop_pct']:g}"
+    if "rounding" in settings:
+        how += f", rounding {settings['rounding']}" + ("" if settings["resize"] == "fit" else " if `resize=fit`")
     if "pad" in settings:
         how += f", pad {settings['pad']}, {_numbers(settings['pad_value'])}"
     columns = (f"{how}, {settings['interpolation']}", settings["color"], settings["scale"])

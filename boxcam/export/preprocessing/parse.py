@@ -269,6 +269,7 @@ def _check_resize(settings: Mapping[str, Any], given: Mapping[str, Any]) -> None
     if "crop_pct" in given and (resize != "cover" or "fit" in settings):
         idle.append("crop_pct")
     idle += ["fit"] if resize == "none" and "fit" in given else []
+    idle += ["rounding"] if resize != "fit" and "rounding" in given else []
     idle += ["multiple"] if resize not in _OPEN and "multiple" in given else []
     if idle:
         raise SourceError(f"{_OPTION}: {idle[0]} has no meaning for resize {resize} as it is here. Leave it out.")
@@ -308,6 +309,7 @@ def _preprocess(
             interpolation=settings.get("interpolation", "bilinear"),
             layout=axes.layout,
             dtype=cast(Any, dtype),
+            rounding=settings.get("rounding", "nearest") if settings["resize"] == "fit" else "nearest",
             multiple=multiple,
         )
         check_preprocess(spec)

@@ -46,6 +46,7 @@ PRESETS.register("torchvision")(
         "torchvision's detectors as PyTorch exports them, which normalise by themselves; SSD with `resize=stretch`",
         {
             "resize": "fit",
+            "rounding": "down",  # as its own transform, which is in the file, does again: that one then changes little
             "pad": "top-left",
             "pad_value": tuple(round(255 * value, 9) for value in _IMAGENET["mean"]),  # 0 once it is normalised
             "interpolation": "bilinear",
@@ -61,6 +62,7 @@ PRESETS.register("yolo")(
         "Ultralytics and other YOLOs: letterboxed, centred on grey",
         {
             "resize": "fit",
+            "rounding": "half-even",
             "pad": "center",
             "pad_value": (114.0,) * 3,
             "interpolation": "bilinear",
@@ -76,6 +78,7 @@ PRESETS.register("yolox")(
         "YOLOX: the picture in the upper left, the rest grey, pixels as they are",
         {
             "resize": "fit",
+            "rounding": "down",
             "pad": "top-left",
             "pad_value": (114.0,) * 3,
             "interpolation": "bilinear",
@@ -89,7 +92,14 @@ PRESETS.register("yolox")(
 PRESETS.register("paddle")(
     Preset(
         "PaddleDetection; for PP-YOLOE+ with `mean=0` and `std=1`, which its config has",
-        {"resize": "stretch", "interpolation": "bicubic", "color": "RGB", "scale": "0-1", **_IMAGENET},
+        {
+            "resize": "stretch",
+            "rounding": "half-even",
+            "interpolation": "bicubic",
+            "color": "RGB",
+            "scale": "0-1",
+            **_IMAGENET,
+        },
     )
 )
 PRESETS.register("tf")(

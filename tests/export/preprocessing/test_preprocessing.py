@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import re
 import shlex
 from pathlib import Path
@@ -22,7 +23,7 @@ from boxcam.export.preprocessing.keys import KEYS
 from boxcam.export.preprocessing.page import PATH, markdown
 from boxcam.export.preprocessing.parse import parse
 from boxcam.export.preprocessing.presets import PRESETS
-from boxcam.runtime.preprocess import INTERPOLATIONS, prepare
+from boxcam.runtime.preprocess import INTERPOLATIONS, fit, prepare
 
 ROOT = Path(__file__).parents[3]
 SQUARE = (1, 3, 224, 224)
@@ -43,10 +44,10 @@ NONE, MIDDLE = (0.0,) * 3, (127.5,) * 3
 EXPECTED = {
     "imagenet": Preprocess(224, 224, 256, 256, "cover", "center", NONE, True, MEAN, STD, "RGB", "area or bilinear"),
     "torchvision": Preprocess(
-        224, 224, 224, 224, "fit", "top-left", (123.675, 116.28, 103.53), True, NONE, ONES, "RGB", "bilinear"
+        224, 224, 224, 224, "fit", "top-left", (123.675, 116.28, 103.53), True, NONE, ONES, "RGB", rounding="down"
     ),
-    "yolox": Preprocess(224, 224, 224, 224, "fit", "top-left", GREY, True, NONE, (1.0,) * 3, "BGR", "bilinear"),
-    "yolo": Preprocess(224, 224, 224, 224, "fit", "center", GREY, True, NONE, ONES, "RGB", "bilinear"),
+    "yolox": Preprocess(224, 224, 224, 224, "fit", "top-left", GREY, True, NONE, (1.0,) * 3, "BGR", rounding="down"),
+    "yolo": Preprocess(224, 224, 224, 224, "fit", "center", GREY, True, NONE, ONES, "RGB", rounding="half-even"),
     "paddle": Preprocess(224, 224, 224, 224, "stretch", "top-left", NONE, True, MEAN, STD, "RGB", "bicubic"),
     "tf": Preprocess(224, 224, 224, 224, "stretch", "top-left", NONE, True, MIDDLE, MIDDLE, "RGB", "bilinear"),
 }
@@ -81,6 +82,114 @@ def test_the_tensor_of_each_preset_by_hand() -> None:
     pixels = prepare(image, of("tf", shape=(1, 4, 4, 3), dtype=ir.DataType.UINT8))[0]
     assert pixels.dtype == np.uint8
     assert pixels[0, 2, 2].tolist() == [204, 102, 51]
+
+
+# The sizes of letterboxes by the published code, in its own words, and where the picture is put.
+# Ultralytics, ultralytics/data/augment.py, LetterBox; the same in YOLOv5's and YOLOv7's utils and in YOLOv6's
+# yolov6/data/data_augment.py: letterbox.
+
+
+def ultralytics(height: int, width: int, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    r = min(size[0] / height, size[1] / width)
+    new_unpad = round(width * r), round(height * r)
+    dw, dh = (size[1] - new_unpad[0]) / 2, (size[0] - new_unpad[1]) / 2
+    return new_unpad[1], new_unpad[0], round(dh - 0.1), round(dw - 0.1)
+
+
+# YOLOX, yolox/data/data_augment.py, preproc.
+
+
+def yolox(height: int, width: int, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    r = min(size[0] / height, size[1] / width)
+    return int(height * r), int(width * r), 0, 0
+
+
+# torchvision, models/detection/transform.py: torch's interpolate with recompute_scale_factor, which takes the floor.
+
+
+def torchvisions(height: int, width: int, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    scale = min(size[0] / height, size[1] / width)
+    return math.floor(height * scale), math.floor(width * scale), 0, 0
+
+
+# PaddleDetection, deploy/python/preprocess.py, Resize with keep_ratio: cv2.resize with factors, whose size is OpenCV's.
+
+
+def paddle(height: int, width: int, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    scale = min(size) / min(height, width)
+    if np.round(scale * max(height, width)) > max(size):
+        scale = max(size) / max(height, width)
+    made = cv2.resize(np.zeros((height, width), np.uint8), None, None, fx=scale, fy=scale)
+    return made.shape[0], made.shape[1], 0, 0
+
+
+PUBLISHED = {
+    "yolo": (("yolo",), ultralytics),
+    "yolox": (("yolox",), yolox),
+    "torchvision": (("torchvision",), torchvisions),
+    "paddle": (("paddle", "resize=fit", "pad=top-left", "pad_value=0"), paddle),
+}
+
+
+def test_each_preset_that_pads_has_a_published_size() -> None:
+    assert {name for name in PRESETS if "rounding" in PRESETS[name].settings} == set(PUBLISHED)
+    assert {name for name in PRESETS if PRESETS[name].settings["resize"] == "fit"} <= set(PUBLISHED)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("size", [(640, 640), (416, 416), (800, 800)])
+def test_the_picture_has_the_size_and_the_place_that_the_models_own_code_gives_it(
+    name: str, size: tuple[int, int]
+) -> None:
+    specs, published = PUBLISHED[name]
+    spec = of(*specs, shape=(1, 3, *size))
+    rng = np.random.default_rng(0)
+    sizes = [(427, 640), (667, 1000), (683, 1024), (853, 1280), (801, 1200), (1367, 2048), (1080, 1920), (853, 1281)]
+    drawn = rng.integers(200, 1600 if name == "paddle" else 4000, (400, 2)).tolist()
+    for height, width in [*sizes, *(pair[::-1] for pair in sizes), *drawn]:
+        place = fit(height, width, spec)
+        expected = published(height, width, size)
+        assert (place.resized_height, place.resized_width, place.top, place.left) == expected, (height, width)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "rows", "top"),
+    [
+        ("yolo", (853, 1280), 426, 107),
+        ("yolo", (667, 1000), 427, 106),
+        ("yolo", (855, 1280), 428, 106),
+        ("yolox", (853, 1280), 426, 0),
+        ("yolox", (667, 1000), 426, 0),
+    ],
+)
+def test_sizes_worked_out_by_hand(name: str, size: tuple[int, int], rows: int, top: int) -> None:
+    place = fit(*size, of(name, shape=(1, 3, 640, 640)))
+    assert (place.resized_height, place.resized_width, place.top, place.left) == (rows, 640, top, 0)
+
+
+@pytest.mark.parametrize("name", ["yolo", "yolox"])
+def test_the_tensor_is_what_the_models_own_code_makes(name: str) -> None:
+    _, published = PUBLISHED[name]
+    image = np.random.default_rng(1).integers(0, 256, (133, 200, 3), np.uint8)
+    rows, columns, top, left = published(133, 200, (96, 96))
+    resized = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_LINEAR)
+    expected = np.full((96, 96, 3), 114, np.uint8)
+    expected[top : top + rows, left : left + columns] = resized
+    if name == "yolo":
+        expected = expected[..., ::-1]
+    tensor, _ = prepare(image, of(name, shape=(1, 3, 96, 96)))
+    assert tensor[0].transpose(1, 2, 0) * (255 if name == "yolo" else 1) == pytest.approx(expected, abs=1e-4)
+
+
+def test_rounding_can_be_said() -> None:
+    assert of("yolo", "rounding=nearest").rounding == "nearest"
+    assert of("yolox", "rounding=HALF-EVEN").rounding == "half-even"
+    assert of("yolo", "resize=stretch").rounding == of("paddle").rounding == "nearest"  # which it has no meaning for
+    assert of("resize=fit", "scale=0-1", "color=RGB", "pad=center", "pad_value=0").rounding == "nearest"
+    with pytest.raises(SourceError, match=r"rounding has no meaning for resize stretch as it is here\. Leave it out"):
+        of("paddle", "rounding=down")
+    with pytest.raises(SourceError, match="nearest or half-even or down was expected"):
+        of("yolo", "rounding=up")
 
 
 def test_size_layout_and_type_are_the_models() -> None:
