@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from click.testing import Result
@@ -96,6 +97,23 @@ def test_many_maps_are_announced_with_their_size(
     )
     assert cli(*given, "-q").stderr == ""
     assert cli(*given[:-1], "3").stderr == ""
+
+
+@pytest.mark.parametrize("name", ["tile.npy", "tile.tif", "tile.png"])
+def test_many_maps_of_every_kind_of_file_that_is_explained(
+    name: str, signs_bundle: Path, signs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Cli
+) -> None:
+    pixels = cv2.imread(str(signs / "images" / "cat.jpg"))
+    if name.endswith(".npy"):
+        np.save(tmp_path / name, pixels)
+    else:
+        cv2.imwrite(str(tmp_path / name), pixels)
+    monkeypatch.setattr(command, "_LARGE", 1)
+    given = ["explain", signs_bundle, tmp_path / name, "-o", tmp_path / "out", "--threads", "1"]
+    done = cli(*given, "--score", "0", "--top", "11")
+    assert done.exit_code == 0
+    height, width = pixels.shape[:2]
+    assert f"[1/1] {name}: 11 maps of {height}x{width} pixels" in done.stderr
 
 
 def test_saving_counts_maps(signs_model: boxcam.Model, signs: Path, tmp_path: Path) -> None:

@@ -147,6 +147,7 @@ def explain(
     check_is_folder(output)
     model = _load(bundle, inputs, threads=threads, device=device, providers=providers)
     model.prepare(**asked)
+    channels = model.manifest.preprocess.channels
     one, _ = WORDS[model.manifest.outputs.whole_image]
     missing: list[InputError] = []
     files = find_images(inputs, missing, model.manifest.preprocess.channels)
@@ -158,7 +159,7 @@ def explain(
         for number, (file, name) in enumerate(zip(files, names, strict=True), 1):
             with progress_line(f"[{number}/{len(files)}] {file.name}", one, quiet) as line:
                 try:
-                    explanation = model.explain(file, **asked, progress=_counter(line, file))
+                    explanation = model.explain(file, **asked, progress=_counter(line, file, channels))
                     explanation.save(folder, name, progress=line.counter("writing"))
                 except (InputError, OutputError) as error:
                     broken.append(error)
@@ -189,15 +190,15 @@ def _load(bundle: str, inputs: tuple[str, ...], **options: Any) -> boxcam.Model:
         raise
 
 
-def _counter(line: ProgressLine, file: Path) -> Callable[[int, int], None]:
+def _counter(line: ProgressLine, file: Path, channels: int) -> Callable[[int, int], None]:
     """Counts what is explained of an image; says before how large the maps are going to be, if they are many."""
-    from boxcam.runtime.images import read_image
+    from boxcam.runtime.planes import read_planes
 
     count = line.counter()
 
     def counter(done: int, total: int) -> None:
         if done == 0 and total > _TOP:
-            height, width = read_image(file).shape[:2]
+            height, width = read_planes(file, channels).shape[:2]  # as it was read to be explained
             size = 4 * total * height * width
             if size >= _LARGE:
                 line.announce(
