@@ -209,15 +209,19 @@ def _tiff(data: bytes) -> Size:
 
 
 def _jpeg2000(data: bytes) -> Size:
-    """Of the codestream, which is the file or the content of its box ``jp2c``."""
-    start = 0
+    """Of the codestream, which is the file or the content of its box ``jp2c``, or of the header before it if larger."""
+    start, height, width = 0, 0, 0
     if not data.startswith(_J2K):
+        for kind, first, last in avif.children(data, 0, len(data)):
+            for inner, place, _ in avif.children(data, first, last) if kind == b"jp2h" else ():
+                if inner == b"ihdr":
+                    height, width = struct.unpack_from(">II", data, place)
         start = next((first for kind, first, _ in avif.children(data, 0, len(data)) if kind == b"jp2c"), len(data))
         if data[start : start + 4] != _J2K:
             raise ValueError("no codestream")
     # SIZ: length, capabilities, then the reference grid and the image's offset in it.
     right, bottom, left, top = struct.unpack_from(">IIII", data, start + 8)
-    return max(right - left, 0), max(bottom - top, 0)
+    return max(right - left, width), max(bottom - top, height)
 
 
 _READERS: tuple[tuple[bytes | tuple[bytes, ...], Callable[[bytes], Size]], ...] = (

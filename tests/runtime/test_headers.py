@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import random
 import re
 import struct
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from boxcam.runtime import foreign, headers
 from boxcam.runtime.images import _quiet
+from tests.fuzz.mutate import mend_png
 
 MIB = 1 << 20
 BEGINNINGS = (
@@ -136,3 +140,38 @@ def test_of_random_numbers_and_separators_opencv_reads_the_same() -> None:
             read += 1
             assert headers.size(data) == pixels.shape[1::-1], data[:40]
     assert read > 50
+
+
+SEEDS = sorted((Path(__file__).parents[1] / "fuzz" / "seeds").glob("image.*"))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("seed", SEEDS, ids=lambda seed: seed.name)
+def test_no_less_is_stated_than_another_reader_finds(seed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow, which reads the header of a file on its own: of each seed, and of 1500 with other bytes in it."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    rng, read = random.Random(0), 0
+    for number in range(1501):
+        data = bytearray(seed.read_bytes())
+        for _ in range(rng.choice((1, 2, 4)) if number else 0):
+            data[rng.randrange(min(len(data), 400))] = rng.choice((0, 1, 255, rng.randrange(256)))
+        if data.startswith(headers.PNG):
+            data = bytearray(mend_png(bytes(data)))
+        try:
+            found = Image.open(io.BytesIO(data)).size
+        except Exception:  # noqa: BLE001 - Pillow does not read it
+            continue
+        try:
+            stated = headers.size(bytes(data))
+        except ValueError:
+            continue
+        if stated is None:
+            continue
+        read += 1
+        if seed.suffix == ".gif":  # Pillow enlarges the screen to a frame that does not fit, OpenCV does not
+            found = data[6] | data[7] << 8, data[8] | data[9] << 8
+        if seed.suffix == ".bmp":  # below 0 is from above, and Pillow has it for a size of 32 bits
+            found = tuple(min(side, (1 << 32) - side) for side in found)
+        assert stated[0] >= found[0], data[:60]
+        assert stated[1] >= found[1], data[:60]
+    assert read > 200
