@@ -94,7 +94,9 @@ def check_array(image: object) -> Image:
             f"an image must be a numpy array, not {type(image).__name__}. Pass uint8 [H, W, 3] in BGR order, or a path."
         )
     if hasattr(image, "mask"):
-        raise InputError("an image array with a mask cannot be used. Fill what is masked: image.filled(0).")
+        raise InputError(
+            "an image array with a mask cannot be used. Pass it with what is masked filled: image.filled(0)."
+        )
     image = np.asarray(image)  # classes of their own, such as np.matrix, have other rules for axes
     what = f"an image array of {image.dtype} {list(image.shape)} cannot be used"
     if image.ndim == 3 and image.shape[2] == 4:

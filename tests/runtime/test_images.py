@@ -422,7 +422,7 @@ def test_classes_of_arrays_are_read_as_plain_ones_and_masks_are_not() -> None:
         image = load_image(matrix, channels=channels)
         assert type(image) is np.ndarray
         assert (image == grey[..., None]).all()
-        with pytest.raises(InputError, match=r"a mask cannot be used\. Fill what is masked"):
+        with pytest.raises(InputError, match=r"a mask cannot be used\. Pass it with what is masked filled"):
             load_image(np.ma.masked_less(grey, 3), channels=channels)
     with pytest.raises(InputError, match="a mask cannot be used"):
         load_image(np.ma.masked_less(np.zeros((3, 4, 6), np.uint8), 3), channels=6)
