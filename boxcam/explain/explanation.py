@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
+import numpy.typing as npt
 
+from boxcam.arguments import numbers_of_boxes
 from boxcam.errors import PackageError
-from boxcam.explain.box import ExplainedBox, box_of, chosen_boxes
+from boxcam.explain.box import ExplainedBox, box_of
 from boxcam.explain.evidence import Color, Evidence
 from boxcam.explain.facts import box_facts, facts, share_inside
 from boxcam.explain.files import encode_png, make_folder, write_files
@@ -26,7 +28,9 @@ class Explanation(Evidence):
     """Why a model drew its boxes on one image: what `boxcam.explain` returns.
 
     It is a sequence of boxes, the best first: ``len(explanation)``, ``explanation[0]`` and ``for box in explanation``
-    give each as an `ExplainedBox`. The same as arrays are ``explanation.detections`` and ``explanation.maps``.
+    give each as an `ExplainedBox`; slices, lists of indices and masks, as
+    ``explanation[explanation.detections.scores > 0.5]``, give several. The same as arrays are
+    ``explanation.detections`` and ``explanation.maps``.
 
     Attributes:
         image: uint8 [H, W, 3], BGR, the image given.
@@ -54,10 +58,12 @@ class Explanation(Evidence):
     def __getitem__(self, index: int) -> ExplainedBox: ...
 
     @overload
-    def __getitem__(self, index: slice | Sequence[int]) -> tuple[ExplainedBox, ...]: ...
+    def __getitem__(self, index: slice | Sequence[int] | npt.NDArray[Any]) -> tuple[ExplainedBox, ...]: ...
 
-    def __getitem__(self, index: int | slice | Sequence[int]) -> ExplainedBox | tuple[ExplainedBox, ...]:
-        boxes = tuple(box_of(self, k) for k in chosen_boxes(index, len(self)))
+    def __getitem__(
+        self, index: int | slice | Sequence[int] | npt.NDArray[Any]
+    ) -> ExplainedBox | tuple[ExplainedBox, ...]:
+        boxes = tuple(box_of(self, k) for k in numbers_of_boxes(index, len(self)))
         return boxes if isinstance(index, slice | Iterable) else boxes[0]
 
     def __repr__(self) -> str:
@@ -74,13 +80,18 @@ class Explanation(Evidence):
         return encode_png(self.sheet(color="BGR"))
 
     def overlay(
-        self, k: int | slice | Sequence[int] | None = None, *, color: Color | None = None, outlines: bool = True
+        self,
+        k: int | slice | Sequence[int] | npt.NDArray[Any] | None = None,
+        *,
+        color: Color | None = None,
+        outlines: bool = True,
     ) -> Image:
         """The image under the heatmap of one box, or of several together.
 
         Args:
-            k: which box, or which boxes: an index, a slice, or several indices; all by default. Each heatmap is scaled
-                to its own peak; where several overlap, the strongest colour is shown.
+            k: which box, or which boxes: an index, a slice, several indices, or a mask with a boolean for each box; all
+                by default. Each heatmap is scaled to its own peak; where several overlap, the strongest colour is
+                shown.
             color: order of the result's channels, ``BGR`` or ``RGB``; by default that of the image as it was given,
                 ``BGR`` for a file.
             outlines: whether to draw the boxes, too.
@@ -90,7 +101,7 @@ class Explanation(Evidence):
 
         Raises:
             IndexError: there is no such box.
-            ArgumentError: ``k`` is something else.
+            ArgumentError: ``k`` is something else, or ``color`` is no order of channels.
 
         >>> import boxcam, cv2
         >>> explanation = boxcam.explain("signs.boxcam", "street.jpg")
@@ -99,7 +110,7 @@ class Explanation(Evidence):
         >>> cv2.imwrite("first-two.png", explanation.overlay([0, 1]))
         True
         """
-        chosen = chosen_boxes(slice(None) if k is None else k, len(self))
+        chosen = numbers_of_boxes(slice(None) if k is None else k, len(self))
         return in_color(draw_overlay(self, chosen, outlines), color or self.query.color)
 
     def sheet(self, *, color: Color | None = None) -> Image:
