@@ -8,13 +8,13 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from boxcam.bundle.files import MANIFEST, seal, sha256
 from boxcam.bundle.manifest import Manifest
 from boxcam.errors import OutputError
-from boxcam.leftovers import OLD, locked, name_aside, sweep
+from boxcam.leftovers import OLD, folder_aside, locked, sweep
 
 
 @contextmanager
@@ -33,22 +33,18 @@ def write(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[
     """
     check_target(path, overwrite=overwrite)
     target = Path(os.path.realpath(path))
-    aside = target.parent / name_aside(target.name)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):
-            os.lstat(target)  # whether the disk takes the name
-        sweep(target.parent, target.name, keep=lambda path: _restored(path, target))
-        aside.mkdir()
-    except OSError as error:
-        raise OutputError(f"cannot write {target}: {error.strerror}. Choose another place with output=.") from error
-    try:
-        with locked(aside):
-            yield aside
-            check_target(target, overwrite=overwrite)  # the block may have taken minutes
-            _put_in_place(aside, target)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    with ExitStack() as stack:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):
+                os.lstat(target)  # whether the disk takes the name
+            sweep(target.parent, target.name, keep=lambda path: _restored(path, target))
+            aside = stack.enter_context(folder_aside(target.parent, target.name))
+        except OSError as error:
+            raise OutputError(f"cannot write {target}: {error.strerror}. Choose another place with output=.") from error
+        yield aside
+        check_target(target, overwrite=overwrite)  # the block may have taken minutes
+        _put_in_place(aside, target)
 
 
 @contextmanager
@@ -102,12 +98,13 @@ def _put_in_place(aside: Path, target: Path) -> None:
         if not target.exists():
             aside.rename(target)
             return
-        target.rename(old)
-        try:
-            aside.rename(target)
-        except OSError:
-            old.rename(target)
-            raise
+        with locked(target):  # so that nobody who sweeps puts it back meanwhile
+            target.rename(old)
+            try:
+                aside.rename(target)
+            except OSError:
+                old.rename(target)
+                raise
     except OSError as error:
         raise OutputError(f"cannot write {target}: {error.strerror}. Choose another place with output=.") from error
     shutil.rmtree(old, ignore_errors=True)
