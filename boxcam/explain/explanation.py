@@ -11,13 +11,13 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
-from boxcam.arguments import numbers_of_boxes
-from boxcam.errors import PackageError
+from boxcam.arguments import check_callable, numbers_of_boxes
+from boxcam.errors import ArgumentError, PackageError
 from boxcam.explain.box import ExplainedBox, box_of
 from boxcam.explain.evidence import Color, Evidence
 from boxcam.explain.facts import box_facts, facts, share_inside
 from boxcam.explain.files import encode_png, make_folder, write_files
-from boxcam.explain.names import check_free, check_is_folder
+from boxcam.explain.names import check_free, check_is_folder, is_name
 from boxcam.explain.pictures import draw_overlay, draw_sheet, in_color, make_panel
 from boxcam.targets import LOGIT
 from boxcam.types import Image
@@ -164,12 +164,20 @@ class Explanation(Evidence):
 
         Raises:
             OutputError: a file cannot be written, or is there and not boxcam's; or the folder has the name of a file.
+            ArgumentError: ``folder`` is no path, or ``name`` no name of a file in it.
             BoxcamError: the model gave a box, score or logit that is no number.
 
         >>> import boxcam
         >>> [path.name for path in boxcam.explain("signs.boxcam", "street.jpg").save("out")]
         ['street.png', 'street.npz', 'street.json']
         """
+        if not isinstance(folder, str | os.PathLike):
+            raise ArgumentError(f"folder={folder!r} is not a path. Pass that of a folder.")
+        if name is not None and not is_name(name):
+            raise ArgumentError(
+                f"name={name!r} is not the name of a file. Pass one without folders: they go into folder=."
+            )
+        check_callable("progress", progress)
         check_is_folder(folder, _ONE_PICTURE)
         image = None if self.query.image is None else Path(self.query.image)
         name = ("image" if image is None else image.stem) if name is None else name

@@ -28,7 +28,7 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
         OutputError: it cannot.
     """
     folder = Path(path)
-    if os.path.exists(folder) and not folder.is_dir():
+    if os.path.exists(folder) and not os.path.isdir(folder):
         raise OutputError(f"cannot write into {folder}: it is a file, not a folder. Choose another folder.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
