@@ -70,7 +70,7 @@ def check_target(path: str | os.PathLike[str], *, overwrite: bool = False) -> No
     """
     target = Path(path)
     if os.path.exists(target):
-        if not target.is_dir() or not (target / MANIFEST).is_file():
+        if not os.path.isfile(target / MANIFEST):
             raise OutputError(
                 f"{target} exists and is not a bundle, so it is left alone. Choose another place with output=."
             )
@@ -95,7 +95,7 @@ def _put_in_place(aside: Path, target: Path) -> None:
     """Rename a finished bundle to its name; the one it replaces is deleted last, or put back."""
     old = aside.with_name(aside.name + OLD)
     try:
-        if not target.exists():
+        if not os.path.lexists(target):
             aside.rename(target)
             return
         with locked(target):  # so that nobody who sweeps puts it back meanwhile
@@ -112,7 +112,7 @@ def _put_in_place(aside: Path, target: Path) -> None:
 
 def _restored(left: Path, target: Path) -> bool:
     """Put a bundle back in place that was about to be replaced when the run was killed; says whether it did."""
-    if not left.name.endswith(OLD) or os.path.lexists(target) or not (left / MANIFEST).is_file():
+    if not left.name.endswith(OLD) or os.path.lexists(target) or not os.path.isfile(left / MANIFEST):
         return False
     left.rename(target)
     return True

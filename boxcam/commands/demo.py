@@ -14,7 +14,7 @@ import click
 from boxcam.commands.console import say
 from boxcam.commands.explain import explain
 from boxcam.commands.headings import Command
-from boxcam.commands.options import common
+from boxcam.commands.options import PATH, common
 from boxcam.errors import BoxcamError, OutputError
 from boxcam.leftovers import file_aside, sweep
 from boxcam.plurals import counted
@@ -31,7 +31,7 @@ FIRST = "street.png"
 
 
 @click.command(cls=Command, epilog="Exit codes: 0 done, 1 failed, 2 wrong usage.")
-@common("-o", "--output", default="boxcam-demo", show_default=True, type=click.Path(), help="Folder to write to.")
+@common("-o", "--output", default="boxcam-demo", show_default=True, type=PATH, help="Folder to write to.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors and warnings.")
 @click.pass_context
 def demo(ctx: click.Context, output: str, quiet: bool) -> None:
