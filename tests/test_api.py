@@ -369,11 +369,11 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"rank": 1.5}, ArgumentError, r"rank=1\.5 is not a whole number"),
     *(
         ({"classes": wrong}, ArgumentError, r"classes=.* is not the name or number of a class, or several\. Pass one")
-        for wrong in (1.5, True, [1.5], [True], {"stop": 1}, b"stop", [None], np.array(1.5), object(), iter([1.5]))
+        for wrong in (1.5, True, [1.5], [True], {"stop": 1}, b"stop", [None], np.array(1.5), object())
     ),
     *(
         ({"rank": wrong}, ArgumentError, r"rank=.* is not a whole number above 0, or several\. Pass 1 for the best box")
-        for wrong in (1.0, True, [[1]], {1: 1}, np.array(0), np.array([1.0]), b"1", (one for one in (1, 0)))
+        for wrong in (1.0, True, [[1]], {1: 1}, np.array(0), np.array([1.0]), b"1")
     ),
     *(
         (
@@ -452,6 +452,9 @@ def test_what_is_given_can_be_read_once(signs_model: boxcam.Model, cat: Path) ->
         expected = asked(**{name: values})
         for given in (iter(values), (one for one in values), tuple(values), dict.fromkeys(values).keys()):
             assert asked(**{name: given}) == expected
+    for name, wrong in (("rank", [1, 0]), ("classes", [1.5])):
+        with pytest.raises(ArgumentError, match=rf"^{name}=\({wrong[0]}"):
+            asked(**{name: iter(wrong)})
     assert asked(rank=np.array([2, 1])) == asked(rank=[1, 2])
     assert asked(rank=np.array(1)) == asked(rank=1)
     assert asked(classes=np.array(1)) == asked(classes=1)
@@ -463,7 +466,7 @@ def test_an_explanation_has_an_image_of_its_own(signs_model: boxcam.Model, cat: 
     for pixels in (cv2.imread(str(cat)), cv2.imread(str(cat), cv2.IMREAD_GRAYSCALE)):
         for color in ("BGR", "RGB"):
             given = np.ascontiguousarray(pixels)
-            found = boxcam.explain(signs_model, given, top=1, color=color)  # type: ignore[arg-type]
+            found = boxcam.explain(signs_model, given, score=0, top=1, color=color)  # type: ignore[arg-type]
             before = found.overlay(0)
             given[:] = 0  # as the next frame of a camera
             assert np.array_equal(found.overlay(0), before)
@@ -482,10 +485,10 @@ def test_results_lie_in_the_folder(signs_model: boxcam.Model, cat: Path, tmp_pat
     found = boxcam.explain(signs_model, cat, top=1)
     out = tmp_path / "out"
     for name in ("../evil", str(tmp_path / "evil"), "", ".", "..", "a/b", "a/", "a\0b", 5, b"a", Path("a")):
-        with pytest.raises(ArgumentError, match=r"name=.* is not the name of a file\. Pass one without folders"):
+        with pytest.raises(ArgumentError, match=r" is not the name of a file\. Pass one without folders"):
             found.save(out, name)  # type: ignore[arg-type]
     for folder in (None, 5, b"out", [out]):
-        with pytest.raises(ArgumentError, match=r"folder=.* is not a path\."):
+        with pytest.raises(ArgumentError, match=r" is not the path of a folder\. Pass one"):
             found.save(folder)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="progress=1 cannot be called"):
         found.save(out, progress=1)  # type: ignore[arg-type]

@@ -172,11 +172,9 @@ class Explanation(Evidence):
         ['street.png', 'street.npz', 'street.json']
         """
         if not isinstance(folder, str | os.PathLike):
-            raise ArgumentError(f"folder={folder!r} is not a path. Pass that of a folder.")
+            raise ArgumentError(f"{folder!r} is not the path of a folder. Pass one, such as 'out'.")
         if name is not None and not is_name(name):
-            raise ArgumentError(
-                f"name={name!r} is not the name of a file. Pass one without folders: they go into folder=."
-            )
+            raise ArgumentError(f"{name!r} is not the name of a file. Pass one without folders, such as 'street'.")
         check_callable("progress", progress)
         check_is_folder(folder, _ONE_PICTURE)
         image = None if self.query.image is None else Path(self.query.image)
