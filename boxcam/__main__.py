@@ -13,6 +13,7 @@ from types import FrameType
 
 def main() -> None:
     """Run the command line."""
+    _open_what_is_closed()
     usual = signal.getsignal(signal.SIGINT)
     if usual is signal.default_int_handler:  # and not ignored, as in the background of a shell
         signal.signal(signal.SIGINT, _end)
@@ -20,6 +21,18 @@ def main() -> None:
 
     signal.signal(signal.SIGINT, usual)
     run(prog_name="boxcam")
+
+
+def _open_what_is_closed() -> None:
+    """Give closed standard streams a place that takes all: their numbers would go to the first files that are opened.
+
+    What native code says to standard error would be written into these.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
 
 
 def _end(number: int, frame: FrameType | None) -> None:

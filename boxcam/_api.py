@@ -36,7 +36,7 @@ def load(
         BundleError: the bundle is missing, altered, broken, or of a newer version.
         EngineError: ONNX Runtime is not installed, or twice.
         UnknownNameError: there is no such device or provider.
-        ArgumentError: the number of threads is negative, or the path is none.
+        ArgumentError: the number of threads is negative or above 1024, or an argument is of another type.
 
     Warns:
         BoxcamWarning: the device or a provider cannot be used, and the CPU is instead.
@@ -141,14 +141,14 @@ def limits(
         max_pixels: pixels that an image may have, height times width; 179 million without a limit of one's own.
 
     Returns:
-        What ``with`` takes. Blocks can lie inside of each other; the narrower time holds.
+        What ``with`` takes. Blocks can lie inside of each other; the narrower time and memory hold.
 
     Raises:
         LimitError: at the end of the block: it took longer, or asked for more memory.
         ArgumentError: a limit is no number above 0, is below what is in use, or memory cannot be limited here.
 
     Other threads do not take over the limits of the one that starts them, unless they get its ``contextvars``; memory
-    is that of the process.
+    is that of the process, so the lowest of several threads holds.
 
     >>> import boxcam
     >>> with boxcam.limits(timeout=60, max_pixels=10_000_000):

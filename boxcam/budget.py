@@ -8,6 +8,7 @@ code of other threads looks at the clock when it runs a graph.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import signal
 import threading
@@ -17,12 +18,17 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from types import FrameType
 
+from boxcam.arguments import is_number
 from boxcam.errors import ArgumentError, LimitError
 
 MAX_PIXELS = 179_000_000
 """Pixels of an image, unless another limit is set. Decoded they take three bytes each, and more while being decoded."""
 _AGAIN = 5.0
 """Seconds until an alarm that was lost, as those in a destructor are, is given again."""
+_LONGEST = 1e8
+"""Seconds that an alarm can be set to on every system: three years."""
+_LARGEST = (1 << 62) - 1
+"""Bytes that can be said to every system, and that none has."""
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 
@@ -99,12 +105,13 @@ def limits(
         pixels=outer.pixels if max_pixels is None else max_pixels,
         timeout=seconds,
         deadline=deadline,
-        memory=outer.memory if memory is None else memory,
+        memory=min((one for one in (outer.memory, memory) if one is not None), default=None),
     )
     token = _CURRENT.set(inner)
     try:
         with _memory(inner, outer), _alarm(inner, outer):
             yield
+            inner.check_time()  # for code that nothing could interrupt
     except TimeIsUp:
         raise inner.expired() from None
     except MemoryError as error:
@@ -120,15 +127,15 @@ def size(given: int | str) -> int:
         ArgumentError: it is none.
     """
     found = _SIZE.fullmatch(str(given).strip())
-    if found is None or float(found[1]) <= 0:
+    if found is None or not 0 < float(found[1]) < float("inf"):
         raise ArgumentError(f"max_memory={given!r} is not a size. Pass one such as 4G or 512M.")
     return int(float(found[1]) * (1 << _UNITS[found[2].upper()]))
 
 
 def _check(timeout: float | None, memory: int | None, pixels: int | None) -> None:
     for name, value in (("timeout", timeout), ("max_pixels", pixels)):
-        if value is not None and not 0 < value < float("inf"):
-            raise ArgumentError(f"{name}={value} is not a number above 0. Pass one that is.")
+        if value is not None and not (is_number(value) and 0 < value < float("inf")):
+            raise ArgumentError(f"{name}={value!r} is not a number above 0. Pass one that is.")
     if memory is not None:
         taken = _taken()
         if taken is None:
@@ -157,21 +164,53 @@ def _memory(inner: Budget, outer: Budget) -> Iterator[None]:
     if inner.memory is None or inner.memory == outer.memory:
         yield
         return
-    import resource
-
-    before, most = resource.getrlimit(resource.RLIMIT_DATA)
-    known = [limit for limit in (before, most) if limit != resource.RLIM_INFINITY]
-    resource.setrlimit(resource.RLIMIT_DATA, (min([inner.memory, *known]), most))
+    _MEMORY.add(inner.memory)
     try:
         yield
     finally:
-        resource.setrlimit(resource.RLIMIT_DATA, (before, most))
+        _MEMORY.remove(inner.memory)
+
+
+class _Memory:
+    """The limits of memory that hold now. It is the process that has one, so the lowest holds for all threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._held: list[int] = []
+        self._before = 0
+        if hasattr(os, "register_at_fork"):  # a process that was forked has none of the threads that may hold the lock
+            os.register_at_fork(after_in_child=lambda: setattr(self, "_lock", threading.Lock()))
+
+    def add(self, limit: int) -> None:
+        import resource
+
+        with self._lock:
+            if not self._held:
+                self._before = resource.getrlimit(resource.RLIMIT_DATA)[0]
+            self._held.append(limit)
+            self._apply()
+
+    def remove(self, limit: int) -> None:
+        with self._lock:
+            self._held.remove(limit)
+            self._apply()
+
+    def _apply(self) -> None:
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_DATA)
+        limits = (self._before, most, *(min(limit, _LARGEST) for limit in self._held))
+        known = [limit for limit in limits if limit != resource.RLIM_INFINITY]
+        resource.setrlimit(resource.RLIMIT_DATA, (min(known, default=resource.RLIM_INFINITY), most))
+
+
+_MEMORY = _Memory()
 
 
 @contextlib.contextmanager
 def _alarm(inner: Budget, outer: Budget) -> Iterator[None]:
     """Interrupt Python code when the time is over, where that can be done without taking an alarm from others."""
-    mine = inner.deadline is not None and inner.deadline != outer.deadline
+    mine = inner.deadline is not None and inner.deadline != outer.deadline and (inner.left or 0.0) < _LONGEST
     if not mine or threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
         yield
         return

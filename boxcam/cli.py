@@ -11,14 +11,14 @@ import click
 
 from boxcam._version import __version__
 from boxcam.commands import PLUGINS
-from boxcam.commands.console import ARGUMENTS, error_line, message_line, say
+from boxcam.commands.console import ARGUMENTS, error_line, forget_output, message_line, say
 from boxcam.commands.demo import demo
 from boxcam.commands.explain import explain
 from boxcam.commands.export import export
 from boxcam.commands.inspect import inspect
 from boxcam.commands.methods import methods
 from boxcam.commands.misspelling import no_such_command, no_such_option
-from boxcam.commands.signals import Terminated, end, ended_by_signals, leave
+from boxcam.commands.signals import Terminated, end, ended_by_signals, leave, signal_behind
 from boxcam.errors import BoxcamError, BoxcamWarning
 from boxcam.runtime.failures import reason
 
@@ -56,16 +56,29 @@ class _Commands(click.Group):
         except click.NoSuchOption as error:
             raise no_such_option(error.option_name, self, ctx) from error
 
+    def main(self, *given: Any, **settings: Any) -> Any:
+        try:
+            return super().main(*given, **settings)
+        except BrokenPipeError:
+            raise
+        except OSError as error:  # of the system: no file of boxcam's own, for which there are errors that say more
+            where = f"{error.filename}: " if error.filename else ""
+            say(f"boxcam: {where}{error.strerror or error}. Check the path, its permissions and the disk.", err=True)
+            forget_output()
+            end(1)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             with _warnings_as_lines(), ended_by_signals():
                 return super().invoke(ctx)
         except (KeyboardInterrupt, Terminated) as error:
             leave(error)
-        except BoxcamError as error:
-            say(error_line(error), err=True)
-            end(1)
         except Exception as error:
+            if (event := signal_behind(error)) is not None:
+                leave(event)
+            if isinstance(error, BoxcamError):
+                say(error_line(error), err=True)
+                end(1)
             if not type(error).__module__.startswith("onnxruntime."):
                 raise
             say(f"boxcam: onnxruntime failed: {reason(error)}. Please report it with the model.", err=True)

@@ -68,17 +68,31 @@ def check_bundle(path: str | os.PathLike[str]) -> None:
         raise BundleError(
             f"{name} is a model to export, not a bundle. Make one with: boxcam export {name} WEIGHTS.pth."
         )
-    if place.is_dir() and not (place / MANIFEST).exists():
+    if os.path.isdir(place) and not os.path.exists(place / MANIFEST):
         models = (".onnx", *_WEIGHTS, *_TENSORFLOW, *_PADDLE)
-        inside = [file for file in sorted(place.iterdir()) if file.suffix.lower() in models]
+        inside = [file for file in sorted(_entries(place)) if file.suffix.lower() in models]
         inside.sort(key=lambda file: models.index(file.suffix.lower()))  # the easiest to export is named
         advice = f"It contains {inside[0]}. {_advice(str(inside[0]))}" if inside else _MAKE
         raise BundleError(f"{name} is not a bundle: it has no {MANIFEST}. {advice}")
-    if place.is_file():
+    if os.path.isfile(place):
         raise BundleError(
             f"{name} is not a bundle: a bundle is a folder."
             f" {_advice(name) or f'{_MAKE} It takes an ONNX file (.onnx), among others.'}"
         )
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What is in a folder.
+
+    Raises:
+        BundleError: that cannot be seen.
+    """
+    try:
+        entries = list(folder.iterdir())
+        os.stat(os.path.join(folder, "."))  # which takes the right to go into it
+    except OSError as error:
+        raise BundleError(f"bundle {folder} cannot be read: {error.strerror}. Check its permissions.") from error
+    return entries
 
 
 def check_order(bundle: str | os.PathLike[str], images: Iterable[str | os.PathLike[str]]) -> None:
@@ -87,10 +101,10 @@ def check_order(bundle: str | os.PathLike[str], images: Iterable[str | os.PathLi
     Raises:
         ArgumentError: what is given as the bundle is none, and one of the images is.
     """
-    if (Path(bundle) / MANIFEST).is_file():
+    if os.path.isfile(Path(bundle) / MANIFEST):
         return
     for image in images:
-        if (Path(image) / MANIFEST).is_file():
+        if os.path.isfile(Path(image) / MANIFEST):
             raise ArgumentError(
                 f"the bundle and the images are swapped: {os.fspath(bundle)} is not a bundle, and {os.fspath(image)} is"
                 " one. Give the bundle first, then the images."

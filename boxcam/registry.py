@@ -76,6 +76,8 @@ class Registry(Generic[T]):
             UnknownNameError: there is none.
             PluginError: it is a plug-in's, which cannot be loaded.
         """
+        if not isinstance(name, str):
+            raise UnknownNameError.of(self.kind, name, self.names())
         if name not in self._things and name in self.plugins():
             plugin = self.plugins()[name]
             plugin.load()
@@ -86,7 +88,7 @@ class Registry(Generic[T]):
         return self._things[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._things or name in self.plugins()
+        return isinstance(name, str) and (name in self._things or name in self.plugins())
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names())

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from boxcam.arguments import numbers_of_boxes
+
 Float = npt.NDArray[np.float32]
 Int = npt.NDArray[np.int64]
 Image = npt.NDArray[np.uint8]
@@ -81,15 +83,19 @@ class Detections:
     def __len__(self) -> int:
         return len(self.scores)
 
-    def select(self, index: npt.NDArray[Any] | Sequence[int]) -> Detections:
+    def select(self, index: int | slice | npt.NDArray[Any] | Sequence[int]) -> Detections:
         """The detections at the given indices (or where a boolean mask is true), in that order.
+
+        Raises:
+            IndexError: there is no such box.
+            ArgumentError: it is neither an index, nor several, nor a slice, nor a mask with a boolean for each box.
 
         >>> import boxcam
         >>> found = boxcam.load("signs.boxcam").detect("street.jpg")
         >>> len(found.select(found.scores > 0.9)), found.select([1]).names
         (5, ('no entry',))
         """
-        chosen = np.arange(len(self))[np.asarray(index, dtype=None if len(index) else np.int64)]
+        chosen = numbers_of_boxes(index, len(self))
         return Detections(
             self.boxes[chosen],
             self.scores[chosen],

@@ -20,7 +20,15 @@ import PIL.Image
 import pytest
 
 import boxcam
-from boxcam.errors import ArgumentError, BoxcamWarning, BundleError, InputError, UnknownLayerError, UnknownNameError
+from boxcam.errors import (
+    ArgumentError,
+    BoxcamWarning,
+    BundleError,
+    InputError,
+    OutputError,
+    UnknownLayerError,
+    UnknownNameError,
+)
 from boxcam.explain.methods import METHODS
 from boxcam.explain.options import Options as ExplainOptions
 from boxcam.export import pipeline
@@ -308,7 +316,6 @@ def test_score_top_and_classes_select(signs_model: boxcam.Model, cat: Path) -> N
         assert set(some.detections.names) == {"stop"}
     both = boxcam.explain(signs_model, cat, score=0, classes=["stop", "no entry"]).detections
     assert set(both.names) == {"stop", "no entry"}
-    assert len(boxcam.explain(signs_model, cat, score=0, classes=[])) == 0
 
 
 def test_no_box_gives_an_empty_explanation(signs_model: boxcam.Model) -> None:
@@ -360,6 +367,38 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"rank": [1, -1]}, ArgumentError, r"rank=\[1, -1\] is not a whole number"),
     ({"rank": "1"}, ArgumentError, "rank='1' is not a whole number"),
     ({"rank": 1.5}, ArgumentError, r"rank=1\.5 is not a whole number"),
+    *(
+        ({"classes": wrong}, ArgumentError, r"classes=.* is not the name or number of a class, or several\. Pass one")
+        for wrong in (1.5, True, [1.5], [True], {"stop": 1}, b"stop", [None], np.array(1.5), object())
+    ),
+    *(
+        ({"rank": wrong}, ArgumentError, r"rank=.* is not a whole number above 0, or several\. Pass 1 for the best box")
+        for wrong in (1.0, True, [[1]], {1: 1}, np.array(0), np.array([1.0]), b"1")
+    ),
+    *(
+        (
+            {"layer": wrong},
+            ArgumentError,
+            r"layer=.* is not the name of a layer, or several\. Pass one of model\.layers",
+        )
+        for wrong in (1, "", [["neck"]], b"neck", ["neck", None])
+    ),
+    *(
+        (
+            {name: wrong},
+            ArgumentError,
+            rf"^{name}= names none\. Pass one or several, or leave it out for the default\.$",
+        )
+        for name in ("classes", "rank", "layer")
+        for wrong in ((), [], np.array([]))
+    ),
+    *(
+        ({name: wrong}, UnknownNameError, rf"there is no {name} {re.escape(repr(wrong))}\.")
+        for name in ("method", "engine")
+        for wrong in (["gradcam"], 3, {}, b"onnx")
+    ),
+    *(({"target": wrong}, ArgumentError, r"target=.* is not the name of a target\.") for wrong in (["logit"], 3, {})),
+    ({"classes": "9" * 5000}, UnknownNameError, "no class '9999"),
     ({"color": "rgb"}, ArgumentError, r"color='rgb' is not an order of channels\. Pass 'BGR', as cv2.imread gives it"),
 ]
 
@@ -390,8 +429,73 @@ def test_arguments_that_are_no_model(signs_bundle: Path, signs_model: boxcam.Mod
         boxcam.explain(tmp_path / "model.onnx", cat)
     with pytest.raises(UnknownNameError, match=r"no device 'gpu'\. Did you mean 'cuda'\?"):
         boxcam.load(signs_bundle, device="gpu")
-    with pytest.raises(ArgumentError, match="threads"):
-        boxcam.load(signs_bundle, threads=-1)
+    for threads in (-1, "4", 1.5, None, True, 2**31, 1025, [1]):
+        with pytest.raises(ArgumentError, match=r"threads=.* is not a whole number from 0 \(all cores\) to 1024\."):
+            boxcam.load(signs_bundle, threads=threads)  # type: ignore[arg-type]
+    for device in (None, ["cpu"], 0):
+        with pytest.raises(UnknownNameError, match="there is no device"):
+            boxcam.load(signs_bundle, device=device)  # type: ignore[arg-type]
+    for providers in (5, None, [1], {"CPUExecutionProvider": {}}, ["CPUExecutionProvider", None]):
+        with pytest.raises(ArgumentError, match=r"providers=.* is not a name, or several\."):
+            boxcam.load(signs_bundle, providers=providers)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match=r"progress=5 cannot be called\. Pass a function, or leave it out\."):
+        boxcam.explain(signs_model, cat, progress=5)  # type: ignore[arg-type]
+
+
+def test_what_is_given_can_be_read_once(signs_model: boxcam.Model, cat: Path) -> None:
+    def asked(**options: Any) -> tuple[Any, ...]:
+        found = boxcam.explain(signs_model, cat, score=0, **options)
+        facts = found.facts()
+        return len(found), found.detections.labels.tolist(), facts["rank"], facts["classes"], facts["layer"]
+
+    for name, values in (("rank", [2, 1]), ("classes", ["stop", 1]), ("layer", ["neck", "backbone"])):
+        expected = asked(**{name: values})
+        for given in (iter(values), (one for one in values), tuple(values), dict.fromkeys(values).keys()):
+            assert asked(**{name: given}) == expected
+    for name, wrong in (("rank", [1, 0]), ("classes", [1.5])):
+        with pytest.raises(ArgumentError, match=rf"^{name}=\({wrong[0]}"):
+            asked(**{name: iter(wrong)})
+    assert asked(rank=np.array([2, 1])) == asked(rank=[1, 2])
+    assert asked(rank=np.array(1)) == asked(rank=1)
+    assert asked(classes=np.array(1)) == asked(classes=1)
+    providers = (one for one in ["CPUExecutionProvider"])
+    assert boxcam.load(signs_model.path, providers=providers).providers == ("CPUExecutionProvider",)  # type: ignore[arg-type]
+
+
+def test_an_explanation_has_an_image_of_its_own(signs_model: boxcam.Model, cat: Path, tmp_path: Path) -> None:
+    for pixels in (cv2.imread(str(cat)), cv2.imread(str(cat), cv2.IMREAD_GRAYSCALE)):
+        for color in ("BGR", "RGB"):
+            given = np.ascontiguousarray(pixels)
+            found = boxcam.explain(signs_model, given, score=0, top=1, color=color)  # type: ignore[arg-type]
+            before = found.overlay(0)
+            given[:] = 0  # as the next frame of a camera
+            assert np.array_equal(found.overlay(0), before)
+            assert not np.shares_memory(found.image, given)
+            found.overlay([])[:] = 7
+            assert np.array_equal(found.overlay(0), before)
+    pixels = cv2.imread(str(cat))
+    assert pixels is not None
+    np.save(tmp_path / "cat.npy", pixels)
+    found = boxcam.explain(signs_model, tmp_path / "cat.npy", top=1)
+    np.lib.format.open_memmap(tmp_path / "cat.npy", "r+")[:] = 0
+    assert np.array_equal(found.image, pixels)
+
+
+def test_results_lie_in_the_folder(signs_model: boxcam.Model, cat: Path, tmp_path: Path) -> None:
+    found = boxcam.explain(signs_model, cat, top=1)
+    out = tmp_path / "out"
+    for name in ("../evil", str(tmp_path / "evil"), "", ".", "..", "a/b", "a/", "a\0b", 5, b"a", Path("a")):
+        with pytest.raises(ArgumentError, match=r" is not the name of a file\. Pass one without folders"):
+            found.save(out, name)  # type: ignore[arg-type]
+    for folder in (None, 5, b"out", [out]):
+        with pytest.raises(ArgumentError, match=r" is not the path of a folder\. Pass one"):
+            found.save(folder)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="progress=1 cannot be called"):
+        found.save(out, progress=1)  # type: ignore[arg-type]
+    with pytest.raises(OutputError, match=r"cannot write into .*: embedded null byte\. Choose another folder\."):
+        found.save(f"{out}\0")
+    assert os.listdir(tmp_path) == []
+    assert [path.name for path in found.save(out, "a..b")] == ["a..b.png", "a..b.npz", "a..b.json"]
 
 
 def test_what_is_missing_is_said_before_the_first_image(signs_model: boxcam.Model) -> None:

@@ -16,8 +16,9 @@ Arrow = tuple[str, str]
 # From the ground up; rooms of one floor do not know each other. A room is a file or a folder of boxcam/, and of
 # boxcam/export/.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("_version", "errors", "plurals", "types"),
-    ("budget", "filesystem", "leftovers", "plugins"),
+    ("_version", "errors", "plurals"),
+    ("arguments",),
+    ("budget", "filesystem", "leftovers", "plugins", "types"),
     ("registry",),
     ("targets",),
     ("bundle",),

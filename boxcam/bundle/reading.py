@@ -32,9 +32,9 @@ def read(path: str | os.PathLike[str]) -> Manifest:
     root = Path(path)
     if not os.path.exists(root):
         raise BundleError(f"bundle {root} does not exist. Make one with 'boxcam export'.")
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise BundleError(f"{root} is not a bundle: a bundle is a folder. Make one with 'boxcam export'.")
-    if (root / MANIFEST).is_symlink():
+    if os.path.islink(root / MANIFEST):
         raise BundleError(f"{root / MANIFEST} is a link, not a file. Copy the bundle again.")
     if is_pointer(root / MANIFEST):
         raise BundleError(f"{root / MANIFEST} {POINTER}")
@@ -42,6 +42,8 @@ def read(path: str | os.PathLike[str]) -> Manifest:
         data = json.loads(read_text(root / MANIFEST, bounds.MAX_MANIFEST), parse_constant=_refuse)
     except FileNotFoundError:
         raise BundleError(f"{root} is not a bundle: it has no {MANIFEST}. Make one with 'boxcam export'.") from None
+    except PermissionError as error:
+        raise BundleError(f"{root / MANIFEST} cannot be read ({error.strerror}). Check its permissions.") from error
     except (OSError, ValueError, RecursionError) as error:
         said = error.strerror if isinstance(error, OSError) else error
         raise BundleError(f"{root / MANIFEST} cannot be read ({said}). Export the model again.") from error

@@ -8,13 +8,13 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from boxcam.bundle.files import MANIFEST, seal, sha256
 from boxcam.bundle.manifest import Manifest
 from boxcam.errors import OutputError
-from boxcam.leftovers import OLD, locked, name_aside, sweep
+from boxcam.leftovers import OLD, folder_aside, locked, sweep
 
 
 @contextmanager
@@ -33,22 +33,18 @@ def write(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[
     """
     check_target(path, overwrite=overwrite)
     target = Path(os.path.realpath(path))
-    aside = target.parent / name_aside(target.name)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):
-            os.lstat(target)  # whether the disk takes the name
-        sweep(target.parent, target.name, keep=lambda path: _restored(path, target))
-        aside.mkdir()
-    except OSError as error:
-        raise OutputError(f"cannot write {target}: {error.strerror}. Choose another place with output=.") from error
-    try:
-        with locked(aside):
-            yield aside
-            check_target(target, overwrite=overwrite)  # the block may have taken minutes
-            _put_in_place(aside, target)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    with ExitStack() as stack:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):
+                os.lstat(target)  # whether the disk takes the name
+            sweep(target.parent, target.name, keep=lambda path: _restored(path, target))
+            aside = stack.enter_context(folder_aside(target.parent, target.name))
+        except OSError as error:
+            raise OutputError(f"cannot write {target}: {error.strerror}. Choose another place with output=.") from error
+        yield aside
+        check_target(target, overwrite=overwrite)  # the block may have taken minutes
+        _put_in_place(aside, target)
 
 
 @contextmanager
@@ -74,7 +70,7 @@ def check_target(path: str | os.PathLike[str], *, overwrite: bool = False) -> No
     """
     target = Path(path)
     if os.path.exists(target):
-        if not target.is_dir() or not (target / MANIFEST).is_file():
+        if not os.path.isfile(target / MANIFEST):
             raise OutputError(
                 f"{target} exists and is not a bundle, so it is left alone. Choose another place with output=."
             )
@@ -99,15 +95,16 @@ def _put_in_place(aside: Path, target: Path) -> None:
     """Rename a finished bundle to its name; the one it replaces is deleted last, or put back."""
     old = aside.with_name(aside.name + OLD)
     try:
-        if not target.exists():
+        if not os.path.lexists(target):
             aside.rename(target)
             return
-        target.rename(old)
-        try:
-            aside.rename(target)
-        except OSError:
-            old.rename(target)
-            raise
+        with locked(target):  # so that nobody who sweeps puts it back meanwhile
+            target.rename(old)
+            try:
+                aside.rename(target)
+            except OSError:
+                old.rename(target)
+                raise
     except OSError as error:
         raise OutputError(f"cannot write {target}: {error.strerror}. Choose another place with output=.") from error
     shutil.rmtree(old, ignore_errors=True)
@@ -115,7 +112,7 @@ def _put_in_place(aside: Path, target: Path) -> None:
 
 def _restored(left: Path, target: Path) -> bool:
     """Put a bundle back in place that was about to be replaced when the run was killed; says whether it did."""
-    if not left.name.endswith(OLD) or os.path.lexists(target) or not (left / MANIFEST).is_file():
+    if not left.name.endswith(OLD) or os.path.lexists(target) or not os.path.isfile(left / MANIFEST):
         return False
     left.rename(target)
     return True

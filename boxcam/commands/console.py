@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
+import json
+import os
 import re
 import sys
+from typing import Any
 
 import click
 
 from boxcam.commands.flags import flags_of, with_flags
-from boxcam.errors import BoxcamError
+from boxcam.errors import BoxcamError, OutputError
 
 ARGUMENTS = "boxcam.arguments"
 """Where the root context keeps what the user typed."""
@@ -34,9 +39,47 @@ def one_line(text: str) -> str:
 
 
 def put(text: str, err: bool, nl: bool) -> None:
-    """Print as it is, but for what the terminal's encoding lacks: boxcam's own control characters."""
+    """Print as it is, boxcam's own control characters too; what the terminal's encoding lacks is escaped as in JSON.
+
+    Raises:
+        OutputError: standard output cannot be written, as on a full disk. Of standard error nobody could be told.
+    """
     encoding = getattr(sys.stderr if err else sys.stdout, "encoding", None) or "utf-8"
-    click.echo(text.encode(encoding, "backslashreplace").decode(encoding), err=err, nl=nl)
+    try:
+        click.echo(text.encode(encoding, _JSON).decode(encoding), err=err, nl=nl)
+    except BrokenPipeError:  # who reads it has had enough
+        raise
+    except OSError as error:
+        forget_output(err)
+        if not err:
+            raise OutputError(
+                f"standard output cannot be written: {error.strerror or error}. Send it somewhere else."
+            ) from error
+
+
+def is_terminal() -> bool:
+    """Whether standard error is a terminal; it may be closed."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+def forget_output(err: bool = False) -> None:
+    """Let go of what an output that cannot be written still holds: Python would try again at its end, and fail."""
+    stream: Any = sys.stderr if err else sys.stdout
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        stream.flush()
+        return
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    """Characters as JSON writes them in ASCII."""
+    assert isinstance(error, UnicodeEncodeError)
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
+
+
+_JSON = "boxcam.json"
+codecs.register_error(_JSON, _escaped)
 
 
 def error_line(error: BoxcamError) -> str:

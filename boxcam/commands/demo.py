@@ -7,7 +7,6 @@ import importlib.util
 import os
 import shlex
 import shutil
-import tempfile
 from pathlib import Path
 
 import click
@@ -15,8 +14,9 @@ import click
 from boxcam.commands.console import say
 from boxcam.commands.explain import explain
 from boxcam.commands.headings import Command
-from boxcam.commands.options import common
+from boxcam.commands.options import PATH, common
 from boxcam.errors import BoxcamError, OutputError
+from boxcam.leftovers import file_aside, sweep
 from boxcam.plurals import counted
 
 DATA = Path(__file__).parents[1] / "demo"
@@ -31,7 +31,7 @@ FIRST = "street.png"
 
 
 @click.command(cls=Command, epilog="Exit codes: 0 done, 1 failed, 2 wrong usage.")
-@common("-o", "--output", default="boxcam-demo", show_default=True, type=click.Path(), help="Folder to write to.")
+@common("-o", "--output", default="boxcam-demo", show_default=True, type=PATH, help="Folder to write to.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors and warnings.")
 @click.pass_context
 def demo(ctx: click.Context, output: str, quiet: bool) -> None:
@@ -85,6 +85,8 @@ def unpack(folder: Path) -> tuple[Path, Path]:
         raise BoxcamError(f"the demo's files are not in {DATA}. Install boxcam again.")
     check_is_folder(folder)
     make_folder(folder)
+    for to in files.values():
+        sweep(to.parent, to.name)  # what a killed run left in a bundle would make it another bundle
     try:
         wanted = {file: to for file, to in files.items() if not _is_there(file, to)}
         for file, to in wanted.items():
@@ -113,15 +115,8 @@ def _is_there(file: Path, to: Path) -> bool:
 
 def _copy(file: Path, to: Path) -> None:
     """Copy a file so that there is all of it or nothing."""
-    handle, aside = tempfile.mkstemp(dir=to.parent, prefix=f".{to.name}.")
-    os.close(handle)
-    try:
-        shutil.copyfile(file, aside)
-        os.chmod(aside, 0o644)
-        os.replace(aside, to)
-    except BaseException:
-        os.unlink(aside)
-        raise
+    with file.open("rb") as source, file_aside(to, to.name) as copy:
+        shutil.copyfileobj(source, copy)
 
 
 def _what_next(folder: Path, bundle: Path, images: Path) -> list[str]:

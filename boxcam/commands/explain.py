@@ -13,11 +13,11 @@ import boxcam
 from boxcam.commands.console import error_line, one_line, say
 from boxcam.commands.headings import Command, Option
 from boxcam.commands.limits import limited
-from boxcam.commands.options import Count, Name, Share, common
+from boxcam.commands.options import PATH, Count, Name, Share, common
 from boxcam.commands.progress import ProgressLine, progress_line
 from boxcam.errors import BoxcamError, BundleError, InputError, OutputError, RunError
 from boxcam.runtime.engines import ENGINES
-from boxcam.runtime.sessions import DEVICES, OTHER_DEVICES
+from boxcam.runtime.sessions import DEVICES, MOST_THREADS, OTHER_DEVICES
 from boxcam.targets import TARGETS
 
 
@@ -41,9 +41,9 @@ _device = partial(click.option, cls=Option, heading="What it runs on")
     epilog="Exit codes: 0 done (also if there is no box), 1 an input, a result or the bundle failed, 2 wrong usage, 130"
     " interrupted.",
 )
-@click.argument("bundle", type=click.Path())
+@click.argument("bundle", type=PATH)
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@common("-o", "--output", default="explanations", show_default=True, type=click.Path(), help="Folder to write to.")
+@common("-o", "--output", default="explanations", show_default=True, type=PATH, help="Folder to write to.")
 @common("--method", type=Name("method", _methods), default="gradcam", show_default=True, help="CAM method.")
 @common(
     "--layer",
@@ -93,7 +93,7 @@ _device = partial(click.option, cls=Option, heading="What it runs on")
     metavar="NAME",
     help="ONNX Runtime's execution provider to use instead of the device's; repeatable, the preferred one first.",
 )
-@_device("--threads", type=Count(0), default=0, help="CPU threads. [default: all cores]")
+@_device("--threads", type=Count(0, MOST_THREADS), default=0, help="CPU threads. [default: all cores]")
 @_device(
     "--engine",
     type=Name("engine", lambda: ("auto", *ENGINES)),

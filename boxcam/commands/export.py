@@ -13,7 +13,7 @@ from boxcam.bundle import Manifest, check_target
 from boxcam.commands.console import one_line, say
 from boxcam.commands.headings import Command, Option
 from boxcam.commands.limits import limited
-from boxcam.commands.options import Name, Shape, Share, accept_option, common, needs_exporter, reading_options
+from boxcam.commands.options import PATH, Name, Shape, Share, accept_option, common, needs_exporter, reading_options
 from boxcam.commands.progress import report_steps
 from boxcam.plurals import counted
 from boxcam.runtime.engines import ENGINES
@@ -51,16 +51,16 @@ def _kinds() -> str:
     epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.",
 )
 @click.argument("model", nargs=-1, required=True)
-@common("-o", "--output", type=click.Path(), help="The bundle to write. [default: MODEL's name + .boxcam]")
+@common("-o", "--output", type=PATH, help="The bundle to write. [default: MODEL's name + .boxcam]")
 @common(
     "--sample",
-    type=click.Path(),
+    type=PATH,
     metavar="IMAGE",
     help="Image to verify with, in which the model finds something. [default: synthetic images]",
 )
 @common(
     "--expect",
-    type=click.Path(),
+    type=PATH,
     metavar="FILE.json",
     help="What your own code finds on the sample (COCO results, or boxes, scores, labels), to prove that the model is"
     " read right.",

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+import os
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from boxcam.bundle import SampleResult
 from boxcam.commands.console import message_line, one_line, say
 from boxcam.commands.headings import Command
-from boxcam.commands.limits import limited
-from boxcam.commands.options import Shape, accept_option, common, needs_exporter, reading_options
+from boxcam.commands.limits import LIMITS, limited
+from boxcam.commands.options import PATH, Shape, accept_option, common, needs_exporter, reading_options
 from boxcam.commands.progress import report_steps
 
 
 @click.command(cls=Command)
-@click.argument("path", type=click.Path(), metavar="BUNDLE|MODEL.onnx")
+@click.argument("path", type=PATH, metavar="BUNDLE|MODEL.onnx")
 @common("--json", "as_json", is_flag=True, help="Print it as JSON.")
 @common("--all", "everything", is_flag=True, help="ONNX files: list all layers.")
 @common("--shape", type=Shape(), help="ONNX files: size of the model's input, if it is dynamic.")
 @common(
     "--sample",
-    type=click.Path(),
+    type=PATH,
     metavar="IMAGE",
     help="Image to run it on, whose boxes are printed. [default: of ONNX files synthetic images, of bundles none]",
 )
@@ -51,7 +53,7 @@ def inspect(
       boxcam inspect yolo.onnx
       boxcam inspect model.onnx --scores cls --boxes box --box-format cxcywh
     """
-    if Path(path).suffix.lower() == ".onnx" and not Path(path).is_dir():
+    if Path(path).suffix.lower() == ".onnx" and not os.path.isdir(path):
         _inspect_file(path, as_json, everything, shape, sample, {**options, "accept": accept})
         return
     from boxcam import bundle as bundles
@@ -59,8 +61,10 @@ def inspect(
 
     check_bundle(path)
     manifest = bundles.read(path)
+    _refuse_options_of_files(path)
+    found = manifest.sample if sample is None else _sample_of(path, sample)
     if as_json:
-        say(json.dumps(asdict(manifest), indent=2, ensure_ascii=False))
+        say(json.dumps(asdict(replace(manifest, sample=found)), indent=2, ensure_ascii=False))
         return
     from boxcam.inspection import believed, found_line, lines
 
@@ -69,9 +73,22 @@ def inspect(
     say("")
     for line in believed(manifest.plausibility, manifest.sample):
         say(one_line(message_line(line)))
-    found = manifest.sample if sample is None else _sample_of(path, sample)
     if found is not None:
         say(one_line(f"{'found':<16}{found_line(found, manifest.outputs.whole_image)}"))
+
+
+def _refuse_options_of_files(path: str) -> None:
+    """Refuse options that tell how an ONNX file is to be read: a bundle has been read already.
+
+    Raises:
+        click.UsageError: one was given.
+    """
+    ctx = click.get_current_context()
+    of_bundles = {"path", "as_json", "sample", *LIMITS}
+    for option in ctx.command.params:
+        given = ctx.get_parameter_source(option.name or "") is not ParameterSource.DEFAULT
+        if given and option.name not in of_bundles:
+            raise click.UsageError(f"{option.opts[-1]} is for ONNX files, and {path} is a bundle. Leave it out.", ctx)
 
 
 def _sample_of(path: str, sample: str) -> SampleResult:

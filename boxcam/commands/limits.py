@@ -14,6 +14,8 @@ from boxcam.commands.headings import Option
 from boxcam.commands.options import Count
 from boxcam.errors import ArgumentError
 
+LIMITS = ("timeout", "max_memory", "max_pixels")
+"""The names of the options."""
 F = TypeVar("F", bound=Callable[..., Any])
 
 _limit = partial(click.option, cls=Option, heading="What it may take")

@@ -22,6 +22,8 @@ BACKGROUNDS = ("none", "first", "last")
 LAYOUTS = ("NCHW", "NHWC", "tokens")
 LARGEST = 16384
 """Pixels of a side of a model's input."""
+PATH = click.Path(readable=False)
+"""A file or a folder: what cannot be read or written is said by who tries, with what to do about it."""
 common = partial(click.option, cls=Option, heading=COMMON)
 
 
@@ -83,12 +85,13 @@ class Count(click.ParamType[int]):
 
     Args:
         least: the lowest one.
+        most: the largest one, if there is a limit.
     """
 
     name = "number"
 
-    def __init__(self, least: int) -> None:
-        self.least = least
+    def __init__(self, least: int, most: int | None = None) -> None:
+        self.least, self.most = least, most
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
         return "N"
@@ -102,6 +105,8 @@ class Count(click.ParamType[int]):
             self.fail(f"{value!r} is not a whole number.", param, ctx)
         if number < self.least:
             self.fail(f"{value} is below {self.least}, which is the lowest.", param, ctx)
+        if self.most is not None and number > self.most:
+            self.fail(f"{value} is above {self.most}, which is the largest.", param, ctx)
         return number
 
 
@@ -141,7 +146,7 @@ def reading_options() -> Callable[[Command], Command]:
             "--class-names",
             cls=Option,
             heading=COMMON,
-            type=click.Path(),
+            type=PATH,
             metavar="FILE",
             help="ONNX files and torchvision: class names, one per line.",
         ),

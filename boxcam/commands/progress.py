@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from collections.abc import Callable, Iterator
 
-from boxcam.commands.console import one_line, put, say
+from boxcam.commands.console import is_terminal, one_line, put, say
 
 INTERVAL = 30.0
 """Seconds between two lines where stderr is not a terminal; what takes less says nothing there."""
@@ -20,7 +19,7 @@ def report_steps(quiet: bool) -> Callable[[str], None]:
     def step(text: str) -> None:
         nonlocal said
         now = time.monotonic()
-        if not quiet and (sys.stderr.isatty() or now - said >= INTERVAL):
+        if not quiet and (is_terminal() or now - said >= INTERVAL):
             say(f"[{now - began:5.1f} s] {text}", err=True)
             said = now
 
@@ -38,7 +37,7 @@ class ProgressLine:
 
     def __init__(self, text: str, one: str, quiet: bool) -> None:
         self._text, self._one, self._quiet = text, one, quiet
-        self._terminal = sys.stderr.isatty()
+        self._terminal = is_terminal()
         self._said = time.monotonic()
 
     def counter(self, doing: str = "") -> Callable[[int, int], None]:

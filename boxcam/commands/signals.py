@@ -42,11 +42,23 @@ def leave(event: BaseException) -> NoReturn:
     end(128 + number)
 
 
+def signal_behind(error: BaseException) -> BaseException | None:
+    """The event of a signal that an error was made of, as pybind11 does where it comes while a module is imported."""
+    seen: list[BaseException] = []
+    while error not in seen:
+        if isinstance(error, KeyboardInterrupt | Terminated):
+            return error
+        seen.append(error)
+        error = error.__cause__ or error.__context__ or error
+    return None
+
+
 def end(code: int) -> NoReturn:
     """Exit, hard if native code is still at work: the interpreter cannot shut down under it."""
     if interruptible.is_left_running():
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, AttributeError):  # AttributeError: it is closed, and None
+                stream.flush()
         os._exit(code)
     raise SystemExit(code)
 

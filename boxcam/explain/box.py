@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
-from boxcam.errors import ArgumentError
 from boxcam.explain.evidence import Color, Evidence
 from boxcam.explain.files import encode_png
 from boxcam.explain.pictures import draw_overlay, in_color
@@ -105,34 +101,6 @@ class ExplainedBox:
         dtype('uint8')
         """
         return in_color(draw_overlay(self._evidence, [self.index], outlines), color or self._evidence.query.color)
-
-
-def chosen_boxes(given: Any, count: int) -> list[int]:
-    """The boxes that an index, a slice or several indices stand for, as numbers from 0.
-
-    Args:
-        given: what a person gives; negative numbers count from the end, as of any sequence.
-        count: how many boxes there are.
-
-    Raises:
-        IndexError: there is no such box.
-        ArgumentError: it is something else.
-    """
-    if isinstance(given, slice):
-        return list(range(count)[given])
-    try:
-        numbers = [operator.index(one) for one in (given if isinstance(given, Iterable) else [given])]
-    except TypeError:
-        raise ArgumentError(
-            f"{given!r} is not the number of a box. Pass an index, such as 0 for the best box, a slice, or a list of"
-            " indices."
-        ) from None
-    for number in numbers:
-        if not -count <= number < count:
-            raise IndexError(
-                f"there is no box {number}: {count} {'was' if count == 1 else 'were'} explained, counted from 0."
-            )
-    return [number % count for number in numbers]
 
 
 def box_of(evidence: Evidence, index: int) -> ExplainedBox:

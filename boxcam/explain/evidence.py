@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from boxcam.arguments import number_of_box
 from boxcam.explain.placement import place
 from boxcam.types import IMAGE, CellMap, Detections, Float, Grid, Image
 
@@ -118,15 +119,19 @@ class Evidence:
     def map(self, index: int) -> Float:
         """The map of one box: float32 [H, W], raw, in image pixels.
 
+        Raises:
+            IndexError, ArgumentError: there is no such box, or it is no index; as of `depends` and the others below.
+
         >>> import boxcam
         >>> boxcam.explain("signs.boxcam", "street.jpg").map(0).shape
         (320, 320)
         """
+        number = number_of_box(index, len(self))
         if self.fused:
-            return self._fuse([self._sum(parts[index]) for parts in (self.parts, *self.fused)])
-        result = self._sum(self.parts[index])
+            return self._fuse([self._sum(parts[number]) for parts in (self.parts, *self.fused)])
+        result = self._sum(self.parts[number])
         if self.guides is not None:
-            result *= self._sum(self.guides[index])
+            result *= self._sum(self.guides[number])
         return result
 
     @property
@@ -163,7 +168,8 @@ class Evidence:
         >>> boxcam.explain("signs.boxcam", "street.jpg").depends(0)
         True
         """
-        return any(parts[index] for parts in (self.parts, *self.fused))
+        number = number_of_box(index, len(self))
+        return any(parts[number] for parts in (self.parts, *self.fused))
 
     def has_evidence(self, index: int) -> bool:
         """Whether any pixel of the map speaks for the box. If not, there is no positive evidence.
@@ -192,7 +198,8 @@ class Evidence:
         >>> [part.tensor for part in boxcam.explain("signs.boxcam", "street.jpg").all_parts(0)]
         ['/neck/fpn_convs.1/activate/Relu_output_0']
         """
-        return tuple(part for parts in (self.parts, *self.fused) for part in parts[index])
+        number = number_of_box(index, len(self))
+        return tuple(part for parts in (self.parts, *self.fused) for part in parts[number])
 
     def _fuse(self, maps: Sequence[Float]) -> Float:
         positive = [np.maximum(one, 0) for one in maps]

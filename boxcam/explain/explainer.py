@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from boxcam.arguments import check_callable
 from boxcam.bundle import Gradient, Layer
 from boxcam.errors import ArgumentError, BoxcamWarning, EngineError, UnknownLayerError, UnknownNameError
 from boxcam.explain.advice import on_empty_maps
@@ -38,6 +39,7 @@ def explain(
     progress: Callable[[int, int], None] | None = None,
 ) -> Explanation:
     """Explain the boxes that a model draws on an image: `boxcam.explain`, of a model that is loaded."""
+    check_callable("progress", progress)
     selection = select(model, options)
     plan = Plan(model, options)
     channels = model.manifest.preprocess.channels

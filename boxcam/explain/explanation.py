@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
+import numpy.typing as npt
 
-from boxcam.errors import PackageError
-from boxcam.explain.box import ExplainedBox, box_of, chosen_boxes
+from boxcam.arguments import check_callable, numbers_of_boxes
+from boxcam.errors import ArgumentError, PackageError
+from boxcam.explain.box import ExplainedBox, box_of
 from boxcam.explain.evidence import Color, Evidence
 from boxcam.explain.facts import box_facts, facts, share_inside
 from boxcam.explain.files import encode_png, make_folder, write_files
-from boxcam.explain.names import check_free, check_is_folder
+from boxcam.explain.names import check_free, check_is_folder, is_name
 from boxcam.explain.pictures import draw_overlay, draw_sheet, in_color, make_panel
 from boxcam.targets import LOGIT
 from boxcam.types import Image
@@ -26,7 +28,9 @@ class Explanation(Evidence):
     """Why a model drew its boxes on one image: what `boxcam.explain` returns.
 
     It is a sequence of boxes, the best first: ``len(explanation)``, ``explanation[0]`` and ``for box in explanation``
-    give each as an `ExplainedBox`. The same as arrays are ``explanation.detections`` and ``explanation.maps``.
+    give each as an `ExplainedBox`; slices, lists of indices and masks, as
+    ``explanation[explanation.detections.scores > 0.5]``, give several. The same as arrays are
+    ``explanation.detections`` and ``explanation.maps``.
 
     Attributes:
         image: uint8 [H, W, 3], BGR, the image given.
@@ -54,10 +58,12 @@ class Explanation(Evidence):
     def __getitem__(self, index: int) -> ExplainedBox: ...
 
     @overload
-    def __getitem__(self, index: slice | Sequence[int]) -> tuple[ExplainedBox, ...]: ...
+    def __getitem__(self, index: slice | Sequence[int] | npt.NDArray[Any]) -> tuple[ExplainedBox, ...]: ...
 
-    def __getitem__(self, index: int | slice | Sequence[int]) -> ExplainedBox | tuple[ExplainedBox, ...]:
-        boxes = tuple(box_of(self, k) for k in chosen_boxes(index, len(self)))
+    def __getitem__(
+        self, index: int | slice | Sequence[int] | npt.NDArray[Any]
+    ) -> ExplainedBox | tuple[ExplainedBox, ...]:
+        boxes = tuple(box_of(self, k) for k in numbers_of_boxes(index, len(self)))
         return boxes if isinstance(index, slice | Iterable) else boxes[0]
 
     def __repr__(self) -> str:
@@ -74,13 +80,18 @@ class Explanation(Evidence):
         return encode_png(self.sheet(color="BGR"))
 
     def overlay(
-        self, k: int | slice | Sequence[int] | None = None, *, color: Color | None = None, outlines: bool = True
+        self,
+        k: int | slice | Sequence[int] | npt.NDArray[Any] | None = None,
+        *,
+        color: Color | None = None,
+        outlines: bool = True,
     ) -> Image:
         """The image under the heatmap of one box, or of several together.
 
         Args:
-            k: which box, or which boxes: an index, a slice, or several indices; all by default. Each heatmap is scaled
-                to its own peak; where several overlap, the strongest colour is shown.
+            k: which box, or which boxes: an index, a slice, several indices, or a mask with a boolean for each box; all
+                by default. Each heatmap is scaled to its own peak; where several overlap, the strongest colour is
+                shown.
             color: order of the result's channels, ``BGR`` or ``RGB``; by default that of the image as it was given,
                 ``BGR`` for a file.
             outlines: whether to draw the boxes, too.
@@ -90,7 +101,7 @@ class Explanation(Evidence):
 
         Raises:
             IndexError: there is no such box.
-            ArgumentError: ``k`` is something else.
+            ArgumentError: ``k`` is something else, or ``color`` is no order of channels.
 
         >>> import boxcam, cv2
         >>> explanation = boxcam.explain("signs.boxcam", "street.jpg")
@@ -99,7 +110,7 @@ class Explanation(Evidence):
         >>> cv2.imwrite("first-two.png", explanation.overlay([0, 1]))
         True
         """
-        chosen = chosen_boxes(slice(None) if k is None else k, len(self))
+        chosen = numbers_of_boxes(slice(None) if k is None else k, len(self))
         return in_color(draw_overlay(self, chosen, outlines), color or self.query.color)
 
     def sheet(self, *, color: Color | None = None) -> Image:
@@ -153,12 +164,18 @@ class Explanation(Evidence):
 
         Raises:
             OutputError: a file cannot be written, or is there and not boxcam's; or the folder has the name of a file.
+            ArgumentError: ``folder`` is no path, or ``name`` no name of a file in it.
             BoxcamError: the model gave a box, score or logit that is no number.
 
         >>> import boxcam
         >>> [path.name for path in boxcam.explain("signs.boxcam", "street.jpg").save("out")]
         ['street.png', 'street.npz', 'street.json']
         """
+        if not isinstance(folder, str | os.PathLike):
+            raise ArgumentError(f"{folder!r} is not the path of a folder. Pass one, such as 'out'.")
+        if name is not None and not is_name(name):
+            raise ArgumentError(f"{name!r} is not the name of a file. Pass one without folders, such as 'street'.")
+        check_callable("progress", progress)
         check_is_folder(folder, _ONE_PICTURE)
         image = None if self.query.image is None else Path(self.query.image)
         name = ("image" if image is None else image.stem) if name is None else name

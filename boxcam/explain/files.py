@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO
 
 import cv2
 
@@ -18,7 +17,7 @@ from boxcam.explain.evidence import Evidence
 from boxcam.explain.facts import box_facts, check_finite, facts
 from boxcam.explain.names import FACTS, MAPS, OVERLAY
 from boxcam.explain.pictures import draw_sheet, make_panel
-from boxcam.leftovers import locked, name_aside, sweep
+from boxcam.leftovers import file_aside, sweep
 from boxcam.types import Image
 
 
@@ -29,15 +28,16 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
         OutputError: it cannot.
     """
     folder = Path(path)
-    if os.path.exists(folder) and not folder.is_dir():
+    if os.path.exists(folder) and not os.path.isdir(folder):
         raise OutputError(f"cannot write into {folder}: it is a file, not a folder. Choose another folder.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         sweep(folder, "result")
-        with tempfile.NamedTemporaryFile(dir=folder, prefix="."):
+        with tempfile.TemporaryFile(dir=folder):
             pass
-    except OSError as error:
-        raise OutputError(f"cannot write into {folder}: {error.strerror}. Choose another folder.") from error
+    except (OSError, ValueError) as error:  # a ValueError is of a path that cannot be one
+        said = error.strerror if isinstance(error, OSError) else error
+        raise OutputError(f"cannot write into {folder}: {said}. Choose another folder.") from error
     return folder
 
 
@@ -62,10 +62,13 @@ def write_files(
     check_finite(evidence)
     paths = folder / (name + OVERLAY), folder / (name + MAPS), folder / (name + FACTS)
     try:
+        for path in paths:  # before any of them is in place
+            if path.is_dir() and not path.is_symlink():
+                raise IsADirectoryError(errno.EISDIR, f"{path.name} is a folder", os.fspath(path))
         with (
-            _aside(paths[1]) as maps,
-            _aside(paths[0]) as overlay,
-            _aside(paths[2]) as said,  # the last made is the first in place: it marks the others as ours
+            file_aside(paths[1], "result") as maps,
+            file_aside(paths[0], "result") as overlay,
+            file_aside(paths[2], "result") as said,  # the last made is the first in place: it marks the others as ours
         ):
             boxes, panels = [], []
             for k, values in enumerate(write_archive(evidence, maps)):
@@ -78,9 +81,10 @@ def write_files(
             said.write(text.encode(errors="backslashreplace"))  # a file name that is not UTF-8 comes back from JSON
             overlay.write(encode_png(draw_sheet(evidence, panels)))
     except OSError as error:
-        raise OutputError(
-            f"cannot write {folder / name}.*: {error.strerror or error}. Choose another folder."
-        ) from error
+        mend = "Choose another folder."
+        if error.errno == errno.ENAMETOOLONG:
+            mend = "Give the image, or the folder, a shorter name."
+        raise OutputError(f"cannot write {folder / name}.*: {error.strerror or error}. {mend}") from error
     return paths
 
 
@@ -89,17 +93,3 @@ def encode_png(picture: Image) -> bytes:
     good, data = cv2.imencode(OVERLAY, picture)
     assert good
     return data.tobytes()
-
-
-@contextlib.contextmanager
-def _aside(path: Path) -> Iterator[IO[bytes]]:
-    """A file that is put in place when the block ends well, and is gone if it does not."""
-    name = path.parent / name_aside("result")  # short: the file's own name may be as long as one can be
-    try:
-        with open(name, "xb") as file, locked(name):  # with the rights that the umask leaves, unlike tempfile's
-            yield file
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
-        raise

@@ -36,6 +36,11 @@ def choose_names(images: Sequence[Path], folder: Path) -> list[str]:
     return names
 
 
+def is_name(given: object) -> bool:
+    """Whether it can be the name of files in a folder: a word that leads to no other folder."""
+    return isinstance(given, str) and given != ".." and "\0" not in given and Path(given).name == given != ""
+
+
 def check_free(names: Sequence[str], folder: Path, images: Iterable[Path]) -> None:
     """Make sure that results of some names replace nothing but earlier results.
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
 import numpy as np
 
+from boxcam.arguments import is_number, is_whole, several
 from boxcam.errors import ArgumentError
 from boxcam.explain.evidence import Fusion
 
@@ -18,8 +19,10 @@ Classes = str | int | np.integer[Any] | Sequence[str | int | np.integer[Any]]
 class Options:
     """The options of `boxcam.explain`, which tells of each. Their defaults and their ranges stand here.
 
+    Layers, classes and ranks are kept as tuples: what they were given by is read once.
+
     Raises:
-        ArgumentError: a number is out of its range.
+        ArgumentError: a number is out of its range, or a value is of another type.
     """
 
     method: str = "gradcam"
@@ -33,24 +36,26 @@ class Options:
     rank: int | Sequence[int] | None = None
 
     def __post_init__(self) -> None:
-        if self.score is not None and not (_is_number(self.score) and 0 <= self.score <= 1):
+        self._keep("layer", _is_name, "the name of a layer, or several. Pass one of model.layers")
+        self._keep("classes", _is_class, "the name or number of a class, or several. Pass one, such as classes=0")
+        self._keep(
+            "rank",
+            lambda place: is_whole(place) and place >= 1,
+            "a whole number above 0, or several. Pass 1 for the best box, 2 for the second best",
+        )
+        if self.score is not None and not (is_number(self.score) and 0 <= self.score <= 1):
             raise ArgumentError(f"score={self.score!r} is not a number from 0 to 1. Pass one, such as score=0.3.")
-        if self.top is not None and not (_is_whole(self.top) and self.top >= 1):
+        if self.top is not None and not (is_whole(self.top) and self.top >= 1):
             raise ArgumentError(
                 f"top={self.top!r} is not a whole number above 0. Pass the largest number of boxes to explain, or leave"
                 " it out to explain all."
             )
+        if self.target is not None and not isinstance(self.target, str):
+            raise ArgumentError(f"target={self.target!r} is not the name of a target. Pass one of model.targets.")
         if self.fuse not in get_args(Fusion):
             raise ArgumentError(
                 f'fuse={self.fuse!r} is no way to make one map of several. Pass fuse="max" for the largest value of'
                 ' each pixel, or fuse="mean".'
-            )
-        if self.layers == ():
-            raise ArgumentError("layer= names no layer. Pass one or several names, or leave it out for the default.")
-        if not all(_is_whole(place) and place >= 1 for place in self.places or ()):
-            raise ArgumentError(
-                f"rank={self.rank!r} is not a whole number above 0, or several. Pass 1 for the best box, 2 for the"
-                " second best."
             )
 
     @property
@@ -58,7 +63,7 @@ class Options:
         """The layers, each once; None for the default."""
         if self.layer is None:
             return None
-        return tuple(dict.fromkeys([self.layer] if isinstance(self.layer, str) else self.layer))
+        return tuple(dict.fromkeys(several(self.layer)))
 
     @property
     def fusion(self) -> Fusion:
@@ -66,25 +71,38 @@ class Options:
         return "mean" if self.fuse == "mean" else "max"
 
     @property
-    def places(self) -> tuple[Any, ...] | None:
+    def places(self) -> tuple[int, ...] | None:
         """The ranks, each once and in order; None for all boxes."""
-        rank: Any = self.rank
-        if rank is None:
-            return None
-        given = tuple(rank) if isinstance(rank, Iterable) and not isinstance(rank, str) else (rank,)
-        return tuple(sorted(set(given))) if all(map(_is_whole, given)) else given
+        return None if self.rank is None else tuple(sorted(set(map(int, several(self.rank)))))
 
     @property
     def named_classes(self) -> tuple[str, ...]:
         """The classes as they were given; empty for all."""
-        if self.classes is None:
-            return ()
-        return tuple(map(str, [self.classes] if isinstance(self.classes, str | int | np.integer) else self.classes))
+        return () if self.classes is None else tuple(map(str, several(self.classes)))
+
+    def _keep(self, name: str, fits: Callable[[Any], bool], what: str) -> None:
+        """Read one value or several, and keep them as a tuple.
+
+        Args:
+            name: of the option.
+            fits: whether a value may be one of them.
+            what: they are, and what to pass.
+        """
+        given = getattr(self, name)
+        if given is None:
+            return
+        values = several(given)
+        if not values:
+            raise ArgumentError(f"{name}= names none. Pass one or several, or leave it out for the default.")
+        if not all(map(fits, values)):
+            shown = values if isinstance(given, Iterator) else given
+            raise ArgumentError(f"{name}={shown!r} is not {what}.")
+        object.__setattr__(self, name, values)
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and value != ""
 
 
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+def _is_class(value: object) -> bool:
+    return isinstance(value, str) or is_whole(value)

@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from boxcam.arguments import several
 from boxcam.errors import UnknownNameError, did_you_mean
 from boxcam.explain.options import Classes, Options
 from boxcam.runtime.model import Model
 from boxcam.types import Detections
 
 DEFAULT_SCORE = 0.3
+_DIGITS = 19
+"""What has as many is no index: those are int64."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def select(model: Model, options: Options) -> Selection:
         score=lowest_score(model, options.score, options.classes, options.rank),
         top=None if options.top is None else int(options.top),
         classes=None if indices is None else tuple(indices),
-        rank=None if options.places is None else tuple(map(int, options.places)),
+        rank=options.places,
     )
 
 
@@ -88,16 +91,16 @@ def class_indices(model: Model, classes: Classes | None) -> list[int] | None:
         return None
     names = model.manifest.labels
     result = []
-    for wanted in [classes] if isinstance(classes, str | int | np.integer) else classes:
+    for wanted in several(classes):
         text = str(wanted)
         number = text if names else text.lower().removeprefix("class ")
-        if isinstance(wanted, str) and wanted in names:
-            result += [k for k, name in enumerate(names) if name == wanted]  # ImageNet has two cranes
-            continue
-        if number.isdecimal():
-            index = int(number)
-        else:
-            index = next((k for k, name in enumerate(names) if name.lower() == text.lower()), -1)
+        if isinstance(wanted, str):
+            of_name = [k for k, name in enumerate(names) if name == wanted]  # ImageNet has two cranes
+            of_name = of_name or [k for k, name in enumerate(names) if name.lower() == text.lower()]
+            if of_name:
+                result += of_name
+                continue
+        index = int(number) if number.isdecimal() and len(number) < _DIGITS else -1
         if index < 0 or (names and index >= len(names)):
             raise _unknown_class(text, names)
         result.append(index)

@@ -16,11 +16,13 @@ from __future__ import annotations
 
 import glob
 import os
+import stat
 import struct
 import threading
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +86,7 @@ def check_array(image: object) -> Image:
         image: uint8 [H, W, 3] BGR, or [H, W] grey.
 
     Returns:
-        uint8 [H, W, 3], BGR.
+        uint8 [H, W, 3], BGR: a copy.
 
     Raises:
         InputError: it is anything else.
@@ -113,8 +115,8 @@ def check_array(image: object) -> Image:
         raise InputError(f"{what}: it has no pixels. Pass an image with a height and a width above 0.")
     if said := too_large(image.shape[1], image.shape[0]):
         raise InputError(f"an image array of {image.dtype} {list(image.shape)} {said}")
-    pixels: Image = image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
-    return np.ascontiguousarray(pixels)
+    plain = np.array(image, order="C")  # its own memory, as explanations outlive what a camera writes into next
+    return plain if plain.ndim == 3 else np.repeat(plain[:, :, None], 3, axis=2)
 
 
 def find_images(
@@ -161,6 +163,7 @@ def _expand(given: str, channels: int) -> list[Path]:
     _check_local(given)
     if os.path.isdir(given):
         try:
+            os.stat(os.path.join(path, "."))  # which takes the right to go into it
             images = [file for file in path.iterdir() if _is_image(file, channels) and not file.name.startswith(".")]
         except OSError as error:
             raise InputError(f"folder {given} cannot be read: {error.strerror}. Check its permissions.") from error
@@ -170,7 +173,7 @@ def _expand(given: str, channels: int) -> list[Path]:
     if os.path.exists(given):
         return [path]
     if glob.has_magic(given):
-        images = [Path(match) for match in glob.glob(given, recursive=True) if _is_image(Path(match), channels)]
+        images = _each_once(filter(partial(_is_image, channels=channels), map(Path, glob.iglob(given, recursive=True))))
         if not images:
             endings = EXTENSIONS if channels == 3 else (*EXTENSIONS, ARRAY)
             raise InputError(
@@ -186,10 +189,28 @@ def _check_local(name: str) -> None:
         raise InputError(f"{name} is an address on the network, and only files are read. Download it first.")
 
 
+def _each_once(files: Iterable[Path]) -> list[Path]:
+    """The files by their shortest paths: a link to a folder that leads back shows the same ones at every depth."""
+    found: dict[str, Path] = {}
+    for file in sorted(files, key=lambda file: len(file.parts)):
+        found.setdefault(os.path.join(os.path.realpath(file.parent), file.name), file)
+    return list(found.values())
+
+
 def _is_image(path: Path, channels: int) -> bool:
     if channels != 3 and path.suffix.lower() == ARRAY:
-        return path.is_file() and _has_axes_of_an_image(path, channels)
-    return path.suffix.lower() in EXTENSIONS and path.is_file()
+        return _is_file(path) and _has_axes_of_an_image(path, channels)
+    return path.suffix.lower() in EXTENSIONS and _is_file(path)
+
+
+def _is_file(path: Path) -> bool:
+    """Whether it is a file; what may not be looked at is taken for one, so that reading it says why it cannot be."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except PermissionError:
+        return True
+    except (OSError, ValueError):
+        return False
 
 
 def _has_axes_of_an_image(path: Path, channels: int) -> bool:

@@ -76,7 +76,7 @@ class Model:
         """
         self.path = Path(path)
         self.manifest: Manifest = bundle.read(self.path)
-        self._device = Device(device, threads, (providers,) if isinstance(providers, str) else tuple(providers))
+        self._device = Device(device, threads, providers)
         self._engines: dict[str, GradientEngine] = {}
         self._session = Session(self.path / bundle.FORWARD, self._device)
         if self._session.providers == (CPU,):  # the gradient runs where the forward pass does

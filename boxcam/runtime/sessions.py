@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib
 import importlib.util
 import io
 import warnings
@@ -22,6 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from boxcam.arguments import is_whole, several
 from boxcam.errors import (
     ArgumentError,
     BoxcamWarning,
@@ -52,6 +54,8 @@ _NUMBERS = {
 }
 """What ONNX Runtime calls tensors of numbers that numpy has too."""
 _LONGEST = 200
+MOST_THREADS = 1024
+"""More of them than any computer has cores are a mistake, and ONNX Runtime would start each."""
 _RIVALS = ("onnxruntime", "onnxruntime-gpu")
 
 
@@ -67,18 +71,28 @@ class Device:
 
     Raises:
         UnknownNameError: there is no such device.
-        ArgumentError: the number of threads is negative.
+        ArgumentError: the number of threads is negative or beyond reason, or something is of another type.
     """
 
     name: str = "cpu"
     threads: int = 0
-    providers: tuple[str, ...] = ()
+    providers: str | Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        if self.name not in DEVICES:
+        if not isinstance(self.name, str) or self.name not in DEVICES:
             raise UnknownNameError.of("device", self.name, DEVICES, OTHER_DEVICES)
-        if self.threads < 0:
-            raise ArgumentError(f"threads={self.threads} is negative. Pass 0 (all cores) or more.")
+        if not is_whole(self.threads) or not 0 <= self.threads <= MOST_THREADS:
+            raise ArgumentError(
+                f"threads={self.threads!r} is not a whole number from 0 (all cores) to {MOST_THREADS}. Pass one."
+            )
+        object.__setattr__(self, "threads", int(self.threads))
+        given = several(self.providers)
+        if not all(isinstance(name, str) for name in given):
+            raise ArgumentError(
+                f"providers={self.providers!r} is not a name, or several. Pass those of ONNX Runtime's execution"
+                f" providers, such as {CPU!r}, or leave it out."
+            )
+        object.__setattr__(self, "providers", given)
 
     @property
     def wanted(self) -> tuple[str, ...]:
@@ -235,8 +249,8 @@ def _onnxruntime() -> Any:
     """
     both = _both_installed()
     try:
-        import onnxruntime
-
+        # By another thread, as native code: a signal in the midst of it would be an ImportError, and leave half of it.
+        onnxruntime = interruptible.run(partial(importlib.import_module, "onnxruntime"), stop=lambda: None)
         onnxruntime.InferenceSession  # noqa: B018 - what is left of the folder of an uninstalled one can be imported
     except (ImportError, AttributeError) as error:
         if both:

@@ -137,10 +137,13 @@ def named(*labels: str) -> Any:
     ("labels", "asked", "expected"),
     [
         (("a", "B"), None, None),
-        (("a", "B"), [], []),
         (("a", "B"), ["b", "A", 1], [1, 0, 1]),
         (("Cat", "cat"), ["cat"], [1]),  # its own letters first
-        (("Cat", "cat"), ["CAT"], [0]),
+        (("Cat", "cat"), ["CAT"], [0, 1]),
+        (("crane", "dog", "crane"), ["crane"], [0, 2]),
+        (("crane", "dog", "crane"), ["Crane"], [0, 2]),
+        (("a", "b"), (one for one in "ab"), [0, 1]),
+        (("a", "b"), np.array(1), [1]),
         (("2", "1", "0"), ["0"], [2]),  # a name that is a number is a name
         (("2", "1", "0"), [0], [0]),
         (("a", "b"), "b", [1]),

@@ -31,11 +31,11 @@ def test_it_is_a_sequence_of_boxes(found: boxcam.Explanation) -> None:
     assert found[np.int64(1)].index == 1  # type: ignore[call-overload]
     count = len(found)
     for wrong in (count, 99, -count - 1):
-        with pytest.raises(IndexError, match=rf"^there is no box {wrong}: {count} were explained, counted from 0\.$"):
+        with pytest.raises(IndexError, match=rf"^there is no box {wrong}: there are {count}, counted from 0\.$"):
             found[wrong]
     with pytest.raises(ArgumentError, match=r"^'stop' is not the number of a box\. Pass an index, such as 0 "):
         found["stop"]  # type: ignore[call-overload]
-    with pytest.raises(IndexError, match="there is no box 0: 0 were explained"):
+    with pytest.raises(IndexError, match="there is no box 0: there are 0, counted from 0"):
         explanation()[0]
     for k, box in enumerate(boxes):
         assert isinstance(box, boxcam.ExplainedBox)

@@ -122,12 +122,16 @@ def test_files_have_the_rights_that_the_user_asks_for(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_written_leaves_no_half_of_it(end: str, tmp_path: Path) -> None:
     (tmp_path / f"a{end}").mkdir()
     (tmp_path / f"a{end}" / "mine").touch()
-    with pytest.raises(
-        OutputError,
-        match=r"cannot write .*a\.\*: (Is a directory|Directory not empty|File exists)\. Choose another folder\.$",
-    ):
+    with pytest.raises(OutputError, match=rf"cannot write .*a\.\*: a\{end} is a folder\. Choose another folder\.$"):
         write_files(explanation(EVEN), tmp_path, "a")
-    assert not [name for name in os.listdir(tmp_path) if name.startswith(".")]
+    assert os.listdir(tmp_path) == [f"a{end}"]  # nor any of the other two
+
+
+def test_a_name_that_is_too_long_is_what_has_to_be_mended(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"File name too long\. Give the image, or the folder, a shorter name\.$"):
+        write_files(explanation(EVEN), tmp_path, "a" * 252)
+    assert os.listdir(tmp_path) == []
+    write_files(explanation(EVEN), tmp_path, "a" * 250)
 
 
 def test_an_interruption_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -176,6 +177,73 @@ def test_python_code_is_interrupted_too() -> None:
     assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
 
 
+def test_what_nothing_can_interrupt_is_told_at_the_end() -> None:
+    found: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            with boxcam.limits(timeout=0.1):
+                time.sleep(0.3)
+        except BaseException as error:  # noqa: BLE001
+            found.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(20)
+    assert [type(error) for error in found] == [LimitError]
+    assert "timeout=0.1 allows" in str(found[0])
+
+
+@pytest.mark.parametrize(
+    "given", [{"timeout": 1e10}, {"timeout": 1e300}, {"max_pixels": 10**40}, {"timeout": np.float64(1e8)}]
+)
+def test_more_than_any_run_takes_is_no_limit(given: dict[str, Any]) -> None:
+    with boxcam.limits(**given):
+        assert len(boxcam.load(BUNDLE).detect(PICTURE)) > 0
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory can be limited on Linux only")
+def test_the_lowest_limit_of_memory_holds_until_its_block_ends_whichever_ends_first() -> None:
+    import resource
+
+    def now() -> int:
+        return resource.getrlimit(resource.RLIMIT_DATA)[0]
+
+    before, gib = now(), 1 << 30
+    inside, ended, seen = threading.Event(), threading.Event(), []
+
+    def first() -> None:
+        with boxcam.limits(max_memory="64G"):
+            seen.append(now())
+            inside.wait(20)
+        ended.set()
+
+    def second() -> None:
+        with boxcam.limits(max_memory="96G"):
+            seen.append(now())
+            inside.set()
+            ended.wait(20)
+            seen.append(now())
+
+    one, two = threading.Thread(target=first), threading.Thread(target=second)
+    one.start()
+    while not seen:
+        time.sleep(0.01)
+    two.start()
+    one.join(30)
+    two.join(30)
+    assert seen == [64 * gib, 64 * gib, 96 * gib]
+    assert now() == before
+    with boxcam.limits(max_memory="9999999999T"):
+        assert now() > 1 << 60
+        with boxcam.limits(max_memory="64G"):
+            assert now() == 64 * gib
+            with boxcam.limits(max_memory="96G"):
+                assert now() == 64 * gib
+    assert now() == before
+
+
 def test_the_narrower_time_holds() -> None:
     with pytest.raises(LimitError, match=r"timeout=0\.3 "), boxcam.limits(timeout=0.3), boxcam.limits(timeout=100):
         time.sleep(20)
@@ -199,6 +267,14 @@ def test_a_run_within_its_limits_is_the_same() -> None:
         ({"timeout": float("nan")}, "timeout=nan is not"),
         ({"max_pixels": -1}, "max_pixels=-1 is not"),
         ({"max_memory": "much"}, "max_memory='much' is not a size. Pass one such as 4G"),
+        ({"timeout": "5"}, "timeout='5' is not a number above 0"),
+        ({"timeout": True}, "timeout=True is not a number above 0"),
+        ({"timeout": [5]}, r"timeout=\[5\] is not a number above 0"),
+        ({"timeout": float("inf")}, "timeout=inf is not a number above 0"),
+        ({"max_pixels": "5"}, "max_pixels='5' is not a number above 0"),
+        ({"max_pixels": False}, "max_pixels=False is not a number above 0"),
+        ({"max_memory": "9" * 400}, "max_memory='9999.*' is not a size"),
+        ({"max_memory": True}, "max_memory=True is not a size"),
         ({"max_memory": "1K"}, "is less than the .* MiB that are in use already"),
     ],
 )
