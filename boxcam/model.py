@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
-from boxcam.bundle import MANIFEST
+from boxcam.bundle import MANIFEST, Manifest
 from boxcam.errors import ArgumentError, BundleError
 from boxcam.explain import explainer
 from boxcam.explain.evidence import Color, Fusion
@@ -18,12 +19,8 @@ from boxcam.runtime.pixels import load_image
 from boxcam.types import Detections, ImageLike
 
 
-class Model(Runtime):
+class Model:
     """A detector or classifier out of a bundle: what `boxcam.load` returns.
-
-    Attributes:
-        path: the bundle.
-        manifest: what it says about itself, `boxcam.Manifest`.
 
     >>> import boxcam
     >>> model = boxcam.load("signs.boxcam")
@@ -49,7 +46,7 @@ class Model(Runtime):
         if not isinstance(path, str | os.PathLike):
             raise ArgumentError(f"a bundle is given by its path, not by {_kind(path)}. Pass the bundle's folder.")
         try:
-            super().__init__(path, threads=threads, device=device, providers=providers)
+            self._runtime = Runtime(path, threads=threads, device=device, providers=providers)
         except BundleError:
             from boxcam.inspection import check_bundle
 
@@ -61,10 +58,40 @@ class Model(Runtime):
         classes = counted(len(self.names), "class", "classes") if self.names else "classes without names"
         return f"<Model {self.path.name}: {classes}, layers {', '.join(self.layers)}, on {self.device}>"
 
-    def __dir__(self) -> list[str]:
-        """The public names; what else it inherits is the runtime's own."""
-        own = {name for name in vars(Model) if not name.startswith("_")}
-        return sorted({*own, "path", "manifest", "layers", "device", "providers", *dir(object)})
+    @property
+    def path(self) -> Path:
+        """The bundle."""
+        return self._runtime.path
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the bundle says about itself."""
+        return self._runtime.manifest
+
+    @property
+    def device(self) -> str:
+        """What it runs on: ``cpu`` or ``cuda``, whichever it got, or a word for the provider that was asked for."""
+        return self._runtime.device
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """The execution providers of ONNX Runtime that it got, the preferred one first."""
+        return self._runtime.providers
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers that can be explained; the first is the default.
+
+        >>> import boxcam
+        >>> boxcam.load("signs.boxcam").layers
+        ('neck', 'backbone')
+        """
+        return self._runtime.layers
+
+    @property
+    def runtime(self) -> Runtime:
+        """Its graphs at work, for maps of one's own: the forward pass, features and gradients of boxes."""
+        return self._runtime
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -93,7 +120,7 @@ class Model(Runtime):
         >>> boxcam.load("signs.boxcam").methods()[:4]
         ('gradcam', 'hirescam', 'gradcam++', 'xgradcam')
         """
-        return explainer.usable_methods(self)
+        return explainer.usable_methods(self._runtime)
 
     def detect(self, image: ImageLike, *, color: Color = "BGR") -> Detections:
         """The boxes on an image, best score first, in image pixels.
@@ -109,7 +136,7 @@ class Model(Runtime):
         >>> boxcam.load("signs.boxcam").detect("street.jpg").names[:2]
         ('pedestrian crossing', 'no entry')
         """
-        return super().detect(load_image(image, color, self.manifest.preprocess.channels))
+        return self._runtime.detect(load_image(image, color, self.manifest.preprocess.channels))
 
     def explain(
         self,
@@ -145,7 +172,7 @@ class Model(Runtime):
             classes=classes,
             rank=rank,
         )
-        return explainer.explain(self, image, options, color=color, progress=progress)
+        return explainer.explain(self._runtime, image, options, color=color, progress=progress)
 
     def prepare(
         self,
@@ -179,7 +206,7 @@ class Model(Runtime):
             classes=classes,
             rank=rank,
         )
-        explainer.prepare(self, options)
+        explainer.prepare(self._runtime, options)
 
 
 def open_model(model: Any, image: Any) -> Runtime:
@@ -189,12 +216,14 @@ def open_model(model: Any, image: Any) -> Runtime:
         ArgumentError: it is neither a model nor a path, or the image was given in its place.
         BundleError: there is no bundle of that path.
     """
+    if isinstance(model, Model):
+        return model.runtime
     if isinstance(model, Runtime):
         return model
-    if isinstance(image, Runtime) or (_is_bundle(image) and not _is_bundle(model)):
+    if isinstance(image, Model | Runtime) or (_is_bundle(image) and not _is_bundle(model)):
         raise ArgumentError("the model and the image are swapped. Pass the model first, then the image.")
     if isinstance(model, str | os.PathLike):
-        return Model(model)
+        return Model(model).runtime
     raise ArgumentError(f"a model cannot be {_kind(model)}. Pass what boxcam.load returns, or a bundle's path.")
 
 
