@@ -94,11 +94,11 @@ class Bundle(Deployed):
 
     def __init__(self, path: Path, layer: str, picture: Path, count: int, threads: int) -> None:
         self.model = boxcam.load(path, threads=threads)
-        self.layer = self.model.layer(layer)
+        self.layer = self.model.runtime.layer(layer)
         self.engines = self.layer.engines
         self.image = read_image(picture)
         self.tensor = prepare(self.image, self.model.manifest.preprocess)[0]
-        self.prediction = self.model.predict(self.image, self.layer, "onnx")
+        self.prediction = self.model.runtime.predict(self.image, self.layer, "onnx")
         found = self.prediction.detections
         if len(found) < count:
             raise TooFewBoxesError(f"{path.name} draws {len(found)} boxes on {picture.name}; {count} are needed.")
@@ -115,13 +115,13 @@ class Bundle(Deployed):
         """The proposals, [R, 4], of a two-stage detector."""
         for layer in self.model.manifest.layers:
             if layer.rois:
-                return self.model.predict(self.image, layer, "onnx").outputs[layer.rois[0]]
+                return self.model.runtime.predict(self.image, layer, "onnx").outputs[layer.rois[0]]
         return None
 
     def maps(self, layer: str) -> list[Array]:
         """The values of a layer's tensors."""
-        of = self.model.layer(layer)
-        outputs = self.model.predict(self.image, of, "onnx").outputs
+        of = self.model.runtime.layer(layer)
+        outputs = self.model.runtime.predict(self.image, of, "onnx").outputs
         return [outputs[tensor.name] for tensor in of.tensors]
 
     def floor(self) -> object:
@@ -134,13 +134,13 @@ class Bundle(Deployed):
         return self.model.detect(self.image)
 
     def forward(self) -> object:
-        return self.model.predict(self.image, self.layer, "onnx")
+        return self.model.runtime.predict(self.image, self.layer, "onnx")
 
     def gradients(self, count: int) -> object:
         return self._patches(range(count))
 
     def _patches(self, boxes: Sequence[int]) -> list[Patches]:
-        return list(self.model.patches(self.prediction, self.layer, boxes, "onnx"))
+        return list(self.model.runtime.patches(self.prediction, self.layer, boxes, "onnx"))
 
     def explain(self, count: int, engine: str) -> list[Array]:
         made = boxcam.explain(

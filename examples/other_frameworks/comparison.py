@@ -55,12 +55,12 @@ def explained(bundle: Path, picture: Path, layer: str, most: int) -> Explained:
     """
     model = boxcam.load(bundle, threads=1)
     image = read_image(picture)
-    of = model.layer(layer)
-    prediction = model.predict(image, of, "onnx")
+    of = model.runtime.layer(layer)
+    prediction = model.runtime.predict(image, of, "onnx")
     boxes = range(min(most, len(prediction.detections)))
     features = [np.asarray(prediction.outputs[tensor.name]) for tensor in of.tensors]
     gradients, rows = [], []
-    for patches in model.patches(prediction, of, list(boxes), "onnx"):
+    for patches in model.runtime.patches(prediction, of, list(boxes), "onnx"):
         whole = [np.zeros(array.shape[1:], np.float32) for array in features]
         for patch in patches:
             _add(whole[patch.tensor], patch.gradient, patch.corner)

@@ -541,7 +541,7 @@ def pair(boxes: Array, bundle: Path, picture: Path) -> tuple[list[tuple[int, int
         picture: which both have seen.
     """
     model = boxcam.load(bundle, threads=1)
-    prediction = model.predict(read_image(picture))
+    prediction = model.runtime.predict(read_image(picture))
     mine = prediction.outputs[model.manifest.outputs.boxes].reshape(-1, 4)[prediction.rows]
     left = np.ones(len(boxes), bool)
     pairs, worst = [], 0.0

@@ -192,7 +192,7 @@ def run(model: Any, image: Array, given: list[Array]) -> Pass:
 def pair(found: Any, live: Pass, bundle: Path) -> tuple[list[tuple[int, int]], float]:
     """Boxes of both, by class and place on the input, and how far they are apart at most."""
     model = boxcam.load(bundle, threads=1)
-    prediction = model.predict(read_image(PICTURES[0]))
+    prediction = model.runtime.predict(read_image(PICTURES[0]))
     outputs = model.manifest.outputs
     rows = prediction.outputs[outputs.boxes].reshape(-1, 4)[prediction.rows]
     pairs, worst = [], 0.0

@@ -39,10 +39,10 @@ def test_a_bundle_has_the_layer_the_boxes_and_the_gradients(name: str, tmp_path:
     found = model.detect(picture())
     whole = np.array([96, 64, 96, 64])
     same((found.boxes, found.scores, found.labels), (np.clip(truth[0], 0, whole), *truth[1:]))
-    prediction = model.predict(picture(), model.layer("neck"))
+    prediction = model.runtime.predict(picture(), model.runtime.layer("neck"))
     checked = 0
     for k in range(min(len(found), 4)):
-        ((patch,),) = model.patches(prediction, model.layer("neck"), [k])
+        ((patch,),) = model.runtime.patches(prediction, model.runtime.layer("neck"), [k])
         neck = net.necks.index(layer.tensors[patch.tensor].name)
         wanted = gradient(net, proto, image, neck, float(found.logits[k]))
         got = np.zeros_like(wanted)

@@ -43,7 +43,9 @@ def test_the_default_layer_and_its_gradient(name: str, tmp_path: Path) -> None:
     onnx.save(proto, str(tmp_path / "m.onnx"))
     boxcam.export(tmp_path / "m.onnx", output=tmp_path / "m.boxcam", preprocess=PLAIN, engine="onnx", **layout.options)
     model = boxcam.load(tmp_path / "m.boxcam")
-    assert [tensor.name for tensor in model.layer("neck").tensors] == [f"neck.{k}" for k in range(len(layout.strides))]
+    assert [tensor.name for tensor in model.runtime.layer("neck").tensors] == [
+        f"neck.{k}" for k in range(len(layout.strides))
+    ]
     explanation = model.explain(picture(), method="hirescam", top=1)
     net = Levels(classes, layout.strides)
     layout.build(net)

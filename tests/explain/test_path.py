@@ -70,7 +70,7 @@ def test_only_the_pixels_that_are_read_have_any_and_the_map_is_complete(bundle: 
 def test_a_layer_that_not_everything_comes_through_is_told(bundle: Path, picture: Any) -> None:
     """As if the layer saw half of the change: the completeness is half."""
     model = boxcam.load(bundle, threads=1)
-    real = type(model).at_origin
+    real = type(model.runtime).at_origin
 
     class Twice(boxcam.Model):
         def __init__(self) -> None:
@@ -98,7 +98,7 @@ def test_a_bundle_that_does_not_tell_the_target_of_other_passes(
     bundle: Path, picture: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = boxcam.load(bundle, threads=1)
-    monkeypatch.setattr(type(model), "at_origin", lambda *given: None)
+    monkeypatch.setattr(type(model.runtime), "at_origin", lambda *given: None)
     with pytest.warns(boxcam.BoxcamWarning, match=r"cannot be told: .* by an earlier boxcam\. Export the model again"):
         found = model.explain(picture, classes="thing", method=METHOD, layer="layer")
     assert found.completeness is None
@@ -109,14 +109,14 @@ def test_a_gradient_that_moves_with_the_image_is_refused(
     bundle: Path, picture: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = boxcam.load(bundle, threads=1)
-    real, calls = type(model).patches, []
+    real, calls = type(model.runtime).patches, []
 
     def moving(self: Any, *given: Any, **more: Any) -> Any:
         calls.append(1)
         for of in real(self, *given, **more):
             yield tuple(replace(patch, corner=(len(calls), 0)) for patch in of)
 
-    monkeypatch.setattr(type(model), "patches", moving)
+    monkeypatch.setattr(type(model.runtime), "patches", moving)
     with pytest.raises(RunError, match=r"layer 'layer' is not the same in blurred images, .* method=\"hirescam\"\.$"):
         model.explain(picture, classes="thing", method=METHOD, layer="layer")
 
@@ -124,7 +124,7 @@ def test_a_gradient_that_moves_with_the_image_is_refused(
 def test_proposals_which_are_others_in_each_pass_are_refused(bundle: Path, picture: Any) -> None:
     model = boxcam.load(bundle, threads=1)
     first, second = model.manifest.layers
-    model.manifest = replace(model.manifest, layers=(replace(first, kind="roi"), second))
+    model.runtime.manifest = replace(model.manifest, layers=(replace(first, kind="roi"), second))
     with pytest.raises(
         UnknownNameError, match=r"layer 'layer' are others in each\. Choose another layer \(image\), or"
     ):

@@ -134,22 +134,22 @@ def test_odam_of_the_class_and_all_sides_together(pair: Pair) -> None:
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_values_are_the_numbers_that_are_reported(pair: Pair, target: str) -> None:
-    prediction = pair.model.predict(picture(), pair.model.layer("neck"), target=target)
+    prediction = pair.model.runtime.predict(picture(), pair.model.runtime.layer("neck"), target=target)
     with torch.no_grad():
         _, boxes, logits = pair.body(pair.image)
         expected = [float(pair.target(target, k, boxes, logits)) for k in range(len(pair.found.scores))]
-    np.testing.assert_allclose(pair.model.values(prediction, target), expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(pair.model.runtime.values(prediction, target), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_gradients_by_maps_are_those_of_torch(pair: Pair, target: str) -> None:
-    layer = pair.model.layer("neck")
-    prediction = pair.model.predict(picture(), layer, target=target)
+    layer = pair.model.runtime.layer("neck")
+    prediction = pair.model.runtime.predict(picture(), layer, target=target)
     neck, _, _ = pair.body(pair.image)
     leaves = [f.detach().requires_grad_() for f in neck]
     boxes, logits = (value[0] for value in pair.deployed.body.heads(leaves))
     count, errors = len(pair.found.scores), Errors()
-    for k, patches in enumerate(pair.model.patches(prediction, layer, range(count), target=target)):
+    for k, patches in enumerate(pair.model.runtime.patches(prediction, layer, range(count), target=target)):
         gradients = torch.autograd.grad(
             pair.target(target, k, boxes, logits), order(layer, leaves), retain_graph=True, allow_unused=True
         )
@@ -163,13 +163,13 @@ def test_gradients_by_maps_are_those_of_torch(pair: Pair, target: str) -> None:
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_gradients_by_pixels_are_those_of_torch(pair: Pair, target: str) -> None:
-    layer = pair.model.layer("image")
+    layer = pair.model.runtime.layer("image")
     (tensor,) = layer.tensors
     assert (tensor.channels, tensor.height, tensor.width, tensor.stride) == (3, HEIGHT, WIDTH, (1.0, 1.0))
-    prediction = pair.model.predict(picture(), layer, target=target)
+    prediction = pair.model.runtime.predict(picture(), layer, target=target)
     image, errors = pair.image.clone().requires_grad_(), Errors()
     _, boxes, logits = pair.body(image)
-    for k, patches in enumerate(pair.model.patches(prediction, layer, range(4), target=target)):
+    for k, patches in enumerate(pair.model.runtime.patches(prediction, layer, range(4), target=target)):
         (gradient,) = torch.autograd.grad(pair.target(target, k, boxes, logits), image, retain_graph=True)
         expected = gradient[0].numpy()
         if pair.deployed.case.channels_last:
@@ -204,11 +204,11 @@ def guided(pair: Pair) -> Iterator[None]:
 
 @pytest.mark.usefixtures("guided")
 def test_guided_backpropagation_is_that_of_torch(pair: Pair) -> None:
-    layer = pair.model.layer("image")
-    prediction = pair.model.predict(picture(), layer)
+    layer = pair.model.runtime.layer("image")
+    prediction = pair.model.runtime.predict(picture(), layer)
     image = pair.image.clone().requires_grad_()
     _, boxes, logits = pair.body(image)
-    for k, patches in enumerate(pair.model.patches(prediction, layer, range(4), rules="guided")):
+    for k, patches in enumerate(pair.model.runtime.patches(prediction, layer, range(4), rules="guided")):
         (gradient,) = torch.autograd.grad(pair.target("logit", k, boxes, logits), image, retain_graph=True)
         expected = gradient[0].numpy()
         if pair.deployed.case.channels_last:

@@ -52,8 +52,8 @@ class Deployed:
     def predict(
         self, picture: Path, layer: str | None = None, engine: str = "auto", target: str | None = None
     ) -> Prediction:
-        layers = () if layer is None else self.model.layer(layer)
-        return self.model.predict(read_image(picture), layers, engine, target)
+        layers = () if layer is None else self.model.runtime.layer(layer)
+        return self.model.runtime.predict(read_image(picture), layers, engine, target)
 
     def origin(self, picture: Path, target: str) -> list[list[int]]:
         """Of each detection, which tensor of `ends` its target comes from, and the position there."""
@@ -95,7 +95,7 @@ class Deployed:
 
     def tensors(self, layer: str) -> list[str]:
         """Names of a layer's tensors."""
-        return [tensor.name for tensor in self.model.layer(layer).tensors]
+        return [tensor.name for tensor in self.model.runtime.layer(layer).tensors]
 
     def rois(self) -> list[str]:
         """The outputs that hold the proposals which a box can come from, one for each tensor of the roi layer."""
@@ -104,7 +104,7 @@ class Deployed:
 
     def gradient(self, layer: str, engine: str, target: str = "logit", rules: Rules = "plain") -> Gradient:
         """What the bundle says about a gradient."""
-        return self.model.gradient(self.model.layer(layer), engine, target, rules)
+        return self.model.runtime.gradient(self.model.runtime.layer(layer), engine, target, rules)
 
     def explain(
         self,
@@ -116,16 +116,16 @@ class Deployed:
         rules: Rules = "plain",
     ) -> Explained:
         """The gradients of some boxes of a prediction that was made for the layer, the engine and the target."""
-        layer = self.model.layer(name)
-        patches = self.model.patches(prediction, layer, list(boxes), engine, target=target, rules=rules)
+        layer = self.model.runtime.layer(name)
+        patches = self.model.runtime.patches(prediction, layer, list(boxes), engine, target=target, rules=rules)
         return self._explained(prediction, layer, list(patches))
 
     def explain_at(self, prediction: Prediction, name: str, origin: Sequence[Sequence[int]], engine: str) -> Explained:
         """The same of logits that need not have made a box."""
-        layer = self.model.layer(name)
-        gradient = self.model.gradient(layer, engine)
+        layer = self.model.runtime.layer(name)
+        gradient = self.model.runtime.gradient(layer, engine)
         names, context = [tensor.name for tensor in layer.tensors], gradient.context
-        running = self.model.engine(gradient)
+        running = self.model.runtime.engine(gradient)
         found = running.patches(prediction.outputs, names, context, np.array(origin, np.int64))
         return self._explained(prediction, layer, found)
 

@@ -67,7 +67,7 @@ def _matched(found: boxcam.Detections, recorded: Recorded) -> tuple[dict[int, in
 
 def test_boxes_are_the_live_models(case: Case) -> None:
     recorded = case.recorded
-    found = boxcam.load(case.bundle, threads=1).predict(read_image(PICTURE)).detections
+    found = boxcam.load(case.bundle, threads=1).runtime.predict(read_image(PICTURE)).detections
     pairs, pixels, scores = _matched(found, recorded)
     assert len(pairs) == len(found) == len(recorded.boxes)
     record(Result(recorded.family, "detections", count=len(pairs), error=pixels, limit=_PIXELS, scores=scores))

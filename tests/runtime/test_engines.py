@@ -33,9 +33,9 @@ def tensors_of(explanation: boxcam.Explanation) -> list[list[str]]:
 
 def given(model: boxcam.Model, signs: Path, layer: str, engine: str = "torchscript") -> tuple[Any, Any, Any, Any]:
     """A layer's gradient, the tensors of a forward pass, the names of those that it needs, and the origin of boxes."""
-    chosen = model.layer(layer)
-    found = model.predict(read_image(signs / "images" / "cat.jpg"), chosen, engine)
-    gradient = model.gradient(chosen, engine)
+    chosen = model.runtime.layer(layer)
+    found = model.runtime.predict(read_image(signs / "images" / "cat.jpg"), chosen, engine)
+    gradient = model.runtime.gradient(chosen, engine)
     names = [tensor.name for tensor in chosen.tensors], gradient.context
     return gradient, found.outputs, names, found.detections.origin
 
@@ -118,26 +118,26 @@ def test_a_file_that_torch_cannot_load_is_named_in_one_line(tmp_path: Path) -> N
 
 
 def test_an_engine_is_opened_once(signs_model: boxcam.Model) -> None:
-    layer = signs_model.layer("neck")
-    by_onnx, by_torch = (signs_model.gradient(layer, engine) for engine in ("onnx", "torchscript"))
-    assert signs_model.engine(by_onnx) is signs_model.engine(signs_model.gradient(layer))
-    assert signs_model.engine(by_torch) is signs_model.engine(by_torch)
-    assert signs_model.engine(by_onnx) is not signs_model.engine(by_torch)
-    other = signs_model.gradient(signs_model.layer("backbone"))
-    assert signs_model.engine(by_onnx) is not signs_model.engine(other)
+    layer = signs_model.runtime.layer("neck")
+    by_onnx, by_torch = (signs_model.runtime.gradient(layer, engine) for engine in ("onnx", "torchscript"))
+    assert signs_model.runtime.engine(by_onnx) is signs_model.runtime.engine(signs_model.runtime.gradient(layer))
+    assert signs_model.runtime.engine(by_torch) is signs_model.runtime.engine(by_torch)
+    assert signs_model.runtime.engine(by_onnx) is not signs_model.runtime.engine(by_torch)
+    other = signs_model.runtime.gradient(signs_model.runtime.layer("backbone"))
+    assert signs_model.runtime.engine(by_onnx) is not signs_model.runtime.engine(other)
 
 
 def test_engines_that_are_not_there(signs_model: boxcam.Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    layer = signs_model.layer("neck")
-    assert signs_model.gradient(layer).engine == signs_model.gradient(layer, "onnx").engine == "onnx"
+    layer = signs_model.runtime.layer("neck")
+    assert signs_model.runtime.gradient(layer).engine == signs_model.runtime.gradient(layer, "onnx").engine == "onnx"
     with pytest.raises(UnknownNameError, match=r"no engine 'torchscrip'\. Did you mean 'torchscript'\?"):
-        signs_model.gradient(layer, "torchscrip")
+        signs_model.runtime.gradient(layer, "torchscrip")
     monkeypatch.setitem(ENGINES._things, "another", TorchScriptEngine)
     with pytest.raises(
         EngineError,
         match=r"has no 'another' gradient of 'logit' for layer 'neck' \(engines that have one: onnx, torchscript\)",
     ):
-        signs_model.gradient(layer, "another")
+        signs_model.runtime.gradient(layer, "another")
 
 
 def test_torch_is_left_as_it_was_and_its_modes_do_not_matter(
@@ -166,6 +166,6 @@ def test_torch_is_left_as_it_was_and_its_modes_do_not_matter(
 
 
 def test_torchscript_on_a_gpu_says_that_it_stays_on_the_cpu(signs_model: boxcam.Model, signs_bundle: Path) -> None:
-    file = signs_bundle / signs_model.gradient(signs_model.layer("neck"), "torchscript").file
+    file = signs_bundle / signs_model.runtime.gradient(signs_model.runtime.layer("neck"), "torchscript").file
     with pytest.warns(BoxcamWarning, match="engine=.torchscript. computes gradients on the CPU only, not on cuda"):
         TorchScriptEngine(file, Device("cuda"))

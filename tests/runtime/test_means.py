@@ -16,26 +16,26 @@ from boxcam.runtime.images import read_image
 def test_grad_cam_by_means_is_grad_cam_by_whole_gradients(
     layer_name: str, signs: Path, signs_model: boxcam.Model
 ) -> None:
-    layer = signs_model.layer(layer_name)
-    assert signs_model.gradient(layer, "onnx").means
-    prediction = signs_model.predict(read_image(signs / "images" / "cat.jpg"), layer)
+    layer = signs_model.runtime.layer(layer_name)
+    assert signs_model.runtime.gradient(layer, "onnx").means
+    prediction = signs_model.runtime.predict(read_image(signs / "images" / "cat.jpg"), layer)
     boxes = list(range(len(prediction.detections)))
     assert len(boxes) > 4
-    short = list(signs_model.patches(prediction, layer, boxes, means=True))
-    long = list(signs_model.patches(prediction, layer, boxes))
+    short = list(signs_model.runtime.patches(prediction, layer, boxes, means=True))
+    long = list(signs_model.runtime.patches(prediction, layer, boxes))
     for (one,), (other,) in zip(short, long, strict=True):
         assert one.tensor == other.tensor
         assert one.gradient.size == 0
         assert one.uniform is not None
-        activation = signs_model.activation(prediction, layer, other)
+        activation = signs_model.runtime.activation(prediction, layer, other)
         (by_means,), (by_cells,) = METHODS["gradcam"](activation, [one]), METHODS["gradcam"](activation, [other])
         assert by_means.values == pytest.approx(by_cells.values, abs=1e-5 * float(by_cells.values.max()))
 
 
 def test_engines_without_means_give_whole_gradients(signs: Path, signs_model: boxcam.Model) -> None:
-    layer = signs_model.layer("neck")
-    prediction = signs_model.predict(read_image(signs / "images" / "cat.jpg"), layer, "torchscript")
-    ((patch,),) = signs_model.patches(prediction, layer, [0], "torchscript", means=True)
+    layer = signs_model.runtime.layer("neck")
+    prediction = signs_model.runtime.predict(read_image(signs / "images" / "cat.jpg"), layer, "torchscript")
+    ((patch,),) = signs_model.runtime.patches(prediction, layer, [0], "torchscript", means=True)
     assert patch.gradient.size
     assert patch.uniform is None
 

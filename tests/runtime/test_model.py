@@ -26,7 +26,7 @@ def image(signs: Path) -> Any:
     return read_image(signs / "images" / "cat.jpg")
 
 
-def test_detections_are_sorted_named_and_inside_the_image(signs_model: Model, image: Any) -> None:
+def test_detections_are_sorted_named_and_inside_the_image(signs_model: boxcam.Model, image: Any) -> None:
     found = signs_model.detect(image)
     height, width = image.shape[:2]
     assert len(found) >= 5
@@ -40,7 +40,7 @@ def test_detections_are_sorted_named_and_inside_the_image(signs_model: Model, im
     assert len({tuple(origin) for origin in found.origin}) == len(found)
 
 
-def test_signs_are_found(signs_model: Model, signs: Path, image: Any) -> None:
+def test_signs_are_found(signs_model: boxcam.Model, signs: Path, image: Any) -> None:
     truth = json.loads((signs / "images" / "truth.json").read_text())["cat.jpg"]
     found = signs_model.detect(image)
     for sign in truth:
@@ -48,45 +48,45 @@ def test_signs_are_found(signs_model: Model, signs: Path, image: Any) -> None:
         assert any(np.abs(box - sign["box"]).max() < 12 for box in same)
 
 
-def test_a_prediction_carries_what_its_layer_needs(signs_model: Model, image: Any) -> None:
+def test_a_prediction_carries_what_its_layer_needs(signs_model: boxcam.Model, image: Any) -> None:
     for name in signs_model.layers:
-        layer = signs_model.layer(name)
+        layer = signs_model.runtime.layer(name)
         for gradient in layer.gradients:
-            prediction = signs_model.predict(image, layer, gradient.engine)
+            prediction = signs_model.runtime.predict(image, layer, gradient.engine)
             for tensor in layer.tensors:
                 assert prediction.outputs[tensor.name].shape == (1, tensor.channels, tensor.height, tensor.width)
             assert set(gradient.context) <= set(prediction.outputs)
-    assert not set(signs_model.predict(image).outputs) & {tensor.name for tensor in layer.tensors}
+    assert not set(signs_model.runtime.predict(image).outputs) & {tensor.name for tensor in layer.tensors}
 
 
-def test_patches_come_in_the_order_that_was_asked_for(signs_model: Model, image: Any) -> None:
-    layer = signs_model.layer("neck")
-    prediction = signs_model.predict(image, layer)
-    forth = list(signs_model.patches(prediction, layer, [0, 1, 2]))
-    back = list(signs_model.patches(prediction, layer, [2, 1, 0]))
+def test_patches_come_in_the_order_that_was_asked_for(signs_model: boxcam.Model, image: Any) -> None:
+    layer = signs_model.runtime.layer("neck")
+    prediction = signs_model.runtime.predict(image, layer)
+    forth = list(signs_model.runtime.patches(prediction, layer, [0, 1, 2]))
+    back = list(signs_model.runtime.patches(prediction, layer, [2, 1, 0]))
     for (one,), (other,) in zip(forth, reversed(back), strict=True):
         assert (one.tensor, one.corner) == (other.tensor, other.corner)
         assert np.allclose(one.gradient, other.gradient, rtol=1e-3, atol=1e-6)
-    assert list(signs_model.patches(prediction, layer, [])) == []
+    assert list(signs_model.runtime.patches(prediction, layer, [])) == []
 
 
-def test_more_boxes_than_are_taken_at_once(signs_model: Model, image: Any) -> None:
-    layer = signs_model.layer("backbone")
-    prediction = signs_model.predict(image, layer)
+def test_more_boxes_than_are_taken_at_once(signs_model: boxcam.Model, image: Any) -> None:
+    layer = signs_model.runtime.layer("backbone")
+    prediction = signs_model.runtime.predict(image, layer)
     count = len(prediction.detections)
-    expected = list(signs_model.patches(prediction, layer, range(count)))
+    expected = list(signs_model.runtime.patches(prediction, layer, range(count)))
     few = tuple(dataclasses.replace(gradient, boxes_at_once=3) for gradient in layer.gradients)
-    found = list(signs_model.patches(prediction, dataclasses.replace(layer, gradients=few), range(count)))
+    found = list(signs_model.runtime.patches(prediction, dataclasses.replace(layer, gradients=few), range(count)))
     assert len(found) == len(expected) == count > 3
     for (one,), (other,) in zip(found, expected, strict=True):
         assert np.allclose(one.gradient, other.gradient, rtol=1e-3, atol=1e-5 * np.abs(other.gradient).max())
 
 
-def test_a_grid_says_where_cells_lie_on_the_image(signs_model: Model, image: Any) -> None:
-    layer = signs_model.layer("neck")
-    prediction = signs_model.predict(image, layer)
-    ((patch,),) = signs_model.patches(prediction, layer, [0])
-    grid = signs_model.grid(prediction, layer, patch)
+def test_a_grid_says_where_cells_lie_on_the_image(signs_model: boxcam.Model, image: Any) -> None:
+    layer = signs_model.runtime.layer("neck")
+    prediction = signs_model.runtime.predict(image, layer)
+    ((patch,),) = signs_model.runtime.patches(prediction, layer, [0])
+    grid = signs_model.runtime.grid(prediction, layer, patch)
     tensor = layer.tensors[patch.tensor]
     assert tensor.stride is not None
     assert tensor.center is not None
@@ -97,14 +97,14 @@ def test_a_grid_says_where_cells_lie_on_the_image(signs_model: Model, image: Any
     # The image covers 240 rows of the canvas: of the cells below that, none takes part.
     covered = [row for row in range(tensor.height) if (row - 0.5) * stride + center < 240]
     assert (grid.rows, grid.columns) == ((0, len(covered)), (0, tensor.width))
-    assert np.array_equal(signs_model.activation(prediction, layer, patch), prediction.outputs[tensor.name][0])
+    assert np.array_equal(signs_model.runtime.activation(prediction, layer, patch), prediction.outputs[tensor.name][0])
 
 
-def test_layers_by_name(signs_model: Model) -> None:
+def test_layers_by_name(signs_model: boxcam.Model) -> None:
     assert signs_model.layers == ("neck", "backbone")
-    assert signs_model.layer() is signs_model.layer("neck")
+    assert signs_model.runtime.layer() is signs_model.runtime.layer("neck")
     with pytest.raises(UnknownLayerError, match=r"signs.boxcam has no layer 'Neck'\. Did you mean 'neck'\?"):
-        signs_model.layer("Neck")
+        signs_model.runtime.layer("Neck")
 
 
 def test_a_model_does_not_depend_on_where_its_bundle_is_afterwards(

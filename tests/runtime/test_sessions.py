@@ -362,11 +362,11 @@ def test_what_an_uninstalled_runtime_leaves_behind(forward: Path, monkeypatch: p
 def test_a_model_takes_the_device_for_forward_and_gradient(signs_bundle: Path, fake: Any) -> None:
     model = boxcam.load(signs_bundle, threads=1, device="cuda")
     assert fake.asked == [[CUDA, CPU]]
-    layer = model.layer()
-    model.predict(np.zeros((8, 8, 3), np.uint8), layer)
+    layer = model.runtime.layer()
+    model.runtime.predict(np.zeros((8, 8, 3), np.uint8), layer)
     kept = {name for name, memory in fake.bound if memory == "cuda"}
-    assert kept == {tensor.name for tensor in layer.tensors} | set(model.gradient(layer).context)
-    model.engine(model.gradient(layer))
+    assert kept == {tensor.name for tensor in layer.tensors} | set(model.runtime.gradient(layer).context)
+    model.runtime.engine(model.runtime.gradient(layer))
     assert fake.asked.pop() == [CUDA, CPU]
     one = boxcam.load(signs_bundle, providers=CPU)
     assert fake.asked[1:] == [[CPU]]
@@ -399,7 +399,7 @@ def test_the_gradient_does_not_try_again_what_the_forward_pass_could_not_have(si
     fake.gets = lambda asked: [CPU]
     with pytest.warns(BoxcamWarning) as caught:
         model = boxcam.load(signs_bundle, threads=1, device="cuda")
-    model.engine(model.gradient(model.layer()))
+    model.runtime.engine(model.runtime.gradient(model.runtime.layer()))
     assert (len(caught), fake.asked) == (1, [[CUDA, CPU], [CPU]])
 
 

@@ -146,12 +146,12 @@ def test_every_picture_has_its_own_size_and_the_gradients_of_torch(
     network: tuple[Detector, boxcam.Model], size: tuple[int, int]
 ) -> None:
     model, bundle = network
-    layer = bundle.layer(BACKBONE)
+    layer = bundle.runtime.layer(BACKBONE)
     picture = pixels(*size)
     assert {g.form for g in layer.gradients} == {"windows"}
     for what in ("another size: ONNX gradient", "another size: means"):
         assert any(what in check for check in bundle.manifest.verification)
-    prediction = bundle.predict(picture, layer)
+    prediction = bundle.runtime.predict(picture, layer)
     place = prediction.transform
     assert (place.canvas_height % 16, place.canvas_width % 16) == (0, 0)
     assert 0 <= place.canvas_height - place.resized_height < 16 > place.canvas_width - place.resized_width >= 0
@@ -166,11 +166,13 @@ def test_every_picture_has_its_own_size_and_the_gradients_of_torch(
     assert len(found) >= 5
     for target, values in (("logit", logits), ("score", logits.sigmoid()), ("x2", boxes)):
         aim = bundle.manifest.target(target)
-        prediction = bundle.predict(picture, layer, target=target)
-        mine = bundle.values(prediction, target)
+        prediction = bundle.runtime.predict(picture, layer, target=target)
+        mine = bundle.runtime.values(prediction, target)
         numbers = prediction.outputs[aim.origin][prediction.rows]
         assert len(numbers) == len(found)
-        for k, of in enumerate(bundle.patches(prediction, layer, list(range(min(len(found), 12))), target=target)):
+        for k, of in enumerate(
+            bundle.runtime.patches(prediction, layer, list(range(min(len(found), 12))), target=target)
+        ):
             true = _nearest(values, float(mine[k]), int(found.labels[k]))
             (expected,) = torch.autograd.grad(true, fine, retain_graph=True)
             _same(of, expected.numpy())
@@ -231,7 +233,7 @@ def test_pictures_may_stay_as_they_are(tmp_path: Path) -> None:
     boxcam.export(path, output=tmp_path / "bundle", layers=[BACKBONE], preprocess=options)
     bundle = boxcam.load(tmp_path / "bundle", threads=1)
     for size in PICTURES:
-        place = bundle.predict(pixels(*size)).transform
+        place = bundle.runtime.predict(pixels(*size)).transform
         assert (place.canvas_height, place.canvas_width) == (place.resized_height, place.resized_width) == size
 
 

@@ -64,15 +64,15 @@ def test_gradients_are_torchs_in_float32(put: Put, tmp_path: Path, keep: bool, l
     manifest = boxcam.export("x.tiny", output=tmp_path / "b", layers=[layer], engine="onnx")
     assert manifest.verification["outputs"] <= 1e-3
     model = boxcam.load(tmp_path / "b")
-    chosen = model.layer(layer)
-    prediction = model.predict(PICTURE, chosen)
+    chosen = model.runtime.layer(layer)
+    prediction = model.runtime.predict(PICTURE, chosen)
     assert len(prediction.detections) == 5
     features = prediction.outputs[chosen.tensors[0].name]
     assert features.dtype == np.float32
     leaf = torch.tensor(features, requires_grad=True)
     logits = behind(layer, leaf)
     strength = 0.0
-    found = model.patches(prediction, chosen, range(5))
+    found = model.runtime.patches(prediction, chosen, range(5))
     for patches, origin, value in zip(found, prediction.detections.origin, prediction.detections.logits, strict=True):
         own = logits[tuple(int(i) for i in origin[1:])]
         assert own.item() == pytest.approx(value, abs=5e-3)
@@ -117,7 +117,7 @@ def test_its_boxes_are_its_own(put: Put, tmp_path: Path) -> None:
     image = prepare(PICTURE, explained.manifest.preprocess)[0]
     assert image.dtype == np.float16
     own = run_model(model, {"image": image})
-    found = explained.predict(PICTURE)
+    found = explained.runtime.predict(PICTURE)
     assert found.detections.scores == pytest.approx(own["scores"].reshape(-1), abs=1e-3)
     assert found.detections.labels.tolist() == own["labels"].reshape(-1).tolist()
     boxes = found.transform.boxes_to_canvas(found.detections.boxes)

@@ -117,11 +117,11 @@ def test_it_is_explained_as_torch_differentiates_fake_quantization(
         boxcam.export("x.tiny", output=tmp_path / "b", layers=[layer])
     explained = boxcam.load(tmp_path / "b")
     picture = next(pictures())
-    chosen = explained.layer(layer)
-    prediction = explained.predict(picture, chosen)
+    chosen = explained.runtime.layer(layer)
+    prediction = explained.runtime.predict(picture, chosen)
     assert len(prediction.detections) == 5
     leaf, logits = straight_through(model, layer, prediction.outputs[layer])
-    found = list(explained.patches(prediction, chosen, range(5)))
+    found = list(explained.runtime.patches(prediction, chosen, range(5)))
     strength = 0.0
     for patches, origin, value in zip(found, prediction.detections.origin, prediction.detections.logits, strict=True):
         own = logits[tuple(int(i) for i in origin[1:])]

@@ -224,7 +224,7 @@ def test_the_gradient_is_that_of_the_boxs_logit(tmp_path: Path) -> None:
     path = build(tmp_path / "m.onnx", CASES["efficient"])
     boxcam.export(path, output=tmp_path / "m.boxcam", preprocess=PRE, engine="onnx")
     model = boxcam.load(tmp_path / "m.boxcam")
-    assert [tensor.name for tensor in model.layer().tensors] == ["seen"]
+    assert [tensor.name for tensor in model.runtime.layer().tensors] == ["seen"]
     explanation = model.explain(IMAGE, method="hirescam", top=1)
     score, label, _ = expected(CASES["efficient"], *raw(path, 1))[0]
     weights = {one.name: onnx.numpy_helper.to_array(one) for one in onnx.load(str(path)).graph.initializer}

@@ -157,7 +157,7 @@ def test_arrays_in_folders_and_patterns_are_images_of_such_models(tmp_path: Path
 def test_the_pixels_are_a_layer_too(tmp_path: Path) -> None:
     classifier(tmp_path / "m.onnx", 6)
     model = export(tmp_path / "m.onnx", preprocess=PRE, layers=["image"])
-    assert model.layer("image").tensors[0].channels == 6
+    assert model.runtime.layer("image").tensors[0].channels == 6
     assert model.explain(PLANES, method="saliency").map(0).max() > 0
 
 

@@ -34,8 +34,8 @@ def test_classes_and_gradients_are_those_of_torch(ending: str, dynamo: bool, tmp
         path, output=tmp_path / "b", layers=["layer3"], preprocess="imagenet", engine="onnx", class_names=NAMES
     )
     model = boxcam.load(tmp_path / "b", threads=1)
-    layer = model.layer("layer3")
-    prediction = model.predict(picture(), layer)
+    layer = model.runtime.layer("layer3")
+    prediction = model.runtime.predict(picture(), layer)
     image = torch.from_numpy(prepare(picture(), model.manifest.preprocess)[0])
     features = network.features(image).detach().requires_grad_()
     logits = network.logits(features)
@@ -46,7 +46,7 @@ def test_classes_and_gradients_are_those_of_torch(ending: str, dynamo: bool, tmp
     np.testing.assert_allclose(found.scores, expected.detach(), atol=1e-6)
     assert found.names == tuple(NAMES[k] for k in order)
     np.testing.assert_allclose(found.boxes, np.tile(found.boxes[:1], (7, 1)))
-    for k, (patch,) in enumerate(model.patches(prediction, layer, range(7))):
+    for k, (patch,) in enumerate(model.runtime.patches(prediction, layer, range(7))):
         (gradient,) = torch.autograd.grad(logits[0, order[k]], features, retain_graph=True)
         whole = np.zeros_like(gradient[0].numpy())
         y, x = patch.corner
@@ -151,7 +151,7 @@ def test_of_a_transformer_the_last_block_s_first_norm_is_looked_at(tmp_path: Pat
     (tensor,) = layer.tensors
     assert (layer.name, tensor.channels, tensor.height, tensor.width) == ("features", 16, 3, 4)
     assert (tensor.stride, tensor.center) == ((16, 16), (8, 8))
-    prediction = model.predict(picture(), layer)
+    prediction = model.runtime.predict(picture(), layer)
     image = torch.from_numpy(prepare(picture(), model.manifest.preprocess)[0])
     kept: list[torch.Tensor] = []
 
@@ -163,7 +163,7 @@ def test_of_a_transformer_the_last_block_s_first_norm_is_looked_at(tmp_path: Pat
     logits = network(image)
     handle.remove()
     np.testing.assert_allclose(np.sort(logits.detach().numpy()[0])[::-1], prediction.detections.logits, atol=1e-4)
-    for k, (patch,) in enumerate(model.patches(prediction, layer, range(3))):
+    for k, (patch,) in enumerate(model.runtime.patches(prediction, layer, range(3))):
         (gradient,) = torch.autograd.grad(logits[0, prediction.detections.labels[k]], kept[0], retain_graph=True)
         expected = gradient[0, 1:].T.reshape(16, 3, 4).numpy()
         whole = np.zeros_like(expected)

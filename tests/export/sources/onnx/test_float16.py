@@ -51,8 +51,8 @@ def test_it_is_explained_in_float32(exported: tuple[str, Deployed, Path]) -> Non
     types = {t.name: t.data_type for t in forward.initializer}
     assert {types[kernel] for kernel in kernels} == {onnx.TensorProto.FLOAT16}
     model = boxcam.load(out, threads=1)
-    layer = model.layer("neck")
-    prediction = model.predict(PICTURE, layer)
+    layer = model.runtime.layer("neck")
+    prediction = model.runtime.predict(PICTURE, layer)
     image = torch.from_numpy(prepare(PICTURE, model.manifest.preprocess)[0].astype(np.float32))
     image = image.permute(0, 3, 1, 2) if case.channels_last else image
     neck = [feature.detach().requires_grad_() for feature in network.body.neck(image)]
@@ -70,7 +70,7 @@ def test_it_is_explained_in_float32(exported: tuple[str, Deployed, Path]) -> Non
     assert len(pairs) >= 0.8 * max(len(found), len(clipped)) > 9
     sizes = [(feature.shape[2], feature.shape[3]) for feature in neck]
     worst = 0.0
-    patches = model.patches(prediction, layer, [k for k, _ in pairs])
+    patches = model.runtime.patches(prediction, layer, [k for k, _ in pairs])
     for (patch,), (_, j) in zip(patches, pairs, strict=True):
         tensor = layer.tensors[patch.tensor]
         level = sizes.index((tensor.height, tensor.width))

@@ -65,8 +65,8 @@ def test_the_detections_are_those_of_the_network(
 
 def test_the_gradients_are_those_of_torch(case: Case, network: tuple[Deployed, Path], bundle: boxcam.Model) -> None:
     deployed, _ = network
-    layer = bundle.layer("neck")
-    prediction = bundle.predict(picture(), layer)
+    layer = bundle.runtime.layer("neck")
+    prediction = bundle.runtime.predict(picture(), layer)
     image = torch.from_numpy(prepare(picture(), bundle.manifest.preprocess)[0])
     neck = [
         f.detach().requires_grad_()
@@ -77,7 +77,7 @@ def test_the_gradients_are_those_of_torch(case: Case, network: tuple[Deployed, P
     order = [t.name for t in layer.tensors]
     assert len(order) == 2
     shapes = {(t.height, t.width): i for i, t in enumerate(layer.tensors)}
-    for k, (patch,) in enumerate(bundle.patches(prediction, layer, range(len(expected.scores)))):
+    for k, (patch,) in enumerate(bundle.runtime.patches(prediction, layer, range(len(expected.scores)))):
         gradients = torch.autograd.grad(
             logits.reshape(-1)[expected.logits[k]], neck, retain_graph=True, allow_unused=True
         )
