@@ -7,6 +7,8 @@ import onnx_ir as ir
 from boxcam.export.graphs.operators import OPERATORS, Copies, operator_of
 from boxcam.export.graphs.query import ancestors, values_read
 
+_CHOOSING = frozenset({"NonMaxSuppression", "TopK", "NonZero", "Compress", "Unique", "Loop", "If", "Scan"})
+
 
 def last_operator(value: ir.Value) -> str | None:
     """The operator that made a value's numbers, if it is one that tells logits from probabilities."""
@@ -43,6 +45,32 @@ def is_computed(value: ir.Value) -> bool:
     """Whether a value depends on the image; weights and biases do not, whatever moves them about."""
     reads = (read for node in ancestors([value]) for read in values_read(node))
     return value.is_graph_input() or any(read.is_graph_input() for read in reads)
+
+
+def selects(value: ir.Value) -> bool:
+    """Whether an operator that chooses rows takes part in a value, or one whose inside is not looked at."""
+    return any(_chooses(node) and computed(node) for node in ancestors([value]))
+
+
+def suppresses(value: ir.Value) -> bool:
+    """Whether a suppression takes part in a value."""
+    return any(node.op_type == "NonMaxSuppression" for node in ancestors([value]))
+
+
+def _chooses(node: ir.Node) -> bool:
+    return node.op_type in _CHOOSING or node.domain not in ("", "ai.onnx")
+
+
+def from_integers(value: ir.Value) -> bool:
+    """Whether real numbers are integers that a Cast made real, wherever they were moved since."""
+    node = value.producer()
+    while node is not None and operator_of(node).copies is not Copies.NONE and node.op_type != "Cast":
+        read = node.inputs[0]
+        node = None if read is None else read.producer()
+    if node is None or node.op_type != "Cast":
+        return False
+    read = node.inputs[0]
+    return read is not None and read.dtype is not None and read.dtype.is_integer()
 
 
 def computed(node: ir.Node) -> list[ir.Value]:

@@ -42,7 +42,7 @@ class Detections:
 def interpretation(convention: Convention) -> Interpretation:
     """How a file's outputs were read."""
     c, name = convention, str(convention.scores.value.name)
-    per_class = c.kind != "selected"
+    per_class = c.kind != "selected" and c.labels is None and not c.scores.single
     return Interpretation(name, c.scores.columns, c.scores.across, c.activation, c.form, c.scale, per_class)
 
 

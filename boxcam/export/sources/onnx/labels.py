@@ -30,7 +30,7 @@ def named(given: str | os.PathLike[str] | Sequence[str] | None, metadata: Mappin
 
 def completed(convention: Convention, named: tuple[str, ...]) -> tuple[str, ...]:
     """Names for all classes that the model reports."""
-    if convention.kind == "selected":
+    if convention.labels is not None:
         return named
     count = convention.sizes[1] - (convention.background != "none")
     if named and len(named) != count:
