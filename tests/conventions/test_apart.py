@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
-from boxcam.errors import SourceError
+from boxcam.errors import BoxcamWarning, SourceError
 from boxcam.export.heads.conventions.table import CONVENTIONS
 from tests.conventions.apart import APART, dense, labelled
 from tests.conventions.files import FLOAT, INT64, Layout, Levels, write
@@ -82,7 +82,8 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     path = save(tmp_path / "m.onnx", build)
     assert read(path, scores="scores").convention.describe()["left out"] == "depth [1, 126, 1]"
     path = write(APART["obj apart"], tmp_path / "m.onnx", 3)
-    found = read(path, convention="boxes-and-scores", scores="cls")
+    with pytest.warns(BoxcamWarning, match='Pass convention="boxes-scores-and-objectness" if'):
+        found = read(path, convention="boxes-and-scores", scores="cls")
     assert found.convention.describe()["left out"] == "obj [1, 126, 1]"
 
 
