@@ -2,7 +2,8 @@
 
 1. What was read as logits and comes out of a sigmoid or a softmax already, by the graph, is a probability.
 2. What was read as probabilities has to lie in 0 to 1.
-3. Columns of which some lie in 0 to 1 and others do not are no classes: keypoints, angles, coefficients of masks.
+3. Columns of which some lie in 0 to 1 and others do not are no classes: keypoints, angles, coefficients of masks. That
+   takes many rows, and a classifier has one for each picture.
 4. Logits that are never negative are none: nothing is as good as certain everywhere.
 5. Few different values are told: a quantized model with one scale for boxes and scores has none but 0 left.
 """
@@ -17,9 +18,10 @@ from boxcam.export.graphs.query import Array
 from boxcam.export.verify.plausible.criterion import Answer, Criterion
 from boxcam.export.verify.plausible.reading import Reading
 
-LIMITS = {"numbers": 200, "outside": 1e-3, "contrast": 2.0, "values": 16}
-"""How many numbers there have to be; by how much a probability may leave 0 to 1; from which width on a column that is
-not inside is of another kind than one that is; how few different values are told."""
+LIMITS = {"numbers": 200, "rows": 32, "outside": 1e-3, "contrast": 2.0, "values": 16}
+"""How many numbers there have to be; how many of each column, for its range to be told; by how much a probability may
+leave 0 to 1; from which width on a column that is not inside is of another kind than one that is; how few different
+values are told."""
 
 _PADDING = -1
 """What fills the rows of a table of a fixed length that hold no box."""
@@ -50,7 +52,8 @@ def answer(reading: Reading) -> Answer | None:
     low, high = columns.min(0), columns.max(0)
     figures = {"lowest": float(low.min()), "highest": float(high.max()), "columns": float(len(low))}
     beyond = LIMITS["outside"]
-    mixed = _mixed(low, high)
+    many = len(columns) >= LIMITS["rows"] and not reading.is_classifier
+    mixed = _mixed(low, high) if many else ""
     if mixed:
         inside = int(((low >= 0) & (high <= 1)).sum())
         seen = (
@@ -81,7 +84,8 @@ def answer(reading: Reading) -> Answer | None:
         )
         return Answer("doubtful", seen, "Quantize it with an own scale for its scores.", figures | {"values": values})
     kind = "logits" if logits else "probabilities"
-    return Answer("plausible", f"the {len(low)} score columns are all {kind}", figures=figures)
+    all_of_them = f"the {len(low)} score columns are all" if len(low) > 1 else "the scores are all"
+    return Answer("plausible", f"{all_of_them} {kind}", figures=figures)
 
 
 def _activated_twice(reading: Reading) -> ir.Value | None:
