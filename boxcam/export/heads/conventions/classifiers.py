@@ -6,13 +6,15 @@ from functools import partial
 
 from boxcam.export.heads.conventions.entry import Entry, Fit, Match
 from boxcam.export.heads.conventions.tells import sigmoid_unless_done, softmax_unless_done
-from boxcam.export.heads.evidence.makers import last_operator
+from boxcam.export.heads.evidence.makers import is_unit_vector, last_operator
 
 _Classifier = partial(Entry, kind="classes", scores="scores")
 
 
 def _several(match: Match) -> Fit:
-    return Fit.LAST if match.sizes["C"] > 1 else Fit.NO
+    if match.sizes["C"] == 1 or is_unit_vector(match.tensors["scores"].made):
+        return Fit.NO
+    return Fit.LAST
 
 
 def _one(match: Match) -> Fit:
