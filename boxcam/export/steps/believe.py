@@ -15,6 +15,7 @@ from boxcam.export.verify import sample
 from boxcam.export.verify.expected import Comparison, Expected, Found, compare
 from boxcam.export.verify.plausible import Reading, Subject, judge, read, refuse
 from boxcam.export.verify.plausible.reading import Report
+from boxcam.plurals import counted, verb
 from boxcam.types import Image
 
 
@@ -92,13 +93,14 @@ def _require_expected(reading: Reading, report: Report, wishes: Wishes) -> Compa
         return compared
     path = output.with_name(f"{output.name.removesuffix('.boxcam')}.expect.png")
     sample.save(_both(report, found, expected, compared), path)
-    count = len(expected.scores)
+    count, lost, more = len(expected.scores), len(compared.missing), len(compared.surplus)
     lower = ""
     if compared.surplus and reading.subject.interpretation is not None:
         lower = " If your code leaves out what scores below a threshold, pass that threshold as score_threshold=."
     raise ImplausibleError(
         f"{reading.file}: on {report.picture.name} it does not find what {expected.file} expects:"
-        f" {len(compared.missing)} of {count} boxes are missing, {len(compared.surplus)} are too many"
+        f" {lost} of {counted(count, 'box', 'boxes')} {verb(lost, 'is', 'are')} missing, {more}"
+        f" {verb(more, 'is', 'are')} too many"
         f" ({'; '.join(compared.problems)}). {path} shows both. Check preprocess=, box_format=, box_scale=,"
         f" score_activation= and class_names=.{lower}"
     )

@@ -170,9 +170,7 @@ _COCO = tuple(n for n in range(1, 91) if n not in (12, 26, 29, 30, 45, 66, 68, 6
 
 def _compared(expected: Expected, found: Found, labels: Sequence[int], lowest: float) -> Comparison:
     wanted = np.flatnonzero(expected.scores >= lowest)
-    overlap = np.ones((len(labels), len(found.scores)))  # of a classifier, which has no boxes
-    if expected.boxes is not None:
-        overlap = _overlaps(expected.boxes, found.boxes)
+    overlap = _overlaps(expected.boxes, found.boxes, len(labels))
     same = np.asarray(labels)[:, None] == found.labels[None] if len(labels) else np.zeros(overlap.shape, bool)
     near = np.abs(expected.scores[:, None] - found.scores[None]) <= LIMITS["score"]
     fits = np.where(same & near & (overlap >= LIMITS["overlap"]), overlap, 0)
@@ -210,8 +208,12 @@ def _text(found: Found, k: int) -> str:
     return f"{found.name(int(found.labels[k]))} {found.scores[k]:.2f} at [{box}]"
 
 
-def _overlaps(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """IoU of all boxes with all others."""
+def _overlaps(
+    first: npt.NDArray[np.float64] | None, second: npt.NDArray[np.float64], count: int
+) -> npt.NDArray[np.float64]:
+    """IoU of all boxes with all others; 1 where there are none of so many classes of a classifier."""
+    if first is None:
+        return np.ones((count, len(second)))
     low = np.maximum(first[:, None, :2], second[None, :, :2])
     high = np.minimum(first[:, None, 2:], second[None, :, 2:])
     both = np.prod(np.maximum(high - low, 0), -1)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from boxcam.export.verify.plausible.criterion import Answer, Criterion
 from boxcam.export.verify.plausible.formats import Boxes
 from boxcam.export.verify.plausible.reading import Reading, Report
+from boxcam.plurals import counted, verb
 
 LIMITS = {
     "best": 20,
@@ -58,11 +59,15 @@ def answer(reading: Reading) -> Answer | None:
         told = ", ".join(f"{int(mask.sum())} {words[name]}" for name, mask in faults.items() if mask.any())
         is_read = reading.subject.interpretation is not None  # and not of a source that knows its outputs
         verdict = "implausible" if is_read and bad.mean() >= LIMITS["certain"] else "doubtful"
-        seen = f"of the {len(boxes)} best boxes {int(bad.sum())} are not boxes: {told}"
+        count = int(bad.sum())
+        best_of_all = counted(len(boxes), "best box", "best boxes")
+        seen = f"of the {best_of_all} {count} {verb(count, 'is not a box', 'are not boxes')}: {told}"
         return Answer(verdict, seen, advice, figures)  # type: ignore[arg-type]
     if _all_equal(reading):
         box = ", ".join(f"{side:.4g}" for side in boxes[0])
-        return Answer("doubtful", f"all {len(boxes)} best boxes are the same, [{box}]", advice, figures)
+        return Answer(
+            "doubtful", f"all {counted(len(boxes), 'best box', 'best boxes')} are the same, [{box}]", advice, figures
+        )
     return Answer("plausible", f"the best boxes ({len(boxes)}) have a size and lie on the image", figures=figures)
 
 

@@ -17,6 +17,7 @@ from boxcam.export.graphs.operators import operator_of
 from boxcam.export.graphs.query import Array
 from boxcam.export.verify.plausible.criterion import Answer, Criterion
 from boxcam.export.verify.plausible.reading import Reading
+from boxcam.plurals import counted, verb
 
 LIMITS = {"numbers": 200, "rows": 32, "outside": 1e-3, "contrast": 2.0, "values": 16}
 """How many numbers there have to be; how many of each column, for its range to be told; by how much a probability may
@@ -57,7 +58,8 @@ def answer(reading: Reading) -> Answer | None:
     if mixed:
         inside = int(((low >= 0) & (high <= 1)).sum())
         seen = (
-            f"of {len(low)} score columns {inside} lie in 0 to 1 and {mixed}, so they are not all"
+            f"of {counted(len(low), 'score column')} {inside} {verb(inside, 'lies', 'lie')} in 0 to 1 and {mixed}, so"
+            " they are not all"
             " classes: keypoints, angles or coefficients may be among them"
         )
         advice = (
@@ -79,12 +81,12 @@ def answer(reading: Reading) -> Answer | None:
     values = len(np.unique(columns))
     if values <= LIMITS["values"]:
         seen = (
-            f"the scores take {values} different values only ({low.min():.3g} to {high.max():.3g}), as of a model"
-            " that was quantized with one scale for boxes and scores"
+            f"the scores take {counted(values, 'different value')} only ({low.min():.3g} to {high.max():.3g}), as of a"
+            " model that was quantized with one scale for boxes and scores"
         )
         return Answer("doubtful", seen, "Quantize it with an own scale for its scores.", figures | {"values": values})
     kind = "logits" if logits else "probabilities"
-    all_of_them = f"the {len(low)} score columns are all" if len(low) > 1 else "the scores are all"
+    all_of_them = f"the {counted(len(low), 'score column')} are all" if len(low) > 1 else "the scores are all"
     return Answer("plausible", f"{all_of_them} {kind}", figures=figures)
 
 
@@ -124,7 +126,8 @@ def _mixed(low: Array, high: Array) -> str:
     far = (high - low) > LIMITS["contrast"]
     if not inside.any() or not (~inside & far).any():
         return ""
-    return f"{int((~inside).sum())} go from {low[~inside].min():.3g} to {high[~inside].max():.3g}"
+    other = int((~inside).sum())
+    return f"{other} {verb(other, 'goes', 'go')} from {low[~inside].min():.3g} to {high[~inside].max():.3g}"
 
 
 CRITERION = Criterion("scores", "Are the score columns scores, all of one kind?", LIMITS, answer)
