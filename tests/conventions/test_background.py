@@ -12,17 +12,12 @@ import pytest
 from boxcam.errors import SourceError
 from boxcam.export.heads.conventions.question import void_of
 from tests.conventions.files import FLOAT, Arrays, Layout, Levels, Truth
-from tests.conventions.layouts import LAYOUTS, WHOLE, corners, sigmoid
+from tests.conventions.layouts import LAYOUTS, WHOLE, corners, sigmoid, softmax
 from tests.conventions.layouts import _linear as linear
 from tests.conventions.layouts import _query_boxes as query_boxes
 from tests.conventions.layouts import _tokens as tokens
 from tests.conventions.reading import expected, outputs, read, same
 from tests.messages import check_message
-
-
-def softmax(x: np.ndarray) -> np.ndarray:
-    powers = np.exp(x.astype(np.float64) - x.max(-1, keepdims=True))
-    return np.asarray(powers / powers.sum(-1, keepdims=True))
 
 
 def pair(done: str) -> Any:

@@ -14,10 +14,9 @@ from boxcam.errors import NothingToExplainError, SourceError
 from boxcam.export.heads.conventions.table import CONVENTIONS
 from tests.conventions.belief import against
 from tests.conventions.files import FLOAT, Arrays, Layout, Levels, Truth, write
-from tests.conventions.layouts import LAYOUTS, corners, only, places, sigmoid
+from tests.conventions.layouts import LAYOUTS, corners, only, places, sigmoid, softmax
 from tests.conventions.layouts import _dfl as dfl
 from tests.conventions.reading import expected, outputs, read, same
-from tests.conventions.test_background import softmax
 from tests.messages import check_message
 
 Build = Callable[[Levels], dict[str, int]]
