@@ -35,7 +35,7 @@ ALWAYS_SEVERAL = {
     "boxcam/bundle/bounds.py": "letters",  # more than are allowed
     "boxcam/export/heads/conventions/recognise.py": "ways",  # an ambiguity has two
     "boxcam/export/sources/class_names.py": "class names",  # more than are allowed
-    "boxcam/export/sources/onnx/source.py": "arguments",  # another number than 1
+    "boxcam/export/sources/onnx/opened.py": "arguments",  # another number than 1
     "boxcam/export/sources/onnx/wellformed.py": "functions axes",  # more than are allowed
     "boxcam/export/sources/torchvision/detectors.py": "classifiers",  # of torchvision
 }

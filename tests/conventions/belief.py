@@ -10,7 +10,8 @@ from boxcam.bundle import Finding
 from boxcam.errors import BoxcamWarning, SourceError
 from boxcam.export.inspect.belief import believe
 from boxcam.export.source import Request
-from boxcam.export.sources.onnx import source
+from boxcam.export.sources.onnx import detections as detecting
+from boxcam.export.sources.onnx import opened as opening
 from tests.conventions.reading import PLAIN
 
 
@@ -20,8 +21,8 @@ def against(path: Path, **options: Any) -> dict[str, Finding | str]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", BoxcamWarning)
         try:
-            opened = source.read(request)
-            found = source.detections(opened, request)
+            opened = opening.read(request)
+            found = detecting.detections(opened, request)
             findings = believe(opened, found, request, (), ()).findings
         except SourceError as error:
             return {"asked": str(error)}

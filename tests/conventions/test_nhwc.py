@@ -11,6 +11,8 @@ from onnx import helper
 from boxcam.errors import SourceError
 from boxcam.export.preprocessing.guess import guess
 from boxcam.export.source import Request
+from boxcam.export.sources.onnx import detections as detecting
+from boxcam.export.sources.onnx import opened as opening
 from boxcam.export.sources.onnx import source
 from tests.conventions.belief import against
 from tests.conventions.files import HEIGHT, WIDTH, model_of
@@ -39,8 +41,8 @@ def converted(name: str, path: Path, last: bool) -> Path:
 def test_the_preset_is_that_of_the_outputs(name: str, last: bool, producer: str, tmp_path: Path) -> None:
     path = converted(name, tmp_path / "m.onnx", last)
     request = Request((str(path),), preprocess=PLAIN)
-    opened = source.read(request)
-    convention = source.detections(opened, request).convention
+    opened = opening.read(request)
+    convention = detecting.detections(opened, request).convention
     found = guess(opened.image, opened.preprocess, convention, producer)
     assert found is not None
     assert found.specs[:1] == LAYOUTS[name].preset

@@ -11,7 +11,8 @@ from onnx import helper
 
 from boxcam.errors import SourceError
 from boxcam.export.source import Request
-from boxcam.export.sources.onnx import source
+from boxcam.export.sources.onnx import detections as detecting
+from boxcam.export.sources.onnx import opened as opening
 from tests.conventions.belief import against
 from tests.conventions.files import FLOAT, Levels
 from tests.conventions.layouts import LAYOUTS
@@ -112,4 +113,4 @@ def test_sizes_that_suit_are_told_of_a_grey_model_too(channels: int, tmp_path: P
     color = "RGB" if channels == 3 else "grey"
     request = Request((str(path),), preprocess=("resize=stretch", "scale=0-1", f"color={color}"), shape=(51, 51))
     with pytest.raises(SourceError, match=r"multiples of 2\. Pass shape=\(52, 52\)"):
-        source.detections(source.read(request), request)
+        detecting.detections(opening.read(request), request)
