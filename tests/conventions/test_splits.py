@@ -12,32 +12,15 @@ import pytest
 
 from boxcam.errors import NothingToExplainError, SourceError
 from boxcam.export.heads.conventions.table import CONVENTIONS
+from tests.conventions.across import ACROSS
 from tests.conventions.belief import against
-from tests.conventions.files import FLOAT, Arrays, Layout, Levels, Truth, write
+from tests.conventions.files import FLOAT, Levels, Truth, write
 from tests.conventions.layouts import LAYOUTS, corners, only, places, sigmoid, softmax
 from tests.conventions.layouts import _dfl as dfl
 from tests.conventions.reading import expected, outputs, read, same
 from tests.messages import check_message
 
 Build = Callable[[Levels], dict[str, int]]
-
-
-def across(layout: Layout) -> Layout:
-    """The same with its columns before its rows."""
-
-    def build(net: Levels) -> dict[str, int]:
-        (name,) = layout.build(net)
-        net.nodes[-1].output[0] = net.nodes[-1].name = "of rows"
-        net.node("Transpose", ["of rows"], perm=[0, 2, 1], name=name)
-        return {name: FLOAT}
-
-    def truth(given: Arrays, classes: int) -> Truth:
-        return layout.truth({"rows": only(given).T[None]}, classes)
-
-    return replace(layout, entry=f"{layout.entry}-transposed", build=build, truth=truth)
-
-
-ACROSS = {name: across(LAYOUTS[name]) for name in ("yolox", "yolox-undecoded", "yolov5", "yolov6")}
 
 
 @pytest.mark.parametrize("classes", [1, 2, 3, 80])
