@@ -207,7 +207,8 @@ def _rows(op: Ops, c: Convention, canvas: Canvas) -> tuple[ir.Value, ir.Value]:
     boxes = to_corners(op, boxes, c.form, c.scale, canvas)
     scores = selection.activate(op, scores, c.activation, c.background)
     if c.objectness is not None:
-        factor = selection.activate(op, c.objectness.rows(op), c.activation)
+        one = "sigmoid" if c.activation == "softmax" else c.activation  # a softmax over one number is always 1
+        factor = selection.activate(op, c.objectness.rows(op), one)
         if c.sizes[1] == 1:  # which of two factors is the class's is told by the other being spread over the classes
             factor = op.Tile(factor, np.ones(3, np.int64))
         scores = op.Mul(scores, factor)

@@ -9,7 +9,7 @@ import onnx_ir as ir
 from boxcam.export.graphs.operators import Copies, operator_of
 from boxcam.export.heads.conventions.entry import Entry, Fit, Match
 from boxcam.export.heads.conventions.tells import sigmoid_unless_done, softmax_unless_done
-from boxcam.export.heads.evidence.makers import last_operator, selects
+from boxcam.export.heads.evidence.makers import is_unit_vector, last_operator, selects
 from boxcam.export.heads.observed import ObservedTensor
 
 _Classifier = partial(Entry, kind="classes", scores="scores")
@@ -18,9 +18,10 @@ _Classifier = partial(Entry, kind="classes", scores="scores")
 def _several(match: Match) -> Fit:
     """Numbers of the whole image: no box goes with each of them, no operator chose them and no feature is made so."""
     one, count = match.tensors["scores"], match.sizes["C"]
-    if count < 2 or any(_are_boxes(other, count) for other in match.question.seen if other is not one):
+    others = [other for other in match.question.seen if other is not one]
+    if count < 2 or is_unit_vector(one.made) or any(_are_boxes(other, count) for other in others):
         return Fit.NO
-    if one.array.ndim == 1 and len(match.question.seen) > 1 and match.question.scores is None:
+    if one.array.ndim == 1 and others and match.question.scores is None:
         return Fit.NO
     return Fit.POSSIBLE if selects(one.made) or _is_rectified(one.made) else Fit.LAST
 

@@ -48,6 +48,12 @@ def of_one_kind(match: Match, written: str) -> bool:
     return bool(own or inside.all() or not inside.any())
 
 
+def cuts(match: Match, written: str) -> bool:
+    """Whether columns end in the midst of what one activation makes: then they are not all of its classes."""
+    end = match.span(written).end
+    return any(one.probability and one.first < end < one.end for one in match.made_by(written))
+
+
 def in_one(match: Match, one: str, other: str) -> bool:
     """Whether the same activation made both: then they are numbers of one kind."""
     return any(a is b and a.probability for a in match.made_by(one) for b in match.made_by(other))

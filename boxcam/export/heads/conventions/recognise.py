@@ -14,6 +14,7 @@ from boxcam.export.heads.conventions.contradictions import check
 from boxcam.export.heads.conventions.entry import Entry, Fit, Match
 from boxcam.export.heads.conventions.question import Question
 from boxcam.export.heads.conventions.table import CONVENTIONS
+from boxcam.export.heads.evidence.makers import is_unit_vector
 from boxcam.export.heads.observed import ObservedTensor
 
 
@@ -247,6 +248,12 @@ def _nothing(question: Question) -> SourceError:
         return SourceError("labels= alone does not tell where the detections are. Pass scores= and boxes= too.")
     if _is_raw(question):
         return _raw(question)
+    if all(one.array.ndim == 2 and is_unit_vector(one.made) for one in named.values() or question.seen):
+        return NothingToExplainError(
+            "the graph divides the output by its own norm, so it is an embedding, and no number of it is the score of a"
+            " class: there is nothing to explain. Export a model that has classes, or pass the tensor of their scores"
+            f" with scores=. {question.listed()}"
+        )
     if named:
         return _none_as_named(question, named)
     wide = _tables(question)

@@ -26,6 +26,43 @@ def is_activation(operator: str | None) -> bool:
     return operator is not None and operator in OPERATORS and OPERATORS[operator].probability
 
 
+def is_unit_vector(value: ir.Value) -> bool:
+    """Whether a graph divides numbers by their own norm: an embedding, and no scores."""
+    for _ in range(20):
+        node = value.producer()
+        if node is None or None in node.inputs[:1]:
+            return False
+        if node.op_type == "LpNormalization":
+            return True
+        if node.op_type == "Div" and len(node.inputs) == 2 and node.inputs[1] is not None:
+            return _is_norm(node.inputs[1])
+        if not (_lays_out(node) or node.op_type in ("Identity", "Cast")) or node.inputs[0] is None:
+            return False
+        value = node.inputs[0]
+    return False
+
+
+def _is_norm(value: ir.Value) -> bool:
+    """Whether a value is a length: ReduceL2, or the root of a sum of squares, whatever keeps it from being 0."""
+    rooted = False
+    for _ in range(20):
+        node = value.producer()
+        if node is None:
+            return False
+        if node.op_type == "ReduceL2" or (rooted and node.op_type == "ReduceSumSquare"):
+            return True
+        if rooted and node.op_type == "ReduceSum" and node.inputs[0] is not None:
+            squares = node.inputs[0].producer()
+            return squares is not None and squares.op_type in ("Mul", "Pow")
+        rooted = rooted or node.op_type in ("Sqrt", "Pow")
+        keeps = _lays_out(node) or node.op_type in ("Identity", "Cast", "Expand", "Clip", "Max", "Add", "Sqrt", "Pow")
+        read = computed(node)
+        if not keeps or not read:
+            return False
+        value = read[0]
+    return False
+
+
 def is_transformer(value: ir.Value) -> bool:
     """Whether scores are computed row by row from a sequence by a matrix, without a convolution on the way."""
     for _ in range(20):

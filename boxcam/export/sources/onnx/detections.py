@@ -86,7 +86,7 @@ def question(opened: OnnxFile, request: Request) -> Question:
         seen,
         request,
         size=opened.size,
-        classes=len(onnx_labels.named(request.class_names, opened.metadata)) or None,
+        names=onnx_labels.named(request.class_names, opened.metadata),
         metadata=opened.metadata,
         in_pixels=opened.in_pixels,
     )
