@@ -217,7 +217,7 @@ class TorchScriptEngine:
                 if min(patch.tensor, patch.row) < 0 or patch.row >= rows or len(patch.gradient) != channels:
                     raise ValueError("a patch is of no feature map of the layer")
             if len(found) != len(origin):
-                raise ValueError(f"there are {len(found)} patches for {len(origin)} boxes")
+                raise ValueError(f"the number of patches is {len(found)}, and that of boxes {len(origin)}")
         except (ValueError, TypeError, LookupError, AttributeError, RuntimeError) as error:
             raise EngineError(
                 f"the gradient {self._file} gives something else than patches: {error}. Export the model again."

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from boxcam.bundle import Layer, Manifest, TracedTarget
 from boxcam.errors import BundleError, RunError
+from boxcam.plurals import counted
 from boxcam.runtime.preprocess import Transform
 from boxcam.runtime.tensors import Array, Tensors
 from boxcam.types import Detections, Float, Int
@@ -84,7 +85,8 @@ def read_origin(target: TracedTarget, found: Mapping[str, Array], count: int, mo
         mine = origin[origin[:, 0] == number, 1:]
         if len(end.shape) > mine.shape[1]:
             raise RunError(
-                f"{model}: {target.origin} has {mine.shape[1]} indices, and {end.name} has {len(end.shape)} axes."
+                f"{model}: {target.origin} has {counted(mine.shape[1], 'index', 'indices')}, and {end.name} has"
+                f" {counted(len(end.shape), 'axis', 'axes')}."
                 f" {_AGAIN}"
             )
         sizes = np.array([np.iinfo(np.int64).max if size is None else size for size in end.shape], np.int64)
@@ -151,8 +153,8 @@ def _rows(manifest: Manifest, found: Mapping[str, Array], model: str) -> tuple[F
     boxes, scores = boxes.reshape(-1, 4), scores.reshape(-1)
     if not len(boxes) == len(scores) == len(labels):
         raise RunError(
-            f"{model}: there are {len(boxes)} boxes, {len(scores)} scores and {len(labels)} labels, and not one of each"
-            f" for every detection. {_AGAIN}"
+            f"{model} gives {counted(len(boxes), 'box', 'boxes')}, {counted(len(scores), 'score')} and"
+            f" {counted(len(labels), 'label')}, and not one of each for every detection. {_AGAIN}"
         )
     if any(values.dtype.kind != "f" for values in (boxes, scores)) or labels.dtype.kind not in "iu":
         raise RunError(

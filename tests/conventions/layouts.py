@@ -25,6 +25,11 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-x.astype(np.float64)))
 
 
+def softmax(x: np.ndarray) -> np.ndarray:
+    powers = np.exp(x.astype(np.float64) - x.max(-1, keepdims=True))
+    return np.asarray(powers / powers.sum(-1, keepdims=True))
+
+
 def places(strides: tuple[int, ...], offset: float = 0) -> tuple[np.ndarray, np.ndarray]:
     """Cells [N, 2] and strides [N, 1] of all rows."""
     sizes = [(-(-HEIGHT // s), -(-WIDTH // s)) for s in strides]

@@ -11,6 +11,8 @@ from boxcam.errors import SourceError
 from boxcam.export.heads.conventions.page import PATH
 from boxcam.export.heads.conventions.page import written as updated
 from boxcam.export.heads.conventions.table import CONVENTIONS
+from tests.conventions.across import ACROSS
+from tests.conventions.apart import APART
 from tests.conventions.files import write
 from tests.conventions.further import FURTHER
 from tests.conventions.in_graph import IN_GRAPH
@@ -47,7 +49,8 @@ def test_every_entry_of_detectors_has_a_layout() -> None:
     }
     older |= {"boxes-and-scores", "boxes-and-scores-across"}
     classifiers = {name for name in CONVENTIONS if name.startswith("classifier")}  # in test_further.py
-    tried = {layout.entry for layout in (*ALL.values(), *FURTHER.values())}
+    groups = (ALL, FURTHER, APART, ACROSS)
+    tried = {layout.entry for group in groups for layout in group.values()}
     assert tried == set(CONVENTIONS) - older - classifiers
 
 

@@ -190,7 +190,7 @@ def check(activation: Float, patches: Sequence[Patch]) -> None:
         raise ValueError(f"activation: {activation.dtype} {list(activation.shape)}, expected float32 [C, H, W]")
     for patch in patches:
         if len(patch.gradient) != len(activation):
-            raise ValueError(f"gradient of {len(patch.gradient)} channels, activation of {len(activation)}")
+            raise ValueError(f"channels: {len(patch.gradient)} of the gradient, {len(activation)} of the activation")
 
 
 def inside(activation: Float, patch: Patch) -> tuple[Float, tuple[slice, slice]]:

@@ -32,16 +32,18 @@ class Piece:
     """A tensor, or some columns of it.
 
     Attributes:
-        value: the tensor: [1, N, columns]; [N, columns] and [1, N, 1, columns] are the same.
+        value: the tensor: [1, N, columns]; [N, columns], [1, N, 1, columns] and [1, 1, N, columns] are the same.
         columns: first and one past the last along the axis of the columns; None for all.
         across: the columns are the last axis but one: [1, columns, N] instead of [1, N, columns].
         picked: single columns instead, in another order.
+        single: the tensor has one number for each row, with an axis of columns or without: [1, N, 1], [1, N] or [N].
     """
 
     value: ir.Value
     columns: tuple[int, int] | None = None
     across: bool = False
     picked: tuple[int, ...] = ()
+    single: bool = False
 
     def __str__(self) -> str:
         if self.picked:
@@ -59,6 +61,8 @@ class Piece:
     def rows(self, op: Ops) -> ir.Value:
         """As [1, N, columns]."""
         value = self.real(op)
+        if self.single:
+            return op.Reshape(value, [1, -1, 1])
         if self.picked:
             value = op.Gather(value, np.array(self.picked, np.int64), axis=len(self.value.shape or ()) - 1)
         if self.columns is not None:
@@ -68,7 +72,7 @@ class Piece:
         if rank == 2:
             value = op.Unsqueeze(value, [0])
         elif rank == 4:
-            value = op.Squeeze(value, [2])
+            value = op.Squeeze(value, [1 if self.value.shape is not None and self.value.shape[1] == 1 else 2])
         return op.Transpose(value, perm=[0, 2, 1]) if self.across else value
 
 
@@ -81,7 +85,7 @@ class Convention:
         kind: ``selected``, the model itself chooses its detections; ``candidates``, boxes that overlap have to be
             suppressed; ``queries``, every row may be a detection; ``classes``, a classifier.
         scores: one score a detection where they are selected; otherwise one a class.
-        boxes, labels: None where there are none.
+        boxes, labels: None where there are none; what is selected without labels is of one class.
         objectness: a factor of all scores of a row.
         form, scale: of the boxes.
         activation, background: of the scores.
@@ -154,34 +158,35 @@ Limit = float | None
 
 
 def _selected(op: Ops, c: Convention, canvas: Canvas, threshold: Limit, iou: Limit) -> DetectionValues:
-    assert c.boxes is not None and c.labels is not None
+    assert c.boxes is not None
     boxes = op.Unsqueeze(op.Reshape(c.boxes.rows(op), [-1, 4]), [0])
     boxes = op.Squeeze(to_corners(op, boxes, c.form, c.scale, canvas), [0])
-    found = DetectionValues(boxes, _line(op, c.scores), _line(op, c.labels))
+    scores = selection.activate(op, _line(op, c.scores), c.activation)
+    labels = selection.zeros(op, scores) if c.labels is None else _line(op, c.labels)
+    found = DetectionValues(boxes, scores, labels)
     return selection.filled(op, found) if c.padded and not threshold else selection.above(op, found, threshold or 0)
 
 
 def _line(op: Ops, piece: Piece) -> ir.Value:
-    """A column as [K]: the tensor is [K], [1, K], [K, n] or [1, K, n]."""
+    """A column as [K]: the tensor is [K], [1, K], [K, n], [1, K, n] or [1, 1, K, n], or has one number for each row."""
     rank = len(piece.value.shape or ())
     value = piece.real(op)
     if piece.columns is not None:
         value = op.Gather(value, piece.columns[0], axis=rank - 1)
         rank -= 1
-    return value if rank == 1 else op.Squeeze(value, [0])
+    return value if rank == 1 else op.Reshape(value, [-1])
 
 
 def _candidates(op: Ops, c: Convention, canvas: Canvas, threshold: Limit, iou: Limit) -> DetectionValues:
     boxes, scores = _rows(op, c, canvas)
-    return selection.suppress(
-        op,
-        boxes,
-        scores,
+    limits = selection.Limits(
         iou=next(limit for limit in (iou, c.iou, 0.5) if limit is not None),
         threshold=0.05 if threshold is None else threshold,
         most=MOST_BOXES,
-        best_class_only=c.best_class_only,
     )
+    if c.labels is not None:
+        return selection.suppress_labelled(op, boxes, scores, _line(op, c.labels), limits)
+    return selection.suppress(op, boxes, scores, limits, best_class_only=c.best_class_only)
 
 
 def _queries(op: Ops, c: Convention, canvas: Canvas, threshold: Limit, iou: Limit) -> DetectionValues:
@@ -202,7 +207,8 @@ def _rows(op: Ops, c: Convention, canvas: Canvas) -> tuple[ir.Value, ir.Value]:
     boxes = to_corners(op, boxes, c.form, c.scale, canvas)
     scores = selection.activate(op, scores, c.activation, c.background)
     if c.objectness is not None:
-        factor = selection.activate(op, c.objectness.rows(op), c.activation)
+        one = "sigmoid" if c.activation == "softmax" else c.activation  # a softmax over one number is always 1
+        factor = selection.activate(op, c.objectness.rows(op), one)
         if c.sizes[1] == 1:  # which of two factors is the class's is told by the other being spread over the classes
             factor = op.Tile(factor, np.ones(3, np.int64))
         scores = op.Mul(scores, factor)
@@ -211,7 +217,7 @@ def _rows(op: Ops, c: Convention, canvas: Canvas) -> tuple[ir.Value, ir.Value]:
 
 def _classes(op: Ops, c: Convention, canvas: Canvas, threshold: Limit, iou: Limit) -> DetectionValues:
     given = c.scores.real(op)
-    if len(c.scores.value.shape or ()) > 2:  # a map of one pixel
+    if len(c.scores.value.shape or ()) != 2:  # a map of one pixel, or without a batch
         given = op.Reshape(given, np.array([1, c.sizes[1]]))
     scores = selection.activate(op, given, c.activation, c.background)
     classes = c.sizes[1] - (c.background != "none")

@@ -44,6 +44,12 @@ class ObservedTensor:
             return shape[1:]
         return shape if len(shape) == rank else ()
 
+    @property
+    def table(self) -> tuple[int, ...]:
+        """Its rows and columns, all axes of one before them not counted; nothing if it has more axes, or fewer."""
+        shape = self.array.shape
+        return shape[-2:] if len(shape) >= 2 and all(size == 1 for size in shape[:-2]) else ()
+
     def __str__(self) -> str:
         """For a message: name, type, shape and the range of its numbers."""
         numbers = self.array[~(self.array != self.array)] if self.real else self.array

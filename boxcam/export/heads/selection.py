@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from boxcam.export.graphs.ops import Ops
-from boxcam.export.graphs.query import all_values
+from boxcam.export.graphs.query import Array, all_values
 from boxcam.export.heads.boxes import Canvas, twice
 
 MOST_CLASSES = 1000
@@ -38,18 +38,38 @@ def activate(op: Ops, scores: ir.Value, activation: str, background: str = "none
     return scores
 
 
-def suppress(
-    op: Ops, boxes: ir.Value, scores: ir.Value, *, iou: float, threshold: float, most: int, best_class_only: bool
-) -> DetectionValues:
+@dataclass(frozen=True)
+class Limits:
+    """What a suppression keeps.
+
+    Attributes:
+        iou: of two boxes with a larger one the weaker is dropped.
+        threshold: a box has a higher score.
+        most: how many detections there are at most.
+    """
+
+    iou: float
+    threshold: float
+    most: int
+
+    @property
+    def inputs(self) -> tuple[Array, Array, Array]:
+        """The last three inputs of NonMaxSuppression."""
+        return (
+            np.array([self.most], np.int64),
+            np.array([self.iou], np.float32),
+            np.array([self.threshold], np.float32),
+        )
+
+
+def suppress(op: Ops, boxes: ir.Value, scores: ir.Value, limits: Limits, *, best_class_only: bool) -> DetectionValues:
     """Class by class, drop boxes that overlap a better one; keep the best of all classes.
 
     Args:
         op: where to write.
         boxes: float32 [1, N, 4], x1 y1 x2 y2 on the canvas.
         scores: float32 [1, N, C].
-        iou: of two boxes with a larger one the weaker is dropped.
-        threshold: a box has a higher score.
-        most: how many detections there are at most.
+        limits: what is kept.
         best_class_only: each box counts for its best class only, as in YOLO; otherwise for every class above the
             threshold.
     """
@@ -59,14 +79,43 @@ def suppress(
         count = op.Squeeze(op.Gather(op.Shape(by_class), [1]), [0])
         best = op.Equal(op.Unsqueeze(op.Range(0, count, 1), [0, 2]), op.ArgMax(by_class, axis=1, keepdims=1))
         entering = op.Where(best, by_class, np.float32(-1))
-    limits = (np.array([most], np.int64), np.array([iou], np.float32), np.array([threshold], np.float32))
-    chosen = op.NonMaxSuppression(boxes, entering, *limits)  # [M, 3]: image, class, box
-    found = op.GatherND(by_class, chosen)
-    count = op.Min(op.Shape(found), [most])
-    values, order = op.emit("TopK", [found, count], {}, outputs=2)
-    chosen = op.Gather(chosen, order, axis=0)
+    chosen, values = _kept(op, boxes, by_class, entering, limits)
     rows = op.Gather(chosen, 2, axis=1)
     return DetectionValues(op.Gather(op.Squeeze(boxes, [0]), rows, axis=0), values, op.Gather(chosen, 1, axis=1))
+
+
+def suppress_labelled(op: Ops, boxes: ir.Value, scores: ir.Value, labels: ir.Value, limits: Limits) -> DetectionValues:
+    """The same of boxes that have one class each: those of a class are moved to a place of their own.
+
+    Args:
+        op: where to write.
+        boxes: float32 [1, N, 4], x1 y1 x2 y2 on the canvas.
+        scores: float32 [1, N, 1].
+        labels: the classes, [N], whole numbers of any type.
+        limits: what is kept.
+    """
+    by_class = op.Transpose(scores, perm=[0, 2, 1])
+    side = op.Add(op.Mul(op.ReduceMax(op.Abs(boxes), keepdims=0), np.float32(2)), np.float32(1))
+    moved = op.Mul(op.Cast(op.Unsqueeze(labels, [0, 2]), to=ir.DataType.FLOAT), side)
+    chosen, values = _kept(op, op.Add(boxes, moved), by_class, by_class, limits)
+    rows = op.Gather(chosen, 2, axis=1)
+    return DetectionValues(op.Gather(op.Squeeze(boxes, [0]), rows, axis=0), values, op.Gather(labels, rows, axis=0))
+
+
+def _kept(
+    op: Ops, boxes: ir.Value, by_class: ir.Value, entering: ir.Value, limits: Limits
+) -> tuple[ir.Value, ir.Value]:
+    """What a suppression keeps, best first: image, class and box [K, 3], and the scores [K]."""
+    chosen = op.NonMaxSuppression(boxes, entering, *limits.inputs)  # [M, 3]: image, class, box
+    found = op.GatherND(by_class, chosen)
+    count = op.Min(op.Shape(found), [limits.most])
+    values, order = op.emit("TopK", [found, count], {}, outputs=2)
+    return op.Gather(chosen, order, axis=0), values
+
+
+def zeros(op: Ops, scores: ir.Value) -> ir.Value:
+    """The class of detections, [K], where there is only one."""
+    return op.ConstantOfShape(op.Shape(scores), value=ir.tensor(np.zeros(1, np.int64)))
 
 
 def best_queries(

@@ -50,14 +50,14 @@ def guess(image: ir.Value, spec: Preprocess, convention: Convention, producer: s
         found = Guess(("torchvision", "resize=stretch"), "it normalises by itself, as torchvision's SSD does")
     elif mean is not None:
         return None  # it normalises by itself, in a way that no preset has
+    elif "PaddleDetection" in name or "paddle" in wrote:
+        found = Guess(("paddle",), "it is a model of PaddleDetection")
+    elif convention.preset[:1] == ("yolo",) or (convention.preset and spec.dtype != "uint8"):
+        found = Guess(_of_size(convention.preset, spec), f"its outputs are {name}")  # whatever converted it
     elif name.startswith("TensorFlow") or "tf2onnx" in wrote or "tensorflow" in wrote:
         found = Guess(("tf",), "it is a model of TensorFlow")
     elif spec.layout == "NHWC":
         found = Guess(("tf",), "its input is NHWC")
-    elif "PaddleDetection" in name or "paddle" in wrote:
-        found = Guess(("paddle",), "it is a model of PaddleDetection")
-    elif convention.preset[:1] == ("yolo",) or (convention.preset and spec.dtype != "uint8"):
-        found = Guess(_of_size(convention.preset, spec), f"its outputs are {name}")
     elif spec.dtype == "uint8":
         return None
     elif convention.kind == "classes":

@@ -15,6 +15,7 @@ from boxcam.export.verify import sample
 from boxcam.export.verify.expected import Comparison, Expected, Found, compare
 from boxcam.export.verify.plausible import Reading, Subject, judge, read, refuse
 from boxcam.export.verify.plausible.reading import Report
+from boxcam.plurals import counted, verb
 from boxcam.types import Image
 
 
@@ -61,7 +62,7 @@ def believe(prepared: Preparation, wishes: Wishes) -> Belief:
     if wishes.expected is not None:
         if report is None or not report.picture.is_given:
             raise SourceError("expect= is what your own code finds on the sample. Pass that image with sample=.")
-        compared = _require_expected(reading, report, wishes.expected, wishes.output)
+        compared = _require_expected(reading, report, wishes)
         if compared.pairs and result is not None:
             findings = tuple(_settled(one) for one in findings)
             result = replace(result, expected=Path(wishes.expected.file).name)
@@ -77,26 +78,31 @@ def _settled(finding: Finding) -> Finding:
     return replace(finding, accepted=finding.accepted or finding.verdict in ("implausible", "doubtful"))
 
 
-def _require_expected(reading: Reading, report: Report, expected: Expected, output: Path) -> Comparison:
+def _require_expected(reading: Reading, report: Report, wishes: Wishes) -> Comparison:
     """Compare with what the user's own code finds.
 
     Raises:
         ImplausibleError: it is something else; a picture of both is written next to the bundle.
     """
-    own = report.found
+    own, expected, output = report.found, wishes.expected, wishes.output
+    assert expected is not None
     boxes = sample.on_picture(report, own).astype(np.float64)
     found = Found(boxes, own.scores, own.labels, reading.subject.labels)
-    compared = compare(expected, found)
+    compared = compare(expected, found, wishes.request.score_threshold)
     if compared.agrees:
         return compared
     path = output.with_name(f"{output.name.removesuffix('.boxcam')}.expect.png")
     sample.save(_both(report, found, expected, compared), path)
-    count = len(expected.scores)
+    count, lost, more = len(expected.scores), len(compared.missing), len(compared.surplus)
+    lower = ""
+    if compared.surplus and reading.subject.interpretation is not None:
+        lower = " If your code leaves out what scores below a threshold, pass that threshold as score_threshold=."
     raise ImplausibleError(
         f"{reading.file}: on {report.picture.name} it does not find what {expected.file} expects:"
-        f" {len(compared.missing)} of {count} boxes are missing, {len(compared.surplus)} are too many"
+        f" {lost} of {counted(count, 'box', 'boxes')} {verb(lost, 'is', 'are')} missing, {more}"
+        f" {verb(more, 'is', 'are')} too many"
         f" ({'; '.join(compared.problems)}). {path} shows both. Check preprocess=, box_format=, box_scale=,"
-        " score_activation= and class_names=."
+        f" score_activation= and class_names=.{lower}"
     )
 
 

@@ -20,8 +20,9 @@ import numpy.typing as npt
 from boxcam.errors import InputError
 
 LIMITS = {"overlap": 0.75, "score": 0.1, "lowest": 0.25, "share": 0.1}
-"""IoU from which two boxes are the same; by how much their scores may differ; boxes of a lower score are not compared;
-the share of boxes that may be missing, or be too many: another NMS keeps others."""
+"""IoU from which two boxes are the same; by how much their scores may differ; boxes of a lower score are not compared,
+unless the export has a higher threshold of its own; the share of boxes that may be missing, or be too many: another
+NMS keeps others."""
 _ADVICE = (
     'Pass a JSON file that is a list of COCO results, or {"boxes": [[x1, y1, x2, y2], …], "scores": […],'
     ' "labels": […]}.'
@@ -140,9 +141,16 @@ def _label(given: Any) -> str | int:
     return int(given)
 
 
-def compare(expected: Expected, found: Found) -> Comparison:
-    """Pair the boxes of both: same class, and the greatest IoU first; and say what is left over."""
-    tried = [_compared(expected, found, numbers) for numbers in _numberings(expected, found)]
+def compare(expected: Expected, found: Found, threshold: float | None = None) -> Comparison:
+    """Pair the boxes of both: same class, and the greatest IoU first; and say what is left over.
+
+    Args:
+        expected, found: what to compare. A file without boxes says that there is nothing to find.
+        threshold: the score from which on the model was told to report, as ``score_threshold=`` takes it: boxes of
+            lower scores are not compared.
+    """
+    lowest = max(LIMITS["lowest"], threshold or 0)
+    tried = [_compared(expected, found, numbers, lowest) for numbers in _numberings(expected, found)]
     return max(tried, key=lambda one: len(one.pairs))
 
 
@@ -160,10 +168,9 @@ _COCO = tuple(n for n in range(1, 91) if n not in (12, 26, 29, 30, 45, 66, 68, 6
 """Category IDs of the 80 classes of COCO."""
 
 
-def _compared(expected: Expected, found: Found, labels: Sequence[int]) -> Comparison:
-    wanted = np.flatnonzero(expected.scores >= LIMITS["lowest"])
-    lowest = max(LIMITS["lowest"], float(expected.scores.min(initial=1.0))) + LIMITS["score"]
-    overlap = _overlaps(expected.boxes, found.boxes)
+def _compared(expected: Expected, found: Found, labels: Sequence[int], lowest: float) -> Comparison:
+    wanted = np.flatnonzero(expected.scores >= lowest)
+    overlap = _overlaps(expected.boxes, found.boxes, len(labels))
     same = np.asarray(labels)[:, None] == found.labels[None] if len(labels) else np.zeros(overlap.shape, bool)
     near = np.abs(expected.scores[:, None] - found.scores[None]) <= LIMITS["score"]
     fits = np.where(same & near & (overlap >= LIMITS["overlap"]), overlap, 0)
@@ -174,7 +181,8 @@ def _compared(expected: Expected, found: Found, labels: Sequence[int]) -> Compar
         fits[first], fits[:, second] = 0, 0
     missing = tuple(int(k) for k in wanted if k not in {first for first, _ in pairs})
     taken = {second for _, second in pairs}
-    surplus = tuple(int(k) for k in np.flatnonzero(found.scores >= lowest) if k not in taken)
+    certain = np.flatnonzero(found.scores >= lowest + LIMITS["score"])  # a lower one may be below it in the other code
+    surplus = tuple(int(k) for k in certain if k not in taken)
     if expected.boxes is None:
         surplus = ()  # of a classifier, which reports all classes
     allowed = int(LIMITS["share"] * max(len(wanted), 1))
@@ -200,10 +208,12 @@ def _text(found: Found, k: int) -> str:
     return f"{found.name(int(found.labels[k]))} {found.scores[k]:.2f} at [{box}]"
 
 
-def _overlaps(first: npt.NDArray[np.float64] | None, second: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """IoU of all boxes with all others; 1 where there are no boxes, as of a classifier."""
+def _overlaps(
+    first: npt.NDArray[np.float64] | None, second: npt.NDArray[np.float64], count: int
+) -> npt.NDArray[np.float64]:
+    """IoU of all boxes with all others; 1 where there are none of so many classes of a classifier."""
     if first is None:
-        return np.ones((1, len(second)))
+        return np.ones((count, len(second)))
     low = np.maximum(first[:, None, :2], second[None, :, :2])
     high = np.minimum(first[:, None, 2:], second[None, :, 2:])
     both = np.prod(np.maximum(high - low, 0), -1)

@@ -19,6 +19,7 @@ from boxcam.bundle import Outputs
 from boxcam.export.graphs.query import Array
 from boxcam.export.verify import detections
 from boxcam.export.verify.check import Check
+from boxcam.plurals import counted, verb
 
 TOLERANCE = 1e-4
 """Relative to the largest value of a column, or to 1."""
@@ -110,7 +111,7 @@ def outputs(names: Outputs, original: Mapping[str, Array], augmented: Mapping[st
     """
     expected, found = Rows.of(names, original), Rows.of(names, augmented)
     if len(expected) != len(found):
-        detail = f"{len(found)} detections instead of {len(expected)}"
+        detail = f"{counted(len(found), 'detection')} instead of {len(expected)}"
         return replace(detections.outputs(original, augmented), error=float("inf"), detail=detail)
     pairs = pair(expected, found)
     ours = {name: _taken(augmented[name], pairs.order) for name in original}
@@ -120,7 +121,8 @@ def outputs(names: Outputs, original: Mapping[str, Array], augmented: Mapping[st
     if not pairs.same.all():
         first = int(np.flatnonzero(~pairs.same)[0])
         have, want = found.describe(int(pairs.order[first])), expected.describe(first)
-        detail = f"{have} instead of {want}; {int((~pairs.same).sum())} of {len(expected)} detections differ"
+        other, all_of_them = int((~pairs.same).sum()), counted(len(expected), "detection")
+        detail = f"{have} instead of {want}; {other} of {all_of_them} {verb(other, 'differs', 'differ')}"
     return replace(detections.outputs(original, ours), detail=detail)
 
 

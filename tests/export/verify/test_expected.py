@@ -46,18 +46,35 @@ def test_the_same_boxes_agree(changes: dict[str, Any]) -> None:
         ({"labels": (1, 2, 0)}, "cat 0.90 at [10, 10, 50, 50] is not found"),
         ({"boxes": BOXES + 20}, "car 0.90 at [30, 30, 70, 70] is not found (the nearest is car 0.90"),
         ({"scores": SCORES / 2}, "car 0.45 at [10, 10, 50, 50] is not found"),
-        ({"boxes": BOXES[:2], "scores": SCORES[:2], "labels": (0, 1)}, ""),
+        ({"boxes": BOXES[:2], "scores": SCORES[:2] - 0.05, "labels": (0, 1)}, "not expected: cup 0.40 at"),
         ({"boxes": BOXES[1:], "scores": SCORES[1:], "labels": (1, 2)}, "not expected: car 0.90 at [10, 10, 50, 50]"),
-        ({"boxes": BOXES[:0], "scores": SCORES[:0], "labels": ()}, ""),
+        ({"boxes": BOXES[:0], "scores": SCORES[:0], "labels": ()}, "not expected: car 0.90 at [10, 10, 50, 50]"),
+        ({"boxes": None, "labels": ("car", "cat", "zebra")}, "zebra 0.40 is not found"),
+        ({"boxes": None, "scores": np.array([0.3, 0.7, 0.4])}, "car 0.30 is not found"),
     ],
 )
 def test_others_do_not(changes: dict[str, Any], problem: str) -> None:
     found = compared(**changes)
-    if problem:
-        assert not found.agrees
-        assert any(said.startswith(problem) for said in found.problems), found.problems
-    else:  # what lies below the lowest score that is expected is not compared
-        assert not found.missing
+    assert not found.agrees
+    assert any(said.startswith(problem) for said in found.problems), found.problems
+
+
+def test_a_score_just_above_the_lowest_need_not_be_expected() -> None:
+    """The user's code may leave it out, as its scores differ a little."""
+    ours = Found(BOXES, np.array([0.9, 0.7, 0.34]), FOUND.labels, FOUND.names)
+    theirs = Expected("mine.json", BOXES[:2], SCORES[:2], (0, 1))
+    assert compare(theirs, ours).agrees
+    assert not compare(theirs, FOUND).agrees
+    assert compare(theirs, FOUND, threshold=0.35).agrees
+
+
+def test_many_boxes_that_are_not_expected_are_no_agreement() -> None:
+    """However sure the boxes are that are expected: those may be all that the user's code finds."""
+    boxes = np.stack([np.arange(21) * 20, np.zeros(21), np.arange(21) * 20 + 10, np.full(21, 10)], 1).astype(float)
+    ours = Found(boxes, np.full(21, 0.94), np.zeros(21, np.int64), ("car",))
+    found = compare(Expected("mine.json", boxes[:1], np.array([0.95]), ("car",)), ours)
+    assert not found.agrees
+    assert len(found.surplus) == 20
 
 
 def test_one_box_in_ten_may_be_another() -> None:

@@ -4,15 +4,38 @@ from __future__ import annotations
 
 from functools import partial
 
+import onnx_ir as ir
+
+from boxcam.export.graphs.operators import Copies, operator_of
 from boxcam.export.heads.conventions.entry import Entry, Fit, Match
 from boxcam.export.heads.conventions.tells import sigmoid_unless_done, softmax_unless_done
-from boxcam.export.heads.evidence.makers import last_operator
+from boxcam.export.heads.evidence.makers import is_unit_vector, last_operator, selects
+from boxcam.export.heads.observed import ObservedTensor
 
 _Classifier = partial(Entry, kind="classes", scores="scores")
 
 
 def _several(match: Match) -> Fit:
-    return Fit.LAST if match.sizes["C"] > 1 else Fit.NO
+    """Numbers of the whole image: no box goes with each of them, no operator chose them and no feature is made so."""
+    one, count = match.tensors["scores"], match.sizes["C"]
+    others = [other for other in match.question.seen if other is not one]
+    if count < 2 or is_unit_vector(one.made) or any(_are_boxes(other, count) for other in others):
+        return Fit.NO
+    if one.array.ndim == 1 and others and match.question.scores is None:
+        return Fit.NO
+    return Fit.POSSIBLE if selects(one.made) or _is_rectified(one.made) else Fit.LAST
+
+
+def _are_boxes(other: ObservedTensor, count: int) -> bool:
+    """Whether a tensor has four numbers for each of so many."""
+    return other.real and tuple(size for size in other.array.shape if size != 1) == (count, 4)
+
+
+def _is_rectified(value: ir.Value) -> bool:
+    node = value.producer()
+    while node is not None and operator_of(node).copies is Copies.IN_ORDER and node.inputs[0] is not None:
+        node = node.inputs[0].producer()
+    return node is not None and bool(operator_of(node).rectifier)
 
 
 def _one(match: Match) -> Fit:
@@ -25,7 +48,7 @@ def _one(match: Match) -> Fit:
 CLASSIFIER = _Classifier(
     title="a score for each class",
     models="classifiers: the box is the whole image, the classes are those with the best scores",
-    tensors={"scores": "1, C"},
+    tensors={"scores": "1?, C"},
     activation=softmax_unless_done,
     fits=_several,
 )

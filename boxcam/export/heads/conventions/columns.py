@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from boxcam.errors import SourceError
 from boxcam.export.heads.convention import Convention, Piece
+from boxcam.export.heads.conventions.contradictions import check_names
 from boxcam.export.heads.conventions.question import Question
 from boxcam.export.heads.conventions.tells import scale_of
+from boxcam.export.heads.evidence.values import are_classes
 from boxcam.export.heads.observed import ObservedTensor
 
 BOXES = {"xyxy": ("x1", "y1", "x2", "y2"), "cxcywh": ("cx", "cy", "w", "h"), "xywh": ("x1", "y1", "w", "h")}
@@ -21,6 +25,11 @@ def by_columns(question: Question) -> Convention:
         SourceError: the names are not those of a box, a score and a class, or no tensor has as many columns.
     """
     names = question.columns
+    if question.convention is not None:
+        raise SourceError(
+            f'columns= says how the table is read, so convention="{question.convention}" has no meaning. Leave one of'
+            " the two out."
+        )
     unknown = [name for name in names if name not in NAMES]
     if unknown:
         raise SourceError(
@@ -39,6 +48,7 @@ def by_columns(question: Question) -> Convention:
     one = _table(question)
     places = [names.index(part) for part in BOXES[form]]
     boxes = one.array.reshape(-1, len(names))[:, places]
+    _check_classes(one, question)
     row = range(places[0], places[0] + 4)
     return Convention(
         "a table of the columns that are named",
@@ -53,6 +63,28 @@ def by_columns(question: Question) -> Convention:
     )
 
 
+def _check_classes(one: ObservedTensor, question: Question) -> None:
+    """Refuse a column of classes that are not whole, or have no name.
+
+    Raises:
+        SourceError: it is such a column.
+    """
+    place = question.columns.index("class")
+    rows = one.array.reshape(-1, len(question.columns))
+    rows = rows[~(rows == -1).all(1)]  # rows of -1 fill a table up
+    numbers = rows[:, place]
+    if not are_classes(numbers):
+        found = numbers[numbers != np.round(numbers)] if (numbers != np.round(numbers)).any() else numbers
+        whole = [column for column in range(rows.shape[1]) if are_classes(rows[:, column])]
+        may = f"Columns {', '.join(map(str, whole))} have whole numbers" if whole else "No column has whole numbers"
+        raise SourceError(
+            f"columns= says that column {place} of {one.value.name} holds the class, and it holds {found[0]:.4g}, which"
+            f" is no number of a class. {may}. Pass the columns in their right order."
+        )
+    if question.classes is not None:
+        check_names(str(_single(one, place)), numbers[rows[:, question.columns.index("score")] > 0], question.classes)
+
+
 def _single(one: ObservedTensor, column: int) -> Piece:
     return Piece(one.value, (column, column + 1))
 
@@ -61,13 +93,14 @@ def _table(question: Question) -> ObservedTensor:
     """The table: the one that is named, or the only one with as many columns."""
     width = len(question.columns)
     able = list({id(one.value): one for one in question.named.values()}.values()) or list(question.seen)
-    fitting = [one for one in able if one.real and len(one.plain(2)) == 2 and one.plain(2)[1] == width]
+    fitting = [one for one in able if one.real and one.table[1:] == (width,)]
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
         names = " or ".join(str(one.value.name) for one in fitting)
         raise SourceError(f"columns= may be those of {names}. Pass the right one with scores=. {question.listed()}")
     raise SourceError(
-        f"columns= names {width} columns, and there is no table [K, {width}] or [1, K, {width}]. Pass as many names as"
-        f" the table has columns, or compute boxes and scores from the outputs with decode=. {question.listed()}"
+        f"columns= names {width} columns, and there is no table [K, {width}], [1, K, {width}] or [1, 1, K, {width}]."
+        " Pass as many names as the table has columns, or compute boxes and scores from the outputs with decode=."
+        f" {question.listed()}"
     )

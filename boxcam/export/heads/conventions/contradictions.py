@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 
 from boxcam.errors import BoxcamWarning, SourceError
+from boxcam.export.graphs.query import Array
 from boxcam.export.heads.conventions.entry import Match
 from boxcam.export.heads.conventions.fits import makers_of
 from boxcam.export.heads.evidence.forms import form_of
@@ -29,7 +30,8 @@ def check(match: Match) -> None:
     if question.score_activation is not None and entry.kind != "selected":
         _check_activation(match, question.score_activation)
     if entry.labels and question.classes is not None:
-        _check_labels(match, question.classes)
+        scores, labels = match.rows(entry.scores), match.rows(entry.labels)
+        check_names(str(match.piece(entry.labels)), labels[scores > 0], question.classes)
     if not entry.boxes:
         return
     if question.box_format is not None:
@@ -65,13 +67,29 @@ def _check_activation(match: Match, said: str) -> None:
         )
 
 
-def _check_labels(match: Match, known: int) -> None:
-    """Of what the model selects itself; how many classes there are is not known, but those of the run are."""
-    highest = match.rows(match.entry.labels).max(initial=-1)
-    if np.isfinite(highest) and highest >= known:
+def check_names(what: str, labels: Array, known: int) -> None:
+    """Refuse classes without a name: how many there are is not known, but those of the run are.
+
+    Args:
+        what: where the classes are, for people.
+        labels: those of the run; -1 where there is none.
+        known: how many names there are, from class 0 on.
+
+    Raises:
+        SourceError: a class has no name.
+    """
+    labels = labels[np.isfinite(labels) & (labels >= 0)]
+    highest = labels.max(initial=-1)
+    if highest == known and known > 1 and labels.min(initial=known) >= 1:
         raise SourceError(
-            f"{match.piece(match.entry.labels)} has class {int(highest)}, but there {_names(known)}, from class 0 on."
-            " Pass one name for each class with class_names=."
+            f"{what} has classes {int(labels.min())} to {known} and no class 0, and there {_names(known)}: the model"
+            " seems to count its classes from 1, and each would have the name of another. Pass a name for class 0"
+            ' first, such as "background", with class_names=.'
+        )
+    if highest >= known:
+        raise SourceError(
+            f"{what} has class {int(highest)}, but there {_names(known)}, from class 0 on. Pass one name for each"
+            " class with class_names=."
         )
 
 

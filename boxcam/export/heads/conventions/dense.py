@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from boxcam.export.heads.conventions.entry import Entry, Fit, Match
@@ -23,19 +24,25 @@ Dense = partial(
 """An entry of one tensor whose first four columns are centre and size, and each row of which has one class."""
 
 
-def has_objectness(match: Match) -> bool:
-    """Whether the graph joins a probability of its own between the box and the classes; that of YOLOv6 is always 1."""
-    if not apart(match, OBJECTNESS, CLASSES_AFTER) or not apart(match, BOX, OBJECTNESS):
+def has_objectness(match: Match, after: str = CLASSES_AFTER) -> bool:
+    """Whether the graph joins a probability of its own between the box and the classes; that of YOLOv6 is always 1.
+
+    Args:
+        match: what is asked.
+        after: the columns of the classes.
+    """
+    if not apart(match, OBJECTNESS, after) or not apart(match, BOX, OBJECTNESS):
         return False
     one = all(made.operator == "" for made in match.made_by(OBJECTNESS)) and bool((match.rows(OBJECTNESS) == 1).all())
-    return (one or probabilities(match, OBJECTNESS)) and probabilities(match, CLASSES_AFTER)
+    return (one or probabilities(match, OBJECTNESS)) and probabilities(match, after)
 
 
 def without_objectness(match: Match) -> Fit:
     """How sure it is that classes follow the box."""
     fit = dense(match, CLASSES)
-    shared = of_one_layer(match, BOX, CLASSES)  # then the first number of the scores may be an objectness
-    return min(fit, Fit.POSSIBLE) if shared else fit
+    # Then the first number of the scores may be an objectness:
+    other = of_one_layer(match, BOX, CLASSES) or has_objectness(match, "output[5:4+C]")
+    return min(fit, Fit.POSSIBLE) if other else fit
 
 
 def with_objectness(match: Match) -> Fit:
@@ -65,7 +72,7 @@ def _queries(match: Match) -> Fit:
 ULTRALYTICS = Dense(
     title="boxes and class scores in one tensor, as of Ultralytics",
     models="Ultralytics: YOLOv8, 9, 11, 12",
-    tensors={"output": "1, 4+C, N"},
+    tensors={"output": "1?, 4+C, N"},
     kind="candidates",
     scores=CLASSES,
     iou=0.7,
@@ -75,7 +82,7 @@ ULTRALYTICS = Dense(
 ULTRALYTICS_ROWS = Dense(
     title="boxes and class scores in one tensor, as of Ultralytics, transposed",
     models="the same, transposed",
-    tensors={"output": "1, N, 4+C"},
+    tensors={"output": "1?, N, 4+C"},
     kind="candidates",
     scores=CLASSES,
     iou=0.7,
@@ -85,7 +92,7 @@ ULTRALYTICS_ROWS = Dense(
 RTDETR_ULTRALYTICS = Dense(
     title="queries with boxes and class scores in one tensor, as of RT-DETR by Ultralytics",
     models="RT-DETR by Ultralytics: the rows of a transformer are not suppressed",
-    tensors={"output": "1, N, 4+C"},
+    tensors={"output": "1?, N, 4+C"},
     kind="queries",
     scores=CLASSES,
     fits=_queries,
@@ -95,10 +102,17 @@ RTDETR_ULTRALYTICS = Dense(
 YOLOV5 = Dense(
     title="objectness and class scores in one tensor, as of YOLOv5",
     models="YOLOv5, 6, 7",
-    tensors={"output": "1, N, 5+C"},
+    tensors={"output": "1?, N, 5+C"},
     kind="candidates",
     scores=CLASSES_AFTER,
     objectness=OBJECTNESS,
     iou=0.45,
     fits=with_objectness,
+)
+
+YOLOV5_ACROSS = replace(
+    YOLOV5,
+    title=f"{YOLOV5.title}, transposed",
+    models="the same, transposed",
+    tensors={"output": "1, 5+C, N"},
 )

@@ -12,7 +12,8 @@ from boxcam.export.heads.convention import Convention, Decode, Kind, Piece
 from boxcam.export.heads.conventions import shapes
 from boxcam.export.heads.conventions.question import Question
 from boxcam.export.heads.evidence.columns import Segment, Span, segments
-from boxcam.export.heads.evidence.makers import is_computed
+from boxcam.export.heads.evidence.makers import is_computed, is_transformer, last_joined, selects
+from boxcam.export.heads.evidence.values import are_classes
 from boxcam.export.heads.observed import ObservedTensor
 
 
@@ -46,7 +47,7 @@ class Match:
         """A part of a tensor: ``output[4:4+C]``."""
         role, first, end = shapes.slot(written)
         columns = None if first is None or end is None else (self.number(first), self.number(end))
-        return Piece(self.tensors[role].value, columns, self.across(role))
+        return Piece(self.tensors[role].value, columns, self.across(role), single=self.single(role))
 
     def number(self, written: str) -> int:
         """A sum of sizes."""
@@ -54,20 +55,29 @@ class Match:
 
     def across(self, role: str) -> bool:
         """Whether a tensor's columns come before its rows."""
-        return shapes.axes(self.entry.tensors[role])[-1] in ("N", "K") and self.tensors[role].array.ndim > 1
+        axes = shapes.columns(self.entry.tensors[role])
+        return len(axes) > 1 and axes[-1] in _ROWS
+
+    def single(self, role: str) -> bool:
+        """Whether a tensor has one number for each row, and so no axis of columns or one of a single column."""
+        return shapes.columns(self.entry.tensors[role])[-1:] in (["N"], ["K"]) and not self.across(role)
 
     def rows(self, written: str) -> Array:
         """The numbers of some columns, [N, columns]."""
         role, first, end = shapes.slot(written)
         array = self.tensors[role].array
-        if self.across(role) and array.ndim == 3:
-            array = array.transpose(0, 2, 1)
-        found: Array = array.reshape(-1, array.shape[-1]) if array.ndim > 1 else array[:, None]
+        if self.across(role):
+            array = array.swapaxes(-1, -2)
+        width = 1 if self.single(role) or array.ndim == 0 else array.shape[-1]
+        found: Array = array.reshape(-1, width) if width else array.reshape(0, 0)
         return found if first is None or end is None else found[:, self.number(first) : self.number(end)]
 
     def axis(self, role: str) -> int:
         """The axis of a tensor's columns."""
-        return self.tensors[role].array.ndim - (2 if self.across(role) else 1)
+        shape = self.tensors[role].array.shape
+        if self.single(role) and len(shape) > 1 and shape[-1] != 1:
+            return 0  # the batch's, of one
+        return len(shape) - (2 if self.across(role) else 1)
 
     def span(self, written: str) -> Span:
         """Some columns in the graph."""
@@ -79,7 +89,8 @@ class Match:
     @cached_property
     def segments(self) -> Mapping[str, list[Segment]]:
         """The columns of each tensor by what makes them."""
-        return {role: segments(one.made, self.axis(role)) for role, one in self.tensors.items()}
+        tensors = ((role, one) for role, one in self.tensors.items() if one.array.ndim)
+        return {role: segments(one.made, self.axis(role)) for role, one in tensors}
 
     def made_by(self, written: str) -> list[Segment]:
         """The segments that some columns lie in."""
@@ -88,8 +99,16 @@ class Match:
         return [one for one in self.segments[role] if one.first < span.end and span.first < one.end]
 
 
+_ROWS = ("N", "K")
+
 Told = str | Callable[[Match], str]
 """What an entry declares, or a function that tells it of the outputs at hand."""
+
+
+def is_selected(match: Match) -> bool:
+    """Whether an operator chooses the rows, or they are a transformer's queries, of which each reports."""
+    made = [one.made for one in match.tensors.values()]
+    return any(selects(value) or is_transformer(value) or is_transformer(last_joined(value)) for value in made)
 
 
 def always(match: Match) -> Fit:
@@ -110,6 +129,7 @@ class Entry:
         fits: how sure it is, of outputs whose shapes are right.
         names: the names that a role's tensor must have one of.
         integers: roles whose tensors hold integers; those of all others are real.
+        whole: roles whose tensors hold integers, or real numbers that are all whole.
         form, scale, activation, background: declared, or told of the outputs.
         decode: makes what computes boxes and scores, where they do not lie in the outputs as they are.
         decoding: what that is, for people.
@@ -129,6 +149,7 @@ class Entry:
     fits: Callable[[Match], Fit] = always
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     integers: tuple[str, ...] = ()
+    whole: tuple[str, ...] = ()
     form: Told = "xyxy"
     scale: Told = "pixels"
     activation: Told = "none"
@@ -163,11 +184,18 @@ class Entry:
         for one in able:
             if one in taken.values() or (role in self.names and one.name not in self.names[role]):
                 continue
-            if one.real is (role in self.integers) or one.array.dtype.kind not in "fiu":
+            if not self._is_of_type(one, role):
                 continue
             found = shapes.matched(self.tensors[role], one.array.shape, sizes)
             if found is not None:
                 yield from self._taken(able, others, {**taken, role: one}, found)
+
+    def _is_of_type(self, one: ObservedTensor, role: str) -> bool:
+        if one.array.dtype.kind not in "fiu":
+            return False
+        if role in self.whole:
+            return not one.real or are_classes(one.array)
+        return one.real is not (role in self.integers)
 
     def _is_as_named(self, match: Match) -> bool:
         """Whether each part that the user names is of the tensor that he names."""
@@ -183,11 +211,11 @@ class Entry:
         Raises:
             SourceError: something about them has to be asked.
         """
-        question, sizes = match.question, match.sizes
-        selected = self.kind == "selected"
+        question = match.question
+        kind = self.kind_of(match)
         found = Convention(
             self.title,
-            self.kind,
+            kind,
             match.piece(self.scores),
             match.piece(self.boxes) if self.boxes else None,
             match.piece(self.labels) if self.labels else None,
@@ -196,7 +224,7 @@ class Entry:
             scale=question.box_scale or _told(self.scale, match),
             activation=question.score_activation or _told(self.activation, match),
             background=question.background or _told(self.background, match),
-            sizes=(0, 0) if selected else (sizes.get("N", 1), sizes["C"]),
+            sizes=self._sizes(match),
             iou=self.iou,
             padded=self.padded if isinstance(self.padded, bool) else self.padded(match),
             decoding=_told(self.decoding, match),
@@ -206,6 +234,17 @@ class Entry:
         single = self.best_class_only
         found = replace(found, best_class_only=single if isinstance(single, bool) else single(found))
         return found if self.decode is None else replace(found, decode=self.decode(match))
+
+    def kind_of(self, match: Match) -> Kind:
+        """A model that is said to select its detections, and has no operator that does, gives all its boxes."""
+        if self.kind != "selected" or self.decode is not None or is_selected(match):
+            return self.kind
+        return "candidates"
+
+    def _sizes(self, match: Match) -> tuple[int, int]:
+        if self.kind == "selected":
+            return 0, 0 if self.labels else 1
+        return match.sizes.get("N", 1), match.sizes["C"]
 
 
 def _told(declared: Told, match: Match) -> str:

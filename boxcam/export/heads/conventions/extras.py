@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from boxcam.export.heads.conventions.dense import BOX, CLASSES, OBJECTNESS, Dense, without_objectness
+from boxcam.export.heads.conventions.dense import BOX, CLASSES, OBJECTNESS, Dense, has_objectness, without_objectness
 from boxcam.export.heads.conventions.entry import Fit, Match
-from boxcam.export.heads.conventions.fits import decoded, lies_right, of_one_kind, probabilities
+from boxcam.export.heads.conventions.fits import apart, cuts, decoded, lies_right, of_one_kind, probabilities
 from boxcam.export.heads.evidence.values import are_probabilities
 
 _TASKS = {"pose": "keypoints", "obb": "an angle", "segment": "mask coefficients"}
@@ -22,7 +22,8 @@ def _classes(match: Match) -> Mapping[str, int] | None:
     width = match.sizes["W"]
     split = next((one for one in match.segments["output"] if one.first == 4), None)
     if split is not None and split.probability and split.end < 4 + width:
-        return {"C": split.end - 4, "R": width - split.end + 4}
+        objectness = split.end == 5 and has_objectness(match, "output[5:4+W]")
+        return None if objectness else {"C": split.end - 4, "R": width - split.end + 4}
     known = match.question.classes
     if known is None or not known < width or len(match.segments["output"]) > 1:
         return None
@@ -44,7 +45,13 @@ def _extras(match: Match) -> Fit:
 
 
 def _masks(match: Match) -> Fit:
+    """The coefficients are made otherwise than the classes: another map may have as many channels by chance."""
+    if cuts(match, CLASSES):
+        return Fit.NO
     fit = without_objectness(match)
+    if not apart(match, CLASSES, "output[4+C:4+C+M]"):  # the graph does not tell the two from each other
+        mixed = are_probabilities(match.rows(CLASSES)) and not are_probabilities(match.rows("output[4+C:4+C+M]"))
+        return min(fit, Fit.LIKELY) if mixed else Fit.NO
     return Fit.CERTAIN if fit is Fit.LIKELY else fit
 
 

@@ -9,7 +9,7 @@ from boxcam.export.graphs.query import constant_array
 from boxcam.export.heads.conventions.entry import Fit, Match
 from boxcam.export.heads.evidence.cells import levels, meets_cells
 from boxcam.export.heads.evidence.columns import sources
-from boxcam.export.heads.evidence.makers import computed, is_transformer, last_joined
+from boxcam.export.heads.evidence.makers import computed, is_transformer, last_joined, selects
 from boxcam.export.heads.evidence.values import are_probabilities
 
 _FEW = 8
@@ -46,6 +46,12 @@ def of_one_kind(match: Match, written: str) -> bool:
     rows = match.rows(written)
     inside = ((rows >= 0) & (rows <= 1)).all(0)
     return bool(own or inside.all() or not inside.any())
+
+
+def cuts(match: Match, written: str) -> bool:
+    """Whether columns end in the midst of what one activation makes: then they are not all of its classes."""
+    end = match.span(written).end
+    return any(one.probability and one.first < end < one.end for one in match.made_by(written))
 
 
 def in_one(match: Match, one: str, other: str) -> bool:
@@ -107,6 +113,8 @@ def probabilities(match: Match, written: str) -> bool:
 
 def dense(match: Match, scores: str, boxes: str = "output[0:4]") -> Fit:
     """How sure it is that one tensor has a box and scores of classes in each row."""
+    if match.tensors["output"].array.ndim == 2 and selects(match.tensors["output"].made):
+        return Fit.NO  # without a batch, what an operator chose is a table of detections
     if not lies_right(match) or not of_one_kind(match, scores) or in_one(match, boxes, scores):
         return Fit.NO
     shown = probabilities(match, scores) and (decoded(match, boxes) or queries(match))

@@ -9,19 +9,19 @@ from boxcam.export.heads.conventions.anchors import offsets, refuse_offsets
 from boxcam.export.heads.conventions.entry import Entry, Fit, Match
 from boxcam.export.heads.conventions.fits import decoded
 from boxcam.export.heads.conventions.tells import activation, background, form, scale, sigmoid_unless_done
-from boxcam.export.heads.evidence.makers import is_transformer, last_operator
+from boxcam.export.heads.evidence.makers import is_computed, is_transformer, last_operator
 
 _BOXES = ("pred_boxes",)
 _LOGITS = ("logits", "pred_logits")
 
 
-def _pair(queries: bool) -> Callable[[Match], Fit]:
+def pair(queries: bool) -> Callable[[Match], Fit]:
     def fits(match: Match) -> Fit:
         boxes, scores = match.tensors["boxes"], match.tensors["scores"]
         if boxes.name in _BOXES and scores.name in _LOGITS:
             return Fit.NO  # those of DETR
         across = match.across("scores")
-        if across and scores.array.shape[1] == scores.array.shape[2]:
+        if across and scores.array.shape[-1] == scores.array.shape[-2]:
             return Fit.NO
         if not across and _are_places(match):
             return Fit.NO
@@ -35,7 +35,15 @@ def _pair(queries: bool) -> Callable[[Match], Fit]:
     return fits
 
 
-def _decoded_form(match: Match) -> str:
+def left_out(match: Match) -> str:
+    """Further numbers of each row, which are read as nothing."""
+    count = match.sizes["N"]
+    others = [one for one in match.question.seen if one.real and one not in match.tensors.values()]
+    beside = [one for one in others if is_computed(one.value) and count in one.array.shape and count > 1]
+    return ", ".join(f"{one.value.name} {list(one.array.shape)}" for one in beside)
+
+
+def decoded_form(match: Match) -> str:
     """The form of boxes that are no offsets."""
     refuse_offsets(match)
     return form(match)
@@ -126,6 +134,7 @@ YOLOV3 = Entry(
     background=background(queries=False),
     best_class_only=True,
     fits=lambda match: _without_batch(match),
+    rest=left_out,
     preset=("yolo",),
 )
 
@@ -141,7 +150,8 @@ QUERIES = Entry(
     activation=activation(queries=True),
     background=background(queries=True),
     best_class_only=lambda convention: _is_exclusive(convention),
-    fits=_pair(queries=True),
+    fits=pair(queries=True),
+    rest=left_out,
 )
 
 PAIR = Entry(
@@ -151,11 +161,12 @@ PAIR = Entry(
     kind="candidates",
     scores="scores",
     boxes="boxes",
-    form=lambda match: _decoded_form(match),
+    form=lambda match: decoded_form(match),
     scale=scale,
     activation=activation(queries=False),
     background=background(queries=False),
-    fits=_pair(queries=False),
+    fits=pair(queries=False),
+    rest=left_out,
 )
 
 PAIR_ACROSS = Entry(
@@ -165,9 +176,10 @@ PAIR_ACROSS = Entry(
     kind="candidates",
     scores="scores",
     boxes="boxes",
-    form=lambda match: _decoded_form(match),
+    form=lambda match: decoded_form(match),
     scale=scale,
     activation=activation(queries=False),
     background=background(queries=False),
-    fits=_pair(queries=False),
+    fits=pair(queries=False),
+    rest=left_out,
 )

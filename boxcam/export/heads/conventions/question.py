@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from boxcam.export.heads.observed import ObservedTensor
+
+_VOID = ("background", "bg", "noobject")
+
+
+def void_of(names: Sequence[str]) -> str | None:
+    """``first`` or ``last``, where that class is called ``background`` or alike; otherwise None.
+
+    >>> void_of(["__background__", "cat"]), void_of(["cat", "no object"]), void_of(["cat"])
+    ('first', 'last', None)
+    """
+    plain = ["".join(letter for letter in name.casefold() if letter.isalnum()) for name in names]
+    if len(plain) < 2 or (plain[0] in _VOID) is (plain[-1] in _VOID):
+        return None
+    return "first" if plain[0] in _VOID else "last"
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,6 +30,7 @@ class Question:
         seen: the outputs in one run, and the tensors that the user names.
         size: height and width of the model's input in that run.
         classes: how many class names are known, or None.
+        names: the class names, where they are known.
         scores, boxes, labels: the tensors that the user names.
         box_format, box_scale, score_activation, background: what the user says of them, as in
             `boxcam.export.source.Request`.
@@ -29,6 +44,7 @@ class Question:
     seen: tuple[ObservedTensor, ...]
     size: tuple[int, int] = (0, 0)
     classes: int | None = None
+    names: tuple[str, ...] = ()
     scores: ObservedTensor | None = None
     boxes: ObservedTensor | None = None
     labels: ObservedTensor | None = None
@@ -47,6 +63,11 @@ class Question:
         """The tensors that the user names, by their part."""
         parts = {"scores": self.scores, "boxes": self.boxes, "labels": self.labels}
         return {part: one for part, one in parts.items() if one is not None}
+
+    @property
+    def void(self) -> str | None:
+        """``first`` or ``last``, where that class is named as the one that stands for nothing."""
+        return void_of(self.names)
 
     @property
     def settled(self) -> bool:

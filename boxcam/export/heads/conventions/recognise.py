@@ -14,6 +14,7 @@ from boxcam.export.heads.conventions.contradictions import check
 from boxcam.export.heads.conventions.entry import Entry, Fit, Match
 from boxcam.export.heads.conventions.question import Question
 from boxcam.export.heads.conventions.table import CONVENTIONS
+from boxcam.export.heads.evidence.makers import is_unit_vector
 from boxcam.export.heads.observed import ObservedTensor
 
 
@@ -46,7 +47,9 @@ class Reading:
     @property
     def classes(self) -> int | None:
         """How many classes there are, if the outputs tell: the one that stands for nothing included."""
-        return None if self.entry.kind == "selected" else self.match.sizes["C"]
+        if self.entry.kind == "selected":
+            return None if self.entry.labels else 1
+        return self.match.sizes["C"]
 
     @property
     def fits_names(self) -> bool:
@@ -97,7 +100,7 @@ def recognise(question: Question) -> Convention:
     if best is Fit.POSSIBLE and not question.settled:
         raise SourceError(
             f"{_tensors(reading.match)} may be {reading.entry.title}, but nothing in the graph shows that. Pass"
-            f' convention="{reading.name}" if so; otherwise {_DECODE}. {question.listed()}'
+            f' convention="{reading.name}" if so; otherwise {_DECODE}. {question.listed()}{_table_hint(question)}'
         )
     check(reading.match)
     return reading.entry.convention(reading.match)
@@ -245,23 +248,40 @@ def _nothing(question: Question) -> SourceError:
         return SourceError("labels= alone does not tell where the detections are. Pass scores= and boxes= too.")
     if _is_raw(question):
         return _raw(question)
+    if all(one.array.ndim == 2 and is_unit_vector(one.made) for one in named.values() or question.seen):
+        return NothingToExplainError(
+            "the graph divides the output by its own norm, so it is an embedding, and no number of it is the score of a"
+            " class: there is nothing to explain. Export a model that has classes, or pass the tensor of their scores"
+            f" with scores=. {question.listed()}"
+        )
     if named:
         return _none_as_named(question, named)
-    maps = _maps(question)
+    wide = _tables(question)
+    maps = [one for one in _maps(question) if one not in wide]
     whole = any(one.array.shape[2:] == question.size for one in maps)
-    if len(maps) == len(question.seen) and (whole or len(maps) == 1):
+    if maps and len(maps) == len(question.seen) and (whole or len(maps) == 1):
         return NothingToExplainError(
             "the model outputs maps, and neither boxes nor classes of the whole image (as for segmentation), so"
             f" there is no box to explain. Export a detector or classifier; if the map is a detector's own, {_DECODE}."
             f" {question.listed()}"
         )
-    tables = [one for one in question.seen if len(one.plain(2)) == 2 and one.plain(2)[0] <= 1000 and one.real]
-    wide = [one for one in tables if 6 <= one.plain(2)[1] <= 12]
-    columns = wide and f' If {wide[0].value.name} is a table of detections, pass its columns, as columns="{_EXAMPLE}".'
     return UnknownOutputsError(
         f"no scores and boxes were found. {question.listed()} Pass their names with scores= and boxes=, or {_DECODE}."
-        f"{columns or ''}"
+        f"{_table_hint(question)}"
     )
+
+
+def _tables(question: Question) -> list[ObservedTensor]:
+    """Outputs that may be a table of detections, by their size."""
+    tables = [one for one in question.seen if len(one.table) == 2 and one.table[0] <= 1000 and one.real]
+    return [one for one in tables if 6 <= one.table[1] <= 12]
+
+
+def _table_hint(question: Question) -> str:
+    found = _tables(question)
+    if not found:
+        return ""
+    return f' If {found[0].value.name} is a table of detections, pass its columns, as columns="{_EXAMPLE}".'
 
 
 def _raw(question: Question) -> SourceError:

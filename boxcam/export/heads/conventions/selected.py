@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from boxcam.export.heads.conventions.entry import Entry, Fit, Match
-from boxcam.export.heads.conventions.tells import scale
+import numpy as np
+
+from boxcam.export.heads.conventions.entry import Entry, Fit, Match, is_selected
+from boxcam.export.heads.conventions.fits import decoded, probabilities
+from boxcam.export.heads.conventions.tells import form, scale, sigmoid_unless_done
+from boxcam.export.heads.evidence.makers import from_integers, is_computed, suppresses
+from boxcam.export.heads.evidence.values import are_classes, are_probabilities, largest_sizes
+from boxcam.export.heads.observed import ObservedTensor
 
 YOLO_NAS_PRESET = ("yolo", "fit=636x636")
 """Of models of 640x640: the longer side to 636, the rest grey (super-gradients, training/processing/processing.py:
@@ -26,15 +32,29 @@ TENSORFLOW = Entry(
 SEPARATE = Entry(
     title="boxes, scores and labels, as of torchvision",
     models="torchvision; D-FINE, DEIM and RT-DETR with their postprocessing",
-    tensors={"boxes": "1?, K, 4", "scores": "1?, K", "labels": "1?, K"},
-    integers=("labels",),
+    tensors={"boxes": "1?, K, 4", "scores": "1?, K, 1?", "labels": "1?, K, 1?"},
+    whole=("labels",),
     kind="selected",
     scores="scores",
     boxes="boxes",
     labels="labels",
     scale=scale,
     padded=lambda match: _is_padded(match),
-    fits=lambda match: _of_one_batch(match),
+    fits=lambda match: _apart(match),
+)
+
+ONE_CLASS = Entry(
+    title="boxes and a score for each, of one class",
+    models="detectors of one class",
+    tensors={"boxes": "1?, K, 4", "scores": "1?, K, 1?"},
+    kind="selected",
+    scores="scores",
+    boxes="boxes",
+    form=form,
+    scale=scale,
+    activation=sigmoid_unless_done,
+    padded=lambda match: _is_padded(match),
+    fits=lambda match: _of_one_class(match),
 )
 
 YOLO_NAS = Entry(
@@ -60,8 +80,8 @@ YOLO_NAS = Entry(
 MMDEPLOY = Entry(
     title="boxes with score, and labels, as of mmdeploy",
     models="mmdeploy",
-    tensors={"dets": "1?, K, 5", "labels": "1?, K"},
-    integers=("labels",),
+    tensors={"dets": "1?, K, 5", "labels": "1?, K, 1?"},
+    whole=("labels",),
     kind="selected",
     scores="dets[4]",
     boxes="dets[0:4]",
@@ -73,15 +93,63 @@ MMDEPLOY = Entry(
 def _is_padded(match: Match) -> bool:
     """Whether some rows have a score or a box of -1 in the run, or there is a count of those that are meant."""
     fill = bool((match.rows("scores") < 0).any() or (match.rows("boxes") == -1).all(-1).any())
-    count = any(one.array.dtype.kind in "iu" and one.array.size == 1 for one in match.question.seen)
-    return fill or (count and match.tensors["boxes"].array.ndim == 3)
+    return fill or (_count(match) is not None and match.tensors["boxes"].array.ndim == 3)
+
+
+def _count(match: Match) -> ObservedTensor | None:
+    """What says how many rows are meant: a whole number of its own."""
+    others = (one for one in match.question.seen if one not in match.tensors.values() and one.array.size == 1)
+    rows = len(match.rows("boxes"))
+    return next((one for one in others if are_classes(one.array) and 0 <= float(one.array.max()) <= rows), None)
 
 
 def _of_one_batch(match: Match) -> Fit:
-    """With a batch of one in front of all of them, or of none."""
+    """With a batch of one in front of all of them, or of none; real numbers may be labels, if the graph shows it."""
     boxes = match.tensors.get("boxes") or match.tensors["dets"]
+    lead = boxes.array.shape[:-1]
     others = [one for one in match.tensors.values() if one is not boxes]
-    same = all(one.array.ndim == boxes.array.ndim - 1 for one in others)
-    if not same:
+    if any(one.array.shape not in (lead, (*lead, 1)) for one in others):
         return Fit.NO
+    labels = match.tensors.get("labels")
+    if labels is not None and labels.real and not from_integers(labels.made):
+        return Fit.LIKELY
     return Fit.LIKELY if any(one.name in YOLO_NAS.names["boxes"] for one in match.tensors.values()) else Fit.CERTAIN
+
+
+def _apart(match: Match) -> Fit:
+    """Of real numbers, scores are no labels, and a count beside normalized boxes is as TensorFlow Lite's."""
+    fit, scores = _of_one_batch(match), match.rows("scores")
+    if not match.tensors["labels"].real or fit is Fit.NO:
+        return fit
+    if not are_probabilities(np.maximum(scores, 0)) or (from_integers(match.tensors["scores"].made)):
+        return Fit.NO
+    count, sizes = _count(match), largest_sizes(match.rows("boxes"))
+    lite = count is not None and count.real and sizes.size and np.median(sizes) <= 1.5
+    return Fit.POSSIBLE if lite else fit
+
+
+def _of_one_class(match: Match) -> Fit:
+    """One score for each box, and nothing that may be its class.
+
+    Boxes before suppression with a column of scores are those of `pairs`.
+    """
+    boxes, scores = match.tensors["boxes"], match.tensors["scores"]
+    lead = boxes.array.shape[:-1]
+    single = scores.array.shape == lead
+    if not single and scores.array.shape != (*lead, 1):
+        return Fit.NO
+    others = [one for one in match.question.seen if one not in (boxes, scores) and is_computed(one.value)]
+    beside = [one for one in others if one.array.shape[: len(lead)] == lead and one.array.size]
+    if any(not one.real or are_classes(one.array) for one in beside if one.array.size == len(match.rows("scores"))):
+        return Fit.NO  # these are labels
+    if boxes.name in YOLO_NAS.names["boxes"] or from_integers(scores.made) or len(match.rows("boxes")) < 1:
+        return Fit.NO
+    chosen = is_selected(match) if single else suppresses(boxes.made) or suppresses(scores.made)
+    if not chosen and not single:
+        return Fit.NO
+    values = match.rows("scores")
+    real = bool((values != np.round(values)).any()) if len(values) else False
+    if not chosen and not real:
+        return Fit.NO
+    shown = probabilities(match, "scores") and (chosen or decoded(match, "boxes")) and not beside
+    return Fit.POSSIBLE if not shown else Fit.CERTAIN if chosen else Fit.LIKELY

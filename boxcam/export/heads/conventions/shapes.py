@@ -1,13 +1,14 @@
 """Shapes as the table of conventions writes them: ``1, 4+C, N``.
 
 An axis is a sum of numbers and names, with a factor before a name if there is one: ``4+C+M``, ``C+4*8``. ``1?`` is an
-axis of one that may be missing. ``K`` may be 0, all other names are 1 or more.
+axis of one that may be missing, each of them for itself. ``K`` may be 0, all other names are 1 or more.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import product
 
 Sizes = Mapping[str, int]
 _MAY_BE_NONE = "K"
@@ -52,10 +53,16 @@ def slot(written: str) -> tuple[str, str | None, str | None]:
     return found["role"], first, end if first is None or end is not None else f"{first}+1"
 
 
+def columns(written: str) -> list[str]:
+    """The axes of a shape that are more than one: those of rows and of columns, as they come."""
+    return [part for part in axes(written) if part not in ("1", "1?")]
+
+
 def _variants(parts: list[str]) -> Iterator[list[str]]:
-    yield [part.rstrip("?") for part in parts]
-    if any(part.endswith("?") for part in parts):
-        yield [part for part in parts if not part.endswith("?")]
+    """The shape with its axes of one, and without some of them: the last are missing first."""
+    choices = [(part.rstrip("?"), "") if part.endswith("?") else (part,) for part in parts]
+    for chosen in product(*choices):
+        yield [part for part in chosen if part]
 
 
 def _solved(pairs: list[tuple[str, int]], sizes: dict[str, int]) -> dict[str, int] | None:

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from boxcam.errors import SourceError
 from boxcam.export.heads.conventions.entry import Entry, Fit, Match
+from boxcam.export.heads.conventions.fits import apart
 from boxcam.export.heads.conventions.selected import YOLO_NAS_PRESET
 from boxcam.export.heads.conventions.tells import scale, table_form
-from boxcam.export.heads.evidence.values import are_classes, are_probabilities
+from boxcam.export.heads.evidence.makers import selects
+from boxcam.export.heads.evidence.values import are_classes, are_probabilities, ordered
 
 _MOST = 5000
 """Detections of a model that selects them: what has more rows has not selected."""
+
+_WIDE = 2.0
+"""How far from 0 to 1 boxes that are normalized may reach."""
 
 
 def _columns(*whole: str, score: str, rank: int | None = None, image: str = "") -> Callable[[Match], Fit]:
@@ -31,12 +38,36 @@ def _columns(*whole: str, score: str, rank: int | None = None, image: str = "") 
         fitting = fitting and not (image and match.rows(image)[kept].any())
         if not fitting or len(match.rows(score)) > _MOST:
             return Fit.NO
+        if len(match.rows(score)) == 1 and not _is_joined(match, score, *whole):
+            return Fit.NO
         usual = rank is None or match.tensors["table"].array.ndim == rank
         if not usual and not match.rows("table").any():  # no row, or zeros only
             return Fit.NO
         return Fit.CERTAIN if usual else Fit.LIKELY
 
     return fits
+
+
+def _is_joined(match: Match, score: str, *whole: str) -> bool:
+    """Whether the graph shows that a single row is one of a table, and not the scores of a classifier or a feature.
+
+    Its score and its whole numbers are made apart from one another; or an operator chooses rows, and there is an axis
+    for them.
+    """
+    if all(apart(match, score, column) for column in whole):
+        return True
+    one = match.tensors["table"]
+    return one.array.ndim > 2 and selects(one.made)
+
+
+def _of_detection_output(match: Match) -> Fit:
+    """Rows of the first image until one of image -1; whatever follows has no score above 0."""
+    fit = _columns("table[1]", "table[0]", score="table[2]")(match)
+    rows = match.rows("table")
+    end = np.flatnonzero(rows[:, 0] < 0)
+    real = rows[: end[0]] if end.size else rows
+    inside = bool((np.abs(real[:, 3:]) <= _WIDE).all() and not real[:, 0].any())
+    return fit if inside and ordered(real[:, 3:]) > 0.5 else Fit.NO
 
 
 def _is_padded(match: Match) -> bool:
@@ -102,6 +133,19 @@ PADDLE = Entry(
     scale=scale,
     padded=lambda match: _is_padded(match),
     fits=_columns("table[0]", score="table[1]", rank=2),
+)
+
+DETECTION_OUTPUT = Entry(
+    title="a table of image, class, score and box, as of DetectionOutput",
+    models="Caffe's and OpenVINO's DetectionOutput: SSDs of the Open Model Zoo",
+    tensors={"table": "1, 1, K, 7"},
+    kind="selected",
+    scores="table[2]",
+    boxes="table[3:7]",
+    labels="table[1]",
+    scale="normalized",
+    padded=True,
+    fits=lambda match: _of_detection_output(match),
 )
 
 YOLO_NAS = Entry(

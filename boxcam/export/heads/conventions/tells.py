@@ -88,9 +88,12 @@ def activation(queries: bool) -> Callable[[Match], str]:
         names = match.question.classes
         if is_activation(known) or (known is None and are_probabilities(rows)):
             return "none"
-        if classes == 1 or names == classes or (names is None and classes in COCO):
+        if names == classes and match.question.void is not None:
+            return "softmax"
+        unsure = classes == 91 and not queries  # a sigmoid over COCO's numbers, or a softmax over 90 and a background
+        if classes == 1 or names == classes or (names is None and classes in COCO and not unsure):
             return "sigmoid"
-        if match.entry.names and (names == classes - 1 or (names is None and classes == 92)):
+        if match.entry.names and classes == 92 and names in (None, 91):
             return "softmax"  # of DETR, whose outputs have names of their own
         raise SourceError(
             f"the scores {name_and_shape(one.value)} are logits: are they meant for a sigmoid or a softmax?"
@@ -108,7 +111,7 @@ def background(queries: bool) -> Callable[[Match], str]:
         made = match.question.score_activation or activation(queries)(match)
         softmax = made == "softmax" or (made == "none" and (add_up(rows) or last_operator(one.value) == "Softmax"))
         if match.question.classes == match.sizes["C"]:
-            return "none"
+            return match.question.void or "none"
         if not softmax:  # a sigmoid with a class more than there are names: that of RF-DETR stands for nothing
             return "last" if queries and match.question.classes == match.sizes["C"] - 1 else "none"
         if queries:

@@ -39,7 +39,7 @@ def _fits(match: Match) -> Fit:
 TFLITE = Entry(
     title="boxes, classes, scores and their number as floats, as of TensorFlow Lite",
     models="TensorFlow Lite's detection post-processing (tflite2onnx, tf2onnx)",
-    tensors={"boxes": "1, K, 4", "labels": "1, K", "scores": "1, K", "count": "1"},
+    tensors={"boxes": "1, K, 4", "labels": "1, K", "scores": "1, K", "count": "1?, 1?"},
     kind="selected",
     scores="scores",
     boxes="boxes",

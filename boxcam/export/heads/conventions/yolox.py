@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import onnx_ir as ir
 
 from boxcam.export.graphs.ops import Ops
@@ -66,4 +68,12 @@ DECODED = Dense(
     iou=0.45,
     fits=_decoded,
     preset=("yolox",),
+)
+
+UNDECODED_ACROSS, DECODED_ACROSS = (
+    replace(one, title=f"{one.title}, transposed", models=models, tensors={"output": "1, 5+C, N"})
+    for one, models in (
+        (UNDECODED, "YOLOX, not decoded and transposed"),
+        (DECODED, "YOLOX, exported with decoded boxes and transposed"),
+    )
 )

@@ -61,6 +61,27 @@ def levels(value: ir.Value, axis: int) -> tuple[Level, ...]:
     return found if found and size and sum(level.rows for level in found) == size[0] else ()
 
 
+def is_of_map(value: ir.Value, axis: int) -> bool:
+    """Whether an axis is the height, the width or the cells of a map, which a layer with weights gave.
+
+    Args:
+        value: of a graph whose sizes are known.
+        axis: counted from the front.
+    """
+    for _ in range(_DEPTH):
+        node, shape = value.producer(), static_shape(value)
+        if node is None or shape is None:
+            return False
+        if operator_of(node).weighs and not _sums(node):
+            return operator_of(node).channels_first and axis >= 2
+        read = computed(node)
+        before = _axis_before(node, read[0], value, axis) if read else None
+        if before is None:
+            return any(level.height * level.width > 1 for level in levels(value, axis))
+        value, axis = read[0], before
+    return False
+
+
 def cells(found: tuple[Level, ...], size: tuple[int, int]) -> Cells | None:
     """Where rows lie whose levels are known; None if these do not fit the model's input, or have several rows a cell.
 

@@ -125,6 +125,20 @@ def unscaled(column: Span) -> Span | None:
     return None
 
 
+def operands(column: Span) -> list[Span]:
+    """What the operator of one column computes it from: columns without their constant factors, constants as they are.
+
+    An operand of which one number goes into all columns is the whole of its value.
+    """
+    node = column.value.producer()
+    found: list[Span] = []
+    for value in () if node is None else node.inputs:
+        if value is not None:
+            inside = [Span(value, axis, *ends) for axis, ends in _read(column, value)] or [Span(value, 0, 0, 0)]
+            found.append(unscaled(inside[0]) or inside[0])
+    return found
+
+
 def _read(part: Span, value: ir.Value) -> Iterator[tuple[int, tuple[int, int]]]:
     """Which columns of an operand some columns of the result of an operator that keeps places are computed from."""
     after, before = static_shape(part.value), static_shape(value)

@@ -1,8 +1,8 @@
 """What the four numbers of a box are, as a graph computes them: corners, or a place and a size.
 
 A size is a difference of two sides, or grows from a cell's own numbers (an exponential, a square) with no place added
-to it; a centre is a mean of two sides, or has the place of its cell added. What the numbers of a run look like is not
-asked.
+to it; a centre is a mean of two sides, or has the place of its cell added; a corner is a centre less half of the
+size. What the numbers of a run look like is not asked.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from boxcam.export.graphs.query import Array, constant_array
-from boxcam.export.heads.evidence.columns import Part, Segment, Span, passed, unscaled
+from boxcam.export.heads.evidence.columns import Part, Segment, Span, operands, passed, unscaled
 from boxcam.export.heads.evidence.makers import computed
 
 
@@ -33,12 +33,36 @@ def form_of(made: list[Segment]) -> str | None:
             return "cxcywh"
         subtracted = computed(size)[1].producer()
         return "xywh" if subtracted is place else None
+    if place.op_type == "Sub" and _leads_to_a_corner(computed_at[0], computed_at[2]):
+        return "xywh"
     places = [_place(column) for column in columns]
     if places[2] is not None or (place.op_type, size.op_type) == ("Sub", "Add"):
         first, second = places[0], places[1]
         down = first is not None and second is not None and _changes(first) < _changes(second)
         return "yxyx" if down else "xyxy"
     return "cxcywh" if places[0] is not None else None
+
+
+def _leads_to_a_corner(place: Span | None, size: Span | None) -> bool:
+    """Whether a place is a difference by which the size grows: ``c - w / 2`` with w, or ``p - l`` with ``l + r``.
+
+    The second of two corners is a sum with the same ``c`` or ``p`` in it.
+    """
+    if place is None or size is None:
+        return False
+    parts = operands(place)
+    if len(parts) != 2:
+        return False
+    start, way = map(_key, parts)
+    if way == _key(size):
+        return True
+    node = size.value.producer()
+    added = [_key(one) for one in operands(size)] if node is not None and node.op_type == "Add" else []
+    return way in added and start not in added
+
+
+def _key(span: Span) -> tuple[int, int, int]:
+    return id(span.value), span.axis, span.first
 
 
 def _node(computed_at: Span | None) -> ir.Node | None:

@@ -7,6 +7,8 @@ import onnx_ir as ir
 from boxcam.export.graphs.operators import OPERATORS, Copies, operator_of
 from boxcam.export.graphs.query import ancestors, values_read
 
+_CHOOSING = frozenset({"NonMaxSuppression", "TopK", "NonZero", "Compress", "Unique", "Loop", "If", "Scan"})
+
 
 def last_operator(value: ir.Value) -> str | None:
     """The operator that made a value's numbers, if it is one that tells logits from probabilities."""
@@ -22,6 +24,43 @@ def last_operator(value: ir.Value) -> str | None:
 def is_activation(operator: str | None) -> bool:
     """Whether an operator makes probabilities."""
     return operator is not None and operator in OPERATORS and OPERATORS[operator].probability
+
+
+def is_unit_vector(value: ir.Value) -> bool:
+    """Whether a graph divides numbers by their own norm: an embedding, and no scores."""
+    for _ in range(20):
+        node = value.producer()
+        if node is None or None in node.inputs[:1]:
+            return False
+        if node.op_type == "LpNormalization":
+            return True
+        if node.op_type == "Div" and len(node.inputs) == 2 and node.inputs[1] is not None:
+            return _is_norm(node.inputs[1])
+        if not (_lays_out(node) or node.op_type in ("Identity", "Cast")) or node.inputs[0] is None:
+            return False
+        value = node.inputs[0]
+    return False
+
+
+def _is_norm(value: ir.Value) -> bool:
+    """Whether a value is a length: ReduceL2, or the root of a sum of squares, whatever keeps it from being 0."""
+    rooted = False
+    for _ in range(20):
+        node = value.producer()
+        if node is None:
+            return False
+        if node.op_type == "ReduceL2" or (rooted and node.op_type == "ReduceSumSquare"):
+            return True
+        if rooted and node.op_type == "ReduceSum" and node.inputs[0] is not None:
+            squares = node.inputs[0].producer()
+            return squares is not None and squares.op_type in ("Mul", "Pow")
+        rooted = rooted or node.op_type in ("Sqrt", "Pow")
+        keeps = _lays_out(node) or node.op_type in ("Identity", "Cast", "Expand", "Clip", "Max", "Add", "Sqrt", "Pow")
+        read = computed(node)
+        if not keeps or not read:
+            return False
+        value = read[0]
+    return False
 
 
 def is_transformer(value: ir.Value) -> bool:
@@ -43,6 +82,32 @@ def is_computed(value: ir.Value) -> bool:
     """Whether a value depends on the image; weights and biases do not, whatever moves them about."""
     reads = (read for node in ancestors([value]) for read in values_read(node))
     return value.is_graph_input() or any(read.is_graph_input() for read in reads)
+
+
+def selects(value: ir.Value) -> bool:
+    """Whether an operator that chooses rows takes part in a value, or one whose inside is not looked at."""
+    return any(_chooses(node) and computed(node) for node in ancestors([value]))
+
+
+def suppresses(value: ir.Value) -> bool:
+    """Whether a suppression takes part in a value."""
+    return any(node.op_type == "NonMaxSuppression" for node in ancestors([value]))
+
+
+def _chooses(node: ir.Node) -> bool:
+    return node.op_type in _CHOOSING or node.domain not in ("", "ai.onnx")
+
+
+def from_integers(value: ir.Value) -> bool:
+    """Whether real numbers are integers that a Cast made real, wherever they were moved since."""
+    node = value.producer()
+    while node is not None and operator_of(node).copies is not Copies.NONE and node.op_type != "Cast":
+        read = node.inputs[0]
+        node = None if read is None else read.producer()
+    if node is None or node.op_type != "Cast":
+        return False
+    read = node.inputs[0]
+    return read is not None and read.dtype is not None and read.dtype.is_integer()
 
 
 def computed(node: ir.Node) -> list[ir.Value]:

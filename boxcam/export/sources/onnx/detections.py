@@ -42,7 +42,7 @@ class Detections:
 def interpretation(convention: Convention) -> Interpretation:
     """How a file's outputs were read."""
     c, name = convention, str(convention.scores.value.name)
-    per_class = c.kind != "selected"
+    per_class = c.kind != "selected" and c.labels is None and not c.scores.single
     return Interpretation(name, c.scores.columns, c.scores.across, c.activation, c.form, c.scale, per_class)
 
 
@@ -86,7 +86,7 @@ def question(opened: OnnxFile, request: Request) -> Question:
         seen,
         request,
         size=opened.size,
-        classes=len(onnx_labels.named(request.class_names, opened.metadata)) or None,
+        names=onnx_labels.named(request.class_names, opened.metadata),
         metadata=opened.metadata,
         in_pixels=opened.in_pixels,
     )

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from boxcam.bundle import MAX_LABELS
 from boxcam.errors import SourceError
 from boxcam.export.heads.convention import Convention
+from boxcam.export.heads.conventions.question import void_of
 from boxcam.export.sources import class_names
 from boxcam.export.sources.onnx import inputs as onnx_inputs
 from boxcam.plurals import counted, verb
@@ -30,9 +31,11 @@ def named(given: str | os.PathLike[str] | Sequence[str] | None, metadata: Mappin
 
 def completed(convention: Convention, named: tuple[str, ...]) -> tuple[str, ...]:
     """Names for all classes that the model reports."""
-    if convention.kind == "selected":
+    if convention.labels is not None:
         return named
     count = convention.sizes[1] - (convention.background != "none")
+    if len(named) == count + 1 and convention.background == void_of(named):  # it is among them
+        named = named[1:] if convention.background == "first" else named[:-1]
     if named and len(named) != count:
         raise SourceError(
             f"there {verb(len(named), 'is', 'are')} {counted(len(named), 'class name')}, and the model"

@@ -15,7 +15,7 @@ def question(
     request: Request,
     *,
     size: tuple[int, int],
-    classes: int | None,
+    names: tuple[str, ...],
     metadata: Mapping[str, str],
     in_pixels: bool,
 ) -> Question:
@@ -25,7 +25,7 @@ def question(
         seen: its outputs, and what the user names.
         request: names and formats that the user gives.
         size: height and width of its input.
-        classes: how many class names are known, or None.
+        names: class names; empty if they are not known.
         metadata: what the file says about itself.
         in_pixels: whether it reads how large its picture was.
 
@@ -46,7 +46,8 @@ def question(
     return Question(
         seen=tuple(seen),
         size=size,
-        classes=classes,
+        classes=len(names) or None,
+        names=names,
         scores=get(request.scores),
         boxes=get(request.boxes),
         labels=get(request.labels),

@@ -51,7 +51,7 @@ def _multiple(model: ir.Model, image: ir.Value, spec: Preprocess, failed: tuple[
     for multiple in _MULTIPLES:
         if any(side % multiple for side in failed):  # otherwise it is known not to suffice
             sizes = dict.fromkeys(tuple(_odd_multiple(side + more, multiple) for side in failed) for more in _FARTHER)
-            if all(_runs(model, image, spec.layout, sides) for sides in sizes):
+            if all(_runs(model, image, spec, sides) for sides in sizes):
                 return multiple
     return None
 
@@ -62,11 +62,12 @@ def _odd_multiple(side: int, multiple: int) -> int:
     return (times + 1 - times % 2) * multiple
 
 
-def _runs(model: ir.Model, image: ir.Value, layout: str, sides: Iterable[int]) -> bool:
+def _runs(model: ir.Model, image: ir.Value, spec: Preprocess, sides: Iterable[int]) -> bool:
     copy = clone_model(model)
     given = next(value for value in copy.graph.inputs if value.name == image.name)
     height, width = sides
-    shape = (1, 3, height, width) if layout == "NCHW" else (1, height, width, 3)
+    channels = spec.channels
+    shape = (1, channels, height, width) if spec.layout == "NCHW" else (1, height, width, channels)
     given.shape = ir.Shape(shape)
     forget_shapes(copy.graph)
     passes.ShapeInferencePass()(copy)

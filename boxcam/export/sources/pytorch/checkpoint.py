@@ -11,6 +11,7 @@ from typing import Any
 
 from boxcam.bundle.pointers import POINTER, is_pointer
 from boxcam.errors import SourceError
+from boxcam.plurals import counted
 
 _SHAPE = re.compile(r"size mismatch for (\S+): copying a param")
 
@@ -121,7 +122,9 @@ def fill(
             for kind, names in (("missing", missing), ("unknown", unknown), ("of another shape", misfit))
             if names
         ]
-        raise SourceError(f"checkpoint {path} does not fit {what}: of {len(own)} tensors, {', '.join(found)}. {advice}")
+        raise SourceError(
+            f"checkpoint {path} does not fit {what}: of {counted(len(own), 'tensor')}, {', '.join(found)}. {advice}"
+        )
     bad = [name for name, value in model.state_dict().items() if not torch.isfinite(value).all()]
     if bad:
         raise SourceError(

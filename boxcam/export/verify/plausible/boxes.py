@@ -10,14 +10,25 @@ import numpy.typing as npt
 from boxcam.export.verify.plausible.criterion import Answer, Criterion
 from boxcam.export.verify.plausible.formats import Boxes
 from boxcam.export.verify.plausible.reading import Reading, Report
+from boxcam.plurals import counted, verb
 
-LIMITS = {"best": 20, "smallest": 4.0, "share": 0.5, "certain": 0.9, "count": 5, "apart": 0.5}
-"""Of the best boxes of each picture so many are looked at; a side in pixels; the share that is doubtful and the one
-that is refused; how many boxes there have to be; pixels by which boxes that are not the same differ."""
+LIMITS = {
+    "best": 20,
+    "smallest": 4.0,
+    "part": 0.01,
+    "least": 1.5,
+    "share": 0.5,
+    "certain": 0.9,
+    "count": 5,
+    "apart": 0.5,
+}
+"""Of the best boxes of each picture so many are looked at; the shortest side in pixels that a box has, which on a small
+model input is a part of its longer side, but no less than the least; the share that is doubtful and the one that is
+refused; how many boxes there have to be; pixels by which boxes that are not the same differ."""
 
 _WORDS = {
     "inverted": "inverted (x2 < x1 or y2 < y1)",
-    "tiny": "smaller than 4 pixels both ways",
+    "tiny": "smaller than {least:.2g} pixels both ways",
     "empty": "empty",
     "outside": "outside of the image",
     "huge": "more than three times as large as the image",
@@ -43,24 +54,39 @@ def answer(reading: Reading) -> Answer | None:
     if reading.subject.interpretation is None:
         advice = "Are the config and the checkpoint of the same model?"
     if bad.mean() >= LIMITS["share"]:
-        told = ", ".join(f"{int(mask.sum())} {_WORDS[name]}" for name, mask in faults.items() if mask.any())
+        least = max(_smallest(_canvas(report)) for report in reading.reports)
+        words = {name: text.format(least=least) for name, text in _WORDS.items()}
+        told = ", ".join(f"{int(mask.sum())} {words[name]}" for name, mask in faults.items() if mask.any())
         is_read = reading.subject.interpretation is not None  # and not of a source that knows its outputs
         verdict = "implausible" if is_read and bad.mean() >= LIMITS["certain"] else "doubtful"
-        seen = f"of the {len(boxes)} best boxes {int(bad.sum())} are not boxes: {told}"
+        count = int(bad.sum())
+        best_of_all = counted(len(boxes), "best box", "best boxes")
+        seen = f"of the {best_of_all} {count} {verb(count, 'is not a box', 'are not boxes')}: {told}"
         return Answer(verdict, seen, advice, figures)  # type: ignore[arg-type]
     if _all_equal(reading):
         box = ", ".join(f"{side:.4g}" for side in boxes[0])
-        return Answer("doubtful", f"all {len(boxes)} best boxes are the same, [{box}]", advice, figures)
+        return Answer(
+            "doubtful", f"all {counted(len(boxes), 'best box', 'best boxes')} are the same, [{box}]", advice, figures
+        )
     return Answer("plausible", f"the best boxes ({len(boxes)}) have a size and lie on the image", figures=figures)
 
 
 def _faults(reports: tuple[Report, ...], best: int) -> dict[str, list[Mask]]:
     found: dict[str, list[Mask]] = {name: [] for name in _WORDS}
     for report in reports:
-        canvas = report.transform.canvas_width, report.transform.canvas_height
-        for name, mask in _of(report.found.boxes[:best], canvas):
+        for name, mask in _of(report.found.boxes[:best], _canvas(report)):
             found[name].append(mask)
     return found
+
+
+def _canvas(report: Report) -> tuple[int, int]:
+    """Width and height of the model input."""
+    return report.transform.canvas_width, report.transform.canvas_height
+
+
+def _smallest(canvas: tuple[int, int]) -> float:
+    """A side that boxes have: 4 pixels, and fewer where the model input is small; more than one that is normalized."""
+    return min(LIMITS["smallest"], max(LIMITS["least"], LIMITS["part"] * max(canvas)))
 
 
 def _of(boxes: Boxes, canvas: tuple[int, int]) -> Iterator[tuple[str, Mask]]:
@@ -70,7 +96,7 @@ def _of(boxes: Boxes, canvas: tuple[int, int]) -> Iterator[tuple[str, Mask]]:
     inside = np.clip(boxes, 0, limits)
     left = inside[:, 2:] - inside[:, :2]
     inverted = (size < -0.5).any(1)
-    tiny = ~inverted & (size < LIMITS["smallest"]).all(1)
+    tiny = ~inverted & (size < _smallest(canvas)).all(1)
     empty = ~inverted & ~tiny & (size < 0.5).any(1)
     outside = ~inverted & ~tiny & ~empty & (left < 0.5).any(1)
     huge = ~inverted & ~outside & (size > 3 * limits[:2]).any(1)

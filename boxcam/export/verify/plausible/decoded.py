@@ -17,11 +17,13 @@ import onnx_ir as ir
 from boxcam.export.graphs.dependency import depends
 from boxcam.export.graphs.operators import UNKNOWN, Mixes, operator_of
 from boxcam.export.graphs.query import Array, attribute_of, constant_array, static_shape, values_read
+from boxcam.export.heads.evidence.cells import is_of_map
 from boxcam.export.verify.plausible.criterion import Answer, Criterion
 from boxcam.export.verify.plausible.reading import Reading
 
 LIMITS = {"cells": 5}
-"""Along an axis of fewer steps a constant may be of the sides of a box, or of the anchors of a cell."""
+"""Along an axis of fewer steps a constant may be of the sides of a box, or of the anchors of a cell, unless it is an
+axis of the map."""
 
 _ENDS = ("LayerNormalization", "NonMaxSuppression")
 _NUMBERS = ("Range", "NonZero", "CumSum", "ArgMax", "ArgMin", "EyeLike")
@@ -107,7 +109,9 @@ class _Walk:
         rank = max(array.ndim, len(static_shape(node.outputs[0]) or ()))
         full = array.reshape((1,) * (rank - array.ndim) + array.shape)
         for axis, size in enumerate(full.shape):
-            if size >= LIMITS["cells"] and axis != _channels(node) and (full != full.take([0], axis)).any():
+            if axis == _channels(node) or not (full != full.take([0], axis)).any():
+                continue
+            if size >= LIMITS["cells"] or is_of_map(node.outputs[0], axis):
                 return True
         return False
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from boxcam.export.verify.plausible.criterion import Answer, Criterion
 from boxcam.export.verify.plausible.formats import ALL, Boxes, BoxFormat
 from boxcam.export.verify.plausible.reading import Reading, Report
+from boxcam.plurals import counted
 
 LIMITS = {"best": 100, "count": 8, "cells": 4, "nearer": 0.5, "near": 0.75, "far": 1.0, "inside": 0.9, "lost": 0.25}
 """Of the best boxes of each picture so many are looked at; how many there have to be, of how many different cells. As
@@ -79,7 +80,8 @@ def answer(reading: Reading) -> Answer | None:
     best = min(ALL, key=lambda form: (distance[form] * (2 - inside[form]), form != read))
     away = float(np.median(found.shares(found.boxes)))
     figures = {"boxes": float(len(found)), "cells away": distance[read], "inside": inside[read], "away": away}
-    how = f"of {len(found)} boxes the centres lie {distance[read]:.1f} cells away from the cells that make their scores"
+    boxes = counted(len(found), "box", "boxes")
+    how = f"of {boxes} the centres lie {distance[read]:.1f} cells away from the cells that make their scores"
     closer = distance[best] / max(distance[read], 1e-9)
     if closer <= LIMITS["near"] and distance[read] >= LIMITS["far"] and inside[best] >= LIMITS["inside"]:
         figures |= {"cells away, as the nearest format": distance[best]}

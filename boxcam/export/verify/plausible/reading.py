@@ -234,9 +234,12 @@ def _columns(array: Array, how: Interpretation) -> Array | None:
     if not how.per_class:
         return (array if how.columns is None else array[..., slice(*how.columns)]).reshape(-1, 1)
     if array.ndim == 3 and array.shape[0] == 1:
-        array = array[0].T if how.across else array[0]
+        array = array[0]
+    if array.ndim == 1:  # of a classifier without a batch
+        array = array[None]
     if array.ndim != 2:
         return None
+    array = array.T if how.across else array
     return array if how.columns is None else array[:, slice(*how.columns)]
 
 

@@ -2,7 +2,8 @@
 
 1. What was read as logits and comes out of a sigmoid or a softmax already, by the graph, is a probability.
 2. What was read as probabilities has to lie in 0 to 1.
-3. Columns of which some lie in 0 to 1 and others do not are no classes: keypoints, angles, coefficients of masks.
+3. Columns of which some lie in 0 to 1 and others do not are no classes: keypoints, angles, coefficients of masks. That
+   takes many rows, and a classifier has one for each picture.
 4. Logits that are never negative are none: nothing is as good as certain everywhere.
 5. Few different values are told: a quantized model with one scale for boxes and scores has none but 0 left.
 """
@@ -16,10 +17,12 @@ from boxcam.export.graphs.operators import operator_of
 from boxcam.export.graphs.query import Array
 from boxcam.export.verify.plausible.criterion import Answer, Criterion
 from boxcam.export.verify.plausible.reading import Reading
+from boxcam.plurals import counted, verb
 
-LIMITS = {"numbers": 200, "outside": 1e-3, "contrast": 2.0, "values": 16}
-"""How many numbers there have to be; by how much a probability may leave 0 to 1; from which width on a column that is
-not inside is of another kind than one that is; how few different values are told."""
+LIMITS = {"numbers": 200, "rows": 32, "outside": 1e-3, "contrast": 2.0, "values": 16}
+"""How many numbers there have to be; how many of each column, for its range to be told; by how much a probability may
+leave 0 to 1; from which width on a column that is not inside is of another kind than one that is; how few different
+values are told."""
 
 _PADDING = -1
 """What fills the rows of a table of a fixed length that hold no box."""
@@ -50,11 +53,13 @@ def answer(reading: Reading) -> Answer | None:
     low, high = columns.min(0), columns.max(0)
     figures = {"lowest": float(low.min()), "highest": float(high.max()), "columns": float(len(low))}
     beyond = LIMITS["outside"]
-    mixed = _mixed(low, high)
+    many = len(columns) >= LIMITS["rows"] and not reading.is_classifier
+    mixed = _mixed(low, high) if many else ""
     if mixed:
         inside = int(((low >= 0) & (high <= 1)).sum())
         seen = (
-            f"of {len(low)} score columns {inside} lie in 0 to 1 and {mixed}, so they are not all"
+            f"of {counted(len(low), 'score column')} {inside} {verb(inside, 'lies', 'lie')} in 0 to 1 and {mixed}, so"
+            " they are not all"
             " classes: keypoints, angles or coefficients may be among them"
         )
         advice = (
@@ -76,12 +81,13 @@ def answer(reading: Reading) -> Answer | None:
     values = len(np.unique(columns))
     if values <= LIMITS["values"]:
         seen = (
-            f"the scores take {values} different values only ({low.min():.3g} to {high.max():.3g}), as of a model"
-            " that was quantized with one scale for boxes and scores"
+            f"the scores take {counted(values, 'different value')} only ({low.min():.3g} to {high.max():.3g}), as of a"
+            " model that was quantized with one scale for boxes and scores"
         )
         return Answer("doubtful", seen, "Quantize it with an own scale for its scores.", figures | {"values": values})
     kind = "logits" if logits else "probabilities"
-    return Answer("plausible", f"the {len(low)} score columns are all {kind}", figures=figures)
+    all_of_them = f"the {counted(len(low), 'score column')} are all" if len(low) > 1 else "the scores are all"
+    return Answer("plausible", f"{all_of_them} {kind}", figures=figures)
 
 
 def _activated_twice(reading: Reading) -> ir.Value | None:
@@ -120,7 +126,8 @@ def _mixed(low: Array, high: Array) -> str:
     far = (high - low) > LIMITS["contrast"]
     if not inside.any() or not (~inside & far).any():
         return ""
-    return f"{int((~inside).sum())} go from {low[~inside].min():.3g} to {high[~inside].max():.3g}"
+    other = int((~inside).sum())
+    return f"{other} {verb(other, 'goes', 'go')} from {low[~inside].min():.3g} to {high[~inside].max():.3g}"
 
 
 CRITERION = Criterion("scores", "Are the score columns scores, all of one kind?", LIMITS, answer)

@@ -305,7 +305,11 @@ CASES: dict[str, Case] = {
     ),
     "rt-detr": Case(lambda b, s: (s, _normalized(cxcywh_graph(b))), ("logits", "pred_boxes"), _by_queries, NAMES),
     "detr": Case(
-        lambda b, s: (s, _normalized(cxcywh_graph(b))), ("logits", "pred_boxes"), _by_detr, NAMES, classes=CLASSES + 1
+        lambda b, s: (s, _normalized(cxcywh_graph(b))),
+        ("logits", "pred_boxes"),
+        _by_detr,
+        {**NAMES, "score_activation": "softmax"},
+        classes=CLASSES + 1,
     ),
     "yolov5": Case(
         lambda b, s: torch.cat([cxcywh_graph(b), s[..., :1].sigmoid(), s[..., 1:].sigmoid()], 2),

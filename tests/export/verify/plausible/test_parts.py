@@ -108,6 +108,16 @@ def test_what_could_not_be_measured_is_no_figure() -> None:
     assert found.figures == {"cells": 1.23}
 
 
+@pytest.mark.parametrize(
+    ("side", "size", "is_tiny"),
+    [(2.5, 64, False), (1.0, 64, True), (2.5, 320, True), (3.5, 320, False), (3.5, 640, True), (5, 1280, False)],
+)
+def test_a_box_of_few_pixels_is_one_on_a_small_input(side: float, size: int, is_tiny: bool) -> None:
+    """And one of sides 0 to 1, as normalized, is none on any."""
+    given = np.array([[10, 10, 10 + side, 10 + side]])
+    assert dict(faults_of(given, (size, size // 2)))["tiny"].tolist() == [is_tiny]
+
+
 @pytest.mark.parametrize("side", [np.inf, np.nan])
 def test_a_box_without_an_end_is_none(side: float) -> None:
     given = np.array([[10, 10, side, 40], [10, 10, 30, 40]], np.float64)
