@@ -14,7 +14,7 @@ from boxcam.explain.evidence import Color, Fusion
 from boxcam.explain.explanation import Explanation
 from boxcam.explain.options import Classes, Options
 from boxcam.plurals import counted
-from boxcam.runtime.model import Model as Runtime
+from boxcam.runtime import model as runtime_model
 from boxcam.runtime.pixels import load_image
 from boxcam.types import Detections, ImageLike
 
@@ -46,7 +46,7 @@ class Model:
         if not isinstance(path, str | os.PathLike):
             raise ArgumentError(f"a bundle is given by its path, not by {_kind(path)}. Pass the bundle's folder.")
         try:
-            self._runtime = Runtime(path, threads=threads, device=device, providers=providers)
+            self._runtime = runtime_model.Model(path, threads=threads, device=device, providers=providers)
         except BundleError:
             from boxcam.inspection import check_bundle
 
@@ -60,22 +60,42 @@ class Model:
 
     @property
     def path(self) -> Path:
-        """The bundle."""
+        """The bundle's folder.
+
+        >>> import boxcam
+        >>> boxcam.load("signs.boxcam").path.name
+        'signs.boxcam'
+        """
         return self._runtime.path
 
     @property
     def manifest(self) -> Manifest:
-        """What the bundle says about itself."""
+        """What the bundle says about itself.
+
+        >>> import boxcam
+        >>> boxcam.load("signs.boxcam").manifest.source["kind"]
+        'mmdet'
+        """
         return self._runtime.manifest
 
     @property
     def device(self) -> str:
-        """What it runs on: ``cpu`` or ``cuda``, whichever it got, or a word for the provider that was asked for."""
+        """What it runs on: ``cpu`` or ``cuda``, whichever it got, or a word for the provider that was asked for.
+
+        >>> import boxcam
+        >>> boxcam.load("signs.boxcam").device
+        'cpu'
+        """
         return self._runtime.device
 
     @property
     def providers(self) -> tuple[str, ...]:
-        """The execution providers of ONNX Runtime that it got, the preferred one first."""
+        """The execution providers of ONNX Runtime that it got, the preferred one first.
+
+        >>> import boxcam
+        >>> boxcam.load("signs.boxcam").providers
+        ('CPUExecutionProvider',)
+        """
         return self._runtime.providers
 
     @property
@@ -89,8 +109,17 @@ class Model:
         return self._runtime.layers
 
     @property
-    def runtime(self) -> Runtime:
-        """Its graphs at work, for maps of one's own: the forward pass, features and gradients of boxes."""
+    def runtime(self) -> runtime_model.Model:
+        """Its graphs at work, for maps of one's own: the forward pass, features, and gradients of boxes.
+
+        >>> import boxcam, cv2
+        >>> runtime = boxcam.load("signs.boxcam").runtime
+        >>> layer = runtime.layer("neck")
+        >>> prediction = runtime.predict(cv2.imread("street.jpg"), layer)
+        >>> (patch,), *others = runtime.patches(prediction, layer, [0, 1])  # of each box, one for each tensor it is of
+        >>> patch.gradient.ndim  # [channels, height, width] of the window that the box's score depends on
+        3
+        """
         return self._runtime
 
     @property
@@ -209,7 +238,7 @@ class Model:
         explainer.prepare(self._runtime, options)
 
 
-def open_model(model: Any, image: Any) -> Runtime:
+def open_model(model: Any, image: Any) -> runtime_model.Model:
     """The model that was given to explain an image, loaded if it is a path.
 
     Raises:
@@ -218,9 +247,9 @@ def open_model(model: Any, image: Any) -> Runtime:
     """
     if isinstance(model, Model):
         return model.runtime
-    if isinstance(model, Runtime):
+    if isinstance(model, runtime_model.Model):
         return model
-    if isinstance(image, Model | Runtime) or (_is_bundle(image) and not _is_bundle(model)):
+    if isinstance(image, Model | runtime_model.Model) or (_is_bundle(image) and not _is_bundle(model)):
         raise ArgumentError("the model and the image are swapped. Pass the model first, then the image.")
     if isinstance(model, str | os.PathLike):
         return Model(model).runtime

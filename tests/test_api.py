@@ -143,7 +143,7 @@ def test_annotations_can_be_read_and_name_what_is_public() -> None:
 def test_a_model_shows_what_is_public(signs_model: boxcam.Model) -> None:
     shown = {name for name in dir(signs_model) if not name.startswith("_")}
     methods = {"detect", "explain", "methods", "prepare"}
-    assert shown == methods | {"path", "manifest", "layers", "names", "targets", "device", "providers"}
+    assert shown == methods | {"path", "manifest", "layers", "names", "targets", "device", "providers", "runtime"}
     assert all(hasattr(signs_model, name) for name in dir(signs_model))
 
 
@@ -467,12 +467,12 @@ def test_an_explanation_has_an_image_of_its_own(signs_model: boxcam.Model, cat: 
         for color in ("BGR", "RGB"):
             given = np.ascontiguousarray(pixels)
             found = boxcam.explain(signs_model, given, score=0, top=1, color=color)  # type: ignore[arg-type]
-            before = found.overlay(0)
+            before = found.overlay()
             given[:] = 0  # as the next frame of a camera
-            assert np.array_equal(found.overlay(0), before)
+            assert np.array_equal(found.overlay(), before)
             assert not np.shares_memory(found.image, given)
             found.overlay([])[:] = 7
-            assert np.array_equal(found.overlay(0), before)
+            assert np.array_equal(found.overlay(), before)
     pixels = cv2.imread(str(cat))
     assert pixels is not None
     np.save(tmp_path / "cat.npy", pixels)
