@@ -11,8 +11,8 @@ from boxcam.types import Float
 def compactness(values: Float, box: Array) -> float:
     """How far a map's evidence is spread: √(Σ H d² / (¼ (w² + h²) Σ H)), d from where the map is highest.
 
-    Zhao and Chan, "ODAM: Gradient-based Instance-specific Visual Explanations for Object Detection", ICLR 2023, section
-    4, and its code (tools/eval_pointgame.py). w and h are the sides of the box, so that 1 is half of its diagonal; the
+    Zhao and Chan, "ODAM: Gradient-based Instance-specific Visual Explanations for Object Detection", ICLR 2023,
+    and its code (tools/eval_pointgame.py). w and h are the sides of the box, so that 1 is half of its diagonal; the
     lower, the more compact, wherever the map lies. Where several pixels are equally high, d² is the mean of the squared
     distances from them; that code leaves such an object out.
 

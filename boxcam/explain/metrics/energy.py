@@ -10,7 +10,7 @@ def energy(values: Float, box: Array, mask: Array | None = None) -> float:
     """The share of a map's evidence inside its object: Σ_object H / Σ H, with H = max(values, 0).
 
     Wang et al., "Score-CAM: Score-Weighted Visual Explanations for Convolutional Neural Networks", CVPR 2020 workshops
-    (arXiv:1910.01279), section 4.3. The box's sides are rounded outwards, and the mask is taken whether or not it
+    (arXiv:1910.01279). The box's sides are rounded outwards, and the mask is taken whether or not it
     leaves the box, as in ODAM's code (tools/eval_pointgame.py), which scales the map before, see `evidence`, and adds
     1e-10 to the denominator: there a map without evidence has 0.
 

@@ -11,8 +11,8 @@ from boxcam.types import Float
 def pointing_game(values: Float, box: Array, mask: Array | None = None) -> float:
     """Whether a map is highest inside its object: 1 or 0, the share of the pixels if several are equally high.
 
-    Zhang et al., "Top-down Neural Attention by Excitation Backprop", ECCV 2016 (arXiv:1608.00507), section 4.2, without
-    their margin of 15 pixels. As in ODAM's code (tools/eval_pointgame.py), the maximum lies *strictly* inside of the
+    Zhang et al., "Top-down Neural Attention by Excitation Backprop", ECCV 2016 (arXiv:1608.00507), without their
+    margin of 15 pixels. As in ODAM's code (tools/eval_pointgame.py), the maximum lies *strictly* inside of the
     box, and counts as inside of the mask only if it is inside of the box as well. Differences from that code: a pixel
     lies where its centre does, and not half a pixel up and to the left, so that the first row and column of the image
     can be inside; and several equally high pixels count by their share, where that code leaves the object out.
