@@ -13,6 +13,7 @@ from boxcam._version import __version__
 from boxcam.commands import PLUGINS
 from boxcam.commands.console import ARGUMENTS, error_line, forget_output, message_line, say
 from boxcam.commands.demo import demo
+from boxcam.commands.evaluate import evaluate
 from boxcam.commands.explain import explain
 from boxcam.commands.export import export
 from boxcam.commands.inspect import inspect
@@ -22,7 +23,7 @@ from boxcam.commands.signals import Terminated, end, ended_by_signals, leave, si
 from boxcam.errors import BoxcamError, BoxcamWarning
 from boxcam.runtime.failures import reason
 
-COMMANDS = (demo, export, explain, inspect, methods)
+COMMANDS = (demo, evaluate, export, explain, inspect, methods)
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 

@@ -1,0 +1,217 @@
+"""`boxcam evaluate`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import partial
+from pathlib import Path
+
+import click
+
+import boxcam
+from boxcam.commands.console import error_line, one_line, say
+from boxcam.commands.headings import Command, Option
+from boxcam.commands.limits import limited
+from boxcam.commands.options import Count, Name, Share, common
+from boxcam.commands.progress import progress_line
+from boxcam.errors import BoxcamError, BundleError, InputError, RunError
+from boxcam.runtime.sessions import DEVICES, OTHER_DEVICES
+
+
+def _methods() -> Collection[str]:
+    """The methods, imported when they are needed."""
+    from boxcam.explain.methods import METHODS
+
+    return METHODS
+
+
+def _metrics() -> Collection[str]:
+    """The metrics, imported when they are needed."""
+    from boxcam.explain.metrics import METRICS
+
+    return METRICS
+
+
+def _fills() -> Collection[str]:
+    """What images are hidden by, imported when it is needed."""
+    from boxcam.explain.metrics.fills import FILLS
+
+    return FILLS
+
+
+def _described() -> str:
+    """The metrics, with what each says."""
+    from boxcam.explain.metrics import METRICS
+
+    arrows = {"higher": "higher is better", "lower": "lower is better", "neither": ""}
+    needs = {"box": "", "objects": "annotations", "masks": "masks"}
+    rows = [
+        (name, "; ".join(filter(None, (one.shows, arrows[one.better], needs[one.needs]))))
+        for name, one in METRICS.loaded().items()
+    ]
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"  {name.ljust(width)}  {said}" for name, said in rows)
+
+
+_TOP = 10
+_protocol = partial(click.option, cls=Option, heading="How it is measured")
+_boxes = partial(click.option, cls=Option, heading="Which boxes")
+_device = partial(click.option, cls=Option, heading="What it runs on")
+
+
+@click.command(
+    cls=Command,
+    fill={"METRICS": _described},
+    epilog="Exit codes: 0 done, 1 an input, a result or the bundle failed, 2 wrong usage, 130 interrupted.",
+)
+@click.argument("bundle", type=click.Path())
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@common("-o", "--output", default="evaluation", show_default=True, type=click.Path(), help="Folder to write to.")
+@common(
+    "--annotations",
+    type=click.Path(),
+    metavar="FILE",
+    help="The objects in the images: a JSON file of COCO's form. [default: the boxes of the model itself]",
+)
+@common(
+    "--method",
+    "methods",
+    multiple=True,
+    type=Name("method", _methods),
+    default=("gradcam", "hirescam"),
+    show_default=True,
+    help="CAM method; repeatable.",
+)
+@common(
+    "--layer",
+    "layers",
+    multiple=True,
+    metavar="NAME",
+    help="Layer to look at, each by each method; repeatable. [default: the bundle's first]",
+)
+@_protocol(
+    "--metric",
+    "metrics",
+    multiple=True,
+    type=Name("metric", _metrics),
+    help="What is measured; repeatable. [default: all that the annotations allow]",
+)
+@_protocol(
+    "--fill",
+    "fills",
+    multiple=True,
+    type=Name("fill", _fills),
+    default=("blur",),
+    show_default=True,
+    help="What hides pixels in insertion, deletion and oa; repeatable.",
+)
+@_protocol("--steps", type=Count(1), default=20, show_default=True, help="Steps of their curves.")
+@_protocol("--iou", type=Share(), default=0.5, show_default=True, help="IoU above which a box shows an object.")
+@_protocol("--seed", type=Count(0), default=0, show_default=True, help="Of noise, ties and intervals.")
+@_boxes("--score", type=Share(), help="Lowest score of a box. [default: 0.3]")
+@_boxes("--top", type=Count(1), default=_TOP, show_default=True, help="At most so many boxes an image.")
+@_device(
+    "--device",
+    type=Name("device", lambda: DEVICES, OTHER_DEVICES),
+    default="cpu",
+    show_default=True,
+    help="What runs model and gradient.",
+)
+@_device("--threads", type=Count(0), default=0, help="CPU threads. [default: all cores]")
+@limited
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but the table, errors and warnings.")
+def evaluate(
+    bundle: str,
+    inputs: tuple[str, ...],
+    output: str,
+    annotations: str | None,
+    methods: tuple[str, ...],
+    layers: tuple[str, ...],
+    metrics: tuple[str, ...],
+    fills: tuple[str, ...],
+    steps: int,
+    iou: float,
+    seed: int,
+    score: float | None,
+    top: int,
+    device: str,
+    threads: int,
+    quiet: bool,
+) -> None:
+    """Measure how good the heatmaps of a bundle are, by methods and layers.
+
+    INPUT is images, folders or patterns. All methods are measured on the same boxes: those that match an object of the
+    annotations, or, without annotations, all that the model draws. The table is printed, and written as
+    evaluation.json (with the figures of each box), .csv and .md.
+
+    \b
+    Metrics:
+    {METRICS}
+
+    \b
+    Examples:
+      boxcam evaluate retinanet.boxcam photos/ --method gradcam --method hirescam
+      boxcam evaluate retinanet.boxcam val2017/ --annotations instances_val2017.json --layer neck --layer backbone
+      boxcam evaluate retinanet.boxcam street.jpg --metric oa --fill blur --fill black --steps 50
+    """
+    from boxcam.explain.evaluation.annotations import Annotations
+    from boxcam.explain.evaluation.evaluation import Protocol
+    from boxcam.explain.evaluation.evaluator import Evaluator, metrics_for
+    from boxcam.explain.evaluation.report import as_text, check_free, notes, write
+    from boxcam.explain.files import make_folder
+    from boxcam.explain.names import check_is_folder
+    from boxcam.explain.options import Options
+    from boxcam.runtime.images import find_images
+
+    check_is_folder(output)
+    check_free(output)
+    model = _load(bundle, inputs, threads, device)
+    truth = None if annotations is None else Annotations(annotations, model.names)
+    asked = [
+        Options(method=method, layer=layer, score=score, top=top)
+        for method in dict.fromkeys(methods)
+        for layer in dict.fromkeys(layers) or (None,)
+    ]
+    measured = tuple(dict.fromkeys(metrics)) or metrics_for(truth)
+    protocol = Protocol(metrics=measured, fills=tuple(dict.fromkeys(fills)), steps=steps, iou=iou, seed=seed)
+    evaluator = Evaluator(model, asked, protocol, truth)
+    missing: list[InputError] = []
+    files = find_images(inputs, missing, model.manifest.preprocess.channels)
+    broken: list[BoxcamError] = [*missing]
+    try:
+        folder = make_folder(output) if files else Path(output)
+        for number, file in enumerate(files, 1):
+            with progress_line(f"[{number}/{len(files)}] {file.name}", "map", quiet) as line:
+                try:
+                    evaluator.add(file, line.counter("measuring"))
+                except InputError as error:
+                    broken.append(error)
+                except RunError as error:
+                    broken.append(RunError(f"{file}: {error}"))
+        if evaluator.result.images:
+            for text in as_text(evaluator.result):
+                say(one_line(text))
+            paths = write(evaluator.result, folder)
+            if not quiet:
+                for text in (*notes(evaluator.result), f"wrote {', '.join(path.name for path in paths)} to {folder}"):
+                    say(one_line(text))
+        elif not broken:
+            broken.append(
+                InputError(f"{annotations} has none of the {len(files)} images. Pass the images that were annotated.")
+            )
+    finally:
+        for failure in broken:
+            say(error_line(failure), err=True)
+    if broken:
+        raise click.exceptions.Exit(1)
+
+
+def _load(bundle: str, inputs: tuple[str, ...], threads: int, device: str) -> boxcam.Model:
+    """The model; a bundle that stands among the images is told from one that is not there."""
+    try:
+        return boxcam.load(bundle, threads=threads, device=device)
+    except BundleError:
+        from boxcam.inspection import check_order
+
+        check_order(bundle, inputs)
+        raise

@@ -1,0 +1,152 @@
+"""Compares methods, image by image."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from boxcam.errors import ArgumentError, BoxcamWarning
+from boxcam.explain.evaluation.annotations import Annotations, Truth
+from boxcam.explain.evaluation.evaluation import Case, Evaluation, Protocol
+from boxcam.explain.evaluation.matching import match
+from boxcam.explain.explainer import explain, prepare
+from boxcam.explain.explanation import Explanation
+from boxcam.explain.metrics import METRICS
+from boxcam.explain.metrics.sample import Sample, Thing
+from boxcam.explain.metrics.scene import Scene
+from boxcam.explain.options import Options
+from boxcam.runtime.model import Model
+from boxcam.runtime.pixels import load_image
+from boxcam.types import Detections, Image
+
+
+def metrics_for(annotations: Annotations | None) -> tuple[str, ...]:
+    """The metrics that can be had with annotations, or without any."""
+    known = {"box", *(() if annotations is None else ("objects", "masks") if annotations.masks else ("objects",))}
+    return tuple(name for name, one in METRICS.loaded().items() if one.needs in known)
+
+
+class Evaluator:
+    """Measures the maps of several methods on the same boxes.
+
+    Args:
+        model: a detector.
+        options: what is asked of each row: method and layer, and the same choice of boxes.
+        protocol: how.
+        annotations: the truth; without it, the model's own boxes are taken for it.
+
+    Raises:
+        ArgumentError: a metric needs annotations, or the model is a classifier, which has no boxes.
+        UnknownNameError, UnknownLayerError, EngineError: as for `boxcam.explain`.
+    """
+
+    def __init__(
+        self, model: Model, options: Sequence[Options], protocol: Protocol, annotations: Annotations | None = None
+    ) -> None:
+        if model.manifest.outputs.whole_image:
+            raise ArgumentError(
+                f"bundle {model.path} is of a classifier, whose box is the whole image: there is nothing to compare its"
+                " maps with. Pass a bundle of a detector."
+            )
+        if protocol.steps < 1:
+            raise ArgumentError(f"steps={protocol.steps} is not a whole number above 0. Pass one, such as steps=20.")
+        for name in protocol.metrics:
+            if name in metrics_for(annotations):
+                continue
+            if annotations is None:
+                raise ArgumentError(
+                    f"the metric {name!r} needs to know the objects in the image. Pass annotations=, or another metric."
+                )
+            raise ArgumentError(
+                f"the metric {name!r} needs the objects' pixels, and {annotations.path} has no segmentation. Pass"
+                " another metric, or annotations= with masks."
+            )
+        for one in options:
+            prepare(model, one)
+        self._model, self._options, self._annotations = model, options, annotations
+        self.result = Evaluation(
+            bundle=model.path.name,
+            annotations=None if annotations is None else annotations.path.name,
+            protocol=protocol,
+            rows=tuple((one.method, ", ".join(one.layers or ())) for one in options),
+            seconds=[0.0] * len(options),
+        )
+
+    def add(self, file: Path, progress: Callable[[int, int], None] | None = None) -> None:
+        """Measure the boxes on an image.
+
+        Args:
+            file: the image.
+            progress: called with the number of maps that were measured, and their total.
+
+        Raises:
+            InputError: the image cannot be read, or does not fit its annotations.
+            RunError: the model fails on it.
+        """
+        model, result = self._model, self.result
+        pixels = load_image(file, "BGR", model.manifest.preprocess.channels)
+        truth = None if self._annotations is None else self._annotations.of(file, pixels.shape[:2])
+        if truth is None and self._annotations is not None:
+            self._count("images without annotations", 1)
+            return
+        explanations = [self._explain(row, pixels) for row in range(len(self._options))]
+        result.rows = tuple((one.method, one.layer) for one in explanations)
+        found = explanations[0].detections
+        scene = Scene(model.detect, pixels, result.protocol.seed)
+        samples = self._things(found, truth)
+        self._count("boxes", len(found))
+        done, total = 0, len(samples) * len(explanations)
+        for k, thing, others in samples:
+            empty, values = [], []
+            for explanation in explanations:
+                if progress is not None:
+                    progress(done, total)
+                done += 1
+                heat = explanation.map(k)
+                sample = Sample(heat, thing, others, scene, result.protocol.steps)
+                empty.append(not bool((heat > 0).any()))
+                values.append(self._measure(sample) if not empty[-1] else self._nothing)
+            box = tuple(round(float(side), 3) for side in found.boxes[k])
+            case = Case(len(result.images), found.names[k], box, float(found.scores[k]), tuple(empty), tuple(values))
+            result.cases.append(case)
+        result.images.append(file.name)
+        result.passes += scene.passes
+
+    def _explain(self, row: int, pixels: Image) -> Explanation:
+        began = time.perf_counter()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", BoxcamWarning)  # of empty maps, which are counted
+            made = explain(self._model, pixels, self._options[row])
+        self.result.seconds[row] += time.perf_counter() - began
+        return made
+
+    def _things(self, found: Detections, truth: Truth | None) -> list[tuple[int, Thing, tuple[Thing, ...]]]:
+        """The boxes that are measured, what each should show, and the other objects in the image."""
+        if truth is None:
+            return [(k, Thing(found.boxes[k], int(found.labels[k])), ()) for k in range(len(found))]
+        matches = match(found, truth, self.result.protocol.iou)
+        samples = []
+        for k, number in enumerate(matches.things):
+            if number is not None:
+                others = tuple(thing for other, thing in enumerate(truth.things) if other != number)
+                samples.append((k, truth.things[number], others))
+        self._count("boxes that match an object", len(samples))
+        self._count("boxes that match none", len(found) - len(samples) - len(matches.crowded))
+        self._count("boxes in crowds", len(matches.crowded))
+        self._count("objects", len(truth.things))
+        self._count("objects of classes that the model lacks", sum(thing.label < 0 for thing in truth.things))
+        self._count("objects without a box", matches.missed)
+        return samples
+
+    def _measure(self, sample: Sample) -> tuple[float, ...]:
+        columns = self.result.protocol.columns()
+        return tuple(METRICS[name].measure(sample, variant) for name, variant in columns)
+
+    @property
+    def _nothing(self) -> tuple[float, ...]:
+        return (float("nan"),) * len(self.result.protocol.columns())
+
+    def _count(self, what: str, number: int) -> None:
+        self.result.counts[what] = self.result.counts.get(what, 0) + number
