@@ -61,9 +61,10 @@ class PackageError(BoxcamError, ImportError):
     """A package is not installed."""
 
     @classmethod
-    def of(cls, package: str, what: str) -> PackageError:
-        """That ``what`` needs a package, and how to install it."""
-        return cls(f"{what} needs {package}, which is not installed here: pip install {package}", name=package)
+    def of(cls, package: str, what: str, extra: str = "") -> PackageError:
+        """That ``what`` needs a package, and how to install it: by one of boxcam's extras if it is in one."""
+        install = f"'boxcam[{extra}]'" if extra else package
+        return cls(f"{what} needs {package}, which is not installed here: pip install {install}", name=package)
 
 
 class InputError(BoxcamError):

@@ -135,7 +135,7 @@ def _open(path: Path) -> Any:
     try:
         from pycocotools.coco import COCO
     except ModuleNotFoundError as error:
-        raise PackageError.of("'boxcam[audit]'", "annotations=") from error
+        raise PackageError.of("pycocotools", "annotations=", "audit") from error
     if path.is_dir() or path.suffix.lower() in (".txt", ".xml", ".yaml", ".yml"):
         raise InputError(
             f"{path} is not a COCO annotation file. Convert labels of YOLO or Pascal VOC to COCO's JSON first, as with"
