@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import torchvision
 from torch import nn
 
 from tests.docs.pages import ROOT, blocks_of
+from tests.explain.evaluation.coco import annotations_of
 from tests.export.sources.onnx import deployed
 from tests.matrix import torchvision_models
 
@@ -37,6 +39,11 @@ def _copied(source: Path) -> Callable[[Path], None]:
 
 FILES |= {name: _copied(IMAGES / name) for name in ("street.jpg", "cat.jpg", "coffee.jpg")}
 FILES |= {"my_config.py": _copied(SIGNS / "config.py"), "my_checkpoint.pth": _copied(SIGNS / "signs.pth")}
+
+
+@_file("truth.json")
+def _truth(path: Path) -> None:
+    path.write_text(json.dumps(annotations_of(SIGNS)), encoding="utf-8")
 
 
 @_file("photos")

@@ -37,7 +37,7 @@ REASONS = {
     "runs in a clone of the repository": 3,
     "needs a GPU": 1,
     "needs a framework that is not installed here": 4,
-    "an example of --help, with files of other names": 4,
+    "an example of --help, with files of other names": 5,
 }
 """Why a block is not run, and how many blocks may say so."""
 FOLLOWED_ELSEWHERE = {"docs/extending.md": "tests/test_contributing.py"}
