@@ -138,7 +138,7 @@ def evaluate(
     threads: int,
     quiet: bool,
 ) -> None:
-    """Measure how good the heatmaps of a bundle are, by methods and layers.
+    """Measure how good heatmaps are, by methods and layers.
 
     INPUT is images, folders or patterns. All methods are measured on the same boxes: those that match an object of the
     annotations, or, without annotations, all that the model draws. The table is printed, and written as

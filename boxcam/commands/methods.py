@@ -16,7 +16,7 @@ _HEADINGS = ("method", "layers", "passes", "gradient", "what it shows")
 @click.command(cls=Command)
 @common("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def methods(as_json: bool) -> None:
-    """List the methods of `boxcam explain`: what each costs, and what it is good for.
+    """List the methods of `boxcam explain`, and what each costs.
 
     \b
     layers    where it can be used: at feature maps, at the layer image, at any, or at both together
