@@ -12,13 +12,14 @@ from click.testing import CliRunner, Result
 from boxcam.cli import main
 
 Cli = Callable[..., Result]
+COMMANDS = "demo, evaluate, explain, export, inspect, methods"
 
 
 @pytest.mark.parametrize("width", [80, 100])
 def test_the_summary_of_a_command_is_a_whole_sentence(width: int) -> None:
     said = CliRunner().invoke(main, ["--help"], terminal_width=width).output
     rows = said.partition("Commands:\n")[2].splitlines()
-    assert [row.split()[0] for row in rows] == ["demo", "evaluate", "explain", "export", "inspect", "methods"]
+    assert [row.split()[0] for row in rows] == COMMANDS.split(", ")
     for row in rows:
         assert re.fullmatch(r"  \w+ +[A-Z][^.…]*\.", row), row
         assert len(row) <= width
@@ -66,8 +67,8 @@ def test_no_help_text_has_a_formula(cli: Cli) -> None:
         (["inspect", "b", "--jsn"], "there is no option --jsn. Did you mean --json?"),
         (["explain", "b", "i", "--wqx"], "there is no option --wqx. 'boxcam explain --help' lists what there is."),
         (["--versoin"], "there is no option --versoin. Did you mean --version?"),
-        (["inspct"], "is no command 'inspct'. Did you mean 'inspect'? There are: demo, evaluate, explain, export, inspect, methods."),
-        (["qqq"], "there is no command 'qqq'. There are: demo, evaluate, explain, export, inspect, methods."),
+        (["inspct"], f"is no command 'inspct'. Did you mean 'inspect'? There are: {COMMANDS}."),
+        (["qqq"], f"there is no command 'qqq'. There are: {COMMANDS}."),
     ],
 )  # fmt: skip
 def test_what_does_not_exist_is_answered_by_what_is_close(arguments: list[str], said: str, cli: Cli) -> None:
