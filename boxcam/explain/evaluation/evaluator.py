@@ -95,8 +95,8 @@ class Evaluator:
         result.rows = tuple((one.method, one.layer) for one in explanations)
         found = explanations[0].detections
         scene = Scene(model.detect, pixels, result.protocol.seed)
-        samples = self._things(found, truth)
         self._count("boxes", len(found))
+        samples = self._things(found, truth)
         done, total = 0, len(samples) * len(explanations)
         for k, thing, others in samples:
             empty, values = [], []
@@ -137,7 +137,7 @@ class Evaluator:
         self._count("boxes in crowds", len(matches.crowded))
         self._count("objects", len(truth.things))
         self._count("objects of classes that the model lacks", sum(thing.label < 0 for thing in truth.things))
-        self._count("objects without a box", matches.missed)
+        self._count("objects that none of these boxes shows", matches.missed)
         return samples
 
     def _measure(self, sample: Sample) -> tuple[float, ...]:

@@ -39,8 +39,8 @@ def table(found: Evaluation) -> list[list[str]]:
 def notes(found: Evaluation) -> list[str]:
     """What has to be known of the figures, one sentence each."""
     protocol = found.protocol
-    counts = ", ".join(f"{number} {what}" for what, number in found.counts.items()) or "no boxes"
-    said = [f"{len(found.images)} images: {counts}."]
+    counts = {"images": len(found.images), **found.counts}
+    said = [f"{', '.join(f'{what}: {number}' for what, number in counts.items())}."]
     if found.annotations is None:
         said.append("Without annotations, each of the model's own boxes stands for the object that it shows.")
     if len(found.common) < len(found.cases):

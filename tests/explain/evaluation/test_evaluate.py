@@ -121,7 +121,7 @@ def test_boxes_and_objects_that_do_not_match_are_counted(signs: Path, tmp_path: 
         "boxes in crowds": 1,
         "objects": 5,
         "objects of classes that the model lacks": 1,
-        "objects without a box": 1,
+        "objects that none of these boxes shows": 1,
     }
     assert [one["boxes"] for one in facts(out)["figures"]] == [3, 3, 3, 3]
 
