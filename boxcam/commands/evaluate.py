@@ -174,7 +174,7 @@ def evaluate(
     ]
     measured = tuple(dict.fromkeys(metrics)) or metrics_for(truth)
     protocol = Protocol(metrics=measured, fills=tuple(dict.fromkeys(fills)), steps=steps, iou=iou, seed=seed)
-    evaluator = Evaluator(model, asked, protocol, truth)
+    evaluator = Evaluator(model.runtime, asked, protocol, truth)
     missing: list[InputError] = []
     files = find_images(inputs, missing, model.manifest.preprocess.channels)
     broken: list[BoxcamError] = [*missing]
@@ -197,7 +197,7 @@ def evaluate(
                     say(one_line(text))
         elif not broken:
             broken.append(
-                InputError(f"{annotations} has none of the {len(files)} images. Pass the images that were annotated.")
+                InputError(f"{annotations} does not have the images that were given. Pass those that were annotated.")
             )
     finally:
         for failure in broken:

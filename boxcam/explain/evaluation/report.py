@@ -45,8 +45,8 @@ def notes(found: Evaluation) -> list[str]:
         said.append("Without annotations, each of the model's own boxes stands for the object that it shows.")
     if len(found.common) < len(found.cases):
         said.append(
-            f"{len(found.cases) - len(found.common)} of {len(found.cases)} boxes have an empty map by some method, and"
-            " are in no mean."
+            "Boxes that have an empty map by some method, and are in no mean:"
+            f" {len(found.cases) - len(found.common)} of {len(found.cases)}."
         )
     said.append(
         f"Means with 95 % intervals of a bootstrap over images; seed {protocol.seed}, {protocol.steps} steps, IoU above"

@@ -126,7 +126,7 @@ def test_what_is_written() -> None:
     assert lines[2].split() == ["odi", "↓", "0.200", "0.200", "2"]
     assert lines[3].split() == ["empty", "maps", "0", "1"]
     assert lines[4].split() == ["seconds", "an", "image", "0.500", "1.500"]
-    assert "1 of 4 boxes have an empty map by some method, and are in no mean." in notes(result)
+    assert "Boxes that have an empty map by some method, and are in no mean: 1 of 4." in notes(result)
     assert "| n, x\\|y |" in as_markdown(result)
     rows = as_csv(result).splitlines()
     assert rows[0] == "method,layer,metric,better,mean,low,high,boxes"
