@@ -169,7 +169,7 @@ def usable_methods(model: Model) -> tuple[str, ...]:
             return False
         return True
 
-    return tuple(method for method in METHODS if any(usable(method, engine) for engine in ENGINES))
+    return tuple(method for method in METHODS if any(usable(method, engine) for engine in ("auto", *ENGINES)))
 
 
 @dataclass(frozen=True, eq=False)
