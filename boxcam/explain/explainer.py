@@ -19,7 +19,7 @@ from boxcam.explain.maps import maps_of
 from boxcam.explain.methods import METHODS, Method, Perturbation
 from boxcam.explain.options import Options
 from boxcam.explain.path import completeness, forward_passes, path_parts
-from boxcam.explain.perturbation import Draws, look, masked_parts
+from boxcam.explain.perturbation import Draws, draws_of, look, masked_parts
 from boxcam.explain.selection import Selection, select
 from boxcam.runtime.engines import ENGINES
 from boxcam.runtime.model import Model, Prediction
@@ -199,7 +199,7 @@ class Plan:
         self.views: list[View] = []
         self.masking: Draws | None = None
         if isinstance(chosen, Perturbation):
-            self.masking = _draws(chosen, options)
+            self.masking = draws_of(chosen, options)
             return
         for name in ("masks", "seed"):
             if (given := getattr(options, name)) is not None:
@@ -280,26 +280,6 @@ class Plan:
                 " others.",
             )
         return self.model.layer(name)
-
-
-def _draws(method: Perturbation, options: Options) -> Draws:
-    """The masks that are asked for.
-
-    Raises:
-        ArgumentError: what is asked for is not for a method of masks.
-    """
-    engine = None if options.engine == "auto" else options.engine
-    layer = None if options.layers == (IMAGE,) else options.layer
-    for name, given in (("layer", layer), ("target", options.target), ("engine", engine)):
-        if given is not None:
-            raise ArgumentError(
-                f"the method {options.method!r} explains whole boxes by hiding parts of the image: it has no {name}."
-                f" Leave out {name}={given!r}, or pass another method=."
-            )
-    return Draws(
-        count=method.masks if options.masks is None else int(options.masks),
-        seed=0 if options.seed is None else int(options.seed),
-    )
 
 
 def _parts(

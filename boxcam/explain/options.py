@@ -59,12 +59,11 @@ class Options:
                 f'fuse={self.fuse!r} is no way to make one map of several. Pass fuse="max" for the largest value of'
                 ' each pixel, or fuse="mean".'
             )
-
-        if self.masks is not None and not (_is_whole(self.masks) and self.masks >= 1):
+        if self.masks is not None and not (is_whole(self.masks) and self.masks >= 1):
             raise ArgumentError(
                 f"masks={self.masks!r} is not a whole number above 0. Pass how many masks to draw, such as masks=1000."
             )
-        if self.seed is not None and not (_is_whole(self.seed) and self.seed >= 0):
+        if self.seed is not None and not (is_whole(self.seed) and self.seed >= 0):
             raise ArgumentError(f"seed={self.seed!r} is not a whole number, 0 or above. Pass one, such as seed=0.")
 
     @property

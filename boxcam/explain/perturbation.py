@@ -12,14 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from boxcam.bundle import Preprocess
-from boxcam.errors import BoxcamWarning
+from boxcam.errors import ArgumentError, BoxcamWarning
 from boxcam.explain.class_scores import ClassScores
 from boxcam.explain.evidence import Part
 from boxcam.explain.masks import Mask, Masks
 from boxcam.explain.methods import Objects, Perturbation
+from boxcam.explain.options import Options
 from boxcam.runtime.model import Model, Prediction
 from boxcam.runtime.preprocess import Transform, prepare
-from boxcam.types import CellMap, Float, Image
+from boxcam.types import IMAGE, CellMap, Float, Image
 
 _LOOKED_AT = 24
 """Forward passes from which it is told where the classes lie."""
@@ -33,6 +34,26 @@ class Draws:
 
     count: int
     seed: int
+
+
+def draws_of(method: Perturbation, options: Options) -> Draws:
+    """The masks that are asked for.
+
+    Raises:
+        ArgumentError: what is asked for is not for a method of masks.
+    """
+    engine = None if options.engine == "auto" else options.engine
+    layer = None if options.layers in (None, (IMAGE,)) else ", ".join(options.layers or ())
+    for name, given in (("layer", layer), ("target", options.target), ("engine", engine)):
+        if given is not None:
+            raise ArgumentError(
+                f"the method {options.method!r} explains whole boxes by hiding parts of the image: it has no {name}."
+                f" Leave out {name}={given!r}, or pass another method=."
+            )
+    return Draws(
+        count=method.masks if options.masks is None else int(options.masks),
+        seed=0 if options.seed is None else int(options.seed),
+    )
 
 
 def look(model: Model, image: Image) -> tuple[Prediction, HiddenImage]:
