@@ -64,6 +64,8 @@ def explain(
     top: int | None = None,
     classes: str | int | Sequence[str | int] | None = None,
     rank: int | Sequence[int] | None = None,
+    masks: int | None = None,
+    seed: int | None = None,
     color: Literal["BGR", "RGB"] = "BGR",
     progress: Callable[[int, int], None] | None = None,
 ) -> boxcam.Explanation:
@@ -86,9 +88,12 @@ def explain(
         top: explain at most so many boxes, 1 or more, the best first; all by default.
         classes: explain boxes of these classes only, by name or index.
         rank: explain only these boxes, counted from the best one, which is 1; where classes are given, of these.
+        masks: how many masks a method of masks (``d-rise``) draws, 1 or more; 5,000 by default.
+        seed: of the masks: the same ones for the same seed, which is 0 by default.
         color: order of an array's channels: ``BGR``, as ``cv2.imread`` gives it, or ``RGB``. Pictures of the
             explanation have the same order.
-        progress: called with the number of boxes done, 0 at first, and their total.
+        progress: called with the number of boxes done, 0 at first, and their total; of a method of masks, with the
+            number of masks done and theirs.
 
     Returns:
         The boxes, and for each a map of what speaks for it.
@@ -97,11 +102,13 @@ def explain(
         InputError: the image cannot be read.
         UnknownLayerError, UnknownNameError, EngineError: layer, target, method, class or engine is not there.
         RunError: the model fails on the image, or gives numbers that cannot be, such as a score that is NaN.
-        ArgumentError: ``score``, ``top``, ``rank`` or ``color`` is out of range, or model and image are swapped.
+        ArgumentError: ``score``, ``top``, ``rank``, ``masks``, ``seed`` or ``color`` is out of range, or does not go
+            with the method; or model and image are swapped.
         BundleError: the model is a path, and no bundle is there.
 
     Warns:
-        BoxcamWarning: a map is empty, although the box depends on the layer; another method may show more.
+        BoxcamWarning: a map is empty, although the box depends on the layer; another method may show more. Or the
+            probabilities of all classes, by which ``d-rise`` weighs masks, cannot be told.
 
     >>> import boxcam
     >>> model = boxcam.load("signs.boxcam")
@@ -126,6 +133,8 @@ def explain(
         top=top,
         classes=classes,
         rank=rank,
+        masks=masks,
+        seed=seed,
     )
     return explain(open_model(model, image), image, options, color=color, progress=progress)
 

@@ -180,6 +180,8 @@ class Model:
         top: int | None = None,
         classes: Classes | None = None,
         rank: int | Sequence[int] | None = None,
+        masks: int | None = None,
+        seed: int | None = None,
         color: Color = "BGR",
         progress: Callable[[int, int], None] | None = None,
     ) -> Explanation:
@@ -200,6 +202,8 @@ class Model:
             top=top,
             classes=classes,
             rank=rank,
+            masks=masks,
+            seed=seed,
         )
         return explainer.explain(self._runtime, image, options, color=color, progress=progress)
 
@@ -215,6 +219,8 @@ class Model:
         top: int | None = None,
         classes: Classes | None = None,
         rank: int | Sequence[int] | None = None,
+        masks: int | None = None,
+        seed: int | None = None,
     ) -> None:
         """Check arguments of `explain` and open what they need: for an error before the first image, not with it.
 
@@ -234,6 +240,8 @@ class Model:
             top=top,
             classes=classes,
             rank=rank,
+            masks=masks,
+            seed=seed,
         )
         explainer.prepare(self._runtime, options)
 

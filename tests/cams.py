@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from boxcam.explain.methods import METHODS
+from boxcam.explain.methods import METHODS, Method
 
-CAMS = tuple(
-    name for name in METHODS if not METHODS[name].image and not METHODS[name].path and not METHODS[name].targets
-)
+BY_GRADIENT = {name: of for name, of in METHODS._things.items() if isinstance(of, Method)}
+"""Methods of gradients; the others run the model again."""
+CAMS = tuple(name for name, of in BY_GRADIENT.items() if not of.image and not of.path and not of.targets)
 PLACED = ("gradcam", "hirescam")
 """One of those whose maps cover the whole feature map, and one of those whose maps cover what a box depends on."""

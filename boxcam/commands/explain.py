@@ -79,6 +79,20 @@ _device = partial(click.option, cls=Option, heading="What it runs on")
     type=Count(1),
     help="Only this box, counted from the best one, which is 1 (with --class: the best of these); repeatable.",
 )
+@click.option(
+    "--masks",
+    cls=Option,
+    heading="Of the method d-rise",
+    type=Count(1),
+    help="How many masks hide parts of the image, each for a forward pass. [default: 5000]",
+)
+@click.option(
+    "--seed",
+    cls=Option,
+    heading="Of the method d-rise",
+    type=Count(0),
+    help="Of the random masks: the same ones for the same seed. [default: 0]",
+)
 @_device(
     "--device",
     type=Name("device", lambda: DEVICES, OTHER_DEVICES),
@@ -116,6 +130,8 @@ def explain(
     top: int | None,
     classes: tuple[str, ...],
     rank: tuple[int, ...],
+    masks: int | None,
+    seed: int | None,
     device: str,
     providers: tuple[str, ...],
     threads: int,
@@ -136,13 +152,14 @@ def explain(
     """
     from boxcam.commands.summary import WORDS, summary, total
     from boxcam.explain.files import make_folder
+    from boxcam.explain.methods import METHODS, Perturbation
     from boxcam.explain.names import check_is_folder, choose_names
     from boxcam.runtime.images import find_images
 
     asked: dict[str, Any] = {
         "method": method, "layer": layers or None, "fuse": fuse, "target": target, "engine": engine,
         "score": score, "top": _TOP if top is None and not rank else top,
-        "classes": classes or None, "rank": rank or None,
+        "classes": classes or None, "rank": rank or None, "masks": masks, "seed": seed,
     }  # fmt: skip
     check_is_folder(output)
     model = _load(bundle, inputs, threads=threads, device=device, providers=providers)
@@ -153,13 +170,15 @@ def explain(
     files = find_images(inputs, missing, model.manifest.preprocess.channels)
     broken: list[BoxcamError] = [*missing]
     written, empty = 0, 0
+    by_masks = isinstance(METHODS[method], Perturbation)
     try:
         names = choose_names(files, Path(output))
         folder = make_folder(output) if files else Path(output)
         for number, (file, name) in enumerate(zip(files, names, strict=True), 1):
             with progress_line(f"[{number}/{len(files)}] {file.name}", one, quiet) as line:
                 try:
-                    explanation = model.explain(file, **asked, progress=_counter(line, file, channels))
+                    count = line.counter(one="mask") if by_masks else _counter(line, file, channels)
+                    explanation = model.explain(file, **asked, progress=count)
                     explanation.save(folder, name, progress=line.counter("writing"))
                 except (InputError, OutputError) as error:
                     broken.append(error)

@@ -19,7 +19,8 @@ def methods(as_json: bool) -> None:
     """List the methods of `boxcam explain`, and what each costs.
 
     \b
-    layers    where it can be used: at feature maps, at the layer image, at any, or at both together
+    layers    where it can be used: at feature maps, at the layer image, at any, at both
+              together, or at none, as it hides parts of the image
     passes    forward passes of the model for each image, all of its boxes together
     gradient  what it reads of the gradient: each channel's mean, which is the cheapest, each cell's
               own, that of guided backpropagation, or none; gradients cost more at earlier layers

@@ -11,6 +11,9 @@ from boxcam.commands.console import is_terminal, one_line, put, say
 INTERVAL = 30.0
 """Seconds between two lines where stderr is not a terminal; what takes less says nothing there."""
 
+SOON = 3.0
+"""Seconds from which on a line on a terminal tells what time is left."""
+
 
 def report_steps(quiet: bool) -> Callable[[str], None]:
     """Report the steps of an export, with the time that has passed."""
@@ -40,22 +43,24 @@ class ProgressLine:
         self._terminal = is_terminal()
         self._said = time.monotonic()
 
-    def counter(self, doing: str = "") -> Callable[[int, int], None]:
+    def counter(self, doing: str = "", one: str | None = None) -> Callable[[int, int], None]:
         """What to call with the number that is done and their total, as one job of the run goes on.
 
         Args:
             doing: what is done, if it is not explaining: ``writing``.
+            one: what is counted, if it is something else: ``mask``.
         """
         began = time.monotonic()
 
         def count(done: int, total: int) -> None:
-            line = f"{self._text}: {f'{doing} ' if doing else ''}{self._one} {done} of {total}"
+            line = f"{self._text}: {f'{doing} ' if doing else ''}{one or self._one} {done} of {total}"
+            now = time.monotonic()
+            left = f", about {_time((now - began) / done * (total - done))} left" if 0 < done < total else ""
             if self._terminal:
-                self._show(line)
-            elif not self._quiet and time.monotonic() - self._said >= INTERVAL and 0 < done < total:
-                self._said = time.monotonic()
-                left = (self._said - began) / done * (total - done)
-                say(f"{line}, about {_time(left)} left", err=True)
+                self._show(line + (left if now - began >= SOON else ""))
+            elif not self._quiet and now - self._said >= INTERVAL and left:
+                self._said = now
+                say(f"{line}{left}", err=True)
 
         return count
 

@@ -16,6 +16,10 @@ Color = Literal["BGR", "RGB"]
 """Order of a picture's channels."""
 Fusion = Literal["max", "mean"]
 """How several maps of a box become one: by the largest value of each pixel, or by its mean."""
+DETECTION = "detection"
+"""The target of methods that run the model again: whether it still finds the box, in its place and of its class."""
+NO_ENGINE = "none"
+"""The engine of methods that read no gradient at all."""
 Parts = tuple[tuple["Part", ...], ...]
 """Of each box, maps whose sum is a map of it."""
 
@@ -60,6 +64,7 @@ class Query:
         classes: names or numbers of the classes asked for, as they were given; empty for all.
         rank: places of the boxes asked for, counted from the best one, which is 1; empty for all.
         drawn: how the picture is drawn of an image that does not have three colours; empty if it has.
+        masks, seed: how many masks were drawn, and by which seed; None for methods without masks.
     """
 
     bundle: str
@@ -73,6 +78,8 @@ class Query:
     classes: tuple[str, ...] = ()
     rank: tuple[int, ...] = ()
     drawn: str = ""
+    masks: int | None = None
+    seed: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +89,8 @@ class Evidence:
     Attributes:
         image: uint8 [H, W, 3], BGR, the image given.
         detections: the K boxes that were explained.
-        method, layer, engine, target: how, and what of the boxes.
+        method, layer, engine, target: how, and what of the boxes. Methods that run the model again, on changed images,
+            have the layer ``image``, the engine ``none``, and the target ``detection``.
         values: float32 [K], the number of each box that was explained: its logit, its score, or a side in pixels of the
             model's input.
         parts: of each of the K boxes, maps whose sum is its map: one for each tensor of the layer that its target

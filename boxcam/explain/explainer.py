@@ -6,25 +6,26 @@ import itertools
 import os
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from boxcam.arguments import check_callable
 from boxcam.bundle import Gradient, Layer
 from boxcam.errors import ArgumentError, BoxcamWarning, EngineError, UnknownLayerError, UnknownNameError
 from boxcam.explain.advice import on_empty_maps
-from boxcam.explain.evidence import Color, Part, Query
+from boxcam.explain.evidence import DETECTION, NO_ENGINE, Color, Part, Query
 from boxcam.explain.explanation import Explanation
 from boxcam.explain.maps import maps_of
-from boxcam.explain.methods import METHODS, Method
+from boxcam.explain.methods import METHODS, Method, Perturbation
 from boxcam.explain.options import Options
 from boxcam.explain.path import completeness, forward_passes, path_parts
-from boxcam.explain.selection import select
+from boxcam.explain.perturbation import Draws, draws_of, look, masked_parts
+from boxcam.explain.selection import Selection, select
 from boxcam.runtime.engines import ENGINES
 from boxcam.runtime.model import Model, Prediction
 from boxcam.runtime.pixels import load_image, order_of
 from boxcam.runtime.planes import picture_of, words_of
-from boxcam.types import IMAGE, Patch
+from boxcam.types import IMAGE, Image, Patch
 
 _WAITING = 1 << 26
 """Bytes of gradients that are kept to be made into maps together."""
@@ -44,6 +45,9 @@ def explain(
     plan = Plan(model, options)
     channels = model.manifest.preprocess.channels
     pixels = load_image(image, color, channels)
+    query = _query(model, options, selection, image, color)
+    if plan.masking is not None:
+        return _behind_masks(plan, plan.masking, selection, pixels, query, progress)
     layers, targets = [view.layer for view in plan.views], [view.target for view in plan.views]
     prediction = model.predict(pixels, layers, options.engine, targets)
     found = prediction.detections
@@ -80,19 +84,7 @@ def explain(
         fusion=options.fusion,
         other_boxes=len(found) - len(boxes),
         completeness=completeness(model, options, passes, boxes, made[0]) if alone else None,
-        query=Query(
-            bundle=model.path.name,
-            classifier=model.manifest.outputs.whole_image,
-            device=model.device,
-            providers=model.providers,
-            image=os.fspath(image) if isinstance(image, str | os.PathLike) else None,
-            color=order_of(image, color),
-            score=selection.score,
-            top=selection.top,
-            classes=options.named_classes,
-            rank=selection.rank or (),
-            drawn=words_of(channels),
-        ),
+        query=query,
     )
     if alone and explanation.completeness is None:
         warnings.warn(
@@ -104,6 +96,61 @@ def explain(
     if advice := on_empty_maps(explanation):
         warnings.warn(advice, BoxcamWarning, stacklevel=3)
     return explanation
+
+
+def _behind_masks(
+    plan: Plan,
+    draws: Draws,
+    selection: Selection,
+    pixels: Image,
+    query: Query,
+    progress: Callable[[int, int], None] | None,
+) -> Explanation:
+    """The explanation by a method of masks."""
+    model, method = plan.model, METHODS[plan.options.method]
+    assert isinstance(method, Perturbation)
+    looked = look(model, pixels)
+    found = looked[0].detections
+    boxes = selection.of(found)
+
+    def count(done: int, total: int) -> None:
+        if progress is not None:
+            progress(done, total)
+
+    chosen = found.select(boxes)
+    explanation = Explanation(
+        image=picture_of(pixels),
+        detections=chosen,
+        method=plan.options.method,
+        layer=IMAGE,
+        engine=NO_ENGINE,
+        target=DETECTION,
+        values=chosen.scores,
+        parts=masked_parts(model, method, looked, boxes, draws, count) if boxes else (),
+        guides=None,
+        other_boxes=len(found) - len(boxes),
+        query=replace(query, masks=draws.count, seed=draws.seed),
+    )
+    if advice := on_empty_maps(explanation):
+        warnings.warn(advice, BoxcamWarning, stacklevel=4)
+    return explanation
+
+
+def _query(model: Model, options: Options, selection: Selection, image: Any, color: Color) -> Query:
+    """What was asked for, of which picture and model."""
+    return Query(
+        bundle=model.path.name,
+        classifier=model.manifest.outputs.whole_image,
+        device=model.device,
+        providers=model.providers,
+        image=os.fspath(image) if isinstance(image, str | os.PathLike) else None,
+        color=order_of(image, color),
+        score=selection.score,
+        top=selection.top,
+        classes=options.named_classes,
+        rank=selection.rank or (),
+        drawn=words_of(model.manifest.preprocess.channels),
+    )
 
 
 def prepare(model: Model, options: Options) -> None:
@@ -122,7 +169,7 @@ def usable_methods(model: Model) -> tuple[str, ...]:
             return False
         return True
 
-    return tuple(method for method in METHODS if any(usable(method, engine) for engine in ENGINES))
+    return tuple(method for method in METHODS if any(usable(method, engine) for engine in ("auto", *ENGINES)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,15 +186,28 @@ class Plan:
 
     Attributes:
         views: the method at each of its layers, of each of its targets; for a method that multiplies the map of
-            another one, this one comes first.
+            another one, this one comes first. None for a method of masks, which looks at no layer.
+        masking: the masks of such a method; None for others.
 
     Raises:
-        UnknownLayerError, UnknownNameError, EngineError: as for `explain`.
+        UnknownLayerError, UnknownNameError, EngineError, ArgumentError: as for `explain`.
     """
 
     def __init__(self, model: Model, options: Options) -> None:
         self.model, self.options = model, options
         chosen, layers = METHODS[options.method], options.layers or (None,)
+        self.views: list[View] = []
+        self.masking: Draws | None = None
+        if isinstance(chosen, Perturbation):
+            self.masking = draws_of(chosen, options)
+            return
+        for name in ("masks", "seed"):
+            if (given := getattr(options, name)) is not None:
+                others = [one for one in METHODS if isinstance(METHODS[one], Perturbation)]
+                raise ArgumentError(
+                    f"the method {options.method!r} draws nothing at random, so {name}={given} means nothing. Leave it"
+                    f" out, or pass another method= ({', '.join(others)})."
+                )
         if chosen.times is not None and len(layers) > 1:
             raise ArgumentError(
                 f"the method {options.method!r} multiplies the maps of two layers already. Pass one layer= only."
@@ -197,7 +257,9 @@ class Plan:
         views = [View(chosen, at, one) for one in chosen.targets or (target,)]
         if chosen.times is None:
             return views
-        return [View(METHODS[chosen.times], self._layer(method, maps), target), *views]
+        other = METHODS[chosen.times]
+        assert isinstance(other, Method)
+        return [View(other, self._layer(method, maps), target), *views]
 
     def gradient(self, view: View) -> Gradient:
         """The gradient that a view needs."""

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from boxcam.arguments import check_callable, numbers_of_boxes
 from boxcam.errors import ArgumentError, PackageError
 from boxcam.explain.box import ExplainedBox, box_of
-from boxcam.explain.evidence import Color, Evidence
+from boxcam.explain.evidence import DETECTION, Color, Evidence
 from boxcam.explain.facts import box_facts, facts, share_inside
 from boxcam.explain.files import encode_png, make_folder, write_files
 from boxcam.explain.names import check_free, check_is_folder, is_name
@@ -72,7 +72,7 @@ class Explanation(Evidence):
         more = f" and {len(self) - 3} more" if len(self) > 3 else ""
         boxes = f"{', '.join(names)}{more}" if names else f"no {'class' if self.query.classifier else 'box'}"
         image = "{1}x{0} pixels".format(*self.image.shape) if self.query.image is None else Path(self.query.image).name
-        target = "" if self.target == LOGIT.name else f" of {self.target}"
+        target = "" if self.target in (LOGIT.name, DETECTION) else f" of {self.target}"
         return f"<Explanation of {image}: {boxes}; {self.method}{target} at {self.layer} of {self.query.bundle}>"
 
     def _repr_png_(self) -> bytes:

@@ -38,6 +38,8 @@ def facts(
         "method": evidence.method,
         "layer": evidence.layer,
         "fusion": evidence.fusion if evidence.fused else None,
+        "masks": query.masks,
+        "seed": query.seed,
         "target": evidence.target,
         "engine": evidence.engine,
         "score_threshold": query.score,

@@ -34,6 +34,8 @@ class Options:
     top: int | None = None
     classes: Classes | None = None
     rank: int | Sequence[int] | None = None
+    masks: int | None = None
+    seed: int | None = None
 
     def __post_init__(self) -> None:
         self._keep("layer", _is_name, "the name of a layer, or several. Pass one of model.layers")
@@ -57,6 +59,12 @@ class Options:
                 f'fuse={self.fuse!r} is no way to make one map of several. Pass fuse="max" for the largest value of'
                 ' each pixel, or fuse="mean".'
             )
+        if self.masks is not None and not (is_whole(self.masks) and self.masks >= 1):
+            raise ArgumentError(
+                f"masks={self.masks!r} is not a whole number above 0. Pass how many masks to draw, such as masks=1000."
+            )
+        if self.seed is not None and not (is_whole(self.seed) and self.seed >= 0):
+            raise ArgumentError(f"seed={self.seed!r} is not a whole number, 0 or above. Pass one, such as seed=0.")
 
     @property
     def layers(self) -> tuple[str, ...] | None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from boxcam.explain.advice import CELL_BY_CELL, averages
-from boxcam.explain.evidence import Evidence
-from boxcam.explain.methods import METHODS
+from boxcam.explain.evidence import DETECTION, Evidence
+from boxcam.explain.methods import METHODS, Method
 from boxcam.explain.panel import Panel, close_up, panel_heat
 from boxcam.explain.render import PERCENTILE, class_color, fade, heatmap, outline, overlay, place_box
 from boxcam.explain.sheet import Words, sheet
@@ -103,12 +103,13 @@ def _corners(evidence: Evidence, k: int) -> tuple[float, float, float, float]:
 
 def _of_target(evidence: Evidence) -> str:
     """What of a box was explained, if not its class: of a side, lit is what makes its number larger."""
-    if evidence.target == LOGIT.name:
+    if evidence.target in (LOGIT.name, DETECTION):
         return ""
     if evidence.target not in TARGETS:  # of a package that is not installed here
         return f". {evidence.target}"
     target = TARGETS[evidence.target]
-    signed = not METHODS[evidence.method].image  # methods of pixels show what matters, for and against
+    method = METHODS[evidence.method]
+    signed = isinstance(method, Method) and not method.image  # methods of pixels show what matters, for and against
     way = f": what moves it {target.larger}" if target.larger and signed else ""
     return f". {evidence.target}, {target.meaning}{way}"
 

@@ -94,6 +94,11 @@ class Model:
         return self._session.providers
 
     @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of all that a forward pass can give."""
+        return tuple(self._session.outputs)
+
+    @property
     def layers(self) -> tuple[str, ...]:
         """Names of the layers that can be explained; the first is the default."""
         return tuple(layer.name for layer in self.manifest.layers)
@@ -138,6 +143,8 @@ class Model:
         layers: Layer | Sequence[Layer] = (),
         engine: str = "auto",
         target: Targets = None,
+        *,
+        extra: Sequence[str] = (),
     ) -> Prediction:
         """One forward pass on what `boxcam.runtime.preprocess.prepare` makes of an image.
 
@@ -145,6 +152,7 @@ class Model:
             tensor: the model's input.
             transform: where the image lies on it.
             layers, engine, target: as for `predict`.
+            extra: further outputs, each one of `outputs`.
         """
         keep: set[str] = set()
         wanted = [layers] if isinstance(layers, Layer) else layers
@@ -157,7 +165,7 @@ class Model:
         aims = [self.manifest.target(of) for of in targets]
         keep.update(end.name for aim in aims for end in aim.ends if wanted and end.name in self._session.outputs)
         numbers = [name for aim in aims for name in (aim.origin, aim.value)]
-        names = dict.fromkeys([*self._outputs(), *numbers, *sorted(keep)])
+        names = dict.fromkeys([*self._outputs(), *numbers, *extra, *sorted(keep)])
         found = self._session.run(Tensors({self.manifest.input: tensor}), list(names), keep)
         detections, rows = read_detections(self.manifest, found, transform, self._file)
         count = len(found[self.manifest.target().value])

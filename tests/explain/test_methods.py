@@ -13,6 +13,7 @@ from boxcam.errors import BoxcamError, UnknownNameError
 from boxcam.explain.methods import METHODS
 from boxcam.registry import Registry
 from boxcam.types import CellMap, Float, Patch
+from tests.cams import BY_GRADIENT
 
 ACTIVATION = np.array([[[1, 2], [3, 4]], [[1, 0], [0, 2]]], np.float32)
 
@@ -24,7 +25,7 @@ def patch(gradient: object, corner: tuple[int, int] = (0, 0), uniform: object = 
 
 def one(name: str, activation: Float, given: Patch) -> CellMap:
     """The map of one box alone."""
-    (cells,) = METHODS[name](activation, [given])
+    (cells,) = BY_GRADIENT[name](activation, [given])
     return cells
 
 
@@ -357,7 +358,7 @@ NOT_PROPORTIONAL = ("gradcam++", "ssgradcam++")
 
 
 def test_every_method_has_a_golden() -> None:
-    assert set(METHODS.names()) == set(GOLDENS)
+    assert set(BY_GRADIENT) == set(GOLDENS)
 
 
 @pytest.mark.parametrize(
@@ -371,9 +372,9 @@ def test_goldens(name: str, golden: Golden) -> None:
     assert cells.values == pytest.approx(np.array(golden.values), rel=1e-6, abs=1e-7), golden.why
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", BY_GRADIENT)
 def test_the_docstring_gives_the_formula_and_the_paper(name: str) -> None:
-    text = METHODS[name].compute.__doc__ or ""
+    text = BY_GRADIENT[name].compute.__doc__ or ""
     assert "Σ" in text.splitlines()[0] or "maxₖ" in text.splitlines()[0]
     assert any(str(year) in text for year in range(2014, 2027))
 
@@ -396,9 +397,10 @@ def test_which_gradient_and_which_layer_a_method_is_for() -> None:
         "saliency": ("cells", "image", None),
         "guided-backprop": ("guided", "image", None),
         "guided-gradcam": ("guided", "maps, image", "gradcam"),
+        "d-rise": ("none", "none", None),
     }
     passes = {name: found.passes for name, found in METHODS._things.items() if found.passes != 1}
-    assert passes == {"integrated-gradients": 9}
+    assert passes == {"integrated-gradients": 9, "d-rise": 5001}
     assert all(found.shows for found in METHODS._things.values())
 
 
@@ -434,11 +436,11 @@ def test_gradcam_averages_gradients_in_float64_and_sums_channels_as_frameworks_d
     assert np.abs(one("gradcam", activation, patch(gradient)).values - exact).max() < 1e-6 * most
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", BY_GRADIENT)
 def test_maps_are_finite_even_beyond_float32(name: str) -> None:
     huge = np.full((3, 2, 2), 3e38, np.float32)
     limit = float(np.finfo(np.float32).max)
-    if METHODS[name].image:  # no product leaves the range, but a sum may
+    if BY_GRADIENT[name].image:  # no product leaves the range, but a sum may
         assert one(name, huge, patch(huge)).values.tolist() == huge[0].tolist()
     # Grad-CAM++'s weights, of 4 cells, are 4 / (2 / G + 4 A) = 1 / A: 3 channels of it. Eigen-CAM: nothing stands out.
     expected = {"gradcam++": 3, "ssgradcam++": 3, "eigencam": 0, "eigengradcam": 0}.get(name, limit)
@@ -446,15 +448,15 @@ def test_maps_are_finite_even_beyond_float32(name: str) -> None:
     assert found == pytest.approx(np.full((2, 2), expected), rel=1e-6)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", BY_GRADIENT)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_a_model_that_gives_nan_is_named_as_the_culprit(name: str, bad: float) -> None:
     broken = ACTIVATION.copy()
     broken[0, 0, 0] = bad
-    if not METHODS[name].image:  # the others read no activation
+    if not BY_GRADIENT[name].image:  # the others read no activation
         with pytest.raises(BoxcamError, match="NaN or infinite values: the model's"):
             one(name, broken, patch([[[1]], [[1]]]))
-    if not METHODS[name].gradient:
+    if not BY_GRADIENT[name].gradient:
         assert one(name, ACTIVATION, patch([[[bad]], [[1]]])).values.any()
         return
     with pytest.raises(BoxcamError, match="NaN or infinite values: the model's"):
@@ -463,7 +465,7 @@ def test_a_model_that_gives_nan_is_named_as_the_culprit(name: str, bad: float) -
         one(name, ACTIVATION, patch([[[1]], [[1]]], uniform=[1, bad]))
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", BY_GRADIENT)
 def test_inputs_that_do_not_go_together(name: str) -> None:
     with pytest.raises(ValueError, match="gradient of 3 channels, activation of 2"):
         one(name, ACTIVATION, patch([[[1]], [[1]], [[1]]]))
@@ -475,7 +477,7 @@ def test_inputs_that_do_not_go_together(name: str) -> None:
         one(name, ACTIVATION[:, :0], patch([[[1]], [[1]]]))
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", BY_GRADIENT)
 @given(
     corner=st.tuples(st.integers(-6, 8), st.integers(-6, 8)),
     size=st.tuples(st.integers(1, 5), st.integers(1, 5)),
@@ -505,7 +507,7 @@ def test_a_patch_is_the_whole_gradient_with_zeros_around_it(
     assert got == pytest.approx(expected, abs=1e-6)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", BY_GRADIENT)
 @pytest.mark.parametrize("side", [3, 20])  # of the feature map
 def test_boxes_together_have_the_maps_that_they_have_alone(name: str, side: int) -> None:
     random = np.random.default_rng(side)
@@ -514,16 +516,16 @@ def test_boxes_together_have_the_maps_that_they_have_alone(name: str, side: int)
     evens = [None, *random.normal(size=(4, 5)).astype(np.float32), None]
     patches = [Patch(0, 0, (2 * k - 4, k - 2), gradients[k], evens[k]) for k in range(6)]
     patches.append(patch(np.zeros((5, 0, 0))))
-    for alike, cells in zip(patches, METHODS[name](activation, patches), strict=True):
+    for alike, cells in zip(patches, BY_GRADIENT[name](activation, patches), strict=True):
         alone = one(name, activation, alike)
         assert cells.corner == alone.corner
         assert cells.values == pytest.approx(alone.values, rel=1e-6, abs=1e-6)
         full = (0, 0) if name not in WHOLE and alike.uniform is None else (side, side)
         assert cells.values.shape in (full, alike.gradient.shape[1:])
-    assert METHODS[name](activation, []) == []
+    assert BY_GRADIENT[name](activation, []) == []
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", BY_GRADIENT)
 def test_what_is_uniform_is_a_whole_gradient_that_is(name: str) -> None:
     random = np.random.default_rng(0)
     activation = random.normal(size=(3, 6, 7)).astype(np.float32)
@@ -543,7 +545,7 @@ def random_case() -> tuple[Float, Patch]:
     return activation, Patch(0, 0, (1, 2), random.normal(size=(5, 3, 4)).astype(np.float32))
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", BY_GRADIENT)
 def test_a_scaled_target_has_a_scaled_map(name: str, random_case: tuple[Float, Patch]) -> None:
     activation, given = random_case
     once, thrice = (one(name, activation, Patch(0, 0, (1, 2), s * given.gradient)).values for s in (1, 3))
@@ -551,10 +553,10 @@ def test_a_scaled_target_has_a_scaled_map(name: str, random_case: tuple[Float, P
     if name in NOT_PROPORTIONAL:
         assert not np.allclose(thrice / thrice.max(), once / once.max(), rtol=1e-3)
     else:
-        assert thrice == pytest.approx((3 if METHODS[name].gradient else 1) * once, rel=1e-5, abs=1e-6)
+        assert thrice == pytest.approx((3 if BY_GRADIENT[name].gradient else 1) * once, rel=1e-5, abs=1e-6)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", BY_GRADIENT)
 def test_the_order_of_channels_changes_nothing(name: str, random_case: tuple[Float, Patch]) -> None:
     activation, given = random_case
     order = [3, 0, 4, 2, 1]
@@ -562,7 +564,7 @@ def test_the_order_of_channels_changes_nothing(name: str, random_case: tuple[Flo
     assert other.values == pytest.approx(one(name, activation, given).values, rel=1e-5, abs=1e-6)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", BY_GRADIENT)
 @pytest.mark.parametrize("axis", [1, 2])
 def test_a_mirrored_feature_map_has_a_mirrored_map(name: str, axis: int, random_case: tuple[Float, Patch]) -> None:
     activation, given = random_case

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import boxcam
-from boxcam.explain.methods import METHODS
 from boxcam.runtime.images import read_image
+from tests.cams import BY_GRADIENT
 
 
 @pytest.mark.parametrize("layer_name", ["neck", "backbone"])
@@ -28,7 +28,10 @@ def test_grad_cam_by_means_is_grad_cam_by_whole_gradients(
         assert one.gradient.size == 0
         assert one.uniform is not None
         activation = signs_model.runtime.activation(prediction, layer, other)
-        (by_means,), (by_cells,) = METHODS["gradcam"](activation, [one]), METHODS["gradcam"](activation, [other])
+        (by_means,), (by_cells,) = (
+            BY_GRADIENT["gradcam"](activation, [one]),
+            BY_GRADIENT["gradcam"](activation, [other]),
+        )
         assert by_means.values == pytest.approx(by_cells.values, abs=1e-5 * float(by_cells.values.max()))
 
 
@@ -41,7 +44,7 @@ def test_engines_without_means_give_whole_gradients(signs: Path, signs_model: bo
 
 
 def test_only_methods_that_say_so_are_given_means() -> None:
-    assert [name for name in METHODS if METHODS[name].means] == ["gradcam", "eigencam"]
+    assert [name for name in BY_GRADIENT if BY_GRADIENT[name].means] == ["gradcam", "eigencam"]
     rng = np.random.default_rng(0)
     activation = rng.random((3, 4, 5), np.float32)
     from boxcam.types import Patch
@@ -49,6 +52,8 @@ def test_only_methods_that_say_so_are_given_means() -> None:
     gradient = rng.random((3, 4, 5), np.float32)
     means = Patch(0, 0, (0, 0), np.zeros((3, 0, 0), np.float32), gradient.mean((1, 2)))
     whole = Patch(0, 0, (0, 0), gradient)
-    for name in METHODS:
-        same = np.allclose(METHODS[name](activation, [means])[0].values, METHODS[name](activation, [whole])[0].values)
-        assert same == METHODS[name].means, name
+    for name in BY_GRADIENT:
+        same = np.allclose(
+            BY_GRADIENT[name](activation, [means])[0].values, BY_GRADIENT[name](activation, [whole])[0].values
+        )
+        assert same == BY_GRADIENT[name].means, name

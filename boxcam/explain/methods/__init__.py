@@ -6,11 +6,15 @@ proposal's row) and the patches of all boxes that look at it: each holds G = ∂
 Means of gradients are taken in float64, products over channels in float32, as the frameworks do; maps are float32
 and finite.
 
+A method of forward passes alone (`Perturbation`) is one short function, too: from the boxes that are explained and what
+the model finds on a masked image to the weight of that mask for each box.
+
 One method is one file and one row here; the order is that of ``boxcam.methods()``.
 """
 
 from __future__ import annotations
 
+from boxcam.explain.methods.drise import drise
 from boxcam.explain.methods.eigencam import eigencam, eigengradcam
 from boxcam.explain.methods.gradcam import gradcam
 from boxcam.explain.methods.gradcam_plus_plus import gradcam_plus_plus
@@ -21,6 +25,8 @@ from boxcam.explain.methods.layercam import layercam
 from boxcam.explain.methods.method import METHODS as METHODS
 from boxcam.explain.methods.method import Method as Method
 from boxcam.explain.methods.odam import odam
+from boxcam.explain.methods.perturbation import Objects as Objects
+from boxcam.explain.methods.perturbation import Perturbation as Perturbation
 from boxcam.explain.methods.saliency import saliency
 from boxcam.explain.methods.ssgradcam import ssgradcam, ssgradcam_plus_plus
 from boxcam.explain.methods.xgradcam import xgradcam
@@ -64,3 +70,4 @@ METHODS.register("guided-backprop")(
 METHODS.register("guided-gradcam")(
     Method(guided_gradcam, "edges, where gradcam is warm", rules="guided", image=True, times="gradcam")
 )
+METHODS.register("d-rise")(Perturbation(drise, "what the box needs to be seen, by hiding the rest; slow", masks=5000))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from boxcam.bundle import Rules
+from boxcam.explain.methods.perturbation import Perturbation
 from boxcam.registry import Registry
 from boxcam.types import CellMap, Float, Patch
 
@@ -71,4 +72,5 @@ class Method:
         return self.compute(activation, patches)
 
 
-METHODS: Registry[Method] = Registry("method", "boxcam.methods")
+METHODS: Registry[Method | Perturbation] = Registry("method", "boxcam.methods")
+"""Those of gradients, and those of forward passes alone."""

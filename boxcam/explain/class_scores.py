@@ -1,0 +1,103 @@
+"""The probabilities of all classes for a box, read out of the logits that its score came from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from boxcam.bundle import Manifest
+from boxcam.runtime.model import Model, Prediction
+from boxcam.targets import LOGIT
+from boxcam.types import Int
+
+Array = npt.NDArray[np.float64]
+
+
+class ClassScores:
+    """Reads the probabilities of classes, once it is known along which axis of the logits the classes lie.
+
+    No file says which axis that is. But for each box both its class and the position of its logit are known, so it is
+    the one along which they go together: the position less the class is where the box's classes begin, the same for
+    all boxes, or for all of an anchor's.
+
+    Args:
+        manifest: of the bundle.
+        predictions: some forward passes, the more the better, with the tensors of `names`.
+    """
+
+    def __init__(self, manifest: Manifest, predictions: Sequence[Prediction]) -> None:
+        self._count = len(manifest.labels)
+        first = manifest.target()
+        self._ends = first.ends
+        self._axis = None if manifest.outputs.whole_image or first.name != LOGIT.name else self._find(predictions)
+
+    @staticmethod
+    def names(model: Model) -> tuple[str, ...]:
+        """The tensors that a forward pass has to give, as far as the bundle has them."""
+        return tuple(end.name for end in model.manifest.target().ends if end.name in model.outputs)
+
+    @property
+    def known(self) -> bool:
+        """Whether they can be read."""
+        return self._axis is not None
+
+    def of(self, prediction: Prediction) -> Array | None:
+        """The probabilities of all classes for each box of a forward pass: float64 [N, C]; None if not `known`."""
+        if self._axis is None:
+            return None
+        found, detections = np.zeros((len(prediction.detections), self._count)), prediction.detections
+        for row, (origin, label) in enumerate(zip(detections.origin, detections.labels, strict=True)):
+            end = self._ends[origin[0]]
+            values = prediction.outputs[end.name]
+            position: list[int | slice] = [int(place) for place in origin[1 : 1 + values.ndim]]
+            first = int(origin[1 + self._axis] - label)
+            position[self._axis] = slice(None)
+            line = values[tuple(position)].astype(np.float64)
+            if end.activation == "Softmax":
+                line = np.exp(line - line.max())
+                line /= line.sum()
+            line = line[first : first + self._count]
+            found[row] = 1 / (1 + np.exp(-line)) if end.activation == "Sigmoid" else line
+        return found
+
+    def _find(self, predictions: Sequence[Prediction]) -> int | None:
+        """The axis; None if there is none, or if it could be several."""
+        shapes: dict[int, tuple[int, ...]] = {}
+        places: dict[int, list[Int]] = {}
+        for prediction in predictions:
+            for number, end in enumerate(self._ends):
+                mine = prediction.detections.origin[:, 0] == number
+                if end.name not in prediction.outputs or end.activation not in ("Sigmoid", "Softmax", "Identity"):
+                    return None
+                shapes[number] = prediction.outputs.shape(end.name)
+                rank = len(shapes[number])
+                first = prediction.detections.origin[mine, 1 : 1 + rank] - prediction.detections.labels[mine, None]
+                places.setdefault(number, []).append(first)
+        if not self._count or len({len(shape) for shape in shapes.values()}) != 1:
+            return None
+        begins = {number: np.concatenate(of) for number, of in places.items()}
+        if not any(map(len, begins.values())):
+            return None
+        fitting = [
+            axis
+            for axis in range(len(next(iter(shapes.values()))))
+            if all(self._fits(begins[number][:, axis], shapes[number][axis], number) for number in begins)
+        ]
+        return fitting[0] if len(fitting) == 1 else None
+
+    def _fits(self, begins: Int, size: int, number: int) -> bool:
+        """Whether classes may lie along an axis.
+
+        Args:
+            begins: where those of some boxes begin, if they do.
+            size: of the axis.
+            number: which tensor.
+        """
+        if size < self._count or ((begins < 0) | (begins > size - self._count)).any():
+            return False
+        if self._ends[number].activation == "Softmax":  # over the classes of one box, and the background
+            return size <= self._count + 1 and len(set(begins.tolist())) <= 1
+        groups = [group for group in range(self._count, size + 1) if size % group == 0]
+        return any(len(set((begins % group).tolist())) <= 1 for group in groups)

@@ -1,0 +1,109 @@
+"""What a method is that runs the model again on changed images, and what it sees of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from boxcam.types import Float, Int
+
+Float64 = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Objects:
+    """What a model finds on an image, masked or not.
+
+    Attributes:
+        boxes: float32 [N, 4], x1 y1 x2 y2 in image pixels.
+        labels: int64 [N], class indices.
+        scores: float32 [N], as the model reports them.
+        classes: float64 [N, C], the probabilities of all classes for each box; None if the bundle does not tell them.
+    """
+
+    boxes: Float
+    labels: Int
+    scores: Float
+    classes: Float64 | None = None
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @property
+    def objectness(self) -> Float64:
+        """What the score is of the probability of its class, at most 1: float64 [N]. 1 where a score is that alone."""
+        assert self.classes is not None
+        own = self.classes[np.arange(len(self)), self.labels]
+        share = np.divide(self.scores, own, out=np.ones(len(self)), where=own > 0, dtype=np.float64)
+        found: Float64 = np.clip(share, 0, 1)
+        return found
+
+
+Weigh = Callable[[Objects, Objects], Float64]
+"""From the K boxes that are explained and what is found on a changed image to the weight of that image for each box,
+float64 [K]."""
+
+
+@dataclass(frozen=True)
+class Perturbation:
+    """A method of forward passes alone: of the image behind random masks, which all boxes of an image share.
+
+    A box's map is the mean of the masks, each counting as much as its weight.
+
+    Attributes:
+        weigh: how much a masked image speaks for each box.
+        shows: what its maps are good for, in a few words for people.
+        masks: how many masks there are, if nothing else is said.
+    """
+
+    weigh: Weigh
+    shows: str
+    masks: int
+
+    @property
+    def passes(self) -> int:
+        """How many forward passes of the model an image takes, for all of its boxes together."""
+        return 1 + self.masks
+
+    @property
+    def averages(self) -> bool:
+        """It averages no gradient, as it has none."""
+        return False
+
+    @property
+    def times(self) -> None:
+        """It multiplies no other method's map."""
+        return None
+
+    @property
+    def layers(self) -> str:
+        """The layers that it is for, for people."""
+        return "none"
+
+    @property
+    def reads(self) -> str:
+        """What it reads of the gradient, for people."""
+        return "none"
+
+
+def overlaps(boxes: Float, others: Float) -> Float64:
+    """The intersection over union of each box with each other one: float64 [K, N].
+
+    Args:
+        boxes, others: float32 [K, 4] and [N, 4], x1 y1 x2 y2.
+    """
+    one, other = boxes.astype(np.float64)[:, None], others.astype(np.float64)[None]
+    sides = np.minimum(one[..., 2:], other[..., 2:]) - np.maximum(one[..., :2], other[..., :2])
+    common = np.clip(sides, 0, None).prod(axis=-1)
+    union = _areas(one) + _areas(other) - common
+    found: Float64 = np.divide(common, union, out=np.zeros(common.shape), where=union > 0)
+    return found
+
+
+def _areas(boxes: npt.NDArray[Any]) -> Float64:
+    areas: Float64 = np.clip(boxes[..., 2:] - boxes[..., :2], 0, None).prod(axis=-1)
+    return areas
