@@ -49,7 +49,8 @@ def explain(
     if plan.masking is not None:
         return _behind_masks(plan, plan.masking, selection, pixels, query, progress)
     layers, targets = [view.layer for view in plan.views], [view.target for view in plan.views]
-    prediction = model.predict(pixels, layers, options.engine, targets)
+    steps_of_path = max(view.method.path for view in plan.views)
+    prediction = model.predict(pixels, layers, options.engine, targets, ends=steps_of_path > 0)
     found = prediction.detections
     boxes = selection.of(found)
     steps = itertools.count(1)
@@ -60,7 +61,6 @@ def explain(
 
     if progress is not None:
         progress(0, len(boxes))
-    steps_of_path = max(view.method.path for view in plan.views)
     passes = forward_passes(model, pixels, prediction, layers, options, steps_of_path) if steps_of_path else []
     made = [
         path_parts(model, view.method, view.layer, options, passes, boxes, one_done)

@@ -53,7 +53,7 @@ def forward_passes(
     Args:
         model: the model.
         image: as `Model.predict` takes it.
-        prediction: of the image.
+        prediction: of the image, made with ``ends``.
         layers: what is explained.
         options: engine and target.
         steps: how many parts the path has.
@@ -65,7 +65,7 @@ def forward_passes(
     for step in range(steps):
         blend = low + (high - low) * (step / steps)
         tensor = (np.rint(blend) if start.dtype.kind in "iu" else blend).astype(start.dtype)
-        found.append(model.forward(tensor, place, layers, options.engine, options.target))
+        found.append(model.forward(tensor, place, layers, options.engine, options.target, ends=step == 0))
     return [*found, prediction]
 
 

@@ -124,7 +124,13 @@ class Model:
         return self.predict(image).detections
 
     def predict(
-        self, image: Image, layers: Layer | Sequence[Layer] = (), engine: str = "auto", target: Targets = None
+        self,
+        image: Image,
+        layers: Layer | Sequence[Layer] = (),
+        engine: str = "auto",
+        target: Targets = None,
+        *,
+        ends: bool = False,
     ) -> Prediction:
         """One forward pass.
 
@@ -133,8 +139,9 @@ class Model:
             layers: also return what explaining these layers needs.
             engine: by this gradient engine, or ``auto``.
             target: of this target, or of these; the bundle's first one by default.
+            ends: also return the tensors that the targets are in, which `at_origin` reads.
         """
-        return self.forward(*prepare(image, self.manifest.preprocess), layers, engine, target)
+        return self.forward(*prepare(image, self.manifest.preprocess), layers, engine, target, ends=ends)
 
     def forward(
         self,
@@ -145,13 +152,14 @@ class Model:
         target: Targets = None,
         *,
         extra: Sequence[str] = (),
+        ends: bool = False,
     ) -> Prediction:
         """One forward pass on what `boxcam.runtime.preprocess.prepare` makes of an image.
 
         Args:
             tensor: the model's input.
             transform: where the image lies on it.
-            layers, engine, target: as for `predict`.
+            layers, engine, target, ends: as for `predict`.
             extra: further outputs, each one of `outputs`.
         """
         keep: set[str] = set()
@@ -163,7 +171,7 @@ class Model:
             for gradient in (one for of in targets for one in self._gradients(layer, engine, of)):
                 keep.update(gradient.context)
         aims = [self.manifest.target(of) for of in targets]
-        keep.update(end.name for aim in aims for end in aim.ends if wanted and end.name in self._session.outputs)
+        keep.update(end.name for aim in aims for end in aim.ends if ends and end.name in self._session.outputs)
         numbers = [name for aim in aims for name in (aim.origin, aim.value)]
         names = dict.fromkeys([*self._outputs(), *numbers, *extra, *sorted(keep)])
         found = self._session.run(Tensors({self.manifest.input: tensor}), list(names), keep)
@@ -221,8 +229,8 @@ class Model:
         """The number of each box's target in another forward pass: float32 [K].
 
         Args:
-            prediction: the other pass.
-            of: the pass whose boxes they are.
+            prediction: the other pass, made with ``ends``.
+            of: the pass whose boxes they are, made for this target.
             boxes: indices into ``of.detections``.
             target: name of the target; the bundle's first one by default.
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import importlib
 import importlib.util
 import io
 import warnings
@@ -34,6 +33,7 @@ from boxcam.errors import (
 )
 from boxcam.runtime import interruptible
 from boxcam.runtime.failures import reason
+from boxcam.runtime.telemetry import import_onnxruntime
 from boxcam.runtime.tensors import Tensors
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
@@ -250,7 +250,7 @@ def _onnxruntime() -> Any:
     both = _both_installed()
     try:
         # By another thread, as native code: a signal in the midst of it would be an ImportError, and leave half of it.
-        onnxruntime = interruptible.run(partial(importlib.import_module, "onnxruntime"), stop=lambda: None)
+        onnxruntime = interruptible.run(import_onnxruntime, stop=lambda: None)
         onnxruntime.InferenceSession  # noqa: B018 - what is left of the folder of an uninstalled one can be imported
     except (ImportError, AttributeError) as error:
         if both:
@@ -266,15 +266,7 @@ def _onnxruntime() -> Any:
         ) from error
     if both:
         _warn(both)
-    send_nothing(onnxruntime)
     return onnxruntime
-
-
-def send_nothing(runtime: Any) -> None:
-    """Turn off the telemetry that ONNX Runtime's packages have, and on Linux too from 1.31 on; older ones have none."""
-    turn_off = getattr(runtime, "disable_telemetry_events", None)
-    if turn_off is not None:
-        turn_off()
 
 
 def _both_installed() -> str:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from boxcam.runtime.telemetry import import_onnxruntime
+
 Array = npt.NDArray[Any]
 
 
@@ -29,9 +31,9 @@ class Tensors(Mapping[str, Array]):
     def ort(self, name: str) -> Any:
         """A tensor as an ``onnxruntime.OrtValue``; on the CPU it shares the memory of the array it was made of."""
         if name not in self._values:
-            import onnxruntime
-
-            self._values[name] = onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(self._arrays[name]))
+            self._values[name] = import_onnxruntime().OrtValue.ortvalue_from_numpy(
+                np.ascontiguousarray(self._arrays[name])
+            )
         return self._values[name]
 
     def shape(self, name: str) -> tuple[int, ...]:

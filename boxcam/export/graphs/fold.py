@@ -7,7 +7,6 @@ import os
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime
 from onnx import version_converter
 from onnx.shape_inference import InferenceError
 from onnx.version_converter import ConvertError
@@ -18,6 +17,9 @@ from boxcam.export.graphs import dimensions
 from boxcam.export.graphs.query import RUNNABLE, STANDARD, all_values, describe_node, opset_of
 from boxcam.export.graphs.run import open_session, quiet_options
 from boxcam.leftovers import temporary_folder
+from boxcam.runtime.telemetry import import_onnxruntime
+
+onnxruntime = import_onnxruntime()
 
 EMITTED_FROM_OPSET = 13  # the operators written here have had their present inputs since then
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
-import onnxruntime
 from onnx_ir.passes import common as passes
 
 from boxcam.errors import ExportError
@@ -16,9 +15,10 @@ from boxcam.export.graphs.extract import clone_model
 from boxcam.export.graphs.query import Array, all_values, opset_of, static_shape
 from boxcam.runtime import interruptible
 from boxcam.runtime.failures import found_nothing, reason
-from boxcam.runtime.sessions import quiet_run, send_nothing, terminate
+from boxcam.runtime.sessions import quiet_run, terminate
+from boxcam.runtime.telemetry import import_onnxruntime
 
-send_nothing(onnxruntime)
+onnxruntime = import_onnxruntime()
 
 
 def quiet_options(threads: int = 0) -> Any:
