@@ -1,4 +1,4 @@
-"""The pictures of docs/choosing.md, made by boxcam from the demo detector.
+"""The pictures of docs/choosing.md and the one of README.md, made by boxcam from the demo detector.
 
     boxcam export examples/signs/config.py examples/signs/signs.pth -o demo/pictures.boxcam \\
         --layer neck --layer backbone --layer image --target all --sample examples/signs/images/cat.jpg
@@ -9,7 +9,9 @@ Each is a strip of panels that differ in one choice: the method, the layer, or w
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +22,7 @@ import boxcam
 from boxcam.types import Image
 
 PICTURES = Path("docs/pictures")
+SHEET = Path("docs/overlay.jpg")
 PHOTO = Path("examples/signs/images/street.jpg")
 SIZE, GAP, CAPTION, QUALITY = 230, 10, 46, 88
 INK, MUTED = (33, 30, 28), (110, 100, 95)
@@ -77,8 +80,16 @@ def strip(panels: list[Image]) -> Image:
     return np.concatenate(row, axis=1)
 
 
+def first_sheet() -> Image:
+    """The sheet that `boxcam demo` writes of the photo: uint8 [H, W, 3], BGR."""
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([sys.executable, "-m", "boxcam", "demo", "-q", "-o", folder], check=True)
+        return np.asarray(cv2.imread(str(Path(folder) / PHOTO.with_suffix(".png").name)), np.uint8)
+
+
 def main(bundle: str) -> None:
-    """Write the strips as JPEGs."""
+    """Write the strips and the sheet as JPEGs."""
+    cv2.imwrite(str(SHEET), first_sheet(), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     model = boxcam.load(bundle)
     PICTURES.mkdir(parents=True, exist_ok=True)
     for name, choices in STRIPS.items():
