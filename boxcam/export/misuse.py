@@ -12,6 +12,8 @@ _TURNED = {
     "tf2onnx": (".pb", ".keras", ".h5", ".tflite"),
     "paddle2onnx": (".pdmodel", ".pdiparams"),
 }
+_FOLDERS = {".mlpackage"}
+"""What is a folder where it is a model."""
 _BUILT = (".engine", ".plan", ".trt", ".xml", ".mlmodel", ".mlpackage")
 
 
@@ -21,9 +23,23 @@ def bundle(arguments: tuple[str, ...]) -> str | None:
     if not there:
         return None
     return (
-        f"{there[0]} is a bundle already: it was made by 'boxcam export', and needs no export."
+        f"{there[0]} is a bundle already: it was made by 'boxcam export', so there is nothing to export."
         f" 'boxcam inspect {there[0]}' describes it, and 'boxcam explain {there[0]} IMAGE' draws heatmaps."
     )
+
+
+def missing(arguments: tuple[str, ...]) -> str | None:
+    """What to say of a file of a model that is not there, or of a folder in its place; None if it is neither."""
+    if len(arguments) != 1 or "://" in arguments[0]:
+        return None
+    (name,) = arguments
+    path = Path(name)
+    kinds = {*_WEIGHTS, *_BUILT, *(kind for of in _TURNED.values() for kind in of)}
+    if path.is_dir() and path.suffix.lower() not in _FOLDERS:
+        return f"{name} is a folder, not a model. Pass the model's file."
+    if path.suffix.lower() in kinds and not path.exists():
+        return f"{name} does not exist. Check the path."
+    return None
 
 
 def advice(arguments: tuple[str, ...], is_known: Callable[[tuple[str, ...]], bool]) -> str:
@@ -44,11 +60,10 @@ def advice(arguments: tuple[str, ...], is_known: Callable[[tuple[str, ...]], boo
     kind = PurePath(name).suffix.lower()
     if kind in _WEIGHTS:
         return (
-            "It holds weights, or a TorchScript module, and needs the code that builds the model. Of Ultralytics,"
-            " run: yolo export"
-            f" model={name} format=onnx; of torchvision, pass torchvision:NAME {name}; of mmdet or mmyolo, pass"
-            " CONFIG.py"
-            f" {name}; of any other model, run torch.onnx.export(model, image, 'model.onnx'). Then pass the ONNX file."
+            f"A {kind} file holds weights, or a TorchScript module, and needs the code that builds the model. For"
+            f" Ultralytics, run: yolo export model={name} format=onnx; for torchvision, pass torchvision:NAME {name};"
+            f" for mmdet or mmyolo, pass CONFIG.py {name}; for any other model, run torch.onnx.export(model, image,"
+            " 'model.onnx'). Then pass the ONNX file."
         )
     if kind in _BUILT:
         return "It is compiled for one runtime. Pass the ONNX file that it was made from."

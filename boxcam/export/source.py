@@ -317,6 +317,8 @@ def detect_source(arguments: tuple[str, ...]) -> str:
         raise SourceError(f"{given} could be {' or '.join(found)}. Pass its kind too, with {kinds}.")
     if (bundle := misuse.bundle(arguments)) is not None:
         raise SourceError(bundle)
+    if (not_there := misuse.missing(arguments)) is not None:
+        raise SourceError(not_there)
     better = misuse.advice(arguments, lambda others: bool(candidates(others)))
     raise SourceError(f"{given} is not a model of a known kind. {better or _alternatives()}")
 

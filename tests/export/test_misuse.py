@@ -28,8 +28,28 @@ CASES = {
 @pytest.mark.parametrize("arguments", CASES, ids=" ".join)
 def test_what_to_pass_instead(arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    for name in arguments:
+        if "/" not in name and ":" not in name:
+            (tmp_path / name).touch()
     (tmp_path / "config.py").write_text("model = dict(type='RetinaNet')\n")
     with pytest.raises(SourceError, match=CASES[arguments]) as caught:
         boxcam.export(*arguments, output=tmp_path / "b")
     assert str(caught.value).startswith(f"{' '.join(arguments)!r} is not a model of a known kind. ")
     assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize("name", ["yolo11n.pt", "model.engine", "saved.pb", "model.mlpackage", "model.onnx"])
+def test_a_model_that_is_not_there(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SourceError) as caught:
+        boxcam.export(name, output=tmp_path / "b")
+    assert str(caught.value) == f"{name} does not exist. Check the path."
+
+
+@pytest.mark.parametrize("name", ["photos", "model.onnx", "model.pt", "best.engine"])
+def test_a_folder_in_the_place_of_a_model(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).mkdir()
+    with pytest.raises(SourceError) as caught:
+        boxcam.export(name, output=tmp_path / "b")
+    assert str(caught.value) == f"{name} is a folder, not a model. Pass the model's file."

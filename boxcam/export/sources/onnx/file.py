@@ -37,6 +37,8 @@ def read(path: str) -> ir.Model:
     Raises:
         SourceError: it is missing, no ONNX file, incomplete, too new, or in training mode.
     """
+    if os.path.isdir(path):
+        raise SourceError(f"{path} is a folder, not a model. Pass the model's file.")
     if not os.path.isfile(path):
         raise SourceError(f"{path} does not exist. Check the path.")
     if is_pointer(path):
