@@ -108,7 +108,7 @@ def test_a_folder_in_which_some_files_are_broken(
     assert done.exit_code == 1
     first, second, last = done.stdout.splitlines()
     assert (first[:6], second[:6]) == ("a.jpg:", "zz.jpg")
-    assert last == f"wrote 2 of {2 + len(BROKEN)} explanations to {tmp_path / 'out'}"
+    assert last == f"wrote the results of 2 of {2 + len(BROKEN)} pictures to {tmp_path / 'out'}"
     lines = done.stderr.splitlines()
     assert len(lines) == len(BROKEN)
     for name, line in zip(sorted(BROKEN), lines, strict=True):

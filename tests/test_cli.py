@@ -26,6 +26,7 @@ from boxcam.bundle import read
 from boxcam.cli import main
 from boxcam.commands.summary import summary
 from boxcam.errors import RunError
+from boxcam.explain.evidence import LeftOut
 from boxcam.export import sources as _sources  # noqa: F401  (each registers itself)
 from boxcam.export.source import SOURCES
 from boxcam.runtime.images import read_image
@@ -103,7 +104,7 @@ def test_explain_writes_a_sheet_maps_and_facts_for_each_image(
     assert (done.exit_code, done.stderr) == (0, "")
     images = sorted((signs / "images").glob("*.jpg"))
     *lines, last = done.stdout.splitlines()
-    assert last == f"wrote 6 of 6 explanations to {tmp_path / 'new' / 'out'}"
+    assert last == f"wrote the results of 6 of 6 pictures to {tmp_path / 'new' / 'out'}"
     assert [line.split(":")[0] for line in lines] == [image.name for image in images]
     folder = tmp_path / "new" / "out"
     assert results(folder) == sorted(image.stem + end for image in images for end in (".json", ".npz", ".png"))
@@ -161,7 +162,11 @@ def test_explain_takes_every_option(signs: Path, signs_bundle: Path, tmp_path: P
     assert len(said["detections"]) == 2
     assert {entry["name"] for entry in said["detections"]} <= {"stop", "no entry"}  # no entry has number 3
     assert arrays(tmp_path, "cat")["maps"].min() < 0  # raw: hirescam speaks against, too
-    assert f"cat.jpg: 2 boxes, {said['other_boxes']} others left out by --score, --top or --class\n" in done.stdout
+    assert f"cat.jpg: 2 boxes, {said['other_boxes']} others left out (" in done.stdout
+    left = re.search(r"left out \((.+)\)\n", done.stdout)
+    assert left is not None
+    reasons = set(re.split(r", |\d+ ", left[1])) - {""}
+    assert reasons <= {"of other classes", "below score 0.1", "beyond --top 2"}
     done = cli("explain", signs_bundle, image, "-o", tmp_path, "--class", "no entry", "--threads", "1")
     assert {entry["name"] for entry in facts(tmp_path, "cat")["detections"]} == {"no entry"}
     done = cli("explain", signs_bundle, image, "-o", tmp_path, "--top", "1", "--threads", "1")
@@ -239,8 +244,8 @@ def test_no_box_is_a_normal_result(signs: Path, signs_bundle: Path, tmp_path: Pa
     first, second, last = done.stdout.splitlines()
     assert first.startswith("grey.png: no box with a score of at least 1")
     assert re.fullmatch(
-        r"cat.jpg: no box with a score of at least 1, \d+ others left out by --score, --top or --class: --score 0 shows"
-        " boxes of any score",
+        r"cat.jpg: no box with a score of at least 1, \d+ others left out \(below score 1\); --score 0 shows boxes of"
+        " any score",
         second,
     )
     assert last == f"wrote the results of 2 of 2 pictures to {tmp_path / 'out'}; no box in 2 of 2 pictures"
@@ -256,30 +261,87 @@ def test_a_summary_tells_boxes_of_other_levels_from_those_without_evidence() -> 
     nothing = [[0.0] * 4] * 2
     found = explanation(nothing, nothing, score=0.3)
     found = dataclasses.replace(found, parts=(found.parts[0], ()))
-    left = "4 others left out by --score, --top or --class"
+    left = "4 others left out"
     assert summary(found) == (
         "2 boxes, 1 with an empty map (gradcam found nothing at neck for it; try --method hirescam),"
         f" 1 not depending on neck, {left}"
     )
 
 
-def test_a_summary_tells_what_is_not_there_and_what_would_show_more() -> None:
-    one = [[1.0] * 4] * 2
-    left = "4 others left out by --score, --top, --class or --rank"
-    assert summary(explanation(one, score=0.0, rank=(2, 9, 12))) == f"1 box, none at rank 9 or 12, {left}"
+ONE = [[1.0] * 4] * 2
+
+
+def left_out(why: LeftOut, *cells: list[list[float]], **query: Any) -> str:
+    """The summary of an image of which boxes were left out for these reasons."""
+    found = explanation(*cells, **query)
+    return summary(dataclasses.replace(found, left_out=why, other_boxes=sum(dataclasses.astuple(why))))
+
+
+@pytest.mark.parametrize(
+    ("why", "said"),
+    [
+        (LeftOut(), "1 box"),
+        (LeftOut(score=1), "1 box, 1 other left out (below score 0.3)"),
+        (LeftOut(top=3), "1 box, 3 others left out (beyond --top 1)"),
+        (LeftOut(classes=2), "1 box, 2 others left out (of other classes)"),
+        (LeftOut(ranks=2), "1 box, 2 others left out (at other ranks)"),
+        (LeftOut(classes=2, score=1), "1 box, 3 others left out (2 of other classes, 1 below score 0.3)"),
+    ],
+)
+def test_a_summary_tells_what_left_boxes_out(why: LeftOut, said: str) -> None:
+    assert left_out(why, ONE, score=0.3, top=1) == said
+
+
+@pytest.mark.parametrize(
+    ("why", "query", "said"),
+    [
+        (
+            LeftOut(score=4),
+            {"score": 0.3},
+            "no box with a score of at least 0.3, 4 others left out (below score 0.3); --score 0 shows boxes of any"
+            " score",
+        ),
+        (
+            LeftOut(score=1),
+            {"score": 0.3, "classifier": True},
+            "no class with a score of at least 0.3, 1 other left out (below score 0.3); --rank 1 shows the best one,"
+            " --score 0 classes of any score",
+        ),
+        (
+            LeftOut(classes=3),
+            {"score": 0.3, "classes": ("cat",)},
+            "no box of those asked for with a score of at least 0.3, 3 others left out (of other classes)",
+        ),
+        (LeftOut(), {"score": 0.3}, "no box with a score of at least 0.3, nor any other that the bundle reports"),
+        (LeftOut(ranks=2), {"score": 0.0, "rank": (99,)}, "no box at rank 99, as there are only 2 boxes"),
+        (LeftOut(ranks=1), {"score": 0.0, "rank": (8, 9)}, "no box at rank 8 or 9, as there is only 1 box"),
+        (
+            LeftOut(classes=5),
+            {"score": 0.0, "rank": (1,), "classes": ("cat",)},
+            "no box at rank 1, as there is no box of those asked for",
+        ),
+        (
+            LeftOut(ranks=3, score=1),
+            {"score": 0.5, "rank": (1,)},
+            "no box at rank 1 with a score of at least 0.5, 4 others left out (3 at other ranks, 1 below score 0.5)",
+        ),
+    ],
+)
+def test_a_summary_tells_why_there_is_nothing(why: LeftOut, query: dict[str, Any], said: str) -> None:
+    assert left_out(why, **query) == said
+
+
+def test_a_summary_tells_what_is_not_there() -> None:
+    left = "4 others left out"
+    assert summary(explanation(ONE, score=0.0, rank=(2, 9, 12))) == f"1 box, none at rank 9 or 12, {left}"
     assert (
-        summary(explanation(one, score=0.5, rank=(1, 2)))
+        summary(explanation(ONE, score=0.5, rank=(1, 2)))
         == f"1 box, none at rank 2 with a score of at least 0.5, {left}"
     )
-    assert summary(explanation(one, score=0.0, rank=(2,))) == f"1 box, {left}"
-    assert summary(explanation(one, score=0.0, rank=(1, 2), top=1)) == f"1 box, {left}"  # the other one may be there
-    none = "no box with a score of at least 0.3, 4 others left out by --score, --top or --class"
-    assert summary(explanation(score=0.3)) == f"{none}: --score 0 shows boxes of any score"
-    best = "--rank 1 shows the best one, --score 0 classes of any score"
-    none = none.replace("no box", "no class")
-    assert summary(explanation(score=0.3, classifier=True)) == f"{none}: {best}"
-    assert summary(explanation(one, score=0.3, classifier=True)).startswith("1 class, 4 others")
-    assert summary(explanation(one, one, score=0.3, classifier=True)).startswith("2 classes, 4 others")
+    assert summary(explanation(ONE, score=0.0, rank=(2,))) == f"1 box, {left}"
+    assert summary(explanation(ONE, score=0.0, rank=(1, 2), top=1)) == f"1 box, {left}"  # the other one may be there
+    assert summary(explanation(ONE, score=0.3, classifier=True)).startswith("1 class, 4 others")
+    assert summary(explanation(ONE, ONE, score=0.3, classifier=True)).startswith("2 classes, 4 others")
 
 
 def test_what_fails_on_one_image_keeps_none_from_the_others(
@@ -298,7 +360,7 @@ def test_what_fails_on_one_image_keeps_none_from_the_others(
     done = cli("explain", signs_bundle, *images, pattern, "-o", tmp_path, "--top", "1", "--threads", "1")
     assert done.exit_code == 1
     assert done.stdout.startswith("cat.jpg: 1 box")
-    assert done.stdout.endswith(f"wrote 1 of 4 explanations to {tmp_path}\n")
+    assert done.stdout.endswith(f"wrote the results of 1 of 4 pictures to {tmp_path}\n")
     assert [line.partition(" ")[2].partition(".")[0] for line in done.stderr.splitlines()] == [
         str(images[1]).partition(".")[0],
         f"pattern {signs / 'images' / '*'}",
@@ -334,7 +396,7 @@ def test_files_folders_and_patterns_and_names_that_meet(
     done = cli("explain", signs_bundle, tmp_path / "a" / "x.jpg", tmp_path / "b", tmp_path / "c" / "**" / "*.jpg",
                "-o", tmp_path / "out", "--top", "1", "--threads", "1")  # fmt: skip
     assert (done.exit_code, done.stderr) == (0, "")
-    assert done.stdout.endswith(f"wrote 4 of 4 explanations to {tmp_path / 'out'}\n")
+    assert done.stdout.endswith(f"wrote the results of 4 of 4 pictures to {tmp_path / 'out'}\n")
     written = {name: facts(tmp_path / "out", name)["image"] for name in ("x", "x-2", "x-3", "y")}
     assert {name: os.path.relpath(image, tmp_path) for name, image in written.items()} == {
         "x": "a/x.jpg",
@@ -427,8 +489,9 @@ def test_a_result_that_cannot_be_written_keeps_none_from_the_others(
         shutil.copy(signs / "images" / "cat.jpg", tmp_path / "in" / f"{name}.jpg")
     done = cli("explain", signs_bundle, tmp_path / "in", "-o", tmp_path / "out", "--top", "1", "--threads", "1")
     assert done.exit_code == 1
-    assert re.fullmatch(r"boxcam: cannot write .*/n+\.\*: File name too long\. Choose another folder\.\n", done.stderr)
-    assert done.stdout.endswith(f"wrote 1 of 2 explanations to {tmp_path / 'out'}\n")
+    shorter = r"Give the image, or the folder, a shorter name\.\n"
+    assert re.fullmatch(rf"boxcam: cannot write .*/n+\.\*: File name too long\. {shorter}", done.stderr)
+    assert done.stdout.endswith(f"wrote the results of 1 of 2 pictures to {tmp_path / 'out'}\n")
     assert results(tmp_path / "out") == ["o.json", "o.npz", "o.png"]
 
 

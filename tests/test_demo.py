@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx.utils
 import pytest
@@ -21,6 +22,7 @@ from boxcam.bundle import Layer, read
 from boxcam.commands.demo import DATA
 
 Cli = Callable[..., Result]
+README_SHEET = Path(__file__).parents[1] / "docs" / "overlay.jpg"
 SHEETS = ["cat.png", "houses.png", "street.png"]
 STALE = "boxcam/demo/{} is stale: {}. It is what 'boxcam demo' shows; run 'make demo-bundle' and commit what changed."
 LARGEST = 5_000_000
@@ -90,7 +92,7 @@ main()
     command = [runtime_python, "-c", code, "demo", "-o", "out"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "wrote 3 of 3 explanations to out\n" in done.stdout
+    assert "wrote the results of 3 of 3 pictures to out\n" in done.stdout
     assert sorted(os.listdir(tmp_path)) == ["out"]
     assert [sheet for sheet in SHEETS if not (tmp_path / "out" / sheet).is_file()] == []
     facts = json.loads((tmp_path / "out" / "cat.json").read_text(encoding="utf-8"))
@@ -127,6 +129,15 @@ def test_the_mistake_that_it_points_out_is_one(signs: Path) -> None:
         if not any(name == sign["label"] and np.abs(box - np.array(sign["box"])).max() < 8 for sign in truth)
     ]
     assert wrong == ["pedestrian crossing"]
+
+
+def test_the_picture_of_the_readme_is_what_it_draws(tmp_path: Path, cli: Cli) -> None:
+    assert cli("demo", "-o", tmp_path, "-q").exit_code == 0
+    of_readme, drawn = cv2.imread(str(README_SHEET)), cv2.imread(str(tmp_path / "street.png"))
+    assert of_readme is not None
+    assert drawn is not None
+    assert of_readme.shape == drawn.shape, "renew it with scripts/docs_pictures.py"
+    assert np.abs(of_readme.astype(int) - drawn).mean() < 3  # a JPEG is not exact; another layout differs by more
 
 
 def test_run_again_it_gives_the_same(tmp_path: Path, cli: Cli) -> None:

@@ -181,7 +181,7 @@ def test_explaining_there_gives_what_it_gives_here(
     command = Path(runtime_python).parent / "boxcam"
     done = clean(command, "explain", "signs.boxcam", "images", "-o", "out", "--threads", "1", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.endswith("wrote 6 of 6 explanations to out\n")
+    assert done.stdout.endswith("wrote the results of 6 of 6 pictures to out\n")
     assert len(os.listdir(tmp_path / "out")) == 18
     for image in sorted((signs / "images").glob("*.jpg")):
         here = boxcam.explain(signs_model, image, top=10)

@@ -266,5 +266,5 @@ class Manifest:
             )
         raise UnknownNameError(
             f"this bundle has no target {name!r} (it has: {', '.join(there)}). Export the model again with"
-            f" targets={[*there, name]}, in addition to the options of before."
+            f" targets={[*there, name]}, in addition to the options you used before."
         )

@@ -104,9 +104,9 @@ class Count(click.ParamType[int]):
         except ValueError:
             self.fail(f"{value!r} is not a whole number.", param, ctx)
         if number < self.least:
-            self.fail(f"{value} is below {self.least}, which is the lowest.", param, ctx)
+            self.fail(f"{value} is too low: it must be at least {self.least}.", param, ctx)
         if self.most is not None and number > self.most:
-            self.fail(f"{value} is above {self.most}, which is the largest.", param, ctx)
+            self.fail(f"{value} is too high: it must be at most {self.most}.", param, ctx)
         return number
 
 

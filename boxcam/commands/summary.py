@@ -6,7 +6,7 @@ from pathlib import Path
 
 import boxcam
 from boxcam.explain.advice import CELL_BY_CELL, averages
-from boxcam.plurals import counted
+from boxcam.plurals import counted, verb
 
 WORDS = {False: ("box", "boxes"), True: ("class", "classes")}
 """What is explained of a detector, and of a classifier: one, and several."""
@@ -22,33 +22,67 @@ def total(written: int, empty: int, asked: int, folder: Path, one: str) -> str:
         folder: where the results are.
         one: what is explained of an image, in the singular.
     """
-    if not empty:
-        return f"wrote {written} of {counted(asked, 'explanation')} to {folder}"
-    return (
-        f"wrote the results of {written} of {counted(asked, 'picture')} to {folder}; no {one} in {empty} of"
-        f" {counted(written, 'picture')}"
-    )
+    none = f"; no {one} in {empty} of {counted(written, 'picture')}" if empty else ""
+    return f"wrote the results of {written} of {counted(asked, 'picture')} to {folder}{none}"
 
 
 def summary(explanation: boxcam.Explanation) -> str:
     """What became of an image."""
-    count, left, query = len(explanation), explanation.other_boxes, explanation.query
-    score, (one, several) = query.score, WORDS[query.classifier]
-    options = "--score, --top, --class or --rank" if query.rank else "--score, --top or --class"
-    others = f", {left} others left out by {options}" if left else ""
+    count, query = len(explanation), explanation.query
+    one, several = WORDS[query.classifier]
+    others = _others(explanation)
     if not count:
-        asked = f"{' of those asked for' if query.classes else ''}{' at a rank asked for' if query.rank else ''}"
-        others = others or ("" if asked else ", nor any other that the bundle reports")
-        best = "--rank 1 shows the best one, --score 0" if query.classifier and not query.classes else "--score 0 shows"
-        lower = f": {best} {several} of any score" if left and score > 0 and not query.rank else ""
-        return f"no {one}{asked} with a score of at least {score:g}{others}{lower}"
+        return _nothing(explanation, others)
     missing = query.rank[count:] if count != query.top else []  # of boxes that are sorted by score the last ones
     absent = ""
     if missing:
-        least = f" with a score of at least {score:g}" if score > 0 else ""
+        least = f" with a score of at least {query.score:g}" if query.score > 0 else ""
         absent = f", none at rank {' or '.join(map(str, missing))}{least}"
     found = f"{_without_heat(explanation)}{_completeness(explanation)}"
-    return f"{count} {one if count == 1 else several}{found}{absent}{others}"
+    return f"{counted(count, one, several)}{found}{absent}{others}"
+
+
+def _nothing(explanation: boxcam.Explanation, others: str) -> str:
+    """What to say where there is nothing to explain."""
+    query, left, why = explanation.query, explanation.other_boxes, explanation.left_out
+    score, (one, several) = query.score, WORDS[query.classifier]
+    asked = " of those asked for" if query.classes else ""
+    if query.rank:
+        ranks = " or ".join(map(str, query.rank))
+        there = left if why is None else left - why.classes
+        if min(query.rank) > there:
+            return f"no {one} at rank {ranks}, as there {_only(there, one, several)}{asked}"
+        asked += f" at rank {ranks}"
+    others = others or ("" if asked else ", nor any other that the bundle reports")
+    best = "--rank 1 shows the best one, --score 0" if query.classifier and not query.classes else "--score 0 shows"
+    scores = left > 0 if why is None else why.score > 0
+    lower = f"; {best} {several} of any score" if scores and score > 0 and not query.rank else ""
+    least = f" with a score of at least {score:g}" if score > 0 else ""
+    return f"no {one}{asked}{least}{others}{lower}"
+
+
+def _only(number: int, one: str, several: str) -> str:
+    return f"{verb(number, 'is', 'are')} only {counted(number, one, several)}" if number else f"is no {one}"
+
+
+def _others(explanation: boxcam.Explanation) -> str:
+    """How many boxes were left out, and by what."""
+    left, why, query = explanation.other_boxes, explanation.left_out, explanation.query
+    if not left:
+        return ""
+    counts = (
+        []
+        if why is None
+        else [
+            (why.classes, "of other classes"),
+            (why.ranks, "at other ranks"),
+            (why.score, f"below score {query.score:g}"),
+            (why.top, f"beyond --top {query.top}"),
+        ]
+    )
+    reasons = [(number, of) for number, of in counts if number]
+    said = ", ".join(of if len(reasons) == 1 else f"{number} {of}" for number, of in reasons)
+    return f", {counted(left, 'other')} left out{f' ({said})' if said else ''}"
 
 
 def _completeness(explanation: boxcam.Explanation) -> str:

@@ -82,6 +82,23 @@ class Query:
     seed: int | None = None
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """How many of the boxes that a model drew are not explained, by the first reason that holds.
+
+    Attributes:
+        classes: of other classes than those asked for.
+        ranks: at other places than those asked for.
+        score: with too low a score.
+        top: more than were asked for.
+    """
+
+    classes: int = 0
+    ranks: int = 0
+    score: int = 0
+    top: int = 0
+
+
 @dataclass(frozen=True, eq=False)
 class Evidence:
     """The boxes of one image, and what speaks for each of them.
@@ -104,6 +121,7 @@ class Evidence:
         fused: further maps of each box, as of other layers: what is positive of each, as a share of its peak, becomes
             one map with theirs. Empty for one map.
         fusion: how they become one.
+        left_out: why the other boxes were not explained; None if that is not known.
     """
 
     image: Image
@@ -120,6 +138,7 @@ class Evidence:
     completeness: Float | None = None
     fused: tuple[Parts, ...] = ()
     fusion: Fusion = "max"
+    left_out: LeftOut | None = None
 
     def __len__(self) -> int:
         return len(self.detections)

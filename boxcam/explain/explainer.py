@@ -83,6 +83,7 @@ def explain(
         fused=() if guided else tuple(made[1:]),
         fusion=options.fusion,
         other_boxes=len(found) - len(boxes),
+        left_out=selection.left_out(found),
         completeness=completeness(model, options, passes, boxes, made[0]) if alone else None,
         query=query,
     )
@@ -129,6 +130,7 @@ def _behind_masks(
         parts=masked_parts(model, method, looked, boxes, draws, count) if boxes else (),
         guides=None,
         other_boxes=len(found) - len(boxes),
+        left_out=selection.left_out(found),
         query=replace(query, masks=draws.count, seed=draws.seed),
     )
     if advice := on_empty_maps(explanation):
@@ -223,24 +225,31 @@ class Plan:
             raise UnknownNameError(
                 f"the method {options.method!r} needs the targets {', '.join(missing)}, which bundle {model.path}"
                 " lacks."
-                ' Export the model again with targets=["all"], in addition to the options of before.'
+                ' Export the model again with targets=["all"], in addition to the options you used before.'
             )
         self.views = [view for layer in layers for view in self._views(chosen, layer)]
         for view in self.views:
             self.gradient(view)
+        if options.fuse != "max" and (len(self.views) == 1 or chosen.times is not None):
+            raise ArgumentError(
+                f"fuse={options.fuse!r} is how several maps of a box become one, and there is one only. Pass several"
+                " layer=, or leave it out."
+            )
 
     def _views(self, chosen: Method, layer: str | None) -> list[View]:
         """The method at a layer, of each of its targets; before it, the method whose map multiplies its own."""
         model, method, target = self.model, self.options.method, self.options.target
         maps = next((name for name in model.layers if name != IMAGE), None) if layer is None else layer
         if maps in (None, IMAGE) and (chosen.features or chosen.times is not None):
-            others = [name for name in model.layers if name != IMAGE]
-            choose = (
-                f"Choose another layer ({', '.join(others)}), or pass" if others else "There is no other layer: pass"
-            )
+            others = [name for name in model.layers if name not in (IMAGE, *(self.options.layers or ()))]
+            choose = f"Choose another layer ({', '.join(others)}), or pass"
+            if len(self.options.layers or ()) > 1:
+                choose = f"Leave out layer {IMAGE!r}, or pass"
+            elif not others:
+                choose = "There is no other layer: pass"
             raise UnknownNameError(
                 f"the method {method!r} is one of feature maps, and the channels of the image are its colours. {choose}"
-                ' method="saliency".'
+                ' method="hirescam", which is for both, or method="saliency".'
             )
         if chosen.image and chosen.times is None and layer not in (None, IMAGE):
             raise UnknownNameError(

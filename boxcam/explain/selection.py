@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from boxcam.arguments import several
 from boxcam.errors import UnknownNameError, did_you_mean
+from boxcam.explain.evidence import LeftOut
 from boxcam.explain.options import Classes, Options
 from boxcam.runtime.model import Model
 from boxcam.types import Detections
@@ -38,14 +40,24 @@ class Selection:
 
     def of(self, found: Detections) -> list[int]:
         """The indices of the boxes chosen, best score first; ``found`` is in that order."""
+        chosen: list[int] = self._steps(found)[-1].tolist()
+        return chosen
+
+    def left_out(self, found: Detections) -> LeftOut:
+        """Why the others are not chosen."""
+        sizes = [len(found), *map(len, self._steps(found))]
+        return LeftOut(*(before - after for before, after in itertools.pairwise(sizes)))
+
+    def _steps(self, found: Detections) -> tuple[npt.NDArray[Any], ...]:
+        """The indices that are left by class, then by rank, then by score, then by number."""
         of_class: npt.NDArray[Any] = np.arange(len(found))
         if self.classes is not None:
             of_class = np.flatnonzero(np.isin(found.labels, self.classes))
         ranked = of_class
         if self.rank is not None:
             ranked = of_class[[place - 1 for place in self.rank if place <= len(of_class)]]
-        chosen: list[int] = ranked[found.scores[ranked] >= self.score][: self.top].tolist()
-        return chosen
+        scored = ranked[found.scores[ranked] >= self.score]
+        return of_class, ranked, scored, scored[: self.top]
 
 
 def select(model: Model, options: Options) -> Selection:

@@ -41,7 +41,7 @@ def check_installation(version: str) -> None:
 
 def check_demo() -> None:
     """Heatmaps, in one command."""
-    assert "wrote 3 of 3 explanations to out\n" in run(BOXCAM, "demo", "-o", "out")
+    assert "wrote the results of 3 of 3 pictures to out\n" in run(BOXCAM, "demo", "-o", "out")
     for name in ("cat", "houses", "street"):
         assert Path("out", f"{name}.png").stat().st_size > 50_000
         facts = json.loads(Path("out", f"{name}.json").read_text(encoding="utf-8"))

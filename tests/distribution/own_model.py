@@ -32,7 +32,7 @@ if __name__ == "__main__":
     assert "wrote mine.boxcam" in run(*given, "-o", "mine.boxcam")
     assert "wrote alone.boxcam" in run(*given, "-o", "alone.boxcam", "--engine", "onnx")
     assert "layer" in run("inspect", "mine.boxcam")
-    assert "wrote 1 of 1 explanation to out\n" in run("explain", "mine.boxcam", picture, "-o", "out")
+    assert "wrote the results of 1 of 1 picture to out\n" in run("explain", "mine.boxcam", picture, "-o", "out")
     with np.load("out/street.npz") as arrays:
         assert len(arrays["maps"]) >= 4
         assert (arrays["maps"].max(axis=(1, 2)) > 0).all()

@@ -15,7 +15,7 @@ import pytest
 from click.testing import Result
 
 import boxcam
-from boxcam.errors import ArgumentError, UnknownLayerError
+from boxcam.errors import ArgumentError, UnknownLayerError, UnknownNameError
 from tests.explain.made import AGAINST, EVEN, LEFT, explanation
 from tests.explain.squares import Squares
 
@@ -92,7 +92,7 @@ def test_what_cannot_be_fused_is_refused(bundle: Path, picture: Any) -> None:
     model = boxcam.load(bundle, threads=1)
     with pytest.raises(ArgumentError, match=r"^fuse='sum' is no way to make one map of several\. Pass fuse=\"max\""):
         model.explain(picture, layer=["layer", "image"], fuse="sum")  # type: ignore[arg-type]
-    with pytest.raises(ArgumentError, match=r"^layer= names no layer\. Pass one or several"):
+    with pytest.raises(ArgumentError, match=r"^layer= names none\. Pass one or several"):
         model.explain(picture, layer=[])
     with pytest.raises(UnknownLayerError, match=r"no layer 'lair'\. Did you mean 'layer'"):
         model.explain(picture, layer=["layer", "lair"])
@@ -103,6 +103,19 @@ def test_what_cannot_be_fused_is_refused(bundle: Path, picture: Any) -> None:
     ):
         model.explain(picture, target="logit", method="odam-combined")
     assert "odam-combined" not in model.methods()
+    with pytest.raises(ArgumentError, match=r"^fuse='mean' is how several maps of a box become one, and there is one"):
+        model.explain(picture, layer="layer", fuse="mean")
+    with pytest.raises(ArgumentError, match=r"there is one only\. Pass several layer=, or leave it out\.$"):
+        model.explain(picture, method="guided-gradcam", fuse="mean")
+
+
+def test_a_method_of_features_names_no_layer_that_was_asked_for_already(bundle: Path, picture: Any) -> None:
+    model = boxcam.load(bundle, threads=1)
+    leave = r"Leave out layer 'image', or pass method=\"hirescam\", which is for both, or method=\"saliency\"\.$"
+    with pytest.raises(UnknownNameError, match=leave):
+        model.explain(picture, layer=["layer", "image"], method="gradcam")
+    with pytest.raises(UnknownNameError, match=r"Choose another layer \(layer\), or pass method=\"hirescam\""):
+        model.explain(picture, layer="image", method="gradcam")
 
 
 def test_the_command_line_takes_several_layers(bundle: Path, picture: Any, tmp_path: Path, cli: Cli) -> None:

@@ -248,7 +248,7 @@ def test_a_map_is_the_sum_of_its_parts(pair: Pair) -> None:
 @pytest.mark.parametrize("method", ["gradcam", "guided-gradcam"])
 def test_methods_of_feature_maps_are_not_for_pixels(pair: Pair, method: str) -> None:
     colours = r"the channels of the image are its colours\."
-    with pytest.raises(UnknownNameError, match=rf"{colours} Choose another layer \(neck\), or pass method=.saliency"):
+    with pytest.raises(UnknownNameError, match=rf"{colours} Choose another layer \(neck\), or pass method=.hirescam."):
         boxcam.explain(pair.model, picture(), method=method, layer="image")
 
 

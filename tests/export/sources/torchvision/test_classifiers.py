@@ -134,15 +134,15 @@ def test_on_the_command_line(bundle: Path, tmp_path: Path, cli: Callable[..., Re
     assert [one["label"] for one in said["detections"]] == every.labels[[1, 11]].tolist()
     assert (said["rank"], said["score_threshold"], said["top"]) == ([2, 12], 0, None)
     assert "2 classes" in done.stdout
-    assert "10 others left out by --score, --top, --class or --rank" in done.stdout
+    assert "10 others left out (at other ranks)" in done.stdout
     done = cli("explain", bundle, PICTURE, "-o", tmp_path, "--class", every.names[-1], "--threads", "1")
     assert every.labels[-1] in [one["label"] for one in json.loads((tmp_path / "cat.json").read_text())["detections"]]
     done = cli("explain", bundle, PICTURE, "-o", tmp_path, "--rank", "13", "--threads", "1")
-    assert "no class at a rank asked for with a score of at least 0" in done.stdout
+    assert "no class at rank 13, as there are only 12 classes" in done.stdout
     done = cli("explain", bundle, PICTURE, "-o", tmp_path, "--rank", "13", "--rank", "1", "--threads", "1")
     assert "cat.jpg: 1 class, none at rank 13, " in done.stdout
     done = cli("explain", bundle, PICTURE, "-o", tmp_path, "--score", "1", "--threads", "1")
-    assert "or --class: --rank 1 shows the best one, --score 0" in done.stdout
+    assert "; --rank 1 shows the best one, --score 0" in done.stdout
 
 
 @pytest.mark.parametrize(
