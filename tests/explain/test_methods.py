@@ -467,7 +467,7 @@ def test_a_model_that_gives_nan_is_named_as_the_culprit(name: str, bad: float) -
 
 @pytest.mark.parametrize("name", BY_GRADIENT)
 def test_inputs_that_do_not_go_together(name: str) -> None:
-    with pytest.raises(ValueError, match="gradient of 3 channels, activation of 2"):
+    with pytest.raises(ValueError, match="channels: 3 of the gradient, 2 of the activation"):
         one(name, ACTIVATION, patch([[[1]], [[1]], [[1]]]))
     with pytest.raises(ValueError, match=r"float64 \[2, 2, 2\], expected float32"):
         one(name, ACTIVATION.astype(np.float64), patch([[[1]], [[1]]]))  # type: ignore[arg-type]

@@ -46,7 +46,7 @@ def form_of(made: list[Segment]) -> str | None:
 def _leads_to_a_corner(place: Span | None, size: Span | None) -> bool:
     """Whether a place is a difference by which the size grows: ``c - w / 2`` with w, or ``p - l`` with ``l + r``.
 
-    The second of two corners is a sum with the same ``c`` or ``p`` in it.
+    The second of two corners is a sum with the same ``c`` or ``p`` in it, or with the first corner: ``x1 + w``.
     """
     if place is None or size is None:
         return False
@@ -58,7 +58,7 @@ def _leads_to_a_corner(place: Span | None, size: Span | None) -> bool:
         return True
     node = size.value.producer()
     added = [_key(one) for one in operands(size)] if node is not None and node.op_type == "Add" else []
-    return way in added and start not in added
+    return way in added and start not in added and _key(place) not in added
 
 
 def _key(span: Span) -> tuple[int, int, int]:
