@@ -18,6 +18,7 @@ from tests.explain.parity import FILE, PYTORCH_GRAD_CAM, tensors
 THEIRS = json.loads(FILE.read_text(encoding="utf-8"))["maps"]
 CASES = [(package, name) for package, maps in THEIRS.items() for name in maps]
 BY_PAPERS_WITHOUT_THEIRS = {
+    "d-rise",  # its masks are compared with published ones in test_drise.py
     "ssgradcam",
     "ssgradcam++",
     "guided-backprop",

@@ -37,6 +37,7 @@ REGISTRATIONS = {
 
 
 OTHERWISE = {
+    "heads/evidence/makers.py",  # what chooses rows by their numbers, control flow too; what a norm is written out with
     "layers/candidates.py",  # what a normalisation written out ends with, in this order, is a pattern
     "passes/single_image.py",  # operators that are told sizes by an input, which the table does not say
     "verify/plausible/decoded.py",  # operators that count places

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -22,9 +23,9 @@ POINTWISE = ("1x1", "silu")
 BOTH = {COARSE, FINE}
 
 
-def survey(path: Path) -> Survey:
+def survey(path: Path, **options: Any) -> Survey:
     """What `boxcam inspect` finds, all maps in its table; no gradient is built."""
-    return inspect.survey(Request((str(path),)), lambda words: None, everything=True, seconds=0)
+    return inspect.survey(Request((str(path),), **options), lambda words: None, everything=True, seconds=0)
 
 
 def role_of(found: Survey, name: str) -> str:
@@ -53,7 +54,8 @@ def later_maps(path: Path, names: set[str]) -> list[str]:
 
 def check(kind: Kind, path: Path, expected: set[str]) -> Survey:
     """Hold the table against the expected neck, and both against what runs of the file show."""
-    found = survey(path)
+    # Of queries no graph tells whether their logits are for a sigmoid or a softmax: that is asked for.
+    found = survey(path, score_activation="softmax") if kind.join == "queries" else survey(path)
     assert found.problem == ""
     read = heads(found)
     assert read == expected

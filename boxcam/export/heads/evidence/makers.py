@@ -94,8 +94,12 @@ def suppresses(value: ir.Value) -> bool:
     return any(node.op_type == "NonMaxSuppression" for node in ancestors([value]))
 
 
+_OF_ONNX_RUNTIME = ("", "ai.onnx", "com.microsoft")
+"""Domains whose operators are known; ONNX Runtime's own are fusions of activations, norms and attention."""
+
+
 def _chooses(node: ir.Node) -> bool:
-    return node.op_type in _CHOOSING or node.domain not in ("", "ai.onnx")
+    return node.op_type in _CHOOSING or node.domain not in _OF_ONNX_RUNTIME
 
 
 def from_integers(value: ir.Value) -> bool:
