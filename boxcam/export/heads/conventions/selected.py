@@ -121,8 +121,10 @@ def _apart(match: Match) -> Fit:
     fit, scores = _of_one_batch(match), match.rows("scores")
     if not match.tensors["labels"].real or fit is Fit.NO:
         return fit
-    if not are_probabilities(np.maximum(scores, 0)) or (from_integers(match.tensors["scores"].made)):
+    if not are_probabilities(np.maximum(scores, 0)) or from_integers(match.tensors["scores"].made):
         return Fit.NO
+    if {one.name for one in match.tensors.values()} == {name for names in TENSORFLOW.names.values() for name in names}:
+        return Fit.NO  # its classes are real numbers
     count, sizes = _count(match), largest_sizes(match.rows("boxes"))
     lite = count is not None and count.real and sizes.size and np.median(sizes) <= 1.5
     return Fit.POSSIBLE if lite else fit
