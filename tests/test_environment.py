@@ -222,4 +222,4 @@ def test_a_sample_is_run_for_machines_too(signs_bundle: Path, signs: Path, cli: 
 def test_threads_beyond_reason(threads: str, cli: Cli) -> None:
     done = cli("explain", "b", "i", "--threads", threads)
     assert done.exit_code == 2
-    assert done.stderr.endswith(f"'--threads': {threads} is above 1024, which is the largest.\n")
+    assert done.stderr.endswith(f"'--threads': {threads} is too high: it must be at most 1024.\n")
