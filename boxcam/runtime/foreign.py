@@ -38,7 +38,7 @@ def is_video(data: bytes) -> bool:
 
 
 def what_else(data: bytes) -> str:
-    """What a file is that is no image, as the rest of a sentence that begins with its name."""
+    """What a file is that is not an image, as the rest of a sentence that begins with its name."""
     if begins_pointer(data):
         return POINTER
     first = _text(data)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from boxcam.export.heads.conventions.anchors import offsets
 from boxcam.export.heads.conventions.entry import Entry, Fit, Match
 from boxcam.export.heads.conventions.pairs import decoded_form, left_out, pair
@@ -30,10 +32,9 @@ def _fits(match: Match) -> Fit:
     return Fit.NO if told["scores"] and not told["objectness"] else Fit.CERTAIN
 
 
-PAIR = Entry(
+_Apart = partial(
+    Entry,
     title="boxes, scores of every class and objectness apart",
-    models="YOLOs and FCOS whose objectness or centerness is an output of its own, decoded, without NMS",
-    tensors={"boxes": "1?, N, 4", "scores": "1?, N, C", "objectness": "1?, N, 1?"},
     kind="candidates",
     scores="scores",
     boxes="boxes",
@@ -46,18 +47,12 @@ PAIR = Entry(
     fits=_fits,
 )
 
-PAIR_ACROSS = Entry(
-    title="boxes, scores of every class and objectness apart",
+PAIR = _Apart(
+    models="YOLOs and FCOS whose objectness or centerness is an output of its own, decoded, without NMS",
+    tensors={"boxes": "1?, N, 4", "scores": "1?, N, C", "objectness": "1?, N, 1?"},
+)
+
+PAIR_ACROSS = _Apart(
     models="the same with the classes first",
     tensors={"boxes": "1?, N, 4", "scores": "1?, C, N", "objectness": "1?, 1?, N"},
-    kind="candidates",
-    scores="scores",
-    boxes="boxes",
-    objectness="objectness",
-    form=decoded_form,
-    scale=scale,
-    activation=activation(queries=False),
-    background=background(queries=False),
-    rest=left_out,
-    fits=_fits,
 )
