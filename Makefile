@@ -73,7 +73,7 @@ models: $(DEV) ## run the whole matrix and write docs/models.md (ARGS="-k torchv
 
 demo: demo/signs.boxcam/manifest.json $(RUNTIME) ## export the demo detector, then explain pictures without torch
 	rm -rf demo/overlays
-	.venv-runtime/bin/boxcam explain demo/signs.boxcam $(SIGNS)/images -o demo/overlays --method hirescam
+	.venv-runtime/bin/boxcam explain demo/signs.boxcam $(SIGNS)/images -o demo/overlays
 	@echo "The overlays are in demo/overlays."
 
 demo/signs.boxcam/manifest.json: $(DEV) $(SOURCES) $(SIGNS)/config.py $(SIGNS)/signs.pth $(DEMO_SAMPLE)

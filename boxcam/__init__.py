@@ -3,7 +3,7 @@
     import boxcam
 
     model = boxcam.load("retinanet.boxcam")
-    explanation = boxcam.explain(model, "street.jpg", method="hirescam", layer="neck")
+    explanation = boxcam.explain(model, "street.jpg", layer="neck")
     explanation.save("out")
     for box in explanation:
         box.name, box.score, box.map

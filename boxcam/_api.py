@@ -55,7 +55,7 @@ def explain(
     model: boxcam.Model | str | os.PathLike[str],
     image: boxcam.ImageLike,
     *,
-    method: str = "gradcam",
+    method: str | None = None,
     layer: str | Sequence[str] | None = None,
     fuse: Literal["max", "mean"] = "max",
     target: str | None = None,
@@ -75,7 +75,8 @@ def explain(
         model: from `boxcam.load`, or a bundle's path, which is then loaded for this one image.
         image: a file; an array, uint8 [H, W, 3] or [H, W] grey; or a ``PIL.Image.Image``, whose pixels are taken as
             they are. Files are turned upright as their EXIF orientation says.
-        method: a CAM method, see `boxcam.methods`.
+        method: a CAM method, see `boxcam.methods`; by default ``hirescam`` for a detector, ``gradcam`` for a
+            classifier.
         layer: which layer to look at, or which ones; the bundle's first one that the method can be used at by default.
         fuse: how the maps of several layers become one: ``max`` or ``mean`` of what is positive of each, as a share of
             its peak.

@@ -171,7 +171,7 @@ class Model:
         self,
         image: ImageLike,
         *,
-        method: str = "gradcam",
+        method: str | None = None,
         layer: str | Sequence[str] | None = None,
         fuse: Fusion = "max",
         target: str | None = None,
@@ -210,7 +210,7 @@ class Model:
     def prepare(
         self,
         *,
-        method: str = "gradcam",
+        method: str | None = None,
         layer: str | Sequence[str] | None = None,
         fuse: Fusion = "max",
         target: str | None = None,

@@ -25,7 +25,6 @@ DATA = Path(__file__).parents[1] / "demo"
 BUNDLE, IMAGES = "signs.boxcam", "images"
 """What they are called in the folder that the demo writes."""
 
-METHOD = "hirescam"
 FIRST = "street.png"
 """The sheet to look at first, which the documentation names too."""
 
@@ -51,8 +50,8 @@ def demo(ctx: click.Context, output: str, quiet: bool) -> None:
     if not quiet:
         say(f"{bundle}: a small detector of traffic signs, as 'boxcam export' made it")
         say(f"{images}: {counted(len(list(images.glob('*.jpg'))), 'picture')} that it was not trained with")
-        say(f"\n$ {_line('explain', bundle, images, '-o', folder, '--method', METHOD)}")
-    ctx.invoke(explain, bundle=str(bundle), inputs=(str(images),), output=output, method=METHOD, quiet=quiet)
+        say(f"\n$ {_line('explain', bundle, images, '-o', folder)}")
+    ctx.invoke(explain, bundle=str(bundle), inputs=(str(images),), output=output, quiet=quiet)
     if not quiet:
         for line in _what_next(folder, bundle, images):
             say(line)

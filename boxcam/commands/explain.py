@@ -44,7 +44,11 @@ _device = partial(click.option, cls=Option, heading="What it runs on")
 @click.argument("bundle", type=PATH)
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @common("-o", "--output", default="explanations", show_default=True, type=PATH, help="Folder to write to.")
-@common("--method", type=Name("method", _methods), default="gradcam", show_default=True, help="CAM method.")
+@common(
+    "--method",
+    type=Name("method", _methods),
+    help="CAM method. [default: hirescam for detectors, gradcam for classifiers]",
+)
 @common(
     "--layer",
     "layers",
@@ -121,7 +125,7 @@ def explain(
     bundle: str,
     inputs: tuple[str, ...],
     output: str,
-    method: str,
+    method: str | None,
     layers: tuple[str, ...],
     fuse: str,
     target: str | None,
@@ -144,13 +148,14 @@ def explain(
 
     \b
     Examples:
-      boxcam explain retinanet.boxcam street.jpg --method hirescam -o out
-      boxcam explain retinanet.boxcam photos/ 'more/**/*.png' --method hirescam --class car --top 3
+      boxcam explain retinanet.boxcam street.jpg -o out
+      boxcam explain retinanet.boxcam photos/ 'more/**/*.png' --class car --top 3
       boxcam explain faster-rcnn.boxcam street.jpg --layer roi --score 0.5
       boxcam explain resnet50.boxcam cat.jpg --class 'tiger cat' --class tabby
       boxcam explain resnet50.boxcam cat.jpg --rank 1 --rank 2
     """
     from boxcam.commands.summary import WORDS, summary, total
+    from boxcam.explain.defaults import default_of
     from boxcam.explain.files import make_folder
     from boxcam.explain.methods import METHODS, Perturbation
     from boxcam.explain.names import check_is_folder, choose_names
@@ -170,7 +175,7 @@ def explain(
     files = find_images(inputs, missing, model.manifest.preprocess.channels)
     broken: list[BoxcamError] = [*missing]
     written, empty = 0, 0
-    by_masks = isinstance(METHODS[method], Perturbation)
+    by_masks = isinstance(METHODS[method or default_of(model.manifest, layers).method], Perturbation)
     try:
         names = choose_names(files, Path(output))
         folder = make_folder(output) if files else Path(output)

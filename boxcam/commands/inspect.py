@@ -66,6 +66,7 @@ def inspect(
     if as_json:
         say(json.dumps(asdict(replace(manifest, sample=found)), indent=2, ensure_ascii=False))
         return
+    from boxcam.explain.defaults import default_of
     from boxcam.inspection import believed, found_line, lines
 
     for line in lines(path, manifest):
@@ -75,6 +76,8 @@ def inspect(
         say(one_line(message_line(line)))
     if found is not None:
         say(one_line(f"{'found':<16}{found_line(found, manifest.outputs.whole_image)}"))
+    default = default_of(manifest)
+    say(f"{'default':<16}method {default.method}, as {default.reason}")
 
 
 def _refuse_options_of_files(path: str) -> None:

@@ -13,6 +13,7 @@ from boxcam.arguments import check_callable
 from boxcam.bundle import Gradient, Layer
 from boxcam.errors import ArgumentError, BoxcamWarning, EngineError, UnknownLayerError, UnknownNameError
 from boxcam.explain.advice import on_empty_maps
+from boxcam.explain.defaults import default_of
 from boxcam.explain.evidence import DETECTION, NO_ENGINE, Color, Part, Query
 from boxcam.explain.explanation import Explanation
 from boxcam.explain.maps import maps_of
@@ -43,6 +44,7 @@ def explain(
     check_callable("progress", progress)
     selection = select(model, options)
     plan = Plan(model, options)
+    options, method = plan.options, plan.method
     channels = model.manifest.preprocess.channels
     pixels = load_image(image, color, channels)
     query = _query(model, options, selection, image, color)
@@ -73,7 +75,7 @@ def explain(
     explanation = Explanation(
         image=picture_of(pixels),
         detections=found.select(boxes),
-        method=options.method,
+        method=method,
         layer=", ".join(dict.fromkeys(view.layer.name for view in (plan.views[:1] if guided else plan.views))),
         engine=plan.gradient(plan.views[0]).engine,
         target=model.manifest.target(plan.views[0].target).name,
@@ -108,7 +110,7 @@ def _behind_masks(
     progress: Callable[[int, int], None] | None,
 ) -> Explanation:
     """The explanation by a method of masks."""
-    model, method = plan.model, METHODS[plan.options.method]
+    model, method = plan.model, METHODS[plan.method]
     assert isinstance(method, Perturbation)
     looked = look(model, pixels)
     found = looked[0].detections
@@ -122,7 +124,7 @@ def _behind_masks(
     explanation = Explanation(
         image=picture_of(pixels),
         detections=chosen,
-        method=plan.options.method,
+        method=plan.method,
         layer=IMAGE,
         engine=NO_ENGINE,
         target=DETECTION,
@@ -187,6 +189,7 @@ class Plan:
     """What has to be computed for an explanation.
 
     Attributes:
+        method: its name: the one that was asked for, or the model's default.
         views: the method at each of its layers, of each of its targets; for a method that multiplies the map of
             another one, this one comes first. None for a method of masks, which looks at no layer.
         masking: the masks of such a method; None for others.
@@ -196,34 +199,35 @@ class Plan:
     """
 
     def __init__(self, model: Model, options: Options) -> None:
-        self.model, self.options = model, options
-        chosen, layers = METHODS[options.method], options.layers or (None,)
+        self.method = options.method or default_of(model.manifest, options.layers).method
+        self.model, self.options = model, replace(options, method=self.method)
+        chosen, layers = METHODS[self.method], options.layers or (None,)
         self.views: list[View] = []
         self.masking: Draws | None = None
         if isinstance(chosen, Perturbation):
-            self.masking = draws_of(chosen, options)
+            self.masking = draws_of(chosen, self.options)
             return
         for name in ("masks", "seed"):
             if (given := getattr(options, name)) is not None:
                 others = [one for one in METHODS if isinstance(METHODS[one], Perturbation)]
                 raise ArgumentError(
-                    f"the method {options.method!r} draws nothing at random, so {name}={given} means nothing. Leave it"
+                    f"the method {self.method!r} draws nothing at random, so {name}={given} means nothing. Leave it"
                     f" out, or pass another method= ({', '.join(others)})."
                 )
         if chosen.times is not None and len(layers) > 1:
             raise ArgumentError(
-                f"the method {options.method!r} multiplies the maps of two layers already. Pass one layer= only."
+                f"the method {self.method!r} multiplies the maps of two layers already. Pass one layer= only."
             )
         if chosen.targets and options.target is not None:
             raise ArgumentError(
-                f"the method {options.method!r} is of {', '.join(chosen.targets)} together. Leave out"
+                f"the method {self.method!r} is of {', '.join(chosen.targets)} together. Leave out"
                 f" target={options.target!r}, or pass another method=."
             )
         there = {target.name for target in model.manifest.targets}
         missing = [name for name in chosen.targets if name not in there]
         if missing and not model.manifest.outputs.whole_image:
             raise UnknownNameError(
-                f"the method {options.method!r} needs the targets {', '.join(missing)}, which bundle {model.path}"
+                f"the method {self.method!r} needs the targets {', '.join(missing)}, which bundle {model.path}"
                 " lacks."
                 ' Export the model again with targets=["all"], in addition to the options you used before.'
             )
@@ -238,7 +242,7 @@ class Plan:
 
     def _views(self, chosen: Method, layer: str | None) -> list[View]:
         """The method at a layer, of each of its targets; before it, the method whose map multiplies its own."""
-        model, method, target = self.model, self.options.method, self.options.target
+        model, method, target = self.model, self.method, self.options.target
         maps = next((name for name in model.layers if name != IMAGE), None) if layer is None else layer
         if maps in (None, IMAGE) and (chosen.features or chosen.times is not None):
             others = [name for name in model.layers if name not in (IMAGE, *(self.options.layers or ()))]

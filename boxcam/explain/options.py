@@ -25,7 +25,7 @@ class Options:
         ArgumentError: a number is out of its range, or a value is of another type.
     """
 
-    method: str = "gradcam"
+    method: str | None = None
     layer: str | Sequence[str] | None = None
     fuse: str = "max"
     target: str | None = None

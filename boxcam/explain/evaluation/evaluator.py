@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from boxcam.errors import ArgumentError, BoxcamWarning
+from boxcam.explain.defaults import default_of
 from boxcam.explain.evaluation.annotations import Annotations, Truth
 from boxcam.explain.evaluation.evaluation import Case, Evaluation, Protocol
 from boxcam.explain.evaluation.matching import match
@@ -70,7 +71,10 @@ class Evaluator:
             bundle=model.path.name,
             annotations=None if annotations is None else annotations.path.name,
             protocol=protocol,
-            rows=tuple((one.method, ", ".join(one.layers or ())) for one in options),
+            rows=tuple(
+                (one.method or default_of(model.manifest, one.layers).method, ", ".join(one.layers or ()))
+                for one in options
+            ),
             seconds=[0.0] * len(options),
         )
 
