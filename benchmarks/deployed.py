@@ -27,6 +27,7 @@ from boxcam.runtime.tensors import Tensors
 from boxcam.types import Patch
 
 METHOD = "gradcam"
+"""What all are compared by, as every library has it."""
 
 
 class TooFewBoxesError(Exception):
@@ -68,7 +69,7 @@ class Deployed:
         """The gradients of so many boxes, of a forward pass that is done, by the ONNX engine."""
         raise NotImplementedError
 
-    def explain(self, count: int, engine: str) -> list[Array]:
+    def explain(self, count: int, engine: str, method: str = METHOD) -> list[Array]:
         """From the image to the maps of so many boxes, [H, W] each, in cells of the feature map."""
         raise NotImplementedError
 
@@ -142,9 +143,9 @@ class Bundle(Deployed):
     def _patches(self, boxes: Sequence[int]) -> list[Patches]:
         return list(self.model.runtime.patches(self.prediction, self.layer, boxes, "onnx"))
 
-    def explain(self, count: int, engine: str) -> list[Array]:
+    def explain(self, count: int, engine: str, method: str = METHOD) -> list[Array]:
         made = boxcam.explain(
-            self.model, self.image, method=METHOD, layer=self.layer.name, engine=engine, score=0.0, top=count
+            self.model, self.image, method=method, layer=self.layer.name, engine=engine, score=0.0, top=count
         )
         return [part.cells.values for parts in made.parts for part in parts]
 
@@ -206,9 +207,9 @@ class Graph(Deployed):
     def gradients(self, count: int) -> object:
         return self._patches(self._values, self.origin[:count])
 
-    def explain(self, count: int, engine: str) -> list[Array]:
+    def explain(self, count: int, engine: str, method: str = METHOD) -> list[Array]:
         values = self.forward()
-        return cams(self._patches(values, self.origin[:count]), values, self.features)
+        return cams(self._patches(values, self.origin[:count]), values, self.features, method)
 
     def whole_maps(self) -> Callable[[Sequence[int]], list[Array]]:
         feeds = {self._input: self.tensor}
@@ -223,12 +224,14 @@ class Graph(Deployed):
         ]
 
 
-def cams(patches: Sequence[Patch], values: Mapping[str, Array], features: Sequence[str]) -> list[Array]:
-    """The Grad-CAM map of each patch; those of one feature map are computed together."""
+def cams(
+    patches: Sequence[Patch], values: Mapping[str, Array], features: Sequence[str], method: str = METHOD
+) -> list[Array]:
+    """The map of each patch; those of one feature map are computed together."""
     found: list[Array | None] = [None] * len(patches)
     for key in dict.fromkeys((patch.tensor, patch.row) for patch in patches):
         mine = [i for i, patch in enumerate(patches) if (patch.tensor, patch.row) == key]
-        made = METHODS[METHOD](values[features[key[0]]][key[1]], [patches[i] for i in mine])
+        made = METHODS[method](values[features[key[0]]][key[1]], [patches[i] for i in mine])
         for i, cells in zip(mine, made, strict=True):
             found[i] = cells.values
     return [values for values in found if values is not None]

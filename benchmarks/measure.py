@@ -20,8 +20,9 @@ LIBRARIES: Mapping[str, torch_methods.Method] = {
     "pytorch-grad-cam": torch_methods.pytorch_grad_cam,
     "captum LayerGradCam": torch_methods.captum,
 }
+CELLS, CELLS_METHOD = "boxcam, HiResCAM", "hirescam"
 DRISE = f"D-RISE, {MASKS} masks"
-METHODS = (*ENGINES.values(), WHOLE, LOOP, BATCHED, *LIBRARIES, DRISE)
+METHODS = (*ENGINES.values(), CELLS, WHOLE, LOOP, BATCHED, *LIBRARIES, DRISE)
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,9 @@ def measure(case: str, title: str, subject: Subject, settings: Settings, say: Ca
 
     say("timing boxcam")
     floor, parts, rows = _boxcam(subject, references, settings, say)
+    if CELLS not in settings.without:
+        say(f"timing {CELLS}")
+        rows.append(_cells(subject, settings))
     if WHOLE not in settings.without:
         say(f"timing {WHOLE}")
         rows.append(_whole(subject, references, settings, say))
@@ -179,6 +183,23 @@ def _boxcam(
     if ("onnx", most) in runs:
         parts["explain"] = taken[f"onnx {most}"]
     return taken["floor"], parts, rows
+
+
+def _cells(subject: Subject, settings: Settings) -> Row:
+    """A method that needs every cell's own gradient, where Grad-CAM needs each channel's mean."""
+    deployed, few = subject.deployed, min(settings.batch, max(settings.counts))
+
+    def run(count: int) -> Callable[[], object]:
+        return lambda: deployed.explain(count, "onnx", CELLS_METHOD)
+
+    run(1)()  # opens what it needs
+    long = timed(run(few))[0] / few * max(settings.counts) > settings.limit
+    reach = {count: min(count, few) if long else count for count in settings.counts}
+    taken = medians({"detect": deployed.detect, **{str(n): run(n) for n in set(reach.values())}}, settings.repeats)
+    figures = {
+        count: Figure(max(taken[str(n)] - taken["detect"], 0.0) * count / n, n < count) for count, n in reach.items()
+    }
+    return Row(CELLS, figures, note="another map")
 
 
 def _whole(subject: Subject, references: Mapping[int, Array], settings: Settings, say: Callable[[str], None]) -> Row:

@@ -18,7 +18,7 @@ from benchmarks import launch, measure, report, torch_methods
 from benchmarks.cases import Subject, cached, graph_subject, onnx_graph
 from benchmarks.cold import ColdStart, ColdStartError, cold_starts
 from benchmarks.equality import Array, DisagreementError, deviation, require
-from benchmarks.measure import BATCHED, DRISE, ENGINES, LIBRARIES, LOOP, WHOLE, Figure, Measured, Row, Settings
+from benchmarks.measure import BATCHED, CELLS, DRISE, ENGINES, LIBRARIES, LOOP, WHOLE, Figure, Measured, Row, Settings
 from benchmarks.run import main
 from benchmarks.timing import medians
 
@@ -57,7 +57,7 @@ def measured(subject: Subject) -> Measured:
 
 def test_all_methods_give_the_same_maps(measured: Measured) -> None:
     deviations = {row.method: row.deviation for row in measured.rows}
-    assert list(deviations) == [ENGINES["onnx"], WHOLE, LOOP, BATCHED, DRISE]
+    assert list(deviations) == [ENGINES["onnx"], CELLS, WHOLE, LOOP, BATCHED, DRISE]
     assert all(deviations[name] <= 1e-5 for name in (ENGINES["onnx"], WHOLE, LOOP, BATCHED))  # type: ignore[operator]
     assert deviations[DRISE] is None
     assert set(measured.levels) == {0, 1}
