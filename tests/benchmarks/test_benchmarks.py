@@ -70,6 +70,7 @@ def test_what_is_extrapolated_says_so(measured: Measured) -> None:
     }
     assert marked == {
         ENGINES["onnx"]: [False, False, False],
+        CELLS: [False, False, False],
         WHOLE: [False, True, True],
         LOOP: [False, True, True],
         BATCHED: [True, True],
@@ -85,7 +86,7 @@ def test_a_wrong_map_ends_the_benchmark(subject: Subject, monkeypatch: pytest.Mo
     deployed = subject.deployed
     if wrong == "onnx":
         right = deployed.explain
-        monkeypatch.setattr(deployed, "explain", lambda count, engine: spoiled(right(count, engine)))
+        monkeypatch.setattr(deployed, "explain", lambda count, engine, *method: spoiled(right(count, engine, *method)))
     elif wrong == "whole":
         run = deployed.whole_maps()
         monkeypatch.setattr(deployed, "whole_maps", lambda: lambda boxes: spoiled(run(boxes)))
