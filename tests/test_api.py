@@ -87,7 +87,7 @@ for name in ("explain", "export"):
     assert function.__doc__.count(">>> import boxcam") == 1
     assert inspect.ismodule(sys.modules["boxcam." + name])
 assert boxcam.explain.placement is placement
-assert inspect.signature(boxcam.explain).parameters["method"].default == "gradcam"
+assert inspect.signature(boxcam.explain).parameters["method"].default is None
 from boxcam import explain, export
 assert explain is boxcam.explain and export is boxcam.export
 """
@@ -342,7 +342,6 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"classes": -1}, UnknownNameError, "no class '-1'"),
     ({"classes": "²"}, UnknownNameError, "no class '²'"),
     ({"method": "grad-cam++"}, UnknownNameError, r"no method 'grad-cam\+\+'\. Did you mean 'gradcam\+\+'"),
-    ({"method": None}, UnknownNameError, "no method None"),
     ({"image": "https://a.b/c.jpg"}, InputError, r"https://a\.b/c\.jpg is an address on the network"),
     ({"image": "nowhere.jpg"}, InputError, "nowhere.jpg does not exist"),
     ({"image": [[1, 2]]}, InputError, "must be a numpy array, not list"),

@@ -115,7 +115,7 @@ def test_explain_writes_a_sheet_maps_and_facts_for_each_image(
         assert re.match(rf"{image.name}: {count} boxes", line)
         assert count >= 3
         assert (said["height"], said["width"], said["image"]) == (height, width, str(image))
-        assert (said["method"], said["layer"], said["engine"]) == ("gradcam", "neck", "onnx")
+        assert (said["method"], said["layer"], said["engine"]) == ("hirescam", "neck", "onnx")
         assert (said["boxcam"], said["bundle"], said["score_threshold"]) == (boxcam.__version__, "signs.boxcam", 0.3)
 
         assert raw["maps"].dtype == np.float32

@@ -155,7 +155,6 @@ def explain(
       boxcam explain resnet50.boxcam cat.jpg --rank 1 --rank 2
     """
     from boxcam.commands.summary import WORDS, summary, total
-    from boxcam.explain.defaults import default_of
     from boxcam.explain.files import make_folder
     from boxcam.explain.methods import METHODS, Perturbation
     from boxcam.explain.names import check_is_folder, choose_names
@@ -175,7 +174,7 @@ def explain(
     files = find_images(inputs, missing, model.manifest.preprocess.channels)
     broken: list[BoxcamError] = [*missing]
     written, empty = 0, 0
-    by_masks = isinstance(METHODS[method or default_of(model.manifest, layers).method], Perturbation)
+    by_masks = method is not None and isinstance(METHODS[method], Perturbation)  # the default is none of them
     try:
         names = choose_names(files, Path(output))
         folder = make_folder(output) if files else Path(output)

@@ -199,7 +199,8 @@ class Plan:
     """
 
     def __init__(self, model: Model, options: Options) -> None:
-        self.method = options.method or default_of(model.manifest, options.layers).method
+        by_default = default_of(model.manifest, options.layers).method
+        self.method = by_default if options.method is None else options.method
         self.model, self.options = model, replace(options, method=self.method)
         chosen, layers = METHODS[self.method], options.layers or (None,)
         self.views: list[View] = []

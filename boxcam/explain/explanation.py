@@ -46,7 +46,7 @@ class Explanation(Evidence):
     >>> import boxcam
     >>> explanation = boxcam.explain("signs.boxcam", "street.jpg", top=2)
     >>> explanation
-    <Explanation of street.jpg: pedestrian crossing 0.99, no entry 0.99; gradcam at neck of signs.boxcam>
+    <Explanation of street.jpg: pedestrian crossing 0.99, no entry 0.99; hirescam at neck of signs.boxcam>
     >>> [box.name for box in explanation]
     ['pedestrian crossing', 'no entry']
     """
@@ -139,7 +139,7 @@ class Explanation(Evidence):
         >>> import boxcam
         >>> facts = boxcam.explain("signs.boxcam", "street.jpg").facts()
         >>> facts["method"], facts["detections"][0]["name"]
-        ('gradcam', 'pedestrian crossing')
+        ('hirescam', 'pedestrian crossing')
         """
         return facts(self, [box_facts(self, k, self.map(k)) for k in range(len(self))])
 

@@ -56,7 +56,7 @@ def test_the_command_line_takes_the_same_and_inspect_says_which(
         (signs_bundle, signs / "images" / "cat.jpg", OF_DETECTORS),
         (classifier, tmp_path / "a.png", OF_CLASSIFIERS),
     ):
-        done = cli("explain", bundle, image, "-o", tmp_path / default.method, "--top", 1)
+        done = cli("explain", bundle, image, "-o", tmp_path / default.method, "--top", "1")
         assert done.exit_code == 0, done.output
         facts = (tmp_path / default.method / f"{image.stem}.json").read_text(encoding="utf-8")
         assert f'"method": "{default.method}"' in facts

@@ -144,7 +144,7 @@ def test_it_is_one_line(found: boxcam.Explanation) -> None:
     said = repr(found)
     assert "\n" not in said
     assert said.startswith("<Explanation of street.jpg: pedestrian crossing 0.99, no entry 0.99, ")
-    assert said.endswith(" and 2 more; gradcam at neck of signs.boxcam>")
+    assert said.endswith(" and 2 more; hirescam at neck of signs.boxcam>")
     assert repr(explanation()) == "<Explanation of a.jpg: no box; gradcam at neck of net.boxcam>"
     array = explanation(EVEN, image=None)
     assert repr(array) == "<Explanation of 8x4 pixels: third 0.90; gradcam at neck of net.boxcam>"
