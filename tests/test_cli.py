@@ -62,7 +62,7 @@ def test_export_says_what_it_found_checked_and_wrote(signs_export: Any) -> None:
     )
     assert re.fullmatch(r"wrote .+ in \d+ s \(layers: neck, backbone\)", wrote)
     assert str(signs_export.path) in signs_export.stdout
-    assert signs_export.stderr == ""  # a file or a pipe sees no progress
+    assert re.sub(r"^\[ *\d+\.\d s\] .*\n", "", signs_export.stderr, flags=re.M) == ""  # but for lines of a slow one
     assert results(signs_export.path.parent) == ["signs.boxcam"]
     assert results(signs_export.path) == [
         "forward.onnx",
