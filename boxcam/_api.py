@@ -65,6 +65,9 @@ def explain(
     classes: str | int | Sequence[str | int] | None = None,
     rank: int | Sequence[int] | None = None,
     masks: int | None = None,
+    passes: int | None = None,
+    samples: int | None = None,
+    noise: float | None = None,
     seed: int | None = None,
     color: Literal["BGR", "RGB"] = "BGR",
     progress: Callable[[int, int], None] | None = None,
@@ -90,11 +93,14 @@ def explain(
         classes: explain boxes of these classes only, by name or index.
         rank: explain only these boxes, counted from the best one, which is 1; where classes are given, of these.
         masks: how many masks a method of masks (``d-rise``) draws, 1 or more; 5,000 by default.
-        seed: of the masks: the same ones for the same seed, which is 0 by default.
+        passes: how many forward passes a search (``patch-search``) has for each box, 1 or more; 40 by default.
+        samples, noise: how many noisy images a method of noise (``smooth-grad``) makes, 1 or more, and the standard
+            deviation of the noise as a share of the range of the image's values; 50 and 0.15 by default.
+        seed: of what such methods draw: the same for the same seed, which is 0 by default.
         color: order of an array's channels: ``BGR``, as ``cv2.imread`` gives it, or ``RGB``. Pictures of the
             explanation have the same order.
-        progress: called with the number of boxes done, 0 at first, and their total; of a method of masks, with the
-            number of masks done and theirs.
+        progress: called with the number of boxes done, 0 at first, and their total; of a method that runs the model
+            again, with the number of masks, channels or forward passes done and theirs.
 
     Returns:
         The boxes, and for each a map of what speaks for it.
@@ -103,8 +109,8 @@ def explain(
         InputError: the image cannot be read.
         UnknownLayerError, UnknownNameError, EngineError: layer, target, method, class or engine is not there.
         RunError: the model fails on the image, or gives numbers that cannot be, such as a score that is NaN.
-        ArgumentError: ``score``, ``top``, ``rank``, ``masks``, ``seed`` or ``color`` is out of range, or does not go
-            with the method; or model and image are swapped.
+        ArgumentError: ``score``, ``top``, ``rank``, ``masks``, ``passes``, ``samples``, ``noise``, ``seed`` or
+            ``color`` is out of range, or does not go with the method; or model and image are swapped.
         BundleError: the model is a path, and no bundle is there.
 
     Warns:
@@ -135,6 +141,9 @@ def explain(
         classes=classes,
         rank=rank,
         masks=masks,
+        passes=passes,
+        samples=samples,
+        noise=noise,
         seed=seed,
     )
     return explain(open_model(model, image), image, options, color=color, progress=progress)

@@ -181,6 +181,9 @@ class Model:
         classes: Classes | None = None,
         rank: int | Sequence[int] | None = None,
         masks: int | None = None,
+        passes: int | None = None,
+        samples: int | None = None,
+        noise: float | None = None,
         seed: int | None = None,
         color: Color = "BGR",
         progress: Callable[[int, int], None] | None = None,
@@ -203,6 +206,9 @@ class Model:
             classes=classes,
             rank=rank,
             masks=masks,
+            passes=passes,
+            samples=samples,
+            noise=noise,
             seed=seed,
         )
         return explainer.explain(self._runtime, image, options, color=color, progress=progress)
@@ -220,6 +226,9 @@ class Model:
         classes: Classes | None = None,
         rank: int | Sequence[int] | None = None,
         masks: int | None = None,
+        passes: int | None = None,
+        samples: int | None = None,
+        noise: float | None = None,
         seed: int | None = None,
     ) -> None:
         """Check arguments of `explain` and open what they need: for an error before the first image, not with it.
@@ -241,6 +250,9 @@ class Model:
             classes=classes,
             rank=rank,
             masks=masks,
+            passes=passes,
+            samples=samples,
+            noise=noise,
             seed=seed,
         )
         explainer.prepare(self._runtime, options)

@@ -199,7 +199,10 @@ boxcam.nonsense
 def test_a_model_tells_of_itself_and_explains(signs_bundle: Path, signs_model: boxcam.Model, cat: Path) -> None:
     assert signs_model.names == ("stop", "give way", "speed limit", "no entry", "pedestrian crossing")
     assert (signs_model.layers, signs_model.targets) == (("neck", "backbone"), ("logit",))
-    assert signs_model.methods() == (*CAMS, "integrated-gradients", "d-rise")  # it has no layer of pixels
+    assert signs_model.methods() == (
+        *(*CAMS, "finer-cam", "finer-hirescam", "integrated-gradients"),  # it has no layer of pixels
+        *("score-cam", "patch-search", "d-rise"),
+    )
     assert signs_model.device == "cpu"
     assert repr(signs_model) == "<Model signs.boxcam: 5 classes, layers neck, backbone, on cpu>"
     first = boxcam.explain(signs_model, cat, top=2, method="hirescam", layer="backbone")

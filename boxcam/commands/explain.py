@@ -33,6 +33,7 @@ _TOP = 10
 _LARGE = 1 << 28
 """Bytes of maps from which on it is said how large they are going to be."""
 _boxes = partial(click.option, cls=Option, heading="Which boxes")
+_again = partial(click.option, cls=Option, heading="Of methods that run the model again")
 _device = partial(click.option, cls=Option, heading="What it runs on")
 
 
@@ -83,20 +84,15 @@ _device = partial(click.option, cls=Option, heading="What it runs on")
     type=Count(1),
     help="Only this box, counted from the best one, which is 1 (with --class: the best of these); repeatable.",
 )
-@click.option(
-    "--masks",
-    cls=Option,
-    heading="Of the method d-rise",
-    type=Count(1),
-    help="How many masks hide parts of the image, each for a forward pass. [default: 5000]",
+@_again("--masks", type=Count(1), help="Of d-rise: how many masks, each for a forward pass. [default: 5000]")
+@_again("--passes", type=Count(1), help="Of patch-search: how many forward passes for each box. [default: 40]")
+@_again("--samples", type=Count(1), help="Of smooth-grad: how many noisy images. [default: 50]")
+@_again(
+    "--noise",
+    type=Share(),
+    help="Of smooth-grad: how much noise, as a share of the range of the image's values. [default: 0.15]",
 )
-@click.option(
-    "--seed",
-    cls=Option,
-    heading="Of the method d-rise",
-    type=Count(0),
-    help="Of the random masks: the same ones for the same seed. [default: 0]",
-)
+@_again("--seed", type=Count(0), help="Of what these draw: the same for the same seed. [default: 0]")
 @_device(
     "--device",
     type=Name("device", lambda: DEVICES, OTHER_DEVICES),
@@ -135,6 +131,9 @@ def explain(
     classes: tuple[str, ...],
     rank: tuple[int, ...],
     masks: int | None,
+    passes: int | None,
+    samples: int | None,
+    noise: float | None,
     seed: int | None,
     device: str,
     providers: tuple[str, ...],
@@ -156,14 +155,15 @@ def explain(
     """
     from boxcam.commands.summary import WORDS, summary, total
     from boxcam.explain.files import make_folder
-    from boxcam.explain.methods import METHODS, Perturbation
+    from boxcam.explain.methods import METHODS
     from boxcam.explain.names import check_is_folder, choose_names
     from boxcam.runtime.images import find_images
 
     asked: dict[str, Any] = {
         "method": method, "layer": layers or None, "fuse": fuse, "target": target, "engine": engine,
         "score": score, "top": _TOP if top is None and not rank else top,
-        "classes": classes or None, "rank": rank or None, "masks": masks, "seed": seed,
+        "classes": classes or None, "rank": rank or None,
+        "masks": masks, "passes": passes, "samples": samples, "noise": noise, "seed": seed,
     }  # fmt: skip
     check_is_folder(output)
     model = _load(bundle, inputs, threads=threads, device=device, providers=providers)
@@ -174,14 +174,14 @@ def explain(
     files = find_images(inputs, missing, model.manifest.preprocess.channels)
     broken: list[BoxcamError] = [*missing]
     written, empty = 0, 0
-    by_masks = method is not None and isinstance(METHODS[method], Perturbation)  # the default is none of them
+    counts = "box" if method is None else METHODS[method].counts  # the defaults run the model once
     try:
         names = choose_names(files, Path(output))
         folder = make_folder(output) if files else Path(output)
         for number, (file, name) in enumerate(zip(files, names, strict=True), 1):
             with progress_line(f"[{number}/{len(files)}] {file.name}", one, quiet) as line:
                 try:
-                    count = line.counter(one="mask") if by_masks else _counter(line, file, channels)
+                    count = _counter(line, file, channels) if counts == "box" else line.counter(one=counts)
                     explanation = model.explain(file, **asked, progress=count)
                     explanation.save(folder, name, progress=line.counter("writing"))
                 except (InputError, OutputError) as error:

@@ -50,17 +50,38 @@ class ClassScores:
         found, detections = np.zeros((len(prediction.detections), self._count)), prediction.detections
         for row, (origin, label) in enumerate(zip(detections.origin, detections.labels, strict=True)):
             end = self._ends[origin[0]]
-            values = prediction.outputs[end.name]
-            position: list[int | slice] = [int(place) for place in origin[1 : 1 + values.ndim]]
-            first = int(origin[1 + self._axis] - label)
-            position[self._axis] = slice(None)
-            line = values[tuple(position)].astype(np.float64)
+            line, first = self._line(prediction, origin, label)
             if end.activation == "Softmax":
                 line = np.exp(line - line.max())
                 line /= line.sum()
             line = line[first : first + self._count]
             found[row] = 1 / (1 + np.exp(-line)) if end.activation == "Sigmoid" else line
         return found
+
+    def logits(self, prediction: Prediction, index: int) -> tuple[Array, Int] | None:
+        """The logits of all classes for a box, float64 [C], and which numbers they are, int64 [C, D].
+
+        None if not `known`.
+
+        Args:
+            prediction: a forward pass with the tensors of `names`.
+            index: of the box in ``prediction.detections``.
+        """
+        if self._axis is None:
+            return None
+        origin, label = prediction.detections.origin[index], prediction.detections.labels[index]
+        line, first = self._line(prediction, origin, label)
+        origins = np.repeat(origin[None], self._count, axis=0)
+        origins[:, 1 + self._axis] = first + np.arange(self._count)
+        return line[first : first + self._count], origins
+
+    def _line(self, prediction: Prediction, origin: Int, label: int) -> tuple[Array, int]:
+        """The numbers along the axis of classes through a box's own, and where its classes begin among them."""
+        assert self._axis is not None
+        values = prediction.outputs[self._ends[origin[0]].name]
+        position: list[int | slice] = [int(place) for place in origin[1 : 1 + values.ndim]]
+        position[self._axis] = slice(None)
+        return values[tuple(position)].astype(np.float64), int(origin[1 + self._axis] - label)
 
     def _find(self, predictions: Sequence[Prediction]) -> int | None:
         """The axis; None if there is none, or if it could be several."""

@@ -64,7 +64,10 @@ class Query:
         classes: names or numbers of the classes asked for, as they were given; empty for all.
         rank: places of the boxes asked for, counted from the best one, which is 1; empty for all.
         drawn: how the picture is drawn of an image that does not have three colours; empty if it has.
-        masks, seed: how many masks were drawn, and by which seed; None for methods without masks.
+        masks: how many masks were drawn; None for methods without masks.
+        passes: how many forward passes each box was given; None for methods that do not search.
+        samples, noise: how many noisy images were made, and of how much noise; None for methods without noise.
+        seed: by which it was drawn; None for methods that draw nothing.
     """
 
     bundle: str
@@ -79,6 +82,9 @@ class Query:
     rank: tuple[int, ...] = ()
     drawn: str = ""
     masks: int | None = None
+    passes: int | None = None
+    samples: int | None = None
+    noise: float | None = None
     seed: int | None = None
 
 
@@ -106,8 +112,9 @@ class Evidence:
     Attributes:
         image: uint8 [H, W, 3], BGR, the image given.
         detections: the K boxes that were explained.
-        method, layer, engine, target: how, and what of the boxes. Methods that run the model again, on changed images,
-            have the layer ``image``, the engine ``none``, and the target ``detection``.
+        method, layer, engine, target: how, and what of the boxes. Methods that ask whether the box is found again in
+            changed images have the target ``detection``; the layer and the engine of the map that guides them, or
+            the layer ``image`` and the engine ``none``.
         values: float32 [K], the number of each box that was explained: its logit, its score, or a side in pixels of the
             model's input.
         parts: of each of the K boxes, maps whose sum is its map: one for each tensor of the layer that its target

@@ -35,6 +35,9 @@ class Options:
     classes: Classes | None = None
     rank: int | Sequence[int] | None = None
     masks: int | None = None
+    passes: int | None = None
+    samples: int | None = None
+    noise: float | None = None
     seed: int | None = None
 
     def __post_init__(self) -> None:
@@ -59,9 +62,13 @@ class Options:
                 f'fuse={self.fuse!r} is no way to make one map of several. Pass fuse="max" for the largest value of'
                 ' each pixel, or fuse="mean".'
             )
-        if self.masks is not None and not (is_whole(self.masks) and self.masks >= 1):
+        self._count("masks", "how many masks to draw, such as masks=1000")
+        self._count("passes", "how many forward passes each box may take, such as passes=40")
+        self._count("samples", "how many noisy images to make, such as samples=50")
+        if self.noise is not None and not (is_number(self.noise) and 0 < self.noise <= 1):
             raise ArgumentError(
-                f"masks={self.masks!r} is not a whole number above 0. Pass how many masks to draw, such as masks=1000."
+                f"noise={self.noise!r} is not a number above 0, and 1 at most. Pass the noise as a share of the range"
+                " of the image's values, such as noise=0.15."
             )
         if self.seed is not None and not (is_whole(self.seed) and self.seed >= 0):
             raise ArgumentError(f"seed={self.seed!r} is not a whole number, 0 or above. Pass one, such as seed=0.")
@@ -87,6 +94,12 @@ class Options:
     def named_classes(self) -> tuple[str, ...]:
         """The classes as they were given; empty for all."""
         return () if self.classes is None else tuple(map(str, several(self.classes)))
+
+    def _count(self, name: str, what: str) -> None:
+        """Make sure that an option, if it is given, is a whole number above 0; ``what`` says what to pass."""
+        given = getattr(self, name)
+        if given is not None and not (is_whole(given) and given >= 1):
+            raise ArgumentError(f"{name}={given!r} is not a whole number above 0. Pass {what}.")
 
     def _keep(self, name: str, fits: Callable[[Any], bool], what: str) -> None:
         """Read one value or several, and keep them as a tuple.

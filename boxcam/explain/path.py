@@ -16,6 +16,7 @@ import numpy as np
 from boxcam.bundle import Layer
 from boxcam.errors import RunError
 from boxcam.explain.evidence import Part
+from boxcam.explain.gradients import same_place, weighted_sum
 from boxcam.explain.maps import maps_of
 from boxcam.explain.methods import Method
 from boxcam.explain.options import Options
@@ -156,20 +157,20 @@ class _Difference:
 
 def _mean(one: Patch, other: Patch, layer: Layer) -> Patch:
     """The mean of two gradients of one target, at the same place."""
-    places = [(of.tensor, of.row, of.corner, of.gradient.shape, of.uniform is None) for of in (one, other)]
-    _same(places[:1], places[1:], layer)
-    gradient: Float = (one.gradient + other.gradient) * np.float32(0.5)
-    uniform: Float | None = None
-    if one.uniform is not None and other.uniform is not None:
-        uniform = (one.uniform + other.uniform) * np.float32(0.5)
-    return Patch(one.tensor, one.row, one.corner, gradient, uniform)
+    if not same_place(one, other):
+        raise _moves(layer)
+    return weighted_sum((one, other), (0.5, 0.5))
 
 
 def _same(one: list[_T], other: list[_T], layer: Layer) -> list[_T]:
     """Both, which have to be the same."""
     if one != other:
-        raise RunError(
-            f"where a box depends on layer {layer.name!r} is not the same in blurred images, so there is no integral"
-            ' along them. Choose a method of one forward pass, such as method="hirescam".'
-        )
+        raise _moves(layer)
     return one
+
+
+def _moves(layer: Layer) -> RunError:
+    return RunError(
+        f"where a box depends on layer {layer.name!r} is not the same in blurred images, so there is no integral along"
+        ' them. Choose a method of one forward pass, such as method="hirescam".'
+    )

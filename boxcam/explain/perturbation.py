@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from boxcam.bundle import Preprocess
 from boxcam.errors import ArgumentError, BoxcamWarning
+from boxcam.explain.changed_input import ChangedInput
 from boxcam.explain.class_scores import ClassScores
 from boxcam.explain.evidence import Part
 from boxcam.explain.masks import Mask, Masks
@@ -127,29 +128,19 @@ class HiddenImage:
     """
 
     def __init__(self, tensor: npt.NDArray[Any], place: Transform, spec: Preprocess) -> None:
-        self.corner = max(place.top, 0), max(place.left, 0)
-        ends = (
-            min(place.top + place.resized_height, place.canvas_height),
-            min(place.left + place.resized_width, place.canvas_width),
-        )
-        region = tuple(slice(start, end) for start, end in zip(self.corner, ends, strict=True))
-        self.masks = Masks(ends[0] - self.corner[0], ends[1] - self.corner[1])
-        self._tensor = tensor.copy()
-        planes = self._tensor[0] if spec.layout == "NCHW" else self._tensor[0].transpose(2, 0, 1)
-        self._part = planes[:, *region]
+        self._input = ChangedInput(tensor, place, spec)
+        self.corner = self._input.corner
+        self.masks = Masks(*self._input.pixels.shape[1:])
         self._black = (-np.array(spec.mean, np.float32) / np.array(spec.std, np.float32))[:, None, None]
-        self._seen = self._part.astype(np.float32) - self._black
-        self._pixels = np.empty_like(self._seen)
+        self._seen: Float = (self._input.pixels - self._black).astype(np.float32, copy=False)
+        self._hidden: Float = np.empty_like(self._seen)
 
     def behind(self, mask: Mask) -> npt.NDArray[Any]:
         """The model's input behind a mask, until the next one is asked for: it is written over."""
-        pixels = self._part if self._part.dtype == np.float32 else self._pixels
-        np.multiply(self._seen, self.masks.enlarge(mask), out=pixels)
+        np.multiply(self._seen, self.masks.enlarge(mask), out=self._hidden)
         if self._black.any():
-            pixels += self._black
-        if pixels is not self._part:
-            self._part[:] = np.rint(pixels) if self._part.dtype.kind in "iu" else pixels
-        return self._tensor
+            self._hidden += self._black
+        return self._input.with_pixels(self._hidden)
 
 
 def _objects(prediction: Prediction, classes: ClassScores, boxes: Sequence[int] | None = None) -> Objects:

@@ -215,10 +215,29 @@ class Model:
         Raises:
             EngineError: the engine is not in the bundle or cannot run here.
         """
+        origin = self.origin(of or prediction, boxes, target)
+        yield from self.patches_at(prediction, layer, origin, engine, target=target, rules=rules, means=means)
+
+    def patches_at(
+        self,
+        prediction: Prediction,
+        layer: Layer,
+        origin: Int,
+        engine: str = "auto",
+        *,
+        target: str | None = None,
+        rules: Rules = "plain",
+        means: bool = False,
+    ) -> Iterator[Patches]:
+        """As `patches`, of any numbers of the tensors that a target is in, whether or not a box came from them.
+
+        Args:
+            prediction, layer, engine, target, rules, means: as for `patches`.
+            origin: int64 [N, D], which numbers, as `origin` gives those of boxes.
+        """
         gradient = self.gradient(layer, engine, target, rules)
         running = self.engine(gradient, means=means)
         features = [tensor.name for tensor in layer.tensors]
-        origin = self._origin(of or prediction, boxes, target)
         step = max(gradient.boxes_at_once, 1)  # bounds the memory that gradients take
         for start in range(0, len(origin), step):
             yield from running.patches(prediction.outputs, features, gradient.context, origin[start : start + step])
@@ -242,10 +261,22 @@ class Model:
             return None
         tensors = [prediction.outputs[end.name] for end in ends]
         found = []
-        for number, *position in self._origin(of, boxes, target).tolist():
+        for number, *position in self.origin(of, boxes, target).tolist():
             tensor = tensors[number]
             found.append(tensor[tuple(position[: tensor.ndim])])
         return np.array(found, np.float32)
+
+    def origin(self, prediction: Prediction, boxes: Sequence[int], target: str | None = None) -> Int:
+        """Which numbers the boxes' targets are: int64 [K, D], the number of a tensor, then a position in it.
+
+        Args:
+            prediction: a forward pass made for this target.
+            boxes: indices into ``prediction.detections``.
+            target: name of the target; the bundle's first one by default.
+        """
+        rows = prediction.rows[np.asarray(boxes, np.int64)]
+        found: Int = prediction.outputs[self.manifest.target(target).origin][rows].astype(np.int64)
+        return found
 
     def values(self, prediction: Prediction, target: str | None = None) -> Float:
         """The number that each box's target is: float32 [K]; the sides of boxes in pixels of the model input."""
@@ -307,12 +338,6 @@ class Model:
         if file not in self._engines:
             self._engines[file] = ENGINES[gradient.engine](self.path / file, self._device)
         return self._engines[file]
-
-    def _origin(self, prediction: Prediction, boxes: Sequence[int], target: str | None) -> Int:
-        """Which numbers the boxes' targets are: int64 [K, D]."""
-        rows = prediction.rows[np.asarray(boxes, np.int64)]
-        found: Int = prediction.outputs[self.manifest.target(target).origin][rows].astype(np.int64)
-        return found
 
     @property
     def _file(self) -> str:

@@ -5,6 +5,9 @@
 ``make bench`` installs the packages into ``.build/bench`` (requirements/bench.txt). The network is its own feature map,
 A, and its output Σ G·A, so that its gradient is G. What is kept is what a package makes before it scales the map to
 0..1 and enlarges it. ODAM's is the published line of its authors (Cyang-Zhao/ODAM, tools/savefig_odam.py).
+
+Methods of other classes and of further forward passes are of the network of two_classes.py; these are kept as
+``networks``.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from tests.explain.two_classes import CONVOLUTION, HEAD, INPUT
 
 FILE = Path(__file__).with_suffix(".json")
 PYTORCH_GRAD_CAM = {
@@ -67,8 +72,50 @@ def main() -> None:
     fm = network.layer(image)
     (grad,) = torch.autograd.grad((fm * gradient).sum(), fm)
     found["ODAM"]["odam"] = torch.nn.functional.relu((grad * fm.detach()).sum(1))[0].tolist()
+    networks = of_two_classes()
     versions = {name: importlib.metadata.version(name) for name in ("grad-cam", "captum", "torch")}
-    FILE.write_text(json.dumps({"versions": versions, "maps": found}, indent=1) + "\n", encoding="utf-8")
+    FILE.write_text(
+        json.dumps({"versions": versions, "maps": found, "networks": networks}, indent=1) + "\n", encoding="utf-8"
+    )
+
+
+def of_two_classes() -> dict[str, Any]:
+    """Finer-CAM and Score-CAM of pytorch-grad-cam, and SmoothGrad of captum with the noise that boxcam draws."""
+    from unittest import mock
+
+    import captum.attr
+    import pytorch_grad_cam
+    import torch
+
+    convolution = torch.nn.Conv2d(3, 6, 3, padding=1, bias=False)
+    convolution.weight = torch.nn.Parameter(torch.from_numpy(CONVOLUTION))
+    head = torch.nn.Linear(HEAD[0].size, 2, bias=False)
+    head.weight = torch.nn.Parameter(torch.from_numpy(HEAD.reshape(2, -1)))
+    network = torch.nn.Sequential(convolution, torch.nn.ReLU(), torch.nn.Flatten(), head).eval()
+    image, found = torch.from_numpy(INPUT), {}
+    bases = {"finer-cam": pytorch_grad_cam.GradCAM, "finer-hirescam": pytorch_grad_cam.HiResCAM}
+    for name, base in bases.items():
+        cam = pytorch_grad_cam.FinerCAM(network, [network[1]], base_method=base)
+        found[name] = _before_scaling(cam.base_cam, lambda cam=cam: cam(image, None, comparison_categories=[1]))
+    target = int(network(image).argmax())
+    with pytorch_grad_cam.ScoreCAM(network, [network[1]]) as cam:
+        found["score-cam"] = _before_scaling(cam, lambda: cam(image, [lambda output: output[target]]))
+    rng, spread = np.random.default_rng(3), 0.15 * float(np.ptp(INPUT))
+    drawn = [torch.from_numpy(spread * rng.standard_normal(INPUT.shape[1:], np.float32)) for _ in range(8)]
+    with mock.patch("torch.normal", return_value=torch.stack(drawn)):
+        by_captum = captum.attr.NoiseTunnel(captum.attr.Saliency(network)).attribute(
+            image, nt_samples=8, stdevs=spread, target=target, abs=False
+        )
+    found["smooth-grad"] = by_captum[0].abs().amax(0).tolist()
+    return found
+
+
+def _before_scaling(cam: Any, run: Any) -> Any:
+    """The map that a package's method makes of a layer, before it is scaled."""
+    kept, compute = [], cam.get_cam_image
+    cam.get_cam_image = lambda *given: kept.append(compute(*given)) or kept[-1]
+    run()
+    return np.float32(kept[0][0]).tolist()
 
 
 if __name__ == "__main__":

@@ -260,8 +260,11 @@ class TestDetector:
         ({"masks": 0}, r"masks=0 is not a whole number above 0\. Pass how many"),
         ({"masks": 2.5}, r"masks=2\.5 is not a whole number above 0"),
         ({"seed": -1}, r"seed=-1 is not a whole number, 0 or above"),
-        ({"method": "gradcam", "masks": 5}, r"'gradcam' draws nothing at random, so masks=5 means nothing\. .*d-rise"),
-        ({"method": "hirescam", "seed": 0}, r"'hirescam' draws nothing at random, so seed=0 means nothing"),
+        ({"method": "gradcam", "masks": 5}, r"'gradcam' has no masks, so masks=5 means nothing\. .*d-rise"),
+        (
+            {"method": "hirescam", "seed": 0},
+            r"'hirescam' has no seed, so seed=0 means nothing\. .*smooth-grad, patch-search, d-rise",
+        ),
     ],
 )
 def test_what_does_not_go_with_it_is_refused(bundle: Path, picture: Any, given: dict[str, Any], said: str) -> None:

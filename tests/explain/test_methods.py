@@ -349,9 +349,12 @@ GOLDENS: dict[str, list[Golden]] = {
         ),
     ],
 }
+GOLDENS["finer-cam"] = GOLDENS["gradcam"]  # of differences of classes
+GOLDENS["finer-hirescam"] = GOLDENS["hirescam"]
+GOLDENS["smooth-grad"] = GOLDENS["saliency"]  # of a mean gradient
 GOLDENS["odam-combined"] = GOLDENS["odam"]  # of each of its targets
 GOLDENS["integrated-gradients"] = GOLDENS["hirescam"]  # of what the features change by in a step
-WHOLE = ("gradcam", "gradcam++", "xgradcam", "eigencam", "eigengradcam")
+WHOLE = ("gradcam", "finer-cam", "gradcam++", "xgradcam", "eigencam", "eigengradcam")
 """Methods whose map covers the whole feature map, whatever the patch covers."""
 NOT_PROPORTIONAL = ("gradcam++", "ssgradcam++")
 """Methods whose map is not just larger where the target is."""
@@ -393,14 +396,31 @@ def test_which_gradient_and_which_layer_a_method_is_for() -> None:
         "ssgradcam++": ("cells", "maps", None),
         "eigencam": ("none", "maps", None),
         "eigengradcam": ("cells", "maps", None),
+        "finer-cam": ("means", "maps", None),
+        "finer-hirescam": ("cells", "any", None),
         "integrated-gradients": ("cells", "any", None),
         "saliency": ("cells", "image", None),
+        "smooth-grad": ("cells", "image", None),
         "guided-backprop": ("guided", "image", None),
         "guided-gradcam": ("guided", "maps, image", "gradcam"),
+        "score-cam": ("none", "maps", None),
+        "patch-search": ("cells", "any", None),
         "d-rise": ("none", "none", None),
     }
-    passes = {name: found.passes for name, found in METHODS._things.items() if found.passes != 1}
-    assert passes == {"integrated-gradients": 9, "d-rise": 5001}
+    passes = {name: found.passes for name, found in METHODS._things.items() if found.passes != "1"}
+    assert passes == {
+        "integrated-gradients": "9",
+        "smooth-grad": "51",
+        "score-cam": "1 + channels",
+        "patch-search": "1 + 40 a box",
+        "d-rise": "5001",
+    }
+    options = {name: found.takes for name, found in METHODS._things.items() if found.takes}
+    assert options == {
+        "smooth-grad": ("samples", "noise", "seed"),
+        "patch-search": ("passes", "seed"),
+        "d-rise": ("masks", "seed"),
+    }
     assert all(found.shows for found in METHODS._things.values())
 
 

@@ -44,7 +44,7 @@ def test_engines_without_means_give_whole_gradients(signs: Path, signs_model: bo
 
 
 def test_only_methods_that_say_so_are_given_means() -> None:
-    assert [name for name in BY_GRADIENT if BY_GRADIENT[name].means] == ["gradcam", "eigencam"]
+    assert [name for name in BY_GRADIENT if BY_GRADIENT[name].means] == ["gradcam", "eigencam", "finer-cam"]
     rng = np.random.default_rng(0)
     activation = rng.random((3, 4, 5), np.float32)
     from boxcam.types import Patch

@@ -6,16 +6,20 @@ proposal's row) and the patches of all boxes that look at it: each holds G = ∂
 Means of gradients are taken in float64, products over channels in float32, as the frameworks do; maps are float32
 and finite.
 
-A method of forward passes alone (`Perturbation`) is one short function, too: from the boxes that are explained and what
-the model finds on a masked image to the weight of that mask for each box.
+Methods that run the model again are one short function each, too: of random masks (`Perturbation`), from the boxes that
+are explained and what the model finds on a masked image to the weight of that mask for each box; of masks that are the
+channels of a layer (`ChannelMasks`), from the targets behind them to the channels' weights; of patches that are hidden
+(`Search`), from patches and a function that says what hiding some of them leaves of a box to how much each matters.
 
 One method is one file and one row here; the order is that of ``boxcam.methods()``.
 """
 
 from __future__ import annotations
 
+from boxcam.explain.methods.channel_masks import ChannelMasks as ChannelMasks
 from boxcam.explain.methods.drise import drise
 from boxcam.explain.methods.eigencam import eigencam, eigengradcam
+from boxcam.explain.methods.finercam import finer_hirescam, finercam
 from boxcam.explain.methods.gradcam import gradcam
 from boxcam.explain.methods.gradcam_plus_plus import gradcam_plus_plus
 from boxcam.explain.methods.guided import guided_backprop, guided_gradcam
@@ -23,11 +27,16 @@ from boxcam.explain.methods.hirescam import hirescam
 from boxcam.explain.methods.integrated_gradients import integrated_gradients
 from boxcam.explain.methods.layercam import layercam
 from boxcam.explain.methods.method import METHODS as METHODS
+from boxcam.explain.methods.method import AnyMethod as AnyMethod
 from boxcam.explain.methods.method import Method as Method
 from boxcam.explain.methods.odam import odam
+from boxcam.explain.methods.patch_search import PASSES, patch_search
 from boxcam.explain.methods.perturbation import Objects as Objects
 from boxcam.explain.methods.perturbation import Perturbation as Perturbation
 from boxcam.explain.methods.saliency import saliency
+from boxcam.explain.methods.scorecam import scorecam
+from boxcam.explain.methods.search import Search as Search
+from boxcam.explain.methods.smoothgrad import SAMPLES, smoothgrad
 from boxcam.explain.methods.ssgradcam import ssgradcam, ssgradcam_plus_plus
 from boxcam.explain.methods.xgradcam import xgradcam
 
@@ -60,14 +69,25 @@ METHODS.register("eigencam")(
     )
 )
 METHODS.register("eigengradcam")(Method(eigengradcam, "the main pattern of what made the score", features=True))
+METHODS.register("finer-cam")(
+    Method(finercam, "gradcam, of what tells it from similar classes: classifiers", means=True, features=True, rivals=3)
+)
+METHODS.register("finer-hirescam")(
+    Method(finer_hirescam, "hirescam, of what tells it from similar classes: dense heads", rivals=3)
+)
 METHODS.register("integrated-gradients")(
     Method(integrated_gradients, "what the score gained, place by place, from a blurred image", path=8)
 )
 METHODS.register("saliency")(Method(saliency, "which pixels matter, for or against; noisy", image=True))
+METHODS.register("smooth-grad")(Method(smoothgrad, "saliency, with less noise", image=True, samples=SAMPLES))
 METHODS.register("guided-backprop")(
     Method(guided_backprop, "crisp edges of what speaks for it; no gradient", rules="guided", image=True)
 )
 METHODS.register("guided-gradcam")(
     Method(guided_gradcam, "edges, where gradcam is warm", rules="guided", image=True, times="gradcam")
+)
+METHODS.register("score-cam")(ChannelMasks(scorecam, "which channels keep the score, without gradients; slow"))
+METHODS.register("patch-search")(
+    Search(patch_search, "what the box hangs on, as hiding it shows: detectors", guide="hirescam", trials=PASSES)
 )
 METHODS.register("d-rise")(Perturbation(drise, "what the box needs to be seen, by hiding the rest; slow", masks=5000))

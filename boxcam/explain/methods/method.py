@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from boxcam.bundle import Rules
+from boxcam.explain.methods.channel_masks import ChannelMasks
 from boxcam.explain.methods.perturbation import Perturbation
+from boxcam.explain.methods.search import Search
 from boxcam.registry import Registry
 from boxcam.types import CellMap, Float, Patch
 
@@ -24,6 +26,10 @@ class Method:
             may then hold nothing but a uniform gradient with that mean.
         gradient: whether it reads the gradient at all; one that does not tells no box of a feature map from another.
         features: whether it is for feature maps only, as it weighs channels, and those of the image are its colours.
+        rivals: with how many classes that the box might have had instead its own is compared; 0 for a method of the
+            box's own target. See `boxcam.explain.rivals`.
+        samples: how many noisy images its gradient is the mean of; 0 for a method of the image as it is. See
+            `boxcam.explain.noise`.
         path: how many steps the path has from a blurred image to the image, along which it is added up; 0 for a method
             of one forward pass. See `boxcam.explain.path`.
         rules: which gradient it is made of: the plain one, or the guided one, which activations pass only where they
@@ -38,6 +44,8 @@ class Method:
     means: bool = False
     gradient: bool = True
     features: bool = False
+    rivals: int = 0
+    samples: int = 0
     path: int = 0
     rules: Rules = "plain"
     image: bool = False
@@ -45,9 +53,19 @@ class Method:
     times: str | None = None
 
     @property
-    def passes(self) -> int:
+    def passes(self) -> str:
         """How many forward passes of the model an image takes, for all of its boxes together."""
-        return 1 + self.path
+        return str(1 + self.path + self.samples)
+
+    @property
+    def counts(self) -> str:
+        """What its progress is counted in, in the singular."""
+        return "pass" if self.samples else "box"
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """Options that are for it and not for every method."""
+        return ("samples", "noise", "seed") if self.samples else ()
 
     @property
     def averages(self) -> bool:
@@ -72,5 +90,6 @@ class Method:
         return self.compute(activation, patches)
 
 
-METHODS: Registry[Method | Perturbation] = Registry("method", "boxcam.methods")
-"""Those of gradients, and those of forward passes alone."""
+AnyMethod = Method | Perturbation | ChannelMasks | Search
+METHODS: Registry[AnyMethod] = Registry("method", "boxcam.methods")
+"""Those of gradients, and those that run the model again."""

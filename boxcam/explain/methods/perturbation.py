@@ -65,9 +65,19 @@ class Perturbation:
     masks: int
 
     @property
-    def passes(self) -> int:
+    def passes(self) -> str:
         """How many forward passes of the model an image takes, for all of its boxes together."""
-        return 1 + self.masks
+        return str(1 + self.masks)
+
+    @property
+    def counts(self) -> str:
+        """What its progress is counted in, in the singular."""
+        return "mask"
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """Options that are for it and not for every method."""
+        return "masks", "seed"
 
     @property
     def averages(self) -> bool:

@@ -1,0 +1,212 @@
+"""What has to be computed for an explanation, and what cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from boxcam.bundle import Gradient, Layer
+from boxcam.errors import ArgumentError, UnknownLayerError, UnknownNameError
+from boxcam.explain.defaults import default_of
+from boxcam.explain.methods import METHODS, AnyMethod, ChannelMasks, Method, Perturbation, Search
+from boxcam.explain.options import Options
+from boxcam.explain.perturbation import draws_of
+from boxcam.runtime.model import Model
+from boxcam.targets import LOGIT
+from boxcam.types import IMAGE
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A method at a layer, of a target: None for the bundle's first one."""
+
+    method: Method | ChannelMasks
+    layer: Layer
+    target: str | None
+
+    @property
+    def path(self) -> int:
+        """How many steps the method's path has; 0 without one."""
+        return self.method.path if isinstance(self.method, Method) else 0
+
+
+class Plan:
+    """What has to be computed for an explanation.
+
+    Attributes:
+        method: its name: the one that was asked for, or the model's default.
+        chosen: the method itself.
+        views: the method at each of its layers, of each of its targets; for a method that multiplies the map of
+            another one, this one comes first; for a search, those of the method that guides it. None for a method of
+            random masks, which looks at no layer.
+
+    Raises:
+        UnknownLayerError, UnknownNameError, EngineError, ArgumentError: as for `explain`.
+    """
+
+    def __init__(self, model: Model, options: Options) -> None:
+        by_default = default_of(model.manifest, options.layers).method
+        self.method = by_default if options.method is None else options.method
+        self.model, self.options = model, replace(options, method=self.method)
+        self.chosen: AnyMethod = METHODS[self.method]
+        self.views: list[View] = []
+        self._check_options()
+        chosen, layers = self.chosen, options.layers or (None,)
+        if isinstance(chosen, Perturbation):
+            draws_of(chosen, self.options)
+            return
+        if isinstance(chosen, Search):
+            if options.target is not None:
+                raise ArgumentError(
+                    f"the method {self.method!r} explains whole boxes by hiding parts of the image: it has no"
+                    f" target. Leave out target={options.target!r}, or pass another method=."
+                )
+            guide = METHODS[chosen.guide]
+            assert isinstance(guide, Method)
+            chosen = guide
+        if isinstance(chosen, ChannelMasks):
+            self.views = [View(chosen, self._map_layer(layer), options.target) for layer in layers]
+        else:
+            self.views = self._of_gradients(chosen, layers)
+        for view in self.views:
+            self.gradient(view)
+        if options.fuse != "max" and (len(self.views) == 1 or chosen.times is not None):
+            raise ArgumentError(
+                f"fuse={options.fuse!r} is how several maps of a box become one, and there is one only. Pass several"
+                " layer=, or leave it out."
+            )
+
+    def _check_options(self) -> None:
+        """Refuse options that are for other methods.
+
+        Raises:
+            ArgumentError: one is given.
+        """
+        for name in ("masks", "passes", "samples", "noise", "seed"):
+            given = getattr(self.options, name)
+            if given is not None and name not in self.chosen.takes:
+                others = ", ".join(one for one, of in METHODS.loaded().items() if name in of.takes)
+                raise ArgumentError(
+                    f"the method {self.method!r} has no {name}, so {name}={given} means nothing. Leave it out,"
+                    f" or pass another method= ({others})."
+                )
+
+    def _of_gradients(self, chosen: Method, layers: Sequence[str | None]) -> list[View]:
+        """A method of gradients at each of its layers, of each of its targets."""
+        model, options = self.model, self.options
+        if chosen.times is not None and len(layers) > 1:
+            raise ArgumentError(
+                f"the method {self.method!r} multiplies the maps of two layers already. Pass one layer= only."
+            )
+        if chosen.targets and options.target is not None:
+            raise ArgumentError(
+                f"the method {self.method!r} is of {', '.join(chosen.targets)} together. Leave out"
+                f" target={options.target!r}, or pass another method=."
+            )
+        there = {target.name for target in model.manifest.targets}
+        missing = [name for name in chosen.targets if name not in there]
+        if missing and not model.manifest.outputs.whole_image:
+            raise UnknownNameError(
+                f"the method {self.method!r} needs the targets {', '.join(missing)}, which bundle {model.path}"
+                " lacks."
+                ' Export the model again with targets=["all"], in addition to the options you used before.'
+            )
+        if chosen.rivals and len(model.manifest.labels) == 1:
+            raise UnknownNameError(
+                f"the method {self.method!r} compares classes, and bundle {model.path} has one only. Choose another"
+                ' method, such as method="hirescam".'
+            )
+        if chosen.rivals and options.target not in (None, LOGIT.name):
+            raise ArgumentError(
+                f"the method {self.method!r} compares the logits of classes. Leave out target={options.target!r}, or"
+                " pass another method=."
+            )
+        return [view for layer in layers for view in self._views(chosen, layer)]
+
+    def _views(self, chosen: Method, layer: str | None) -> list[View]:
+        """The method at a layer, of each of its targets; before it, the method whose map multiplies its own."""
+        model, method, target = self.model, self.method, self.options.target
+        maps = next((name for name in model.layers if name != IMAGE), None) if layer is None else layer
+        if maps in (None, IMAGE) and (chosen.features or chosen.times is not None):
+            others = [name for name in model.layers if name not in (IMAGE, *(self.options.layers or ()))]
+            choose = f"Choose another layer ({', '.join(others)}), or pass"
+            if len(self.options.layers or ()) > 1:
+                choose = f"Leave out layer {IMAGE!r}, or pass"
+            elif not others:
+                choose = "There is no other layer: pass"
+            raise UnknownNameError(
+                f"the method {method!r} is one of feature maps, and the channels of the image are its colours. {choose}"
+                ' method="hirescam", which is for both, or method="saliency".'
+            )
+        if chosen.image and chosen.times is None and layer not in (None, IMAGE):
+            raise UnknownNameError(
+                f"the method {method!r} is one of pixels: it is for the layer 'image', not {layer!r}."
+            )
+        at = self._layer(method, IMAGE if chosen.image else maps or IMAGE)
+        if chosen.path and at.kind == "roi":
+            others = [one.name for one in model.manifest.layers if one.kind != "roi"]
+            raise UnknownNameError(
+                f"the method {method!r} follows a box through blends of the image, and the proposals of layer"
+                f" {at.name!r} are others in each. Choose another layer ({', '.join(others) or 'there is none'}), or"
+                " another method."
+            )
+        views = [View(chosen, at, one) for one in chosen.targets or (target,)]
+        if chosen.times is None:
+            return views
+        other = METHODS[chosen.times]
+        assert isinstance(other, Method)
+        return [View(other, self._layer(method, maps), target), *views]
+
+    def _map_layer(self, name: str | None) -> Layer:
+        """A layer of feature maps of the whole image; the bundle's first one by default.
+
+        Raises:
+            UnknownNameError: it is another one.
+        """
+        fitting = [one.name for one in self.model.manifest.layers if one.kind == "map" and one.name != IMAGE]
+        if name is None and fitting:
+            name = fitting[0]
+        layer = self._layer(self.method, name)
+        if layer.name not in fitting:
+            raise UnknownNameError(
+                f"the method {self.method!r} hides the image behind feature maps of all of it, and layer"
+                f" {layer.name!r} is none. Choose another layer ({', '.join(fitting) or 'there is none'}), or another"
+                " method."
+            )
+        return layer
+
+    @property
+    def is_path(self) -> bool:
+        """Whether what is asked for is an integral along a path."""
+        return isinstance(self.chosen, Method) and self.chosen.path > 0
+
+    @property
+    def is_product(self) -> bool:
+        """Whether the maps of the first two views are multiplied."""
+        return self.chosen.times is not None
+
+    @property
+    def ends(self) -> bool:
+        """Whether a forward pass has to give the tensors that the targets are in."""
+        methods = [view.method for view in self.views]
+        return any(isinstance(of, ChannelMasks) or of.path > 0 or of.rivals > 0 for of in methods)
+
+    def gradient(self, view: View) -> Gradient:
+        """The gradient that a view needs."""
+        return self.model.gradient(view.layer, self.options.engine, view.target, view.method.rules)
+
+    def open(self) -> None:
+        """Open all engines, so that what is missing is said before any picture is read."""
+        for view in self.views:
+            self.model.engine(self.gradient(view), means=view.method.means)
+
+    def _layer(self, method: str, name: str | None) -> Layer:
+        if name == IMAGE and IMAGE not in self.model.layers:
+            raise UnknownLayerError(
+                IMAGE,
+                self.model.layers,
+                f"bundle {self.model.path}",
+                advice=f"The method {method!r} needs it: export the model again with layers=image in addition to the"
+                " others.",
+            )
+        return self.model.layer(name)

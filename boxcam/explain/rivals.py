@@ -1,0 +1,125 @@
+"""Gradients of what tells a box's class from the classes that it might have had instead."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from boxcam.bundle import Layer
+from boxcam.errors import EngineError, RunError
+from boxcam.explain.class_scores import ClassScores
+from boxcam.explain.gradients import same_place, weighted_sum
+from boxcam.explain.methods import Method
+from boxcam.explain.methods.finercam import GAMMA
+from boxcam.explain.options import Options
+from boxcam.runtime.engines import Patches
+from boxcam.runtime.model import Model, Prediction
+from boxcam.types import Image, Int, Patch
+
+
+def contrasted(
+    model: Model, view: tuple[Method, Layer], options: Options, seen: tuple[Image, Prediction], boxes: Sequence[int]
+) -> Iterator[Patches]:
+    """Of each box, the gradient of y - γ · mean of y_d, d the classes whose logits are the nearest to its own, y.
+
+    Args:
+        model, view, options: what is asked for: a method at a layer.
+        seen: an image, as `Model.predict` takes it, and its forward pass made with ``ends``.
+        boxes: indices into its detections.
+
+    Raises:
+        EngineError: the bundle does not tell the logits of all classes.
+        RunError: another class's logit depends on another place.
+    """
+    (method, layer), (_, prediction) = view, seen
+    origins = rivals(model, seen, boxes, method.rivals)
+    counts = [1 + len(others) for others in origins]
+    own = model.origin(prediction, boxes, options.target)
+    every = [row for box, others in enumerate(origins) for row in (own[box], *others)]
+    found = model.patches_at(
+        prediction,
+        layer,
+        np.array(every, np.int64).reshape(len(every), own.shape[1]),
+        options.engine,
+        target=options.target,
+        means=method.means,
+    )
+    for count in counts:
+        yield _difference(list(itertools.islice(found, count)), layer)
+
+
+def rivals(model: Model, seen: tuple[Image, Prediction], boxes: Sequence[int], count: int) -> list[Int]:
+    """Of each box, which numbers are the logits of the classes that are the nearest to its own: int64 [count, D].
+
+    Fewer if there are not as many other classes. Of equally near ones, those of lower numbers.
+
+    Raises:
+        EngineError: the bundle does not tell the logits of all classes.
+    """
+    found = []
+    for values, origins, label in _logits(model, seen, boxes):
+        others = np.delete(np.arange(len(values)), label)
+        nearest = others[np.argsort(np.abs(values[others] - values[label]), kind="stable")][:count]
+        found.append(origins[nearest])
+    return found
+
+
+def _logits(
+    model: Model, seen: tuple[Image, Prediction], boxes: Sequence[int]
+) -> Iterator[tuple[np.ndarray[tuple[int, ...], np.dtype[np.float64]], Int, int]]:
+    """Of each box the logits of all classes, which numbers they are, and its own class."""
+    image, prediction = seen
+    detections = prediction.detections
+    if model.manifest.outputs.whole_image:  # each class is a box of its own
+        order = np.argsort(detections.labels, kind="stable")
+        places = np.argsort(order, kind="stable")
+        for box in boxes:
+            yield detections.logits[order].astype(np.float64), detections.origin[order], int(places[box])
+        return
+    passes = [prediction]
+    classes = ClassScores(model.manifest, passes)
+    for moved in _moved(image):
+        if classes.known or not boxes:
+            break
+        passes.append(model.predict(moved, ends=True))
+        classes = ClassScores(model.manifest, passes)
+    for box in boxes:
+        known = classes.logits(prediction, box)
+        if known is None:
+            raise EngineError(
+                f"bundle {model.path} does not tell which of its logits are the classes of one box, or was exported by"
+                ' an earlier boxcam. Choose another method, such as method="hirescam", or export the model again.'
+            )
+        yield *known, int(detections.labels[box])
+
+
+def _moved(image: Image) -> Iterator[Image]:
+    """The image with its objects elsewhere.
+
+    One box can look as if its classes lay along the height or the width of a map; boxes in several places cannot.
+    """
+    height, width = image.shape[:2]
+    yield np.roll(image, height // 4, axis=0)
+    yield np.roll(image, width // 4, axis=1)
+    yield np.roll(image, (-(height // 3), -(width // 3)), axis=(0, 1))
+    yield image[:, ::-1].copy()
+
+
+def _difference(found: Sequence[Patches], layer: Layer) -> Patches:
+    """The gradients of one box's logit less those of the other classes."""
+    own, *others = found
+    weights = (1.0, *(-GAMMA / len(others) for _ in others))
+    return tuple(weighted_sum((patch, *(_other(patch, of, layer) for of in others)), weights) for patch in own)
+
+
+def _other(patch: Patch, found: Patches, layer: Layer) -> Patch:
+    """The gradient of another class at the same place."""
+    for one in found:
+        if same_place(patch, one):
+            return one
+    raise RunError(
+        f"the classes of a box do not depend on the same places of layer {layer.name!r}, so they cannot be compared"
+        ' there. Choose another method, such as method="hirescam".'
+    )
