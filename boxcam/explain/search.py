@@ -97,7 +97,9 @@ class PatchGrid:
     @property
     def grid(self) -> Grid:
         """Where they lie on the image."""
-        return Grid(self.top, self.left, self.side, self.side, (0, self.rows), (0, self.columns))
+        ends = self.top + self.rows * self.side, self.left + self.columns * self.side
+        bounds = float(self.left), float(self.top), float(ends[1]), float(ends[0])
+        return Grid(self.top, self.left, self.side, self.side, (0, self.rows), (0, self.columns), bounds)
 
     def within(self, image: npt.NDArray[np.generic]) -> tuple[slice, slice]:
         """The pixels of an image that they cover: rows and columns."""

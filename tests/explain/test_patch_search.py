@@ -191,6 +191,14 @@ class TestDetector:
         both, one = (signs_model.explain(picture, method=METHOD, top=top, passes=6) for top in (2, 1))
         assert (both.map(0) == one.map(0)).all()
 
+    def test_a_map_ends_with_its_patches(self, signs: Path, signs_model: boxcam.Model) -> None:
+        picture = cv2.imread(str(signs / "images" / "street.jpg"))
+        found = signs_model.explain(picture, method=METHOD, top=1, passes=6)
+        patches, values = PatchGrid.of(found.detections.boxes[0], picture), found.map(0)
+        inside = values[patches.within(picture)]
+        assert inside.sum() == values.sum() > 0
+        assert inside.size < values.size / 4
+
     def test_the_command_line(self, signs: Path, signs_bundle: Path, tmp_path: Path, cli: Cli) -> None:
         given = ["explain", signs_bundle, signs / "images" / "street.jpg", "-o", tmp_path, "--method", METHOD]
         done = cli(*given, "--top", "1", "--passes", "5", "--seed", "2", "--layer", "backbone")
