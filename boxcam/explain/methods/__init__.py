@@ -41,17 +41,17 @@ from boxcam.explain.methods.ssgradcam import ssgradcam, ssgradcam_plus_plus
 from boxcam.explain.methods.xgradcam import xgradcam
 
 METHODS.register("gradcam")(
-    Method(gradcam, "where a whole map's features for the class are: classifiers, RoI", means=True, features=True)
+    Method(gradcam, "where a map's features for the class are: classifiers, RoI", means=True, features=True)
 )
 METHODS.register("hirescam")(Method(hirescam, "which cells made the score, for and against: dense heads"))
 METHODS.register("gradcam++")(
-    Method(gradcam_plus_plus, "as gradcam, of several objects of a class; rectified features only", features=True)
+    Method(gradcam_plus_plus, "as gradcam, of several objects; rectified features only", features=True)
 )
 METHODS.register("xgradcam")(
-    Method(xgradcam, "as gradcam, active cells counting more; rectified features only", features=True)
+    Method(xgradcam, "as gradcam, active cells count more; rectified features only", features=True)
 )
 METHODS.register("layercam")(Method(layercam, "which cells speak for the score: fine early layers"))
-METHODS.register("odam")(Method(odam, "which cells speak for the box, its class and each side: detectors"))
+METHODS.register("odam")(Method(odam, "which cells speak for the box, class and each side: detectors"))
 METHODS.register("odam-combined")(
     Method(
         odam, "which cells speak for the class or for any side of the box", targets=("logit", "x1", "y1", "x2", "y2")
