@@ -9,9 +9,12 @@ from pathlib import Path
 
 from boxcam.errors import ArgumentError, BoxcamWarning
 from boxcam.explain.defaults import default_of
-from boxcam.explain.evaluation.annotations import Annotations, Truth
-from boxcam.explain.evaluation.evaluation import Case, Evaluation, Protocol
+from boxcam.explain.evaluation.annotations import Annotations
+from boxcam.explain.evaluation.evaluation import Evaluation
 from boxcam.explain.evaluation.matching import match
+from boxcam.explain.evaluation.measurements import Case, Protocol
+from boxcam.explain.evaluation.request import metrics_for
+from boxcam.explain.evaluation.truth import Truth
 from boxcam.explain.explainer import explain, prepare
 from boxcam.explain.explanation import Explanation
 from boxcam.explain.metrics import METRICS
@@ -21,12 +24,6 @@ from boxcam.explain.options import Options
 from boxcam.runtime.model import Model
 from boxcam.runtime.pixels import load_image
 from boxcam.types import Detections, Image
-
-
-def metrics_for(annotations: Annotations | None) -> tuple[str, ...]:
-    """The metrics that can be had with annotations, or without any."""
-    known = {"box", *(() if annotations is None else ("objects", "masks") if annotations.masks else ("objects",))}
-    return tuple(name for name, one in METRICS.loaded().items() if one.needs in known)
 
 
 class Evaluator:
@@ -51,8 +48,6 @@ class Evaluator:
                 f"bundle {model.path} is of a classifier, whose box is the whole image: there is nothing to compare its"
                 " maps with. Pass a bundle of a detector."
             )
-        if protocol.steps < 1:
-            raise ArgumentError(f"steps={protocol.steps} is not a whole number above 0. Pass one, such as steps=20.")
         for name in protocol.metrics:
             if name in metrics_for(annotations):
                 continue
@@ -61,7 +56,7 @@ class Evaluator:
                     f"the metric {name!r} needs to know the objects in the image. Pass annotations=, or another metric."
                 )
             raise ArgumentError(
-                f"the metric {name!r} needs the objects' pixels, and {annotations.path} has no segmentation. Pass"
+                f"the metric {name!r} needs the objects' pixels, and {annotations.path} has no outlines or masks. Pass"
                 " another metric, or annotations= with masks."
             )
         for one in options:
@@ -118,6 +113,18 @@ class Evaluator:
         result.images.append(file.name)
         result.passes += scene.passes
 
+    def end(self, files: Sequence[Path]) -> None:
+        """Count what the annotations have beyond the images that were given.
+
+        Args:
+            files: these images.
+        """
+        if self._annotations is None:
+            return
+        if others := self._annotations.others(files):
+            self._count("annotated images that were not given", others)
+        self.result.remarks.extend(self._annotations.remarks)
+
     def _explain(self, row: int, pixels: Image) -> Explanation:
         began = time.perf_counter()
         with warnings.catch_warnings():
@@ -137,11 +144,16 @@ class Evaluator:
                 others = tuple(thing for other, thing in enumerate(truth.things) if other != number)
                 samples.append((k, truth.things[number], others))
         self._count("boxes that match an object", len(samples))
-        self._count("boxes that match none", len(found) - len(samples) - len(matches.crowded))
+        rest = len(found) - len(samples) - len(matches.crowded) - len(matches.unjudged)
+        self._count("boxes that match none", rest)
         self._count("boxes in crowds", len(matches.crowded))
         self._count("objects", len(truth.things))
         self._count("objects of classes that the model lacks", sum(thing.label < 0 for thing in truth.things))
         self._count("objects that none of these boxes shows", matches.missed)
+        if matches.unjudged:
+            self._count("boxes of classes that the annotations lack", len(matches.unjudged))
+        for what, number in truth.left_out.items():
+            self._count(what, number)
         return samples
 
     def _measure(self, sample: Sample) -> tuple[float, ...]:
