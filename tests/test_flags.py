@@ -19,8 +19,8 @@ import boxcam
 from boxcam.cli import main
 from boxcam.commands.flags import flags_of, with_flags
 from boxcam.errors import BoxcamError
-from boxcam.explain.evaluation.measurements import Protocol
 from boxcam.explain.evaluation.evaluator import Evaluator
+from boxcam.explain.evaluation.measurements import Protocol
 from boxcam.explain.metrics.arithmetic import check_mask, evidence
 from boxcam.export.inspect.survey import survey
 from boxcam.export.source import Options, Request
