@@ -154,6 +154,8 @@ def evaluate(
     seed: int = 0,
     score: float | None = None,
     top: int | None = None,
+    sanity: int = 0,
+    agreement: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> boxcam.Evaluation:
     """Measure how good heatmaps are: those of several methods and layers, on the same boxes.
@@ -175,6 +177,10 @@ def evaluate(
         seed: of noise, of the order of equally high pixels, and of intervals: the same figures for the same seed.
         score: lowest score of a box, 0 to 1; 0.3 by default.
         top: at most so many boxes an image, the best first; all by default.
+        sanity: also shuffle the model's weights in so many stages, from the outputs down, and compare the maps of the
+            same logits before and after: ``sanity@3/13`` is the rank correlation once 3 of 13 layers are shuffled,
+            ``sanity-ssim@3/13`` the structural similarity. What stays alike does not show what was learned.
+        agreement: also give the rank correlation of the maps of each two rows: ``agreement@hirescam, neck``.
         progress: called with the number of images done, 0 at first, and their total.
 
     Returns:
@@ -183,7 +189,8 @@ def evaluate(
     Raises:
         InputError: the annotations are of no known form or are broken, none of their classes is the model's, or no
             image could be measured.
-        UnknownLayerError, UnknownNameError, EngineError: method, layer, metric or fill is not there.
+        UnknownLayerError, UnknownNameError, EngineError: method, layer, metric or fill is not there; or the weights
+            cannot be shuffled, as of models that choose boxes in the middle.
         ArgumentError: a number is out of its range, a metric needs annotations, or the model is a classifier.
         PackageError: the annotations need a package of the extra ``audit``.
         BundleError: the model is a path, and no bundle is there.
@@ -213,6 +220,8 @@ def evaluate(
         seed=seed,
         score=score,
         top=top,
+        sanity=sanity,
+        agreement=agreement,
     )
     watch = counter(progress)
     return checked(Run(open_model(model, images), images, annotations, request).all(watch))

@@ -114,6 +114,14 @@ _device = partial(click.option, cls=Option, heading="What it runs on")
 @_protocol("--steps", type=Count(1), default=20, show_default=True, help="Steps of their curves.")
 @_protocol("--iou", type=Share(), default=0.5, show_default=True, help="IoU above which a box shows an object.")
 @_protocol("--seed", type=Count(0), default=0, show_default=True, help="Of noise, ties and intervals.")
+@_protocol(
+    "--sanity",
+    type=Count(0),
+    default=0,
+    metavar="STAGES",
+    help="Also shuffle the model's weights in so many stages, from the outputs down, and compare the maps: 5, say.",
+)
+@_protocol("--agreement", is_flag=True, help="Also compare the maps of methods and layers with each other.")
 @_boxes("--score", type=Share(), help="Lowest score of a box. [default: 0.3]")
 @_boxes("--top", type=Count(1), default=_TOP, show_default=True, help="At most so many boxes an image.")
 @_device(
@@ -138,6 +146,8 @@ def evaluate(
     steps: int,
     iou: float,
     seed: int,
+    sanity: int,
+    agreement: bool,
     score: float | None,
     top: int,
     device: str,
@@ -159,6 +169,7 @@ def evaluate(
       boxcam evaluate retinanet.boxcam photos/ --method gradcam --method hirescam
       boxcam evaluate retinanet.boxcam val2017/ --annotations instances_val2017.json --layer neck --layer backbone
       boxcam evaluate yolov8n.boxcam images/val/ --annotations labels/val/ --metric pointing --metric energy
+      boxcam evaluate retinanet.boxcam photos/ --metric sparseness --sanity 5 --agreement
       boxcam evaluate retinanet.boxcam street.jpg --metric oa --fill blur --fill black --steps 50
     """
     from boxcam.explain.evaluation.report import as_text, check_free, notes
@@ -180,6 +191,8 @@ def evaluate(
         seed=seed,
         score=score,
         top=top,
+        sanity=sanity,
+        agreement=agreement,
     )
     run = Run(model.runtime, inputs, annotations, request)
     if run.files:

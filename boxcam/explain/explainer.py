@@ -67,7 +67,7 @@ def explain(
     made = [
         path_parts(model, view.method, view.layer, options, passes, boxes, one_done)
         if view.method.path
-        else _parts(plan, view, prediction, boxes, one_done)
+        else parts_of(plan, view, prediction, boxes, one_done)
         for view in plan.views
     ]
     alone = bool(passes) and len(plan.views) == 1  # only of one layer can it be told how complete a map is
@@ -296,18 +296,31 @@ class Plan:
         return self.model.layer(name)
 
 
-def _parts(
-    plan: Plan, view: View, prediction: Prediction, boxes: Sequence[int], progress: Callable[[], None]
+def parts_of(
+    plan: Plan,
+    view: View,
+    prediction: Prediction,
+    boxes: Sequence[int],
+    progress: Callable[[], None],
+    of: Prediction | None = None,
 ) -> tuple[tuple[Part, ...], ...]:
-    """Of each box, its maps by the tensors of a layer."""
+    """Of each box, its maps by the tensors of a layer.
+
+    Args:
+        plan, view: what is computed.
+        prediction: the forward pass.
+        boxes: indices into its detections, or into those of another pass.
+        progress: called for each box that is done.
+        of: this other pass, see `Model.patches`.
+    """
     model, options, layer, method = plan.model, plan.options, view.layer, view.method
     patches = model.patches(
-        prediction, layer, boxes, options.engine, target=view.target, rules=method.rules, means=method.means
+        prediction, layer, boxes, options.engine, target=view.target, rules=method.rules, means=method.means, of=of
     )
     made: list[list[Part]] = [[] for _ in boxes]
     waiting: list[tuple[int, Patch]] = []
-    for number, of in enumerate(patches):
-        waiting += [(number, patch) for patch in of]
+    for number, mine in enumerate(patches):
+        waiting += [(number, patch) for patch in mine]
         if number + 1 == len(boxes) or sum(_bytes(patch) for _, patch in waiting) > _WAITING:
             maps = maps_of(
                 method, [patch for _, patch in waiting], lambda one: model.activation(prediction, layer, one)

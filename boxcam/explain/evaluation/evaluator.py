@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -21,6 +23,7 @@ from boxcam.explain.metrics import METRICS
 from boxcam.explain.metrics.sample import Sample, Thing
 from boxcam.explain.metrics.scene import Scene
 from boxcam.explain.options import Options
+from boxcam.explain.sanity.check import Sanity, agreement
 from boxcam.runtime.model import Model
 from boxcam.runtime.pixels import load_image
 from boxcam.types import Detections, Image
@@ -61,7 +64,13 @@ class Evaluator:
             )
         for one in options:
             prepare(model, one)
+        if protocol.agreement and len(options) < 2:
+            raise ArgumentError(
+                "agreement=True compares the maps of methods and layers, and there is only one of each. Pass several"
+                " method= or layer=, or leave it out."
+            )
         self._model, self._options, self._annotations = model, options, annotations
+        self._sanity = Sanity(model, options, protocol.sanity, protocol.seed) if protocol.sanity else None
         self.result = Evaluation(
             bundle=model.path.name,
             annotations=None if annotations is None else annotations.path.name,
@@ -71,6 +80,7 @@ class Evaluator:
                 for one in options
             ),
             seconds=[0.0] * len(options),
+            stages=() if self._sanity is None else self._sanity.names,
         )
 
     def add(self, file: Path, progress: Callable[[int, int], None] | None = None) -> None:
@@ -97,16 +107,19 @@ class Evaluator:
         self._count("boxes", len(found))
         samples = self._things(found, truth)
         done, total = 0, len(samples) * len(explanations)
-        for k, thing, others in samples:
+        if progress is not None:
+            progress(0, total)
+        compared = self._compared(pixels, explanations, [k for k, _, _ in samples])
+        for (k, thing, others), similar in zip(samples, compared, strict=True):
             empty, values = [], []
-            for explanation in explanations:
+            for explanation, further in zip(explanations, similar, strict=True):
                 if progress is not None:
                     progress(done, total)
                 done += 1
                 heat = explanation.map(k)
                 sample = Sample(heat, thing, others, scene, result.protocol.steps)
                 empty.append(not bool((heat > 0).any()))
-                values.append(self._measure(sample) if not empty[-1] else self._nothing)
+                values.append((*(self._nothing if empty[-1] else self._measure(sample)), *further))
             box = tuple(round(float(side), 3) for side in found.boxes[k])
             case = Case(len(result.images), found.names[k], box, float(found.scores[k]), tuple(empty), tuple(values))
             result.cases.append(case)
@@ -132,6 +145,24 @@ class Evaluator:
             made = explain(self._model, pixels, self._options[row])
         self.result.seconds[row] += time.perf_counter() - began
         return made
+
+    def _compared(
+        self, pixels: Image, explanations: Sequence[Explanation], chosen: Sequence[int]
+    ) -> list[list[tuple[float, ...]]]:
+        """Of each box and row, how alike its map is to those of shuffled weights, and to those of all rows."""
+        found: list[list[tuple[float, ...]]] = [[() for _ in explanations] for _ in chosen]
+        if self._sanity is not None:
+            for of_box, stages in zip(found, self._sanity.measure(pixels, explanations, chosen), strict=True):
+                for row, similar in enumerate(stages):
+                    of_box[row] += tuple(itertools.chain.from_iterable(similar))
+            lost = sum(math.isnan(pair) for of_box in found for of_row in of_box for pair in of_row[::2])
+            if lost:
+                self._count("maps without evidence once weights are shuffled", lost)
+        if self.result.protocol.agreement:
+            for of_box, k in zip(found, chosen, strict=True):
+                for row, with_each in enumerate(agreement(explanations, k)):
+                    of_box[row] += with_each
+        return found
 
     def _things(self, found: Detections, truth: Truth | None) -> list[tuple[int, Thing, tuple[Thing, ...]]]:
         """The boxes that are measured, what each should show, and the other objects in the image."""

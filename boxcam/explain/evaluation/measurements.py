@@ -11,6 +11,9 @@ from boxcam.errors import BoxcamError
 from boxcam.explain.evaluation.bootstrap import interval
 from boxcam.explain.metrics import METRICS
 
+SANITY = ("sanity", "sanity-ssim")
+"""Rank correlation, and structural similarity, of maps before and after weights are shuffled."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
@@ -22,6 +25,8 @@ class Protocol:
         steps: of curves over the whole image.
         iou: above which a box shows an object.
         seed: of everything that is drawn at random.
+        sanity: in how many stages weights are shuffled; 0 for none.
+        agreement: whether the rows' maps are compared with each other.
     """
 
     metrics: tuple[str, ...]
@@ -29,9 +34,11 @@ class Protocol:
     steps: int = 20
     iou: float = 0.5
     seed: int = 0
+    sanity: int = 0
+    agreement: bool = False
 
     def columns(self) -> tuple[tuple[str, str], ...]:
-        """What is measured: each metric with each of its variants."""
+        """What metrics measure: each of them with each of its variants."""
         return tuple(
             (name, variant)
             for name in self.metrics
@@ -92,6 +99,7 @@ class Measurements:
         counts: how many boxes and objects there were of each kind, by its name for people.
         seconds: of each row, what its maps took altogether.
         passes: forward passes that the metrics took.
+        stages: of the shuffling of weights, what each is, as ``3/13``.
         failures: the errors of images that could not be measured, in their order.
         remarks: sentences about the annotations that have to be known.
     """
@@ -105,6 +113,7 @@ class Measurements:
     counts: dict[str, int] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
     passes: int = 0
+    stages: tuple[str, ...] = ()
     failures: list[BoxcamError] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
@@ -117,11 +126,21 @@ class Measurements:
         """Of each row, how many of its maps are empty."""
         return {row: sum(case.empty[row] for case in self.cases) for row in range(len(self.rows))}
 
+    def columns(self) -> list[tuple[str, str]]:
+        """What is measured of each map: the name, with the variant after an ``@``, and which way is better."""
+        metrics = [
+            (f"{name}@{variant}" if variant else name, str(METRICS[name].better))
+            for name, variant in self.protocol.columns()
+        ]
+        shuffled = [(f"{name}@{stage}", "lower") for stage in self.stages for name in SANITY]
+        others = [(f"agreement@{', '.join(filter(None, row))}", "neither") for row in self.rows]
+        return [*metrics, *shuffled, *(others if self.protocol.agreement else ())]
+
     def figures(self) -> list[Figure]:
         """A figure for each metric and row, over the boxes of which every row has a number."""
         cases, found = self.common, []
         groups = np.array([case.image for case in cases], np.int64)
-        for column, (name, variant) in enumerate(self.protocol.columns()):
+        for column, (name, better) in enumerate(self.columns()):
             table = np.array([[values[column] for values in case.values] for case in cases], np.float64)
             table = table.reshape(len(cases), len(self.rows))
             good = np.isfinite(table).all(axis=1)
@@ -129,6 +148,5 @@ class Measurements:
                 values = table[good, row]
                 mean = float(values.mean()) if len(values) else float("nan")
                 low, high = interval(values, groups[good], self.protocol.seed)
-                full = f"{name}@{variant}" if variant else name
-                found.append(Figure(row, full, METRICS[name].better, mean, low, high, len(values)))
+                found.append(Figure(row, name, better, mean, low, high, len(values)))
         return found

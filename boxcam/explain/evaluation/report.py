@@ -49,6 +49,13 @@ def notes(found: Measurements) -> list[str]:
             "Boxes that have an empty map by some method, and are in no mean:"
             f" {len(found.cases) - len(found.common)} of {len(found.cases)}."
         )
+    if found.stages:
+        said.append(
+            "Sanity: rank correlation (and structural similarity) of maps before and after the weights of so many of"
+            " all layers are shuffled, from the outputs down; a map that stays alike does not show what was learned."
+        )
+    if protocol.agreement:
+        said.append("Agreement: rank correlation of the maps of one box by two methods or layers.")
     said.append(
         f"Means with 95 % intervals of a bootstrap over images; seed {protocol.seed}, {protocol.steps} steps, IoU above"
         f" {protocol.iou:g}; {found.passes} forward passes for metrics."
@@ -84,7 +91,7 @@ def as_csv(found: Measurements) -> str:
 def as_facts(found: Measurements) -> dict[str, Any]:
     """Everything, with the figures of each box, as JSON can hold it."""
     protocol = found.protocol
-    columns = [f"{name}@{variant}" if variant else name for name, variant in protocol.columns()]
+    columns = [name for name, _ in found.columns()]
     images = max(len(found.images), 1)
     return {
         "boxcam": __version__,
@@ -95,6 +102,7 @@ def as_facts(found: Measurements) -> dict[str, Any]:
         "steps": protocol.steps,
         "iou": protocol.iou,
         "fills": list(protocol.fills),
+        "sanity": list(found.stages),
         "counts": {"images": len(found.images), **found.counts},
         "remarks": list(found.remarks),
         "failures": [str(error) for error in found.failures],

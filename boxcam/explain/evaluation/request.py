@@ -37,6 +37,8 @@ class Request:
     seed: int = 0
     score: float | None = None
     top: int | None = None
+    sanity: int = 0
+    agreement: bool = False
 
     def __post_init__(self) -> None:
         tables: Mapping[str, Registry[Any]] = {"metrics": METRICS, "fills": FILLS}
@@ -57,6 +59,14 @@ class Request:
         if not (is_whole(self.seed) and self.seed >= 0):
             raise ArgumentError(f"seed={self.seed!r} is not a whole number, 0 or above. Pass one, such as seed=0.")
 
+        if not (is_whole(self.sanity) and self.sanity >= 0):
+            raise ArgumentError(
+                f"sanity={self.sanity!r} is not a whole number, 0 or above. Pass in how many stages weights are"
+                " shuffled, such as sanity=5, or leave it out."
+            )
+        if not isinstance(self.agreement, bool):
+            raise ArgumentError(f"agreement={self.agreement!r} is neither True nor False. Pass one of them.")
+
     @property
     def rows(self) -> list[Options]:
         """What is asked of each row: each method at each layer, and the same choice of boxes."""
@@ -74,6 +84,8 @@ class Request:
             steps=int(self.steps),
             iou=float(self.iou),
             seed=int(self.seed),
+            sanity=int(self.sanity),
+            agreement=self.agreement,
         )
 
 

@@ -200,3 +200,48 @@ def test_an_image_of_nothing(tmp_path: Path, model: boxcam.Model) -> None:
     assert (found.images, found.cases, found.counts) == (["grey.png"], [], {"boxes": 0})
     assert math.isnan(found.figure("energy"))
     assert "energy ↑          -              -               0" in str(found)
+
+
+def test_sanity_and_agreement_are_figures_like_others(
+    signs: Path, tmp_path: Path, cli: Cli, model: boxcam.Model
+) -> None:
+    image = signs / "images" / "cat.jpg"
+    asked: dict[str, Any] = {"method": ["hirescam", "eigencam"], "metrics": "energy", "top": 2}
+    found = boxcam.evaluate(model, image, **asked, sanity=2, agreement=True)
+    names = list(dict.fromkeys(one.metric for one in found.figures()))
+    assert names == [
+        "energy",
+        *("sanity@11/22", "sanity-ssim@11/22", "sanity@22/22", "sanity-ssim@22/22"),
+        *("agreement@hirescam, neck", "agreement@eigencam, neck"),
+    ]
+    assert found.figure("agreement@hirescam, neck", 1) == pytest.approx(found.figure("agreement@eigencam, neck", 0))
+    assert found.figure("agreement@hirescam, neck", 0) == pytest.approx(1)
+    assert found.figure("sanity@22/22", 0) < 0.5
+    assert [one.better for one in found.figures()[::2]] == ["higher", *["lower"] * 4, *["neither"] * 2]
+    assert any(note.startswith("Sanity: rank correlation") for note in found.notes())
+    assert any(note.startswith("Agreement: rank correlation") for note in found.notes())
+    given = ("--method", "hirescam", "--method", "eigencam", "--metric", "energy", "--top", "2", "--threads", "1")
+    done = cli("evaluate", BUNDLE, image, "-o", tmp_path / "out", *given, "--sanity", "2", "--agreement")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert (tmp_path / "out" / "evaluation.csv").read_bytes() == found.save(tmp_path / "two")[1].read_bytes()
+    assert found.facts()["sanity"] == ["11/22", "22/22"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sanity": -1}, r"sanity=-1 is not a whole number, 0 or above\."),
+        ({"sanity": 1.5}, r"sanity=1\.5 is not"),
+        ({"sanity": 2, "method": "d-rise"}, r"sanity= compares maps of the same logit, and the method 'd-rise'"),
+        ({"agreement": "yes"}, r"agreement='yes' is neither True nor False"),
+        (
+            {"agreement": True, "method": "hirescam"},
+            r"agreement=True compares the maps of methods and layers, and there",
+        ),
+    ],
+)
+def test_checks_that_do_not_fit_are_refused(
+    options: dict[str, Any], message: str, signs: Path, model: boxcam.Model
+) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        boxcam.evaluate(model, signs / "images" / "cat.jpg", **options)
