@@ -27,6 +27,7 @@ def explain_again(model: Model, image: Image, options: Options, of: Prediction, 
         RunError: the model fails on the image.
     """
     plan = Plan(model, options)
+    options = plan.options
     layers, targets = [view.layer for view in plan.views], [view.target for view in plan.views]
     steps = max(view.method.path for view in plan.views)
     prediction = model.predict(image, layers, options.engine, targets, ends=steps > 0)
@@ -42,7 +43,7 @@ def explain_again(model: Model, image: Image, options: Options, of: Prediction, 
     return Evidence(
         image=picture_of(image),
         detections=found,
-        method=options.method,
+        method=plan.method,
         layer=", ".join(dict.fromkeys(view.layer.name for view in plan.views)),
         engine=plan.gradient(plan.views[0]).engine,
         target=model.manifest.target(plan.views[0].target).name,

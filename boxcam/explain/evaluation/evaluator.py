@@ -94,6 +94,15 @@ class Evaluator:
             InputError: the image cannot be read, or does not fit its annotations.
             RunError: the model fails on it.
         """
+        result = self.result
+        counts, cases = dict(result.counts), len(result.cases)
+        try:
+            self._add(file, progress or (lambda done, total: None))
+        except BaseException:  # nothing of an image that could not be measured to its end
+            result.counts, result.cases = counts, result.cases[:cases]
+            raise
+
+    def _add(self, file: Path, progress: Callable[[int, int], None]) -> None:
         model, result = self._model, self.result
         pixels = load_image(file, "BGR", model.manifest.preprocess.channels)
         truth = None if self._annotations is None else self._annotations.of(file, pixels.shape[:2])
@@ -107,14 +116,12 @@ class Evaluator:
         self._count("boxes", len(found))
         samples = self._things(found, truth)
         done, total = 0, len(samples) * len(explanations)
-        if progress is not None:
-            progress(0, total)
+        progress(0, total)
         compared = self._compared(pixels, explanations, [k for k, _, _ in samples])
         for (k, thing, others), similar in zip(samples, compared, strict=True):
             empty, values = [], []
             for explanation, further in zip(explanations, similar, strict=True):
-                if progress is not None:
-                    progress(done, total)
+                progress(done, total)
                 done += 1
                 heat = explanation.map(k)
                 sample = Sample(heat, thing, others, scene, result.protocol.steps)

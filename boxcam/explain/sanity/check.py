@@ -10,9 +10,8 @@ import numpy as np
 
 from boxcam.errors import ArgumentError, RunError
 from boxcam.explain.again import explain_again
-from boxcam.explain.explainer import prepare
+from boxcam.explain.explainer import Plan, prepare
 from boxcam.explain.explanation import Explanation
-from boxcam.explain.methods import METHODS, Perturbation
 from boxcam.explain.metrics.similarity import rank_correlation, structural_similarity
 from boxcam.explain.options import Options
 from boxcam.explain.sanity.randomised import Weights
@@ -47,9 +46,10 @@ class Sanity:
 
     def __post_init__(self) -> None:
         for options in self.rows:
-            if isinstance(METHODS[options.method], Perturbation):
+            plan = Plan(self.model, options)
+            if plan.masking is not None:
                 raise ArgumentError(
-                    f"sanity= compares maps of the same logit, and the method {options.method!r} looks for whole boxes,"
+                    f"sanity= compares maps of the same logit, and the method {plan.method!r} looks for whole boxes,"
                     " which a model with shuffled weights does not draw. Leave out one of them."
                 )
         self.counts  # noqa: B018 - says what cannot be shuffled before any picture is read

@@ -23,9 +23,11 @@ from boxcam.errors import (
     InputError,
     OutputError,
     PackageError,
+    RunError,
     UnknownLayerError,
     UnknownNameError,
 )
+from boxcam.explain.metrics.scene import Scene
 from tests.explain.evaluation.forms import write_voc, write_yolo
 
 Cli = Callable[..., Result]
@@ -245,3 +247,23 @@ def test_checks_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(ArgumentError, match=message):
         boxcam.evaluate(model, signs / "images" / "cat.jpg", **options)
+
+
+def test_nothing_is_kept_of_an_image_that_fails_in_the_middle(
+    signs: Path, model: boxcam.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its boxes would be taken for those of the next image."""
+    calls = iter(range(100))
+    look = Scene.look
+
+    def fail_once(scene: Scene, image: Any) -> Any:
+        if next(calls) == 5:
+            raise RunError("no memory")
+        return look(scene, image)
+
+    monkeypatch.setattr(Scene, "look", fail_once)
+    images = [signs / "images" / name for name in ("cat.jpg", "street.jpg")]
+    with pytest.warns(BoxcamWarning, match=r"1 input could not be measured, the first because: .*cat\.jpg: no memory"):
+        found = boxcam.evaluate(model, images, method="hirescam", metrics="oa", steps=2, top=2)
+    assert (found.images, found.counts) == (["street.jpg"], {"boxes": 2})
+    assert [case.image for case in found.cases] == [0, 0]
