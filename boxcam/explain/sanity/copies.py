@@ -30,8 +30,10 @@ def order_of(copy: Array, weight: Array) -> Int | None:
     axes = range(weight.ndim)
     turns = [of for count in range(weight.ndim + 1) for of in itertools.combinations(axes, count)]
     for turned, order in itertools.product(turns, itertools.permutations(axes)):
+        if not np.array_equal(np.flip(weight, turned).transpose(order).flat[:_FEW], wanted[:_FEW]):
+            continue
         index: Int = np.flip(places, turned).transpose(order).ravel()
-        if np.array_equal(flat[index[:_FEW]], wanted[:_FEW]) and np.array_equal(flat[index], wanted):
+        if np.array_equal(flat[index], wanted):
             return index
     ranks, others = np.argsort(flat, kind="stable"), np.argsort(wanted, kind="stable")
     if not np.array_equal(flat[ranks], wanted[others]) or len(np.unique(flat)) < flat.size:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,7 +28,9 @@ from boxcam.errors import (
     UnknownLayerError,
     UnknownNameError,
 )
+from boxcam.explain.evaluation import report
 from boxcam.explain.metrics.scene import Scene
+from boxcam.leftovers import file_aside
 from tests.explain.evaluation.forms import write_voc, write_yolo
 
 Cli = Callable[..., Result]
@@ -267,3 +270,24 @@ def test_nothing_is_kept_of_an_image_that_fails_in_the_middle(
         found = boxcam.evaluate(model, images, method="hirescam", metrics="oa", steps=2, top=2)
     assert (found.images, found.counts) == (["street.jpg"], {"boxes": 2})
     assert [case.image for case in found.cases] == [0, 0]
+
+
+def test_each_file_is_whole_or_not_there(signs: Path, tmp_path: Path, model: boxcam.Model, monkeypatch: Any) -> None:
+    found = boxcam.evaluate(model, signs / "images" / "cat.jpg", method="hirescam", metrics="energy", top=1)
+
+    @contextmanager
+    def full(path: Path, name: str) -> Iterator[Any]:
+        def write(data: bytes) -> None:
+            file.write(data[:9] if path.suffix == ".csv" else data)
+            if path.suffix == ".csv":
+                raise OSError(28, "No space left on device")
+
+        with file_aside(path, name) as file:
+            yield SimpleNamespace(write=write)
+
+    monkeypatch.setattr(report, "file_aside", full)
+    with pytest.raises(OutputError, match=r"cannot write .*evaluation\.\*: No space left on device\. Choose another"):
+        found.save(tmp_path)
+    assert os.listdir(tmp_path) == ["evaluation.json"]
+    monkeypatch.undo()
+    assert [path.stat().st_size > 50 for path in found.save(tmp_path)] == [True] * 3  # its own are replaced
