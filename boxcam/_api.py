@@ -174,7 +174,8 @@ def evaluate(
         fills: what hides pixels in ``insertion``, ``deletion`` and ``oa``: ``blur``, ``black``, ``mean``.
         steps: of their curves, 1 or more.
         iou: above which a box shows an object, 0 to 1.
-        seed: of noise, of the order of equally high pixels, and of intervals: the same figures for the same seed.
+        seed: of noise, of the order of equally high pixels, of shuffled weights and of intervals: the same figures for
+            the same seed.
         score: lowest score of a box, 0 to 1; 0.3 by default.
         top: at most so many boxes an image, the best first; all by default.
         sanity: also shuffle the model's weights in so many stages, from the outputs down, and compare the maps of the
