@@ -113,7 +113,7 @@ _device = partial(click.option, cls=Option, heading="What it runs on")
 )
 @_protocol("--steps", type=Count(1), default=20, show_default=True, help="Steps of their curves.")
 @_protocol("--iou", type=Share(), default=0.5, show_default=True, help="IoU above which a box shows an object.")
-@_protocol("--seed", type=Count(0), default=0, show_default=True, help="Of noise, ties, shuffled weights and intervals.")
+@_protocol("--seed", type=Count(0), default=0, show_default=True, help="Of noise, ties, shuffling and intervals.")
 @_protocol(
     "--sanity",
     type=Count(0),
