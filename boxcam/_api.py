@@ -203,7 +203,7 @@ def evaluate(
     >>> found = boxcam.evaluate("signs.boxcam", "street.jpg", method=["gradcam", "hirescam"], metrics="pointing")
     >>> for one in found.figures():
     ...     print(found.rows[one.row], one.metric, f"{one.mean:.1f} of {one.boxes} boxes")
-    ('gradcam', 'neck') pointing 0.6 of 5 boxes
+    ('gradcam', 'neck') pointing 0.4 of 5 boxes
     ('hirescam', 'neck') pointing 1.0 of 5 boxes
     >>> paths = found.save("measured")
     """
