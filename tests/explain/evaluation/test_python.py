@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import math
 import os
 import sys
@@ -18,6 +20,7 @@ from click.testing import Result
 
 import boxcam
 from boxcam.commands.demo import DATA
+from boxcam.commands.evaluate import evaluate as command
 from boxcam.errors import (
     ArgumentError,
     BoxcamWarning,
@@ -29,6 +32,7 @@ from boxcam.errors import (
     UnknownNameError,
 )
 from boxcam.explain.evaluation import report
+from boxcam.explain.evaluation.request import Request
 from boxcam.explain.metrics.scene import Scene
 from boxcam.leftovers import file_aside
 from tests.explain.evaluation.forms import write_voc, write_yolo
@@ -291,3 +295,15 @@ def test_each_file_is_whole_or_not_there(signs: Path, tmp_path: Path, model: box
     assert os.listdir(tmp_path) == ["evaluation.json"]
     monkeypatch.undo()
     assert [path.stat().st_size > 50 for path in found.save(tmp_path)] == [True] * 3  # its own are replaced
+
+
+def test_every_default_stands_in_one_place() -> None:
+    """The signature repeats the defaults of `Request`, so that editors show them; the command has its own ``top``."""
+    defaults = {one.name: one.default for one in dataclasses.fields(Request)}
+    parameters = inspect.signature(boxcam.evaluate).parameters
+    assert {name: one.default for name, one in parameters.items() if name in defaults} == defaults
+    assert set(parameters) - set(defaults) == {"model", "images", "annotations", "progress"}
+    options = {str(one.name): one.default for one in command.params}
+    for name in ("steps", "iou", "seed", "sanity"):
+        assert options[name] == defaults[name], name
+    assert (options["methods"], options["fills"]) == (defaults["method"], (defaults["fills"],))
