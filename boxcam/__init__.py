@@ -18,6 +18,7 @@ import sys
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
+from boxcam._api import evaluate as evaluate
 from boxcam._api import explain as explain
 from boxcam._api import export as export
 from boxcam._api import limits as limits
@@ -30,6 +31,7 @@ from boxcam.errors import BoxcamWarning as BoxcamWarning
 if TYPE_CHECKING:
     from boxcam.bundle import Manifest as Manifest
     from boxcam.explain.box import ExplainedBox as ExplainedBox
+    from boxcam.explain.evaluation.evaluation import Evaluation as Evaluation
     from boxcam.explain.explanation import Explanation as Explanation
     from boxcam.model import Model as Model
     from boxcam.types import Detections as Detections
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
 _TYPES = {
     "Detections": "boxcam.types",
+    "Evaluation": "boxcam.explain.evaluation.evaluation",
     "ExplainedBox": "boxcam.explain.box",
     "Explanation": "boxcam.explain.explanation",
     "ImageLike": "boxcam.types",
@@ -48,11 +51,13 @@ __all__ = [
     "BoxcamError",
     "BoxcamWarning",
     "Detections",
+    "Evaluation",
     "ExplainedBox",
     "Explanation",
     "ImageLike",
     "Manifest",
     "Model",
+    "evaluate",
     "explain",
     "export",
     "limits",

@@ -149,6 +149,94 @@ def explain(
     return explain(open_model(model, image), image, options, color=color, progress=progress)
 
 
+def evaluate(
+    model: boxcam.Model | str | os.PathLike[str],
+    images: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    annotations: str | os.PathLike[str] | None = None,
+    *,
+    method: str | Sequence[str] = ("gradcam", "hirescam"),
+    layer: str | Sequence[str] | None = None,
+    metrics: str | Sequence[str] | None = None,
+    fills: str | Sequence[str] = "blur",
+    steps: int = 20,
+    iou: float = 0.5,
+    seed: int = 0,
+    score: float | None = None,
+    top: int | None = None,
+    sanity: int = 0,
+    agreement: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> boxcam.Evaluation:
+    """Measure how good heatmaps are: those of several methods and layers, on the same boxes.
+
+    What cannot be compared is counted, and never scored: boxes that match no object, objects that no box shows, images
+    without annotations, annotations of other images, of unknown classes or outside of the image, crowds, empty maps.
+
+    Args:
+        model: from `boxcam.load`, or a bundle's path; a detector.
+        images: a file, a folder or a pattern such as ``"val/*.jpg"``, or several of them.
+        annotations: the objects in the images: a JSON file of COCO's form, or a folder of YOLO's text files or of
+            Pascal VOC's XML files. Without it, each of the model's own boxes stands for the object that it shows.
+        method: CAM methods, one or several.
+        layer: layers to look at, each by each method; the bundle's first one by default.
+        metrics: what is measured, names out of docs/metrics.md; all that the annotations allow by default.
+        fills: what hides pixels in ``insertion``, ``deletion`` and ``oa``: ``blur``, ``black``, ``mean``.
+        steps: of their curves, 1 or more.
+        iou: above which a box shows an object, 0 to 1.
+        seed: of noise, of the order of equally high pixels, of shuffled weights and of intervals: the same figures for
+            the same seed.
+        score: lowest score of a box, 0 to 1; 0.3 by default.
+        top: at most so many boxes an image, the best first; all by default.
+        sanity: also shuffle the model's weights in so many stages, from the outputs down, and compare the maps of the
+            same logits before and after: ``sanity@3/13`` is the rank correlation once 3 of 13 layers are shuffled,
+            ``sanity-ssim@3/13`` the structural similarity. What stays alike does not show what was learned.
+        agreement: also give the rank correlation of the maps of each two rows: ``agreement@hirescam, neck``.
+        progress: called with the number of images done, 0 at first, and their total.
+
+    Returns:
+        The figures, with 95 % intervals of a bootstrap over images, and those of each box.
+
+    Raises:
+        InputError: the annotations are of no known form or are broken, none of their classes is the model's, or no
+            image could be measured.
+        UnknownLayerError, UnknownNameError, EngineError: method, layer, metric or fill is not there; or the weights
+            cannot be shuffled, as of models that choose boxes in the middle.
+        ArgumentError: a number is out of its range, a metric needs annotations, or the model is a classifier.
+        PackageError: the annotations need a package of the extra ``audit``.
+        BundleError: the model is a path, and no bundle is there.
+
+    Warns:
+        BoxcamWarning: some images could not be measured; ``failures`` of the result has why.
+
+    >>> import boxcam
+    >>> found = boxcam.evaluate("signs.boxcam", "street.jpg", method=["gradcam", "hirescam"], metrics="pointing")
+    >>> for one in found.figures():
+    ...     print(found.rows[one.row], one.metric, f"{one.mean:.1f} of {one.boxes} boxes")
+    ('gradcam', 'neck') pointing 0.4 of 5 boxes
+    ('hirescam', 'neck') pointing 1.0 of 5 boxes
+    >>> paths = found.save("measured")
+    """
+    from boxcam.explain.evaluation.request import Request
+    from boxcam.explain.evaluation.run import Run, checked, counter
+    from boxcam.model import open_model
+
+    request = Request(
+        method=method,
+        layer=layer,
+        metrics=metrics,
+        fills=fills,
+        steps=steps,
+        iou=iou,
+        seed=seed,
+        score=score,
+        top=top,
+        sanity=sanity,
+        agreement=agreement,
+    )
+    watch = counter(progress)
+    return checked(Run(open_model(model, images), images, annotations, request).all(watch))
+
+
 def limits(
     *, timeout: float | None = None, max_memory: int | str | None = None, max_pixels: int | None = None
 ) -> AbstractContextManager[None]:

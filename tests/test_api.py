@@ -96,7 +96,7 @@ assert explain is boxcam.explain and export is boxcam.export
 
 
 def test_the_public_functions_show_themselves() -> None:
-    for name in ("explain", "export", "load", "methods"):
+    for name in ("evaluate", "explain", "export", "load", "methods"):
         function = getattr(boxcam, name)
         parameters = inspect.signature(function).parameters.values()
         assert all(one.kind != one.VAR_KEYWORD and one.annotation is not one.empty for one in parameters)

@@ -19,8 +19,8 @@ import boxcam
 from boxcam.cli import main
 from boxcam.commands.flags import flags_of, with_flags
 from boxcam.errors import BoxcamError
-from boxcam.explain.evaluation.evaluation import Protocol
 from boxcam.explain.evaluation.evaluator import Evaluator
+from boxcam.explain.evaluation.measurements import Protocol
 from boxcam.explain.metrics.arithmetic import check_mask, evidence
 from boxcam.export.inspect.survey import survey
 from boxcam.export.source import Options, Request
@@ -137,7 +137,7 @@ def test_files_that_write_command_lines_are_still_there() -> None:
 def test_every_name_in_a_message_is_a_parameter() -> None:
     known = {field.name for field in fields(Request)} | set(Options.__annotations__) - {"arguments"}
     evaluating = (Evaluator, Protocol, evidence, check_mask)
-    for function in (boxcam.load, boxcam.explain, boxcam.export, boxcam.limits, survey, *evaluating):
+    for function in (boxcam.load, boxcam.explain, boxcam.evaluate, boxcam.export, boxcam.limits, survey, *evaluating):
         known |= set(inspect.signature(function).parameters)
     said = places(r"(?<![\w.\"'/=-])([a-z_]+)=(?=[\"'\s.,:;)\[(…]|$)")
     assert len(said) > 50  # the messages are found at all

@@ -15,7 +15,7 @@ from click.testing import Result
 import boxcam
 from boxcam.commands import explain as command
 from boxcam.commands import progress
-from boxcam.commands.progress import INTERVAL, progress_line, report_steps
+from boxcam.commands.progress import INTERVAL, WholeRun, progress_line, report_steps
 
 Cli = Callable[..., Result]
 
@@ -54,6 +54,21 @@ def test_a_line_now_and_then_with_the_time_that_is_left(clock: Clock, capsys: py
         "[1/2] cat.jpg: writing box 1 of 3, about 7 min left",
         "[1/2] cat.jpg: writing box 2 of 3, about 3 min left",
     ]
+
+
+def test_the_time_that_is_left_is_that_of_all_images(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = WholeRun(4)
+    for number in range(4):
+        with progress_line(f"[{number + 1}/4]", "map", quiet=False, whole=whole) as line:
+            count = line.counter("measuring")
+            for done in range(3):
+                count(done, 2)
+                clock.now += 8
+    assert capsys.readouterr().err.splitlines() == [
+        "[2/4]: measuring map 1 of 2, about 53 s left",  # 32 s for three eighths
+        "[3/4]: measuring map 2 of 2, about 21 s left",  # 64 s for three quarters
+    ]
+    assert whole.done == 4
 
 
 def test_a_short_run_and_a_quiet_one_say_nothing(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:

@@ -63,16 +63,16 @@ def _fields(graph: bytes, part: Part) -> Iterator[tuple[int, Part | None]]:
     """The fields of a message: number, and where the content is if that is bytes."""
     at, end = part
     while at < end:
-        key, at = _number(graph, at, end)
+        key, at = number_at(graph, at, end)
         if key >> 32:  # readers cut it off there, and have another field
             raise ValueError("it has a field of a number that none has")
         wire = key & 7
         if wire == 0:
-            _, at = _number(graph, at, end)
+            _, at = number_at(graph, at, end)
             yield key >> 3, None
             continue
         if wire == 2:
-            length, at = _number(graph, at, end)
+            length, at = number_at(graph, at, end)
         elif wire in (1, 5):
             length = 8 if wire == 1 else 4
         else:
@@ -83,7 +83,7 @@ def _fields(graph: bytes, part: Part) -> Iterator[tuple[int, Part | None]]:
         at += length
 
 
-def _number(graph: bytes, at: int, end: int) -> tuple[int, int]:
+def number_at(graph: bytes, at: int, end: int) -> tuple[int, int]:
     """A number of variable length, and where it ends."""
     value = shift = 0
     while at < end and shift < 70:

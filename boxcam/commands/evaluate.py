@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,9 +15,12 @@ from boxcam.commands.console import error_line, one_line, say
 from boxcam.commands.headings import Command, Option
 from boxcam.commands.limits import limited
 from boxcam.commands.options import Count, Name, Share, common
-from boxcam.commands.progress import progress_line
-from boxcam.errors import BoxcamError, BundleError, InputError, RunError
+from boxcam.commands.progress import WholeRun, progress_line
+from boxcam.errors import BundleError
 from boxcam.runtime.sessions import DEVICES, OTHER_DEVICES
+
+if TYPE_CHECKING:
+    from boxcam.explain.evaluation.run import Watch
 
 
 def _methods() -> Collection[str]:
@@ -70,8 +75,9 @@ _device = partial(click.option, cls=Option, heading="What it runs on")
 @common(
     "--annotations",
     type=click.Path(),
-    metavar="FILE",
-    help="The objects in the images: a JSON file of COCO's form. [default: the boxes of the model itself]",
+    metavar="PATH",
+    help="The objects in the images: a JSON file of COCO's form, or a folder of YOLO's text files or Pascal VOC's XML"
+    " files. [default: the boxes of the model itself]",
 )
 @common(
     "--method",
@@ -107,7 +113,15 @@ _device = partial(click.option, cls=Option, heading="What it runs on")
 )
 @_protocol("--steps", type=Count(1), default=20, show_default=True, help="Steps of their curves.")
 @_protocol("--iou", type=Share(), default=0.5, show_default=True, help="IoU above which a box shows an object.")
-@_protocol("--seed", type=Count(0), default=0, show_default=True, help="Of noise, ties and intervals.")
+@_protocol("--seed", type=Count(0), default=0, show_default=True, help="Of noise, ties, shuffling and intervals.")
+@_protocol(
+    "--sanity",
+    type=Count(0),
+    default=0,
+    metavar="STAGES",
+    help="Also shuffle the model's weights in so many stages, from the outputs down, and compare the maps: 5, say.",
+)
+@_protocol("--agreement", is_flag=True, help="Also compare the maps of methods and layers with each other.")
 @_boxes("--score", type=Share(), help="Lowest score of a box. [default: 0.3]")
 @_boxes("--top", type=Count(1), default=_TOP, show_default=True, help="At most so many boxes an image.")
 @_device(
@@ -132,6 +146,8 @@ def evaluate(
     steps: int,
     iou: float,
     seed: int,
+    sanity: int,
+    agreement: bool,
     score: float | None,
     top: int,
     device: str,
@@ -152,58 +168,61 @@ def evaluate(
     Examples:
       boxcam evaluate retinanet.boxcam photos/ --method gradcam --method hirescam
       boxcam evaluate retinanet.boxcam val2017/ --annotations instances_val2017.json --layer neck --layer backbone
+      boxcam evaluate yolov8n.boxcam images/val/ --annotations labels/val/ --metric pointing --metric energy
+      boxcam evaluate retinanet.boxcam photos/ --metric sparseness --sanity 5 --agreement
       boxcam evaluate retinanet.boxcam street.jpg --metric oa --fill blur --fill black --steps 50
     """
-    from boxcam.explain.evaluation.annotations import Annotations
-    from boxcam.explain.evaluation.evaluation import Protocol
-    from boxcam.explain.evaluation.evaluator import Evaluator, metrics_for
-    from boxcam.explain.evaluation.report import as_text, check_free, notes, write
+    from boxcam.explain.evaluation.report import as_text, check_free, notes
+    from boxcam.explain.evaluation.request import Request
+    from boxcam.explain.evaluation.run import Run
     from boxcam.explain.files import make_folder
     from boxcam.explain.names import check_is_folder
-    from boxcam.explain.options import Options
-    from boxcam.runtime.images import find_images
 
     check_is_folder(output)
     check_free(output)
     model = _load(bundle, inputs, threads, device)
-    truth = None if annotations is None else Annotations(annotations, model.names)
-    asked = [
-        Options(method=method, layer=layer, score=score, top=top)
-        for method in dict.fromkeys(methods)
-        for layer in dict.fromkeys(layers) or (None,)
-    ]
-    measured = tuple(dict.fromkeys(metrics)) or metrics_for(truth)
-    protocol = Protocol(metrics=measured, fills=tuple(dict.fromkeys(fills)), steps=steps, iou=iou, seed=seed)
-    evaluator = Evaluator(model.runtime, asked, protocol, truth)
-    missing: list[InputError] = []
-    files = find_images(inputs, missing, model.manifest.preprocess.channels)
-    broken: list[BoxcamError] = [*missing]
+    request = Request(
+        method=methods,
+        layer=layers or None,
+        metrics=metrics or None,
+        fills=fills,
+        steps=steps,
+        iou=iou,
+        seed=seed,
+        score=score,
+        top=top,
+        sanity=sanity,
+        agreement=agreement,
+    )
+    run = Run(model.runtime, inputs, annotations, request)
+    if run.files:
+        make_folder(output)  # for an error before the first image, not after the last
+    found = run.all(_watch(len(run.files), quiet))
     try:
-        folder = make_folder(output) if files else Path(output)
-        for number, file in enumerate(files, 1):
-            with progress_line(f"[{number}/{len(files)}] {file.name}", "map", quiet) as line:
-                try:
-                    evaluator.add(file, line.counter("measuring"))
-                except InputError as error:
-                    broken.append(error)
-                except RunError as error:
-                    broken.append(RunError(f"{file}: {error}"))
-        if evaluator.result.images:
-            for text in as_text(evaluator.result):
+        if found.images:
+            for text in as_text(found):
                 say(one_line(text))
-            paths = write(evaluator.result, folder)
+            paths = found.save(output)
             if not quiet:
-                for text in (*notes(evaluator.result), f"wrote {', '.join(path.name for path in paths)} to {folder}"):
+                for text in (*notes(found), f"wrote {', '.join(path.name for path in paths)} to {output}"):
                     say(one_line(text))
-        elif not broken:
-            broken.append(
-                InputError(f"{annotations} does not have the images that were given. Pass those that were annotated.")
-            )
     finally:
-        for failure in broken:
+        for failure in found.failures:
             say(error_line(failure), err=True)
-    if broken:
+    if found.failures:
         raise click.exceptions.Exit(1)
+
+
+def _watch(total: int, quiet: bool) -> Watch:
+    """Tells of each image how far it is, and what time is left of all."""
+    whole = WholeRun(total)
+
+    @contextmanager
+    def watch(number: int, total: int, file: Path) -> Iterator[Callable[[int, int], None]]:
+        with progress_line(f"[{number + 1}/{total}] {file.name}", "map", quiet, whole) as line:
+            yield line.counter("measuring")
+
+    return watch
 
 
 def _load(bundle: str, inputs: tuple[str, ...], threads: int, device: str) -> boxcam.Model:

@@ -29,6 +29,22 @@ def report_steps(quiet: bool) -> Callable[[str], None]:
     return step
 
 
+class WholeRun:
+    """A run over many images, of which each has a line of its own: the time that is left is that of all of them.
+
+    Args:
+        total: how many images there are.
+
+    Attributes:
+        done: how many are done.
+        began, said: when it began, and when it last said something.
+    """
+
+    def __init__(self, total: int) -> None:
+        self.total, self.done = total, 0
+        self.began = self.said = time.monotonic()
+
+
 class ProgressLine:
     """Tells how many boxes of an image are done.
 
@@ -36,10 +52,11 @@ class ProgressLine:
         text: what it begins with: the image.
         one: what is counted, in the singular: ``box``.
         quiet: whether to say nothing.
+        whole: the run that the image is one of, if the time that is left is to be told of all of it.
     """
 
-    def __init__(self, text: str, one: str, quiet: bool) -> None:
-        self._text, self._one, self._quiet = text, one, quiet
+    def __init__(self, text: str, one: str, quiet: bool, whole: WholeRun | None = None) -> None:
+        self._text, self._one, self._quiet, self._whole = text, one, quiet, whole
         self._terminal = is_terminal()
         self._said = time.monotonic()
 
@@ -55,11 +72,16 @@ class ProgressLine:
         def count(done: int, total: int) -> None:
             line = f"{self._text}: {f'{doing} ' if doing else ''}{one or self._one} {done} of {total}"
             now = time.monotonic()
-            left = f", about {_time((now - began) / done * (total - done))} left" if 0 < done < total else ""
+            start, share, said = began, done / total if total else 1.0, self._said
+            if (whole := self._whole) is not None:
+                start, share, said = whole.began, (whole.done + share) / whole.total, whole.said
+            left = f", about {_time((now - start) / share * (1 - share))} left" if 0 < share < 1 else ""
             if self._terminal:
-                self._show(line + (left if now - began >= SOON else ""))
-            elif not self._quiet and now - self._said >= INTERVAL and left:
+                self._show(line + (left if now - start >= SOON else ""))
+            elif not self._quiet and now - said >= INTERVAL and left:
                 self._said = now
+                if whole is not None:
+                    whole.said = now
                 say(f"{line}{left}", err=True)
 
         return count
@@ -85,14 +107,16 @@ class ProgressLine:
 
 
 @contextlib.contextmanager
-def progress_line(text: str, one: str, quiet: bool) -> Iterator[ProgressLine]:
-    """A line of progress, which is gone when the block ends."""
-    line = ProgressLine(text, one, quiet)
+def progress_line(text: str, one: str, quiet: bool, whole: WholeRun | None = None) -> Iterator[ProgressLine]:
+    """A line of progress, which is gone when the block ends; the run that it is a part of is further by one then."""
+    line = ProgressLine(text, one, quiet, whole)
     line.start()
     try:
         yield line
     finally:
         line.clear()
+        if whole is not None:
+            whole.done += 1
 
 
 def _time(seconds: float) -> str:

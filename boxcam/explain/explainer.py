@@ -134,7 +134,7 @@ def _made(
     done = counter.ignore if isinstance(plan.chosen, Search) else counter.add
     if method.path:
         return path_parts(model, method, layer, options, passes, boxes, done)
-    return _parts(plan, view, pixels, prediction, boxes, done)
+    return parts_of(plan, view, pixels, prediction, boxes, done)
 
 
 def _searched(plan: Plan, method: Search, pixels: Image, guide: Explanation, counter: Counter) -> Explanation:
@@ -228,22 +228,37 @@ def usable_methods(model: Model) -> tuple[str, ...]:
     return tuple(method for method in METHODS if any(usable(method, engine) for engine in ("auto", *ENGINES)))
 
 
-def _parts(
-    plan: Plan, view: View, pixels: Image, prediction: Prediction, boxes: Sequence[int], progress: Callable[[], None]
+def parts_of(
+    plan: Plan,
+    view: View,
+    pixels: Image,
+    prediction: Prediction,
+    boxes: Sequence[int],
+    progress: Callable[[], None],
+    of: Prediction | None = None,
 ) -> tuple[tuple[Part, ...], ...]:
-    """Of each box, its maps by the tensors of a layer."""
+    """Of each box, its maps by the tensors of a layer.
+
+    Args:
+        plan, view: what is computed.
+        pixels: the image, as `Model.predict` takes it.
+        prediction: its forward pass.
+        boxes: indices into its detections, or into those of another pass.
+        progress: called for each box that is done.
+        of: this other pass, see `Model.patches`; not for a method that compares classes.
+    """
     model, options, layer, method = plan.model, plan.options, view.layer, view.method
     assert isinstance(method, Method)
     if method.rivals:
         patches = contrasted(model, (method, layer), options, (pixels, prediction), boxes)
     else:
         patches = model.patches(
-            prediction, layer, boxes, options.engine, target=view.target, rules=method.rules, means=method.means
+            prediction, layer, boxes, options.engine, target=view.target, rules=method.rules, means=method.means, of=of
         )
     made: list[list[Part]] = [[] for _ in boxes]
     waiting: list[tuple[int, Patch]] = []
-    for number, of in enumerate(patches):
-        waiting += [(number, patch) for patch in of]
+    for number, mine in enumerate(patches):
+        waiting += [(number, patch) for patch in mine]
         if number + 1 == len(boxes) or sum(_bytes(patch) for _, patch in waiting) > _WAITING:
             maps = maps_of(
                 method, [patch for _, patch in waiting], lambda one: model.activation(prediction, layer, one)

@@ -78,6 +78,7 @@ def path_parts(
     passes: Sequence[Prediction],
     boxes: Sequence[int],
     progress: Callable[[], None],
+    of: Prediction | None = None,
 ) -> tuple[tuple[Part, ...], ...]:
     """Of each box, its maps by the tensors of a layer, added up over the steps of the path.
 
@@ -86,8 +87,9 @@ def path_parts(
     Args:
         model, method, layer, options: what is asked for.
         passes: see `forward_passes`.
-        boxes: indices into the detections of the last one.
+        boxes: indices into the detections of the last one, or into those of another pass.
         progress: called for each box that is done.
+        of: this other pass, see `Model.patches`.
 
     Raises:
         RunError: the gradient of a box lies elsewhere in one pass than in another.
@@ -100,7 +102,9 @@ def path_parts(
         counts: list[int] = []
         for passed in passes:
             of_boxes = list(
-                model.patches(passed, layer, some, options.engine, target=options.target, rules=method.rules, of=last)
+                model.patches(
+                    passed, layer, some, options.engine, target=options.target, rules=method.rules, of=of or last
+                )
             )
             patches = [patch for of in of_boxes for patch in of]
             if before is not None:

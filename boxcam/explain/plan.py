@@ -181,6 +181,12 @@ class Plan:
         return isinstance(self.chosen, Method) and self.chosen.path > 0
 
     @property
+    def is_of_logits(self) -> bool:
+        """Whether maps are of gradients of a box's own numbers, which another model with these layers has, too."""
+        methods = [self.chosen, *(view.method for view in self.views)]
+        return all(isinstance(of, Method) and not of.samples and not of.rivals for of in methods)
+
+    @property
     def is_product(self) -> bool:
         """Whether the maps of the first two views are multiplied."""
         return self.chosen.times is not None

@@ -83,6 +83,17 @@ class Model:
             self._device = Device("cpu", threads)
         self._check_outputs()
 
+    def like(self, path: str | os.PathLike[str]) -> Model:
+        """Another bundle, on the same device and by as many threads.
+
+        Args:
+            path: the bundle's directory.
+
+        Raises:
+            BundleError: it is missing, altered or broken.
+        """
+        return Model(path, threads=self._device.threads, device=self._device.name, providers=self._device.providers)
+
     @property
     def device(self) -> str:
         """What it runs on: ``cpu`` or ``cuda``, whichever it got, or a word for the provider that was asked for."""

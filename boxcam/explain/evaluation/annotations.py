@@ -1,181 +1,175 @@
-"""The truth about images: objects, out of a COCO annotation file."""
+"""The truth about images: objects, out of annotations in any of the usual forms."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from boxcam.errors import InputError, PackageError
-from boxcam.explain.metrics.arithmetic import Array
+from boxcam.errors import ArgumentError, InputError
+from boxcam.explain.evaluation.coco import Coco
+from boxcam.explain.evaluation.truth import Source, Truth, within
+from boxcam.explain.evaluation.yolo import NAMES, Yolo
 from boxcam.explain.metrics.sample import Thing
-from boxcam.filesystem import read_file
 from boxcam.plurals import counted
 
-_LARGEST = 1 << 30
-"""Bytes of an annotation file."""
-_MEND = "Pass a JSON file of COCO's form, with images, annotations and categories."
-_PARTS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
-    "images": {"id": int, "file_name": str, "height": int, "width": int},
-    "categories": {"id": int, "name": str},
-    "annotations": {"image_id": int, "category_id": int, "bbox": list},
-}
-
-
-@dataclass(frozen=True)
-class Truth:
-    """What is in an image.
-
-    Attributes:
-        things: all objects, of the model's classes (by index) and of others (-1), without crowds.
-        crowds: boxes, [4] each, and classes of regions that stand for several objects.
-    """
-
-    things: tuple[Thing, ...]
-    crowds: tuple[Thing, ...]
+_FORMS = (
+    "Pass a JSON file of COCO's form, a folder of YOLO's text files (one for each image), or a folder of Pascal VOC's"
+    " XML files."
+)
 
 
 class Annotations:
-    """A COCO annotation file.
+    """Annotations, in the form that they are seen to have.
 
     Args:
-        path: the file.
-        labels: the model's class names; a category is the class of its name, letters need not match in case.
+        path: a JSON file of COCO's form; a folder of YOLO's text files, with the class names in ``data.yaml`` or
+            ``classes.txt`` there or above, or else with the numbers of the model's classes; or a folder of XML files of
+            Pascal VOC's form.
+        labels: the model's class names; a class is that of the same name, letters need not match in case.
+
+    Attributes:
+        path: as it was given.
+        form: ``COCO``, ``YOLO`` or ``Pascal VOC``.
+        unknown: names of its classes that the model lacks.
 
     Raises:
-        InputError: it cannot be read, is not of COCO's form, or has none of the model's classes.
-        PackageError: pycocotools is not installed.
+        InputError: it cannot be read, is of none of these forms, or has none of the model's classes.
+        PackageError: a package that reading it needs is not installed.
     """
 
     def __init__(self, path: str | os.PathLike[str], labels: Sequence[str]) -> None:
+        if not isinstance(path, str | os.PathLike):
+            raise ArgumentError(f"annotations={path!r} is not the path of a file or folder. {_FORMS}")
         self.path = Path(path)
-        self._coco = _open(self.path)
-        names = {name.strip().casefold(): index for index, name in reversed(list(enumerate(labels)))}
-        categories = self._coco.dataset["categories"]
-        self._labels = {one["id"]: names.get(one["name"].strip().casefold(), -1) for one in categories}
-        self._images: dict[str, list[Any]] = {}
-        for image in self._coco.dataset["images"]:
-            self._images.setdefault(Path(image["file_name"]).name, []).append(image)
-        if all(label < 0 for label in self._labels.values()):
-            raise InputError(
-                f"{self.path}: none of its categories ({_some([one['name'] for one in categories])}) is a class of the"
-                f" model ({_some(labels)}). Rename the categories, or export the model again with class_names=."
-            )
+        self._source = _open(self.path)
+        self._by_number = self._source.names is None or (not labels and isinstance(self._source, Yolo))
+        self.form = self._source.form
+        self._labels, self.unknown = self._matched(labels)
+        self._judged: frozenset[int] | None = None
+        if not self._by_number:
+            self._judged = frozenset(self._labels) - {-1}
+        self.absent = tuple(name for k, name in enumerate(labels) if self._judged is not None and k not in self._judged)
 
     @property
     def masks(self) -> bool:
         """Whether any object's pixels are known."""
-        return any(one.get("segmentation") and not one.get("iscrowd") for one in self._coco.dataset["annotations"])
+        return self._source.masks
+
+    @property
+    def remarks(self) -> list[str]:
+        """What has to be known of its classes, one sentence each."""
+        said = []
+        if self.unknown:
+            said.append(f"Classes of the annotations that the model lacks: {_some(self.unknown)}.")
+        if self.absent:
+            said.append(f"Classes of the model that the annotations lack: {_some(self.absent)}.")
+        if self._by_number:
+            said.append("Classes are matched by their numbers, since there are no names to match them by.")
+        return said
+
+    def others(self, files: Iterable[Path]) -> int:
+        """How many images are annotated that are none of some files."""
+        return len(set(self._source.images()) - {key for file in files if (key := self._found(file)) is not None})
 
     def of(self, file: Path, shape: tuple[int, ...]) -> Truth | None:
         """What is in an image; None if the annotations do not have it.
 
         Args:
-            file: the image's file; it is found by its name, and where several have this, by its folders too.
+            file: the image's file; it is found by its name.
             shape: its height and width.
 
         Raises:
             InputError: the annotations are of an image of another size, several are meant, or a mask is broken.
         """
-        found = self._images.get(file.name, [])
-        if len(found) > 1:
-            place = file.absolute().as_posix()
-            found = [one for one in found if place.endswith(f"/{one['file_name'].lstrip('./')}")]
-            if len(found) != 1:
-                raise InputError(
-                    f"{file}: {self.path} has several images of this name. Give it the folders of one of them."
-                )
-        if not found:
+        key = self._source.key(file)
+        if key is None:
             return None
-        (image,) = found
-        if (image["height"], image["width"]) != shape:
-            raise InputError(
-                f"{file} has {shape[0]}x{shape[1]} pixels, and the image of this name in {self.path}"
-                f" {image['height']}x{image['width']}. Pass the images that were annotated."
-            )
         things: list[Thing] = []
         crowds: list[Thing] = []
-        for one in self._coco.loadAnns(self._coco.getAnnIds(imgIds=[image["id"]])):
-            x, y, width, height = map(float, one["bbox"])
-            crowd = bool(one.get("iscrowd", 0))
-            mask = None if crowd else self._mask(one, shape)
-            box = np.array([x, y, x + width, y + height])
-            (crowds if crowd else things).append(Thing(box, self._labels[one["category_id"]], mask))
-        return Truth(tuple(things), tuple(crowds))
+        left_out: Counter[str] = Counter()
+        for entry in self._source.entries(key, file, shape):
+            box, said = within(entry.box, shape)
+            if said:
+                left_out[said] += 1
+            if box is not None:
+                thing = Thing(box, self._labels[entry.category], None if entry.crowd else entry.mask)
+                (crowds if entry.crowd else things).append(thing)
+        return Truth(tuple(things), tuple(crowds), left_out, self._judged)
 
-    def _mask(self, one: Mapping[str, Any], shape: tuple[int, ...]) -> Array | None:
-        """An object's pixels, which pycocotools draws; None if it has no segmentation."""
-        outlines = one.get("segmentation")
-        if not outlines:
-            return None
+    def _found(self, file: Path) -> str | None:
         try:
-            if isinstance(outlines, dict):
-                good = tuple(outlines["size"]) == shape
-            else:
-                good = all(len(outline) >= 6 and len(outline) % 2 == 0 for outline in outlines)
-            mask: Array | None = self._coco.annToMask(one).astype(np.bool_) if good else None
-        except (TypeError, ValueError, KeyError, IndexError):
-            mask = None
-        if mask is None or mask.shape != shape:
+            return self._source.key(file)
+        except InputError:  # it was said when the image was measured
+            return None
+
+    def _matched(self, labels: Sequence[str]) -> tuple[list[int], tuple[str, ...]]:
+        """Of each class of the annotations its number in the model, -1 for none; and the names of those."""
+        if self._by_number or self._source.names is None:
+            assert isinstance(self._source, Yolo)
+            highest = self._source.highest
+            numbers = [k if not labels or k < len(labels) else -1 for k in range(highest + 1)]
+            return numbers, tuple(f"class {k}" for k, number in enumerate(numbers) if number < 0)
+        known = {name.strip().casefold(): index for index, name in reversed(list(enumerate(labels)))}
+        numbers = [known.get(name.strip().casefold(), -1) for name in self._source.names]
+        if all(number < 0 for number in numbers):
             raise InputError(
-                f"{self.path}: the segmentation of annotation {one.get('id')} is broken. Correct it, or leave it out."
+                f"{self.path}: none of its classes ({_some(self._source.names)}) is a class of the model"
+                f" ({_some(labels)}). Rename them, or export the model again with class_names=."
             )
-        return mask
+        return numbers, tuple(name for name, number in zip(self._source.names, numbers, strict=True) if number < 0)
 
 
-def _open(path: Path) -> Any:
-    """The file as pycocotools has it."""
-    try:
-        from pycocotools.coco import COCO
-    except ModuleNotFoundError as error:
-        raise PackageError.of("pycocotools", "annotations=", "audit") from error
-    if path.is_dir() or path.suffix.lower() in (".txt", ".xml", ".yaml", ".yml"):
+def _open(path: Path) -> Source:
+    """The annotations, in the form that they are seen to have.
+
+    Raises:
+        InputError: it is none, and what was seen instead.
+    """
+    if path.is_dir():
+        return _of_folder(path)
+    if path.suffix.lower() in (".txt", ".xml", ".yaml", ".yml") and path.is_file():
         raise InputError(
-            f"{path} is not a COCO annotation file. Convert labels of YOLO or Pascal VOC to COCO's JSON first, as with"
-            " supervision's DetectionDataset.from_yolo(…).as_coco(…)."
+            f"{path} is one file, and such annotations are one for each image: pass their folder. {_FORMS}"
         )
+    return Coco(path)
+
+
+def _of_folder(path: Path) -> Source:
     try:
-        data = json.loads(read_file(path, _LARGEST))
+        files = [file for file in path.iterdir() if not file.name.startswith(".")]
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}. Check the path.") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON ({error}). {_MEND}") from error
-    _check(data, path)
-    coco = COCO()
-    coco.dataset = data
-    with contextlib.redirect_stdout(io.StringIO()):  # it tells of its steps
-        coco.createIndex()
-    return coco
+        raise InputError(f"{path} cannot be read: {error.strerror}. Check its permissions.") from error
+    of = {kind: [file for file in files if file.suffix.lower() == kind] for kind in (".txt", ".xml", ".json")}
+    texts = [file for file in of[".txt"] if file.name not in NAMES]
+    if texts and of[".xml"]:
+        raise InputError(
+            f"folder {path} holds text files ({len(texts)}) as well as XML files ({len(of['.xml'])}). Pass a folder"
+            " with one of them."
+        )
+    if of[".xml"]:
+        from boxcam.explain.evaluation.voc import Voc  # XML is read by nothing else here
+
+        return Voc(of[".xml"])
+    if texts:
+        return Yolo(path, texts)
+    raise InputError(f"folder {path} holds no annotations, but {_seen(files)}. {_mend(path, of['.json'])}")
 
 
-def _check(data: Any, path: Path) -> None:
-    """Refuse what is not of COCO's form."""
-    if not isinstance(data, dict):
-        raise InputError(f"{path} holds no annotations, but {type(data).__name__}. {_MEND}")
-    for part, fields in _PARTS.items():
-        if not isinstance(data.get(part), list):
-            raise InputError(f"{path} has no list {part!r}. {_MEND}")
-        for number, one in enumerate(data[part]):
-            for field, kind in fields.items():
-                if not isinstance(one, dict) or not isinstance(one.get(field), kind):
-                    raise InputError(f"{path}: entry {number} of {part!r} has no {field!r} that can be. {_MEND}")
-    images, categories = ({one["id"] for one in data[part]} for part in ("images", "categories"))
-    for number, one in enumerate(data["annotations"]):
-        where = f"{path}: entry {number} of 'annotations'"
-        if one["image_id"] not in images or one["category_id"] not in categories:
-            raise InputError(f"{where} is of an image or a category that the file does not have. Correct it.")
-        sides = one["bbox"]
-        real = len(sides) == 4 and all(isinstance(side, int | float) and np.isfinite(side) for side in sides)
-        if not real or min(sides[2:]) < 0:
-            raise InputError(f"{where} has the box {sides}. Correct it to x, y, width and height in pixels.")
-        one.setdefault("id", number)
+def _mend(path: Path, json_files: Sequence[Path]) -> str:
+    """What to pass instead of a folder without annotations."""
+    if json_files:
+        return f"Pass the file, such as {min(json_files)}."
+    deeper = [file for kind in ("txt", "xml") for depth in ("*", "*/*") for file in path.glob(f"{depth}/*.{kind}")]
+    below = sorted({file.parent for file in deeper if file.name not in NAMES})
+    return f"Pass the folder that has them, such as {below[0]}." if below else _FORMS
+
+
+def _seen(files: Collection[Path]) -> str:
+    """What lies in a folder, for people."""
+    kinds = Counter("folders" if file.is_dir() else f"{file.suffix.lower() or 'other'} files" for file in files)
+    return ", ".join(f"{kind} ({number})" for kind, number in kinds.most_common(4)) or "nothing"
 
 
 def _some(names: Sequence[str]) -> str:

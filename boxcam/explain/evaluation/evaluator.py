@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -9,24 +11,22 @@ from pathlib import Path
 
 from boxcam.errors import ArgumentError, BoxcamWarning
 from boxcam.explain.defaults import default_of
-from boxcam.explain.evaluation.annotations import Annotations, Truth
-from boxcam.explain.evaluation.evaluation import Case, Evaluation, Protocol
+from boxcam.explain.evaluation.annotations import Annotations
+from boxcam.explain.evaluation.evaluation import Evaluation
 from boxcam.explain.evaluation.matching import match
+from boxcam.explain.evaluation.measurements import Case, Protocol
+from boxcam.explain.evaluation.request import metrics_for
+from boxcam.explain.evaluation.truth import Truth
 from boxcam.explain.explainer import explain, prepare
 from boxcam.explain.explanation import Explanation
 from boxcam.explain.metrics import METRICS
 from boxcam.explain.metrics.sample import Sample, Thing
 from boxcam.explain.metrics.scene import Scene
 from boxcam.explain.options import Options
+from boxcam.explain.sanity.check import Sanity, agreement
 from boxcam.runtime.model import Model
 from boxcam.runtime.pixels import load_image
 from boxcam.types import Detections, Image
-
-
-def metrics_for(annotations: Annotations | None) -> tuple[str, ...]:
-    """The metrics that can be had with annotations, or without any."""
-    known = {"box", *(() if annotations is None else ("objects", "masks") if annotations.masks else ("objects",))}
-    return tuple(name for name, one in METRICS.loaded().items() if one.needs in known)
 
 
 class Evaluator:
@@ -51,8 +51,6 @@ class Evaluator:
                 f"bundle {model.path} is of a classifier, whose box is the whole image: there is nothing to compare its"
                 " maps with. Pass a bundle of a detector."
             )
-        if protocol.steps < 1:
-            raise ArgumentError(f"steps={protocol.steps} is not a whole number above 0. Pass one, such as steps=20.")
         for name in protocol.metrics:
             if name in metrics_for(annotations):
                 continue
@@ -61,12 +59,18 @@ class Evaluator:
                     f"the metric {name!r} needs to know the objects in the image. Pass annotations=, or another metric."
                 )
             raise ArgumentError(
-                f"the metric {name!r} needs the objects' pixels, and {annotations.path} has no segmentation. Pass"
+                f"the metric {name!r} needs the objects' pixels, and {annotations.path} has no outlines or masks. Pass"
                 " another metric, or annotations= with masks."
             )
         for one in options:
             prepare(model, one)
+        if protocol.agreement and len(options) < 2:
+            raise ArgumentError(
+                "agreement=True compares the maps of methods and layers, and there is only one of each. Pass several"
+                " method= or layer=, or leave it out."
+            )
         self._model, self._options, self._annotations = model, options, annotations
+        self._sanity = Sanity(model, options, protocol.sanity, protocol.seed) if protocol.sanity else None
         self.result = Evaluation(
             bundle=model.path.name,
             annotations=None if annotations is None else annotations.path.name,
@@ -76,6 +80,7 @@ class Evaluator:
                 for one in options
             ),
             seconds=[0.0] * len(options),
+            stages=() if self._sanity is None else self._sanity.names,
         )
 
     def add(self, file: Path, progress: Callable[[int, int], None] | None = None) -> None:
@@ -89,6 +94,15 @@ class Evaluator:
             InputError: the image cannot be read, or does not fit its annotations.
             RunError: the model fails on it.
         """
+        result = self.result
+        counts, cases = dict(result.counts), len(result.cases)
+        try:
+            self._add(file, progress or (lambda done, total: None))
+        except BaseException:  # nothing of an image that could not be measured to its end
+            result.counts, result.cases = counts, result.cases[:cases]
+            raise
+
+    def _add(self, file: Path, progress: Callable[[int, int], None]) -> None:
         model, result = self._model, self.result
         pixels = load_image(file, "BGR", model.manifest.preprocess.channels)
         truth = None if self._annotations is None else self._annotations.of(file, pixels.shape[:2])
@@ -102,21 +116,34 @@ class Evaluator:
         self._count("boxes", len(found))
         samples = self._things(found, truth)
         done, total = 0, len(samples) * len(explanations)
-        for k, thing, others in samples:
+        progress(0, total)
+        compared = self._compared(pixels, explanations, [k for k, _, _ in samples])
+        for (k, thing, others), similar in zip(samples, compared, strict=True):
             empty, values = [], []
-            for explanation in explanations:
-                if progress is not None:
-                    progress(done, total)
+            for explanation, further in zip(explanations, similar, strict=True):
+                progress(done, total)
                 done += 1
                 heat = explanation.map(k)
                 sample = Sample(heat, thing, others, scene, result.protocol.steps)
                 empty.append(not bool((heat > 0).any()))
-                values.append(self._measure(sample) if not empty[-1] else self._nothing)
+                values.append((*(self._nothing if empty[-1] else self._measure(sample)), *further))
             box = tuple(round(float(side), 3) for side in found.boxes[k])
             case = Case(len(result.images), found.names[k], box, float(found.scores[k]), tuple(empty), tuple(values))
             result.cases.append(case)
         result.images.append(file.name)
         result.passes += scene.passes
+
+    def end(self, files: Sequence[Path]) -> None:
+        """Count what the annotations have beyond the images that were given.
+
+        Args:
+            files: these images.
+        """
+        if self._annotations is None:
+            return
+        if others := self._annotations.others(files):
+            self._count("annotated images that were not given", others)
+        self.result.remarks.extend(self._annotations.remarks)
 
     def _explain(self, row: int, pixels: Image) -> Explanation:
         began = time.perf_counter()
@@ -125,6 +152,24 @@ class Evaluator:
             made = explain(self._model, pixels, self._options[row])
         self.result.seconds[row] += time.perf_counter() - began
         return made
+
+    def _compared(
+        self, pixels: Image, explanations: Sequence[Explanation], chosen: Sequence[int]
+    ) -> list[list[tuple[float, ...]]]:
+        """Of each box and row, how alike its map is to those of shuffled weights, and to those of all rows."""
+        found: list[list[tuple[float, ...]]] = [[() for _ in explanations] for _ in chosen]
+        if self._sanity is not None:
+            for of_box, stages in zip(found, self._sanity.measure(pixels, explanations, chosen), strict=True):
+                for row, similar in enumerate(stages):
+                    of_box[row] += tuple(itertools.chain.from_iterable(similar))
+            lost = sum(math.isnan(pair) for of_box in found for of_row in of_box for pair in of_row[::2])
+            if lost:
+                self._count("maps without evidence once weights are shuffled", lost)
+        if self.result.protocol.agreement:
+            for of_box, k in zip(found, chosen, strict=True):
+                for row, with_each in enumerate(agreement(explanations, k)):
+                    of_box[row] += with_each
+        return found
 
     def _things(self, found: Detections, truth: Truth | None) -> list[tuple[int, Thing, tuple[Thing, ...]]]:
         """The boxes that are measured, what each should show, and the other objects in the image."""
@@ -137,11 +182,16 @@ class Evaluator:
                 others = tuple(thing for other, thing in enumerate(truth.things) if other != number)
                 samples.append((k, truth.things[number], others))
         self._count("boxes that match an object", len(samples))
-        self._count("boxes that match none", len(found) - len(samples) - len(matches.crowded))
+        rest = len(found) - len(samples) - len(matches.crowded) - len(matches.unjudged)
+        self._count("boxes that match none", rest)
         self._count("boxes in crowds", len(matches.crowded))
         self._count("objects", len(truth.things))
         self._count("objects of classes that the model lacks", sum(thing.label < 0 for thing in truth.things))
         self._count("objects that none of these boxes shows", matches.missed)
+        if matches.unjudged:
+            self._count("boxes of classes that the annotations lack", len(matches.unjudged))
+        for what, number in truth.left_out.items():
+            self._count(what, number)
         return samples
 
     def _measure(self, sample: Sample) -> tuple[float, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from boxcam.explain.evaluation.annotations import Truth
+from boxcam.explain.evaluation.truth import Truth
 from boxcam.explain.metrics.overlap import iou, share_covered
 from boxcam.types import Detections
 
@@ -17,11 +17,13 @@ class Matches:
     Attributes:
         things: of each box the index of its object; None without one.
         crowded: which of those without one lie in a crowd of their class.
+        unjudged: which of those that are left are of classes that the annotations lack.
         missed: how many objects of the model's classes have no box.
     """
 
     things: tuple[int | None, ...]
     crowded: frozenset[int]
+    unjudged: frozenset[int]
     missed: int
 
 
@@ -49,8 +51,11 @@ def match(found: Detections, truth: Truth, least: float) -> Matches:
         if k not in things and number not in things.values():
             things[k] = number
     crowded = {k for k in range(len(found)) if k not in things and _in_a_crowd(found, k, truth, least)}
+    rest = {k for k in range(len(found)) if k not in things and k not in crowded}
+    unjudged = {k for k in rest if truth.judged is not None and int(found.labels[k]) not in truth.judged}
     known = sum(thing.label >= 0 for thing in truth.things)
-    return Matches(tuple(things.get(k) for k in range(len(found))), frozenset(crowded), known - len(things))
+    of = tuple(things.get(k) for k in range(len(found)))
+    return Matches(of, frozenset(crowded), frozenset(unjudged), known - len(things))
 
 
 def _in_a_crowd(found: Detections, k: int, truth: Truth, least: float) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 from boxcam._version import __version__
 from boxcam.errors import OutputError
-from boxcam.explain.evaluation.evaluation import Evaluation, Figure
+from boxcam.explain.evaluation.measurements import Figure, Measurements
 from boxcam.filesystem import read_file
 from boxcam.leftovers import file_aside
 
@@ -21,7 +21,7 @@ _ARROWS = {"higher": "↑", "lower": "↓", "neither": ""}
 _LARGEST = 1 << 28
 
 
-def table(found: Evaluation) -> list[list[str]]:
+def table(found: Measurements) -> list[list[str]]:
     """Lines of cells: a head, then one line for each metric, with a mean and its interval for each row."""
     head = ["metric", *(f"{method}, {layer}" if layer else method for method, layer in found.rows), "boxes"]
     lines: dict[str, list[str]] = {}
@@ -36,11 +36,12 @@ def table(found: Evaluation) -> list[list[str]]:
     return [head, *lines.values(), empty, cost]
 
 
-def notes(found: Evaluation) -> list[str]:
+def notes(found: Measurements) -> list[str]:
     """What has to be known of the figures, one sentence each."""
     protocol = found.protocol
     counts = {"images": len(found.images), **found.counts}
     said = [f"{', '.join(f'{what}: {number}' for what, number in counts.items())}."]
+    said.extend(found.remarks)
     if found.annotations is None:
         said.append("Without annotations, each of the model's own boxes stands for the object that it shows.")
     if len(found.common) < len(found.cases):
@@ -48,6 +49,13 @@ def notes(found: Evaluation) -> list[str]:
             "Boxes that have an empty map by some method, and are in no mean:"
             f" {len(found.cases) - len(found.common)} of {len(found.cases)}."
         )
+    if found.stages:
+        said.append(
+            "Sanity: rank correlation (and structural similarity) of maps before and after the weights of so many of"
+            " all layers are shuffled, from the outputs down; a map that stays alike does not show what was learned."
+        )
+    if protocol.agreement:
+        said.append("Agreement: rank correlation of the maps of one box by two methods or layers.")
     said.append(
         f"Means with 95 % intervals of a bootstrap over images; seed {protocol.seed}, {protocol.steps} steps, IoU above"
         f" {protocol.iou:g}; {found.passes} forward passes for metrics."
@@ -55,21 +63,21 @@ def notes(found: Evaluation) -> list[str]:
     return said
 
 
-def as_text(found: Evaluation) -> list[str]:
+def as_text(found: Measurements) -> list[str]:
     """The table as lines for a terminal."""
     cells = table(found)
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
 
 
-def as_markdown(found: Evaluation) -> str:
+def as_markdown(found: Measurements) -> str:
     """The table and the notes as a page."""
     lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in table(found)]
     lines.insert(1, "|" + "---|" * (len(found.rows) + 2))
     return f"# Evaluation of {found.bundle}\n\n" + "\n".join(lines) + "\n\n" + "\n".join(notes(found)) + "\n"
 
 
-def as_csv(found: Evaluation) -> str:
+def as_csv(found: Measurements) -> str:
     """One line for each figure."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -80,10 +88,10 @@ def as_csv(found: Evaluation) -> str:
     return text.getvalue()
 
 
-def as_facts(found: Evaluation) -> dict[str, Any]:
+def as_facts(found: Measurements) -> dict[str, Any]:
     """Everything, with the figures of each box, as JSON can hold it."""
     protocol = found.protocol
-    columns = [f"{name}@{variant}" if variant else name for name, variant in protocol.columns()]
+    columns = [name for name, _ in found.columns()]
     images = max(len(found.images), 1)
     return {
         "boxcam": __version__,
@@ -94,7 +102,10 @@ def as_facts(found: Evaluation) -> dict[str, Any]:
         "steps": protocol.steps,
         "iou": protocol.iou,
         "fills": list(protocol.fills),
+        "sanity": list(found.stages),
         "counts": {"images": len(found.images), **found.counts},
+        "remarks": list(found.remarks),
+        "failures": [str(error) for error in found.failures],
         "forward_passes": found.passes,
         "rows": [
             {"method": method, "layer": layer, "empty_maps": found.empty()[row], "seconds_per_image": seconds / images}
@@ -142,7 +153,7 @@ def check_free(folder: str | os.PathLike[str]) -> None:
         raise OutputError(f"{there[0]} is there, and boxcam did not write it. Choose another folder.")
 
 
-def write(found: Evaluation, folder: Path) -> tuple[Path, Path, Path]:
+def write(found: Measurements, folder: Path) -> tuple[Path, Path, Path]:
     """Write ``evaluation.json``, ``evaluation.csv`` and ``evaluation.md``; each is whole or not there.
 
     Raises:

@@ -105,7 +105,7 @@ def test_without_annotations_the_models_own_boxes_are_taken_and_it_says_so(
 def test_boxes_and_objects_that_do_not_match_are_counted(signs: Path, tmp_path: Path, cli: Cli) -> None:
     data = annotations_of(signs)
     cat = [one for one in data["annotations"] if one["image_id"] == 0]
-    cat[0]["bbox"][0] += 500  # an object that no box shows, and so a box that shows none
+    cat[0]["bbox"] = [0, 0, 9, 9]  # an object that no box shows, and so a box that shows none
     cat[1]["iscrowd"] = 1
     data["categories"].append({"id": 99, "name": "zebra"})
     data["annotations"].append({"id": 99, "image_id": 0, "category_id": 99, "bbox": [0, 0, 5, 5]})
@@ -122,7 +122,9 @@ def test_boxes_and_objects_that_do_not_match_are_counted(signs: Path, tmp_path: 
         "objects": 5,
         "objects of classes that the model lacks": 1,
         "objects that none of these boxes shows": 1,
+        "annotated images that were not given": 5,
     }
+    assert "Classes of the annotations that the model lacks: zebra." in done.stdout
     assert [one["boxes"] for one in facts(out)["figures"]] == [3, 3, 3, 3]
 
 

@@ -7,11 +7,12 @@ import math
 import numpy as np
 import pytest
 
-from boxcam.explain.evaluation.annotations import Truth
 from boxcam.explain.evaluation.bootstrap import interval
-from boxcam.explain.evaluation.evaluation import Case, Evaluation, Protocol
+from boxcam.explain.evaluation.evaluation import Evaluation
 from boxcam.explain.evaluation.matching import match
+from boxcam.explain.evaluation.measurements import Case, Protocol
 from boxcam.explain.evaluation.report import as_csv, as_facts, as_markdown, as_text, notes
+from boxcam.explain.evaluation.truth import Truth
 from boxcam.explain.metrics.sample import Thing
 from boxcam.types import Detections
 
@@ -56,6 +57,13 @@ def test_a_box_in_a_crowd_is_neither_right_nor_wrong() -> None:
     found = detections(([0, 0, 10, 10], 0), ([0, 0, 10, 10], 1), ([95, 0, 115, 10], 0))
     matches = match(found, Truth((), (thing(0, 0, 100, 100),)), 0.5)
     assert (matches.things, matches.crowded, matches.missed) == ((None, None, None), frozenset({0}), 0)
+
+
+def test_a_box_of_a_class_that_is_not_annotated_is_not_judged() -> None:
+    found = detections(([0, 0, 10, 10], 0), ([0, 0, 10, 10], 1), ([30, 0, 40, 10], 1), ([30, 0, 40, 10], 0))
+    matches = match(found, Truth((thing(0, 0, 10, 10),), (), {}, frozenset({0})), 0.5)
+    assert (matches.things, matches.unjudged, matches.missed) == ((0, None, None, None), frozenset({1, 2}), 0)
+    assert match(found, Truth((thing(0, 0, 10, 10),), ()), 0.5).unjudged == frozenset()
 
 
 def test_nothing_to_match() -> None:

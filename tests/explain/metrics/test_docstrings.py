@@ -12,13 +12,26 @@ import pytest
 
 import boxcam.explain.evaluation as evaluation
 import boxcam.explain.metrics as metrics
+import boxcam.explain.sanity as sanity
 
 MODULES = {
     module.name: importlib.import_module(module.name)
-    for package in (metrics, evaluation)
+    for package in (metrics, evaluation, sanity)
     for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")
+    if module.name != "boxcam.explain.evaluation.evaluation"  # public: tests/test_docstrings.py has its bundle
 }
-PAPERS = ("pointing", "energy", "compactness", "odi", "mask_iou", "sparseness", "faithfulness", "local", "vps")
+PAPERS = (
+    "pointing",
+    "energy",
+    "compactness",
+    "odi",
+    "mask_iou",
+    "sparseness",
+    "faithfulness",
+    "local",
+    "vps",
+    "similarity",
+)
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -1,0 +1,161 @@
+"""What an ONNX graph of a bundle computes from which weights, read without any package that reads ONNX.
+
+Only what is asked here is read: operators, names, and tensors that lie in another file. The numbers of the fields are
+those of onnx.proto3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from boxcam.bundle.external import Part, number_at
+
+_MODEL_GRAPH, _GRAPH_NODE, _GRAPH_TENSOR = 7, 1, 5
+_NODE_INPUT, _NODE_OUTPUT, _NODE_OPERATOR, _NODE_ATTRIBUTE = 1, 2, 4, 5
+_ATTRIBUTE_GRAPHS = (6, 11)
+_TENSOR_SIZES, _TENSOR_TYPE, _TENSOR_NAME, _TENSOR_EXTERNAL = 1, 2, 8, 13
+TYPES = {1: "float32", 10: "float16", 11: "float64"}
+"""Of tensors of real numbers, by their number in ONNX."""
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A tensor of real numbers in another file.
+
+    Attributes:
+        name: in its graph.
+        shape, dtype: of it.
+        offset, length: where it lies in the file, in bytes.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    offset: int
+    length: int
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Where it lies: what graphs have in common."""
+        return self.offset, self.length
+
+
+@dataclass(frozen=True)
+class Node:
+    """An operator: what it is, and the names of what it reads and gives; with graphs inside, also what they do."""
+
+    operator: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A graph's operators, in an order in which they can run, and its weights by name."""
+
+    nodes: tuple[Node, ...]
+    weights: dict[str, Weight]
+
+
+def parse_graph(data: bytes) -> Graph:
+    """Read a graph.
+
+    Args:
+        data: an ONNX file.
+
+    Raises:
+        ValueError: it is not a protocol buffer, or a tensor says of itself what cannot be.
+    """
+    nodes: list[Node] = []
+    weights: dict[str, Weight] = {}
+    for number, content in _fields(data, (0, len(data))):
+        if number == _MODEL_GRAPH and isinstance(content, tuple):
+            _graph(data, content, nodes, weights)
+    return Graph(tuple(nodes), weights)
+
+
+def _graph(data: bytes, part: Part, nodes: list[Node], weights: dict[str, Weight]) -> None:
+    for number, content in _fields(data, part):
+        if not isinstance(content, tuple):
+            continue
+        if number == _GRAPH_NODE:
+            _node(data, content, nodes, weights)
+        elif number == _GRAPH_TENSOR and (found := _weight(data, content)) is not None:
+            weights[found.name] = found
+
+
+def _node(data: bytes, part: Part, nodes: list[Node], weights: dict[str, Weight]) -> None:
+    """Add an operator; what lies in graphs of its attributes comes before it, as if its results were read by it."""
+    inputs: list[str] = []
+    outputs: list[str] = []
+    operator = ""
+    inside: list[Node] = []
+    for number, content in _fields(data, part):
+        if not isinstance(content, tuple):
+            continue
+        if number == _NODE_INPUT:
+            inputs.append(_text(data, content))
+        elif number == _NODE_OUTPUT:
+            outputs.append(_text(data, content))
+        elif number == _NODE_OPERATOR:
+            operator = _text(data, content)
+        elif number == _NODE_ATTRIBUTE:
+            for field, graph in _fields(data, content):
+                if field in _ATTRIBUTE_GRAPHS and isinstance(graph, tuple):
+                    _graph(data, graph, inside, weights)
+    nodes.extend(inside)
+    inner = [name for node in inside for name in (*node.inputs, *node.outputs)]
+    nodes.append(Node(operator, (*inputs, *inner), tuple(outputs)))
+
+
+def _weight(data: bytes, part: Part) -> Weight | None:
+    """A tensor; None if it lies in the graph itself, or is not of real numbers."""
+    shape: list[int] = []
+    name, kind, entries = "", 0, {}
+    for number, content in _fields(data, part):
+        if number == _TENSOR_SIZES:
+            shape += [content] if isinstance(content, int) else list(_numbers(data, content))
+        elif number == _TENSOR_TYPE and isinstance(content, int):
+            kind = content
+        elif number == _TENSOR_NAME and isinstance(content, tuple):
+            name = _text(data, content)
+        elif number == _TENSOR_EXTERNAL and isinstance(content, tuple):
+            entry = {key: _text(data, value) for key, value in _fields(data, content) if isinstance(value, tuple)}
+            entries[entry.get(1, "")] = entry.get(2, "")
+    if "location" not in entries or kind not in TYPES:
+        return None
+    return Weight(name, tuple(shape), TYPES[kind], int(entries.get("offset", "0")), int(entries.get("length", "0")))
+
+
+def _fields(data: bytes, part: Part) -> Iterator[tuple[int, int | Part]]:
+    """The fields of a message: number, and its number, or where its bytes are."""
+    at, end = part
+    while at < end:
+        key, at = number_at(data, at, end)
+        wire = key & 7
+        if wire == 0:
+            value, at = number_at(data, at, end)
+            yield key >> 3, value
+            continue
+        if wire == 2:
+            length, at = number_at(data, at, end)
+        elif wire in (1, 5):
+            length = 8 if wire == 1 else 4
+        else:
+            raise ValueError(f"it has a field of wire type {wire}")
+        if at + length > end:
+            raise ValueError("it ends in the middle of a field")
+        yield key >> 3, (at, at + length)
+        at += length
+
+
+def _numbers(data: bytes, part: Part) -> Iterator[int]:
+    at, end = part
+    while at < end:
+        value, at = number_at(data, at, end)
+        yield value
+
+
+def _text(data: bytes, part: Part) -> str:
+    return data[slice(*part)].decode(errors="replace")

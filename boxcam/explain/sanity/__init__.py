@@ -1,0 +1,1 @@
+"""Sanity checks: do maps change when what the model has learned is destroyed?"""
