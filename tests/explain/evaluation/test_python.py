@@ -241,7 +241,7 @@ def test_sanity_and_agreement_are_figures_like_others(
     [
         ({"sanity": -1}, r"sanity=-1 is not a whole number, 0 or above\."),
         ({"sanity": 1.5}, r"sanity=1\.5 is not"),
-        ({"sanity": 2, "method": "d-rise"}, r"sanity= compares maps of the same logit, and the method 'd-rise'"),
+        ({"sanity": 2, "method": "d-rise"}, r"sanity= compares gradients of the same logit, and the method 'd-rise'"),
         ({"agreement": "yes"}, r"agreement='yes' is neither True nor False"),
         (
             {"agreement": True, "method": "hirescam"},
