@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import boxcam
+from boxcam.explain.facts import share_inside
 from tests.explain.made import AGAINST, EVEN, LEFT, explanation
 from tests.json_schema import faults
 
@@ -67,3 +68,26 @@ def test_the_docs_tell_every_entry() -> None:
     for name, entry in [*SCHEMA["properties"].items(), *BOX["properties"].items()]:
         rows = [line for line in page.splitlines() if line.startswith(f"| `{name}` |")]
         assert any(entry["description"] in row for row in rows), name
+
+
+@pytest.mark.parametrize(
+    ("box", "pixels"),
+    [
+        ((2, 1, 5, 3), 3 * 2),
+        ((2.9, 1.9, 4.1, 2.1), 3 * 2),  # each side is in a pixel that it touches
+        ((2.5, 1.5, 2.6, 1.6), 1),
+        ((0, 0, 8, 4), 32),
+        ((7.5, 3.5, 8, 4), 1),
+        ((3, 2, 3, 2), 0),
+    ],
+)
+def test_what_lies_inside_a_box_is_every_pixel_that_it_touches(box: tuple[float, ...], pixels: int) -> None:
+    even = np.ones((4, 8), np.float32)
+    assert share_inside(even, np.array(box, np.float32)) == round(pixels / 32, 6)
+
+
+def test_a_share_is_of_what_is_positive_and_has_six_digits() -> None:
+    values = np.array([[1, -5, 2], [-7, 0, 0]], np.float32)
+    assert share_inside(values, np.array([0, 0, 2, 1], np.float32)) == 0.333333
+    assert share_inside(np.minimum(values, 0), np.array([0, 0, 2, 1], np.float32)) is None
+    assert share_inside(values * 0.125, np.array([2, 0, 3, 1], np.float32)) == 0.666667

@@ -7,12 +7,17 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import onnx.parser
+import onnx_ir as ir
 import pytest
 import torch
 from click.testing import Result
 from torch import nn
 
 import boxcam
+from boxcam.export.layers.marks import Flows
+from boxcam.export.layers.pointwise import earlier, is_cell_by_cell
 from tests.export.sources.onnx import deployed
 from tests.export.sources.onnx.deployed import CASES
 
@@ -69,3 +74,41 @@ def test_heads_of_single_cells(around: bool, cli: Cli, tmp_path: Path, monkeypat
             tmp_path / "model.onnx", output=tmp_path / "b", preprocess=["imagenet", "resize=stretch"], engine="onnx"
         )
     assert [tensor.name for tensor in manifest.layers[0].tensors] == tensors
+
+
+IN_A_ROW = """
+<ir_version: 8, opset_import: ["": 18]>
+g (float[1, 3, 8, 8] image) => (float[1, 2, 8, 8] coarse, float[1, 2, 8, 8] fine) {
+    first = Conv <pads = [1, 1, 1, 1]> (image, w)
+    second = Conv <pads = [1, 1, 1, 1]> (first, v)
+    third = Conv <pads = [1, 1, 1, 1]> (second, u)
+    coarse = Conv (second, t)
+    fine = Conv (third, t)
+}
+"""
+WEIGHTS = {"w": (4, 3, 3, 3), "v": (4, 4, 3, 3), "u": (4, 4, 3, 3), "t": (2, 4, 1, 1)}
+
+
+def test_a_map_that_another_head_reads_is_that_heads_own() -> None:
+    """Of two heads in a row the later one's earlier map would be what the first one reads, and is said of that."""
+    model = onnx.parser.parse_model(IN_A_ROW)
+    for name, shape in WEIGHTS.items():
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros(shape, np.float32), name))
+    graph = ir.from_proto(model).graph
+    values = {str(value.name): value for node in graph for value in node.outputs}
+    for name in ("first", "second", "third"):
+        values[name].shape, values[name].dtype = ir.Shape([1, 4, 8, 8]), ir.DataType.FLOAT
+    flows = Flows(graph)
+    scores = {values[name]: np.ones((1, 2, 1, 1), np.uint8) for name in ("coarse", "fine")}
+    layouts = {values[name]: "NCHW" for name in ("first", "second", "third")}
+    second, third = values["second"], values["third"]
+
+    def found(*heads: ir.Value) -> dict[str | None, str | None]:
+        return {of.name: before.name for of, before in earlier(flows, heads, scores, layouts).items()}  # type: ignore[arg-type]
+
+    assert found(third) == {"third": "second"}
+    assert found(second, third) == {"second": "first"}
+    assert is_cell_by_cell(flows, third, (second, third), scores, layouts)  # type: ignore[arg-type]
+    assert not is_cell_by_cell(flows, values["first"], (values["first"],), scores, layouts)  # type: ignore[arg-type]
+    # Without the other head's map, what this one reads reaches the later scores by a window, too.
+    assert found(second) == {}
