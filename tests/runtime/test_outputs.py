@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from typing import Any
 
@@ -67,7 +68,7 @@ def test_filler_may_hold_anything_and_is_left_out() -> None:
     assert np.isfinite(detections.boxes).all()
 
 
-@pytest.mark.parametrize(("score", "fine"), [(1.0019, True), (1.0021, False), (-0.0019, True), (-0.0021, False)])
+@pytest.mark.parametrize(("score", "fine"), [(1.002, True), (1.0021, False), (-0.002, True), (-0.0021, False)])
 def test_a_score_may_be_beyond_its_range_by_what_float16_rounds(score: float, fine: bool) -> None:
     if fine:
         assert read(found([0.5, score]))[0].scores.max() == np.float32(max(score, 0.5))
@@ -81,6 +82,14 @@ def test_a_class_without_a_name_is_told_by_its_number() -> None:
     assert detections.names == ("cat", "dog", "class 2", "class -1")
     assert detections.labels.tolist() == [0, 1, 2, -1]
     assert detections.labels.dtype == np.int64
+
+
+def test_a_single_box_may_be_without_an_axis_of_boxes() -> None:
+    given = found([0.5], boxes=np.array([1, 2, 3, 4], np.float32), labels=np.array(1))
+    assert read(given)[0].boxes.tolist() == [[1, 2, 3, 4]]
+    table = np.array([1, 2, 3, 4, 0.75], np.float32)
+    detections, _ = read({**given, "boxes": table, "scores": table}, box_columns=(0, 4), score_column=4)
+    assert (detections.boxes.tolist(), detections.scores.tolist()) == ([[1, 2, 3, 4]], [0.75])
 
 
 def test_columns_of_one_table() -> None:
@@ -183,6 +192,20 @@ def test_there_is_a_proposal_for_each_of_its_maps(features: int, rois: int, fine
             RunError, match=re.escape(f"rois is [{rois}, 4], and not [{features}, 4] for the proposals")
         ):
             check_features(layer("rois"), given, "forward.onnx")
+
+
+def test_the_types_of_all_targets_and_all_features_are_looked_at() -> None:
+    second = TracedTarget("x1", "origin.x1", "x1", TARGET.ends)
+    whole = dataclasses.replace(manifest(), targets=(TARGET, second), layers=(layer("rois"), layer()))
+    right = dict.fromkeys(("logit", "x1", "p3", "rois"), "tensor(float)") | dict.fromkeys(
+        ("origin", "origin.x1"), "tensor(int64)"
+    )
+    check_types(whole, right, "forward.onnx")
+    for name in right:
+        with pytest.raises(BundleError, match=re.escape(f"forward.onnx: {name} is tensor(bool), not tensor(")):
+            check_types(whole, {**right, name: "tensor(bool)"}, "forward.onnx")
+    with pytest.raises(BundleError, match=r"p3 is tensor.double., not tensor.float.. Export"):
+        check_types(whole, {**right, "p3": "tensor(double)"}, "forward.onnx")
 
 
 @pytest.mark.parametrize(
