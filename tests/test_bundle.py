@@ -239,6 +239,7 @@ EDITS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "list for object": (set_in("source", to=[]), r"an object was expected, not \[\]"),
     "list for layer": (set_in("layers", 0, to=[]), r"Layer: an object was expected, not \[\]"),
     "two means": (set_in("preprocess", "mean", to=[1, 2]), "3 items were expected, not|one value for each channel"),
+    "one stride": (set_in("layers", 0, "tensors", 0, "stride", to=[8.0]), r"2 items should be there, not \[8\.0\]"),
     "number beyond floats": (set_in("preprocess", "mean", to=[10**400, 0, 0]), "is not a valid manifest"),
     "no such form": (set_in("layers", 0, "gradients", 0, "form", to="guess"), "'guess' is none of"),
     "no such colour": (set_in("preprocess", "color", to=["RGB"]), r"\['RGB'\] is none of"),

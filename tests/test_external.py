@@ -215,3 +215,17 @@ def test_graphs_in_graphs(depth: int) -> None:
         return
     with pytest.raises(ValueError, match="too deep"):
         external_files(field(7, graph))
+
+
+@pytest.mark.parametrize(("loops", "fine"), [(0, True), (32, True), (33, False)])
+def test_parts_lie_as_deep_in_each_other_as_protobuf_allows(loops: int, fine: bool) -> None:
+    """A graph in an attribute of a node lies three deeper than the node's graph; the tensor is one more, the 98th."""
+    graph = model(outside(USUAL)).graph
+    for _ in range(loops):
+        graph = helper.make_graph([helper.make_node("If", [], [], then_branch=graph)], "g", [], [])
+    data = helper.make_model(graph).SerializeToString()
+    if fine:
+        assert external_files(data) == {USUAL}
+    else:
+        with pytest.raises(ValueError, match="its parts lie too deep in each other"):
+            external_files(data)
