@@ -99,6 +99,25 @@ def test_boxes_with_a_class_each_are_suppressed_within_it(kind: type) -> None:
     assert boxes == [(-BOXES[row, [2, 3, 0, 1]]).tolist() for row in (0, 1, 3)]
 
 
+def test_a_single_candidate_keeps_its_axes() -> None:
+    boxes, scores = BOXES[None, :1], np.array([[[0.5]]], np.float32)
+    limits = Limits(0.5, 0.1, 9)
+    makes: list[Callable[[Ops], DetectionValues]] = [
+        lambda op: selection.suppress(op, value(op, boxes), value(op, scores), limits, best_class_only=True),
+        lambda op: selection.suppress_labelled(
+            op, value(op, boxes), value(op, scores), value(op, np.zeros(1, np.int64)), limits
+        ),
+        *(
+            lambda op, one=one: selection.best_queries(
+                op, value(op, boxes), value(op, scores), threshold=0.1, one_class=one, queries=1, classes=1
+            )
+            for one in (False, True)
+        ),
+    ]
+    for make in makes:
+        assert detections(make) == ([[0, 0, 10, 10]], [0.5], [0])
+
+
 QUERIES = [[0.9, 0.8], [0.1, 0.3], [0.2, 0.7], [0.25, 0.05]]
 
 

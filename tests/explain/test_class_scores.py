@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -83,6 +84,21 @@ def test_anchors_along_the_channels_of_several_maps() -> None:
     first, second = seen.outputs["end0"][0], seen.outputs["end1"][0]
     expected = [first[8:12, 3, 4], first[0:4, 8, 0], second[4:8, 0, 1], first[4:8, 7, 7], second[0:4, 4, 2]]
     assert read(manifest("Identity", "Identity"), seen).tolist() == np.stack(expected).tolist()
+
+
+def test_each_tensor_has_a_layout_of_its_own_along_the_same_axis() -> None:
+    """Three anchors of four classes in the first, one with five other numbers before its classes in the second."""
+    shapes: list[tuple[int, ...]] = [(1, 12, 9, 9), (1, 9, 7, 7)]
+    boxes = [(1, [0, 0, 9, 3, 4]), (3, [0, 0, 3, 8, 0]), (2, [1, 0, 7, 0, 1]), (0, [1, 0, 5, 6, 5])]
+    seen = prediction(shapes, *boxes)
+    first, second = seen.outputs["end0"][0], seen.outputs["end1"][0]
+    expected = [first[8:12, 3, 4], first[0:4, 8, 0], second[5:9, 0, 1], second[5:9, 6, 5]]
+    assert read(manifest("Identity", "Identity"), seen).tolist() == np.stack(expected).tolist()
+
+
+def test_the_tensors_that_a_pass_has_to_give_are_those_that_the_bundle_has() -> None:
+    model = SimpleNamespace(manifest=manifest("Sigmoid", "Sigmoid", "Sigmoid"), outputs=("end2", "boxes", "end0"))
+    assert ClassScores.names(model) == ("end0", "end2")  # type: ignore[arg-type]
 
 
 def test_anchors_that_have_more_than_classes_each() -> None:
