@@ -91,7 +91,7 @@ EDGES: dict[str, tuple[Change, list[Any], list[Any]]] = {
     "one tensor without columns": (lambda scores: outputs(scores=scores, box_columns=None), ["other"], ["dets"]),
     "one tensor without a column": (lambda scores: outputs(scores=scores, score_column=None), ["other"], ["dets"]),
     "letters of an output": (lambda n: outputs(labels="x" * n), [1, 1000], [0, 1001]),
-    "targets": (lambda n: replace(FINE, targets=FINE.targets[:n]), [2], [0]),
+    "targets": (lambda n: replace(layer(gradients=()), targets=FINE.targets[:n]), [1, 2], [0]),
     "tensors of a target": (lambda n: target(*[Logits("a", (), "b")] * n), [1, 10_000], [10_001]),
     "axes of a target": (lambda n: target(Logits("a", (1,) * n, "b")), [0, 32], [33]),
     "a size of a target": (lambda n: target(Logits("a", (None, n), "b")), [0, 1 << 40], [-1, (1 << 40) + 1]),
