@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from boxcam.errors import UnknownNameError
 from boxcam.explain.evidence import LeftOut
 from boxcam.explain.options import Options
-from boxcam.explain.selection import DEFAULT_SCORE, Selection, lowest_score, select
+from boxcam.explain.selection import DEFAULT_SCORE, Selection, class_indices, lowest_score, select
 from boxcam.types import Detections
 
 SCORES = [0.9, 0.75, 0.75, 0.5, 0.25]
@@ -77,3 +78,28 @@ def test_of_what_is_named_nothing_is_left_out(given: dict[str, Any], whole_image
 def test_options_become_a_choice() -> None:
     assert select(model(), Options()) == Selection(DEFAULT_SCORE, None, None, None)
     assert select(model(), Options(score=0.5, top=3, classes="b", rank=[2, 1])) == Selection(0.5, 3, (1,), (1, 2))
+
+
+def named(*labels: str) -> Any:
+    return SimpleNamespace(manifest=SimpleNamespace(labels=labels))
+
+
+def test_the_last_class_is_there_and_the_next_one_is_not() -> None:
+    assert class_indices(named("a", "b"), [0, 1]) == [0, 1]
+    for wanted in (2, "2", -1):
+        with pytest.raises(UnknownNameError, match=rf"the model has no class '{wanted}'\..* There are: a, b\.$"):
+            class_indices(named("a", "b"), wanted)
+
+
+def test_numbers_of_classes_are_those_that_an_index_can_be() -> None:
+    assert class_indices(named(), ["0", "9" * 18]) == [0, 10**18 - 1]
+    for wanted in ("9" * 19, "0" * 19, 10**19):
+        with pytest.raises(UnknownNameError, match="it has no class names"):
+            class_indices(named(), [wanted])
+
+
+@pytest.mark.parametrize("count", [20, 21])
+def test_twenty_names_are_listed(count: int) -> None:
+    with pytest.raises(UnknownNameError) as caught:
+        class_indices(named(*(f"kind {k}" for k in range(count))), ["other"])
+    assert str(caught.value).endswith("kind 18, kind 19." if count == 20 else "kind 18, kind 19, ….")

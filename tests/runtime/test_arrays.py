@@ -83,6 +83,13 @@ def test_headers_of_something_else_are_refused(header: str, said: str, tmp_path:
         open_array(write(tmp_path / "a.npy", header))
 
 
+def test_objects_are_not_read(tmp_path: Path) -> None:
+    """Which numpy would have to unpickle, and a pickle is a program."""
+    np.save(tmp_path / "a.npy", np.array([[1, None]], object))
+    with pytest.raises(ValueError, match=r"memory-mapped|allow_pickle"):
+        open_array(tmp_path / "a.npy")
+
+
 def test_so_many_numbers_are_too_few_for_the_file(tmp_path: Path) -> None:
     """One number less than the most is looked for in the file, where it is not."""
     header = HEADER.replace("(3, 33)", f"({(1 << 48) - 1},)")
