@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,26 @@ def test_the_check_finds_what_is_wrong() -> None:
         wrong = copy.deepcopy(right)
         change(wrong)
         assert len(faults(wrong, SCHEMA)) == 1
+
+
+def test_numbers_are_rounded_and_what_is_no_number_is_null() -> None:
+    found = explanation(EVEN, EVEN, EVEN)
+    boxes = found.detections.boxes.copy()
+    boxes[0] = 1.23456
+    found = dataclasses.replace(
+        found,
+        detections=dataclasses.replace(found.detections, boxes=boxes),
+        completeness=np.array([0.12345678, np.nan, np.inf], np.float32),
+    )
+    facts = found.facts()["detections"]
+    assert facts[0]["box"] == [1.235] * 4
+    assert [of["completeness"] for of in facts] == [0.123457, None, None]
+
+
+def test_how_maps_became_one_is_said_where_there_were_several() -> None:
+    found = explanation(EVEN)
+    assert found.facts()["fusion"] is None
+    assert dataclasses.replace(found, fused=(found.parts,), fusion="mean").facts()["fusion"] == "mean"
 
 
 def test_the_docs_tell_every_entry() -> None:
