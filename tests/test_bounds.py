@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from boxcam.bundle import Logits, Manifest, Tensor, bounds
-from tests.test_bundle import MANIFEST_OF_ALL as FINE
+from tests.manifest_of_all import MANIFEST_OF_ALL as FINE
 
 Change = Callable[[Any], Manifest]
 
