@@ -39,7 +39,7 @@ export UV_HTTP_TIMEOUT ?= 300
 # Trust whom the system trusts, as pip does: behind a proxy with its own certificate uv's own list is not enough.
 export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/* /etc/pki/tls/certs/*),1,0)
 
-.PHONY: help test fuzz gpu matrix models demo demo-bundle bench check dist format lock clean
+.PHONY: help test fuzz mutants gpu matrix models demo demo-bundle bench check dist format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,17 @@ test: $(DEV) $(RUNTIME) ## run all tests (ARGS="..." goes to pytest)
 
 fuzz: $(DEV) ## feed boxcam with broken files (SECONDS=3600: for an hour; ARGS="--kinds images")
 	.venv/bin/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
+
+mutants: $(DEV) $(RUNTIME) .build/mutants/.ready ## list the changes of a file that no test notices (FILE=boxcam/... TESTS=tests/...)
+	BOXCAM_RUNTIME_PYTHON="$(CURDIR)/.venv-runtime/bin/python" OMP_NUM_THREADS=1 JOBS=$(JOBS) scripts/mutants $(FILE) $(TESTS)
+
+# What only that needs lies beside .venv.
+.build/mutants/.ready: requirements/mutants.txt $(DEV)
+	@echo "Fetching what changes the code ..."
+	rm -rf .build/mutants
+	$(UV) pip install --quiet --no-deps --require-hashes --no-build --python .venv/bin/python \
+		--target .build/mutants/site -r requirements/mutants.txt
+	@touch $@
 
 gpu: $(DEV) .venv-gpu/.ready ## check --device cuda against the CPU and measure it; needs an NVIDIA GPU (ARGS="--quick")
 	.venv/bin/python benchmarks/cuda_bundles.py .build/gpu
@@ -160,6 +171,7 @@ lock: $(UV_NEEDED) ## compile the requirement files anew, with the newest versio
 	$(COMPILE) requirements/dist.in -c requirements/all.txt -o requirements/dist.txt
 	$(COMPILE) requirements/uv.in -o requirements/uv.txt
 	$(COMPILE) --no-deps requirements/bench.in -o requirements/bench.txt
+	$(COMPILE) --no-deps requirements/mutants.in -o requirements/mutants.txt
 	$(COMPILE) requirements/docs.in -c requirements/all.txt -o requirements/docs.txt
 
 clean: ## remove the environments and everything made here

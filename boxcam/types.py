@@ -6,6 +6,7 @@ all of it); *canvas* is the model's input after resize and padding; *cells* are 
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -156,7 +157,7 @@ class Grid:
     bounds: tuple[float, float, float, float] | None = None
 
     def __post_init__(self) -> None:
-        if not (self.cell_height > 0 and self.cell_width > 0):
+        if not (0 < self.cell_height < math.inf and 0 < self.cell_width < math.inf):
             raise ValueError(f"cells of {self.cell_height} x {self.cell_width} pixels")
         if self.rows[0] >= self.rows[1] or self.columns[0] >= self.columns[1]:
             raise ValueError(f"no cell of the image: rows {self.rows}, columns {self.columns}")

@@ -18,14 +18,7 @@ from boxcam.bundle import (
     FORMAT_VERSION,
     FORWARD,
     MANIFEST,
-    Gradient,
-    Layer,
-    Logits,
     Manifest,
-    Outputs,
-    Preprocess,
-    Tensor,
-    TracedTarget,
     check_target,
     read,
     seal,
@@ -33,49 +26,10 @@ from boxcam.bundle import (
     write_manifest,
 )
 from boxcam.errors import BundleError, OutputError
+from tests.manifest_of_all import MANIFEST_OF_ALL
 
 GRADIENTS = ("neck.onnx", "neck.pt", "neck.x1.onnx", "neck.m.onnx")
 FILES = {FORWARD: b"forward", **{f"gradient.{name}": name.encode() for name in GRADIENTS}}
-
-MANIFEST_OF_ALL = Manifest(
-    boxcam="1.2.3",
-    source={"config": "réseau.py", "checkpoint": "猫.pth"},
-    labels=("person", "Füße"),
-    input="input",
-    preprocess=Preprocess(
-        height=800,
-        width=1344,
-        fit_height=800,
-        fit_width=1333,
-        resize="fit",
-        pad_to="top-left",
-        pad_value=(0.0, 0.5, 114.0),
-        pad_before_normalize=False,
-        mean=(123.675, 116.28, 103.53),
-        std=(58.395, 57.12, 57.375),
-        color="RGB",
-        interpolation="area",
-    ),
-    outputs=Outputs(boxes="dets", scores="dets", labels="labels", box_columns=(0, 4), score_column=4),
-    targets=(
-        TracedTarget("logit", "origin", "logit", (Logits("cls", (1, 720, None, 100), "sigmoid"),)),
-        TracedTarget("x1", "origin.x1", "value.x1", (Logits("decoded", (1, None, 4), "Identity"),)),
-    ),
-    layers=(
-        Layer(
-            name="neck",
-            kind="map",
-            tensors=(Tensor("p3", 256, 100, 168, (8.0, 8.0), 11), Tensor("p4", 256, 50, 84, (16.0, 16.0))),
-            gradients=(
-                Gradient("onnx", "logit", "plain", "gradient.neck.onnx", "windows", "", ("relu_1",), 128),
-                Gradient("torchscript", "logit", "plain", "gradient.neck.pt", "whole", "Conv (c) between", (), 8),
-                Gradient("onnx", "x1", "guided", "gradient.neck.x1.onnx", "rows", "", (), 1, "gradient.neck.m.onnx"),
-            ),
-        ),
-        Layer("roi", "roi", (Tensor("pooled", 256, 7, 7, None, rois="rois"),), ()),
-    ),
-    verification={"original outputs": 0.0, "onnx gradients": 1.25e-7},
-)
 
 
 def make(path: Path, manifest: Manifest = MANIFEST_OF_ALL, **options: Any) -> Manifest:
@@ -239,6 +193,7 @@ EDITS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "list for object": (set_in("source", to=[]), r"an object was expected, not \[\]"),
     "list for layer": (set_in("layers", 0, to=[]), r"Layer: an object was expected, not \[\]"),
     "two means": (set_in("preprocess", "mean", to=[1, 2]), "3 items were expected, not|one value for each channel"),
+    "one stride": (set_in("layers", 0, "tensors", 0, "stride", to=[8.0]), r"2 items should be there, not \[8\.0\]"),
     "number beyond floats": (set_in("preprocess", "mean", to=[10**400, 0, 0]), "is not a valid manifest"),
     "no such form": (set_in("layers", 0, "gradients", 0, "form", to="guess"), "'guess' is none of"),
     "no such colour": (set_in("preprocess", "color", to=["RGB"]), r"\['RGB'\] is none of"),

@@ -215,3 +215,71 @@ def test_graphs_in_graphs(depth: int) -> None:
         return
     with pytest.raises(ValueError, match="too deep"):
         external_files(field(7, graph))
+
+
+@pytest.mark.parametrize(("loops", "fine"), [(0, True), (32, True), (33, False)])
+def test_parts_lie_as_deep_in_each_other_as_protobuf_allows(loops: int, fine: bool) -> None:
+    """A graph in an attribute of a node lies three deeper than the node's graph; the tensor is one more, the 98th."""
+    graph = model(outside(USUAL)).graph
+    for _ in range(loops):
+        graph = helper.make_graph([helper.make_node("If", [], [], then_branch=graph)], "g", [], [])
+    data = helper.make_model(graph).SerializeToString()
+    if fine:
+        assert external_files(data) == {USUAL}
+    else:
+        with pytest.raises(ValueError, match="its parts lie too deep in each other"):
+            external_files(data)
+
+
+def test_the_deepest_part_of_all_is_looked_at() -> None:
+    """Of a training step's graph, in whose loops a sparse tensor lies: the hundredth part."""
+    graph = helper.make_graph([], "g", [], [])
+    graph.sparse_initializer.append(sparse("deep.bin"))
+    for _ in range(32):
+        graph = helper.make_graph([helper.make_node("If", [], [], then_branch=graph)], "g", [], [])
+    made = onnx.ModelProto()
+    made.training_info.add().algorithm.CopyFrom(graph)
+    assert external_files(made.SerializeToString()) == {"values.bin", "deep.bin"}
+
+
+ENTRY = field(7, field(5, field(13, KEY + PLAIN)))
+
+
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize(
+    "other",
+    [
+        b"\x39location",  # field 7 as eight bytes, which are no message
+        b"\x3dLLLL",  # and as four
+        b"\x38\xff\x01",  # and as a number
+        b"\x38" + b"\xff" * 9 + b"\x01",  # the longest there is
+    ],
+)
+def test_fields_of_other_kinds_are_passed_over(other: bytes, before: bool) -> None:
+    data = other + ENTRY if before else ENTRY + other
+    onnx.ModelProto.FromString(data)
+    assert external_files(data) == {USUAL}
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (b"\x39locatio", "in the middle of a field"),
+        (b"\x3dLLL", "in the middle of a field"),
+        (b"\x3a\x05LLLL", "in the middle of a field"),
+        (b"\x38\xff", "in the middle of a number"),
+        (b"\x38" + b"\xff" * 10 + b"\x01", "in the middle of a number"),
+        (b"\x3b", "a field of wire type 3"),
+        (b"\x3c", "a field of wire type 4"),
+        (b"\x3e", "a field of wire type 6"),
+    ],
+)
+def test_what_is_no_field_is_refused(other: bytes, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        external_files(ENTRY + other)
+
+
+def test_a_place_that_is_not_said_is_one_without_a_name() -> None:
+    data = field(7, field(5, field(13, KEY)))
+    assert onnx.ModelProto.FromString(data).graph.initializer[0].external_data[0].value == ""
+    assert external_files(data) == {""}

@@ -36,6 +36,9 @@ _AT_ONCE = 16
 
 def blurred(image: Image) -> Image:
     """The image without what tells objects: uint8 [H, W, channels], as the one given."""
+    if image.shape[2] > 4:  # more than OpenCV resizes together
+        planes = np.split(image, image.shape[2], axis=2)
+        return np.concatenate([blurred(np.ascontiguousarray(plane)) for plane in planes], axis=2)
     height, width = image.shape[:2]
     factor = min(1.0, _WORKING_SIDE / max(height, width))
     size = max(1, round(width * factor)), max(1, round(height * factor))

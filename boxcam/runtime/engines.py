@@ -212,8 +212,6 @@ class TorchScriptEngine:
             ]
             for patch in (patch for of in found for patch in of):
                 rows, channels = tensors.shape(features[patch.tensor])[:2]
-                if patch.gradient.ndim != 3 or patch.gradient.dtype != np.float32:
-                    raise ValueError(f"a patch is {patch.gradient.dtype} {list(patch.gradient.shape)}")
                 if min(patch.tensor, patch.row) < 0 or patch.row >= rows or len(patch.gradient) != channels:
                     raise ValueError("a patch is of no feature map of the layer")
             if len(found) != len(origin):

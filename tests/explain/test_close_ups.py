@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from boxcam.explain import sheet as pages
-from boxcam.explain.panel import LARGEST, CloseUp, Corners, Panel, close_up, panel_heat
+from boxcam.explain.panel import LARGEST, CloseUp, Corners, Panel, close_up, fit, panel_heat, picture_size, resize
 from boxcam.explain.render import class_color
 from boxcam.explain.sheet import Words, sheet
 from boxcam.explain.tags import Rectangle, place_tags
@@ -74,6 +74,52 @@ def test_its_colours_are_those_of_the_whole_map() -> None:
     hottest = np.unravel_index(found.heat.argmax(), found.heat.shape)
     scale = found.heat.shape[0] / 60
     assert hottest == pytest.approx(((200.5 - 170) * scale, (300.5 - 255) * scale), abs=scale)
+
+
+def test_of_single_pixels_the_hottest_hundredth_has_the_strongest_colour() -> None:
+    values = MAP.copy()
+    values[::4, ::4] = 1  # 15,000 pixels
+    values[0, :] = 50  # and 600
+    values[200, 300] = 2
+    box = (290.0, 190.0, 310.0, 210.0)
+    cells, pixels = close_up(values, box, 1), close_up(values, box, 1, pixels=True)
+    assert cells is not None
+    assert pixels is not None
+    assert cells.heat.max() < 0.04
+    values[0, 100:] = 1  # of 15,500 lit pixels 101 are hotter than the rest, which is less than a hundredth
+    cold, lit = close_up(values, box, 1), close_up(values, box, 1, pixels=True)
+    assert cold is not None
+    assert lit is not None
+    assert cold.heat.max() < 0.04
+    assert lit.heat.max() > 0.9
+    assert pixels.heat.max() < 0.04
+
+
+@pytest.mark.parametrize(
+    ("shape", "boxes", "size"),
+    [
+        ((600, 800), 1, (360, 480)),
+        ((600, 800), 11, (360, 480)),
+        ((600, 800, 3), 12, (285, 380)),
+        ((600, 800), 29, (285, 380)),
+        ((600, 800), 30, (225, 300)),
+        ((300, 400), 1, (300, 400)),
+        ((100, 600), 1, (96, 576)),  # six times as long as wide: a fifth more than usual
+        ((100, 500), 1, (96, 480)),
+        ((500, 100), 1, (480, 96)),
+        ((100, 1200), 1, (80, 960)),
+        ((10, 3000), 1, (18, 960)),  # 3.2 rows become 3, and six times as many
+        ((40, 60), 1, (320, 480)),  # by whole factors
+        ((40, 100), 1, (160, 400)),
+        ((4, 900), 1, (16, 900)),
+    ],
+)
+def test_pictures_are_as_large_as_a_sheet_of_so_many_has_room_for(
+    shape: tuple[int, ...], boxes: int, size: tuple[int, int]
+) -> None:
+    assert picture_size(shape, boxes) == size
+    image = np.zeros((*shape[:2], 3), np.uint8)
+    assert resize(image, *fit(shape, boxes)).shape == (*size, 3)
 
 
 def test_it_is_drawn_next_to_the_image_with_its_box() -> None:

@@ -107,8 +107,9 @@ def test_masks_are_those_of_their_seed_and_half_of_their_cells_are_open() -> Non
     assert {mask.cells.shape for mask in many} == {(16, 16)}
 
 
-def test_sums_of_masks_are_those_of_their_pixels() -> None:
-    masks, rng = Masks(37, 50), np.random.default_rng(0)
+@pytest.mark.parametrize(("height", "width"), [(37, 50), (90, 20)])
+def test_sums_of_masks_are_those_of_their_pixels(height: int, width: int) -> None:
+    masks, rng = Masks(height, width), np.random.default_rng(0)
     drawn, weights = list(masks.draw(40, 1)), rng.random((3, 40))
     weights[:, 4] = 0
     expected = np.einsum("kn,nyx->kyx", weights, [masks.enlarge(mask) for mask in drawn])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import boxcam
+from boxcam.explain.facts import share_inside
 from tests.explain.made import AGAINST, EVEN, LEFT, explanation
 from tests.json_schema import faults
 
@@ -62,8 +64,51 @@ def test_the_check_finds_what_is_wrong() -> None:
         assert len(faults(wrong, SCHEMA)) == 1
 
 
+def test_numbers_are_rounded_and_what_is_no_number_is_null() -> None:
+    found = explanation(EVEN, EVEN, EVEN)
+    boxes = found.detections.boxes.copy()
+    boxes[0] = 1.23456
+    found = dataclasses.replace(
+        found,
+        detections=dataclasses.replace(found.detections, boxes=boxes),
+        completeness=np.array([0.12345678, np.nan, np.inf], np.float32),
+    )
+    facts = found.facts()["detections"]
+    assert facts[0]["box"] == [1.235] * 4
+    assert [of["completeness"] for of in facts] == [0.123457, None, None]
+
+
+def test_how_maps_became_one_is_said_where_there_were_several() -> None:
+    found = explanation(EVEN)
+    assert found.facts()["fusion"] is None
+    assert dataclasses.replace(found, fused=(found.parts,), fusion="mean").facts()["fusion"] == "mean"
+
+
 def test_the_docs_tell_every_entry() -> None:
     page = (Path(__file__).parents[2] / "docs" / "results.md").read_text()
     for name, entry in [*SCHEMA["properties"].items(), *BOX["properties"].items()]:
         rows = [line for line in page.splitlines() if line.startswith(f"| `{name}` |")]
         assert any(entry["description"] in row for row in rows), name
+
+
+@pytest.mark.parametrize(
+    ("box", "pixels"),
+    [
+        ((2, 1, 5, 3), 3 * 2),
+        ((2.9, 1.9, 4.1, 2.1), 3 * 2),  # each side is in a pixel that it touches
+        ((2.5, 1.5, 2.6, 1.6), 1),
+        ((0, 0, 8, 4), 32),
+        ((7.5, 3.5, 8, 4), 1),
+        ((3, 2, 3, 2), 0),
+    ],
+)
+def test_what_lies_inside_a_box_is_every_pixel_that_it_touches(box: tuple[float, ...], pixels: int) -> None:
+    even = np.ones((4, 8), np.float32)
+    assert share_inside(even, np.array(box, np.float32)) == round(pixels / 32, 6)
+
+
+def test_a_share_is_of_what_is_positive_and_has_six_digits() -> None:
+    values = np.array([[1, -5, 2], [-7, 0, 0]], np.float32)
+    assert share_inside(values, np.array([0, 0, 2, 1], np.float32)) == 0.333333
+    assert share_inside(np.minimum(values, 0), np.array([0, 0, 2, 1], np.float32)) is None
+    assert share_inside(values * 0.125, np.array([2, 0, 3, 1], np.float32)) == 0.666667

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from boxcam.errors import OutputError
-from boxcam.explain.names import check_is_folder, choose_names
+from boxcam.explain.names import check_is_folder, choose_names, is_name
 from tests.explain.made import EVEN, explanation
 
 
@@ -38,7 +38,13 @@ def test_results_never_replace_an_image(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("end", [".png", ".npz", ".json"])
-@pytest.mark.parametrize("facts", [None, b"{}", b"[1]", b"\xff\xfe", b'{"box', b"[" * 100_000])
+@pytest.mark.parametrize(
+    "facts",
+    [
+        *(None, b"{}", b"[1]", b"\xff\xfe", b'{"box', b"[" * 100_000),
+        *(b'{"boxcam": "1"}', b'{"detections": []}', b'["boxcam", "detections"]', b'"boxcam detections"'),
+    ],
+)
 def test_results_never_replace_a_file_of_the_users(end: str, facts: bytes | None, tmp_path: Path) -> None:
     if facts is not None:
         (tmp_path / "a.json").write_bytes(facts)
@@ -67,6 +73,18 @@ def test_a_folder_is_not_called_like_a_file(name: str, tmp_path: Path) -> None:
         check_is_folder(tmp_path / name)
     (tmp_path / name).mkdir(parents=True)
     check_is_folder(tmp_path / name)  # it is one, whatever it is called
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        *(("a", True), ("a.b", True), (".a", True), ("a b", True), ("...", True)),
+        *(("", False), (".", False), ("..", False), ("a/b", False), ("/a", False), ("a/", False), ("../a", False)),
+        *(("a\0b", False), (None, False), (3, False), (b"a", False), (Path("a"), False)),
+    ],
+)
+def test_a_name_is_a_word_that_leads_to_no_other_folder(given: object, expected: bool) -> None:
+    assert is_name(given) is expected
 
 
 @pytest.mark.parametrize("name", ["out", "run.1", "v1.2.boxcam-maps", ".png", "a/b"])

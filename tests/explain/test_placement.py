@@ -121,6 +121,7 @@ def test_a_pixel_is_in_the_bounds_if_its_centre_is() -> None:
     [
         ((2.6, 3.6, 2.9, 3.9), [[3, 2]]),  # smaller than a pixel
         ((-5, -5, 0.2, 0.2), [[0, 0]]),
+        ((5.8, 5.7, 9, 9), [[5, 5]]),
         ((-5, -5, 0, 3), []),  # outside
         ((6, 0, 8, 6), []),
     ],
@@ -183,6 +184,12 @@ def test_pixels_wholly_in_the_padding_take_the_nearest_cell() -> None:
     # Half a pixel per cell; cells 2 and 3 are valid and fill pixel 1; pixel 0 ends and pixel 2 begins where they do.
     grid = Grid(0, 0, 1, 0.5, (0, 1), (2, 4))
     assert place(cells([[9, 9, 2, 4, 9, 9]]), grid, 1, 4).tolist() == [[2, 3, 4, 4]]
+
+
+def test_a_pixel_that_shows_a_single_valid_cell_takes_that_one() -> None:
+    # Half a pixel per cell; the image begins with cell 1, in the middle of pixel 0, and ends with cell 4, in that of 2.
+    grid = Grid(0, 0, 1, 0.5, (0, 1), (1, 5))
+    assert place(cells([[9, 1, 2, 4, 7, 9]]), grid, 1, 3).tolist() == [[1, 3, 7]]
 
 
 def test_a_tiny_image_loses_nothing() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,26 @@ def test_a_webp_with_and_without_the_prefix_that_only_a_jpeg_has(turned: int, tm
         assert orientation(stream.getvalue()) == turned
         (tmp_path / "a.webp").write_bytes(stream.getvalue())
         check(read_image(tmp_path / "a.webp"), 3)
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize(("stated", "expected"), [(0, 1), (1, 1), (6, 6), (8, 8), (9, 1)])
+def test_other_tags_may_come_before_it(order: str, stated: int, expected: int) -> None:
+    """Its entry is the third one of a directory that does not begin where the header ends."""
+    entries = [(256, 4, 7), (259, 3, 1), (274, 3, stated)]
+    packed = [
+        struct.pack(order + "HHI", tag, kind, 1)
+        + struct.pack(order + ("H" if kind == 3 else "I"), value).ljust(4, b"\0")
+        for tag, kind, value in entries
+    ]
+    tiff = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 12) + b"past"
+    tiff += struct.pack(order + "H", 3) + b"".join(packed) + bytes(4)
+    chunk = struct.pack(">I", len(tiff)) + b"eXIf" + tiff + bytes(4)
+    other = struct.pack(">I", 3) + b"tEXtabc" + bytes(4)
+    assert orientation(b"\x89PNG\r\n\x1a\n" + other + chunk) == expected
+    odd = b"EXTR\3\0\0\0abc\0"  # chunks of a WebP have an even length
+    webp = b"RIFF\0\0\0\0WEBP" + odd + b"EXIF" + struct.pack("<I", len(tiff)) + tiff
+    assert orientation(webp) == expected
 
 
 def test_what_states_no_orientation_is_upright() -> None:

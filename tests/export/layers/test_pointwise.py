@@ -7,12 +7,17 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import onnx.parser
+import onnx_ir as ir
 import pytest
 import torch
 from click.testing import Result
 from torch import nn
 
 import boxcam
+from boxcam.export.layers.marks import Flows
+from boxcam.export.layers.pointwise import earlier, is_cell_by_cell
 from tests.export.sources.onnx import deployed
 from tests.export.sources.onnx.deployed import CASES
 
@@ -69,3 +74,82 @@ def test_heads_of_single_cells(around: bool, cli: Cli, tmp_path: Path, monkeypat
             tmp_path / "model.onnx", output=tmp_path / "b", preprocess=["imagenet", "resize=stretch"], engine="onnx"
         )
     assert [tensor.name for tensor in manifest.layers[0].tensors] == tensors
+
+
+IN_A_ROW = """
+<ir_version: 8, opset_import: ["": 18]>
+g (float[1, 3, 8, 8] image) => (float[1, 2, 8, 8] coarse, float[1, 2, 8, 8] fine) {
+    first = Conv <pads = [1, 1, 1, 1]> (image, w)
+    second = Conv <pads = [1, 1, 1, 1]> (first, v)
+    third = Conv <pads = [1, 1, 1, 1]> (second, u)
+    coarse = Conv (second, t)
+    fine = Conv (third, t)
+}
+"""
+WEIGHTS = {"w": (4, 3, 3, 3), "v": (4, 4, 3, 3), "u": (4, 4, 3, 3), "h": (2, 2, 3, 3), "t": (2, 4, 1, 1)}
+MAPS = {"first", "second", "third"}
+
+
+def read(text: str, height: int, width: int) -> tuple[Flows, dict[str, ir.Value]]:
+    """A graph, the weights that it lacks, and its values by name: maps of four channels, of so many cells."""
+    model = onnx.parser.parse_model(text.replace("8, 8", f"{height}, {width}"))
+    for name, shape in WEIGHTS.items():
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros(shape, np.float32), name))
+    graph = ir.from_proto(model).graph
+    values = {str(value.name): value for node in graph for value in node.outputs}
+    for name in MAPS & set(values):
+        values[name].shape, values[name].dtype = ir.Shape([1, 4, height, width]), ir.DataType.FLOAT
+    return Flows(graph), values
+
+
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (1, 2)])
+def test_a_map_that_another_head_reads_is_that_heads_own(height: int, width: int) -> None:
+    """Of two heads in a row the later one's earlier map would be what the first one reads, and is said of that."""
+    flows, values = read(IN_A_ROW, height, width)
+    scores = {values[name]: np.ones((1, 2, 1, 1), np.uint8) for name in ("coarse", "fine")}
+    layouts = {values[name]: "NCHW" for name in MAPS}
+    second, third = values["second"], values["third"]
+
+    def found(*heads: ir.Value) -> dict[str | None, str | None]:
+        return {of.name: before.name for of, before in earlier(flows, heads, scores, layouts).items()}  # type: ignore[arg-type]
+
+    assert found(third) == {"third": "second"}
+    assert found(second, third) == {"second": "first"}
+    assert is_cell_by_cell(flows, third, (second, third), scores, layouts)  # type: ignore[arg-type]
+    assert not is_cell_by_cell(flows, values["first"], (values["first"],), scores, layouts)  # type: ignore[arg-type]
+    # Without the other head's map, what this one reads reaches the later scores by a window, too.
+    assert found(second) == {}
+
+
+GATED = """
+<ir_version: 8, opset_import: ["": 18]>
+g (float[1, 3, 8, 8] image) => (float[1, 2, 8, 8] fine) {
+    first = Conv <pads = [1, 1, 1, 1]> (image, w)
+    mean = GlobalAveragePool (first)
+    gate = Sigmoid (mean)
+    second = Mul (first, gate)
+    fine = Conv (second, t)
+}
+"""
+HALVES = """
+<ir_version: 8, opset_import: ["": 18]>
+g (float[1, 3, 8, 8] image) => (float[1, 2, 8, 8] fine) {
+    first = Conv <pads = [1, 1, 1, 1]> (image, w)
+    left, right = Split <axis = 1, num_outputs = 2> (first)
+    around = Conv <pads = [1, 1, 1, 1]> (left, h)
+    second = Concat <axis = 1> (around, right)
+    fine = Conv (second, t)
+}
+"""
+
+
+@pytest.mark.parametrize(("text", "expected"), [(GATED, {}), (HALVES, {"second": "first"})])
+def test_a_mean_is_no_window_and_halves_meet_again(text: str, expected: dict[str, str]) -> None:
+    flows, values = read(text, 8, 8)
+    for name, channels, height in (("left", 2, 8), ("right", 2, 8), ("around", 2, 8), ("mean", 4, 1), ("gate", 4, 1)):
+        if name in values:
+            values[name].shape, values[name].dtype = ir.Shape([1, channels, height, height]), ir.DataType.FLOAT
+    scores = {values["fine"]: np.ones((1, 2, 1, 1), np.uint8)}
+    layouts = {values[name]: "NCHW" for name in ("first", "second")}
+    found = earlier(flows, [values["second"]], scores, layouts)  # type: ignore[arg-type]
+    assert {of.name: before.name for of, before in found.items()} == expected

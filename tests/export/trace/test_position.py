@@ -66,6 +66,21 @@ def test_values_and_integers_mix() -> None:
     assert found == [[2, 7, 9], [9, 4, 2], [0, 10, 14], [0, 1, 2], [0, 2, 1], [4, 4, 4], [3, 3, 3]]
 
 
+def test_what_is_added_moves_the_bounds() -> None:
+    bench = Bench()
+    op, k = bench.op, bench.k
+    assert at.bounds(7) == (7, 7)
+    assert at.bounds(k) is None
+    at.bound(k, 2, 9)
+    at.bound(k, 0, 7)
+    assert at.bounds(k) == (2, 7)  # what is known of it does not get less
+    assert at.bounds(at.add(op, k, 3)) == at.bounds(at.add(op, 3, k)) == (5, 10)
+    assert at.bounds(at.subtract(op, k, 2)) == (0, 5)
+    assert at.bounds(at.add(op, k, bench.one)) is None
+    (some,) = at.some(op, (k,), op.value(np.array([1])))  # type: ignore[arg-type]
+    assert at.bounds(some) == (2, 7)
+
+
 def test_what_is_made_of_shared_coordinates_is_shared() -> None:
     bench = Bench()
     op, k, one = bench.op, bench.k, bench.one
@@ -169,6 +184,7 @@ def test_an_unknown_rank_is_refused() -> None:
         ([3, 4, 5], [3, 20], (2, "k"), (2, None, None)),
         ([6, 4, 5], [2, 3, 20], (1, 2, 7), (5, 1, 2)),
         ([2, 3], [3, 2], ("k", 1), (None, None)),
+        ([2, 6, "N", 3], [2, 2, 3, "M"], (1, 1, 2, "k"), (1, 5, None, None)),  # two groups before an open one
         ([], [1, 1], (0, 0), ()),
         ([1, 1], [], (), (0, 0)),
     ],
