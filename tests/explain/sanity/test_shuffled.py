@@ -196,7 +196,9 @@ def test_agreement_is_a_symmetric_matrix(model: Model, street: Image) -> None:
 
 
 def test_methods_without_a_logit_are_refused(model: Model) -> None:
-    with pytest.raises(ArgumentError, match=r"sanity= compares gradients of the same logit, and the method 'd-rise' is made"):
+    with pytest.raises(
+        ArgumentError, match=r"sanity= compares gradients of the same logit, and the method 'd-rise' is made"
+    ):
         Sanity(model, [Options(method="d-rise")], 2, 0)
 
 
