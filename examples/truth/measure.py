@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 import boxcam
-from boxcam.explain.methods import METHODS
+from boxcam.explain.methods import METHODS, Method, Perturbation
 from boxcam.explain.metrics.arithmetic import region_of
 from boxcam.explain.metrics.energy import energy
 from boxcam.explain.metrics.pointing import pointing_game
@@ -28,7 +28,7 @@ from examples.truth.things import SIZE
 BOXES = {"tuning": 6, "reporting": 12}
 """Pictures of each detector and kind of cue."""
 SLOW_BOXES, MASKS = 2, 500
-"""The same, for methods that run the model again for each of so many masks."""
+"""The same, for methods that run the model many times; and how many masks D-RISE has."""
 MARGIN = 4
 """Pixels by which regions are widened: half a cell of the finest layer."""
 BASELINES = ("uniform", "the box itself", "edge detector")
@@ -44,8 +44,8 @@ class Row:
 
     @property
     def slow(self) -> bool:
-        """Whether it is measured on fewer boxes."""
-        return self.method not in BASELINES and METHODS[self.method].passes > 100
+        """Whether it is measured on fewer boxes, as it runs the model many times."""
+        return self.method not in BASELINES and not isinstance(METHODS[self.method], Method)
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def _map(model: boxcam.Model, row: Row, picture: np.ndarray, scene: Scene, rank:
         grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY).astype(np.float32)
         return np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
     layer = row.layer or None
-    masks, seed = (MASKS, 0) if row.slow else (None, None)
+    masks, seed = (MASKS, 0) if isinstance(METHODS[row.method], Perturbation) else (None, None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", boxcam.BoxcamWarning)  # of empty maps, which have no figures
         explained = boxcam.explain(model, picture, method=row.method, layer=layer, rank=rank, masks=masks, seed=seed)
