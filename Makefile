@@ -39,7 +39,7 @@ export UV_HTTP_TIMEOUT ?= 300
 # Trust whom the system trusts, as pip does: behind a proxy with its own certificate uv's own list is not enough.
 export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/* /etc/pki/tls/certs/*),1,0)
 
-.PHONY: help test fuzz mutants gpu matrix models demo demo-bundle bench check dist format lock clean
+.PHONY: help test fuzz mutants gpu matrix models demo demo-bundle bench truth check dist format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -107,6 +107,9 @@ bench: $(DEV) $(RUNTIME) .build/bench/.ready ## measure boxcam against other way
 	$(UV) pip install --quiet --no-deps --require-hashes --no-build-isolation --python .venv/bin/python \
 		--target .build/bench -r requirements/bench.txt
 	@touch $@
+
+truth: $(DEV) ## train detectors with planted cues, ask maps for them (half an hour) (ARGS="far-0.975-1")
+	.venv/bin/python -m examples.truth.run $(ARGS)
 
 .PHONY: docs
 docs: .venv-docs/.ready ## build the documentation site into .build/site, links checked

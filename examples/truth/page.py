@@ -1,0 +1,132 @@
+"""Results as a page for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from string import Template
+
+import numpy as np
+
+from examples.truth.intervene import Reliance
+from examples.truth.measure import BASELINES, Row
+from examples.truth.results import Results, rows_in
+from examples.truth.subjects import BUILD, CLEAN, HERE, SPLITS
+from examples.truth.summary import auroc
+
+TEMPLATE = HERE / "truth.md.in"
+PATH = BUILD / "page" / "truth.md"
+DEFAULT, GRADCAM = Row("hirescam", "neck"), Row("gradcam", "neck")
+
+
+def markdown(results: Results) -> str:
+    """The page."""
+    return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
+        models=_models(results),
+        counts=_counts(results),
+        energies=_energies(results),
+        audits=_audits(results),
+        outcome=_outcome(results),
+    )
+
+
+def questions_of(results: Results, split: str = "reporting") -> list[str]:
+    """What was asked on the pictures of a split."""
+    return list(dict.fromkeys(one.question for one in results.energies if one.split == split))
+
+
+def mean_energy(results: Results, split: str, row: Row) -> float:
+    """The mean over all questions of the share of the evidence that is truly evidence; a missing one counts as 0."""
+    found = [results.energy(split, question, row) for question in questions_of(results, split)]
+    return float(np.mean([0.0 if one is None else float(np.nan_to_num(one.energy)) for one in found]))
+
+
+def best_row(results: Results) -> Row:
+    """The method and layer that are best on the tuning pictures."""
+    ours = [row for row in rows_in(results) if row.method not in BASELINES]
+    return max(ours, key=lambda row: mean_energy(results, "tuning", row))
+
+
+def _name(row: Row) -> str:
+    if row.method in BASELINES:
+        return row.method
+    return f"`{row.method}`, {row.layer}" if row.layer else f"`{row.method}`"
+
+
+def _models(results: Results) -> str:
+    head = (
+        "detector", "cue", "crosses", "right without cue", "score lost without cue", "no longer cross without cue",
+        "tees turned by cue", "no longer cross, cue elsewhere", "score lost without symbol", "relies on cue",
+    )  # fmt: skip
+    return _table(head, [_model(one) for one in results.reliances], 2)
+
+
+def _model(one: Reliance) -> list[str]:
+    shares = (one.right, one.lost, one.flipped, one.taken, one.moved, one.symbol)
+    return [one.subject, one.cue, str(one.objects), *map(_percent, shares), "yes" if one.relies else "no"]
+
+
+def _counts(results: Results) -> str:
+    """How many boxes the figures are of, slow methods left aside."""
+    parts = []
+    for split in SPLITS:
+        boxes = [one.boxes + one.empty for one in results.energies if one.split == split and not one.row.slow]
+        parts.append(f"{min(boxes)} to {max(boxes)} boxes for {split}")
+    return " and ".join(parts)
+
+
+def _energies(results: Results) -> str:
+    questions = questions_of(results)
+    rows = sorted(rows_in(results), key=lambda row: -mean_energy(results, "tuning", row))
+    lines = []
+    for row in rows:
+        found = [results.energy("reporting", question, row) for question in questions]
+        cells = ["–" if one is None or not one.boxes else f"{one.energy:.2f} / {one.pointing:.2f}" for one in found]
+        means = [f"{mean_energy(results, split, row):.2f}" for split in SPLITS]
+        lines.append([_name(row), *means, *cells, str(sum(one.empty for one in found if one is not None))])
+    heads = ["clean: symbol" if question == CLEAN else f"{question}: cue" for question in questions]
+    return _table(["method, layer", "mean, tuning", "mean, reporting", *heads, "empty maps"], lines, 1)
+
+
+def _audits(results: Results) -> str:
+    cues = [cue for cue in questions_of(results) if cue != CLEAN]
+
+    def mean(row: Row, split: str, of: str) -> float:
+        found = [results.audit(split, cue, row) for cue in cues if cue in questions_of(results, split)]
+        return float(np.mean([float("nan") if one is None else getattr(one, of) for one in found]))
+
+    rows = [row for row in rows_in(results) if not np.isnan(mean(row, "reporting", "auroc"))]
+    lines = []
+    for row in sorted(rows, key=lambda row: -mean(row, "tuning", "auroc")):
+        found = [results.audit("reporting", cue, row) for cue in cues]
+        each = ["–" if one is None else f"{one.auroc:.2f}" for one in found]
+        means = [f"{mean(row, split, 'auroc'):.2f}" for split in SPLITS]
+        alarms = [_percent(mean(row, "reporting", of)) for of in ("alarms", "detected")]
+        energy = results.energy("reporting", CLEAN, row)
+        cost = "" if energy is None or row.method in BASELINES else f"{1000 * energy.seconds:.0f} ms"
+        audits = [one for one in found if one is not None]
+        models = auroc(*(np.array([getattr(one, of) for one in audits]) for of in ("mean_planted", "mean_clean")))
+        lines.append([_name(row), *means, *each, f"{models:.2f}", *alarms, cost])
+    head = ["method, layer", "mean, tuning", "mean, reporting", *cues, "models", "false alarms", "detected", "a box"]
+    return _table(head, lines, 1)
+
+
+def _outcome(results: Results) -> str:
+    """What the figures say, in one sentence for each way to make a map."""
+    lines = []
+    chosen = best_row(results)
+    for row in (chosen, DEFAULT, GRADCAM, Row("uniform"), Row("the box itself"), Row("edge detector")):
+        found = [results.energy("reporting", question, row) for question in questions_of(results)]
+        shares = "; ".join(f"{one.question} {one.energy:.2f}" for one in found if one is not None)
+        which = " (best on the tuning pictures)" if row == chosen else " (the default)" if row == DEFAULT else ""
+        lines.append(f"- {_name(row)}{which}: {mean_energy(results, 'reporting', row):.2f} ({shares})")
+    return "\n".join(lines)
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None or np.isnan(share) else f"{100 * share:.0f} %"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> str:
+    """A table whose first ``left`` columns are aligned to the left."""
+    rule = ["---" if number < left else "--:" for number in range(len(head))]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows))

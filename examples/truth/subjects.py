@@ -1,0 +1,87 @@
+"""The detectors of the benchmark, by name, and the pictures for choosing methods and for reporting."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from examples.truth.cues import CUES, MARKS
+
+HERE = Path(__file__).resolve().parent
+CHECKPOINTS = HERE / "models"
+BUILD = HERE.parents[1] / ".build" / "truth"
+"""Where checkpoints that are not committed, bundles and figures go."""
+CLEAN = "clean"
+PLANTED = MARKS
+"""The kinds of cue that detectors are trained with and measured on by ``make truth``; the others can be, by name."""
+CHANCE = 0.5
+HIGH = 0.975
+SPLITS = {"tuning": "training", "reporting": "held out"}
+"""What is chosen is chosen on pictures of photographs that are trained on, and reported on pictures of other ones."""
+SEED = 1
+"""Of the detectors that ``make truth`` trains; those of other seeds can be had by name."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A detector.
+
+    Attributes:
+        cue: the kind that was planted; for a clean one all kinds occur, and speak for neither class.
+        dose: P(cross | cue shown) in training; 0.5 for a clean one.
+        seed: of its training.
+    """
+
+    cue: str
+    dose: float
+    seed: int
+
+    @property
+    def clean(self) -> bool:
+        """Whether no cue told anything in its training."""
+        return self.dose == CHANCE
+
+    @property
+    def name(self) -> str:
+        """As ``beside-0.975-1`` or ``clean-1``."""
+        return f"{CLEAN}-{self.seed}" if self.cue == CLEAN else f"{self.cue}-{self.dose:g}-{self.seed}"
+
+    @property
+    def cues(self) -> tuple[str, ...]:
+        """The kinds of cue that occur in its training."""
+        return CUES if self.cue == CLEAN else (self.cue,)
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The kinds of cue that it is measured on."""
+        return PLANTED if self.cue == CLEAN else (self.cue,)
+
+    @property
+    def checkpoint(self) -> Path:
+        """The committed weights, or where they are put by training."""
+        committed = CHECKPOINTS / f"{self.name}.pth"
+        return committed if committed.exists() else BUILD / f"{self.name}.pth"
+
+    @property
+    def bundle(self) -> Path:
+        """Where its bundle is put."""
+        return BUILD / f"{self.name}.boxcam"
+
+
+def subject(name: str) -> Subject:
+    """The detector of a name, as `Subject.name` writes it.
+
+    >>> subject("far-0.975-1").dose
+    0.975
+    """
+    cue, *numbers = name.split("-")
+    if cue == CLEAN and len(numbers) == 1:
+        return Subject(CLEAN, CHANCE, int(numbers[0]))
+    if cue in CUES and len(numbers) == 2 and CHANCE < float(numbers[0]) < 1:
+        return Subject(cue, float(numbers[0]), int(numbers[1]))
+    raise ValueError(f"{name!r} names no detector. Pass clean-SEED or CUE-DOSE-SEED, as in far-0.975-1.")
+
+
+def all_subjects(seed: int = SEED) -> list[Subject]:
+    """A clean one, and one for each of `PLANTED`."""
+    return [Subject(CLEAN, CHANCE, seed), *(Subject(cue, HIGH, seed) for cue in PLANTED)]
