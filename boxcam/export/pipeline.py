@@ -17,6 +17,7 @@ from boxcam.bundle import FORWARD, SAMPLE, WEIGHTS, Manifest
 from boxcam.errors import SourceError
 from boxcam.export import sources as _sources  # noqa: F401  (registers boxcam's own)
 from boxcam.export.gradients import CHOICES
+from boxcam.export.graphs.dequantized import dequantized_constants
 from boxcam.export.graphs.extract import clone_model
 from boxcam.export.graphs.quiet import quiet_onnx_ir
 from boxcam.export.graphs.weights import WeightsFile
@@ -150,7 +151,8 @@ def write(folder: Path, forward: Forward, prepared: Preparation, gradients: Grad
     if half is not None:
         model = clone_model(model)
         float16.narrow(model, half.types)
-    with bundle.disk_errors(folder.parent), WeightsFile(folder / WEIGHTS) as weights:
+    quantized = dequantized_constants(prepared.source.model.graph)
+    with bundle.disk_errors(folder.parent), WeightsFile(folder / WEIGHTS, quantized) as weights:
         weights.save(model, folder / FORWARD)
         for name, several in gradients.items():
             for one in several:

@@ -2,12 +2,15 @@
 
 The gradient of a detector reads the detector's own weights, and there are several graphs for each layer and target.
 What is the same is told by content, whatever it is called and whatever its shape.
+
+Numbers that the model has in fewer bytes lie in the file as the model has them, float16 or integers, and are computed
+when a graph is loaded: ONNX Runtime does so once, as whatever depends on constants only, so runs cost what they did.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
@@ -16,6 +19,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
+from boxcam.export.graphs.dequantized import Dequantized
 from boxcam.export.graphs.extract import clone_model
 from boxcam.export.graphs.query import Array
 
@@ -46,12 +50,14 @@ class WeightsFile:
 
     Args:
         file: of the weights; it is there only if some graph has a tensor that is not `SMALL`.
+        quantized: constants of the model that are real numbers in the graphs, and integers in the file.
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, quantized: Iterable[Dequantized] = ()) -> None:
         self._file = file
         self._stream: BinaryIO | None = None
         self._places: dict[bytes, Place] = {}
+        self._quantized = {_key(one.real().tobytes()): one for one in quantized if 4 * one.integers.size >= SMALL}
 
     def __enter__(self) -> Self:
         return self
@@ -91,12 +97,13 @@ class WeightsFile:
     def _refer(self, graph: ir.Graph, value: ir.Value, tensor: ir.TensorProtocol) -> None:
         """Let a constant of a graph read from the file."""
         data = tensor.tobytes()
+        computable = tensor.dtype == ir.DataType.FLOAT and not (value.is_graph_input() or value.is_graph_output())
+        integers = self._quantized.get(_key(data)) if computable else None
+        if integers is not None:
+            self._dequantize(graph, value, tensor, integers)
+            return
         place = self._places.get(_key(data))
-        if (
-            place is None
-            and tensor.dtype == ir.DataType.FLOAT
-            and not (value.is_graph_input() or value.is_graph_output())
-        ):
+        if place is None and computable:
             place = self._find(tensor.numpy())
         place = place or self._append(data)
         shape = ir.Shape(tensor.shape.numpy())
@@ -109,6 +116,30 @@ class WeightsFile:
             _widen(graph, value, outside)
         else:
             value.const_value = outside
+
+    def _dequantize(self, graph: ir.Graph, value: ir.Value, tensor: ir.TensorProtocol, of: Dequantized) -> None:
+        """Let a float32 constant of a graph be computed of integers that it reads from the file."""
+        name = str(value.name)
+        nodes = [ir.node("Cast", [self._constant(graph, f"{name}/integers", of.integers)], {"to": ir.DataType.FLOAT})]
+        steps: list[tuple[str, str, Array | None]] = [("Sub", "zero", of.zero), ("Mul", "scale", of.scale)]
+        if of.integers.shape != tensor.shape.numpy():  # the same numbers, laid out anew
+            steps.append(("Reshape", "shape", np.array(tensor.shape.numpy(), np.int64)))
+        for operator, what, number in steps:
+            if number is not None:
+                operand = self._constant(graph, f"{name}/{what}", number)
+                nodes.append(ir.node(operator, [nodes[-1].outputs[0], operand]))
+        for count, node in enumerate(nodes):
+            node.outputs[0].name = f"{name}/{count}"
+        _compute(graph, value, nodes)
+
+    def _constant(self, graph: ir.Graph, name: str, array: Array) -> ir.Value:
+        """A further constant of a graph, in the file unless it is small."""
+        tensor = ir.tensor(array, name=name)
+        value = ir.Value(name=name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
+        graph.register_initializer(value)
+        if tensor.nbytes >= SMALL:
+            self._refer(graph, value, tensor)
+        return value
 
     def _find(self, array: Array) -> Place | None:
         """A place that holds an array already: its own numbers, or the float16 ones that it was widened from."""
@@ -156,12 +187,16 @@ def _graphs(graph: ir.Graph) -> Iterator[ir.Graph]:
 
 
 def _widen(graph: ir.Graph, value: ir.Value, narrow: ir.TensorProtocol) -> None:
-    """Compute a float32 constant from the float16 one: ONNX Runtime does so once, when it loads the graph."""
+    """Compute a float32 constant from the float16 one."""
     constant = ir.Value(name=narrow.name, shape=value.shape, type=ir.TensorType(narrow.dtype), const_value=narrow)
-    node = ir.node("Cast", [constant], {"to": ir.DataType.FLOAT})
-    del graph.initializers[str(value.name)]
     graph.register_initializer(constant)
-    wide = node.outputs[0]
-    wide.name, wide.dtype, wide.shape = value.name, ir.DataType.FLOAT, value.shape
-    ir.convenience.replace_all_uses_with(value, wide)
-    graph.insert_before(graph[0], node)
+    _compute(graph, value, [ir.node("Cast", [constant], {"to": ir.DataType.FLOAT})])
+
+
+def _compute(graph: ir.Graph, value: ir.Value, nodes: Sequence[ir.Node]) -> None:
+    """Have nodes make what was a float32 constant: ONNX Runtime runs them once, when it loads the graph."""
+    del graph.initializers[str(value.name)]
+    made = nodes[-1].outputs[0]
+    made.name, made.dtype, made.shape = value.name, ir.DataType.FLOAT, value.shape
+    ir.convenience.replace_all_uses_with(value, made)
+    graph.insert_before(graph[0], nodes)

@@ -13,9 +13,10 @@ import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
 from boxcam.export.graphs.dependency import between
+from boxcam.export.graphs.dequantized import dequantized
 from boxcam.export.graphs.extract import clone_model
 from boxcam.export.graphs.ops import Ops
-from boxcam.export.graphs.query import Array, all_values, attribute_of, constant_array, describe_node
+from boxcam.export.graphs.query import all_values, constant_array, describe_node
 
 RANGES: dict[ir.DataType, tuple[int, int]] = {
     ir.DataType.INT8: (-128, 127),
@@ -63,17 +64,8 @@ def _replace(graph: ir.Graph, old: ir.Value, new: ir.Value) -> None:
 
 
 def _constant(node: ir.Node) -> ir.Value | None:
-    whole, scale, zero = (constant_array(node.inputs[i]) if i < len(node.inputs) else None for i in range(3))
-    if whole is None or scale is None or attribute_of(node, "block_size", 0):
-        return None
-    axis = int(attribute_of(node, "axis", 1))
-    centred = whole.astype(np.float32) - (0 if zero is None else _along(zero.astype(np.float32), whole.ndim, axis))
-    real: Array = (centred * _along(scale, whole.ndim, axis)).astype(np.float32)
-    return ir.Value(const_value=ir.tensor(real))
-
-
-def _along(given: Array, rank: int, axis: int) -> Array:
-    return given.reshape(()) if given.size == 1 else given.reshape([-1] + [1] * (rank - 1 - axis % rank))
+    found = dequantized(node)
+    return None if found is None else ir.Value(const_value=ir.tensor(found.real()))
 
 
 def _clipped(op: Ops, node: ir.Node) -> ir.Value | None:
