@@ -31,6 +31,7 @@ class Levels(Net):
     Attributes:
         classes: of the detector.
         weights: of the layers on the maps, by the name of the map that they make.
+        branches: what the last layer of a head reads, by the same name.
     """
 
     def __init__(self, classes: int, strides: Sequence[int] = STRIDES, seed: int = 0) -> None:
@@ -38,6 +39,7 @@ class Levels(Net):
         self.classes, self.strides = classes, tuple(strides)
         self.random = np.random.default_rng(seed)
         self.weights: dict[str, tuple[np.ndarray, ...]] = {}
+        self.branches: dict[str, str] = {}
         found, stride = self.input("image", (1, 3, HEIGHT, WIDTH)), 1
         channels = 3
         self.necks: list[str] = []
@@ -62,11 +64,20 @@ class Levels(Net):
         """Cells of all levels."""
         return sum(height * width for height, width in self.sizes())
 
-    def head(self, kind: str, channels: int, level: int, spread: float = 2.0, bias: float = 0.0) -> str:
-        """What a head computes of a map: a convolution of 3x3, a ReLU, one of 1x1; ``kind.level``."""
+    def head(
+        self, kind: str, channels: int, level: int, spread: float = 2.0, bias: float = 0.0, branch: str = ""
+    ) -> str:
+        """What a head computes of a map: a convolution of 3x3, a ReLU, one of 1x1; ``kind.level``.
+
+        With a branch, the first two are those of the head of that kind.
+        """
         weights = []
         read = self.necks[level]
         for into, kernel, scale in ((8, 3, 1.6), (channels, 1, spread)):
+            if kernel == 3 and branch:
+                read = self.branches[f"{branch}.{level}"]
+                weights += self.weights[f"{branch}.{level}"][:2]
+                continue
             fan = 8 * kernel * kernel
             weight = self.random.normal(0, scale / np.sqrt(fan), (into, 8, kernel, kernel)).astype(np.float32)
             shift = (self.random.normal(0, 0.3, into) + (bias if kernel == 1 else 0)).astype(np.float32)
@@ -75,7 +86,8 @@ class Levels(Net):
             read = self.node(
                 "Conv", [read, weight, shift], name=name, pads=[kernel // 2] * 4, kernel_shape=[kernel] * 2
             )[0]
-            read = self.Relu(read) if kernel == 3 else read
+            if kernel == 3:
+                read = self.branches[f"{kind}.{level}"] = self.Relu(read)
         self.weights[f"{kind}.{level}"] = tuple(weights)
         return read
 
@@ -83,7 +95,7 @@ class Levels(Net):
         """A map as [1, channels, cells]."""
         return self.Reshape(found, np.array([1, channels, -1]))
 
-    def joined(self, kind: str, channels: int, **options: float) -> str:
+    def joined(self, kind: str, channels: int, **options: Any) -> str:
         """The maps of all levels, one after the other: [1, channels, N]."""
         levels = range(len(self.strides))
         return self.Concat(*(self.lines(self.head(kind, channels, k, **options), channels) for k in levels), axis=2)

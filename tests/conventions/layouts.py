@@ -43,7 +43,8 @@ def places(strides: tuple[int, ...], offset: float = 0) -> tuple[np.ndarray, np.
 def _yolox(net: Levels) -> dict[str, int]:
     levels = []
     for k in range(len(net.strides)):
-        box, obj, cls = net.head("box", 4, k, 0.5), net.head("obj", 1, k), net.head("cls", net.classes, k)
+        box, obj = net.head("box", 4, k, 0.5), net.head("obj", 1, k, branch="box")
+        cls = net.head("cls", net.classes, k)
         joined = net.Concat(box, net.Sigmoid(obj), net.Sigmoid(cls), axis=1)
         levels.append(net.Reshape(joined, np.array([1, 5 + net.classes, -1])))
     net.node("Transpose", [net.Concat(*levels, axis=2)], perm=[0, 2, 1], name="output")

@@ -6,7 +6,16 @@ from dataclasses import replace
 from functools import partial
 
 from boxcam.export.heads.conventions.entry import Entry, Fit, Match
-from boxcam.export.heads.conventions.fits import COCO, apart, dense, of_one_layer, probabilities, queries
+from boxcam.export.heads.conventions.fits import (
+    COCO,
+    apart,
+    dense,
+    makers_of,
+    of_one_layer,
+    of_one_tower,
+    probabilities,
+    queries,
+)
 from boxcam.export.heads.conventions.tells import centre_and_size, scale, sigmoid_unless_done
 
 BOX, CLASSES = "output[0:4]", "output[4:4+C]"
@@ -37,6 +46,17 @@ def has_objectness(match: Match, after: str = CLASSES_AFTER) -> bool:
     return (one or probabilities(match, OBJECTNESS)) and probabilities(match, after)
 
 
+def objectness_shown(match: Match) -> bool:
+    """Whether the graph tells an objectness from a class of a head of its own, which one column may be too.
+
+    It does if the number is always 1, if one layer computes it and the box, or if the branch of the box ends in it and
+    the branch of the classes does not, as of YOLOX.
+    """
+    constant = all(made.operator == "" for made in match.made_by(OBJECTNESS))
+    branch = of_one_tower(match, BOX, OBJECTNESS) and not of_one_tower(match, OBJECTNESS, CLASSES_AFTER)
+    return constant or branch or of_one_layer(match, BOX, OBJECTNESS)
+
+
 def without_objectness(match: Match) -> Fit:
     """How sure it is that classes follow the box."""
     fit = dense(match, CLASSES)
@@ -48,7 +68,10 @@ def without_objectness(match: Match) -> Fit:
 def with_objectness(match: Match) -> Fit:
     """How sure it is that an objectness and the classes follow the box."""
     if has_objectness(match):
-        return dense(match, CLASSES_AFTER)
+        fit = dense(match, CLASSES_AFTER)
+        if objectness_shown(match):
+            return fit
+        return Fit.NO if "Exp" in makers_of(match, BOX) else min(fit, Fit.POSSIBLE)  # a YOLOX, if it is one
     fit = dense(match, "output[4:5+C]")
     if of_one_layer(match, BOX, "output[4:5+C]"):
         return Fit.CERTAIN if fit is Fit.LIKELY else fit

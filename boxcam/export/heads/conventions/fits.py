@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import onnx_ir as ir
 
 from boxcam.export.graphs.operators import operator_of
 from boxcam.export.graphs.query import constant_array
 from boxcam.export.heads.conventions.entry import Fit, Match
-from boxcam.export.heads.evidence.cells import levels, meets_cells
-from boxcam.export.heads.evidence.columns import sources
-from boxcam.export.heads.evidence.makers import computed, is_transformer, last_joined, selects
+from boxcam.export.heads.evidence.cells import is_mean, levels, meets_cells
+from boxcam.export.heads.evidence.columns import Span, sources
+from boxcam.export.heads.evidence.makers import computed, from_integers, is_transformer, last_joined, selects
 from boxcam.export.heads.evidence.values import are_probabilities
 
 _FEW = 8
@@ -33,10 +35,10 @@ def lies_right(match: Match, role: str = "output") -> bool:
 def of_one_kind(match: Match, written: str) -> bool:
     """Whether columns may be the scores of classes: one operator made them, and they are all probabilities or none is.
 
-    Keypoints, angles, coefficients of masks and embeddings are not.
+    Keypoints, angles, coefficients of masks and embeddings are not, and neither are numbers of classes.
     """
     made = match.made_by(written)
-    if len({one.operator for one in made}) > 1:
+    if len({one.operator for one in made}) > 1 or any(from_integers(one.made.value) for one in made):
         return False
     span = match.span(written)
     own = bool(made) and made[0].first >= span.first and made[-1].end <= span.end  # the graph tells them from the rest
@@ -69,6 +71,35 @@ def of_one_layer(match: Match, one: str, other: str) -> bool:
     """Whether one layer with weights computes both, as the last convolution of a YOLOv5 does."""
     values = [{id(found.value) for found in sources(match.span(written))} for written in (one, other)]
     return bool(values[0] & values[1])
+
+
+def of_one_tower(match: Match, one: str, other: str) -> bool:
+    """Whether the layers that compute both read the same map, as the last ones of a branch of a head do."""
+    read = [_maps_read(sources(match.span(written))) for written in (one, other)]
+    return bool(read[0] & read[1])
+
+
+def _maps_read(layers: Sequence[Span]) -> set[int]:
+    """What layers with weights read; of one that makes the mean of a distribution, what the distribution's layer reads."""
+    todo, seen, found = [layer.value for layer in layers], set[int](), set[int]()
+    while todo:
+        node = todo.pop().producer()
+        if node is None or id(node) in seen:
+            continue
+        seen.add(id(node))
+        if not operator_of(node).weighs or is_mean(node):
+            todo += computed(node)
+        elif node.inputs[0] is not None:
+            found.add(id(_unrounded(node.inputs[0])))
+    return found
+
+
+def _unrounded(value: ir.Value) -> ir.Value:
+    """What a quantized model rounds before a layer reads it."""
+    node = value.producer()
+    while node is not None and node.op_type in ("QuantizeLinear", "DequantizeLinear") and node.inputs[0] is not None:
+        value, node = node.inputs[0], node.inputs[0].producer()
+    return value
 
 
 def decoded(match: Match, boxes: str) -> bool:

@@ -7,15 +7,12 @@ from collections.abc import Callable
 import numpy as np
 
 from boxcam.errors import SourceError
-from boxcam.export.heads.conventions.entry import Entry, Fit, Match
+from boxcam.export.heads.conventions.entry import Entry, Fit, Match, is_selected
 from boxcam.export.heads.conventions.fits import apart
 from boxcam.export.heads.conventions.selected import YOLO_NAS_PRESET
 from boxcam.export.heads.conventions.tells import scale, table_form
-from boxcam.export.heads.evidence.makers import selects
+from boxcam.export.heads.evidence.makers import from_integers, selects
 from boxcam.export.heads.evidence.values import are_classes, are_probabilities, ordered
-
-_MOST = 5000
-"""Detections of a model that selects them: what has more rows has not selected."""
 
 _WIDE = 2.0
 """How far from 0 to 1 boxes that are normalized may reach."""
@@ -36,7 +33,7 @@ def _columns(*whole: str, score: str, rank: int | None = None, image: str = "") 
         fitting = all(are_classes(match.rows(column)[kept]) for column in whole)
         fitting = fitting and are_probabilities(match.rows(score)[kept])
         fitting = fitting and not (image and match.rows(image)[kept].any())
-        if not fitting or len(match.rows(score)) > _MOST:
+        if not fitting or not (is_selected(match) or _has_classes(match, *whole)):
             return Fit.NO
         if len(match.rows(score)) == 1 and not _is_joined(match, score, *whole):
             return Fit.NO
@@ -46,6 +43,11 @@ def _columns(*whole: str, score: str, rank: int | None = None, image: str = "") 
         return Fit.CERTAIN if usual else Fit.LIKELY
 
     return fits
+
+
+def _has_classes(match: Match, *whole: str) -> bool:
+    """Whether the graph makes whole numbers of integers: without a selection, a score of 0 or 1 everywhere may be none."""
+    return all(from_integers(one.made.value) for column in whole for one in match.made_by(column))
 
 
 def _is_joined(match: Match, score: str, *whole: str) -> bool:

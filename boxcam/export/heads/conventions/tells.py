@@ -57,7 +57,13 @@ def form(match: Match) -> str:
 
 
 def table_form(match: Match) -> str:
-    """Of a table of what was selected: RT-DETR by Ultralytics has centre and size, 0 to 1; all others corners."""
+    """Of a table of what was selected: what the graph computes.
+
+    Where it does not tell, RT-DETR by Ultralytics has centre and size, 0 to 1, and all others have corners.
+    """
+    told = form_of(match.made_by(match.entry.boxes))
+    if told is not None:
+        return told
     unit = scale(match)
     return "xyxy" if unit == "pixels" or ordered(match.rows(match.entry.boxes)) > 0.5 else "cxcywh"
 

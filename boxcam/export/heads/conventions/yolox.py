@@ -8,7 +8,14 @@ import onnx_ir as ir
 
 from boxcam.export.graphs.ops import Ops
 from boxcam.export.heads.convention import Decode
-from boxcam.export.heads.conventions.dense import BOX, CLASSES_AFTER, OBJECTNESS, Dense, has_objectness
+from boxcam.export.heads.conventions.dense import (
+    BOX,
+    CLASSES_AFTER,
+    OBJECTNESS,
+    Dense,
+    has_objectness,
+    objectness_shown,
+)
 from boxcam.export.heads.conventions.entry import Fit, Match
 from boxcam.export.heads.conventions.fits import decoded, dense, lies_right, makers_of
 from boxcam.export.heads.conventions.places import cells_of, located
@@ -18,13 +25,15 @@ def _undecoded(match: Match) -> Fit:
     if not lies_right(match) or decoded(match, BOX) or cells_of(match) is None:
         return Fit.NO
     if has_objectness(match):
-        return Fit.CERTAIN
+        return Fit.CERTAIN if objectness_shown(match) else Fit.POSSIBLE
     return min(dense(match, "output[4:5+C]"), Fit.POSSIBLE)
 
 
 def _decoded(match: Match) -> Fit:
     fit = dense(match, CLASSES_AFTER) if has_objectness(match) else Fit.NO
-    return Fit.CERTAIN if fit is Fit.LIKELY and "Exp" in makers_of(match, BOX) else Fit.NO
+    if fit is not Fit.LIKELY or "Exp" not in makers_of(match, BOX):
+        return Fit.NO
+    return Fit.CERTAIN if objectness_shown(match) else Fit.POSSIBLE
 
 
 def _from_cells(match: Match) -> Decode:

@@ -72,7 +72,7 @@ def is_of_map(value: ir.Value, axis: int) -> bool:
         node, shape = value.producer(), static_shape(value)
         if node is None or shape is None:
             return False
-        if operator_of(node).weighs and not _sums(node):
+        if operator_of(node).weighs and not is_mean(node):
             return operator_of(node).channels_first and axis >= 2
         read = computed(node)
         before = _axis_before(node, read[0], value, axis) if read else None
@@ -120,22 +120,22 @@ def meets_cells(value: ir.Value, rows: int) -> bool:
         seen.add(node)
         if operator_of(node).elementwise and any(_varies(read) for read in node.inputs):
             return True
-        weights = operator_of(node).weighs and not _sums(node)
+        weights = operator_of(node).weighs and not is_mean(node)
         if not weights and len(seen) < 300:
             todo.extend(computed(node))
     return False
+
+
+def is_mean(node: ir.Node) -> bool:
+    """Whether weights are 0, 1, 2 …: they make the mean of a distribution, as the last layer of an integral box."""
+    weights = constant_array(node.inputs[1]) if len(node.inputs) > 1 else None
+    return weights is not None and bool(np.array_equal(weights.reshape(-1), np.arange(weights.size)))
 
 
 def _varies(value: ir.Value | None) -> bool:
     """Whether a value is a constant of more than four different numbers, as the places of cells are."""
     constant = constant_array(value)
     return constant is not None and constant.size > 4 and len(np.unique(constant)) > 2
-
-
-def _sums(node: ir.Node) -> bool:
-    """Whether weights are 0, 1, 2 …: they make the mean of a distribution, as the last layer of an integral box."""
-    weights = constant_array(node.inputs[1]) if len(node.inputs) > 1 else None
-    return weights is not None and bool(np.array_equal(weights.reshape(-1), np.arange(weights.size)))
 
 
 def _levels(value: ir.Value, axis: int, depth: int) -> tuple[Level, ...]:
@@ -153,9 +153,8 @@ def _levels(value: ir.Value, axis: int, depth: int) -> tuple[Level, ...]:
         rows = shape[axis] or 0
         found = _map_size(read[0], rows)
         return () if found is None else (Level(*found, rows),)
-    if operator_of(node).weighs and not _sums(
-        node
-    ):  # a map of one line, whose cells are rows without being laid out anew
+    if operator_of(node).weighs and not is_mean(node):
+        # A map of one line, whose cells are rows without being laid out anew.
         height, width = (size or 0 for size in shape[-2:])
         line = len(shape) == 4 and axis > 1 and height * width == shape[axis]
         return (Level(height, width, height * width),) if line else ()

@@ -31,8 +31,8 @@ def form_of(made: list[Segment]) -> str | None:
     if size.op_type == "Sub" and len(computed(size)) == 2:
         if place.op_type == "Add" and len(computed(place)) == 2:
             return "cxcywh"
-        subtracted = computed(size)[1].producer()
-        return "xywh" if subtracted is place else None
+        way = operands(computed_at[2])[1] if computed_at[2] is not None else None
+        return "xywh" if _node(way) is place else None
     if place.op_type == "Sub" and _leads_to_a_corner(computed_at[0], computed_at[2]):
         return "xywh"
     places = [_place(column) for column in columns]

@@ -103,7 +103,9 @@ def _chooses(node: ir.Node) -> bool:
 
 
 def from_integers(value: ir.Value) -> bool:
-    """Whether real numbers are integers that a Cast made real, wherever they were moved since."""
+    """Whether numbers are integers, or real ones that a Cast made of integers, wherever they were moved since."""
+    if value.dtype is not None and value.dtype.is_integer():
+        return True
     node = value.producer()
     while node is not None and operator_of(node).copies is not Copies.NONE and node.op_type != "Cast":
         read = node.inputs[0]

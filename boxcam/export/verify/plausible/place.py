@@ -17,12 +17,22 @@ from boxcam.export.verify.plausible.formats import ALL, Boxes, BoxFormat
 from boxcam.export.verify.plausible.reading import Reading, Report
 from boxcam.plurals import counted
 
-LIMITS = {"best": 100, "count": 8, "cells": 4, "nearer": 0.5, "near": 0.75, "far": 1.0, "inside": 0.9, "lost": 0.25}
+LIMITS = {
+    "best": 100,
+    "count": 8,
+    "few": 3,
+    "cells": 4,
+    "nearer": 0.5,
+    "near": 0.75,
+    "far": 1.0,
+    "inside": 0.9,
+    "lost": 0.25,
+}
 """Of the best boxes of each picture so many are looked at; how many there have to be, of how many different cells. As
 read they have to lie ``far`` cells away, which is the median, and so many of those of another format have to hold their
-cells: that format is believed if its distance is the share ``nearer`` of that, and ``near`` raises doubts. Boxes that
-lie the share ``lost`` of the model input away from their cells are doubtful whatever other formats give, unless their
-source knows what they are."""
+cells: that format is believed if its distance is the share ``nearer`` of that, and ``near`` raises doubts. A ``few`` boxes raise
+no more than doubts, and only if another format is nearer for each of them. Boxes that lie the share ``lost`` of the
+model input away from their cells are doubtful whatever other formats give, unless their source knows what they are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,9 +82,10 @@ def answer(reading: Reading) -> Answer | None:
     if reading.is_classifier:
         return None
     found = locate(reading)
-    if len(found) < LIMITS["count"] or len(np.unique(found.cells, axis=0)) < LIMITS["cells"]:
-        return Answer("unknown", "which cells of a map the boxes come from is not known, or there are too few boxes")
     read = reading.format
+    if len(found) < LIMITS["count"] or len(np.unique(found.cells, axis=0)) < LIMITS["cells"]:
+        few = "which cells of a map the boxes come from is not known, or there are too few boxes"
+        return _of_few(found, read) or Answer("unknown", few)
     distance = {form: float(np.median(found.distances(found.read_as(form, read)))) for form in ALL}
     inside = {form: float(found.holds(found.read_as(form, read)).mean()) for form in ALL}
     best = min(ALL, key=lambda form: (distance[form] * (2 - inside[form]), form != read))
@@ -92,6 +103,27 @@ def answer(reading: Reading) -> Answer | None:
         advice = "Pass the right tensors with boxes= and scores=, or their format with box_format= and box_scale=."
         return Answer("doubtful", seen, advice, figures)
     return Answer("plausible", f"boxes lie around the cells that make their scores ({inside[read]:.0%})", "", figures)
+
+
+def _of_few(found: Located, read: BoxFormat) -> Answer | None:
+    """Doubts, where another format brings each of a few boxes so much nearer to its cell, which it holds."""
+    if len(found) < LIMITS["few"]:
+        return None
+    own = found.distances(found.boxes)
+    if np.median(own) < LIMITS["far"]:
+        return None
+    for other in ALL:
+        boxes = found.read_as(other, read)
+        nearer = found.distances(boxes)
+        much = np.median(nearer) <= LIMITS["nearer"] * np.median(own)
+        if much and found.holds(boxes).all() and (nearer <= LIMITS["near"] * own).all():
+            figures = {"boxes": float(len(found)), "cells away": float(np.median(own))}
+            seen = (
+                f"each of the {counted(len(found), 'box', 'boxes')} that are found would lie nearer to the cell that"
+                f" makes its score if it were {other}: {np.median(nearer):.1f} cells away, and not {np.median(own):.1f}"
+            )
+            return Answer("doubtful", seen, _advice(read, other), figures)
+    return None
 
 
 def locate(reading: Reading) -> Located:
