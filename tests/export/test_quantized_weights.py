@@ -18,8 +18,8 @@ from boxcam.export.graphs.run import run_model, serialized
 from boxcam.export.graphs.weights import SMALL, WeightsFile, read_graph
 from boxcam.export.source import SOURCES
 from tests.export import two_stage
+from tests.export.bundles import LIMIT, export, inline, maps, size
 from tests.export.export_graphs import Net
-from tests.export.test_weights import LIMIT, export, inline, maps, size
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")
 WEIGHING = ["Conv", "Gemm", "MatMul"]
