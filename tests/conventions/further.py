@@ -227,3 +227,45 @@ def _efficientdet_truth(outputs: Arrays, classes: int) -> Truth:
 FURTHER["efficientdet"] = Layout(
     "efficientdet", _efficientdet, _efficientdet_truth, single=False, iou=0.5, preset=(), counts=(1, 2, 3, 80)
 )
+
+
+# PicoDet (PaddlePaddle/PaddleDetection, deploy/third_engine/demo_onnxruntime/infer_demo.py) and NanoDet by level
+
+
+def _picodet(net: Levels) -> dict[str, int]:
+    made = {}
+    for kind, channels in (("cls", net.classes), ("reg", 32)):
+        for k, stride in enumerate(net.strides):
+            rows = net.Transpose(net.lines(net.head(kind, channels, k), channels), perm=[0, 2, 1])
+            net.node("Sigmoid" if kind == "cls" else "Identity", [rows], name=f"{kind}_{stride}")
+            made[f"{kind}_{stride}"] = FLOAT
+    return made
+
+
+def _picodet_truth(strides: tuple[int, ...]) -> Callable[[Arrays, int], Truth]:
+    def truth(outputs: Arrays, classes: int) -> Truth:
+        arrays = [array[0] for array in outputs.values()]
+        scores, raw = arrays[: len(strides)], arrays[len(strides) :]
+        boxes = []
+        for stride, sides in zip(strides, raw, strict=True):
+            columns, rows = np.meshgrid(np.arange(WIDTH / stride), np.arange(HEIGHT / stride))
+            x, y = ((one.flatten() + 0.5) * stride for one in (columns, rows))
+            bins = np.exp(sides.reshape(-1, 8).astype(np.float64))
+            distance = (bins / bins.sum(1, keepdims=True) * np.arange(8)).sum(1).reshape(-1, 4) * stride
+            boxes.append(np.stack([x, y, x, y], 1) + np.array([-1, -1, 1, 1]) * distance)
+        return Truth(np.concatenate(boxes), np.concatenate(scores))
+
+    return truth
+
+
+for _name, _strides, _preset in (("picodet", (8, 16, 32, 64), "paddle"), ("nanodet-levels", STRIDES, "nanodet")):
+    FURTHER[_name] = Layout(
+        _name,
+        _picodet,
+        _picodet_truth(_strides),
+        single=False,
+        iou=0.6,
+        strides=_strides,
+        preset=(_preset,),
+        counts=(1, 2, 3, 32, 80),
+    )

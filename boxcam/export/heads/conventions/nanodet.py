@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from boxcam.export.graphs.ops import Ops
+from boxcam.export.graphs.query import Array
 from boxcam.export.heads.convention import Decode
 from boxcam.export.heads.conventions.dense import Dense
 from boxcam.export.heads.conventions.entry import Fit, Match
@@ -15,7 +16,8 @@ from boxcam.export.heads.conventions.fits import decoded, lies_right, of_one_kin
 from boxcam.export.heads.conventions.places import cells_of, located
 
 _SCORES, _SIDES = "output[0:C]", "output[C:C+32]"
-_BINS = 8
+BINS = 8
+"""Of a distribution over the distance of one side: 0 to 7 strides."""
 
 
 def _fits(levels: int) -> Callable[[Match], Fit]:
@@ -40,25 +42,36 @@ def _integral(offset: float) -> Callable[[Match], Decode]:
         found = located(match)
         sides, scores = match.piece(_SIDES), match.piece(_SCORES)
         points = ((found.corners + np.float32(offset)) * found.strides)[None]
-        scales = found.strides[None]
-        mean = np.arange(_BINS, dtype=np.float32)[:, None]
 
         def write(op: Ops) -> tuple[ir.Value, ir.Value]:
-            bins = op.Softmax(op.Reshape(sides.rows(op), [1, -1, 4, _BINS]), axis=-1)
-            distances = op.Mul(op.Squeeze(op.MatMul(bins, mean), [3]), scales)
-            before, after = op.Slice(distances, [0], [2], [2]), op.Slice(distances, [2], [4], [2])
-            return op.Concat(op.Sub(points, before), op.Add(points, after), axis=2), scores.rows(op)
+            return integral_boxes(op, sides.rows(op), points, found.strides[None]), scores.rows(op)
 
         return write
 
     return make
 
 
+def integral_boxes(op: Ops, sides: ir.Value, points: Array, strides: Array) -> ir.Value:
+    """Corners [1, N, 4] in pixels: each side lies as far from a point as the mean of a distribution says.
+
+    Args:
+        op: the writer.
+        sides: logits of distributions over 0 to 7, in strides: [1, N, 4 * 8], left, top, right, bottom.
+        points: x and y in pixels, float32 [1, N, 2].
+        strides: in pixels, float32 [1, N, 1].
+    """
+    mean = np.arange(BINS, dtype=np.float32)[:, None]
+    bins = op.Softmax(op.Reshape(sides, [1, -1, 4, BINS]), axis=-1)
+    distances = op.Mul(op.Squeeze(op.MatMul(bins, mean), [3]), strides)
+    before, after = op.Slice(distances, [0], [2], [2]), op.Slice(distances, [2], [4], [2])
+    return op.Concat(op.Sub(points, before), op.Add(points, after), axis=2)
+
+
 def _decoding(match: Match) -> str:
     return f"distributions over sides, cells of strides {', '.join(map(str, located(match).levels))}"
 
 
-_PRESET = (
+PRESET = (
     "resize=stretch",
     "interpolation=bilinear",
     "color=BGR",
@@ -80,7 +93,7 @@ PLUS = Dense(
     fits=_fits(4),
     decode=_integral(0),
     decoding=_decoding,
-    preset=_PRESET,
+    preset=PRESET,
 )
 
 NANODET = Dense(
@@ -96,5 +109,5 @@ NANODET = Dense(
     fits=_fits(3),
     decode=_integral(0.5),
     decoding=_decoding,
-    preset=_PRESET,
+    preset=PRESET,
 )
