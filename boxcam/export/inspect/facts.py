@@ -72,7 +72,8 @@ class Survey:
         left_out: how many others there are.
         default: the layer that is exported when none is asked for, and its tensors; None if that is not clear.
         command: the line to run; empty as long as there is a problem.
-        selected: tensors of queries that the framework may have detached, see `boxcam.export.inspect.detached`.
+        selected, passed, added: tensors that the framework may have detached, see `boxcam.export.inspect.detached`:
+            queries, boxes that go from one decoder layer to the next, and sums with what the layer before gives.
         plausibility: whether it is believed that the file was read right, by criterion.
         found: what was found on a picture; None where nothing was run.
         refused: why an export would refuse it as it was read; empty if it would not.
@@ -95,6 +96,8 @@ class Survey:
     default: tuple[str, tuple[str, ...]] | None
     command: str
     selected: tuple[str, ...] = ()
+    passed: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
     plausibility: tuple[Finding, ...] = ()
     found: SampleResult | None = None
     refused: str = ""

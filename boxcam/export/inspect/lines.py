@@ -41,8 +41,25 @@ def lines(found: Survey) -> Iterator[str]:
             " as RT-DETR, DINO and D-FINE do, its autograd holds them fixed, and this file's gradient does not. To hold"
             f" them too, pass stops={list(found.selected)!r}."
         )
+    yield from _passed(found)
     yield ""
     yield from _outputs(found)
+
+
+def _passed(found: Survey) -> Iterator[str]:
+    """What a decoder layer gets from the one before it, which a framework may have detached."""
+    if found.passed:
+        yield (
+            f"  Each decoder layer passes its boxes to the next ({', '.join(found.passed)}). Where the framework"
+            " detaches them, as DINO and D-FINE do, its autograd holds them fixed, and this file's gradient does not."
+            f" To hold them too, pass stops={[*found.selected, *found.passed]!r}."
+        )
+    if found.added:
+        yield (
+            f"  The queries of one decoder layer are added to those of the next ({', '.join(found.added)}). D-FINE"
+            " detaches the earlier ones in this sum alone, and this file's gradient passes them: stops= holds a tensor"
+            " wherever it is read, so it cannot hold them."
+        )
 
 
 def _recognised(found: Survey) -> Iterator[str]:

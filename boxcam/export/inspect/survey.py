@@ -18,7 +18,7 @@ from boxcam.export.graphs.reach import used_features
 from boxcam.export.heads.convention import Convention
 from boxcam.export.inspect.belief import Belief, believe
 from boxcam.export.inspect.command import PRESET, export_line, layer_to_name
-from boxcam.export.inspect.detached import selected_queries
+from boxcam.export.inspect.detached import added_queries, passed_boxes, selected_queries
 from boxcam.export.inspect.facts import ROLES, LayerFacts, Survey
 from boxcam.export.layers.candidates import Candidate, worth
 from boxcam.export.layers.layout import as_map
@@ -103,7 +103,10 @@ def survey(
     shown = candidates if everything else worth(candidates)
     chosen = next(iter(default.items()), None)
     source_image = next(value for value in work.model.graph.inputs if value.name == work.image)
-    selected = selected_queries(work.model.graph, source_image, work.values(logits))
+    ends = work.values(logits)
+    selected = selected_queries(work.model.graph, source_image, ends)
+    passed = passed_boxes(work.model.graph, source_image, ends)
+    added = added_queries(work.model.graph, ends) if passed else ()
     together = () if chosen is None else chosen[1].tensors
     cut = [(one, together if one.name in together else (one.name,)) for one in shown]
     layers = tuple(_with_forms(work, logits, cut, progress, seconds))
@@ -134,6 +137,8 @@ def survey(
         if problem or belief.refused
         else export_line(request, sample, unsaid, "" if chosen else layer_to_name(layers), accept),
         selected=selected,
+        passed=passed,
+        added=added,
         plausibility=belief.findings,
         found=belief.found,
         refused=belief.refused,

@@ -69,7 +69,7 @@ def is_transformer(value: ir.Value) -> bool:
         node = value.producer()
         if node is None or node.op_type == "Conv":
             return False
-        if node.op_type == "LayerNormalization" or _is_normalization(node):
+        if node.op_type == "LayerNormalization" or is_normalization(node):
             return True
         read = computed(node)
         if not read or (node.op_type == "Concat" and len(read) > 1):
@@ -135,7 +135,7 @@ def _lays_out(node: ir.Node) -> bool:
     return operator_of(node).copies in (Copies.IN_ORDER, Copies.PERMUTED)
 
 
-def _is_normalization(node: ir.Node) -> bool:
+def is_normalization(node: ir.Node) -> bool:
     """Whether a node divides by a deviation: a LayerNormalization in parts, as before opset 17."""
     if node.op_type != "Div" or None in node.inputs:
         return False
