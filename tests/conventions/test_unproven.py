@@ -199,7 +199,9 @@ def test_one_detection_a_picture_has_the_form_that_the_graph_computes(form: str,
 
 def test_a_form_that_brings_each_of_a_few_boxes_nearer_to_its_cell_raises_doubts(tmp_path: Path) -> None:
     for form in ("xyxy", "cxcywh"):
-        layout = Layout("end-to-end", one_detection(form, hidden=True), lambda given, classes: Truth(*[np.zeros(0)] * 2))
+        layout = Layout(
+            "end-to-end", one_detection(form, hidden=True), lambda given, classes: Truth(*[np.zeros(0)] * 2)
+        )
         path = write(layout, tmp_path / "m.onnx", 3)
         if form == "xyxy":
             assert against(path) == {}

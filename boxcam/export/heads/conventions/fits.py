@@ -80,7 +80,7 @@ def of_one_tower(match: Match, one: str, other: str) -> bool:
 
 
 def _maps_read(layers: Sequence[Span]) -> set[int]:
-    """What layers with weights read; of one that makes the mean of a distribution, what the distribution's layer reads."""
+    """What layers with weights read; of one that makes the mean of a distribution, what the layer before it reads."""
     todo, seen, found = [layer.value for layer in layers], set[int](), set[int]()
     while todo:
         node = todo.pop().producer()

@@ -46,7 +46,7 @@ def _columns(*whole: str, score: str, rank: int | None = None, image: str = "") 
 
 
 def _has_classes(match: Match, *whole: str) -> bool:
-    """Whether the graph makes whole numbers of integers: without a selection, a score of 0 or 1 everywhere may be none."""
+    """Whether the graph makes whole numbers of integers; real ones may be scores that are 0 or 1 everywhere."""
     return all(from_integers(one.made.value) for column in whole for one in match.made_by(column))
 
 

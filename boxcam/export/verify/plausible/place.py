@@ -30,9 +30,10 @@ LIMITS = {
 }
 """Of the best boxes of each picture so many are looked at; how many there have to be, of how many different cells. As
 read they have to lie ``far`` cells away, which is the median, and so many of those of another format have to hold their
-cells: that format is believed if its distance is the share ``nearer`` of that, and ``near`` raises doubts. A ``few`` boxes raise
-no more than doubts, and only if another format is nearer for each of them. Boxes that lie the share ``lost`` of the
-model input away from their cells are doubtful whatever other formats give, unless their source knows what they are."""
+cells: that format is believed if its distance is the share ``nearer`` of that, and ``near`` raises doubts. A ``few``
+boxes raise no more than doubts, and only if another format is nearer for each of them. Boxes that lie the share
+``lost`` of the model input away from their cells are doubtful whatever other formats give, unless their source knows
+what they are."""
 
 
 @dataclass(frozen=True, eq=False)
