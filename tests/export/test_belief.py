@@ -17,7 +17,7 @@ from torch import Tensor
 
 import boxcam
 from boxcam.bundle import SAMPLE
-from boxcam.errors import ImplausibleError, InputError, SourceError, UnknownNameError
+from boxcam.errors import BoxcamWarning, ImplausibleError, InputError, SourceError, UnknownNameError
 from boxcam.runtime.images import read_image
 from tests.export.sources.onnx.deployed import HEIGHT, WIDTH, Body
 from tests.export.verify.plausible.readings import PLAIN, in_format, raw, write
@@ -97,7 +97,8 @@ def test_another_image_can_be_looked_at(bundle: Path, folder: Path, cli: Cli) ->
 
 def test_a_wrong_format_is_refused_with_the_right_one(folder: Path, tmp_path: Path, cli: Cli) -> None:
     file = folder / "corners.onnx"
-    with pytest.raises(ImplausibleError) as refused:
+    told = pytest.warns(BoxcamWarning, match="the graph computes boxes as corner and size")
+    with told, pytest.raises(ImplausibleError) as refused:
         boxcam.export(file, output=tmp_path / "b", box_format="cxcywh", **READ)
     said = str(refused.value)
     assert said.startswith(f"{file}: of 400 boxes the centres lie 1.8 cells away from the cells that make their scores")
