@@ -83,9 +83,9 @@ models: $(DEV) ## run the whole matrix and write docs/models.md (ARGS="-k torchv
 	.venv/bin/python -m tests.matrix.table .build/matrix
 
 demo: demo/signs.boxcam/manifest.json $(RUNTIME) ## export the demo detector, then explain pictures without torch
-	rm -rf demo/overlays
-	.venv-runtime/bin/boxcam explain demo/signs.boxcam $(SIGNS)/images -o demo/overlays
-	@echo "The overlays are in demo/overlays."
+	rm -rf demo/sheets
+	.venv-runtime/bin/boxcam explain demo/signs.boxcam $(SIGNS)/images -o demo/sheets
+	@echo "The sheets of heatmaps are in demo/sheets."
 
 demo/signs.boxcam/manifest.json: $(DEV) $(SOURCES) $(SIGNS)/config.py $(SIGNS)/signs.pth $(DEMO_SAMPLE)
 	mkdir -p demo

@@ -37,6 +37,7 @@ GLOSSARY = {
     r"\bwas expected to be\b": "should be",
     r"\bexport (it |the model )?anew\b": "export … again",
     r"\bhas to (be said|hold)\b": "Pass …",
+    r"\boverlay sheets?\b|\boverlays\b": "sheet",
     r"\bnot every operator bears\b|\bmay not bear\b": "supports",
 }
 
@@ -90,6 +91,7 @@ def test_the_words_are_those_of_the_field(where: Iterator[tuple[str, str]]) -> N
         "pixels of the canvas", "its size is open", "one lit cell", "in front of the layer", "Choose a layer behind it",
         "a.onnx is no ONNX file", "IoU at which boxes merge", "reads numbers of words", "Say --layer", "beside the",
         "[default: drawn ones]", "hardly varies", "it needs torch", "Are the weights whole?", "a.jpg is cut off",
+        "an overlay sheet", "The overlays are in it.",
     ],
 )  # fmt: skip
 def test_the_old_words_would_be_found(text: str) -> None:

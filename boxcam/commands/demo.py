@@ -37,7 +37,7 @@ def demo(ctx: click.Context, output: str, quiet: bool) -> None:
     """See heatmaps now, of a model that comes with boxcam.
 
     A small detector of traffic signs is explained on three pictures; nothing is downloaded. The folder gets the bundle
-    (signs.boxcam), the pictures (images), and for each picture an overlay sheet (.png), the raw maps (.npz) and the
+    (signs.boxcam), the pictures (images), and for each picture a sheet of heatmaps (.png), the raw maps (.npz) and the
     facts (.json). A file there that is not the demo's is left alone.
 
     \b

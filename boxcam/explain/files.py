@@ -1,4 +1,4 @@
-"""What an explanation leaves on disk: an overlay sheet, the raw maps, and a JSON for machines."""
+"""What an explanation leaves on disk: a sheet of heatmaps, the raw maps, and a JSON for machines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from boxcam.errors import OutputError
 from boxcam.explain.archive import write_archive
 from boxcam.explain.evidence import Evidence
 from boxcam.explain.facts import box_facts, check_finite, facts
-from boxcam.explain.names import FACTS, MAPS, OVERLAY
+from boxcam.explain.names import FACTS, MAPS, SHEET
 from boxcam.explain.pictures import draw_sheet, make_panel
 from boxcam.leftovers import file_aside, sweep
 from boxcam.types import Image
@@ -60,14 +60,14 @@ def write_files(
         BoxcamError: the model gave a box, score or logit that is no number.
     """
     check_finite(evidence)
-    paths = folder / (name + OVERLAY), folder / (name + MAPS), folder / (name + FACTS)
+    paths = folder / (name + SHEET), folder / (name + MAPS), folder / (name + FACTS)
     try:
         for path in paths:  # before any of them is in place
             if path.is_dir() and not path.is_symlink():
                 raise IsADirectoryError(errno.EISDIR, f"{path.name} is a folder", os.fspath(path))
         with (
             file_aside(paths[1], "result") as maps,
-            file_aside(paths[0], "result") as overlay,
+            file_aside(paths[0], "result") as page,
             file_aside(paths[2], "result") as said,  # the last made is the first in place: it marks the others as ours
         ):
             boxes, panels = [], []
@@ -79,7 +79,7 @@ def write_files(
             found = facts(evidence, boxes, {"overlay": paths[0].name, "maps": paths[1].name})
             text = json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
             said.write(text.encode(errors="backslashreplace"))  # a file name that is not UTF-8 comes back from JSON
-            overlay.write(encode_png(draw_sheet(evidence, panels)))
+            page.write(encode_png(draw_sheet(evidence, panels)))
     except OSError as error:
         mend = "Choose another folder."
         if error.errno == errno.ENAMETOOLONG:
@@ -90,6 +90,6 @@ def write_files(
 
 def encode_png(picture: Image) -> bytes:
     """A picture, uint8 [H, W, 3] in BGR, as a PNG file."""
-    good, data = cv2.imencode(OVERLAY, picture)
+    good, data = cv2.imencode(SHEET, picture)
     assert good
     return data.tobytes()

@@ -11,7 +11,7 @@ from boxcam.errors import OutputError
 from boxcam.filesystem import read_file
 from boxcam.runtime.images import EXTENSIONS
 
-OVERLAY, MAPS, FACTS = ".png", ".npz", ".json"
+SHEET, MAPS, FACTS = ".png", ".npz", ".json"
 _FILES = (*EXTENSIONS, MAPS, FACTS, ".npy", ".csv", ".txt", ".pdf", ".svg", ".html", ".zip")
 _MAX_FACTS = 1 << 28
 
@@ -52,13 +52,13 @@ def check_free(names: Sequence[str], folder: Path, images: Iterable[Path]) -> No
     Raises:
         OutputError: a result would replace one of the images, or a file that is no result of boxcam's.
     """
-    results = {os.path.realpath(folder / (name + extension)) for name in names for extension in (OVERLAY, MAPS, FACTS)}
+    results = {os.path.realpath(folder / (name + extension)) for name in names for extension in (SHEET, MAPS, FACTS)}
     for image in images:
         if os.path.realpath(image) in results:
             raise OutputError(f"the results would replace the image {image}. Choose another folder.")
     for name in names:
         facts = folder / (name + FACTS)
-        there = [file for end in (FACTS, OVERLAY, MAPS) if os.path.lexists(file := folder / (name + end))]
+        there = [file for end in (FACTS, SHEET, MAPS) if os.path.lexists(file := folder / (name + end))]
         if there and not _is_ours(facts):
             why = "" if there[0] == facts else f": there is no {facts.name} of its results next to it"
             raise OutputError(
