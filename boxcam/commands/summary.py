@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import boxcam
-from boxcam.explain.advice import CELL_BY_CELL, averages
+from boxcam.explain.advice import alternative
 from boxcam.plurals import counted, verb
 
 WORDS = {False: ("box", "boxes"), True: ("class", "classes")}
@@ -101,6 +101,8 @@ def _without_heat(explanation: boxcam.Explanation) -> str:
     said = ""
     if empty:
         what, them = ("an empty map", "it") if empty == 1 else ("empty maps", "them")
-        better = f"; try --method {CELL_BY_CELL}" if averages(explanation.method) else ""
-        said = f", {empty} with {what} ({explanation.method} found nothing at {explanation.layer} for {them}{better})"
+        other = alternative(explanation)
+        at = "" if other is None or other.layer is None else f" --layer {other.layer}"
+        attempt = "" if other is None else f"; try --method {other.method}{at}"
+        said = f", {empty} with {what} ({explanation.method} found nothing at {explanation.layer} for {them}{attempt})"
     return said + (f", {apart} not depending on {explanation.layer}" if apart else "")

@@ -1,28 +1,77 @@
-"""What an empty map means, and what to try then."""
+"""What an empty map means, and what to try then: something of the same kind, cells for cells and pixels for pixels."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from boxcam.explain.evidence import Evidence
-from boxcam.explain.methods import METHODS
+from boxcam.explain.methods import METHODS, Perturbation
+from boxcam.types import IMAGE
 
-CELL_BY_CELL = "hirescam"
-"""What shows more than a method that averages gradients; it is there wherever such a method is."""
+MEANING = "an empty map means"
+"""How the warning of empty maps begins."""
 
 
-def averages(method: str) -> bool:
-    """Whether a method, or the one whose map multiplies its own, averages gradients over the whole feature map."""
-    chosen = METHODS[method]
-    return chosen.averages or (chosen.times is not None and METHODS[chosen.times].averages)
+@dataclass(frozen=True)
+class Alternative:
+    """A method that may show more.
+
+    Attributes:
+        method: its name.
+        shows: what it shows, as a clause.
+        layer: the layer that it is for, if not any.
+    """
+
+    method: str
+    shows: str
+    layer: str | None = None
+
+
+CELL_BY_CELL = Alternative("hirescam", "which takes each cell's own gradient")
+"""Instead of a method that weighs whole channels; it is there wherever such a method is."""
+PIXEL_BY_PIXEL = Alternative("saliency", "which shows the pixels that matter, for or against", IMAGE)
+"""Instead of another map of pixels."""
+EDGES = Alternative("guided-backprop", "whose map of pixels is the other factor", IMAGE)
+"""Instead of its product with a map of cells."""
+
+
+def alternative(evidence: Evidence) -> Alternative | None:
+    """What may show more where a map is empty, and shows the same kind of map; None if nothing is known to."""
+    method = METHODS[evidence.method]
+    if isinstance(method, Perturbation):
+        return CELL_BY_CELL
+    if not evidence.of_pixels:
+        return CELL_BY_CELL if method.features else None
+    other = PIXEL_BY_PIXEL if method.times is None else EDGES
+    return None if other.method == evidence.method else other
 
 
 def on_empty_maps(evidence: Evidence) -> str:
     """What to say where a box that depends on the layer has a map without a positive value; else nothing."""
     if not any(evidence.depends(k) and not evidence.may_have_evidence(k) for k in range(len(evidence))):
         return ""
-    found = f"an empty map means that {evidence.method} found nothing at layer {evidence.layer!r} that speaks for the"
-    if averages(evidence.method):
-        return (
-            f"{found} box, not that there is nothing: it averages the gradient over the whole feature map, where few"
-            f' cells matter. Use method="{CELL_BY_CELL}", which takes each cell\'s own gradient.'
-        )
-    return f"{found} box. Choose another layer with layer=, or another method with method=."
+    other = alternative(evidence)
+    if other is not None:
+        at = "" if other.layer is None else f' with layer="{other.layer}"'
+        mend = f'Use method="{other.method}"{at}, {other.shows}.'
+    elif evidence.of_pixels:
+        mend = f'Choose another layer with layer=, and a method for it, such as method="{CELL_BY_CELL.method}".'
+    else:
+        mend = "Choose another layer with layer=."
+    return (
+        f"{MEANING} that {evidence.method} found nothing at layer {evidence.layer!r} that speaks for the box, not that"
+        f" there is nothing{_why(evidence)}. {mend}"
+    )
+
+
+def _why(evidence: Evidence) -> str:
+    """What in a method makes a map empty although there may be something; empty if nothing is known to."""
+    method = METHODS[evidence.method]
+    if isinstance(method, Perturbation):
+        return ": the box was not found again behind any of the masks"
+    factor = None if method.times is None else METHODS[method.times]
+    if factor is not None and factor.averages:
+        return f": it multiplies the map of {method.times}, which averages the gradient over the whole feature map"
+    if method.averages:
+        return ": it averages the gradient over the whole feature map, where few cells matter"
+    return ": it weighs whole channels of the feature map" if method.features else ""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from boxcam.explain.advice import CELL_BY_CELL, averages
-from boxcam.explain.evidence import DETECTION, Evidence
+from boxcam.explain.advice import alternative
+from boxcam.explain.evidence import DETECTION, Evidence, Query
 from boxcam.explain.methods import METHODS, Method
 from boxcam.explain.panel import Panel, close_up, panel_heat
 from boxcam.explain.render import PERCENTILE, class_color, fade, heatmap, outline, overlay, place_box
@@ -57,7 +57,10 @@ def draw_sheet(evidence: Evidence, panels: Sequence[Panel]) -> Image:
         title="image" if query.image is None else Path(query.image).name,
         subtitle=f"{subtitle}; {query.drawn}" if query.drawn else subtitle,
         note=_note(evidence, panels),
-        brightest=f"hottest {100 - PERCENTILE} % of each map's pixels" if evidence.of_pixels else Words.brightest,
+        brightest=(
+            f"hottest {100 - PERCENTILE} % of each map's positive pixels" if evidence.of_pixels else Words.brightest
+        ),
+        nothing=_nothing(query),
         classifier=query.classifier,
     )
     return sheet(evidence.image, panels, words)
@@ -73,14 +76,15 @@ def make_panel(evidence: Evidence, k: int, values: Float, inside: float | None) 
         inside: the share of its positive values that lies inside the box.
     """
     detections, box = evidence.detections, _corners(evidence, k)
+    peak = float(values.max())
     return Panel(
         box=box,
         label=int(detections.labels[k]),
         name=detections.names[k],
         score=float(detections.scores[k]),
-        peak=float(values.max()),
+        peak=peak,
         heat=panel_heat(values, len(evidence), evidence.of_pixels),
-        close_up=close_up(values, box, len(evidence), evidence.of_pixels),
+        close_up=close_up(values, box, len(evidence), evidence.of_pixels) if peak > 0 else None,
         inside=None if evidence.query.classifier else inside,
         depends=evidence.depends(k),
     )
@@ -118,6 +122,15 @@ def _note(evidence: Evidence, panels: Sequence[Panel]) -> str:
     """What an empty map means, if there is one."""
     if all(panel.peak > 0 or not panel.depends for panel in panels):
         return ""
-    better = f" {CELL_BY_CELL} may show more." if averages(evidence.method) else ""
+    other = alternative(evidence)
+    more = "" if other is None else f" {other.method} may show more."
     what = "class" if evidence.query.classifier else "box"
-    return f"An empty map: {evidence.method} found nothing at {evidence.layer} that speaks for the {what}.{better}"
+    return f"An empty map: {evidence.method} found nothing at {evidence.layer} that speaks for the {what}.{more}"
+
+
+def _nothing(query: Query) -> str:
+    """What the sheet says where there is no box, and so nothing else: what was asked for."""
+    such = "such " if query.classes else ""
+    rank = f" at rank {' or '.join(map(str, query.rank))}" if query.rank else ""
+    score = f" of score {query.score:g} or more" if query.score > 0 else ""
+    return f"no {such}{'class' if query.classifier else 'box'}{rank}{score}"

@@ -32,6 +32,7 @@ class Words:
         subtitle: how the maps were made: method, layer, model.
         note: what else should be known of them.
         brightest: what the strongest colour stands for.
+        nothing: what is said where there is no panel.
         classifier: whether the panels are of classes of the whole image, and not of boxes in it.
     """
 
@@ -39,12 +40,13 @@ class Words:
     subtitle: str = ""
     note: str = ""
     brightest: str = "largest value of each map"
+    nothing: str = "no box"
     classifier: bool = False
 
     def count(self, panels: int) -> str:
         """What the first panel shows."""
         one, several = ("class", "classes") if self.classifier else ("box", "boxes")
-        return {0: f"no {one} above the threshold", 1: f"1 {one}"}.get(panels, f"{panels} {several}")
+        return {0: self.nothing, 1: f"1 {one}"}.get(panels, f"{panels} {several}")
 
 
 def sheet(image: Image, panels: Sequence[Panel], words: Words) -> Image:
@@ -78,7 +80,8 @@ def sheet(image: Image, panels: Sequence[Panel], words: Words) -> Image:
     lines = [(line, 13, INK) for line in wrap(words.title, inner, 13)]
     lines += [(line, 9, MUTED) for text in (words.subtitle, words.note) for line in wrap(text, inner, 9)]
     head = MARGIN + sum(size + 14 for _, size, _ in lines) + 8
-    total = head + rows * height + (24 if panels else 0) + MARGIN - GAP
+    heat = any(panel.peak > 0 for panel in panels)
+    total = head + rows * height + (24 if heat else 0) + MARGIN - GAP
     page: Image = np.full((total, inner + 2 * MARGIN, 3), PAPER, np.uint8)
 
     y = MARGIN
@@ -93,7 +96,7 @@ def sheet(image: Image, panels: Sequence[Panel], words: Words) -> Image:
         if panel.close_up is not None:
             _close_up(cell[:, width:], image, panel, panel.close_up)
         _caption(cell[:, : width - GAP], panel, number)
-    if panels:
+    if heat:
         _legend(page, MARGIN, total - MARGIN - 12, words.brightest)
     return page
 
@@ -110,7 +113,7 @@ def _overview(cell: Image, image: Image, panels: Sequence[Panel], words: Words) 
     if not words.classifier:
         _boxes(drawn, image, panels)
     _frame(cell, drawn)
-    write(cell, words.count(len(panels)), (0, height + 20), 9, INK)
+    write(cell, shorten(words.count(len(panels)), width, 9), (0, height + 20), 9, INK)
     write(cell, f"{image.shape[1]} x {image.shape[0]} pixels", (0, height + 42), 8, MUTED)
 
 
@@ -160,11 +163,11 @@ def _caption(cell: Image, panel: Panel, number: int) -> None:
     name = panel.name if legible(panel.name) else f"class {panel.label}"
     write(cell, shorten(name, width - after - score_width - 12, 9), (after, top + 20), 9, INK)
     write(cell, score, (width - score_width, top + 20), 9, INK)
-    inside = "" if panel.inside is None else f", {panel.inside:.0%} inside the box"
+    inside = "" if panel.inside is None else f", {panel.inside:.0%} of heat inside"
     words = f"peak {panel.peak:.3g}{inside}" if panel.peak > 0 else "empty map: no positive value"
     if not panel.depends:
         words = "does not depend on this layer"
-    write(cell, words, (after, top + 42), 8, MUTED)
+    write(cell, shorten(words, width - after, 8), (after, top + 42), 8, MUTED)
 
 
 def _frame(cell: Image, picture: Image) -> None:

@@ -90,7 +90,7 @@ def test_the_command_line_says_it_in_its_words(bundle: Path, tmp_path: Path, cli
 def test_a_method_that_looks_at_cells_advises_another_layer() -> None:
     found = replace(explanation(EVEN, AGAINST), method="hirescam")
     assert on_empty_maps(found).endswith(
-        "speaks for the box. Choose another layer with layer=, or another method with method=."
+        "speaks for the box, not that there is nothing. Choose another layer with layer=."
     )
     assert summary(found).startswith("2 boxes, 1 with an empty map (hirescam found nothing at neck for it), 4 others")
     assert on_empty_maps(explanation(EVEN)) == ""

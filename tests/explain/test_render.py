@@ -124,8 +124,8 @@ def test_a_class_whose_name_cannot_be_drawn_has_its_number(written: list[str]) -
 
 
 def test_no_box(written: list[str]) -> None:
-    page = sheet(GREY, [], Words("street.jpg"))
-    assert written == ["street.jpg", "no box above the threshold", "120 x 100 pixels"]
+    page = sheet(GREY, [], Words("street.jpg", nothing="no box of score 0.3 or more"))
+    assert written == ["street.jpg", "no box of score 0.3 or more", "120 x 100 pixels"]
     assert count(page, (90, 90, 90)) == 100 * 120 * 16  # enlarged four times, and untouched
 
 
