@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from boxcam.errors import ArgumentError, BoxcamWarning
+from boxcam.explain.advice import MEANING
 from boxcam.explain.defaults import default_of
 from boxcam.explain.evaluation.annotations import Annotations
 from boxcam.explain.evaluation.evaluation import Evaluation
@@ -148,7 +149,7 @@ class Evaluator:
     def _explain(self, row: int, pixels: Image) -> Explanation:
         began = time.perf_counter()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", BoxcamWarning)  # of empty maps, which are counted
+            warnings.filterwarnings("ignore", MEANING, BoxcamWarning)  # of empty maps, which are counted
             made = explain(self._model, pixels, self._options[row])
         self.result.seconds[row] += time.perf_counter() - began
         return made

@@ -45,10 +45,12 @@ METHODS.register("gradcam")(
 )
 METHODS.register("hirescam")(Method(hirescam, "which cells made the score, for and against: dense heads"))
 METHODS.register("gradcam++")(
-    Method(gradcam_plus_plus, "as gradcam, of several objects; rectified features only", features=True)
+    Method(
+        gradcam_plus_plus, "as gradcam, of several objects; rectified features only", features=True, rectified=True
+    )
 )
 METHODS.register("xgradcam")(
-    Method(xgradcam, "as gradcam, active cells count more; rectified features only", features=True)
+    Method(xgradcam, "as gradcam, active cells count more; rectified features only", features=True, rectified=True)
 )
 METHODS.register("layercam")(Method(layercam, "which cells speak for the score: fine early layers"))
 METHODS.register("odam")(Method(odam, "which cells speak for the box, class and each side: detectors"))
@@ -61,7 +63,12 @@ METHODS.register("ssgradcam")(
     Method(ssgradcam, "gradcam, of the cells that the box depends on: detectors", features=True)
 )
 METHODS.register("ssgradcam++")(
-    Method(ssgradcam_plus_plus, "gradcam++, of the cells that the box depends on: detectors", features=True)
+    Method(
+        ssgradcam_plus_plus,
+        "gradcam++, of the cells that the box depends on: detectors",
+        features=True,
+        rectified=True,
+    )
 )
 METHODS.register("eigencam")(
     Method(

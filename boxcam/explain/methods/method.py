@@ -26,6 +26,7 @@ class Method:
             may then hold nothing but a uniform gradient with that mean.
         gradient: whether it reads the gradient at all; one that does not tells no box of a feature map from another.
         features: whether it is for feature maps only, as it weighs channels, and those of the image are its colours.
+        rectified: whether its weights suppose features that are nowhere negative, as after a ReLU.
         rivals: with how many classes that the box might have had instead its own is compared; 0 for a method of the
             box's own target. See `boxcam.explain.rivals`.
         samples: how many noisy images its gradient is the mean of; 0 for a method of the image as it is. See
@@ -44,6 +45,7 @@ class Method:
     means: bool = False
     gradient: bool = True
     features: bool = False
+    rectified: bool = False
     rivals: int = 0
     samples: int = 0
     path: int = 0
