@@ -34,6 +34,19 @@ def several(given: Any) -> tuple[Any, ...]:
     return (given,) if one else tuple(given)
 
 
+def check_distinct(name: str, values: Iterable[Any]) -> None:
+    """Refuse a value that is given twice where each makes something of its own: a second map of a layer, say.
+
+    Raises:
+        ArgumentError: one is.
+    """
+    seen = set()
+    for value in values:
+        if value in seen:
+            raise ArgumentError(f"{name}={value!r} is given twice. Pass it once.")
+        seen.add(value)
+
+
 def check_callable(name: str, given: object) -> None:
     """Refuse what cannot be called where a function may be passed, or None.
 

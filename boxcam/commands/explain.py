@@ -60,9 +60,7 @@ _device = partial(click.option, cls=Option, heading="What it runs on")
 @common(
     "--fuse",
     type=Name("fusion", lambda: ("max", "mean")),
-    default="max",
-    show_default=True,
-    help="How the maps of several layers become one, each as a share of its peak.",
+    help="How the maps of several layers become one, each as a share of its peak. [default: max]",
 )
 @common(
     "--target",
@@ -123,7 +121,7 @@ def explain(
     output: str,
     method: str | None,
     layers: tuple[str, ...],
-    fuse: str,
+    fuse: str | None,
     target: str | None,
     engine: str,
     score: float | None,
@@ -142,7 +140,7 @@ def explain(
 ) -> None:
     """Draw a heatmap for each box that a bundle's detector finds.
 
-    INPUT is images, folders or patterns. Each image gives an overlay sheet (.png), the raw maps (.npz, float32
+    INPUT is images, folders or patterns. Each image gives a sheet of heatmaps (.png), the raw maps (.npz, float32
     [K, height, width]) and the facts (.json).
 
     \b

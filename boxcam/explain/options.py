@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from boxcam.arguments import is_number, is_whole, several
+from boxcam.arguments import check_distinct, is_number, is_whole, several
 from boxcam.errors import ArgumentError
 from boxcam.explain.evidence import Fusion
 
@@ -27,7 +27,7 @@ class Options:
 
     method: str | None = None
     layer: str | Sequence[str] | None = None
-    fuse: str = "max"
+    fuse: str | None = None
     target: str | None = None
     engine: str = "auto"
     score: float | None = None
@@ -42,6 +42,7 @@ class Options:
 
     def __post_init__(self) -> None:
         self._keep("layer", _is_name, "the name of a layer, or several. Pass one of model.layers")
+        check_distinct("layer", self.layers or ())
         self._keep("classes", _is_class, "the name or number of a class, or several. Pass one, such as classes=0")
         self._keep(
             "rank",
@@ -57,7 +58,7 @@ class Options:
             )
         if self.target is not None and not isinstance(self.target, str):
             raise ArgumentError(f"target={self.target!r} is not the name of a target. Pass one of model.targets.")
-        if self.fuse not in get_args(Fusion):
+        if self.fuse is not None and self.fuse not in get_args(Fusion):
             raise ArgumentError(
                 f'fuse={self.fuse!r} is no way to make one map of several. Pass fuse="max" for the largest value of'
                 ' each pixel, or fuse="mean".'
@@ -75,14 +76,14 @@ class Options:
 
     @property
     def layers(self) -> tuple[str, ...] | None:
-        """The layers, each once; None for the default."""
+        """The layers; None for the default."""
         if self.layer is None:
             return None
-        return tuple(dict.fromkeys(several(self.layer)))
+        return several(self.layer)
 
     @property
     def fusion(self) -> Fusion:
-        """How several maps become one."""
+        """How several maps become one, by the largest value if nothing is said."""
         return "mean" if self.fuse == "mean" else "max"
 
     @property

@@ -45,10 +45,11 @@ def draws_of(method: Perturbation, options: Options) -> Draws:
     """
     engine = None if options.engine == "auto" else options.engine
     layer = None if options.layers in (None, (IMAGE,)) else ", ".join(options.layers or ())
-    for name, given in (("layer", layer), ("target", options.target), ("engine", engine)):
+    for name, given in (("layer", layer), ("target", options.target), ("engine", engine), ("fuse", options.fuse)):
         if given is not None:
             raise ArgumentError(
-                f"the method {options.method!r} explains whole boxes by hiding parts of the image: it has no {name}."
+                f"the method {options.method!r} explains whole boxes by hiding parts of the image: it has no"
+                f" {'fusion' if name == 'fuse' else name}."
                 f" Leave out {name}={given!r}, or pass another method=."
             )
     return Draws(

@@ -73,7 +73,7 @@ def test_two_layers_are_the_maps_of_each_together(bundle: Path, picture: Any, fu
     maps = [model.explain(picture, layer=layer, **asked).map(0) for layer in ("layer", "image")]
     shares = [np.maximum(one, 0) / one.max() for one in maps]
     assert not np.allclose(*shares)
-    found = model.explain(picture, layer=["layer", "image", "layer"], fuse=fuse, **asked)
+    found = model.explain(picture, layer=["layer", "image"], fuse=fuse, **asked)
     assert found.map(0) == pytest.approx(np.max(shares, 0) if fuse == "max" else np.mean(shares, 0), rel=1e-5)
     assert (found.layer, found.facts()["fusion"]) == ("layer, image", fuse)
     assert len(found.facts()["detections"][0]["tensors"]) == 2
@@ -105,6 +105,10 @@ def test_what_cannot_be_fused_is_refused(bundle: Path, picture: Any) -> None:
     assert "odam-combined" not in model.methods()
     with pytest.raises(ArgumentError, match=r"^fuse='mean' is how several maps of a box become one, and there is one"):
         model.explain(picture, layer="layer", fuse="mean")
+    with pytest.raises(ArgumentError, match=r"^fuse='max' is how several maps of a box become one, and there is one"):
+        model.explain(picture, layer="layer", fuse="max")  # the default, but asked for
+    with pytest.raises(ArgumentError, match=r"it has no fusion\. Leave out fuse='mean', or pass another method=\.$"):
+        model.explain(picture, method="d-rise", fuse="mean")
     with pytest.raises(ArgumentError, match=r"there is one only\. Pass several layer=, or leave it out\.$"):
         model.explain(picture, method="guided-gradcam", fuse="mean")
 
