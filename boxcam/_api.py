@@ -44,7 +44,7 @@ def load(
     >>> import boxcam
     >>> model = boxcam.load("signs.boxcam")
     >>> model.layers
-    ('neck', 'backbone')
+    ('neck',)
     """
     from boxcam.model import Model
 

@@ -25,7 +25,7 @@ class Model:
     >>> import boxcam
     >>> model = boxcam.load("signs.boxcam")
     >>> model
-    <Model signs.boxcam: 5 classes, layers neck, backbone, on cpu>
+    <Model signs.boxcam: 5 classes, layers neck, on cpu>
     >>> model.explain("street.jpg", top=1)[0].name
     'pedestrian crossing'
     """
@@ -104,7 +104,7 @@ class Model:
 
         >>> import boxcam
         >>> boxcam.load("signs.boxcam").layers
-        ('neck', 'backbone')
+        ('neck',)
         """
         return self._runtime.layers
 
@@ -237,7 +237,7 @@ class Model:
             UnknownLayerError, UnknownNameError, EngineError, ArgumentError: as for `boxcam.explain`.
 
         >>> import boxcam
-        >>> boxcam.load("signs.boxcam").prepare(method="hirescam", layer="backbone")
+        >>> boxcam.load("signs.boxcam").prepare(method="hirescam", layer="neck")
         """
         options = Options(
             method=method,

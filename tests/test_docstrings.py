@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import boxcam
+from boxcam.commands.demo import BUNDLE, DATA
 from boxcam.explain.evidence import Evidence
 
 
@@ -35,13 +36,13 @@ PUBLIC = dict(public())
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, signs: Path, signs_bundle: Path) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, signs: Path) -> Path:
     """What the examples find where they run: a bundle, a picture, a classifier to export."""
     import torch
     from torch import nn
 
     where = tmp_path_factory.mktemp("examples")
-    shutil.copytree(signs_bundle, where / "signs.boxcam")
+    shutil.copytree(DATA / "signs", where / BUNDLE)
     shutil.copy(signs / "images" / "street.jpg", where)
     torch.manual_seed(0)
     network = nn.Sequential(

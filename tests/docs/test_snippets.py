@@ -28,6 +28,7 @@ import yaml
 from click.testing import CliRunner
 
 from boxcam.cli import main
+from boxcam.commands.demo import BUNDLE, DATA
 from tests.docs import files
 from tests.docs.pages import PAGES, ROOT, RUN, SHOWN, Block, Command, blocks_of, commands_of, matches, text_of
 
@@ -55,8 +56,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Reader:
     """Someone who does what a page says, in a folder with the files that it names."""
 
-    def __init__(self, page: str, folder: Path, store: Path, demo: Path) -> None:
-        self.folder, self.store, self.demo = folder, store, demo
+    def __init__(self, page: str, folder: Path, store: Path) -> None:
+        self.folder, self.store = folder, store
         self.text = "".join(block.text for block in BLOCKS[page])
         self.count = 0
         self.printed = ""
@@ -74,7 +75,7 @@ class Reader:
             if not made.exists():
                 files.FILES[name](made)
             (shutil.copytree if made.is_dir() else shutil.copyfile)(made, place / name)
-        shutil.copytree(self.demo, place / "signs.boxcam")
+        shutil.copytree(DATA / "signs", place / BUNDLE)  # the one that `boxcam demo` gives the reader
 
     def follow(self, block: Block) -> None:
         """Do what a block says; what it prints and leaves is what the page shows."""
@@ -136,11 +137,9 @@ class Reader:
         if page not in FOLLOWED_ELSEWHERE and any(block.language in RUN for block in blocks)
     ],
 )
-def test_a_page_can_be_followed(
-    page: str, store: Path, signs_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_page_can_be_followed(page: str, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    reader = Reader(page, tmp_path, store, signs_bundle)
+    reader = Reader(page, tmp_path, store)
     reader.new_folder()
     for block in BLOCKS[page]:
         if "not run" not in block.notes:
