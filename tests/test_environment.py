@@ -23,7 +23,6 @@ from boxcam.errors import BundleError, OutputError
 from boxcam.runtime.images import find_images
 
 Cli = Callable[..., Result]
-posix = pytest.mark.skipif(sys.platform == "win32", reason="rights, streams and signals are POSIX's")
 
 
 @pytest.fixture
@@ -99,7 +98,6 @@ def run(*arguments: object, **settings: Any) -> subprocess.CompletedProcess[str]
     return subprocess.run(command, text=True, check=False, **settings)
 
 
-@posix
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="/dev/full is Linux's")
 @pytest.mark.parametrize("what", ["inspect", "help"])
 def test_standard_output_on_a_full_disk(what: str, signs_bundle: Path) -> None:
@@ -113,7 +111,6 @@ def test_standard_output_on_a_full_disk(what: str, signs_bundle: Path) -> None:
         assert (silent.returncode, silent.stdout) == (1, "")
 
 
-@posix
 @pytest.mark.parametrize("closed", ["2>&-", ">&-", ">&- 2>&-", "<&- >&- 2>&-"])
 def test_closed_streams(closed: str, signs_bundle: Path, signs: Path, tmp_path: Path) -> None:
     line = f'exec "$0" -m boxcam explain "$1" "$2" -o "$3" {closed}'
@@ -146,7 +143,6 @@ def test_an_output_that_fails_is_said_once(monkeypatch: pytest.MonkeyPatch) -> N
     console.say("text", err=True)
 
 
-@posix
 def test_ctrl_c_while_onnx_runtime_is_imported(signs_bundle: Path, signs: Path, tmp_path: Path) -> None:
     """What imports it may turn the interruption into an error of its own, as pybind11 does."""
     (tmp_path / "onnxruntime").mkdir()

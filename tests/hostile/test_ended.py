@@ -25,8 +25,6 @@ from boxcam.errors import ArgumentError, LimitError
 from boxcam.leftovers import MARK, OLD, locked, name_aside, sweep, temporary_folder
 from tests.hostile.made import BUNDLE, ENDLESS, PICTURE, forward, model
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
-
 
 def endless(model: onnx.ModelProto) -> None:
     """Let a graph's scores wait for a loop without an end."""

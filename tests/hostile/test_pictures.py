@@ -207,7 +207,6 @@ def alarm() -> Iterator[None]:
         yield
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="these things are POSIX's")
 @pytest.mark.parametrize("thing", THINGS)
 @pytest.mark.parametrize("name", USES)
 def test_what_is_no_file_is_refused_at_once(
@@ -219,7 +218,6 @@ def test_what_is_no_file_is_refused_at_once(
         USES[name](Path(name))
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="these things are POSIX's")
 @pytest.mark.parametrize("thing", THINGS)
 def test_a_manifest_that_is_no_file(thing: str, tmp_path: Path, alarm: None, monkeypatch: pytest.MonkeyPatch) -> None:
     path = bundle(tmp_path)

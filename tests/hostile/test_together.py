@@ -18,8 +18,6 @@ from boxcam import leftovers
 from boxcam.leftovers import MARK, file_aside, folder_aside, sweep
 from tests.hostile.made import BUNDLE, PICTURE
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="locks and signals are POSIX's")
-
 
 class Sweeping(threading.Thread):
     """Sweeps again and again, as each run does when it begins."""

@@ -117,7 +117,6 @@ def test_settings_that_are_deep_or_strange(text: str, tmp_path: Path) -> None:
         assert len(str(caught.value)) < 1000
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="the limit of a file's size is POSIX's")
 @pytest.mark.parametrize("engine", ["onnx", "both"])
 def test_a_full_disk_is_an_error(engine: str, tmp_path: Path) -> None:
     made = model()
