@@ -46,7 +46,8 @@ def test_a_detector_is_told_so_that_one_can_choose(yolo: Path, cli: Cli) -> None
     assert done.exit_code == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0].startswith(f"{yolo}  (opset 17, pytorch")
-    assert "input           image [1, 3, ?, ?] float32 NCHW" in lines
+    size = "64x96 (imgsz in the file's metadata)"
+    assert f"input           image [1, 3, ?, ?] float32 NCHW, dynamic: pictures are fitted into {size}" in lines
     assert "preprocessing   yolo" in lines
     assert "  scores        output0[4:7]" in lines
     assert "  boxes         output0[0:4], cxcywh, pixels" in lines

@@ -31,6 +31,7 @@ from boxcam.export.source import LayerTensors, Progress, Request
 from boxcam.export.sources.onnx import layers as onnx_layers
 from boxcam.export.sources.onnx import stated
 from boxcam.export.sources.onnx.detections import detections
+from boxcam.export.sources.onnx.inputs import training_size
 from boxcam.export.sources.onnx.opened import OnnxFile, read, settled
 from boxcam.export.verify.plausible import check_names
 
@@ -122,7 +123,10 @@ def survey(
         producer=opened.producer,
         opset=opset_of(opened.model),
         parameters=parameters,
-        input=f"{name_and_shape(opened.image)} {opened.preprocess.dtype} {opened.preprocess.layout}",
+        input=(
+            f"{name_and_shape(opened.image)} {opened.preprocess.dtype} {opened.preprocess.layout}"
+            f"{_own_size(request, opened)}"
+        ),
         preprocessing=said,
         guessed=guessed,
         outputs=outputs,
@@ -149,6 +153,19 @@ def _said(request: Request, opened: OnnxFile, convention: Convention | None = No
     """What is said of the preprocessing; nothing as long as that is not all of it."""
     said = stated.preprocessing_of(request, opened.metadata, convention)
     return tuple(said) if parse.is_complete(said, opened.preprocess.channels) else ()
+
+
+def _own_size(request: Request, opened: OnnxFile) -> str:
+    """How large the input is where that is dynamic, and what says it; empty where it is not."""
+    spec = opened.preprocess
+    if not spec.multiple:
+        return ""
+    if spec.resize == "none":
+        return ", dynamic: each picture keeps its size"
+    size = spec.fit_height, spec.fit_width
+    stated_in_file = training_size(opened.metadata) == size and not parse.has_size(stated.given_by(request))
+    by = " (imgsz in the file's metadata)" if stated_in_file else ""
+    return f", dynamic: pictures are fitted into {size[0]}x{size[1]}{by}"
 
 
 def _with_forms(
