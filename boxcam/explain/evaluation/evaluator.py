@@ -71,6 +71,7 @@ class Evaluator:
                 " method= or layer=, or leave it out."
             )
         self._model, self._options, self._annotations = model, options, annotations
+        self._told: set[str] = set()
         self._sanity = Sanity(model, options, protocol.sanity, protocol.seed) if protocol.sanity else None
         self.result = Evaluation(
             bundle=model.path.name,
@@ -148,11 +149,22 @@ class Evaluator:
 
     def _explain(self, row: int, pixels: Image) -> Explanation:
         began = time.perf_counter()
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", MEANING, BoxcamWarning)  # of empty maps, which are counted
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", BoxcamWarning)
             made = explain(self._model, pixels, self._options[row])
         self.result.seconds[row] += time.perf_counter() - began
+        for one in caught:
+            self._pass_on(one)
         return made
+
+    def _pass_on(self, caught: warnings.WarningMessage) -> None:
+        """Warn of what explaining warns of, once of all images; empty maps are counted instead."""
+        said = str(caught.message)
+        if not issubclass(caught.category, BoxcamWarning):
+            warnings.warn_explicit(caught.message, caught.category, caught.filename, caught.lineno)
+        elif not said.startswith(MEANING) and said not in self._told:
+            self._told.add(said)
+            warnings.warn(said, BoxcamWarning, stacklevel=4)
 
     def _compared(
         self, pixels: Image, explanations: Sequence[Explanation], chosen: Sequence[int]
