@@ -15,19 +15,10 @@ from click.testing import Result
 import boxcam
 from boxcam.commands import explain as command
 from boxcam.commands import progress
-from boxcam.commands.progress import INTERVAL, WholeRun, progress_line, report_steps
+from boxcam.commands.progress import INTERVAL, StepLines, WholeRun, progress_line
+from tests.clock import Clock
 
 Cli = Callable[..., Result]
-
-
-class Clock:
-    """A clock that goes only when it is told to."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -80,19 +71,12 @@ def test_a_short_run_and_a_quiet_one_say_nothing(clock: Clock, capsys: pytest.Ca
             for done in range(11):
                 count(done, 10)
                 clock.now += seconds
-        step = report_steps(quiet)
-        step("first")
+        lines = StepLines(quiet)
+        lines.begin("first")
         clock.now += seconds
-        step("second")
+        lines.remind()
+        lines.begin("second")
     assert capsys.readouterr().err == ""
-
-
-def test_steps_of_an_export_that_takes_long(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    step = report_steps(False)
-    for seconds, text in ((0, "reading"), (40, "tracing"), (10, "differentiating"), (100, "verifying")):
-        clock.now += seconds
-        step(text)
-    assert capsys.readouterr().err.splitlines() == ["[ 40.0 s] tracing", "[150.0 s] verifying"]
 
 
 def test_many_maps_are_announced_with_their_size(

@@ -145,7 +145,8 @@ def export(
     \b
     {MODELS}
 
-    It takes half a minute to two minutes, says what it finds, and checks the bundle against the model.
+    It says what it finds, and checks the bundle against the model. With the default layer and target that takes half a
+    minute to two minutes. Each further --layer and each further --target is differentiated and checked for itself: COST
 
     \b
     Examples:
@@ -157,7 +158,7 @@ def export(
     kind = source or detect_source(model)
     target = Path(output) if output else _bundle_of(model, kind)
     check_target(target, overwrite=overwrite)  # before what takes time
-    with needs_exporter(model, kind):
+    with needs_exporter(model, kind), report_steps(quiet) as step:
         from boxcam.export.pipeline import export as run
 
         began = time.monotonic()
@@ -175,7 +176,7 @@ def export(
             overwrite=overwrite,
             accept=accept,
             expect=expect,
-            progress=report_steps(quiet),
+            progress=step,
             **options,
         )
     if not quiet:

@@ -118,14 +118,14 @@ def _inspect_file(
 ) -> None:
     accept = options.pop("accept")
     called = "the sample" if sample is None else Path(sample).name
-    with needs_exporter((path,), "onnx", "inspecting an ONNX file"):
+    with needs_exporter((path,), "onnx", "inspecting an ONNX file"), report_steps(as_json) as step:
         from boxcam.export.inspect import lines, survey
         from boxcam.export.source import Request
         from boxcam.runtime.planes import read_colors
 
         pixels = None if sample is None else read_colors(sample)
         request = Request((path,), shape, sample=pixels, sample_file=sample, sample_name=called, **options)
-        found = survey(request, report_steps(as_json), sample=sample, everything=everything, accept=accept)
+        found = survey(request, step, sample=sample, everything=everything, accept=accept)
     if as_json:
         say(json.dumps(asdict(found), indent=2, ensure_ascii=False))
         return

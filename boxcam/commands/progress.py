@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -11,22 +12,65 @@ from boxcam.commands.console import is_terminal, one_line, put, say
 INTERVAL = 30.0
 """Seconds between two lines where stderr is not a terminal; what takes less says nothing there."""
 
+TICK = 1.0
+"""Seconds between two looks at whether a line is due."""
+
 SOON = 3.0
 """Seconds from which on a line on a terminal tells what time is left."""
 
 
-def report_steps(quiet: bool) -> Callable[[str], None]:
-    """Report the steps of an export, with the time that has passed."""
-    began, said = time.monotonic(), time.monotonic()
+class StepLines:
+    """Tells the steps of an export, with the time that has passed, and of a step that takes long that it goes on.
 
-    def step(text: str) -> None:
-        nonlocal said
-        now = time.monotonic()
-        if not quiet and (is_terminal() or now - said >= INTERVAL):
-            say(f"[{now - began:5.1f} s] {text}", err=True)
-            said = now
+    Args:
+        quiet: whether to say nothing.
+    """
 
-    return step
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self._began = self._said = time.monotonic()
+        self._step = ""
+        self._lock = threading.Lock()
+
+    def begin(self, step: str) -> None:
+        """A step begins: a line on a terminal, and elsewhere if there was none for a while."""
+        with self._lock:
+            self._step = step
+            if is_terminal() or self._is_time():
+                self._say(step)
+
+    def remind(self) -> None:
+        """A line, if there was none for a while."""
+        with self._lock:
+            if self._step and self._is_time():
+                self._say(f"{self._step} (goes on)")
+
+    def _is_time(self) -> bool:
+        return time.monotonic() - self._said >= INTERVAL
+
+    def _say(self, text: str) -> None:
+        if not self._quiet:
+            self._said = time.monotonic()
+            say(f"[{self._said - self._began:5.1f} s] {text}", err=True)
+
+
+@contextlib.contextmanager
+def report_steps(quiet: bool) -> Iterator[Callable[[str], None]]:
+    """What to call as each step of an export begins; while the block lasts, no longer step passes in silence."""
+    lines, over = StepLines(quiet), threading.Event()
+
+    def remind() -> None:
+        while not over.wait(TICK):
+            lines.remind()
+
+    clock = threading.Thread(target=remind, name="boxcam.steps", daemon=True)
+    if not quiet:
+        with contextlib.suppress(RuntimeError):  # no memory for a thread is left: steps are still told as they begin
+            clock.start()
+    try:
+        yield lines.begin
+    finally:
+        over.set()
 
 
 class WholeRun:

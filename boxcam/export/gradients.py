@@ -72,6 +72,11 @@ class Subject:
         """What its checks are called."""
         return f"{self.layer} ({self.target.name})" if self.target.suffix else self.layer
 
+    @property
+    def title(self) -> str:
+        """What is said of it while it is worked on."""
+        return f"{self.layer} ({self.target.name})"
+
 
 @dataclass(frozen=True, eq=False)
 class LayerGradient:
@@ -105,6 +110,11 @@ class LayerGradient:
         assert self.by_torch is not None
         reach = [part.reach for part in self.by_torch.parts if part.reach is not None]
         return max((2 * max(r) + 1 for r in reach), default=None) if self.by_torch.form == "windows" else None
+
+    @property
+    def checked(self) -> int:
+        """How many gradients `check` looks at, each of which is a step."""
+        return len(self.by_onnx) + (self.by_torch is not None)
 
     def described(self, file: str) -> Iterator[Gradient]:
         """What the manifest says of them.
@@ -171,7 +181,7 @@ class LayerGradient:
         checks: list[Check] = []
         found: dict[str, list[Patches]] = {}
         for rules in self.by_onnx:
-            progress(f"verifying {name} (onnx{', guided' if rules == 'guided' else ''})")
+            progress(f"verifying {self.subject.title} by onnx{' (guided)' if rules == 'guided' else ''}")
             more, patches = self._check_onnx(of, rules, file, some)
             checks += more
             if rules == "plain":
@@ -179,7 +189,7 @@ class LayerGradient:
         if self.by_torch is not None:
             from boxcam.export.verify import torchscript_gradient
 
-            progress(f"verifying {name} (torchscript)")
+            progress(f"verifying {self.subject.title} by torchscript")
             module = load_module(self._file(file, ".pt"))
             checks += torchscript_gradient.gradients(of, self.by_torch, module, some)
             found["torchscript"] = torchscript_gradient.patches(module, self.by_torch, some)
@@ -187,8 +197,9 @@ class LayerGradient:
             checks.append(onnx_gradient.against(name, found["onnx"], found["torchscript"], self._sizes(some)))
         return checks
 
-    def check_another_size(self, file: Path, detector: Detector, probe: Probe) -> list[Check]:
+    def check_another_size(self, file: Path, detector: Detector, probe: Probe, progress: Progress) -> list[Check]:
         """Check the ONNX gradient in a run on an image of another size; the arguments are those of `check`."""
+        progress(f"verifying {self.subject.title} by onnx at another size")
         of = self._derivative(detector, f"{self.subject.name}, another size")
         return self._check_onnx(of, "plain", file, self._some(probe))[0]
 

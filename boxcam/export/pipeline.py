@@ -13,6 +13,7 @@ from typing import Unpack
 
 from boxcam import bundle
 from boxcam._version import __version__
+from boxcam.arguments import check_distinct
 from boxcam.bundle import FORWARD, SAMPLE, WEIGHTS, Manifest
 from boxcam.errors import SourceError
 from boxcam.export import sources as _sources  # noqa: F401  (registers boxcam's own)
@@ -27,6 +28,7 @@ from boxcam.export.steps.believe import Belief, believe
 from boxcam.export.steps.describe import Contents, describe
 from boxcam.export.steps.differentiate import Gradients, differentiate
 from boxcam.export.steps.follow import follow
+from boxcam.export.steps.numbering import numbered
 from boxcam.export.steps.prepare import Preparation, Wishes, prepare
 from boxcam.export.verify.check import Check, require
 from boxcam.export.verify.expected import read as expected_of
@@ -82,6 +84,7 @@ def export(
         The manifest that was written.
 
     Raises:
+        ArgumentError: a layer or target is given twice.
         ExportError: the model cannot be exported, or the result does not agree with it; nothing is written then.
         ImplausibleError: the model was read in a way that is not to be believed; it is an ExportError, too.
         InputError: a picture, or the file of ``expect``, cannot be read.
@@ -92,6 +95,9 @@ def export(
     targets = (targets,) if isinstance(targets, str) else tuple(targets)
     if not targets or not set(targets) <= {*TARGETS, "all"}:
         raise ValueError(f"targets={targets!r} are not some of: {', '.join(TARGETS)}, all")
+    layers = (layers,) if isinstance(layers, str) else tuple(layers)
+    check_distinct("targets", targets)
+    check_distinct("layers", layers)
     given = tuple(str(a) for a in arguments)
     kind = source or detect_source(given)
     bundle.check_target(output, overwrite=overwrite)
@@ -103,7 +109,6 @@ def export(
     pixels = None if sample is None else read_colors(sample)
     file = None if sample is None else os.fspath(sample)
     called = "the sample" if sample is None else Path(sample).name
-    layers = (layers,) if isinstance(layers, str) else tuple(layers)
     picture = {"sample": pixels, "sample_file": file, "sample_name": called}
     request = Request(given, shape, score_threshold, nms_threshold, layers, **picture, **options)  # type: ignore[arg-type]
     model = load_model(request, kind, progress)
@@ -121,6 +126,7 @@ def _export(model: SourceModel, wishes: Wishes, folder: Path) -> Manifest:
     described = describe(prepared, traced, gradients)
     forward = Forward(prepared.source, prepared.graphs.base, described.forward, traced.traces, prepared.tensors)
     seen = observe(forward, prepared, wishes.progress)
+    wishes.progress("writing the graphs")
     write(folder, forward, prepared, gradients, seen[0])
     if belief.picture is not None:
         save(belief.picture, folder / SAMPLE)
@@ -164,12 +170,14 @@ def verify(
 ) -> list[Check]:
     """Check all gradients that were written, at the first observation, and those of ONNX at the others too."""
     checks: list[Check] = []
+    total = sum(one.checked + len(seen) - 1 for several in gradients.values() for one in several)
+    step = numbered(progress, total)
     for name, several in gradients.items():
         for one in several:
             file, target = folder / prepared.files[name], one.subject.target.name
-            checks += one.check(file, prepared.graphs, seen[0].probe(target), progress)
+            checks += one.check(file, prepared.graphs, seen[0].probe(target), step)
             for other in seen[1:]:
-                checks += one.check_another_size(file, prepared.graphs, other.probe(target))
+                checks += one.check_another_size(file, prepared.graphs, other.probe(target), step)
     return checks
 
 

@@ -13,8 +13,8 @@ import boxcam
 from boxcam.commands.summary import summary
 from boxcam.explain.advice import alternative, on_empty_maps
 from boxcam.explain.methods import METHODS, Method
+from tests.explain.cancelling import IMAGE, Cancelling
 from tests.explain.made import AGAINST, EVEN, explanation
-from tests.explain.test_empty_maps import IMAGE, Cancelling
 
 OTHERS = {
     "gradcam": "hirescam", "gradcam++": "hirescam", "xgradcam": "hirescam", "ssgradcam": "hirescam",

@@ -8,35 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from click.testing import Result
-from onnx import TensorProto
 
 import boxcam
 from boxcam.commands.summary import summary
 from boxcam.explain import sheet as pages
 from boxcam.explain.advice import on_empty_maps
+from tests.explain.cancelling import IMAGE, Cancelling
 from tests.explain.made import AGAINST, EVEN, explanation
-from tests.export.sources.onnx.small import Small
 
 Cli = Callable[..., Result]
-
-
-class Cancelling(Small):
-    """A classifier of a layer of 2x2 cells: its second class is 4 times the first cell, less 8 times the last one.
-
-    Grad-CAM weighs the layer by the mean, -1: no cell is positive. HiResCAM has 4 times its value in the first cell.
-    """
-
-    def build(self, path: Path) -> Path:
-        weight = np.zeros((1, 3, 16, 16), np.float32)
-        weight[:, :, 8, 8] = 1
-        cells = self.Relu(self.node("Conv", [self.image, weight], strides=[16, 16], name="layer")[0])
-        head = np.zeros((4, 2), np.float32)
-        head[:, 1] = 4, 0, 0, -8
-        self.node("MatMul", [self.Flatten(cells), head], name="logits")
-        return self.save(path, logits=TensorProto.FLOAT)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +34,6 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "b"
 
 
-IMAGE = np.full((32, 32, 3), 100, np.uint8)
 MEANING = (
     r"^an empty map means that gradcam found nothing at layer 'layer' that speaks for the box, not that there is"
     r" nothing: .*\. Use method=\"hirescam\", which takes each cell's own gradient\.$"

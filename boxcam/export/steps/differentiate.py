@@ -13,6 +13,7 @@ from boxcam.export.graphs.reach import used_features
 from boxcam.export.passes import dynamic_size
 from boxcam.export.source import LayerTensors, Progress, SourceModel
 from boxcam.export.steps.follow import Provenance
+from boxcam.export.steps.numbering import numbered
 from boxcam.export.steps.prepare import Preparation
 from boxcam.export.trace.trace import Trace
 from boxcam.types import IMAGE
@@ -30,11 +31,10 @@ def differentiate(prepared: Preparation, traced: Provenance, progress: Progress)
     Warns:
         BoxcamWarning: one of several targets does not depend on a layer, or there is no TorchScript gradient.
     """
-    found = {}
+    found, step = {}, numbered(progress, len(prepared.layers) * len(traced.traces))
     for name, layer in prepared.layers.items():
-        progress(f"differentiating {name}")
         try:
-            found[name] = _by_layer(prepared, traced.traces, name, layer)
+            found[name] = _by_layer(prepared, traced.traces, name, layer, step)
         except ExportError as error:
             dynamic = prepared.source.preprocess.multiple and isinstance(error, UnsupportedOperatorError)
             said = dynamic_size.told(str(error)) if dynamic else str(error)
@@ -43,7 +43,7 @@ def differentiate(prepared: Preparation, traced: Provenance, progress: Progress)
 
 
 def _by_layer(
-    prepared: Preparation, traces: Mapping[str, Trace], name: str, layer: LayerTensors
+    prepared: Preparation, traces: Mapping[str, Trace], name: str, layer: LayerTensors, progress: Progress
 ) -> list[LayerGradient]:
     """Every target by one layer."""
     ends = {target: tuple(str(v.name) for v in found.logits) for target, found in traces.items()}
@@ -55,8 +55,13 @@ def _by_layer(
         )
     features = tuple(tensor for tensor in layer.tensors if any(tensor in of for of in used.values()))
     guided = name == IMAGE and prepared.engine != "torchscript"
-    subjects = [Subject(name, traces[target].target, ends[target], features) for target in ends if used[target]]
-    return [build(prepared.graphs, subject, prepared.engine, guided) for subject in subjects]
+    built = []
+    for target in ends:
+        subject = Subject(name, traces[target].target, ends[target], features)
+        progress(f"differentiating {subject.title}")
+        if used[target]:
+            built.append(build(prepared.graphs, subject, prepared.engine, guided))
+    return built
 
 
 def _used(prepared: Preparation, name: str, target: str, ends: Mapping[str, Sequence[str]]) -> list[str]:
