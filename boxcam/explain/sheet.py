@@ -32,7 +32,7 @@ class Words:
         subtitle: how the maps were made: method, layer, model.
         note: what else should be known of them.
         brightest: what the strongest colour stands for.
-        nothing: what is said where there is no panel.
+        nothing: what is said where there is no panel, if it is more than that there is none.
         classifier: whether the panels are of classes of the whole image, and not of boxes in it.
     """
 
@@ -40,13 +40,13 @@ class Words:
     subtitle: str = ""
     note: str = ""
     brightest: str = "largest value of each map"
-    nothing: str = "no box"
+    nothing: str = ""
     classifier: bool = False
 
     def count(self, panels: int) -> str:
         """What the first panel shows."""
         one, several = ("class", "classes") if self.classifier else ("box", "boxes")
-        return {0: self.nothing, 1: f"1 {one}"}.get(panels, f"{panels} {several}")
+        return {0: self.nothing or f"no {one}", 1: f"1 {one}"}.get(panels, f"{panels} {several}")
 
 
 def sheet(image: Image, panels: Sequence[Panel], words: Words) -> Image:

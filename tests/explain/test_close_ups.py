@@ -192,6 +192,6 @@ def test_a_classifier_has_classes_and_no_boxes() -> None:
     panels = [Panel((0, 0, 480, 480), k, f"kind {k}", 0.5, 0.0, heat) for k in (1, 2)]
     page = sheet(image, panels, Words("t", classifier=True))
     assert [int((page == 90).all(axis=2).sum()) for _ in panels] == [3 * 480 * 480] * 2  # nothing is drawn on pictures
-    assert Words("t", classifier=True).count(0) == "no class above the threshold"
-    assert [Words("t").count(n) for n in (0, 1, 2)] == ["no box above the threshold", "1 box", "2 boxes"]
+    assert Words("t", classifier=True).count(0) == "no class"
+    assert [Words("t").count(n) for n in (0, 1, 2)] == ["no box", "1 box", "2 boxes"]
     assert [Words("t", classifier=True).count(n) for n in (1, 2)] == ["1 class", "2 classes"]
