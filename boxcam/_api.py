@@ -57,7 +57,7 @@ def explain(
     *,
     method: str | None = None,
     layer: str | Sequence[str] | None = None,
-    fuse: Literal["max", "mean"] = "max",
+    fuse: Literal["max", "mean"] | None = None,
     target: str | None = None,
     engine: str = "auto",
     score: float | None = None,
@@ -110,7 +110,8 @@ def explain(
         UnknownLayerError, UnknownNameError, EngineError: layer, target, method, class or engine is not there.
         RunError: the model fails on the image, or gives numbers that cannot be, such as a score that is NaN.
         ArgumentError: ``score``, ``top``, ``rank``, ``masks``, ``passes``, ``samples``, ``noise``, ``seed`` or
-            ``color`` is out of range, or does not go with the method; or model and image are swapped.
+            ``color`` is out of range, or does not go with the method; a layer is given twice; ``fuse`` is given for
+            one map; or model and image are swapped.
         BundleError: the model is a path, and no bundle is there.
 
     Warns:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from boxcam.explain.evidence import Evidence
-from boxcam.explain.methods import METHODS, Perturbation
+from boxcam.explain.methods import METHODS, Method, Perturbation
 from boxcam.types import IMAGE
 
 MEANING = "an empty map means"
@@ -38,7 +38,7 @@ EDGES = Alternative("guided-backprop", "whose map of pixels is the other factor"
 def alternative(evidence: Evidence) -> Alternative | None:
     """What may show more where a map is empty, and shows the same kind of map; None if nothing is known to."""
     method = METHODS[evidence.method]
-    if isinstance(method, Perturbation):
+    if not isinstance(method, Method):
         return CELL_BY_CELL
     if not evidence.of_pixels:
         return CELL_BY_CELL if method.features else None
@@ -67,10 +67,10 @@ def on_empty_maps(evidence: Evidence) -> str:
 def _why(evidence: Evidence) -> str:
     """What in a method makes a map empty although there may be something; empty if nothing is known to."""
     method = METHODS[evidence.method]
-    if isinstance(method, Perturbation):
-        return ": the box was not found again behind any of the masks"
+    if not isinstance(method, Method):
+        return "" if not isinstance(method, Perturbation) else ": the box was not found again behind any of the masks"
     factor = None if method.times is None else METHODS[method.times]
-    if factor is not None and factor.averages:
+    if isinstance(factor, Method) and factor.averages:
         return f": it multiplies the map of {method.times}, which averages the gradient over the whole feature map"
     if method.averages:
         return ": it averages the gradient over the whole feature map, where few cells matter"

@@ -15,6 +15,7 @@ from boxcam.explain.channels import channel_parts, count_channels
 from boxcam.explain.counter import Counter
 from boxcam.explain.evidence import DETECTION, NO_ENGINE, Color, Part, Parts, Query
 from boxcam.explain.explanation import Explanation
+from boxcam.explain.features import on_negative_features
 from boxcam.explain.maps import maps_of
 from boxcam.explain.methods import METHODS, AnyMethod, ChannelMasks, Method, Perturbation, Search
 from boxcam.explain.noise import noise_of, noisy_parts
@@ -99,6 +100,8 @@ def _at_layers(
         completeness=completeness(model, options, passes, boxes, made[0]) if alone else None,
         query=query,
     )
+    if advice := on_negative_features(plan.method, views, made, prediction):
+        warnings.warn(advice, BoxcamWarning, stacklevel=4)
     return (
         _searched(plan, plan.chosen, pixels, explanation, counter) if isinstance(plan.chosen, Search) else explanation
     )

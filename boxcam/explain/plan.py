@@ -70,7 +70,7 @@ class Plan:
             self.views = self._of_gradients(chosen, layers)
         for view in self.views:
             self.gradient(view)
-        if options.fuse != "max" and (len(self.views) == 1 or chosen.times is not None):
+        if options.fuse is not None and (len(self.views) == 1 or chosen.times is not None):
             raise ArgumentError(
                 f"fuse={options.fuse!r} is how several maps of a box become one, and there is one only. Pass several"
                 " layer=, or leave it out."

@@ -45,9 +45,7 @@ METHODS.register("gradcam")(
 )
 METHODS.register("hirescam")(Method(hirescam, "which cells made the score, for and against: dense heads"))
 METHODS.register("gradcam++")(
-    Method(
-        gradcam_plus_plus, "as gradcam, of several objects; rectified features only", features=True, rectified=True
-    )
+    Method(gradcam_plus_plus, "as gradcam, of several objects; rectified features only", features=True, rectified=True)
 )
 METHODS.register("xgradcam")(
     Method(xgradcam, "as gradcam, active cells count more; rectified features only", features=True, rectified=True)
