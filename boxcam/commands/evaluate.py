@@ -172,15 +172,12 @@ def evaluate(
       boxcam evaluate retinanet.boxcam photos/ --metric sparseness --sanity 5 --agreement
       boxcam evaluate retinanet.boxcam street.jpg --metric oa --fill blur --fill black --steps 50
     """
-    from boxcam.arguments import check_distinct
     from boxcam.explain.evaluation.report import as_text, check_free, notes
     from boxcam.explain.evaluation.request import Request
     from boxcam.explain.evaluation.run import Run
     from boxcam.explain.files import make_folder
     from boxcam.explain.names import check_is_folder
 
-    for name, values in (("methods", methods), ("layers", layers), ("metrics", metrics), ("fills", fills)):
-        check_distinct(name, values)
     check_is_folder(output)
     check_free(output)
     model = _load(bundle, inputs, threads, device)

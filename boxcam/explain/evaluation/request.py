@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from boxcam.arguments import is_number, is_whole, several
+from boxcam.arguments import check_distinct, is_number, is_whole, several
 from boxcam.errors import ArgumentError
 from boxcam.explain.evaluation.annotations import Annotations
 from boxcam.explain.evaluation.measurements import Protocol
@@ -45,8 +45,8 @@ class Request:
         for name in ("method", "layer", "metrics", "fills"):
             if (given := getattr(self, name)) is None:
                 continue
-            all_given = several(given)
-            values = tuple(one for k, one in enumerate(all_given) if one not in all_given[:k])
+            values = several(given)
+            check_distinct(name, values)
             if not values:
                 raise ArgumentError(f"{name}= names none. Pass one or several, or leave it out for the default.")
             for value in values if name in tables else ():
