@@ -40,11 +40,11 @@ def check_distinct(name: str, values: Iterable[Any]) -> None:
     Raises:
         ArgumentError: one is.
     """
-    seen = set()
+    seen: list[Any] = []  # some are of a wrong type, which cannot be hashed
     for value in values:
         if value in seen:
             raise ArgumentError(f"{name}={value!r} is given twice. Pass it once.")
-        seen.add(value)
+        seen.append(value)
 
 
 def check_callable(name: str, given: object) -> None:
