@@ -71,13 +71,12 @@ def inspect(
 
     for line in lines(path, manifest):
         say(one_line(line))
-    say("")
+    default = default_of(manifest)
+    say(f"\n{'default':<16}method {default.method}, as {default.reason}\n")
     for line in believed(manifest.plausibility, manifest.sample):
         say(one_line(message_line(line)))
     if found is not None:
         say(one_line(f"{'found':<16}{found_line(found, manifest.outputs.whole_image)}"))
-    default = default_of(manifest)
-    say(f"{'default':<16}method {default.method}, as {default.reason}")
 
 
 def _refuse_options_of_files(path: str) -> None:

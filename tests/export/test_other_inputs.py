@@ -95,7 +95,7 @@ def test_pixels_as_they_are_with_colours_last(put: Put, tmp_path: Path) -> None:
         UnknownNameError,
         match=r"colours\. There is no other layer: pass method=.hirescam., which is for both, or method=.saliency.\.$",
     ):
-        boxcam.explain(boxcam.load(tmp_path / "c"), image)
+        boxcam.explain(boxcam.load(tmp_path / "c"), image, method="gradcam")
     outside = boxcam.explain(boxcam.load(tmp_path / "c"), image, layer="image", method="saliency")
     inside = boxcam.explain(loaded, image, layer="image", method="saliency")
     assert outside.detections.labels.tolist() == inside.detections.labels.tolist()
