@@ -19,6 +19,7 @@ from boxcam.explain.evaluation.coco import draw
 from boxcam.explain.evaluation.labels import Labels, read_text
 from boxcam.explain.evaluation.truth import Entry
 from boxcam.explain.metrics.arithmetic import Array
+from boxcam.plurals import counted
 
 NAMES = ("data.yaml", "data.yml", "classes.txt")
 """Files that say what the classes are called; the first one that is found counts."""
@@ -89,7 +90,7 @@ def _lines(file: Path) -> Iterable[tuple[int, Array]]:
                 f"{where} has 6 numbers, as what a model found has, with its score. Pass the annotations, not results."
             )
         if len(words) < 5 or len(words) % 2 == 0:
-            raise InputError(f"{where} has {len(words)} numbers. Write it as {_LINE}.")
+            raise InputError(f"{where} has {counted(len(words), 'number')}. Write it as {_LINE}.")
         category, *rest = numbers
         if not (category >= 0 and category == math.floor(category)):
             raise InputError(
