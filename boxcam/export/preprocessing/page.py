@@ -58,7 +58,8 @@ model again for the model's own.
 | key | values |
 |---|---|
 | `preset` | a name from above; all other keys then change it |
-| `size` | `HxW`; needed where the model's input is dynamic, if `--shape` does not fix it and the file does not tell it, as those of Ultralytics do |
+| `size` | `HxW`; needed where the model's input is dynamic, if `--shape` does not fix it and the file does not \
+tell it, as those of Ultralytics do |
 | `resize` | `fit` (or `letterbox`) keeps the ratio and pads; `stretch`; `cover` keeps it and crops the middle; \
 `none`, for dynamic inputs only, leaves the picture as it is |
 | `multiple` | of a dynamic input: the sides of each picture, resized, are padded to a multiple of this; 32 by default |
