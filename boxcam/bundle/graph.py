@@ -6,7 +6,7 @@ those of onnx.proto3.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from boxcam.bundle.external import Part, number_at
@@ -17,6 +17,8 @@ _ATTRIBUTE_GRAPHS = (6, 11)
 _TENSOR_SIZES, _TENSOR_TYPE, _TENSOR_NAME, _TENSOR_EXTERNAL = 1, 2, 8, 13
 TYPES = {1: "float32", 10: "float16", 11: "float64"}
 """Of tensors of real numbers, by their number in ONNX."""
+SELECTING = ("MaxRoiPool", "NonMaxSuppression", "RoiAlign", "TopK")
+"""Operators after which a row is another box when weights, or the image, are others."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,18 @@ def parse_graph(data: bytes) -> Graph:
         if number == _MODEL_GRAPH and isinstance(content, tuple):
             _graph(data, content, nodes, weights)
     return Graph(tuple(nodes), weights)
+
+
+def selecting_operator(graph: Graph, ends: Collection[str]) -> str | None:
+    """An operator before some values that chooses boxes, so that their rows are no fixed places; None without one."""
+    wanted = set(ends)
+    for node in reversed(graph.nodes):
+        if wanted.isdisjoint(node.outputs):
+            continue
+        if node.operator in SELECTING:
+            return node.operator
+        wanted.update(node.inputs)
+    return None
 
 
 def _graph(data: bytes, part: Part, nodes: list[Node], weights: dict[str, Weight]) -> None:

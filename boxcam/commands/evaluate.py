@@ -195,10 +195,11 @@ def evaluate(
         agreement=agreement,
     )
     run = Run(model.runtime, inputs, annotations, request)
-    if run.files:
-        make_folder(output)  # for an error before the first image, not after the last
-    found = run.all(_watch(len(run.files), quiet))
+    found = run.result
     try:
+        if run.files:
+            make_folder(output)  # for an error before the first image, not after the last
+        run.all(_watch(len(run.files), quiet))
         if found.images:
             for text in as_text(found):
                 say(one_line(text))

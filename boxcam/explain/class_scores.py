@@ -13,6 +13,8 @@ from boxcam.targets import LOGIT
 from boxcam.types import Int
 
 Array = npt.NDArray[np.float64]
+_ACTIVATIONS = ("Sigmoid", "Softmax", "Identity")
+"""What makes scores of logits, where all classes' scores can be had of theirs."""
 
 
 class ClassScores:
@@ -31,7 +33,9 @@ class ClassScores:
         self._count = len(manifest.labels)
         first = manifest.target()
         self._ends = first.ends
-        self._axis = None if manifest.outputs.whole_image or first.name != LOGIT.name else self._find(predictions)
+        self._of_logits = not manifest.outputs.whole_image and first.name == LOGIT.name and bool(manifest.labels)
+        self._outputs = predictions[0].outputs if predictions else None
+        self._axis = self._find(predictions) if self._of_logits else None
 
     @staticmethod
     def names(model: Model) -> tuple[str, ...]:
@@ -42,6 +46,16 @@ class ClassScores:
     def known(self) -> bool:
         """Whether they can be read."""
         return self._axis is not None
+
+    @property
+    def there(self) -> bool:
+        """Whether the bundle gives the tensors of all logits, so that only boxes decide whether they can be read."""
+        outputs = self._outputs
+        if not self._of_logits or outputs is None:
+            return False
+        known = [end.activation in _ACTIVATIONS and end.name in outputs for end in self._ends]
+        ranks = {len(outputs.shape(end.name)) for end in self._ends if end.name in outputs}
+        return all(known) and len(ranks) == 1
 
     def of(self, prediction: Prediction) -> Array | None:
         """The probabilities of all classes for each box of a forward pass: float64 [N, C]; None if not `known`."""
@@ -90,7 +104,7 @@ class ClassScores:
         for prediction in predictions:
             for number, end in enumerate(self._ends):
                 mine = prediction.detections.origin[:, 0] == number
-                if end.name not in prediction.outputs or end.activation not in ("Sigmoid", "Softmax", "Identity"):
+                if end.name not in prediction.outputs or end.activation not in _ACTIVATIONS:
                     return None
                 shapes[number] = prediction.outputs.shape(end.name)
                 rank = len(shapes[number])

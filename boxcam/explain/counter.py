@@ -20,9 +20,10 @@ class Counter:
 
     def add(self, number: int = 1) -> None:
         """So many more are done."""
-        if number:
-            self._done += number
-            self._report(self._done // self._each, self._total)
+        before = self._done // self._each
+        self._done += number
+        if (done := self._done // self._each) != before:
+            self._report(done, self._total)
 
     def ignore(self) -> None:
         """What is done is not counted."""

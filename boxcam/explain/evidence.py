@@ -190,7 +190,8 @@ class Evidence:
         >>> boxcam.explain("signs.boxcam", "street.jpg", layer="neck").of_pixels
         False
         """
-        return self.layer == IMAGE or self.guides is not None
+        guided = self.target == DETECTION and self.engine != NO_ENGINE  # a search for patches, which a layer guided
+        return (self.layer == IMAGE and not guided) or self.guides is not None
 
     def depends(self, index: int) -> bool:
         """Whether the box's target depends on the layer at all.

@@ -79,9 +79,9 @@ def _at_layers(
     boxes = selection.of(found)
     counter = _counter(plan, prediction, len(boxes), report)
     steps = max(view.path for view in views)
-    passes = forward_passes(model, pixels, prediction, layers, options, steps) if steps else []
+    passes = forward_passes(model, pixels, prediction, layers, options, steps) if steps and boxes else []
     made = [_made(plan, view, pixels, prediction, passes, boxes, counter) for view in views]
-    alone = bool(passes) and len(views) == 1  # only of one layer can it be told how complete a map is
+    alone = steps > 0 and len(views) == 1  # only of one layer can it be told how complete a map is
     guided = plan.is_product
     explanation = Explanation(
         image=picture_of(pixels),

@@ -15,6 +15,20 @@ def same_place(one: Patch, other: Patch) -> bool:
     return places[0] == places[1]
 
 
+def add_to(total: Patch, other: Patch) -> None:
+    """Add a gradient of the same place to one that nobody else holds, in its own memory."""
+    total.gradient[:] += other.gradient
+    if total.uniform is not None and other.uniform is not None:
+        total.uniform[:] += other.uniform
+
+
+def scale(patch: Patch, factor: float) -> None:
+    """Multiply a gradient that nobody else holds, in its own memory."""
+    patch.gradient[:] *= np.float32(factor)
+    if patch.uniform is not None:
+        patch.uniform[:] *= np.float32(factor)
+
+
 def weighted_sum(patches: Sequence[Patch], weights: Sequence[float]) -> Patch:
     """Σ wᵢ Gᵢ of gradients that are of the same place: `same_place` says whether they are."""
     first = patches[0]

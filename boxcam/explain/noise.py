@@ -15,7 +15,7 @@ from boxcam.bundle import Layer
 from boxcam.errors import RunError
 from boxcam.explain.changed_input import ChangedInput
 from boxcam.explain.evidence import Part
-from boxcam.explain.gradients import same_place, weighted_sum
+from boxcam.explain.gradients import add_to, same_place, scale, weighted_sum
 from boxcam.explain.maps import maps_of
 from boxcam.explain.methods import Method
 from boxcam.explain.methods.smoothgrad import NOISE
@@ -52,7 +52,7 @@ def noisy_parts(
     image: Image,
     prediction: Prediction,
     boxes: Sequence[int],
-    progress: Callable[[], None],
+    progress: Callable[[int], None],
 ) -> tuple[tuple[Part, ...], ...]:
     """Of each box, its maps of the mean gradient over noisy images.
 
@@ -61,12 +61,15 @@ def noisy_parts(
         image: as `Model.predict` takes it.
         prediction: of the image.
         boxes: indices into its detections.
-        progress: called for each noisy image that is done.
+        progress: called with how many more noisy images are done.
 
     Raises:
         RunError: the gradient of a box lies elsewhere in one pass than in another.
     """
     noise = noise_of(method, options)
+    if not boxes:
+        progress(noise.samples)
+        return ()
     tensor, place = prepare(image, model.manifest.preprocess)
     changed = ChangedInput(tensor, place, model.manifest.preprocess)
     spread = noise.share * float(np.ptp(changed.pixels))
@@ -75,26 +78,30 @@ def noisy_parts(
     for _ in range(noise.samples):
         noisy = changed.pixels + spread * rng.standard_normal(changed.pixels.shape, np.float32)
         passed = model.forward(changed.with_pixels(noisy), place, layer, options.engine, options.target)
-        found = list(
-            model.patches(
-                passed, layer, boxes, options.engine, target=options.target, rules=method.rules, of=prediction
-            )
+        found = model.patches(
+            passed, layer, boxes, options.engine, target=options.target, rules=method.rules, of=prediction
         )
-        sums = [_added(one, other, layer) for one, other in zip(sums, found, strict=True)] if sums else found
-        progress()
-    means = [tuple(weighted_sum((patch,), (1 / noise.samples,)) for patch in of) for of in sums]
-    patches = [patch for of in means for patch in of]
+        if sums:
+            for total, mine in zip(sums, found, strict=True):  # a few boxes at a time, beside the sums of all
+                _add(total, mine, layer)
+        else:
+            sums = [tuple(weighted_sum((patch,), (1.0,)) for patch in mine) for mine in found]
+        progress(1)
+    patches = [patch for of in sums for patch in of]
+    for patch in patches:
+        scale(patch, 1 / noise.samples)
     maps = iter(maps_of(method, patches, lambda patch: model.activation(prediction, layer, patch)))
     return tuple(
         tuple(Part(layer.tensors[patch.tensor].name, next(maps), model.grid(prediction, layer, patch)) for patch in of)
-        for of in means
+        for of in sums
     )
 
 
-def _added(sums: Patches, found: Patches, layer: Layer) -> Patches:
+def _add(sums: Patches, found: Patches, layer: Layer) -> None:
     if len(sums) != len(found) or not all(map(same_place, sums, found)):
         raise RunError(
             f"where a box depends on layer {layer.name!r} is not the same in noisy images, so there is no mean of its"
             ' gradients. Choose a method of one forward pass, such as method="saliency".'
         )
-    return tuple(weighted_sum(pair, (1.0, 1.0)) for pair in zip(sums, found, strict=True))
+    for total, patch in zip(sums, found, strict=True):
+        add_to(total, patch)

@@ -89,7 +89,7 @@ def path_parts(
 
     Args:
         model, method, layer, options: what is asked for.
-        passes: see `forward_passes`.
+        passes: see `forward_passes`; none are needed without boxes.
         boxes: indices into the detections of the last one, or into those of another pass.
         progress: called for each box that is done.
         of: this other pass, see `Model.patches`.
@@ -97,6 +97,8 @@ def path_parts(
     Raises:
         RunError: the gradient of a box lies elsewhere in one pass than in another.
     """
+    if not boxes:
+        return ()
     last, found = passes[-1], []
     for first in range(0, len(boxes), _AT_ONCE):
         some = boxes[first : first + _AT_ONCE]
@@ -141,6 +143,8 @@ def completeness(
     It is 1 up to the error of the integral if all of the target comes through the layer. NaN where the target does not
     change. None if the bundle does not tell the target of another pass, as one of boxcam 0.1 does not.
     """
+    if not boxes:
+        return np.zeros(0, np.float32)
     start, end = (model.at_origin(passed, passes[-1], boxes, options.target) for passed in (passes[0], passes[-1]))
     if start is None or end is None:
         return None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from boxcam.bundle import Gradient, Layer
-from boxcam.errors import ArgumentError, UnknownLayerError, UnknownNameError
+from boxcam.errors import ArgumentError, EngineError, UnknownLayerError, UnknownNameError
 from boxcam.explain.defaults import default_of
 from boxcam.explain.methods import METHODS, AnyMethod, ChannelMasks, Method, Perturbation, Search
 from boxcam.explain.options import Options
@@ -70,6 +70,7 @@ class Plan:
             self.views = self._of_gradients(chosen, layers)
         for view in self.views:
             self.gradient(view)
+        self._check_places()
         if options.fuse is not None and (len(self.views) == 1 or chosen.times is not None):
             raise ArgumentError(
                 f"fuse={options.fuse!r} is how several maps of a box become one, and there is one only. Pass several"
@@ -91,6 +92,29 @@ class Plan:
                     f" or pass another method= ({others})."
                 )
 
+    def _check_places(self) -> None:
+        """Refuse a method that reads a box's number in other images where other boxes may stand in its place.
+
+        An integral along a path is not refused: its completeness tells.
+
+        Raises:
+            EngineError: the model chooses boxes before that number.
+        """
+        if not self._reads_elsewhere or self.model.manifest.outputs.whole_image:
+            return
+        if operator := self.model.selecting_operator(self.options.target):
+            raise EngineError(
+                f"bundle {self.model.path} chooses its boxes in the middle of the model ({operator}), so that in other"
+                f" images its logits are of other boxes, and the method {self.method!r} asks for the same ones. Choose"
+                ' a method of one forward pass, such as method="hirescam", or one of whole boxes, method="d-rise".'
+            )
+
+    @property
+    def _reads_elsewhere(self) -> bool:
+        """Whether the numbers of boxes are read in changed images, as if they were of the same boxes there."""
+        methods = [view.method for view in self.views]
+        return any(isinstance(of, ChannelMasks) or of.samples > 0 for of in methods)
+
     def _of_gradients(self, chosen: Method, layers: Sequence[str | None]) -> list[View]:
         """A method of gradients at each of its layers, of each of its targets."""
         model, options = self.model, self.options
@@ -110,6 +134,12 @@ class Plan:
                 f"the method {self.method!r} needs the targets {', '.join(missing)}, which bundle {model.path}"
                 " lacks."
                 ' Export the model again with targets=["all"], in addition to the options you used before.'
+            )
+        if chosen.rivals and not model.manifest.labels and not model.manifest.outputs.whole_image:
+            raise UnknownNameError(
+                f"the method {self.method!r} compares classes, and bundle {model.path} has no class names, which tell"
+                " how many there are. Export the model again with class_names=, or choose another method, such as"
+                ' method="hirescam".'
             )
         if chosen.rivals and len(model.manifest.labels) == 1:
             raise UnknownNameError(
@@ -182,9 +212,9 @@ class Plan:
 
     @property
     def is_of_logits(self) -> bool:
-        """Whether maps are of gradients of a box's own numbers, which another model with these layers has, too."""
+        """Whether maps are of gradients of one number of a box, which another model with these layers has, too."""
         methods = [self.chosen, *(view.method for view in self.views)]
-        return all(isinstance(of, Method) and not of.samples and not of.rivals for of in methods)
+        return all(isinstance(of, Method) and not (of.samples or of.rivals or of.targets) for of in methods)
 
     @property
     def is_product(self) -> bool:

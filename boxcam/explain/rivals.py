@@ -31,7 +31,8 @@ def contrasted(
 
     Raises:
         EngineError: the bundle does not tell the logits of all classes.
-        RunError: another class's logit depends on another place.
+        RunError: another class's logit depends on another place, or which logits are those of a box's classes cannot be
+            told from this image.
     """
     (method, layer), (_, prediction) = view, seen
     origins = rivals(model, seen, boxes, method.rivals)
@@ -57,6 +58,7 @@ def rivals(model: Model, seen: tuple[Image, Prediction], boxes: Sequence[int], c
 
     Raises:
         EngineError: the bundle does not tell the logits of all classes.
+        RunError: which they are cannot be told from this image.
     """
     found = []
     for values, origins, label in _logits(model, seen, boxes):
@@ -87,6 +89,11 @@ def _logits(
         classes = ClassScores(model.manifest, passes)
     for box in boxes:
         known = classes.logits(prediction, box)
+        if known is None and classes.there:
+            raise RunError(
+                "which logits are the classes of one box cannot be told from the boxes on this image, even where it is"
+                ' moved. Choose another method for it, such as method="hirescam".'
+            )
         if known is None:
             raise EngineError(
                 f"bundle {model.path} does not tell which of its logits are the classes of one box, or was exported by"

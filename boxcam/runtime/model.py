@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from boxcam import bundle
 from boxcam.bundle import Gradient, Layer, Manifest, Rules
+from boxcam.bundle.graph import parse_graph, selecting_operator
 from boxcam.errors import BundleError, EngineError, RunError, UnknownLayerError
 from boxcam.runtime.engines import AUTOMATIC, ENGINES, GradientEngine, Patches
 from boxcam.runtime.outputs import check_features, check_types, read_detections, read_origin
@@ -78,6 +79,7 @@ class Model:
         self.manifest: Manifest = bundle.read(self.path)
         self._device = Device(device, threads, providers)
         self._engines: dict[str, GradientEngine] = {}
+        self._selecting: dict[str, str | None] = {}
         self._session = Session(self.path / bundle.FORWARD, self._device)
         if self._session.providers == (CPU,):  # the gradient runs where the forward pass does
             self._device = Device("cpu", threads)
@@ -342,6 +344,16 @@ class Model:
             f"bundle {self.path} has no {engine!r} gradient{what} (engines that have one:"
             f" {', '.join(dict.fromkeys(there)) or 'none'}). Export the model again with it, or pass another engine=."
         )
+
+    def selecting_operator(self, target: str | None = None) -> str | None:
+        """The operator that chooses boxes before the numbers of a target, so that one place in their tensors is another
+        box in another image, or with other weights; None if places are fixed. The graph is read once for each target.
+        """
+        aim = self.manifest.target(target)
+        if aim.name not in self._selecting:
+            graph = parse_graph((self.path / bundle.FORWARD).read_bytes())
+            self._selecting[aim.name] = selecting_operator(graph, [end.name for end in aim.ends])
+        return self._selecting[aim.name]
 
     def engine(self, gradient: Gradient, *, means: bool = False) -> GradientEngine:
         """The engine of a gradient, opened once and kept; with ``means``, the cheaper one if there is one."""

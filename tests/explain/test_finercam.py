@@ -52,7 +52,7 @@ def test_where_one_box_could_be_read_in_several_ways_the_image_is_moved(
     assert not ClassScores(runtime.manifest, [alone]).known
     assert rivals(runtime, (street, alone), [0], 3)[0].tolist() == rivals(runtime, (street, whole), [0], 3)[0].tolist()
     monkeypatch.setattr(type(runtime), "predict", lambda *given, **more: alone)
-    with pytest.raises(EngineError, match=r"does not tell which of its logits"):
+    with pytest.raises(RunError, match=r"cannot be told from the boxes on this image.* Choose another method for it"):
         rivals(runtime, (street, alone), [0], 3)
 
 
@@ -101,11 +101,20 @@ def test_another_target_than_the_logit_is_refused(signs_model: boxcam.Model) -> 
         signs_model.prepare(method="finer-cam", target="x1")
 
 
-def test_logits_that_cannot_be_told_are_refused(
+def test_logits_that_the_bundle_does_not_give_are_refused(street: Any, signs_model: boxcam.Model) -> None:
+    runtime = signs_model.runtime
+    with pytest.raises(
+        EngineError, match=r"does not tell which of its logits are the classes of one box, or"
+    ) as caught:
+        rivals(runtime, (street, runtime.predict(street)), [0], 3)
+    assert not isinstance(caught.value, RunError)  # no other image would do
+
+
+def test_logits_that_boxes_do_not_tell_fail_on_that_image_only(
     street: Any, signs_model: boxcam.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ClassScores, "_find", lambda *given: None)
-    with pytest.raises(EngineError, match=r"does not tell which of its logits are the classes of one box, or"):
+    with pytest.raises(RunError, match=r"cannot be told from the boxes on this image"):
         signs_model.explain(street, method="finer-hirescam")
 
 

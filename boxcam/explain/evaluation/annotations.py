@@ -47,6 +47,8 @@ class Annotations:
         self._by_number = self._source.names is None or (not labels and isinstance(self._source, Yolo))
         self.form = self._source.form
         self._labels, self.unknown = self._matched(labels)
+        self._taken: dict[str, str] = {}
+        """Of each annotated image, the file that it was taken for."""
         self._judged: frozenset[int] | None = None
         if not self._by_number:
             self._judged = frozenset(self._labels) - {-1}
@@ -81,7 +83,8 @@ class Annotations:
             shape: its height and width.
 
         Raises:
-            InputError: the annotations are of an image of another size, several are meant, or a mask is broken.
+            InputError: the annotations are of an image of another size or of another file that was given before,
+                several are meant, or a mask is broken.
         """
         key = self._source.key(file)
         if key is None:
@@ -89,7 +92,14 @@ class Annotations:
         things: list[Thing] = []
         crowds: list[Thing] = []
         left_out: Counter[str] = Counter()
-        for entry in self._source.entries(key, file, shape):
+        entries = self._source.entries(key, file, shape)
+        other = self._taken.setdefault(key, os.path.abspath(file))
+        if other != os.path.abspath(file):
+            raise InputError(
+                f"{file}: what {self.path} has for an image of this name was taken for {other} already, and can be of"
+                " one of them only. Pass the one that was annotated, or give them names of their own."
+            )
+        for entry in entries:
             box, said = within(entry.box, shape)
             if said:
                 left_out[said] += 1
@@ -113,7 +123,7 @@ class Annotations:
             return numbers, tuple(f"class {k}" for k, number in enumerate(numbers) if number < 0)
         known = {name.strip().casefold(): index for index, name in reversed(list(enumerate(labels)))}
         numbers = [known.get(name.strip().casefold(), -1) for name in self._source.names]
-        if all(number < 0 for number in numbers):
+        if numbers and all(number < 0 for number in numbers):
             raise InputError(
                 f"{self.path}: none of its classes ({_some(self._source.names)}) is a class of the model"
                 f" ({_some(labels)}). Rename them, or export the model again with class_names=."

@@ -1,10 +1,11 @@
-"""Annotations in a JSON file of COCO's form, which pycocotools indexes and whose masks it draws."""
+"""Annotations in a JSON file of COCO's form, which pycocotools indexes and whose outlines it draws."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import json
+import math
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from boxcam.errors import InputError, PackageError
+from boxcam.explain.evaluation.runs import mask_of_runs
 from boxcam.explain.evaluation.truth import Entry
 from boxcam.explain.metrics.arithmetic import Array
 from boxcam.filesystem import read_file
@@ -74,7 +76,7 @@ class Coco:
                 f" {image['height']}x{image['width']}. Pass the images that were annotated."
             )
         found = []
-        for one in self._coco.loadAnns(self._coco.getAnnIds(imgIds=[image["id"]])):
+        for one in self._coco.imgToAnns.get(image["id"], []):  # by the image, as ids of annotations may come twice
             x, y, width, height = map(float, one["bbox"])
             crowd = bool(one.get("iscrowd", 0))
             mask = None if crowd else self._mask(one, shape)
@@ -83,23 +85,43 @@ class Coco:
         return found
 
     def _mask(self, one: Mapping[str, Any], shape: tuple[int, ...]) -> Array | None:
-        """An object's pixels, which pycocotools draws; None if it has no segmentation."""
+        """An object's pixels; None if it has no segmentation."""
         outlines = one.get("segmentation")
         if not outlines:
             return None
         try:
             if isinstance(outlines, dict):
-                good = tuple(outlines["size"]) == shape
+                mask = mask_of_runs(outlines["counts"], shape) if tuple(outlines["size"]) == shape else None
             else:
-                good = all(len(outline) >= 6 and len(outline) % 2 == 0 for outline in outlines)
-            mask: Array | None = self._coco.annToMask(one).astype(np.bool_) if good else None
-        except (TypeError, ValueError, KeyError, IndexError):
+                good = all(_is_outline(outline, shape) for outline in outlines)
+                mask = self._coco.annToMask(one).astype(np.bool_) if good else None
+        except (TypeError, ValueError, KeyError, IndexError, OverflowError):
             mask = None
         if mask is None or mask.shape != shape:
             raise InputError(
                 f"{self.path}: the segmentation of annotation {one.get('id')} is broken. Correct it, or leave it out."
             )
         return mask
+
+
+def _is_outline(outline: Any, shape: tuple[int, ...]) -> bool:
+    """Whether numbers are x and y of three points or more, none further from the image than it is large."""
+    if not isinstance(outline, list) or len(outline) < 6 or len(outline) % 2:
+        return False
+    height, width = shape[:2]
+    return all(
+        _is_finite(place) and -side <= place <= 2 * side
+        for places, side in ((outline[::2], width), (outline[1::2], height))
+        for place in places
+    )
+
+
+def _is_finite(number: Any) -> bool:
+    """Whether something is a real number that float64 can hold."""
+    try:
+        return isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False
 
 
 def draw(outline: Array, shape: tuple[int, ...]) -> Array:
@@ -146,15 +168,29 @@ def _check(data: Any, path: Path) -> None:
             raise InputError(f"{path} has no list {part!r}. {MEND}")
         for number, one in enumerate(data[part]):
             for field, kind in fields.items():
-                if not isinstance(one, dict) or not isinstance(one.get(field), kind):
+                value = one.get(field) if isinstance(one, dict) else None
+                if not isinstance(value, kind) or isinstance(value, bool):
                     raise InputError(f"{path}: entry {number} of {part!r} has no {field!r} that can be. {MEND}")
-    images, categories = ({one["id"] for one in data[part]} for part in ("images", "categories"))
+    images, categories = (_ids(data[part], part, path) for part in ("images", "categories"))
     for number, one in enumerate(data["annotations"]):
         where = f"{path}: entry {number} of 'annotations'"
         if one["image_id"] not in images or one["category_id"] not in categories:
             raise InputError(f"{where} is of an image or a category that the file does not have. Correct it.")
         sides = one["bbox"]
-        real = len(sides) == 4 and all(isinstance(side, int | float) and np.isfinite(side) for side in sides)
-        if not real or min(sides[2:]) < 0:
-            raise InputError(f"{where} has the box {sides}. Correct it to x, y, width and height in pixels.")
-        one.setdefault("id", number)
+        if len(sides) != 4 or not all(map(_is_finite, sides)) or min(sides[2:]) < 0:
+            raise InputError(f"{where} has the box {str(sides)[:80]}. Correct it to x, y, width and height in pixels.")
+        if isinstance(one.setdefault("id", number), list | dict | bool):
+            raise InputError(f"{where} has an 'id' that is no number. Correct it, or leave it out.")
+
+
+def _ids(entries: list[dict[str, Any]], part: str, path: Path) -> set[int]:
+    """The ids of images or categories, of which no two are the same."""
+    found: set[int] = set()
+    for number, one in enumerate(entries):
+        if one["id"] in found:
+            raise InputError(
+                f"{path}: entry {number} of {part!r} has the id {one['id']} of another one, so that what is annotated"
+                " may be of either. Give each an id of its own."
+            )
+        found.add(one["id"])
+    return found

@@ -97,11 +97,11 @@ class Evaluator:
             RunError: the model fails on it.
         """
         result = self.result
-        counts, cases = dict(result.counts), len(result.cases)
+        counts, cases, seconds = dict(result.counts), len(result.cases), list(result.seconds)
         try:
             self._add(file, progress or (lambda done, total: None))
         except BaseException:  # nothing of an image that could not be measured to its end
-            result.counts, result.cases = counts, result.cases[:cases]
+            result.counts, result.cases, result.seconds = counts, result.cases[:cases], seconds
             raise
 
     def _add(self, file: Path, progress: Callable[[int, int], None]) -> None:
@@ -123,12 +123,12 @@ class Evaluator:
         for (k, thing, others), similar in zip(samples, compared, strict=True):
             empty, values = [], []
             for explanation, further in zip(explanations, similar, strict=True):
-                progress(done, total)
-                done += 1
                 heat = explanation.map(k)
                 sample = Sample(heat, thing, others, scene, result.protocol.steps)
                 empty.append(not bool((heat > 0).any()))
                 values.append((*(self._nothing if empty[-1] else self._measure(sample)), *further))
+                done += 1
+                progress(done, total)
             box = tuple(round(float(side), 3) for side in found.boxes[k])
             case = Case(len(result.images), found.names[k], box, float(found.scores[k]), tuple(empty), tuple(values))
             result.cases.append(case)
@@ -172,10 +172,14 @@ class Evaluator:
         """Of each box and row, how alike its map is to those of shuffled weights, and to those of all rows."""
         found: list[list[tuple[float, ...]]] = [[() for _ in explanations] for _ in chosen]
         if self._sanity is not None:
-            for of_box, stages in zip(found, self._sanity.measure(pixels, explanations, chosen), strict=True):
+            lost = 0
+            for of_box, k, stages in zip(
+                found, chosen, self._sanity.measure(pixels, explanations, chosen), strict=True
+            ):
                 for row, similar in enumerate(stages):
                     of_box[row] += tuple(itertools.chain.from_iterable(similar))
-            lost = sum(math.isnan(pair) for of_box in found for of_row in of_box for pair in of_row[::2])
+                    if explanations[row].has_evidence(k):  # what was empty before has lost nothing
+                        lost += sum(math.isnan(rank) for rank, _ in similar)
             if lost:
                 self._count("maps without evidence once weights are shuffled", lost)
         if self.result.protocol.agreement:

@@ -7,9 +7,10 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 from boxcam.arguments import check_callable
-from boxcam.errors import BoxcamError, BoxcamWarning, InputError, RunError
+from boxcam.errors import ArgumentError, BoxcamError, BoxcamWarning, InputError, RunError
 from boxcam.explain.evaluation.annotations import Annotations
 from boxcam.explain.evaluation.evaluation import Evaluation
 from boxcam.explain.evaluation.evaluator import Evaluator
@@ -34,6 +35,7 @@ class Run:
 
     Attributes:
         files: the images.
+        result: what is measured so far, with the errors of inputs that do not exist from the beginning.
 
     Raises:
         ArgumentError, UnknownNameError, UnknownLayerError, EngineError, InputError, PackageError: as `boxcam.evaluate`.
@@ -46,15 +48,17 @@ class Run:
         annotations: str | os.PathLike[str] | None,
         request: Request,
     ) -> None:
+        given = _paths(images)
         self._truth = None if annotations is None else Annotations(annotations, model.manifest.labels)
         self._evaluator = Evaluator(model, request.rows, request.protocol(self._truth), self._truth)
-        self._missing: list[InputError] = []
-        self.files = find_images(images, self._missing, model.manifest.preprocess.channels)
+        self.result = self._evaluator.result
+        missing: list[InputError] = []
+        self.files = find_images(given, missing, model.manifest.preprocess.channels)
+        self.result.failures.extend(missing)
 
     def all(self, watch: Watch | None = None) -> Evaluation:
         """Measure all images; those that fail are left out, and stand in ``failures`` of the result."""
-        evaluator, result = self._evaluator, self._evaluator.result
-        result.failures.extend(self._missing)
+        evaluator, result = self._evaluator, self.result
         for number, file in enumerate(self.files):
             with (watch or _nobody)(number, len(self.files), file) as progress:
                 try:
@@ -72,6 +76,32 @@ class Run:
                     )
                 )
         return result
+
+
+def _paths(images: Any) -> list[str | os.PathLike[str]]:
+    """Files, folders and patterns, one or several, as they are given.
+
+    Raises:
+        ArgumentError: it is something else, such as the pixels of an image.
+        InputError: there is none.
+    """
+    single = isinstance(images, str | os.PathLike)
+    if not single and (not isinstance(images, Iterable) or isinstance(images, bytes)):
+        raise _no_paths(type(images).__name__)
+    given: list[str | os.PathLike[str]] = [images] if single else list(images)
+    for one in given:
+        if not isinstance(one, str | os.PathLike):
+            raise _no_paths(f"{type(images).__name__} with {type(one).__name__}")
+    if not given:
+        raise InputError("images= names no image. Pass a file, a folder or a pattern, such as 'val/*.jpg'.")
+    return given
+
+
+def _no_paths(what: str) -> ArgumentError:
+    return ArgumentError(
+        f"images= is {what}, and not the path of a file or folder, a pattern, or several of them. Pass those: pixels"
+        " are measured once they are saved as a file."
+    )
 
 
 def counter(progress: Callable[[int, int], None] | None) -> Watch:

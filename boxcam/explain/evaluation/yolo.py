@@ -7,7 +7,6 @@ three points or more; all as shares of the image's width and height. That is wha
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,8 @@ NAMES = ("data.yaml", "data.yml", "classes.txt")
 _ABOVE = 3
 """In the folder of the files, or so many above it."""
 _LINE = "class x y width height, or class x1 y1 x2 y2 x3 y3 and so on, as shares of the image"
+_CLASSES = 100_000
+"""Classes are numbered below this."""
 _MOST = 2.0
 """A share beyond this is a number of pixels."""
 
@@ -92,9 +93,14 @@ def _lines(file: Path) -> Iterable[tuple[int, Array]]:
         if len(words) < 5 or len(words) % 2 == 0:
             raise InputError(f"{where} has {counted(len(words), 'number')}. Write it as {_LINE}.")
         category, *rest = numbers
-        if not (category >= 0 and category == math.floor(category)):
+        if not (category >= 0 and category.is_integer()):
             raise InputError(
                 f"{where} begins with {words[0]}, which is not the number of a class. Write it as {_LINE}."
+            )
+        if category >= _CLASSES:
+            raise InputError(
+                f"{where} is of class {words[0][:20]}, and classes are numbered from 0 to {_CLASSES - 1} at most. Write"
+                f" it as {_LINE}."
             )
         if not all(-_MOST <= one <= _MOST for one in rest):  # NaN is not, either
             raise InputError(
@@ -114,9 +120,20 @@ def _names(folder: Path) -> tuple[tuple[str, ...] | None, Path | None]:
             if not file.is_file():
                 continue
             if file.suffix == ".txt":
-                return tuple(line.strip() for line in read_text(file).splitlines() if line.strip()), file
+                return _of_lines(file), file
             return _of_yaml(file), file
     return None, None
+
+
+def _of_lines(file: Path) -> tuple[str, ...]:
+    """The names in a ``classes.txt``: the place of a line is the number of its class."""
+    names = [line.strip() for line in read_text(file).rstrip().splitlines()]
+    if "" in names:
+        raise InputError(
+            f"{file}, line {names.index('') + 1} is blank, and the place of a line is the number of its class. Write a"
+            " name there, or take the line out if classes are numbered without it."
+        )
+    return tuple(names)
 
 
 def _of_yaml(file: Path) -> tuple[str, ...]:
@@ -127,7 +144,8 @@ def _of_yaml(file: Path) -> tuple[str, ...]:
         raise PackageError.of("pyyaml", f"annotations= with {file.name}", "audit") from error
     try:
         data: Any = yaml.safe_load(read_text(file))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError, LookupError, AttributeError, TypeError) as error:
+        # the last three are of values that are not of the type which their tag says, as "!!bool x"
         raise InputError(f"{file} is not valid YAML ({' '.join(str(error).split())}). Correct it.") from error
     names = data.get("names") if isinstance(data, dict) else None
     if isinstance(names, dict) and sorted(map(str, names)) == sorted(map(str, range(len(names)))):

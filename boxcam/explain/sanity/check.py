@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from boxcam.bundle import WEIGHTS
 from boxcam.errors import ArgumentError, RunError
 from boxcam.explain.again import explain_again
 from boxcam.explain.explainer import prepare
@@ -18,8 +19,10 @@ from boxcam.explain.plan import Plan
 from boxcam.explain.sanity.randomised import Weights
 from boxcam.explain.selection import select
 from boxcam.runtime.model import Model
-from boxcam.types import Image
+from boxcam.types import Float, Image
 
+_KEPT = 1 << 30
+"""Bytes of weights of shuffled models that stay open from one image to the next: of more, one is open at a time."""
 Similarities = tuple[tuple[float, float], ...]
 """Of each stage, rank correlation and structural similarity with the map of the model as it is; NaN where a map is
 without evidence."""
@@ -50,9 +53,9 @@ class Sanity:
             plan = Plan(self.model, options)
             if not plan.is_of_logits:
                 raise ArgumentError(
-                    f"sanity= compares gradients of the same logit, and the method {plan.method!r} is made of other"
-                    " forward passes, or of whole boxes, which a model with shuffled weights does not draw. Leave out"
-                    " one of them."
+                    f"sanity= compares gradients of the same logit, and the method {plan.method!r} is made of"
+                    " several numbers, of other forward passes, or of whole boxes, which a model with shuffled weights"
+                    " does not draw. Leave out one of them."
                 )
         self.counts  # noqa: B018 - says what cannot be shuffled before any picture is read
 
@@ -73,14 +76,24 @@ class Sanity:
         return tuple(f"{count}/{len(self.weights.layers)}" for count in self.counts)
 
     @cached_property
-    def _models(self) -> list[Model]:
-        """The model of each stage, opened when it is needed first."""
+    def _open(self) -> dict[int, Model]:
+        """The models that stay open, by how many layers are shuffled."""
+        return {}
+
+    def _model(self, count: int) -> Model:
+        """The model of a stage, opened when it is needed; it stays open if those of all stages can."""
 
         def opened(model: Model) -> None:
             for options in self.rows:
                 prepare(model, options)
 
-        return [self.weights.shuffled(count, self.seed, opened) for count in self.counts]
+        if count in self._open:
+            return self._open[count]
+        made = self.weights.shuffled(count, self.seed, opened)
+        files = 1 + len(self.rows)  # each graph holds its weights for itself
+        if (self.model.path / WEIGHTS).stat().st_size * files * len(self.counts) <= _KEPT:
+            self._open[count] = made
+        return made
 
     def measure(
         self, image: Image, explanations: Sequence[Explanation], chosen: Sequence[int]
@@ -101,7 +114,7 @@ class Sanity:
         of = self.model.predict(image, target=self.rows[0].target)
         all_boxes = select(self.model, self.rows[0]).of(of.detections)
         boxes = [all_boxes[k] for k in chosen]
-        for model in self._models:
+        for model in map(self._model, self.counts):
             for row, (options, before) in enumerate(zip(self.rows, explanations, strict=True)):
                 try:
                     after = explain_again(model, image, options, of, boxes)
@@ -110,9 +123,15 @@ class Sanity:
                         of_box[row].append((float("nan"), float("nan")))
                     continue
                 for place, k in enumerate(chosen):
-                    maps = before.map(k), after.map(place)
-                    found[place][row].append((rank_correlation(*maps), structural_similarity(*maps)))
+                    found[place][row].append(_alike(before.map(k), after.map(place)))
         return [tuple(tuple(of_row) for of_row in of_box) for of_box in found]
+
+
+def _alike(before: Float, after: Float) -> tuple[float, float]:
+    """How alike two maps are; not at all a number if that of shuffled weights is none."""
+    if not np.isfinite(after).all():
+        return float("nan"), float("nan")
+    return rank_correlation(before, after), structural_similarity(before, after)
 
 
 def agreement(explanations: Sequence[Explanation], k: int) -> tuple[tuple[float, ...], ...]:

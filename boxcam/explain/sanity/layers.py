@@ -10,8 +10,6 @@ _LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 """Operators whose weights are what was learned."""
 _SAME = ("Cast", "DequantizeLinear", "Identity", "Reshape", "Transpose", "Unsqueeze", "Squeeze")
 """Operators that a weight comes through."""
-SELECTING = ("MaxRoiPool", "NonMaxSuppression", "RoiAlign", "TopK")
-"""Operators after which a row is another box when weights are others."""
 
 
 def weight_layers(graph: Graph, ends: Collection[str]) -> tuple[tuple[Weight, ...], ...]:
@@ -40,18 +38,6 @@ def weight_layers(graph: Graph, ends: Collection[str]) -> tuple[tuple[Weight, ..
             depth[name] = max(depth.get(name, 0), after + bool(mine))
     numbers = sorted({number for number, _ in found.values()})
     return tuple(tuple(weight for number, weight in found.values() if number == layer) for layer in numbers)
-
-
-def selecting_operator(graph: Graph, ends: Collection[str]) -> str | None:
-    """An operator before some values that chooses boxes, so that their rows are no fixed places; None without one."""
-    wanted = set(ends)
-    for node in reversed(graph.nodes):
-        if wanted.isdisjoint(node.outputs):
-            continue
-        if node.operator in SELECTING:
-            return node.operator
-        wanted.update(node.inputs)
-    return None
 
 
 def _weights_through(graph: Graph) -> dict[str, Weight]:

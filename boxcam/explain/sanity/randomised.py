@@ -15,7 +15,7 @@ from boxcam.bundle.graph import Weight, parse_graph
 from boxcam.errors import EngineError, RunError
 from boxcam.explain.metrics.arithmetic import Array
 from boxcam.explain.sanity.copies import find_copy, is_learned
-from boxcam.explain.sanity.layers import selecting_operator, weight_layers
+from boxcam.explain.sanity.layers import weight_layers
 from boxcam.runtime.model import Model
 from boxcam.types import Int
 
@@ -39,7 +39,7 @@ class Weights:
         self._root, self._manifest = model.path, _of_onnx(model.manifest)
         graph = parse_graph((self._root / FORWARD).read_bytes())
         ends = [end.name for end in model.manifest.target(target).ends]
-        if operator := selecting_operator(graph, ends):
+        if operator := model.selecting_operator(target):
             raise EngineError(
                 f"bundle {self._root} chooses its boxes in the middle of the model ({operator}), so that with other"
                 " weights its logits are of other boxes, and maps cannot be compared. Leave out sanity=."

@@ -9,10 +9,10 @@ import onnx
 import onnx.parser
 import pytest
 
-from boxcam.bundle.graph import Graph, parse_graph
+from boxcam.bundle.graph import Graph, parse_graph, selecting_operator
 from boxcam.commands.demo import DATA
 from boxcam.explain.sanity.copies import find_copy, is_learned, order_of
-from boxcam.explain.sanity.layers import selecting_operator, weight_layers
+from boxcam.explain.sanity.layers import weight_layers
 
 MODEL = """
 <ir_version: 8, opset_import: ["": 17]>
