@@ -39,10 +39,25 @@ def yolo(folder: Path, line: str, names: str = "") -> Annotations:
 
 @pytest.mark.parametrize(
     "counts",
-    [[], [1], [0, 1, 46], [0, 1, 48], [50, -3, 53], [50, -2], [-1, 49], [48.0], [True, 47], ["48"], [HUGE], [[48]]]
-    + ["", "1", "`", "\x00", "é", "oooooooooo0", "R1O" * 9, None, 48, {"a": 1}],
+    [
+        *(
+            [],
+            [1],
+            [0, 1, 46],
+            [0, 1, 48],
+            [50, -3, 53],
+            [50, -2],
+            [-1, 49],
+            [48.0],
+            [True, 47],
+            ["48"],
+            [HUGE],
+            [[48]],
+        ),
+        *("", "1", "`", "\x00", "é", "oooooooooo0", "R1O" * 9, None, 48, {"a": 1}),
+    ],
     ids=lambda counts: repr(counts)[:20],
-)  # fmt: skip
+)
 def test_runs_that_do_not_fill_the_image_are_refused(counts: Any, tmp_path: Path) -> None:
     of = coco(tmp_path, segmentation={"size": [6, 8], "counts": counts})
     with pytest.raises(InputError, match=r"the segmentation of annotation 5 is broken\. Correct it"):
