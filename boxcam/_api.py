@@ -202,7 +202,8 @@ def evaluate(
             image could be measured.
         UnknownLayerError, UnknownNameError, EngineError: method, layer, metric or fill is not there; or the weights
             cannot be shuffled, as of models that choose boxes in the middle.
-        ArgumentError: a number is out of its range, a metric needs annotations, or the model is a classifier.
+        ArgumentError: a number is out of its range, images are no paths, a metric needs annotations, or the model is a
+            classifier.
         PackageError: the annotations need a package of the extra ``audit``.
         BundleError: the model is a path, and no bundle is there.
 
