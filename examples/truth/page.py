@@ -88,7 +88,8 @@ def _energies(results: Results) -> str:
 
 
 def _audits(results: Results) -> str:
-    cues = [cue for cue in questions_of(results) if cue != CLEAN]
+    audited = {one.cue for one in results.audits}
+    cues = [cue for cue in questions_of(results) if cue in audited]
 
     def mean(row: Row, split: str, of: str) -> float:
         found = [results.audit(split, cue, row) for cue in cues if cue in questions_of(results, split)]

@@ -55,7 +55,15 @@ def main() -> None:
             measured(one)
         known = [measured(subject(path.stem)) for path in sorted(BUILD.glob("*.json"))]
         summarise([one for found, _ in known for one in found], [one for _, found in known for one in found]).write()
-    page.PATH.write_text(page.markdown(results.read()), encoding="utf-8")
+    if not results.PATH.exists():
+        raise SystemExit(f"{results.PATH} is not there: nothing has been measured yet. Run it without --page.")
+    found = results.read()
+    if not found.energies:
+        raise SystemExit(
+            "no detector that was measured relies on its cue, and none is clean: there is no true evidence to look for."
+            " Measure clean-1, or detectors of a higher dose, too."
+        )
+    page.PATH.write_text(page.markdown(found), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from examples.truth.things import CROSS, LABELS, SIZE, Body, Symbol
 
 PHOTOGRAPHS = {"training": TRAINING, "held out": HELD_OUT}
 _MARKED_DECOYS = 0.3
+_SCENE, _PICTURE, _ELSEWHERE = 1, 2, 3
 """How often a body without a symbol has a mark as well: a mark then tells no object from what is none."""
 
 
@@ -75,7 +76,7 @@ def moved(scene: Scene) -> Scene | None:
     """The scene with the cue on (or next to) a decoy, or, if it is far, at another far place; None if there is none."""
     if not scene.cue.is_mark or not scene.decoys:
         return None
-    rng = np.random.default_rng([*scene.seed, 1])
+    rng = _stream(scene.seed, _ELSEWHERE)
     body, *rest = (scene.body,) if scene.cue.kind == "far" else scene.decoys
     others = (*rest, *scene.decoys) if scene.cue.kind == "far" else (*rest, scene.body)
     cue = put(scene.cue.kind, rng, body, others, rng.uniform(0, 2 * np.pi))
@@ -95,7 +96,7 @@ def describe(
         audit: a class, to have an object of it with the cue, and at least one decoy without, whatever the dose.
     """
     assert cue in CUES
-    rng = np.random.default_rng(seed)
+    rng = _stream(seed, _SCENE)
     while True:
         label = LABELS[int(rng.integers(2))]
         shown = bool(rng.random() < (dose if label == CROSS else 1 - dose))
@@ -112,7 +113,7 @@ def describe(
 
 def draw(scene: Scene) -> np.ndarray:
     """The picture, uint8 [SIZE, SIZE, 3] in BGR."""
-    rng = np.random.default_rng([*scene.seed, 0])
+    rng = _stream(scene.seed, _PICTURE)
     photos = _photographs(scene.photos)
     canvas = crop(rng, SIZE, SIZE, photos[int(rng.integers(len(photos)))]).astype(np.float32)
     canvas = cv2.GaussianBlur(canvas, (0, 0), 0.6)
@@ -130,6 +131,15 @@ def draw(scene: Scene) -> np.ndarray:
         canvas = cue.blur(canvas)
     noisy = canvas + rng.normal(0, grain, canvas.shape)
     return np.clip(np.round(noisy), 0, 255).astype(np.uint8)
+
+
+def _stream(seed: tuple[int, ...], use: int) -> np.random.Generator:
+    """Numbers of a scene for one use, which tell nothing of those for another.
+
+    A seed that ends in 0 has the numbers of the seed without it: uses are numbered from 1.
+    """
+    assert use > 0
+    return np.random.default_rng([*seed, use])
 
 
 @cache

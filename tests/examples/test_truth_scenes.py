@@ -10,7 +10,20 @@ import pytest
 
 from examples.signs.backgrounds import HELD_OUT, TRAINING
 from examples.truth.cues import CUES, FAR, MARKS
-from examples.truth.scenes import PHOTOGRAPHS, Scene, describe, draw, marked, moved, unmarked, without_symbol
+from examples.truth.scenes import (
+    _ELSEWHERE,
+    _PICTURE,
+    _SCENE,
+    PHOTOGRAPHS,
+    Scene,
+    _stream,
+    describe,
+    draw,
+    marked,
+    moved,
+    unmarked,
+    without_symbol,
+)
 from examples.truth.sight import audited
 from examples.truth.subjects import SPLITS, Subject, all_subjects, subject
 from examples.truth.things import CROSS, LABELS, SIZE, TEE
@@ -140,3 +153,20 @@ def test_detectors_are_found_by_their_names() -> None:
     for name in ("near-0.9-1", "clean", "far-1", "far-0.5-1", "far-1.5-0"):
         with pytest.raises(ValueError, match="names no detector"):
             subject(name)
+
+
+@pytest.mark.parametrize(("cue", "dose"), [("far", 0.5), ("far", 0.975), ("inside", 0.5)])
+def test_background_and_light_tell_neither_the_class_nor_the_cue(cue: str, dose: float) -> None:
+    """Three numbers that each picture is drawn by, against what the scene shows: none is larger where the other is."""
+    scenes = [describe((1, 7, index), cue, dose=dose) for index in range(400)]
+    drawn = np.array([_stream(scene.seed, _PICTURE).random(3) for scene in scenes])
+    crosses = np.array([scene.symbol is not None and scene.symbol.label == CROSS for scene in scenes])
+    for told in (crosses, np.array([scene.marked for scene in scenes])):
+        assert 0.4 < told.mean() < 0.6
+        for numbers in drawn.T:
+            assert abs(numbers[told].mean() - numbers[~told].mean()) < 0.12  # 4 standard errors of uniform numbers
+
+
+def test_no_use_of_a_seed_has_the_numbers_of_another() -> None:
+    first = [np.random.default_rng((1, 7, 5)), *(_stream((1, 7, 5), use) for use in (_SCENE, _PICTURE, _ELSEWHERE))]
+    assert len({rng.random() for rng in first}) == len(first)
