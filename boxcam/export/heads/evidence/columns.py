@@ -124,7 +124,8 @@ def unscaled(column: Span) -> Span | None:
         if node is None:
             return None
         read = [value for value in computed(node) if not is_mask(value)]
-        if not (len(read) == 1 and node.op_type in ("Mul", "Div", "Where")) and node.op_type != "Clip":
+        scaled = len(read) == 1 and node.op_type in ("Mul", "Div", "Where")
+        if not read or not (scaled or node.op_type == "Clip"):
             return found[0]
         inside = [Span(read[0], axis, *ends) for axis, ends in _read(found[0], read[0])]
         if not inside:

@@ -32,7 +32,8 @@ def columns_from_integers(span: Span, depth: int = _DEPTH) -> bool:
         span: the columns.
         depth: how many operators to follow them through.
     """
-    return all(from_integers(part.value) or (depth > 0 and _keeps(part, depth - 1)) for part in copied(span))
+    parts = copied(span)
+    return bool(parts) and all(from_integers(one.value) or (depth > 0 and _keeps(one, depth - 1)) for one in parts)
 
 
 def _keeps(part: Span, depth: int) -> bool:
