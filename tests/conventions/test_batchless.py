@@ -11,10 +11,10 @@ import pytest
 
 from boxcam.errors import SourceError
 from boxcam.export.heads.conventions.table import CONVENTIONS
+from tests.conventions.branches import heads, layout_of
 from tests.conventions.files import FLOAT, Layout, Levels, write
 from tests.conventions.layouts import places
 from tests.conventions.reading import expected, outputs, read, same
-from tests.conventions.test_unproven import heads, layout_of
 
 
 def batchless(branch: str) -> Layout:
