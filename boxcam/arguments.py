@@ -37,14 +37,21 @@ def several(given: Any) -> tuple[Any, ...]:
 def check_distinct(name: str, values: Iterable[Any]) -> None:
     """Refuse a value that is given twice where each makes something of its own: a second map of a layer, say.
 
+    Values of two types are two values, as 1 and True. What cannot be hashed, such as an array, is of a wrong type
+    wherever this is asked, and is left to those who say so.
+
     Raises:
         ArgumentError: one is.
     """
-    seen: list[Any] = []  # some are of a wrong type, which cannot be hashed
+    seen = set[tuple[type, Any]]()
     for value in values:
-        if value in seen:
+        try:
+            twice = (type(value), value) in seen
+        except TypeError:
+            continue
+        if twice:
             raise ArgumentError(f"{name}={value!r} is given twice. Pass it once.")
-        seen.append(value)
+        seen.add((type(value), value))
 
 
 def check_callable(name: str, given: object) -> None:

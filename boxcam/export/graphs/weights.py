@@ -102,20 +102,12 @@ class WeightsFile:
         if integers is not None:
             self._dequantize(graph, value, tensor, integers)
             return
-        place = self._places.get(_key(data))
-        if place is None and computable:
-            place = self._find(tensor.numpy())
-        place = place or self._append(data)
-        shape = ir.Shape(tensor.shape.numpy())
-        dtype = ir.DataType.FLOAT16 if place.narrow else tensor.dtype
-        name = f"{value.name}/float16" if place.narrow else str(value.name)
-        outside = ir.ExternalTensor(
-            self._file.name, place.offset, place.length, dtype, shape=shape, name=name, base_dir=self._file.parent
-        )
-        if place.narrow:
-            _widen(graph, value, outside)
+        place = self._find(tensor.numpy()) if computable else None
+        if place is not None and place.narrow:
+            name = f"{value.name}/float16"
+            _widen(graph, value, self._external(place, ir.DataType.FLOAT16, tensor.shape, name))
         else:
-            value.const_value = outside
+            value.const_value = self._outside(tensor, str(value.name))
 
     def _dequantize(self, graph: ir.Graph, value: ir.Value, tensor: ir.TensorProtocol, of: Dequantized) -> None:
         """Let a float32 constant of a graph be computed of integers that it reads from the file."""
@@ -133,13 +125,30 @@ class WeightsFile:
         _compute(graph, value, nodes)
 
     def _constant(self, graph: ir.Graph, name: str, array: Array) -> ir.Value:
-        """A further constant of a graph, in the file unless it is small."""
+        """A further constant of a graph, in the file unless it is small.
+
+        It lies there as it is: what nodes compute is computed of no nodes before them.
+        """
         tensor = ir.tensor(array, name=name)
         value = ir.Value(name=name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
         graph.register_initializer(value)
         if tensor.nbytes >= SMALL:
-            self._refer(graph, value, tensor)
+            value.const_value = self._outside(tensor, name)
         return value
+
+    def _outside(self, tensor: ir.TensorProtocol, name: str) -> ir.ExternalTensor:
+        """A tensor that lies in the file as it is."""
+        data = tensor.tobytes()
+        place = self._places.get(_key(data)) or self._append(data)
+        return self._external(place, tensor.dtype, tensor.shape, name)
+
+    def _external(self, place: Place, dtype: ir.DataType, shape: ir.ShapeProtocol, name: str) -> ir.ExternalTensor:
+        return ir.ExternalTensor(
+            *(self._file.name, place.offset, place.length, dtype),
+            shape=ir.Shape(shape.numpy()),
+            name=name,
+            base_dir=self._file.parent,
+        )
 
     def _find(self, array: Array) -> Place | None:
         """A place that holds an array already: its own numbers, or the float16 ones that it was widened from."""

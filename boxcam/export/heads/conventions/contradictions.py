@@ -12,7 +12,7 @@ from boxcam.export.heads.conventions.entry import Match
 from boxcam.export.heads.conventions.fits import makers_of
 from boxcam.export.heads.evidence.forms import form_of
 from boxcam.export.heads.evidence.makers import is_activation
-from boxcam.export.heads.evidence.values import are_probabilities, largest_sizes, ordered
+from boxcam.export.heads.evidence.values import are_probabilities, largest_sizes, may_be_corners, ordered
 
 _SIZES = {"cxcywh": "centre and size", "xywh": "corner and size", "xyxy": "corners", "yxyx": "corners, y first"}
 
@@ -99,7 +99,9 @@ def _names(count: int) -> str:
 
 def _check_format(match: Match, said: str) -> None:
     entry, boxes = match.entry, match.rows(match.entry.boxes)
-    told = None if entry.decode is not None else form_of(match.made_by(entry.boxes))
+    told = None if entry.decode is not None else form_of(match.span(entry.boxes))
+    if entry.kind == "selected" and (told, said) == ("xywh", "xyxy") and may_be_corners(boxes):
+        return  # a table whose numbers speak for corners: this was asked
     declared = entry.form if isinstance(entry.form, str) else None
     shown, who = (told, "the graph computes") if told is not None else (declared, f"{entry.title} has")
     if shown is not None and shown != said:

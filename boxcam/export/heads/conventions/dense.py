@@ -46,15 +46,22 @@ def has_objectness(match: Match, after: str = CLASSES_AFTER) -> bool:
     return (one or probabilities(match, OBJECTNESS)) and probabilities(match, after)
 
 
-def objectness_shown(match: Match) -> bool:
-    """Whether the graph tells an objectness from a class of a head of its own, which one column may be too.
+def objectness_told(match: Match) -> bool:
+    """Whether an objectness is told from a class of a head of its own, which one column may be too.
 
-    It does if the number is always 1, if one layer computes it and the box, or if the branch of the box ends in it and
-    the branch of the classes does not, as of YOLOX.
+    The graph tells it if the number is always 1, if one layer computes it and the box, or if the branch of the box ends
+    in it and the branch of the classes does not, as of YOLOX. Otherwise the number of classes may: that of COCO.
     """
+    if _coco(match, match.sizes["C"], match.sizes["C"] + 1):
+        return True
     constant = all(made.operator == "" for made in match.made_by(OBJECTNESS))
     branch = of_one_tower(match, BOX, OBJECTNESS) and not of_one_tower(match, OBJECTNESS, CLASSES_AFTER)
     return constant or branch or of_one_layer(match, BOX, OBJECTNESS)
+
+
+def _coco(match: Match, classes: int, others: int) -> bool:
+    """Whether there are as many classes as COCO has, and not so in the other reading, where there are no names."""
+    return classes in COCO and others not in COCO and match.question.classes is None
 
 
 def without_objectness(match: Match) -> Fit:
@@ -69,13 +76,13 @@ def with_objectness(match: Match) -> Fit:
     """How sure it is that an objectness and the classes follow the box."""
     if has_objectness(match):
         fit = dense(match, CLASSES_AFTER)
-        if objectness_shown(match):
+        if objectness_told(match):
             return fit
         return Fit.NO if "Exp" in makers_of(match, BOX) else min(fit, Fit.POSSIBLE)  # a YOLOX, if it is one
     fit = dense(match, "output[4:5+C]")
     if of_one_layer(match, BOX, "output[4:5+C]"):
         return Fit.CERTAIN if fit is Fit.LIKELY else fit
-    coco = match.sizes["C"] in COCO and match.sizes["C"] + 1 not in COCO and match.question.classes is None
+    coco = _coco(match, match.sizes["C"], match.sizes["C"] + 1)
     return fit if coco and not match.across("output") else min(fit, Fit.POSSIBLE)
 
 
@@ -84,8 +91,7 @@ def _rows(match: Match) -> Fit:
     if queries(match) and not match.question.suppressed:
         return Fit.NO
     fit = without_objectness(match)
-    coco = match.sizes["C"] - 1 in COCO and match.sizes["C"] not in COCO and match.question.classes is None
-    return min(fit, Fit.POSSIBLE) if coco else fit
+    return min(fit, Fit.POSSIBLE) if _coco(match, match.sizes["C"] - 1, match.sizes["C"]) else fit
 
 
 def _queries(match: Match) -> Fit:

@@ -136,6 +136,8 @@ class Entry:
         rest: what is left out, for people.
         preset: preprocessing, as ``preprocess=`` takes it.
         solve: tells sizes of names that the shapes leave open; None if the outputs are not of the entry.
+        possible: whether the sizes of some of the tensors may be those of the entry, so that what cannot be is not
+            joined with everything else: there are as many ways to share out outputs as powers of their number.
     """
 
     title: str
@@ -162,10 +164,11 @@ class Entry:
     rest: Told = ""
     preset: tuple[str, ...] = ()
     solve: Callable[[Match], Mapping[str, int] | None] | None = None
+    possible: Callable[[Question, shapes.Sizes], bool] = lambda question, sizes: True
 
     def matches(self, question: Question) -> Iterator[Match]:
         """The ways to take some of the tensors that were seen as those of the entry."""
-        able = [one for one in question.seen if is_computed(one.value)]
+        able = replace(question, seen=tuple(one for one in question.seen if is_computed(one.value)))
         for tensors, sizes in self._taken(able, list(self.tensors), {}, {}):
             match: Match | None = Match(self, tensors, sizes, question)
             if self.solve is not None and match is not None:
@@ -175,20 +178,20 @@ class Entry:
                 yield match
 
     def _taken(
-        self, able: list[ObservedTensor], roles: list[str], taken: dict[str, ObservedTensor], sizes: dict[str, int]
+        self, question: Question, roles: list[str], taken: dict[str, ObservedTensor], sizes: dict[str, int]
     ) -> Iterator[tuple[dict[str, ObservedTensor], dict[str, int]]]:
         if not roles:
             yield taken, sizes
             return
         role, *others = roles
-        for one in able:
+        for one in question.seen:
             if one in taken.values() or (role in self.names and one.name not in self.names[role]):
                 continue
             if not self._is_of_type(one, role):
                 continue
             found = shapes.matched(self.tensors[role], one.array.shape, sizes)
-            if found is not None:
-                yield from self._taken(able, others, {**taken, role: one}, found)
+            if found is not None and self.possible(question, found):
+                yield from self._taken(question, others, {**taken, role: one}, found)
 
     def _is_of_type(self, one: ObservedTensor, role: str) -> bool:
         if one.array.dtype.kind not in "fiu":

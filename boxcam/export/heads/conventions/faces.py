@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 
 import numpy as np
 import onnx_ir as ir
@@ -12,6 +13,8 @@ from boxcam.export.graphs.ops import Ops
 from boxcam.export.graphs.query import Array, name_and_shape, static_shape
 from boxcam.export.heads.convention import Decode
 from boxcam.export.heads.conventions.entry import Entry, Fit, Match
+from boxcam.export.heads.conventions.question import Question
+from boxcam.export.heads.conventions.shapes import Sizes
 from boxcam.export.heads.evidence.values import are_probabilities
 
 _STRIDES = (8, 16, 32)
@@ -22,37 +25,43 @@ def _levels(*roles: str, shapes: Sequence[str]) -> dict[str, str]:
     return {f"{role}{s}": f"1?, A{s}, {shape}" for role, shape in zip(roles, shapes, strict=True) for s in _STRIDES}
 
 
-def _sides(match: Match, stride: int) -> tuple[int, int]:
-    height, width = match.question.size
+def _sides(question: Question, stride: int) -> tuple[int, int]:
+    height, width = question.size
     return -(-height // stride), -(-width // stride)
 
 
-def _of_cells(most: int) -> Callable[[Match], Mapping[str, int] | None]:
-    """Sizes, if the rows of each level are its cells, up to so many of each."""
-
-    def solve(match: Match) -> Mapping[str, int] | None:
-        per_cell = set()
-        for stride in _STRIDES:
-            height, width = _sides(match, stride)
-            count, rest = divmod(match.sizes[f"A{stride}"], height * width)
-            per_cell.add(0 if rest else count)
-        if len(per_cell) != 1 or not 1 <= min(per_cell) <= most:
-            return None
-        return {"N": sum(match.sizes[f"A{stride}"] for stride in _STRIDES), "C": 1, "P": per_cell.pop()}
-
-    return solve
+def _per_cell(question: Question, sizes: Sizes) -> set[int]:
+    """How many rows each cell has, of the levels whose rows are known; 0 where they are not those of cells."""
+    found = set()
+    for stride in _STRIDES:
+        if f"A{stride}" in sizes:
+            cells = prod(_sides(question, stride))
+            count, rest = divmod(sizes[f"A{stride}"], cells) if cells else (0, 0)
+            found.add(0 if rest else count)
+    return found
 
 
-def _in_order(solve: Callable[[Match], Mapping[str, int] | None]) -> Callable[[Match], Mapping[str, int] | None]:
+def _are_cells(most: int) -> Callable[[Question, Sizes], bool]:
+    """Whether the rows of each level are its cells, up to so many of each."""
+
+    def possible(question: Question, sizes: Sizes) -> bool:
+        found = _per_cell(question, sizes)
+        return len(found) <= 1 and all(1 <= count <= most for count in found)
+
+    return possible
+
+
+def _solve(match: Match) -> Mapping[str, int] | None:
+    """How many rows all levels have, and each cell."""
+    (per_cell,) = _per_cell(match.question, match.sizes)
+    return {"N": sum(match.sizes[f"A{stride}"] for stride in _STRIDES), "C": 1, "P": per_cell}
+
+
+def _solve_in_order(match: Match) -> Mapping[str, int] | None:
     """The same, where the tensors of classes come before those of objectness: their shapes do not tell them apart."""
-
-    def ordered(match: Match) -> Mapping[str, int] | None:
-        seen = [id(one) for one in match.question.seen]
-        pairs = ((match.tensors[f"cls{s}"], match.tensors[f"obj{s}"]) for s in _STRIDES)
-        right = all(seen.index(id(one)) < seen.index(id(other)) for one, other in pairs)
-        return solve(match) if right else None
-
-    return ordered
+    seen = [id(one) for one in match.question.seen]
+    pairs = ((match.tensors[f"cls{s}"], match.tensors[f"obj{s}"]) for s in _STRIDES)
+    return _solve(match) if all(seen.index(id(one)) < seen.index(id(other)) for one, other in pairs) else None
 
 
 def _rows(op: Ops, match: Match, role: str) -> ir.Value:
@@ -63,7 +72,7 @@ def _rows(op: Ops, match: Match, role: str) -> ir.Value:
 
 def _corners(match: Match, stride: int) -> Array:
     """The upper left corners of the cells, x and y in cells: float32 [N, 2], each cell as often as it has rows."""
-    height, width = _sides(match, stride)
+    height, width = _sides(match.question, stride)
     y, x = np.mgrid[:height, :width]
     found: Array = np.stack([x, y], 2).reshape(-1, 2).repeat(match.sizes["P"], axis=0).astype(np.float32)
     return found
@@ -163,7 +172,8 @@ YUNET = Entry(
     scale="pixels",
     iou=0.3,
     fits=_fits_yunet,
-    solve=_in_order(_of_cells(1)),
+    solve=_solve_in_order,
+    possible=_are_cells(1),
     decode=_yunet,
     decoding="and those of strides 16 and 32, from cells",
     rest=_rest,
@@ -179,7 +189,8 @@ SCRFD = Entry(
     boxes="box8",
     iou=0.4,
     fits=_fits_scrfd,
-    solve=_of_cells(2),
+    solve=_solve,
+    possible=_are_cells(2),
     decode=_scrfd,
     decoding="and those of strides 16 and 32, distances from cells",
     rest=_rest,

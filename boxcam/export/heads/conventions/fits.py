@@ -11,7 +11,8 @@ from boxcam.export.graphs.query import constant_array
 from boxcam.export.heads.conventions.entry import Fit, Match
 from boxcam.export.heads.evidence.cells import is_mean, levels, meets_cells
 from boxcam.export.heads.evidence.columns import Span, sources
-from boxcam.export.heads.evidence.makers import computed, from_integers, is_transformer, last_joined, selects
+from boxcam.export.heads.evidence.integers import from_integers
+from boxcam.export.heads.evidence.makers import computed, is_transformer, last_joined, selects
 from boxcam.export.heads.evidence.values import are_probabilities
 
 _FEW = 8

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import prod
 
 import numpy as np
 import onnx_ir as ir
@@ -13,6 +14,8 @@ from boxcam.export.graphs.query import Array, name_and_shape, static_shape
 from boxcam.export.heads.convention import Decode
 from boxcam.export.heads.conventions.entry import Entry, Fit, Match
 from boxcam.export.heads.conventions.nanodet import BINS, PRESET, integral_boxes
+from boxcam.export.heads.conventions.question import Question
+from boxcam.export.heads.conventions.shapes import Sizes
 from boxcam.export.heads.evidence.makers import is_activation, last_operator
 from boxcam.export.heads.evidence.values import are_probabilities
 
@@ -25,21 +28,25 @@ def _tensors(strides: tuple[int, ...]) -> dict[str, str]:
     return scores | {f"box{stride}": f"1?, A{stride}, {4 * BINS}" for stride in strides}
 
 
-def _cells(match: Match, stride: int) -> tuple[int, int]:
+def _cells(question: Question, stride: int) -> tuple[int, int]:
     """Rows and columns of a level."""
-    height, width = match.question.size
+    height, width = question.size
     return -(-height // stride), -(-width // stride)
 
 
+def _are_cells(strides: tuple[int, ...]) -> Callable[[Question, Sizes], bool]:
+    """Whether each level has as many rows as cells, of the levels whose rows are known."""
+
+    def possible(question: Question, sizes: Sizes) -> bool:
+        counts = {stride: sizes[f"A{stride}"] for stride in strides if f"A{stride}" in sizes}
+        return all(count == prod(_cells(question, stride)) for stride, count in counts.items())
+
+    return possible
+
+
 def _solve(strides: tuple[int, ...]) -> Callable[[Match], Mapping[str, int] | None]:
-    """How many rows there are, if those of each level are its cells."""
-
-    def solve(match: Match) -> Mapping[str, int] | None:
-        counts = {stride: match.sizes[f"A{stride}"] for stride in strides}
-        right = all(count == np.prod(_cells(match, stride)) for stride, count in counts.items())
-        return {"N": sum(counts.values())} if right else None
-
-    return solve
+    """How many rows all levels have."""
+    return lambda match: {"N": sum(match.sizes[f"A{stride}"] for stride in strides)}
 
 
 def _fits(strides: tuple[int, ...]) -> Callable[[Match], Fit]:
@@ -90,7 +97,7 @@ def _decode(strides: tuple[int, ...]) -> Callable[[Match], Decode]:
 
 def _middles(match: Match, stride: int) -> Array:
     """The middles of a level's cells, x and y in pixels: float32 [1, N, 2]."""
-    rows, columns = _cells(match, stride)
+    rows, columns = _cells(match.question, stride)
     y, x = np.mgrid[:rows, :columns]
     found: Array = ((np.stack([x, y], 2).reshape(1, -1, 2) + 0.5) * stride).astype(np.float32)
     return found
@@ -108,6 +115,7 @@ def _entry(strides: tuple[int, ...], title: str, models: str, preset: tuple[str,
         iou=0.6,
         fits=_fits(strides),
         solve=_solve(strides),
+        possible=_are_cells(strides),
         decode=_decode(strides),
         decoding=f"distributions over sides, with those of strides {', '.join(others[:-1])} and {others[-1]}",
         preset=preset,

@@ -7,7 +7,8 @@ import numpy as np
 from boxcam.export.heads.conventions.entry import Entry, Fit, Match, is_selected
 from boxcam.export.heads.conventions.fits import decoded, probabilities
 from boxcam.export.heads.conventions.tells import form, scale, sigmoid_unless_done
-from boxcam.export.heads.evidence.makers import from_integers, is_computed, suppresses
+from boxcam.export.heads.evidence.integers import from_integers
+from boxcam.export.heads.evidence.makers import is_computed, suppresses
 from boxcam.export.heads.evidence.values import are_classes, are_probabilities, largest_sizes
 from boxcam.export.heads.observed import ObservedTensor
 

@@ -7,11 +7,13 @@ from collections.abc import Callable
 import numpy as np
 
 from boxcam.errors import SourceError
+from boxcam.export.graphs.query import Array
 from boxcam.export.heads.conventions.entry import Entry, Fit, Match, is_selected
 from boxcam.export.heads.conventions.fits import apart
 from boxcam.export.heads.conventions.selected import YOLO_NAS_PRESET
 from boxcam.export.heads.conventions.tells import scale, table_form
-from boxcam.export.heads.evidence.makers import from_integers, selects
+from boxcam.export.heads.evidence.integers import columns_from_integers
+from boxcam.export.heads.evidence.makers import selects
 from boxcam.export.heads.evidence.values import are_classes, are_probabilities, ordered
 
 _WIDE = 2.0
@@ -33,7 +35,7 @@ def _columns(*whole: str, score: str, rank: int | None = None, image: str = "") 
         fitting = all(are_classes(match.rows(column)[kept]) for column in whole)
         fitting = fitting and are_probabilities(match.rows(score)[kept])
         fitting = fitting and not (image and match.rows(image)[kept].any())
-        if not fitting or not (is_selected(match) or _has_classes(match, *whole)):
+        if not fitting or not (is_selected(match) or _has_classes(match, kept, *whole)):
             return Fit.NO
         if len(match.rows(score)) == 1 and not _is_joined(match, score, *whole):
             return Fit.NO
@@ -45,9 +47,13 @@ def _columns(*whole: str, score: str, rank: int | None = None, image: str = "") 
     return fits
 
 
-def _has_classes(match: Match, *whole: str) -> bool:
-    """Whether the graph makes whole numbers of integers; real ones may be scores that are 0 or 1 everywhere."""
-    return all(from_integers(one.made.value) for column in whole for one in match.made_by(column))
+def _has_classes(match: Match, kept: Array, *whole: str) -> bool:
+    """Whether whole numbers are no scores, which may be 0 or 1 everywhere.
+
+    They are none if there are others among them, or if the graph makes them of integers.
+    """
+    others = any(not are_probabilities(match.rows(column)[kept]) for column in whole)
+    return others or all(columns_from_integers(match.span(column)) for column in whole)
 
 
 def _is_joined(match: Match, score: str, *whole: str) -> bool:

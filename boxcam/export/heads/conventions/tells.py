@@ -14,7 +14,7 @@ from boxcam.export.heads.conventions.question import Question
 from boxcam.export.heads.conventions.shapes import slot
 from boxcam.export.heads.evidence.forms import form_of
 from boxcam.export.heads.evidence.makers import is_activation, last_operator
-from boxcam.export.heads.evidence.values import add_up, are_probabilities, largest_sizes, ordered
+from boxcam.export.heads.evidence.values import add_up, are_probabilities, largest_sizes, may_be_corners, ordered
 
 
 def scale(match: Match) -> str:
@@ -44,12 +44,12 @@ def scale_of(question: Question, boxes: Array) -> str:
 
 def centre_and_size(match: Match) -> str:
     """What the graph computes; centre and size if it does not tell."""
-    return form_of(match.made_by(match.entry.boxes)) or "cxcywh"
+    return form_of(match.span(match.entry.boxes)) or "cxcywh"
 
 
 def form(match: Match) -> str:
     """What the graph computes; if it does not tell, corners, if all boxes may have them, otherwise centre and size."""
-    told = form_of(match.made_by(match.entry.boxes))
+    told = form_of(match.span(match.entry.boxes))
     if told is not None:
         return told
     boxes = match.rows(match.entry.boxes)
@@ -57,15 +57,23 @@ def form(match: Match) -> str:
 
 
 def table_form(match: Match) -> str:
-    """Of a table of what was selected: what the graph computes.
+    """Of a table of what was selected: what the graph computes, unless its boxes of corners and sizes may be corners.
 
     Where it does not tell, RT-DETR by Ultralytics has centre and size, 0 to 1, and all others have corners.
+
+    Raises:
+        SourceError: the last two numbers are differences, and so large that they may be corners.
     """
-    told = form_of(match.made_by(match.entry.boxes))
+    told, boxes = form_of(match.span(match.entry.boxes)), match.rows(match.entry.boxes)
+    if told == "xywh" and may_be_corners(boxes):
+        raise SourceError(
+            f"the last two numbers of the boxes of {match.tensors['table'].value.name} are differences, as sizes are,"
+            " but they are not smaller than the first two, as those of corners are not."
+            ' Pass box_format="xywh" or box_format="xyxy".'
+        )
     if told is not None:
         return told
-    unit = scale(match)
-    return "xyxy" if unit == "pixels" or ordered(match.rows(match.entry.boxes)) > 0.5 else "cxcywh"
+    return "xyxy" if scale(match) == "pixels" or ordered(boxes) > 0.5 else "cxcywh"
 
 
 def sigmoid_unless_done(match: Match) -> str:

@@ -16,7 +16,7 @@ from boxcam.export.heads.evidence.values import are_classes, are_probabilities, 
 
 def _form(match: Match) -> str:
     """What the graph computes; the custom operator has rows first."""
-    return form_of(match.made_by("boxes")) or "yxyx"
+    return form_of(match.span("boxes")) or "yxyx"
 
 
 def _fits(match: Match) -> Fit:

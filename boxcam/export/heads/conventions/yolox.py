@@ -14,7 +14,7 @@ from boxcam.export.heads.conventions.dense import (
     OBJECTNESS,
     Dense,
     has_objectness,
-    objectness_shown,
+    objectness_told,
 )
 from boxcam.export.heads.conventions.entry import Fit, Match
 from boxcam.export.heads.conventions.fits import decoded, dense, lies_right, makers_of
@@ -25,7 +25,7 @@ def _undecoded(match: Match) -> Fit:
     if not lies_right(match) or decoded(match, BOX) or cells_of(match) is None:
         return Fit.NO
     if has_objectness(match):
-        return Fit.CERTAIN if objectness_shown(match) else Fit.POSSIBLE
+        return Fit.CERTAIN if objectness_told(match) else Fit.POSSIBLE
     return min(dense(match, "output[4:5+C]"), Fit.POSSIBLE)
 
 
@@ -33,7 +33,7 @@ def _decoded(match: Match) -> Fit:
     fit = dense(match, CLASSES_AFTER) if has_objectness(match) else Fit.NO
     if fit is not Fit.LIKELY or "Exp" not in makers_of(match, BOX):
         return Fit.NO
-    return Fit.CERTAIN if objectness_shown(match) else Fit.POSSIBLE
+    return Fit.CERTAIN if objectness_told(match) else Fit.POSSIBLE
 
 
 def _from_cells(match: Match) -> Decode:
@@ -69,7 +69,7 @@ UNDECODED = Dense(
 DECODED = Dense(
     title="objectness and class scores in one tensor, as of YOLOX with decoded boxes",
     models="YOLOX, exported with decoded boxes",
-    tensors={"output": "1, N, 5+C"},
+    tensors={"output": "1?, N, 5+C"},
     kind="candidates",
     scores=CLASSES_AFTER,
     objectness=OBJECTNESS,

@@ -16,7 +16,7 @@ import onnx_ir as ir
 
 from boxcam.export.graphs.operators import Copies, operator_of
 from boxcam.export.graphs.query import attribute_of, constant_array, static_shape
-from boxcam.export.heads.evidence.makers import computed, is_activation
+from boxcam.export.heads.evidence.makers import computed, is_activation, is_mask
 
 _DEPTH = 200
 
@@ -87,6 +87,11 @@ def segments(value: ir.Value, axis: int) -> list[Segment]:
     return found
 
 
+def copied(span: Span) -> list[Span]:
+    """What some columns are copies of, in their order: the span itself where they are computed."""
+    return list(_walk(span, _DEPTH))
+
+
 def sources(span: Span) -> list[Span]:
     """The outputs of layers with weights, and the columns of them, that some columns are computed from."""
     return [part for part in passed(span) if operator_of(part.node).weighs]
@@ -109,14 +114,18 @@ def passed(span: Span) -> Iterator[Part]:
 
 
 def unscaled(column: Span) -> Span | None:
-    """Where one column is computed, but for its layout, bounds and constant factors; None if that is not one place."""
+    """Where one column is computed, but for its layout, bounds, constant factors and masks.
+
+    None if that is not one place.
+    """
     for _ in range(_DEPTH):
         found = list(_walk(column, _DEPTH))
         node = found[0].value.producer() if len(found) == 1 else None
         if node is None:
             return None
-        read = computed(node)
-        if not (len(read) == 1 and node.op_type in ("Mul", "Div")) and node.op_type != "Clip":
+        read = [value for value in computed(node) if not is_mask(value)]
+        scaled = len(read) == 1 and node.op_type in ("Mul", "Div", "Where")
+        if not read or not (scaled or node.op_type == "Clip"):
             return found[0]
         inside = [Span(read[0], axis, *ends) for axis, ends in _read(found[0], read[0])]
         if not inside:
@@ -134,9 +143,14 @@ def operands(column: Span) -> list[Span]:
     found: list[Span] = []
     for value in () if node is None else node.inputs:
         if value is not None:
-            inside = [Span(value, axis, *ends) for axis, ends in _read(column, value)] or [Span(value, 0, 0, 0)]
-            found.append(unscaled(inside[0]) or inside[0])
+            inside = part_read(column, value)
+            found.append(unscaled(inside) or inside)
     return found
+
+
+def part_read(part: Span, value: ir.Value) -> Span:
+    """The columns of an operand that some columns are computed from; no columns where its numbers go into all."""
+    return next((Span(value, axis, *ends) for axis, ends in _read(part, value)), Span(value, 0, 0, 0))
 
 
 def _read(part: Span, value: ir.Value) -> Iterator[tuple[int, tuple[int, int]]]:

@@ -11,17 +11,17 @@ import numpy as np
 import onnx_ir as ir
 
 from boxcam.export.graphs.query import Array, constant_array
-from boxcam.export.heads.evidence.columns import Part, Segment, Span, operands, passed, unscaled
+from boxcam.export.heads.evidence.columns import Part, Span, copied, operands, part_read, passed, unscaled
 from boxcam.export.heads.evidence.makers import computed
 
 
-def form_of(made: list[Segment]) -> str | None:
+def form_of(boxes: Span) -> str | None:
     """``cxcywh``, ``xywh``, ``xyxy`` or ``yxyx``; None if the graph does not tell.
 
     Args:
-        made: the segments of a box's four columns.
+        boxes: the four columns of a box.
     """
-    columns = [column for one in made for column in _columns(one)]
+    columns = [Span(boxes.value, boxes.axis, column, column + 1) for column in range(boxes.first, boxes.end)]
     computed_at = [unscaled(column) for column in columns]
     if len(columns) != 4 or None in computed_at:
         return None
@@ -31,8 +31,8 @@ def form_of(made: list[Segment]) -> str | None:
     if size.op_type == "Sub" and len(computed(size)) == 2:
         if place.op_type == "Add" and len(computed(place)) == 2:
             return "cxcywh"
-        way = operands(computed_at[2])[1] if computed_at[2] is not None else None
-        return "xywh" if _node(way) is place else None
+        way = _subtracted(computed_at[2])
+        return "xywh" if way is not None and way in (place, _maker(columns[0])) else None
     if place.op_type == "Sub" and _leads_to_a_corner(computed_at[0], computed_at[2]):
         return "xywh"
     places = [_place(column) for column in columns]
@@ -43,10 +43,24 @@ def form_of(made: list[Segment]) -> str | None:
     return "cxcywh" if places[0] is not None else None
 
 
+def _subtracted(size: Span | None) -> ir.Node | None:
+    """What makes the numbers that a size is less by: a share of a corner, as of ``x2 - x1 / 2``, is no corner."""
+    taken = None if size is None or (node := _node(size)) is None else node.inputs[1]
+    return None if size is None or taken is None else _maker(part_read(size, taken))
+
+
+def _maker(column: Span) -> ir.Node | None:
+    """What makes the numbers of a column, factors included; None if that is not one operator."""
+    found = copied(column)
+    return _node(found[0]) if len(found) == 1 else None
+
+
 def _leads_to_a_corner(place: Span | None, size: Span | None) -> bool:
     """Whether a place is a difference by which the size grows: ``c - w / 2`` with w, or ``p - l`` with ``l + r``.
 
-    The second of two corners is a sum with the same ``c`` or ``p`` in it, or with the first corner: ``x1 + w``.
+    The second of two corners is a sum with the same ``c`` or ``p`` in it, or with the first corner: ``x1 + w``. A way
+    that is the difference of another number and the start is the size of a box between the two, by which corners are
+    moved apart: ``x1 - w / 10`` and ``x2 + w / 10`` with ``w = x2 - x1``.
     """
     if place is None or size is None:
         return False
@@ -54,6 +68,9 @@ def _leads_to_a_corner(place: Span | None, size: Span | None) -> bool:
     if len(parts) != 2:
         return False
     start, way = map(_key, parts)
+    made = _node(parts[1])
+    if made is not None and made.op_type == "Sub" and start in map(_key, operands(parts[1])):
+        return False
     if way == _key(size):
         return True
     node = size.value.producer()
@@ -67,11 +84,6 @@ def _key(span: Span) -> tuple[int, int, int]:
 
 def _node(computed_at: Span | None) -> ir.Node | None:
     return None if computed_at is None else computed_at.value.producer()
-
-
-def _columns(one: Segment) -> list[Span]:
-    made = one.made
-    return [Span(made.value, made.axis, column, column + 1) for column in range(made.first, made.end)]
 
 
 def _place(column: Span) -> Array | None:

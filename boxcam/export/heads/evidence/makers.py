@@ -102,18 +102,15 @@ def _chooses(node: ir.Node) -> bool:
     return node.op_type in _CHOOSING or node.domain not in _OF_ONNX_RUNTIME
 
 
-def from_integers(value: ir.Value) -> bool:
-    """Whether numbers are integers, or real ones that a Cast made of integers, wherever they were moved since."""
-    if value.dtype is not None and value.dtype.is_integer():
-        return True
+def is_mask(value: ir.Value) -> bool:
+    """Whether numbers are truth values, or 0 and 1 that a Cast made of them, wherever they were moved since."""
     node = value.producer()
-    while node is not None and operator_of(node).copies is not Copies.NONE and node.op_type != "Cast":
-        read = node.inputs[0]
-        node = None if read is None else read.producer()
-    if node is None or node.op_type != "Cast":
-        return False
-    read = node.inputs[0]
-    return read is not None and read.dtype is not None and read.dtype.is_integer()
+    while value.dtype != ir.DataType.BOOL:
+        if node is None or operator_of(node).copies is Copies.NONE or node.inputs[0] is None:
+            return False
+        value = node.inputs[0]
+        node = value.producer()
+    return True
 
 
 def computed(node: ir.Node) -> list[ir.Value]:

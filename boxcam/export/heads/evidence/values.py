@@ -6,10 +6,18 @@ import numpy as np
 
 from boxcam.export.graphs.query import Array
 
+_MANY = 5
+
 
 def ordered(boxes: Array) -> float:
     """The share of boxes that may be x1 y1 x2 y2: the last two numbers are not below the first two."""
     return float((boxes[..., 2:] >= boxes[..., :2]).all(-1).mean()) if boxes.size else 1.0
+
+
+def may_be_corners(boxes: Array) -> bool:
+    """Whether most boxes have no size that is less than its place, as corners have none; of a few, that is chance."""
+    real = boxes[(boxes != 0).any(-1) & (boxes != -1).any(-1)]  # the rest fills a table up
+    return len(real) >= _MANY and ordered(real) > 0.5
 
 
 def are_classes(values: Array) -> bool:

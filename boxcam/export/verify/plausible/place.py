@@ -30,8 +30,8 @@ LIMITS = {
 }
 """Of the best boxes of each picture so many are looked at; how many there have to be, of how many different cells. As
 read they have to lie ``far`` cells away, which is the median, and so many of those of another format have to hold their
-cells: that format is believed if its distance is the share ``nearer`` of that, and ``near`` raises doubts. A ``few``
-boxes raise no more than doubts, and only if another format is nearer for each of them. Boxes that lie the share
+cells: that format is believed if its distance is the share ``nearer`` of that, and ``near`` raises doubts. Boxes of a
+``few`` cells raise no more than doubts, and only if that format is nearer for each of them. Boxes that lie the share
 ``lost`` of the model input away from their cells are doubtful whatever other formats give, unless their source knows
 what they are."""
 
@@ -87,9 +87,8 @@ def answer(reading: Reading) -> Answer | None:
     if len(found) < LIMITS["count"] or len(np.unique(found.cells, axis=0)) < LIMITS["cells"]:
         few = "which cells of a map the boxes come from is not known, or there are too few boxes"
         return _of_few(found, read) or Answer("unknown", few)
-    distance = {form: float(np.median(found.distances(found.read_as(form, read)))) for form in ALL}
-    inside = {form: float(found.holds(found.read_as(form, read)).mean()) for form in ALL}
-    best = min(ALL, key=lambda form: (distance[form] * (2 - inside[form]), form != read))
+    distance, inside = _distances(found, read), _shares_inside(found, read)
+    best = _nearest(found, read)
     away = float(np.median(found.shares(found.boxes)))
     figures = {"boxes": float(len(found)), "cells away": distance[read], "inside": inside[read], "away": away}
     boxes = counted(len(found), "box", "boxes")
@@ -107,24 +106,43 @@ def answer(reading: Reading) -> Answer | None:
 
 
 def _of_few(found: Located, read: BoxFormat) -> Answer | None:
-    """Doubts, where another format brings each of a few boxes so much nearer to its cell, which it holds."""
-    if len(found) < LIMITS["few"]:
+    """Doubts, where the nearest format brings each of a few boxes so much nearer to its cell, which it holds.
+
+    Boxes of the same cell are one object's, and say the same.
+    """
+    if len(np.unique(found.cells, axis=0)) < LIMITS["few"]:
         return None
     own = found.distances(found.boxes)
     if np.median(own) < LIMITS["far"]:
         return None
-    for other in ALL:
-        boxes = found.read_as(other, read)
-        nearer = found.distances(boxes)
-        much = np.median(nearer) <= LIMITS["nearer"] * np.median(own)
-        if much and found.holds(boxes).all() and (nearer <= LIMITS["near"] * own).all():
-            figures = {"boxes": float(len(found)), "cells away": float(np.median(own))}
-            seen = (
-                f"each of the {counted(len(found), 'box', 'boxes')} that are found would lie nearer to the cell that"
-                f" makes its score if it were {other}: {np.median(nearer):.1f} cells away, and not {np.median(own):.1f}"
-            )
-            return Answer("doubtful", seen, _advice(read, other), figures)
-    return None
+    best = _nearest(found, read)
+    boxes = found.read_as(best, read)
+    nearer = found.distances(boxes)
+    much = np.median(nearer) <= LIMITS["nearer"] * np.median(own)
+    if not much or not found.holds(boxes).all() or not (nearer <= LIMITS["near"] * own).all():
+        return None
+    figures = {"boxes": float(len(found)), "cells away": float(np.median(own))}
+    seen = (
+        f"each of the {counted(len(found), 'box', 'boxes')} that are found would lie nearer to the cell that"
+        f" makes its score if it were {best}: {np.median(nearer):.1f} cells away, and not {np.median(own):.1f}"
+    )
+    return Answer("doubtful", seen, _advice(read, best), figures)
+
+
+def _nearest(found: Located, read: BoxFormat) -> BoxFormat:
+    """The format that puts boxes nearest to their cells, those that do not hold them farther away; as read if equal."""
+    distance, inside = _distances(found, read), _shares_inside(found, read)
+    return min(ALL, key=lambda form: (distance[form] * (2 - inside[form]), form != read))
+
+
+def _distances(found: Located, read: BoxFormat) -> dict[BoxFormat, float]:
+    """How many cells away boxes are from their own, the median, in each format."""
+    return {form: float(np.median(found.distances(found.read_as(form, read)))) for form in ALL}
+
+
+def _shares_inside(found: Located, read: BoxFormat) -> dict[BoxFormat, float]:
+    """How many of the boxes hold their cells in each format, 0 to 1."""
+    return {form: float(found.holds(found.read_as(form, read)).mean()) for form in ALL}
 
 
 def locate(reading: Reading) -> Located:
