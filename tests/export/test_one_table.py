@@ -37,6 +37,8 @@ REGISTRATIONS = {
 
 
 OTHERWISE = {
+    "heads/evidence/columns.py",  # how a table of detections is masked: multiplied or divided by, or chosen
+    "heads/evidence/integers.py",  # the arithmetic of class numbers: counted from 1, masked, chosen
     "heads/evidence/makers.py",  # what chooses rows by their numbers, control flow too; what a norm is written out with
     "layers/candidates.py",  # what a normalisation written out ends with, in this order, is a pattern
     "passes/single_image.py",  # operators that are told sizes by an input, which the table does not say
