@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from boxcam.bundle.external import Part, number_at
+from boxcam.bundle.wire import Part, fields_of, number_at
 
 _MODEL_GRAPH, _GRAPH_NODE, _GRAPH_TENSOR = 7, 1, 5
 _NODE_INPUT, _NODE_OUTPUT, _NODE_OPERATOR, _NODE_ATTRIBUTE = 1, 2, 4, 5
@@ -71,7 +71,7 @@ def parse_graph(data: bytes) -> Graph:
     """
     nodes: list[Node] = []
     weights: dict[str, Weight] = {}
-    for number, content in _fields(data, (0, len(data))):
+    for number, content in fields_of(data, (0, len(data))):
         if number == _MODEL_GRAPH and isinstance(content, tuple):
             _graph(data, content, nodes, weights)
     return Graph(tuple(nodes), weights)
@@ -90,7 +90,7 @@ def selecting_operator(graph: Graph, ends: Collection[str]) -> str | None:
 
 
 def _graph(data: bytes, part: Part, nodes: list[Node], weights: dict[str, Weight]) -> None:
-    for number, content in _fields(data, part):
+    for number, content in fields_of(data, part):
         if not isinstance(content, tuple):
             continue
         if number == _GRAPH_NODE:
@@ -105,7 +105,7 @@ def _node(data: bytes, part: Part, nodes: list[Node], weights: dict[str, Weight]
     outputs: list[str] = []
     operator = ""
     inside: list[Node] = []
-    for number, content in _fields(data, part):
+    for number, content in fields_of(data, part):
         if not isinstance(content, tuple):
             continue
         if number == _NODE_INPUT:
@@ -115,7 +115,7 @@ def _node(data: bytes, part: Part, nodes: list[Node], weights: dict[str, Weight]
         elif number == _NODE_OPERATOR:
             operator = _text(data, content)
         elif number == _NODE_ATTRIBUTE:
-            for field, graph in _fields(data, content):
+            for field, graph in fields_of(data, content):
                 if field in _ATTRIBUTE_GRAPHS and isinstance(graph, tuple):
                     _graph(data, graph, inside, weights)
     nodes.extend(inside)
@@ -127,7 +127,7 @@ def _weight(data: bytes, part: Part) -> Weight | None:
     """A tensor; None if it lies in the graph itself, or is not of real numbers."""
     shape: list[int] = []
     name, kind, entries = "", 0, {}
-    for number, content in _fields(data, part):
+    for number, content in fields_of(data, part):
         if number == _TENSOR_SIZES:
             shape += [content] if isinstance(content, int) else list(_numbers(data, content))
         elif number == _TENSOR_TYPE and isinstance(content, int):
@@ -135,33 +135,11 @@ def _weight(data: bytes, part: Part) -> Weight | None:
         elif number == _TENSOR_NAME and isinstance(content, tuple):
             name = _text(data, content)
         elif number == _TENSOR_EXTERNAL and isinstance(content, tuple):
-            entry = {key: _text(data, value) for key, value in _fields(data, content) if isinstance(value, tuple)}
+            entry = {key: _text(data, value) for key, value in fields_of(data, content) if isinstance(value, tuple)}
             entries[entry.get(1, "")] = entry.get(2, "")
     if "location" not in entries or kind not in TYPES:
         return None
     return Weight(name, tuple(shape), TYPES[kind], int(entries.get("offset", "0")), int(entries.get("length", "0")))
-
-
-def _fields(data: bytes, part: Part) -> Iterator[tuple[int, int | Part]]:
-    """The fields of a message: number, and its number, or where its bytes are."""
-    at, end = part
-    while at < end:
-        key, at = number_at(data, at, end)
-        wire = key & 7
-        if wire == 0:
-            value, at = number_at(data, at, end)
-            yield key >> 3, value
-            continue
-        if wire == 2:
-            length, at = number_at(data, at, end)
-        elif wire in (1, 5):
-            length = 8 if wire == 1 else 4
-        else:
-            raise ValueError(f"it has a field of wire type {wire}")
-        if at + length > end:
-            raise ValueError("it ends in the middle of a field")
-        yield key >> 3, (at, at + length)
-        at += length
 
 
 def _numbers(data: bytes, part: Part) -> Iterator[int]:

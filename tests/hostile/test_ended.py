@@ -89,7 +89,6 @@ def wait_for_work(process: subprocess.Popen[str]) -> None:
         time.sleep(0.1)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("command", ["explain", "export", "inspect"])
 def test_a_signal_ends_native_code(
@@ -201,7 +200,6 @@ def test_more_than_any_run_takes_is_no_limit(given: dict[str, Any]) -> None:
     assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="memory can be limited on Linux only")
 def test_the_lowest_limit_of_memory_holds_until_its_block_ends_whichever_ends_first() -> None:
     import resource
 
@@ -281,7 +279,6 @@ def test_impossible_limits(given: dict[str, object], expected: str) -> None:
         raise AssertionError("it was entered")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="memory can be limited on Linux only")
 @pytest.mark.parametrize("where", ["numpy", "ONNX Runtime"])
 def test_memory_is_limited(where: str, tmp_path: Path) -> None:
     code = f"""
@@ -365,7 +362,6 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     assert (tmp_path / "precious" / "file").read_text() == "precious"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
 def test_a_killed_export_leaves_nothing_for_long(file: Path, tmp_path: Path, temporary: Path) -> None:
     process = begin("export", file, "--preprocess", "imagenet", "-o", tmp_path / "a.boxcam")
     wait_for_work(process)
