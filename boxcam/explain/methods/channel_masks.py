@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from boxcam.bundle import Rules
+from boxcam.explain.methods.runs_again import RunsAgain
 
 Float64 = npt.NDArray[np.float64]
 Weigh = Callable[[Float64], Float64]
@@ -16,7 +17,7 @@ Weigh = Callable[[Float64], Float64]
 
 
 @dataclass(frozen=True)
-class ChannelMasks:
+class ChannelMasks(RunsAgain):
     """A method of forward passes alone: of the image behind each channel of the maps that its boxes come from.
 
     A box's map is ReLU(Σₖ wₖ Aₖ). See `boxcam.explain.channels`.
@@ -46,16 +47,6 @@ class ChannelMasks:
     def takes(self) -> tuple[str, ...]:
         """It has no options that are not for every method."""
         return ()
-
-    @property
-    def averages(self) -> bool:
-        """It averages no gradient, as it reads none."""
-        return False
-
-    @property
-    def times(self) -> None:
-        """It multiplies no other method's map."""
-        return None
 
     @property
     def layers(self) -> str:

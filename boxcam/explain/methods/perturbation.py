@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from boxcam.explain.methods.runs_again import RunsAgain
 from boxcam.types import Float, Int
 
 Float64 = npt.NDArray[np.float64]
@@ -49,7 +50,7 @@ float64 [K]."""
 
 
 @dataclass(frozen=True)
-class Perturbation:
+class Perturbation(RunsAgain):
     """A method of forward passes alone: of the image behind random masks, which all boxes of an image share.
 
     A box's map is the mean of the masks, each counting as much as its weight.
@@ -78,16 +79,6 @@ class Perturbation:
     def takes(self) -> tuple[str, ...]:
         """Options that are for it and not for every method."""
         return "masks", "seed"
-
-    @property
-    def averages(self) -> bool:
-        """It averages no gradient, as it has none."""
-        return False
-
-    @property
-    def times(self) -> None:
-        """It multiplies no other method's map."""
-        return None
 
     @property
     def layers(self) -> str:

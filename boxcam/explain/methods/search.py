@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from boxcam.explain.methods.runs_again import RunsAgain
+
 Float64 = npt.NDArray[np.float64]
 Chosen = npt.NDArray[np.bool_]
 Lost = Callable[[Chosen], float]
@@ -46,7 +48,7 @@ Find = Callable[[Patchwork, Lost, Trials], Float64]
 
 
 @dataclass(frozen=True)
-class Search:
+class Search(RunsAgain):
     """A method that proposes patches by another method's map, and asks the model which of them matter.
 
     Attributes:
@@ -75,16 +77,6 @@ class Search:
     def takes(self) -> tuple[str, ...]:
         """Options that are for it and not for every method."""
         return "passes", "seed"
-
-    @property
-    def averages(self) -> bool:
-        """It averages no gradient itself."""
-        return False
-
-    @property
-    def times(self) -> None:
-        """It multiplies no other method's map."""
-        return None
 
     @property
     def layers(self) -> str:
