@@ -96,7 +96,7 @@ demo-bundle: $(DEV) ## export anew what the command `boxcam demo` shows, into th
 		--engine onnx --layer neck
 	cp $(SHOWN:%=$(SIGNS)/images/%.jpg) boxcam/demo/images
 
-bench: $(DEV) $(RUNTIME) .build/bench/.ready ## measure boxcam against other ways (25 minutes), write docs/performance.md
+bench: $(DEV) $(RUNTIME) .build/bench/.ready ## measure boxcam against other ways (40 minutes), write docs/performance.md
 	PYTHONPATH="$(CURDIR)/.build/bench" .venv/bin/python benchmarks/run.py --runtime-python .venv-runtime/bin/python \
 		$(if $(ARGS),,--write docs/performance.md) $(ARGS)
 

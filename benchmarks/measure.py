@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks import torch_methods
 from benchmarks.cases import Subject
 from benchmarks.equality import Array, require
-from benchmarks.timing import median, medians, timed
+from benchmarks.timing import added, median, medians, timed
 from boxcam.errors import UnsupportedOperatorError
 
 MASKS = 5000
@@ -165,24 +165,23 @@ def _boxcam(
         "forward": deployed.forward,
         "gradients": lambda: deployed.gradients(most),
     }
-    taken = medians({**pieces, **{f"{e} {n}": run for (e, n), run in runs.items()}}, settings.repeats)
+    extra = added(deployed.detect, {f"{e} {n}": run for (e, n), run in runs.items()}, settings.repeats)
     rows = []
     for engine in engines:
         figures = {}
         for count in settings.counts:
             if (engine, count) not in slow:
-                figures[count] = Figure(max(taken[f"{engine} {count}"] - taken["detect"], 0.0))
+                figures[count] = Figure(max(extra[f"{engine} {count}"], 0.0))
                 continue
             few = max(n for e, n in runs if e == engine)
             least = min(settings.counts)
-            slope = (taken[f"{engine} {few}"] - taken[f"{engine} {least}"]) / max(few - least, 1)
-            seconds = taken[f"{engine} {few}"] - taken["detect"] + slope * (count - few)
-            figures[count] = Figure(max(seconds, 0.0), True)
+            slope = (extra[f"{engine} {few}"] - extra[f"{engine} {least}"]) / max(few - least, 1)
+            figures[count] = Figure(max(extra[f"{engine} {few}"] + slope * (count - few), 0.0), True)
         rows.append(Row(ENGINES[engine], figures, deviations[engine]))
-    parts = {name: taken[name] for name in pieces}
+    parts = medians(pieces, settings.repeats)
     if ("onnx", most) in runs:
-        parts["explain"] = taken[f"onnx {most}"]
-    return taken["floor"], parts, rows
+        parts["explain"] = parts["detect"] + extra[f"onnx {most}"]
+    return parts["floor"], parts, rows
 
 
 def _cells(subject: Subject, settings: Settings) -> Row:
@@ -193,12 +192,11 @@ def _cells(subject: Subject, settings: Settings) -> Row:
         return lambda: deployed.explain(count, "onnx", CELLS_METHOD)
 
     run(1)()  # opens what it needs
-    long = timed(run(few))[0] / few * max(settings.counts) > settings.limit
+    one, several = (timed(run(n))[0] for n in (1, few))
+    long = one + (several - one) / max(few - 1, 1) * (max(settings.counts) - 1) > settings.limit
     reach = {count: min(count, few) if long else count for count in settings.counts}
-    taken = medians({"detect": deployed.detect, **{str(n): run(n) for n in set(reach.values())}}, settings.repeats)
-    figures = {
-        count: Figure(max(taken[str(n)] - taken["detect"], 0.0) * count / n, n < count) for count, n in reach.items()
-    }
+    extra = added(deployed.detect, {str(n): run(n) for n in set(reach.values())}, settings.repeats)
+    figures = {count: Figure(max(extra[str(n)], 0.0) * count / n, n < count) for count, n in reach.items()}
     return Row(CELLS, figures, note="another map")
 
 

@@ -29,7 +29,7 @@ class Results:
 
 
 _NOISE = 0.01
-"""Differences of two medians that are a smaller share of the forward pass say nothing."""
+"""Differences that are a smaller share of the forward pass say nothing."""
 
 
 def duration(seconds: float) -> str:

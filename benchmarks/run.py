@@ -1,6 +1,6 @@
 """Measure boxcam against other ways of computing the same maps, and print the tables.
 
-    python benchmarks/run.py                                      everything, about 25 minutes
+    python benchmarks/run.py                                      everything, about 40 minutes
     python benchmarks/run.py --only retinanet-320 --quick         a part of it, less exactly
     python benchmarks/run.py --write docs/performance.md          and the page
 

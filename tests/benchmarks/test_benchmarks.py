@@ -20,7 +20,7 @@ from benchmarks.cold import ColdStart, ColdStartError, cold_starts
 from benchmarks.equality import Array, DisagreementError, deviation, require
 from benchmarks.measure import BATCHED, CELLS, DRISE, ENGINES, LIBRARIES, LOOP, WHOLE, Figure, Measured, Row, Settings
 from benchmarks.run import main
-from benchmarks.timing import medians
+from benchmarks.timing import added, medians
 
 SETTINGS = Settings(counts=(1, 4, 20), repeats=1, slow_repeats=1, batch=2, without=tuple(LIBRARIES))
 
@@ -141,6 +141,26 @@ def test_medians_are_of_interleaved_runs() -> None:
     found = medians({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 2)
     assert order == ["a", "b"] * 3  # the first round is not counted
     assert set(found) == {"a", "b"}
+
+
+def test_what_a_run_adds_is_compared_with_the_run_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that takes seconds longer for a while takes them for both."""
+    clock, slow, order = [0.0], iter([0.0, 0.0, 50.0, 0.0, 50.0, 50.0, 0.0, 0.0]), list[str]()
+    monkeypatch.setattr("time.perf_counter", lambda: clock[0])
+    late = [0.0]
+
+    def base() -> None:
+        late[0] = next(slow)
+        order.append("base")
+        clock[0] += 2.0 + late[0]
+
+    def run(name: str, seconds: float) -> None:
+        order.append(name)
+        clock[0] += 2.0 + seconds + late[0]
+
+    found = added(base, {"a": lambda: run("a", 0.5), "b": lambda: run("b", 0.25)}, 3)
+    assert found == {"a": 0.5, "b": 0.25}
+    assert order == ["base", "a", "base", "b"] * 4  # the first round is not counted
 
 
 RESULTS = report.Results(

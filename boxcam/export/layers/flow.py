@@ -60,6 +60,8 @@ class Axes:
     groups: Mapping[int, int] = field(default_factory=dict)
 
     def forward(self, marks: Marks, before: Sizes, after: Sizes) -> Marks:
+        if marks.size == 1 and not self.taken:
+            return marks.reshape((1,) * len(after))
         for axis, places in self.taken.items():
             found = marks if marks.shape[axis] > 1 else marks.repeat(before[axis] or 1, axis)
             picked = found.take(np.maximum(places, 0), axis)
@@ -76,6 +78,8 @@ class Axes:
         return fitted(marks, after)
 
     def backward(self, marks: Marks, before: Sizes, after: Sizes) -> Marks:
+        if marks.size == 1 and not self.taken:
+            return marks.reshape((1,) * len(before))
         new = tuple(place for place, axis in enumerate(self.order) if axis is None)
         for place in new:
             marks = _any(marks, place)
@@ -91,6 +95,8 @@ class Axes:
 
 def _any(marks: Marks, axis: int) -> Marks:
     """Marks that all along an axis share."""
+    if marks.shape[axis] == 1:
+        return marks
     found: Marks = np.bitwise_or.reduce(marks, axis, keepdims=True)
     return found
 
@@ -175,6 +181,8 @@ class Mix:
 
 
 def _mixed(marks: Marks, sizes: Sizes) -> Marks:
+    if marks.size == 1:
+        return marks.reshape((1,) * len(sizes))
     return np.full((1,) * len(sizes), np.bitwise_or.reduce(marks, None), np.uint8)
 
 
@@ -188,9 +196,10 @@ def fitted(marks: Marks, sizes: Sizes) -> Marks:
 
 def compact(marks: Marks) -> Marks:
     """The same marks, with dimensions along which all are alike at size 1."""
+    if marks.size == 1:
+        return marks
     for axis in range(marks.ndim):
-        first = marks.take([0], axis) if marks.shape[axis] else np.zeros_like(marks)
-        if marks.shape[axis] > 1 and (marks == first).all():
+        if marks.shape[axis] > 1 and (marks == (first := marks.take([0], axis))).all():
             marks = first
     return marks
 
