@@ -66,7 +66,12 @@ class GradientGraph:
 
 
 def build(
-    model: ir.Model, logits: Sequence[str], features: Sequence[str], local: bool = True, guided: bool = False
+    model: ir.Model,
+    logits: Sequence[str],
+    features: Sequence[str],
+    local: bool = True,
+    guided: bool = False,
+    means: bool = True,
 ) -> GradientGraph:
     """Differentiate the logits (or other targets) of boxes by a layer.
 
@@ -77,6 +82,7 @@ def build(
         local: whether gradients may be kept in windows and rows; whole maps give the same, more slowly.
         guided: whether rectifiers pass what guided backpropagation passes, and not the gradient; see
             `boxcam.export.autodiff.guided`.
+        means: whether the graph of the channels' means alone, where it is cheaper, is built too.
 
     Raises:
         UnsupportedOperatorError: an operator between the layer and the logits has no rule.
@@ -92,14 +98,14 @@ def build(
         simpler = _simpler(found, work, leaves, layer, guided)
     found = simpler or found
     provide(model, found)
-    if not local or simpler is not None or "rows" in builder.forms:
+    if not means or not local or simpler is not None or "rows" in builder.forms:
         return found
     condensed = _Builder(work, leaves, layer, local, guided, means=True)
-    means = condensed.build()
-    more = tuple(name for name in means.inputs if name not in found.inputs)
+    of_means = condensed.build()
+    more = tuple(name for name in of_means.inputs if name not in found.inputs)
     if not condensed.cheaper or not all(name.endswith(SHAPE) for name in more):
         return found
-    found = replace(found, means=means.model, inputs=(*found.inputs, *more))
+    found = replace(found, means=of_means.model, inputs=(*found.inputs, *more))
     provide(model, found)
     return found
 

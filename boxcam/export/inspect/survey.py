@@ -195,7 +195,7 @@ def _with_forms(
                     passes.ShapeInferencePass()(graph)
                 used = used_features(graph, logits, names)
                 check.check_path(graph, logits, used)
-                built = gradient.build(graph, logits, used)
+                built = gradient.build(graph, logits, used, means=False)  # its form is all that is told
                 form, field = built.form, built.field
             except ExportError as error:
                 problem = str(error)

@@ -80,8 +80,16 @@ def is_transformer(value: ir.Value) -> bool:
 
 def is_computed(value: ir.Value) -> bool:
     """Whether a value depends on the image; weights and biases do not, whatever moves them about."""
-    reads = (read for node in ancestors([value]) for read in values_read(node))
-    return value.is_graph_input() or any(read.is_graph_input() for read in reads)
+    seen, todo = {value}, [value]
+    while todo:  # the first inputs first: they are the way to the image, and it is asked of many values
+        value = todo.pop()
+        if value.is_graph_input():
+            return True
+        node = value.producer()
+        new = [] if node is None else [read for read in values_read(node) if read not in seen]
+        seen.update(new)
+        todo.extend(reversed(new))
+    return False
 
 
 def selects(value: ir.Value) -> bool:
