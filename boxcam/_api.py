@@ -316,7 +316,10 @@ def export(
     stops: Sequence[str] = (),
     inputs: Mapping[str, Any] | Sequence[str] = (),
 ) -> boxcam.Manifest:
-    """Make a bundle out of a trained detector or classifier. It needs boxcam's extra ``export``.
+    """Make a bundle out of a trained detector or classifier.
+
+    An ONNX file needs boxcam's extra ``onnx``; a model of torchvision, mmdet or mmyolo the extra ``export`` or ``mmyolo``,
+    and its framework.
 
     Args:
         arguments: what the model is made of: ``"model.onnx"``; ``"torchvision:NAME", "weights.pth"``; or

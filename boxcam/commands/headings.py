@@ -65,8 +65,17 @@ class Command(click.Command):
         self._help = text
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read what was typed; an option that is not there is answered by those that are close to it."""
+        """Read what was typed; an option that is not there is answered by those that are close to it.
+
+        Raises:
+            click.UsageError: an option of one value is given twice: the last one would count, and the others not be
+                missed.
+        """
         try:
+            typed = self.make_parser(ctx).parse_args(list(args))[2]
+            for option in typed:
+                if isinstance(option, click.Option) and _takes_one(option) and typed.count(option) > 1:
+                    raise click.UsageError(f"{option.opts[-1]} is given twice and takes one value. Give it once.", ctx)
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
             raise no_such_option(error.option_name, self, ctx) from error
@@ -81,3 +90,7 @@ class Command(click.Command):
         for heading in sorted(lists, key=lambda heading: heading == OTHER):
             with formatter.section(heading):
                 formatter.write_dl(lists[heading])
+
+
+def _takes_one(option: click.Option) -> bool:
+    return not (option.multiple or option.is_flag or option.count)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePath
 
 from boxcam.bundle import MANIFEST
+from boxcam.runtime.foreign import is_address
 
 _WEIGHTS = (".pt", ".pth", ".ckpt", ".safetensors")
 _TURNED = {
@@ -30,7 +31,10 @@ def bundle(arguments: tuple[str, ...]) -> str | None:
 
 def missing(arguments: tuple[str, ...]) -> str | None:
     """What to say of a file of a model that is not there, or of a folder in its place; None if it is neither."""
-    if len(arguments) != 1 or "://" in arguments[0]:
+    for given in arguments:
+        if is_address(given):
+            return f"{given} is an address on the network, and only files are read. Download it first."
+    if len(arguments) != 1:
         return None
     (name,) = arguments
     path = Path(name)

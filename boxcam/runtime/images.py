@@ -79,11 +79,12 @@ def read_image(path: str | os.PathLike[str]) -> Image:
     return pixels
 
 
-def check_array(image: object) -> Image:
+def check_array(image: object, name: str = "an image array") -> Image:
     """Check an image that was given as an array.
 
     Args:
         image: uint8 [H, W, 3] BGR, or [H, W] grey.
+        name: what messages call it.
 
     Returns:
         uint8 [H, W, 3], BGR: a copy.
@@ -92,15 +93,17 @@ def check_array(image: object) -> Image:
         InputError: it is anything else.
     """
     if not isinstance(image, np.ndarray):
+        hint = " cv2.imread gives None for a file that it cannot read." if image is None else ""
         raise InputError(
-            f"an image must be a numpy array, not {type(image).__name__}. Pass uint8 [H, W, 3] in BGR order, or a path."
+            f"an image must be a path, a numpy array or a PIL image, not {type(image).__name__}. Pass uint8 [H, W, 3] in"
+            f" BGR order, or a path.{hint}"
         )
     if hasattr(image, "mask"):
         raise InputError(
-            "an image array with a mask cannot be used. Pass it with what is masked filled: image.filled(0)."
+            f"{name} with a mask cannot be used. Pass it with what is masked filled: image.filled(0)."
         )
     image = np.asarray(image)  # classes of their own, such as np.matrix, have other rules for axes
-    what = f"an image array of {image.dtype} {list(image.shape)} cannot be used"
+    what = f"{name} of {image.dtype} {list(image.shape)} cannot be used"
     if image.ndim == 3 and image.shape[2] == 4:
         raise InputError(f"{what}: it has 4 channels. Drop the alpha channel: image[:, :, :3].")
     if image.ndim == 3 and image.shape[0] == 3 and image.shape[2] != 3:
@@ -114,7 +117,7 @@ def check_array(image: object) -> Image:
     if 0 in image.shape:
         raise InputError(f"{what}: it has no pixels. Pass an image with a height and a width above 0.")
     if said := too_large(image.shape[1], image.shape[0]):
-        raise InputError(f"an image array of {image.dtype} {list(image.shape)} {said}")
+        raise InputError(f"{name} of {image.dtype} {list(image.shape)} {said}")
     plain = np.array(image, order="C")  # its own memory, as explanations outlive what a camera writes into next
     return plain if plain.ndim == 3 else np.repeat(plain[:, :, None], 3, axis=2)
 

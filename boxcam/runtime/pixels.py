@@ -55,7 +55,7 @@ def load_image(image: Any, color: str = "BGR", channels: int = 3) -> Image:
     if channels == 3:
         pixels = check_array(image)
         return np.ascontiguousarray(pixels[..., ::-1]) if color == "RGB" else pixels
-    return fitted(image, channels, "the image array", color)
+    return fitted(image, channels, "an image array", color)
 
 
 def order_of(image: Any, color: Order) -> Order:

@@ -38,7 +38,7 @@ def read_planes(path: str | os.PathLike[str], channels: int) -> Image:
     name = os.fspath(path)
     begin = _beginning(name)
     if begin.startswith(NPY):
-        return fitted(_from_npy(name), channels, name)
+        return fitted(_from_npy(name), channels, f"{name}: the array")
     if channels in (1, 3):
         return fitted(read_image(path), channels, name)
     if begin.startswith(TIFF):
@@ -91,13 +91,13 @@ def fitted(pixels: Any, channels: int, what: str, color: str = "BGR") -> Image:
         or channels == 3
     ):
         single = isinstance(pixels, np.ndarray) and pixels.ndim == 3 and pixels.shape[-1] == 1
-        pixels = check_array(pixels[:, :, 0] if single and channels != 3 else pixels)
+        pixels = check_array(pixels[:, :, 0] if single and channels != 3 else pixels, what)
         if channels == 3:
             return np.ascontiguousarray(pixels[..., ::-1]) if color == "RGB" else pixels
         if channels == 1:
             return np.asarray(cv2.cvtColor(pixels, _GREY[color]), np.uint8)[:, :, None]
     if pixels.ndim == 2 and channels == 1:
-        return np.asarray(check_array(pixels)[:, :, :1])
+        return np.asarray(check_array(pixels, what)[:, :, :1])
     count = pixels.shape[2] if pixels.ndim == 3 else 1
     if count != channels:
         first = "Its channels come first: move them to the end with image.transpose(1, 2, 0)."

@@ -142,16 +142,16 @@ def draw(outline: Array, shape: tuple[int, ...]) -> Array:
 def _open(path: Path) -> Any:
     """The file as pycocotools has it."""
     try:
-        from pycocotools.coco import COCO
-    except ModuleNotFoundError as error:
-        raise PackageError.of("pycocotools", "annotations=", "audit") from error
-    try:
         data = json.loads(read_file(path, _LARGEST))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}. Check the path.") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON ({error}). {MEND}") from error
     _check(data, path)
+    try:
+        from pycocotools.coco import COCO
+    except ModuleNotFoundError as error:  # when the file is known to be one that it is needed for
+        raise PackageError.of("pycocotools", "annotations=", "audit") from error
     coco = COCO()
     coco.dataset = data
     with contextlib.redirect_stdout(io.StringIO()):  # it tells of its steps
