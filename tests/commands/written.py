@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from click.testing import Result
 
-
 Cli = Callable[..., Result]
 
 
