@@ -39,6 +39,12 @@ def signs() -> Path:
 
 
 @pytest.fixture(scope="session")
+def cat(signs: Path) -> Path:
+    """One of its pictures, on which it finds several boxes."""
+    return signs / "images" / "cat.jpg"
+
+
+@pytest.fixture(scope="session")
 def signs_export(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """The demo detector, exported as a person would."""
     path = tmp_path_factory.mktemp("signs") / "signs.boxcam"
