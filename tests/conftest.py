@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -87,7 +88,23 @@ def runtime_python() -> str:
     return python
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """What stays in one process, when there are several: a file's tests share what they made, and a family's do."""
-    if item.get_closest_marker("xdist_group") is None:
-        item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+_SCHEDULE = pytest.StashKey[Any]()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Where several processes run tests: what stays in one of them."""
+    if config.getvalue("dist") != "loadgroup":
+        return None
+    from tests.schedule import Schedule  # needs pytest-xdist, which is there if this is called
+
+    config.stash[_SCHEDULE] = Schedule(config, log)
+    return config.stash[_SCHEDULE]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """How long groups took, so that `tests.schedule.FIRST` can be kept."""
+    schedule = config.stash.get(_SCHEDULE, None)
+    if schedule is not None and schedule.seconds:
+        terminalreporter.section("groups that took longest")
+        terminalreporter.write("\n".join(schedule.summary()) + "\n")
