@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -46,15 +48,26 @@ def cat(signs: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def signs_export(tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """The demo detector, exported as a person would."""
-    path = tmp_path_factory.mktemp("signs") / "signs.boxcam"
+def signs_export(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Exported:
+    """The demo detector, exported as a person would; once, in however many processes the tests run."""
+    folder = tmp_path_factory.getbasetemp()
+    if hasattr(request.config, "workerinput"):  # of several processes, each has a folder in the one of all
+        folder = folder.parent
+    path, said = folder / "signs" / "signs.boxcam", folder / "signs.json"
     given = [SIGNS / "config.py", SIGNS / "signs.pth", "-o", path, "--sample", SIGNS / "images" / "cat.jpg"]
-    done = subprocess.run(
-        [sys.executable, "-m", "boxcam.cli", "export", *map(str, given)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return Exported(path, done.stdout, done.stderr)
+    with (folder / "signs.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not said.exists():
+            path.parent.mkdir(exist_ok=True)
+            done = subprocess.run(
+                [sys.executable, "-m", "boxcam.cli", "export", *map(str, given)],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, done.stderr
+            said.write_text(json.dumps([done.stdout, done.stderr]), encoding="utf-8")
+    return Exported(path, *json.loads(said.read_text(encoding="utf-8")))
 
 
 @pytest.fixture(scope="session")
