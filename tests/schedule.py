@@ -31,7 +31,9 @@ FIRST = (
 """The groups that take longest, which begin: one that began last would leave all processes but its own with nothing to
 do. The end of a run tells how long the groups took."""
 
-_FAMILY = re.compile(r"\[([\w' ]+: .*?)(-[^-]+-\w+-(onnx|torchscript)(-guided)?|-(onnx|torchscript))?\]$")
+_FAMILY = re.compile(
+    r"\[([\w' ]+: .*?)(-[^- ]+-(logit|score|[xy][12])-(onnx|torchscript)(-guided)?|-(onnx|torchscript))?\]$"
+)
 
 
 def group_of(test: str) -> str:
