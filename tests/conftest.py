@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -9,6 +11,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -39,15 +42,32 @@ def signs() -> Path:
 
 
 @pytest.fixture(scope="session")
-def signs_export(tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """The demo detector, exported as a person would."""
-    path = tmp_path_factory.mktemp("signs") / "signs.boxcam"
+def cat(signs: Path) -> Path:
+    """One of its pictures, on which it finds several boxes."""
+    return signs / "images" / "cat.jpg"
+
+
+@pytest.fixture(scope="session")
+def signs_export(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Exported:
+    """The demo detector, exported as a person would; once, in however many processes the tests run."""
+    folder = tmp_path_factory.getbasetemp()
+    if hasattr(request.config, "workerinput"):  # of several processes, each has a folder in the one of all
+        folder = folder.parent
+    path, said = folder / "signs" / "signs.boxcam", folder / "signs.json"
     given = [SIGNS / "config.py", SIGNS / "signs.pth", "-o", path, "--sample", SIGNS / "images" / "cat.jpg"]
-    done = subprocess.run(
-        [sys.executable, "-m", "boxcam.cli", "export", *map(str, given)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return Exported(path, done.stdout, done.stderr)
+    with (folder / "signs.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not said.exists():
+            path.parent.mkdir(exist_ok=True)
+            done = subprocess.run(
+                [sys.executable, "-m", "boxcam.cli", "export", *map(str, given)],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, done.stderr
+            said.write_text(json.dumps([done.stdout, done.stderr]), encoding="utf-8")
+    return Exported(path, *json.loads(said.read_text(encoding="utf-8")))
 
 
 @pytest.fixture(scope="session")
@@ -81,7 +101,23 @@ def runtime_python() -> str:
     return python
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """What stays in one process, when there are several: a file's tests share what they made, and a family's do."""
-    if item.get_closest_marker("xdist_group") is None:
-        item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+_SCHEDULE = pytest.StashKey[Any]()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Where several processes run tests: what stays in one of them."""
+    if config.getvalue("dist") != "loadgroup":
+        return None
+    from tests.schedule import Schedule  # needs pytest-xdist, which is there if this is called
+
+    config.stash[_SCHEDULE] = Schedule(config, log)
+    return config.stash[_SCHEDULE]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """How long groups took, so that `tests.schedule.FIRST` can be kept."""
+    schedule = config.stash.get(_SCHEDULE, None)
+    if schedule is not None and schedule.seconds:
+        terminalreporter.section("groups that took longest")
+        terminalreporter.write("\n".join(schedule.summary()) + "\n")

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 
+from boxcam.export.graphs.extract import clone_model
 from boxcam.export.graphs.run import run_model
 from boxcam.export.heads.convention import Convention
 from boxcam.export.source import Request
 from boxcam.export.sources.onnx import detections as detecting
 from boxcam.export.sources.onnx import opened as opening
+from boxcam.export.sources.onnx.opened import OnnxFile
 from boxcam.runtime.preprocess import prepare
 from tests.conventions.files import HEIGHT, WIDTH, Layout, Truth, outputs_of
 
@@ -35,15 +37,28 @@ class Read:
     image: np.ndarray
 
 
-def read(path: Path, **options: Any) -> Read:
-    """What boxcam finds in the picture, by the graph that it appends."""
+def read(path: Path, file: OnnxFile | None = None, **options: Any) -> Read:
+    """What boxcam finds in the picture, by the graph that it appends.
+
+    Args:
+        path: of the file.
+        file: the same, if it has been read; it stays as it is.
+        options: of `boxcam.export`; where there is a ``file``, what is said of its outputs only.
+    """
     request = Request((str(path),), **{"preprocess": PLAIN, "score_threshold": THRESHOLD, **options})
-    opened = opening.read(request)
+    opened = opening.read(request) if file is None else copied(file)
     detections = detecting.detections(opened, request)
     image = prepare(picture(), opened.preprocess)[0]
     outputs = run_model(opened.model, {str(opened.image.name): image})
     names = detections.outputs
     return Read(detections.convention, (outputs[names.boxes], outputs[names.scores], outputs[names.labels]), image)
+
+
+def copied(file: OnnxFile) -> OnnxFile:
+    """The same file with a graph of its own."""
+    model = clone_model(file.model)
+    image = next(value for value in model.graph.inputs if value.name == file.image.name)
+    return replace(file, model=model, image=image)
 
 
 def expected(layout: Layout, truth: Truth, threshold: float = THRESHOLD) -> Detections:

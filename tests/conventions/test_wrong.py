@@ -22,10 +22,11 @@ from boxcam.export.heads.conventions.table import CONVENTIONS
 from boxcam.export.source import Request
 from boxcam.export.sources.onnx import opened as opening
 from boxcam.export.sources.onnx.detections import question
+from boxcam.export.sources.onnx.opened import OnnxFile
 from tests.conventions.files import Layout, write
 from tests.conventions.further import FURTHER
 from tests.conventions.layouts import LAYOUTS
-from tests.conventions.reading import PLAIN, Detections, expected, outputs, read
+from tests.conventions.reading import PLAIN, Detections, copied, expected, outputs, read
 
 FORMATS = ("xyxy", "yxyx", "cxcywh", "xywh")
 
@@ -66,12 +67,12 @@ def refusal(asked: Question, options: dict[str, Any]) -> str:
     return ""
 
 
-def attempt(path: Path, options: dict[str, Any]) -> tuple[str, Any]:
-    """What is said: an error or a warning; and what is read."""
+def attempt(path: Path, options: dict[str, Any], file: OnnxFile | None = None) -> tuple[str, Any]:
+    """What is said: an error or a warning; and what is read, of a file that may have been opened already."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", BoxcamWarning)
         try:
-            found = read(path, **options)
+            found = read(path, file, **options)
         except BoxcamError as error:
             return str(error), None
     said = [str(one.message) for one in caught if issubclass(one.category, BoxcamWarning)]
@@ -87,11 +88,12 @@ def test_wrong_readings_are_said_and_right_ones_are_not(tmp_path: Path, capsys: 
             image = read(path, **plain).image
             wanted = expected(layout, layout.truth(outputs(path, image), classes))
             request = Request((str(path),), preprocess=PLAIN, **plain)
-            asked = question(opening.read(request), request)
+            file = opening.read(request)
+            asked = question(copied(file), request)
             for options in wrong_ways(layout):
                 words, found = refusal(asked, options), None
                 if not words:
-                    words, found = attempt(path, {**plain, **options})
+                    words, found = attempt(path, {**plain, **options}, file)
                 wrong = found is None or differs(found.found, wanted)
                 queries = layout.kind == "queries" or layout.entry == "torchvision"
                 if found is not None and options.get("box_format") in ("xywh", "cxcywh") and queries and not words:

@@ -1,6 +1,6 @@
 """Maps and boxes come to lie on the image that was given, whatever its size and shape: the demo detector end to end.
 
-What an explanation holds, how boxes are chosen and what is refused: see test_api.py.
+What an explanation holds and how boxes are chosen: see tests/test_explain.py; what is refused: test_wrong_arguments.py.
 """
 
 from __future__ import annotations

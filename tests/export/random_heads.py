@@ -11,7 +11,8 @@ import onnx
 from hypothesis import strategies as st
 
 from tests.export.autodiff.differences import single
-from tests.export.autodiff.random_graphs import Draw, Eager, auto_pads, window
+from tests.export.autodiff.eager import Draw, Eager
+from tests.export.autodiff.steps_maps import auto_pads, window
 
 _MOST_CHANNELS, _MOST_CELLS = 8, 150
 Step = Callable[[Eager, str], "str | list[str] | None"]

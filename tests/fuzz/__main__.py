@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tests.fuzz.kinds import KINDS
+from tests.fuzz.shares import Shares
 
 PATIENCE, START = 10.0, 120.0
 """Seconds for a case, and for a process to begin."""
@@ -86,25 +87,34 @@ def main() -> int:
     """Run all kinds, a share of the time for each."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz")
     parser.add_argument("--seconds", type=float, default=150, help="in all")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="kinds at once; one a core by default")
     parser.add_argument("--kinds", default=",".join(KINDS), help=f"some of: {', '.join(KINDS)}")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of the cases; the time by default")
     parser.add_argument("--cases", type=int, default=1 << 40, help="most of each kind")
     parser.add_argument("--only", type=int, help="the number of one case to run again")
     given = parser.parse_args()
-    kinds = given.kinds.split(",")
     KEPT.mkdir(parents=True, exist_ok=True)
-    workers = [Worker(kind, given.seed) for kind in kinds]
-    for left, worker in zip(range(len(workers), 0, -1), workers, strict=True):
-        began = time.monotonic()
-        worker.run(began + given.seconds / left, given.cases, given.only)
-        given.seconds -= time.monotonic() - began
-        took = time.monotonic() - began
-        print(  # noqa: T201
-            f"{worker.kind}: {worker.number} cases in {took:.0f} s, {worker.wrong} wrong, at most {worker.peak} MiB"
-            f" (seed {given.seed})",
-            flush=True,
-        )
-    return 1 if any(worker.wrong for worker in workers) else 0
+    workers = [Worker(kind, given.seed) for kind in given.kinds.split(",")]
+    shares, done = Shares(workers, given.seconds, given.jobs), []
+
+    def work() -> None:
+        for worker, until in shares:
+            began = time.monotonic()
+            worker.run(until, given.cases, given.only)
+            took = time.monotonic() - began
+            print(  # noqa: T201
+                f"{worker.kind}: {worker.number} cases in {took:.0f} s, {worker.wrong} wrong, at most {worker.peak} MiB"
+                f" (seed {given.seed})",
+                flush=True,
+            )
+            done.append(worker)
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(given.jobs)]  # which end with this process
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return 1 if len(done) < len(workers) or any(worker.wrong for worker in workers) else 0
 
 
 if __name__ == "__main__":

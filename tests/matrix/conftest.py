@@ -40,13 +40,6 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         torch.set_num_threads(threads)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """A family's tests stay in one process, whatever their file, so that it is made once."""
-    if family := _family(item):
-        item.add_marker(pytest.mark.xdist_group(family))
-
-
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """All tests of a family stand together, so that it is made once: pytest goes by a parameter's place in its list."""

@@ -65,6 +65,9 @@ def pixels(depth: int = 3, seed: int = 1) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (SIZE, SIZE, depth), dtype=np.uint8)
 
 
+IMAGE = pixels()
+
+
 def tensor(image: np.ndarray, order: Sequence[int] = (2, 1, 0)) -> np.ndarray:
     """The input of an image by `PREPROCESS`: [1, C, H, W]."""
     return np.ascontiguousarray((image[..., list(order)] / np.float32(255)).transpose(2, 0, 1)[None], np.float32)

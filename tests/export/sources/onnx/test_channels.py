@@ -162,7 +162,7 @@ def test_the_pixels_are_a_layer_too(tmp_path: Path) -> None:
 
 
 WRONG: dict[str, tuple[int, Any, str]] = {
-    "three for six": (6, COLOR, "the image array has 3 channels, and the model takes 6. Pass an array"),
+    "three for six": (6, COLOR, "an image array has 3 channels, and the model takes 6. Pass an array"),
     "six for three": (3, PLANES, "cannot be used"),
     "six for one": (1, PLANES, "has 6 channels, and the model takes 1. Pass a grey image or one of three colours"),
     "first": (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from torch import Tensor, nn
 from boxcam.bundle import Finding
 from boxcam.errors import BoxcamWarning, ExportError
 from boxcam.export import sources as _sources  # noqa: F401  (registers boxcam's own)
+from boxcam.export.graphs.extract import clone_model
 from boxcam.export.graphs.quiet import quiet_onnx_ir
-from boxcam.export.source import Request, detect_source, load_model
+from boxcam.export.source import Request, SourceModel, detect_source, load_model
 from boxcam.export.steps.prepare import Wishes, prepare
 from boxcam.export.verify.plausible import Reading, Subject, judge, read
 from boxcam.runtime.images import read_image
@@ -87,11 +89,27 @@ def raw(body: Body, image: Tensor) -> Tensor:
     return torch.cat([body.box(feature).flatten(2).transpose(1, 2) for feature in body.neck(image)], 1)
 
 
+def _loaded(request: Request) -> SourceModel:
+    return load_model(request, detect_source(request.arguments), lambda step: None)
+
+
+_OF_CONFIGS: dict[tuple[str, ...], SourceModel] = {}
+
+
+def _of_config(arguments: tuple[str, ...]) -> SourceModel:
+    """A copy of the model of a config, which mmdeploy exports once: it is the same whatever the sample."""
+    if arguments not in _OF_CONFIGS:
+        _OF_CONFIGS[arguments] = _loaded(Request(arguments))
+    kept = _OF_CONFIGS[arguments]
+    return replace(kept, model=clone_model(kept.model))
+
+
 @quiet_onnx_ir()
 def reading(*arguments: Path | str, sample: Path | None = None, **options: Any) -> Reading:
     """A model as it is read with these options, as an export reads it."""
     request = Request(tuple(map(str, arguments)), sample=None if sample is None else read_image(sample), **options)
-    model = load_model(request, detect_source(request.arguments), lambda step: None)
+    is_config = request.arguments[0].endswith(".py") and not options
+    model = _of_config(request.arguments) if is_config else _loaded(request)
     wishes = Wishes(request, (LOGIT,), "onnx", lambda step: None, Path("unused"))
     prepared = prepare(model, wishes)
     source = prepared.source
