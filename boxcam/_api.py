@@ -318,8 +318,8 @@ def export(
 ) -> boxcam.Manifest:
     """Make a bundle out of a trained detector or classifier.
 
-    An ONNX file needs boxcam's extra ``onnx``; a model of torchvision, mmdet or mmyolo the extra ``export`` or ``mmyolo``,
-    and its framework.
+    An ONNX file needs boxcam's extra ``onnx``; a model of torchvision or mmdet the extra ``export``, one of mmyolo the
+    extra ``mmyolo``.
 
     Args:
         arguments: what the model is made of: ``"model.onnx"``; ``"torchvision:NAME", "weights.pth"``; or

@@ -29,12 +29,15 @@ def bundle(arguments: tuple[str, ...]) -> str | None:
     )
 
 
+def address(arguments: tuple[str, ...]) -> str | None:
+    """What to say of a file that is somewhere on the network; None if there is none among the arguments."""
+    there = [one for one in arguments if is_address(one)]
+    return f"{there[0]} is an address on the network, and only files are read. Download it first." if there else None
+
+
 def missing(arguments: tuple[str, ...]) -> str | None:
     """What to say of a file of a model that is not there, or of a folder in its place; None if it is neither."""
-    for given in arguments:
-        if is_address(given):
-            return f"{given} is an address on the network, and only files are read. Download it first."
-    if len(arguments) != 1:
+    if len(arguments) != 1 or is_address(arguments[0]):
         return None
     (name,) = arguments
     path = Path(name)

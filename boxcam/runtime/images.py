@@ -95,13 +95,11 @@ def check_array(image: object, name: str = "an image array") -> Image:
     if not isinstance(image, np.ndarray):
         hint = " cv2.imread gives None for a file that it cannot read." if image is None else ""
         raise InputError(
-            f"an image must be a path, a numpy array or a PIL image, not {type(image).__name__}. Pass uint8 [H, W, 3] in"
-            f" BGR order, or a path.{hint}"
+            f"an image must be a path, a numpy array or a PIL image, not {type(image).__name__}. Pass a path, or uint8"
+            f" [H, W, 3] in BGR order.{hint}"
         )
     if hasattr(image, "mask"):
-        raise InputError(
-            f"{name} with a mask cannot be used. Pass it with what is masked filled: image.filled(0)."
-        )
+        raise InputError(f"{name} with a mask cannot be used. Pass it with what is masked filled: image.filled(0).")
     image = np.asarray(image)  # classes of their own, such as np.matrix, have other rules for axes
     what = f"{name} of {image.dtype} {list(image.shape)} cannot be used"
     if image.ndim == 3 and image.shape[2] == 4:

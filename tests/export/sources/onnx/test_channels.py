@@ -149,7 +149,7 @@ def test_arrays_in_folders_and_patterns_are_images_of_such_models(tmp_path: Path
     done = CliRunner().invoke(main, ["explain", str(bundle), str(folder), "-o", str(tmp_path / "more")])
     assert done.exit_code == 1
     assert "d.npy" in done.output
-    assert "e.npy has 5 channels, and the model takes 6" in done.output
+    assert "e.npy: the array has 5 channels, and the model takes 6" in done.output
     with pytest.raises(InputError, match=r"matches files ending in .*\.npy\."):
         find_images(str(folder / "*.txt"), channels=6)
 
