@@ -93,4 +93,5 @@ class Command(click.Command):
 
 
 def _takes_one(option: click.Option) -> bool:
-    return not (option.multiple or option.is_flag or option.count)
+    """Whether a second value is a mistake; of ``--output`` the last counts, as lines that boxcam prints name one."""
+    return not (option.multiple or option.is_flag or option.count or option.name == "output")

@@ -310,7 +310,8 @@ def detect_source(arguments: tuple[str, ...]) -> str:
     """
     found = candidates(arguments)
     prefixes = tuple(SOURCES[name].prefix for name in found if SOURCES[name].prefix)  # a plug-in's may look like one
-    if (elsewhere := misuse.address(tuple(one for one in arguments if not one.startswith(prefixes)))) is not None:
+    elsewhere = misuse.address(tuple(one for one in arguments if not one.startswith(prefixes)))
+    if found and elsewhere is not None:
         raise SourceError(elsewhere)
     if len(found) == 1:
         return found[0]

@@ -14,6 +14,7 @@ from onnx_ir.passes import common as passes
 
 from boxcam.bundle.pointers import POINTER, is_pointer
 from boxcam.errors import SourceError
+from boxcam.export import misuse
 from boxcam.export.graphs.external import load_external
 from boxcam.export.graphs.fold import upgraded
 from boxcam.export.graphs.ops import Ops
@@ -39,6 +40,8 @@ def read(path: str) -> ir.Model:
     """
     if os.path.isdir(path):
         raise SourceError(f"{path} is a folder, not a model. Pass the model's file.")
+    if (elsewhere := misuse.address((os.fspath(path),))) is not None:
+        raise SourceError(elsewhere)
     if not os.path.isfile(path):
         raise SourceError(f"{path} does not exist. Check the path.")
     if is_pointer(path):
