@@ -1,13 +1,14 @@
 """Operators in double precision, for checks by finite differences.
 
-ONNX's reference implementation rounds some operators to single precision, and goes through others window by window, or
-sample by sample, in Python. These are the same operators in numpy, whole arrays at a time.
+ONNX's reference implementation rounds some operators to single precision, goes through others window by window, or
+sample by sample, in Python, and copies all windows of a convolution. These are the same operators in numpy, whole
+arrays at a time; those whose windows slide are in `sliding`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from onnx.reference.op_run import OpRun
 
 from boxcam.export.graphs.query import Array
+from boxcam.export.verify.sliding import AveragePool, Conv, ConvTranspose, MaxPool
 
 Whole = npt.NDArray[np.int64]
 
@@ -39,72 +41,15 @@ class Gelu(OpRun):
         return (x / 2 * (1 + np.vectorize(math.erf, otypes=[np.float64])(x / math.sqrt(2)).astype(x.dtype)),)
 
 
-class _Windows:
-    """The windows of a pooling: where they begin, and how many there are."""
-
-    def __init__(self, x: Array, attributes: dict[str, object]) -> None:
-        kernel = [int(k) for k in attributes["kernel_shape"]]  # type: ignore[attr-defined]
-        count = len(kernel)
-        strides = [int(s) for s in attributes.get("strides") or [1] * count]  # type: ignore[attr-defined]
-        dilations = [int(d) for d in attributes.get("dilations") or [1] * count]  # type: ignore[attr-defined]
-        pads = [int(p) for p in attributes.get("pads") or [0] * 2 * count]  # type: ignore[attr-defined]
-        padding, upwards = attributes.get("auto_pad") or "NOTSET", bool(attributes.get("ceil_mode"))
-        self.kernel, self.strides, self.dilations = kernel, strides, dilations
-        self.around: list[tuple[int, int]] = []
-        self.beyond: list[int] = []
-        self.counts: list[int] = []
-        for axis, size in enumerate(x.shape[2:]):
-            reach = dilations[axis] * (kernel[axis] - 1) + 1
-            before, after = pads[axis], pads[axis + count]
-            if padding == "VALID":
-                before = after = 0
-            elif padding in ("SAME_UPPER", "SAME_LOWER"):
-                total = max((-(-size // strides[axis]) - 1) * strides[axis] + reach - size, 0)
-                before = total // 2 if padding == "SAME_UPPER" else total - total // 2
-                after = total - before
-            room = size + before + after - reach
-            number = (-(-room // strides[axis]) if upwards else room // strides[axis]) + 1
-            number -= upwards and (number - 1) * strides[axis] >= size + before  # it would begin behind the map
-            self.around.append((before, after))
-            self.counts.append(number)
-            self.beyond.append(max((number - 1) * strides[axis] + reach - size - before - after, 0))
-
-    def padded(self, x: Array, inside: float, beyond: float) -> Array:
-        """The map with its padding, and with what windows that are rounded upwards read beyond that."""
-        full = np.pad(x, [(0, 0), (0, 0), *self.around], constant_values=inside)
-        return np.pad(full, [(0, 0), (0, 0), *((0, more) for more in self.beyond)], constant_values=beyond)
-
-    def places(self, padded: Array) -> Iterator[Array]:
-        """For each place in a window what all windows read there."""
-        for offset in product(*map(range, self.kernel)):
-            at = [
-                slice(o * d, o * d + (n - 1) * s + 1, s)
-                for o, d, s, n in zip(offset, self.dilations, self.strides, self.counts, strict=True)
-            ]
-            yield padded[(slice(None), slice(None), *at)]
-
-
-class MaxPool(OpRun):
-    """The largest value of each window."""
+class GatherElements(OpRun):
+    """Elements at indices along one axis: ONNX's own takes no more than 64 of them."""
 
     op_domain = ""
 
-    def _run(self, x: Array, **attributes: object) -> tuple[Array]:
-        windows = _Windows(x, attributes)
-        return (np.maximum.reduce(list(windows.places(windows.padded(x, -np.inf, -np.inf)))),)
-
-
-class AveragePool(OpRun):
-    """The mean of each window; padding counts if it is to, what lies beyond it does not."""
-
-    op_domain = ""
-
-    def _run(self, x: Array, **attributes: object) -> tuple[Array]:
-        windows = _Windows(x, attributes)
-        ones = np.ones((1, 1, *x.shape[2:]), x.dtype)
-        counted = windows.padded(ones, float(bool(attributes.get("count_include_pad"))), 0.0)
-        total, count = (np.add.reduce(list(windows.places(p))) for p in (windows.padded(x, 0.0, 0.0), counted))
-        return (total / count,)
+    def _run(self, x: Array, indices: Whole, axis: int = 0) -> tuple[Array]:
+        along = axis % x.ndim
+        there = tuple(slice(None) if a == along else slice(size) for a, size in enumerate(indices.shape))
+        return (np.take_along_axis(x[there], indices.astype(np.int64) % x.shape[along], along),)
 
 
 class GridSample(OpRun):
@@ -266,5 +211,8 @@ def _interpolation(at: Array, size: int) -> Array:
     return weights
 
 
-OPERATORS: Sequence[type[OpRun]] = (AveragePool, DeformConv, Erf, Gelu, GridSample, MaxPool, RoiAlign)
+OPERATORS: Sequence[type[OpRun]] = (
+    *(AveragePool, Conv, ConvTranspose, DeformConv, Erf),
+    *(GatherElements, Gelu, GridSample, MaxPool, RoiAlign),
+)
 """Those that take the place of ONNX's own."""

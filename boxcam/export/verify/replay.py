@@ -26,8 +26,8 @@ from boxcam.export.verify import double
 
 Arrays = Mapping[str, Array]
 
-_REFERENCE_LIMIT = 1e9  # products; beyond, ONNX's reference implementation takes too long
-_EINSUM_COST = 20  # of one of its products, which run one by one, in those of a convolution
+_REFERENCE_LIMIT = 1e11  # products; a core multiplies as many in 4 s, and a check runs twice if all is well
+_EINSUM_COST = 2000  # of one of its products, which run one by one, in those of a convolution
 
 
 class Replay:
@@ -54,6 +54,7 @@ class Replay:
         self._handed_on = [str(leaf.name) for leaf in leaves if leaf in ends]  # given, or held as they are
         self.targets = [name for name in targets if name not in self._handed_on]
         self._model = cut_part(work, ends, [leaf for leaf in leaves if leaf not in ends])
+        self._run = work, feeds
 
     def __call__(self, given: Arrays) -> dict[str, Array]:
         """The targets in float32, by ONNX Runtime."""
@@ -75,7 +76,20 @@ class Replay:
     def small(self) -> bool:
         """Whether the reference implementation can run it in a few seconds."""
         nodes = list(self._model.graph)
-        return not any(map(_slow_in_reference, nodes)) and sum(map(_products, nodes)) < _REFERENCE_LIMIT
+        return not any(map(_slow_in_reference, nodes)) and self.products < _REFERENCE_LIMIT
+
+    @property
+    def products(self) -> float:
+        """Multiplications of its convolutions and matrix products; other operators do not count."""
+        work, feeds = self._run
+        nodes = [node for node in self._model.graph if node.op_type in _PRODUCTS]
+        used = {str(value.name): value for node in nodes for value in (*node.inputs, node.outputs[0]) if value}
+        sizes = {name: shape for name, value in used.items() if (shape := static_shape(value)) and None not in shape}
+        unknown = [name for name in used if name not in sizes]  # as how many proposals there are: a run tells
+        by_name = {str(value.name): value for value in all_values(work.graph)}
+        found = observe_values(work, [by_name[name] for name in unknown], feeds)
+        sizes.update(zip(unknown, (array.shape for array in found), strict=True))
+        return sum(_products(node, sizes) for node in nodes)
 
     @cached_property
     def _session(self) -> Any:
@@ -142,35 +156,40 @@ def _slow_in_reference(node: ir.Node) -> bool:
     """Whether ONNX's reference implementation goes from window to window, or from sample to sample, in Python."""
     operator = operator_of(node)
     if node.op_type in _FAST:
-        several = len(node.outputs) > 1 or len(static_shape(node.inputs[0]) or range(4)) != 4  # type: ignore[arg-type]
-        return several or attribute_of(node, "mode", "") == "max"
+        rank = len(static_shape(node.inputs[0]) or range(4))  # type: ignore[arg-type]
+        beyond = operator.samples and (rank != 4 or attribute_of(node, "mode", "") == "max")
+        return beyond or len(node.outputs) > 1
     return operator.samples or (operator.mixes is Mixes.WINDOW and not operator.weighs)
 
 
 _FAST = {one.__name__ for one in double.OPERATORS}
 
 
-def _products(node: ir.Node) -> float:
-    """Multiplications of a convolution or a matrix product; other operators do not count."""
+_PRODUCTS = ("Conv", "ConvTranspose", "DeformConv", "Einsum", "Gemm", "MatMul")
+
+
+def _products(node: ir.Node, sizes: Mapping[str, Sequence[int | None]]) -> float:
+    """Multiplications of one of `_PRODUCTS`, whose inputs and output have known sizes."""
+    shapes = [[int(size or 0) for size in sizes[str(value.name)]] for value in node.inputs if value is not None]
+    out = prod(int(size or 0) for size in sizes[str(node.outputs[0].name)])
     if node.op_type == "Einsum":
-        return _EINSUM_COST * _einsum_products(node)
-    out = static_shape(node.outputs[0]) or ()
-    weight = constant_array(node.inputs[1]) if len(node.inputs) > 1 else None
-    if not operator_of(node).weighs or weight is None:
-        return 0.0
-    cells = prod(d or 1 for d in out)
-    return float(cells * weight.size / max(weight.shape[0 if node.op_type in ("Conv", "DeformConv") else -1], 1))
+        return _EINSUM_COST * _einsum_products(node, shapes)
+    if node.op_type == "ConvTranspose":
+        return float(prod(shapes[0]) * prod(shapes[1][1:]))
+    if node.op_type in ("Conv", "DeformConv"):
+        return float(out * prod(shapes[1][1:]))
+    along = 0 if node.op_type == "Gemm" and attribute_of(node, "transA", 0) else -1
+    return float(out * shapes[0][along])
 
 
-def _einsum_products(node: ir.Node) -> float:
-    """The product of the sizes of all letters; endless where they are not known."""
+def _einsum_products(node: ir.Node, shapes: Sequence[Sequence[int]]) -> float:
+    """The product of the sizes of all letters; endless where dots stand for some."""
     letters = str(attribute_of(node, "equation")).replace(" ", "").partition("->")[0].split(",")
     sizes: dict[str, int] = {}
-    for value, axes in zip(node.inputs, letters, strict=True):
-        shape = static_shape(value) if value is not None else None
-        if shape is None or None in shape or len(shape) != len(axes):
+    for shape, axes in zip(shapes, letters, strict=True):
+        if len(shape) != len(axes):
             return float("inf")
-        sizes.update(zip(axes, (int(size or 0) for size in shape), strict=True))
+        sizes.update(zip(axes, shape, strict=True))
     return float(prod(sizes.values()))
 
 
