@@ -20,13 +20,15 @@ from onnx.reference import ReferenceEvaluator
 from boxcam.export.graphs.dependency import differentiable_inputs, gradient_reaches
 from boxcam.export.graphs.extract import clone_model, cut_part
 from boxcam.export.graphs.operators import Mixes, operator_of
+from boxcam.export.graphs.ops import Ops
 from boxcam.export.graphs.query import Array, all_values, attribute_of, constant_array, static_shape, values_read
 from boxcam.export.graphs.run import observe_values, open_session
 from boxcam.export.verify import double
 
 Arrays = Mapping[str, Array]
 
-_REFERENCE_LIMIT = 1e11  # products; a core multiplies as many in 4 s, and a check runs twice if all is well
+_MOST_PRODUCTS = 1e11  # a core multiplies as many in 4 s, and a check runs twice if all is well
+_MOST_NUMBERS = 8e7  # that products give: all of them are kept, and what is computed of them element by element: 2 GB
 _EINSUM_COST = 2000  # of one of its products, which run one by one, in those of a convolution
 
 
@@ -75,21 +77,30 @@ class Replay:
     @cached_property
     def small(self) -> bool:
         """Whether the reference implementation can run it in a few seconds."""
-        nodes = list(self._model.graph)
-        return not any(map(_slow_in_reference, nodes)) and self.products < _REFERENCE_LIMIT
+        if any(map(_slow_in_reference, self._model.graph)) or self.products > _MOST_PRODUCTS:
+            return False
+        return sum(_size(self._sizes, node.outputs[0]) for node in self._weighing) <= _MOST_NUMBERS
 
     @property
     def products(self) -> float:
         """Multiplications of its convolutions and matrix products; other operators do not count."""
+        return sum(_products(node, self._sizes) for node in self._weighing)
+
+    @property
+    def _weighing(self) -> list[ir.Node]:
+        return [node for node in self._model.graph if node.op_type in _PRODUCTS]
+
+    @cached_property
+    def _sizes(self) -> Mapping[str, Sequence[int | None]]:
+        """The shapes of what products read and give, by name."""
         work, feeds = self._run
-        nodes = [node for node in self._model.graph if node.op_type in _PRODUCTS]
-        used = {str(value.name): value for node in nodes for value in (*node.inputs, node.outputs[0]) if value}
+        used = {str(value.name): value for node in self._weighing for value in (*node.inputs, node.outputs[0]) if value}
         sizes = {name: shape for name, value in used.items() if (shape := static_shape(value)) and None not in shape}
         unknown = [name for name in used if name not in sizes]  # as how many proposals there are: a run tells
-        by_name = {str(value.name): value for value in all_values(work.graph)}
-        found = observe_values(work, [by_name[name] for name in unknown], feeds)
-        sizes.update(zip(unknown, (array.shape for array in found), strict=True))
-        return sum(_products(node, sizes) for node in nodes)
+        probe = clone_model(work)
+        op, by_name = Ops(probe.graph, "boxcam.sizes"), {str(value.name): value for value in all_values(probe.graph)}
+        found = observe_values(probe, [op.Shape(by_name[name]) for name in unknown], feeds)
+        return {**sizes, **{name: [int(n) for n in array] for name, array in zip(unknown, found, strict=True)}}
 
     @cached_property
     def _session(self) -> Any:
@@ -171,7 +182,7 @@ _PRODUCTS = ("Conv", "ConvTranspose", "DeformConv", "Einsum", "Gemm", "MatMul")
 def _products(node: ir.Node, sizes: Mapping[str, Sequence[int | None]]) -> float:
     """Multiplications of one of `_PRODUCTS`, whose inputs and output have known sizes."""
     shapes = [[int(size or 0) for size in sizes[str(value.name)]] for value in node.inputs if value is not None]
-    out = prod(int(size or 0) for size in sizes[str(node.outputs[0].name)])
+    out = _size(sizes, node.outputs[0])
     if node.op_type == "Einsum":
         return _EINSUM_COST * _einsum_products(node, shapes)
     if node.op_type == "ConvTranspose":
@@ -180,6 +191,10 @@ def _products(node: ir.Node, sizes: Mapping[str, Sequence[int | None]]) -> float
         return float(out * prod(shapes[1][1:]))
     along = 0 if node.op_type == "Gemm" and attribute_of(node, "transA", 0) else -1
     return float(out * shapes[0][along])
+
+
+def _size(sizes: Mapping[str, Sequence[int | None]], value: ir.Value) -> int:
+    return prod(int(size or 0) for size in sizes[str(value.name)])
 
 
 def _einsum_products(node: ir.Node, shapes: Sequence[Sequence[int]]) -> float:

@@ -92,7 +92,7 @@ def head(cells: int, channels: int, dynamic: bool) -> Net:
     return net
 
 
-def test_products_are_those_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_products_are_those_of_the_run() -> None:
     """Of proposals there are as many as the run has; every kind of product counts."""
     for count in (1, 5):
         model = head(6, 8, dynamic=True).model(["y"])
@@ -108,6 +108,18 @@ def test_products_are_those_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     replay = Replay(net.model(["y"]), ["x"], ["y"], {"x": np.ones((1, 2, 4, 4), np.float32)})
     einsum = 2000 * 5 * 2 * 7
     assert replay.products == 2 * 16 * 3 * 4 + 3 * 64 * 5 + 5 * 3 * 2 + einsum + 5 * 7 * 2 + 5 * 2 * 5
+
+
+def test_what_does_not_fit_into_memory_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each output that a product gives counts, with as many proposals as there are."""
+    model = head(6, 8, dynamic=True).model(["y"])
+    for numbers, small in ((2 * 5 * 8 * 36, True), (2 * 5 * 8 * 36 - 1, False)):
+        monkeypatch.setattr("boxcam.export.verify.replay._MOST_NUMBERS", numbers)
+        replay = Replay(model, ["x"], ["y"], {"x": np.ones((5, 8, 6, 6), np.float32)})
+        assert replay.small is small
+    monkeypatch.undo()
+    monkeypatch.setattr("boxcam.export.verify.replay._MOST_PRODUCTS", replay.products - 1)
+    assert not Replay(model, ["x"], ["y"], {"x": np.ones((5, 8, 6, 6), np.float32)}).small
 
 
 def test_a_head_of_three_billion_products_is_checked_in_double_precision() -> None:
