@@ -10,9 +10,9 @@ import pytest
 
 from tests.conventions.belief import against
 from tests.conventions.files import Layout, Truth, write
+from tests.conventions.hidden import one_detection
 from tests.conventions.layouts import LAYOUTS
 from tests.conventions.reading import read
-from tests.conventions.test_unproven import one_detection
 from tests.messages import check_message
 
 

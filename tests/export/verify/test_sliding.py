@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from boxcam.export.verify.replay import Replay
 from tests.export.export_graphs import Net
-from tests.export.verify.test_double import both
+from tests.export.verify.precisions import both
 
 RNG = np.random.default_rng(0)
 
