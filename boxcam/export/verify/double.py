@@ -16,7 +16,9 @@ import numpy.typing as npt
 from onnx.reference.op_run import OpRun
 
 from boxcam.export.graphs.query import Array
+from boxcam.export.verify.resizing import Resize
 from boxcam.export.verify.sliding import AveragePool, Conv, ConvTranspose, MaxPool
+from boxcam.export.verify.taps import cubic, linear, nearest
 
 Whole = npt.NDArray[np.int64]
 
@@ -63,13 +65,13 @@ class GridSample(OpRun):
         sizes = x.shape[:1:-1]  # across, down, as the grid's columns
         ends = [(0.0, size - 1.0) if align_corners else (-0.5, size - 0.5) for size in sizes]
         at = [(grid[..., a] + 1) / 2 * (end - start) + start for a, (start, end) in enumerate(ends)]
-        cubic = mode in ("cubic", "bicubic")
-        if not cubic:
+        smooth = mode in ("cubic", "bicubic")
+        if not smooth:
             at = [_within(a, size, end, padding_mode) for a, size, end in zip(at, sizes, ends, strict=True)]
-        taps = [_cubic(a) if cubic else _nearest(a) if mode == "nearest" else _linear(a) for a in at]
+        taps = [cubic(a) if smooth else nearest(a) if mode == "nearest" else linear(a) for a in at]
         result = 0.0
         for (column, across), (row, down) in product(*taps):
-            if cubic:
+            if smooth:
                 column, row = (
                     _within(a, size, end, padding_mode) for a, size, end in zip((column, row), sizes, ends, strict=True)
                 )
@@ -86,26 +88,6 @@ def _within(at: Array, size: int, ends: tuple[float, float], padding: str) -> Ar
         at = np.abs(at - start) % (2 * (end - start))
         at = start + np.minimum(at, 2 * (end - start) - at)
     return at if padding == "zeros" else np.clip(at, 0, size - 1)
-
-
-def _nearest(at: Array) -> list[tuple[Array, Array]]:
-    return [(np.rint(at), np.ones_like(at))]
-
-
-def _linear(at: Array) -> list[tuple[Array, Array]]:
-    low = np.floor(at)
-    return [(low, 1 - (at - low)), (low + 1, at - low)]
-
-
-def _cubic(at: Array, a: float = -0.75) -> list[tuple[Array, Array]]:
-    low = np.floor(at)
-    taps = []
-    for offset in (-1, 0, 1, 2):
-        d = np.abs(at - low - offset)
-        near = ((a + 2) * d - (a + 3)) * d * d + 1
-        far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
-        taps.append((low + offset, np.where(d <= 1, near, far)))
-    return taps
 
 
 def _cells(x: Array, row: Array, column: Array) -> Array:
@@ -153,7 +135,7 @@ class DeformConv(OpRun):
                 columns = grid[1] + j * step[1] + moved[:, part, tap, 1]
                 found = sum(
                     _cells(maps[:, part], row, column) * (a * b)[:, None]
-                    for (row, a), (column, b) in product(_linear(rows), _linear(columns))
+                    for (row, a), (column, b) in product(linear(rows), linear(columns))
                 )
                 read[:, part] = found if seen is None else found * seen[:, part, tap][:, None]
             inputs = read.reshape(count, group, channels // group, *size)
@@ -213,6 +195,6 @@ def _interpolation(at: Array, size: int) -> Array:
 
 OPERATORS: Sequence[type[OpRun]] = (
     *(AveragePool, Conv, ConvTranspose, DeformConv, Erf),
-    *(GatherElements, Gelu, GridSample, MaxPool, RoiAlign),
+    *(GatherElements, Gelu, GridSample, MaxPool, Resize, RoiAlign),
 )
 """Those that take the place of ONNX's own."""

@@ -24,6 +24,7 @@ from boxcam.export.graphs.ops import Ops
 from boxcam.export.graphs.query import Array, all_values, attribute_of, constant_array, static_shape, values_read
 from boxcam.export.graphs.run import observe_values, open_session
 from boxcam.export.verify import double
+from boxcam.export.verify.resizing import UNKNOWN
 
 Arrays = Mapping[str, Array]
 
@@ -169,8 +170,13 @@ def _slow_in_reference(node: ir.Node) -> bool:
     if node.op_type in _FAST:
         rank = len(static_shape(node.inputs[0]) or range(4))  # type: ignore[arg-type]
         beyond = operator.samples and (rank != 4 or attribute_of(node, "mode", "") == "max")
-        return beyond or len(node.outputs) > 1
+        return beyond or len(node.outputs) > 1 or (node.op_type == "Resize" and _is_unknown(node))
     return operator.samples or (operator.mixes is Mixes.WINDOW and not operator.weighs)
+
+
+def _is_unknown(resize: ir.Node) -> bool:
+    """Whether a Resize is left to ONNX's reference implementation, which may go from number to number."""
+    return any(attribute_of(resize, name, None) in values for name, values in UNKNOWN.items())
 
 
 _FAST = {one.__name__ for one in double.OPERATORS}

@@ -130,9 +130,9 @@ def test_a_head_of_three_billion_products_is_checked_in_double_precision() -> No
     replay = Replay(model, ["x"], ["y"], given)
     assert replay.products > 2.5e9
     assert replay.small
-    began = time.monotonic()
+    began = time.process_time()
     found = replay.exactly({"x": given["x"].astype(np.float64)})["y"]
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10
     assert np.abs(found - replay(given)["y"]).max() < 1e-4
     assert found.dtype == np.float64
 
