@@ -34,7 +34,7 @@ def test_a_guess_that_the_boxes_do_not_show_raises_doubts(form: str, tmp_path: P
 def test_what_is_not_known_is_named_with_all_that_it_may_be(tmp_path: Path) -> None:
     found = against(write(table("xywh"), tmp_path / "m.onnx", 3))["place"]
     assert not isinstance(found, str)
-    assert "neither the graph nor the 4 boxes whose cells are known tell" in found.sentence
+    assert "neither the graph nor the boxes whose cells are known (4) tell" in found.sentence
     assert 'box_format="xyxy", "cxcywh", "xywh" or "yxyx"' in found.sentence
 
 

@@ -132,9 +132,12 @@ def _of_few(found: Located, read: BoxFormat) -> Answer | None:
 
 
 def _of_a_guess(reading: Reading, found: Located) -> Answer | None:
-    """Doubts, where a format was guessed, and boxes of a few cells do not show it: each other one lies farther away."""
+    """Doubts, where a format was guessed, and boxes of a few cells do not show it: each other one lies farther away.
+
+    Of boxes without a cell, as those of proposals are, nothing could ever show it: they are what most such models have.
+    """
     how, read = reading.subject.interpretation, reading.format
-    if how is None or not how.form_is_guessed:
+    if how is None or not how.form_is_guessed or not len(found):
         return None
     if len(np.unique(found.cells, axis=0)) >= LIMITS["few"]:
         distance = _distances(found, read)
@@ -142,8 +145,8 @@ def _of_a_guess(reading: Reading, found: Located) -> Answer | None:
         if own < LIMITS["far"] and own <= LIMITS["near"] * min(distance.values()):
             return None
     seen = (
-        f"neither the graph nor the {counted(len(found), 'box', 'boxes')} whose cells are known tell what the four"
-        f" numbers of a box are: they are taken for {read.form}"
+        f"neither the graph nor the boxes whose cells are known ({len(found)}) tell what the four numbers of a box are:"
+        f" they are taken for {read.form}"
     )
     advice = 'Pass box_format="xyxy", "cxcywh", "xywh" or "yxyx", or an image with more objects with sample=.'
     return Answer("doubtful", seen, advice, {"boxes": float(len(found))})

@@ -50,11 +50,12 @@ def test_rows_of_one_cell_are_one_piece_of_evidence(cells: int) -> None:
 @pytest.mark.parametrize(("guessed", "right", "count", "doubtful"), [
     (True, "xyxy", 5, False),
     (True, "xyxy", 2, True),
-    (True, "xyxy", 0, True),
+    (True, "xyxy", 1, True),
+    (True, "xyxy", 0, False),
     (True, "xywh", 5, True),
     (True, "cxcywh", 5, True),
     (False, "xywh", 5, False),
-    (False, "xyxy", 0, False),
+    (False, "xyxy", 1, False),
 ])  # fmt: skip
 def test_a_guess_is_doubtful_unless_boxes_of_three_cells_show_it(
     guessed: bool, right: str, count: int, doubtful: bool
