@@ -66,6 +66,7 @@ class Interpretation:
         across: the columns are the last axis but one: [1, columns, N] instead of [1, N, columns].
         activation: what was added to make probabilities of them: ``none``, ``sigmoid`` or ``softmax``.
         form, scale: of the boxes: ``xyxy`` …; ``pixels`` or ``normalized``.
+        form_is_guessed: whether the form is only what most models have, as neither graph nor user says it.
         per_class: whether there is a score for each class, and not one for each detection that the model selected.
     """
 
@@ -76,6 +77,7 @@ class Interpretation:
     form: str
     scale: str
     per_class: bool = True
+    form_is_guessed: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -270,10 +270,24 @@ def load_module(file: Path) -> torch.jit.ScriptModule:
     buffers = dict(module.named_buffers())
     for name, place in places.items():
         try:
-            buffers[name].set_(_view(everything, place))  # type: ignore[call-overload]  # not in PyTorch's stubs
+            buffers[name].set_(_tensor(everything, place))  # type: ignore[call-overload]  # not in PyTorch's stubs
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"its weights {name!r} are not described as they should be: {error}") from error
     return module
+
+
+def _tensor(everything: torch.Tensor, place: dict[str, Any]) -> torch.Tensor:
+    """A tensor of the file, or the real numbers that its integers mean: (integers - zero) x scale."""
+    found = _view(everything, place)
+    if "scale" not in place:
+        return found
+    if found.is_floating_point():
+        raise TypeError(f"{place['type']} needs no scale")
+    numbers = found.float()
+    if "zero" in place:
+        numbers -= _view(everything, place["zero"])
+    numbers *= _view(everything, place["scale"])
+    return numbers.view(place["real"])
 
 
 def _view(everything: torch.Tensor, place: dict[str, Any]) -> torch.Tensor:

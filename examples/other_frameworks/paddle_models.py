@@ -94,7 +94,7 @@ MODELS = {
     ),
     "retinanet_r50_fpn": Model(
         "RetinaNet R50 FPN", "retinanet/retinanet_r50_fpn_1x_coco", 192, _SMALL, "head", "retina_cls", "retina_reg",
-        False, narrow=16,
+        False, narrow=32, spread=1.0,
     ),
     "faster_rcnn_r50_fpn": Model(
         "Faster R-CNN R50 FPN", "faster_rcnn/faster_rcnn_r50_fpn_1x_coco", *_RCNN, small=_FEW_PIXELS, narrow=32

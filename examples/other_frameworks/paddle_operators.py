@@ -22,7 +22,8 @@ LOWEST = 1e6  # less than the negative of this no logit is
 def standard_operators(model: Any, about: Model) -> Iterator[None]:
     """Write what paddle2onnx cannot write, or writes wrongly, by other operators."""
     head, concat, vision = getattr(model, about.head), paddle.concat, paddle.vision.ops
-    kept = vision.generate_proposals, vision.distribute_fpn_proposals, paddle.broadcast_tensors
+    kept = vision.generate_proposals, vision.distribute_fpn_proposals, paddle.broadcast_tensors, paddle.stack
+    paddle.stack = stacked
     if about.softmax and not about.two_stages:  # prior_box
         head.anchor_generator = Anchors(head.anchor_generator)
         model(inputs(np.zeros((1, 3, about.size, about.size), np.float32)))
@@ -49,7 +50,15 @@ def standard_operators(model: Any, about: Model) -> Iterator[None]:
         yield
     finally:
         paddle.concat, retina_head.delta2bbox = concat, delta2bbox
-        vision.generate_proposals, vision.distribute_fpn_proposals, paddle.broadcast_tensors = kept
+        vision.generate_proposals, vision.distribute_fpn_proposals, paddle.broadcast_tensors, paddle.stack = kept
+
+
+def stacked(x: Sequence[paddle.Tensor], axis: int = 0, name: str | None = None) -> paddle.Tensor:
+    """`paddle.stack` of tensors with axes: paddle2onnx takes lists of one for numbers, and then lacks an axis.
+
+    The anchors of a level that has one cell are stacked of such lists.
+    """
+    return paddle.concat([one.unsqueeze(axis) for one in x], axis)
 
 
 class Anchors(paddle.nn.Layer):

@@ -17,6 +17,7 @@ from tests.conventions.across import across
 from tests.conventions.belief import against
 from tests.conventions.branches import layout_of
 from tests.conventions.files import FLOAT, Layout, Levels, Truth, write
+from tests.conventions.hidden import one_detection
 from tests.conventions.layouts import LAYOUTS, _dfl, only
 from tests.conventions.reading import expected, outputs, read, same
 from tests.messages import check_message
@@ -135,26 +136,6 @@ def test_a_class_that_is_always_certain_is_no_number_of_a_class(tmp_path: Path) 
     assert (rows[:, 5] == 1).all()
     assert (str(found.convention.scores), str(found.convention.objectness)) == ("output0[5]", "output0[4]")
     same(found.found, expected(layout, layout.truth({"output0": rows[None]}, 1)))
-
-
-def one_detection(form: str, hidden: bool) -> Build:
-    """A table of the best cell, its box in some form; hidden behind a copy that the graph is not followed through."""
-
-    def build(net: Levels) -> dict[str, int]:
-        boxes = net.centres() if form == "cxcywh" else net.corners()
-        if form == "xywh":
-            low, high = net.slice(boxes, 0, 2, 1), net.slice(boxes, 2, 4, 1)
-            boxes = net.Concat(low, net.Sub(high, low), axis=1)
-        scores = net.classes_of_cells()
-        best, place = net.node("TopK", [net.Reshape(scores, np.array([-1])), np.array([1])], 2)
-        row, label = net.Mod(place, np.array(net.count())), net.Div(place, np.array(net.count()))
-        rows = net.Squeeze(net.Transpose(boxes, perm=[0, 2, 1]), np.array([0]))
-        chosen = net.GatherND(rows, net.Unsqueeze(row, np.array([1]))) if hidden else net.Gather(rows, row, axis=0)
-        parts = (net.Unsqueeze(value, np.array([1])) for value in (best, net.Cast(label, to=FLOAT)))
-        net.node("Unsqueeze", [net.Concat(chosen, *parts, axis=1), np.array([0])], name="table")
-        return {"table": FLOAT}
-
-    return build
 
 
 @pytest.mark.parametrize("form", ["xyxy", "cxcywh", "xywh"])

@@ -13,6 +13,7 @@ import torch
 
 from boxcam.bundle import PLACES, WEIGHTS
 from boxcam.errors import EngineError
+from boxcam.export.graphs.dequantized import Dequantized
 from boxcam.export.graphs.weights import WeightsFile
 from boxcam.export.torchscript.saving import save
 from boxcam.runtime.engines import TorchScriptEngine, load_module
@@ -31,6 +32,38 @@ class Layer(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return (x @ self.matrix @ self.rounded * self.one)[self.index % 4]
+
+
+def integers(kind: str, zero: int | None) -> Dequantized:
+    """Numbers of another shape than the tensor that they mean, with a scale for each row."""
+    rng = np.random.default_rng(2)
+    scale = rng.uniform(0.001, 0.01, (32, 1)).astype(np.float32)
+    info = np.iinfo(kind)
+    whole = rng.integers(info.min, info.max + 1, (32, 16)).astype(kind)
+    return Dequantized(whole, scale, None if zero is None else np.full((32, 1), zero, np.float32))
+
+
+class Meant(torch.nn.Module):
+    """A matrix that integers mean, laid out anew."""
+
+    def __init__(self, of: Dequantized) -> None:
+        super().__init__()
+        self.register_buffer("matrix", torch.from_numpy(of.real().reshape(16, 32)))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x @ self.matrix
+
+
+@pytest.fixture
+def meant(tmp_path: Path) -> Path:
+    """A module of integers with a zero point."""
+    return written(tmp_path, integers("uint8", 131))
+
+
+def written(folder: Path, of: Dequantized) -> Path:
+    with WeightsFile(folder / WEIGHTS, [of]) as weights:
+        save(torch.jit.script(Meant(of).eval()), folder / "layer.pt", weights)
+    return folder / "layer.pt"
 
 
 @pytest.fixture
@@ -64,6 +97,44 @@ def test_large_constants_are_read_from_the_weights(file: Path) -> None:
     for name, dtype in (("matrix", np.float32), ("rounded", np.float16), ("index", np.int64)):
         there = np.frombuffer(data, dtype, getattr(Layer(), name).numel(), found[name]["offset"])
         assert np.array_equal(there, getattr(Layer(), name).numpy().astype(dtype).reshape(-1))
+
+
+@pytest.mark.parametrize(("kind", "zero"), [("int8", None), ("uint8", 131), ("int16", -9), ("uint16", 30000)])
+def test_of_integers_the_file_has_these(kind: str, zero: int | None, tmp_path: Path) -> None:
+    """To the last bit the numbers are those that they mean; of a kind that not every PyTorch has, these are kept."""
+    of = integers(kind, zero)
+    file = written(tmp_path, of)
+    (matrix,) = (buffer for _, buffer in load_module(file).named_buffers())
+    assert np.array_equal(matrix.numpy(), of.real().reshape(16, 32))
+    (place,) = places(file).values()
+    assert place["type"] == ("float32" if kind == "uint16" else kind)
+    assert ("zero" in place) is (zero is not None and kind != "uint16")
+    size = file.with_name(WEIGHTS).stat().st_size
+    assert size <= {"int8": 512 + 128, "uint8": 512 + 256, "int16": 1024 + 256, "uint16": 2048}[kind]
+
+
+INTEGERS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "real numbers with a scale": (lambda place: place.update(type="float32", shape=[16, 4]), "float32 needs no scale"),
+    "a scale beyond the end": (lambda place: place["scale"].update(offset=1 << 40), "are not in"),
+    "a scale of more rows": (lambda place: place["scale"].update(shape=[2, 16, 1]), "must match the size"),
+    "a zero point of words": (lambda place: place.update(zero="none"), "'matrix' are not described"),
+    "no scale": (lambda place: place.update(scale=None), "'matrix' are not described"),
+    "another shape": (lambda place: place.update(real=[16, 16]), "shape"),
+    "no shape": (lambda place: place.pop("real"), "'matrix' are not described"),
+}
+
+
+@pytest.mark.parametrize("case", INTEGERS)
+def test_integers_without_a_meaning_are_refused(case: str, meant: Path) -> None:
+    harm, expected = INTEGERS[case]
+    found = places(meant)
+    module = torch.jit.load(str(meant))
+    harm(found["matrix"])
+    torch.jit.save(module, str(meant), _extra_files={PLACES: json.dumps(found)})
+    before = meant.with_name(WEIGHTS).read_bytes()
+    with pytest.raises(EngineError, match=rf"layer\.pt cannot be loaded by PyTorch \d.*({expected})"):
+        TorchScriptEngine(meant)
+    assert meant.with_name(WEIGHTS).read_bytes() == before
 
 
 def test_in_double_precision_and_back(file: Path) -> None:

@@ -89,6 +89,10 @@ class WeightsFile:
         found = self._find(array)
         return found or self._append(np.ascontiguousarray(array).tobytes())
 
+    def integers(self, array: Array) -> Dequantized | None:
+        """The integers that mean an array's numbers, where the model has such; they need not be in the file yet."""
+        return self._quantized.get(_key(np.ascontiguousarray(array).tobytes())) if array.dtype == np.float32 else None
+
     def flush(self) -> None:
         """Bring all that was placed to the disk, where a graph can be loaded by it."""
         if self._stream is not None:

@@ -88,6 +88,7 @@ class Convention:
         boxes, labels: None where there are none; what is selected without labels is of one class.
         objectness: a factor of all scores of a row.
         form, scale: of the boxes.
+        form_is_guessed: whether the form is only what most models have, as neither graph nor user says it.
         activation, background: of the scores.
         best_class_only: a row counts for its best class only.
         sizes: N and C, of what is selected (0, 0).
@@ -107,6 +108,7 @@ class Convention:
     labels: Piece | None = None
     objectness: Piece | None = None
     form: str = "xyxy"
+    form_is_guessed: bool = False
     scale: str = "pixels"
     activation: str = "none"
     background: str = "none"

@@ -10,7 +10,11 @@ from pathlib import Path
 import torch
 
 from boxcam.bundle import PLACES
+from boxcam.export.graphs.query import Array
 from boxcam.export.graphs.weights import SMALL, WeightsFile
+
+_INTEGERS = ("int8", "uint8", "int16")
+"""Those that each version of PyTorch has."""
 
 
 def save(module: torch.jit.ScriptModule, file: Path, weights: WeightsFile) -> None:
@@ -24,9 +28,7 @@ def save(module: torch.jit.ScriptModule, file: Path, weights: WeightsFile) -> No
     places: dict[str, dict[str, object]] = {}
     for name, buffer in module.named_buffers():
         if buffer.nbytes >= SMALL:
-            place = weights.place(buffer.contiguous().numpy())
-            kind = str(buffer.dtype).removeprefix("torch.")
-            places[name] = {"offset": place.offset, "shape": list(buffer.shape), "type": kind, "narrow": place.narrow}
+            places[name] = _described(weights, buffer.contiguous().numpy())
             buffer.set_(torch.empty(0, dtype=buffer.dtype))  # type: ignore[call-overload]  # not in PyTorch's stubs
     weights.flush()
     with warnings.catch_warnings():
@@ -34,3 +36,17 @@ def save(module: torch.jit.ScriptModule, file: Path, weights: WeightsFile) -> No
         stream = io.BytesIO()  # Python tells of a full disk, PyTorch does not
         torch.jit.save(module, stream, _extra_files={PLACES: json.dumps(places)})
     file.write_bytes(stream.getbuffer())
+
+
+def _described(weights: WeightsFile, array: Array) -> dict[str, object]:
+    """Where a constant's numbers are, or the integers, scale and zero point that it is computed of."""
+    of = weights.integers(array)
+    if of is None or str(of.integers.dtype) not in _INTEGERS:
+        return _placed(weights, array)
+    found = {**_placed(weights, of.integers), "real": list(array.shape), "scale": _placed(weights, of.scale)}
+    return found if of.zero is None else {**found, "zero": _placed(weights, of.zero)}
+
+
+def _placed(weights: WeightsFile, array: Array) -> dict[str, object]:
+    place = weights.place(array)
+    return {"offset": place.offset, "shape": list(array.shape), "type": str(array.dtype), "narrow": place.narrow}

@@ -1,13 +1,14 @@
 """Operators in double precision, for checks by finite differences.
 
-ONNX's reference implementation rounds some operators to single precision, and goes through others window by window, or
-sample by sample, in Python. These are the same operators in numpy, whole arrays at a time.
+ONNX's reference implementation rounds some operators to single precision, goes through others window by window, or
+sample by sample, in Python, and copies all windows of a convolution. These are the same operators in numpy, whole
+arrays at a time; those whose windows slide are in `sliding`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
@@ -15,6 +16,9 @@ import numpy.typing as npt
 from onnx.reference.op_run import OpRun
 
 from boxcam.export.graphs.query import Array
+from boxcam.export.verify.resizing import Resize
+from boxcam.export.verify.sliding import AveragePool, Conv, ConvTranspose, MaxPool
+from boxcam.export.verify.taps import cubic, linear, nearest
 
 Whole = npt.NDArray[np.int64]
 
@@ -39,72 +43,15 @@ class Gelu(OpRun):
         return (x / 2 * (1 + np.vectorize(math.erf, otypes=[np.float64])(x / math.sqrt(2)).astype(x.dtype)),)
 
 
-class _Windows:
-    """The windows of a pooling: where they begin, and how many there are."""
-
-    def __init__(self, x: Array, attributes: dict[str, object]) -> None:
-        kernel = [int(k) for k in attributes["kernel_shape"]]  # type: ignore[attr-defined]
-        count = len(kernel)
-        strides = [int(s) for s in attributes.get("strides") or [1] * count]  # type: ignore[attr-defined]
-        dilations = [int(d) for d in attributes.get("dilations") or [1] * count]  # type: ignore[attr-defined]
-        pads = [int(p) for p in attributes.get("pads") or [0] * 2 * count]  # type: ignore[attr-defined]
-        padding, upwards = attributes.get("auto_pad") or "NOTSET", bool(attributes.get("ceil_mode"))
-        self.kernel, self.strides, self.dilations = kernel, strides, dilations
-        self.around: list[tuple[int, int]] = []
-        self.beyond: list[int] = []
-        self.counts: list[int] = []
-        for axis, size in enumerate(x.shape[2:]):
-            reach = dilations[axis] * (kernel[axis] - 1) + 1
-            before, after = pads[axis], pads[axis + count]
-            if padding == "VALID":
-                before = after = 0
-            elif padding in ("SAME_UPPER", "SAME_LOWER"):
-                total = max((-(-size // strides[axis]) - 1) * strides[axis] + reach - size, 0)
-                before = total // 2 if padding == "SAME_UPPER" else total - total // 2
-                after = total - before
-            room = size + before + after - reach
-            number = (-(-room // strides[axis]) if upwards else room // strides[axis]) + 1
-            number -= upwards and (number - 1) * strides[axis] >= size + before  # it would begin behind the map
-            self.around.append((before, after))
-            self.counts.append(number)
-            self.beyond.append(max((number - 1) * strides[axis] + reach - size - before - after, 0))
-
-    def padded(self, x: Array, inside: float, beyond: float) -> Array:
-        """The map with its padding, and with what windows that are rounded upwards read beyond that."""
-        full = np.pad(x, [(0, 0), (0, 0), *self.around], constant_values=inside)
-        return np.pad(full, [(0, 0), (0, 0), *((0, more) for more in self.beyond)], constant_values=beyond)
-
-    def places(self, padded: Array) -> Iterator[Array]:
-        """For each place in a window what all windows read there."""
-        for offset in product(*map(range, self.kernel)):
-            at = [
-                slice(o * d, o * d + (n - 1) * s + 1, s)
-                for o, d, s, n in zip(offset, self.dilations, self.strides, self.counts, strict=True)
-            ]
-            yield padded[(slice(None), slice(None), *at)]
-
-
-class MaxPool(OpRun):
-    """The largest value of each window."""
+class GatherElements(OpRun):
+    """Elements at indices along one axis: ONNX's own takes no more than 64 of them."""
 
     op_domain = ""
 
-    def _run(self, x: Array, **attributes: object) -> tuple[Array]:
-        windows = _Windows(x, attributes)
-        return (np.maximum.reduce(list(windows.places(windows.padded(x, -np.inf, -np.inf)))),)
-
-
-class AveragePool(OpRun):
-    """The mean of each window; padding counts if it is to, what lies beyond it does not."""
-
-    op_domain = ""
-
-    def _run(self, x: Array, **attributes: object) -> tuple[Array]:
-        windows = _Windows(x, attributes)
-        ones = np.ones((1, 1, *x.shape[2:]), x.dtype)
-        counted = windows.padded(ones, float(bool(attributes.get("count_include_pad"))), 0.0)
-        total, count = (np.add.reduce(list(windows.places(p))) for p in (windows.padded(x, 0.0, 0.0), counted))
-        return (total / count,)
+    def _run(self, x: Array, indices: Whole, axis: int = 0) -> tuple[Array]:
+        along = axis % x.ndim
+        there = tuple(slice(None) if a == along else slice(size) for a, size in enumerate(indices.shape))
+        return (np.take_along_axis(x[there], indices.astype(np.int64) % x.shape[along], along),)
 
 
 class GridSample(OpRun):
@@ -118,13 +65,13 @@ class GridSample(OpRun):
         sizes = x.shape[:1:-1]  # across, down, as the grid's columns
         ends = [(0.0, size - 1.0) if align_corners else (-0.5, size - 0.5) for size in sizes]
         at = [(grid[..., a] + 1) / 2 * (end - start) + start for a, (start, end) in enumerate(ends)]
-        cubic = mode in ("cubic", "bicubic")
-        if not cubic:
+        smooth = mode in ("cubic", "bicubic")
+        if not smooth:
             at = [_within(a, size, end, padding_mode) for a, size, end in zip(at, sizes, ends, strict=True)]
-        taps = [_cubic(a) if cubic else _nearest(a) if mode == "nearest" else _linear(a) for a in at]
+        taps = [cubic(a) if smooth else nearest(a) if mode == "nearest" else linear(a) for a in at]
         result = 0.0
         for (column, across), (row, down) in product(*taps):
-            if cubic:
+            if smooth:
                 column, row = (
                     _within(a, size, end, padding_mode) for a, size, end in zip((column, row), sizes, ends, strict=True)
                 )
@@ -141,26 +88,6 @@ def _within(at: Array, size: int, ends: tuple[float, float], padding: str) -> Ar
         at = np.abs(at - start) % (2 * (end - start))
         at = start + np.minimum(at, 2 * (end - start) - at)
     return at if padding == "zeros" else np.clip(at, 0, size - 1)
-
-
-def _nearest(at: Array) -> list[tuple[Array, Array]]:
-    return [(np.rint(at), np.ones_like(at))]
-
-
-def _linear(at: Array) -> list[tuple[Array, Array]]:
-    low = np.floor(at)
-    return [(low, 1 - (at - low)), (low + 1, at - low)]
-
-
-def _cubic(at: Array, a: float = -0.75) -> list[tuple[Array, Array]]:
-    low = np.floor(at)
-    taps = []
-    for offset in (-1, 0, 1, 2):
-        d = np.abs(at - low - offset)
-        near = ((a + 2) * d - (a + 3)) * d * d + 1
-        far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
-        taps.append((low + offset, np.where(d <= 1, near, far)))
-    return taps
 
 
 def _cells(x: Array, row: Array, column: Array) -> Array:
@@ -208,7 +135,7 @@ class DeformConv(OpRun):
                 columns = grid[1] + j * step[1] + moved[:, part, tap, 1]
                 found = sum(
                     _cells(maps[:, part], row, column) * (a * b)[:, None]
-                    for (row, a), (column, b) in product(_linear(rows), _linear(columns))
+                    for (row, a), (column, b) in product(linear(rows), linear(columns))
                 )
                 read[:, part] = found if seen is None else found * seen[:, part, tap][:, None]
             inputs = read.reshape(count, group, channels // group, *size)
@@ -266,5 +193,8 @@ def _interpolation(at: Array, size: int) -> Array:
     return weights
 
 
-OPERATORS: Sequence[type[OpRun]] = (AveragePool, DeformConv, Erf, Gelu, GridSample, MaxPool, RoiAlign)
+OPERATORS: Sequence[type[OpRun]] = (
+    *(AveragePool, Conv, ConvTranspose, DeformConv, Erf),
+    *(GatherElements, Gelu, GridSample, MaxPool, Resize, RoiAlign),
+)
 """Those that take the place of ONNX's own."""

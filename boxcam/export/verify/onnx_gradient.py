@@ -13,7 +13,7 @@ shorter step does; it tells that what is there is right.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -53,7 +53,7 @@ def differences(
     """Check a layer's gradient against finite differences.
 
     A gradient that is wrong is wrong anywhere; that a kink lies within the steps is chance. So a check that fails is
-    made again at features that are disturbed in another way, and the better one of each counts.
+    made again at features that are disturbed in another way, and of each box the best error counts.
 
     Args:
         of: what the gradient is of.
@@ -62,19 +62,43 @@ def differences(
         probe: where to check.
         seed: of the disturbance and the directions.
     """
-    checks = _at_one_point(of, context, running, probe, seed)
+    found = _at_one_point(of, context, running, probe, seed)
     for again in range(1, _POINTS):
-        if all(check.passed for check in checks):
+        if all(one.check.passed for one in found):
             break
         others = _at_one_point(of, context, running, probe, seed + again)
-        checks = [
-            other if other.error < one.error else one for one, other in zip(checks, others, strict=True)
-        ]  # keeps NaN
-    return checks
+        found = [one.better(other) for one, other in zip(found, others, strict=True)]
+    return [one.check for one in found]
 
 
-def _at_one_point(of: Derivative, context: Sequence[str], running: OnnxEngine, probe: Probe, seed: int) -> list[Check]:
-    """The checks at one disturbance of the features; the arguments are those of `differences`."""
+@dataclass(frozen=True, eq=False)
+class _Errors:
+    """Of each box, how far its derivative is from differences.
+
+    Attributes:
+        name: of the check.
+        of_boxes: [K], relative errors.
+        limit: the largest that passes.
+    """
+
+    name: str
+    of_boxes: Array
+    limit: float
+
+    @property
+    def check(self) -> Check:
+        """The worst box's."""
+        return Check(self.name, float(self.of_boxes.max(initial=0.0)), self.limit)
+
+    def better(self, other: _Errors) -> _Errors:
+        """The smaller error of each box; what is no number is no chance, and stays."""
+        return replace(self, of_boxes=np.where(other.of_boxes < self.of_boxes, other.of_boxes, self.of_boxes))
+
+
+def _at_one_point(
+    of: Derivative, context: Sequence[str], running: OnnxEngine, probe: Probe, seed: int
+) -> list[_Errors]:
+    """The errors at one disturbance of the features; the arguments are those of `differences`."""
     rng = np.random.default_rng(seed)
     found, feeds, origin = probe.run.found, probe.run.feeds, probe.origin
     base = {n: disturb(found[n], rng) for n in of.features}
@@ -87,18 +111,18 @@ def _at_one_point(of: Derivative, context: Sequence[str], running: OnnxEngine, p
     random = {n: rng.standard_normal(a.shape) * scale[n] for n, a in base.items()}
     what = f"{of.name}: ONNX gradient against finite differences"
     if replay.small:
-        error = lines.disagreement(replay.exactly, np.float64, random, _EXACT, lines.expected(scale))
-        return [Check(f"{what}, float64", error, _EXACT.limit)]
+        errors = lines.disagreement(replay.exactly, np.float64, random, _EXACT, lines.expected(scale))
+        return [_Errors(f"{what}, float64", errors, _EXACT.limit)]
     own, longest = lines.along_gradients(rng)
     size = max(float(np.abs(at(origin, [found[n] for n in of.ends])).max(initial=0.0)) / 10, 1.0)
     steps = _Steps(tuple(step * size / longest for step in _OWN.lengths), _OWN.limit)
     return [
-        Check(
+        _Errors(
             f"{what}, random direction, float32",
             lines.disagreement(replay, np.float32, random, _RANDOM, None),
             _RANDOM.limit,
         ),
-        Check(
+        _Errors(
             f"{what}, own direction, float32",
             lines.disagreement(replay, np.float32, own, steps, lines.largest(own) / 10),
             _OWN.limit,
@@ -161,8 +185,8 @@ class _Lines:
         ways: Arrays,
         steps: _Steps,
         least: Array | float | None,
-    ) -> float:
-        """The largest difference between derivatives by the gradients and by differences.
+    ) -> Array:
+        """Of each box, the difference between its derivative by the gradient and by differences.
 
         A box counts by the size of its own derivative, or by ``least`` if this is larger, since of a derivative that
         happens to be small noise is all there is. None is the typical size among the boxes.
@@ -177,7 +201,7 @@ class _Lines:
             best = np.minimum(best, np.abs(along - measured) / np.maximum(np.maximum(sizes, floor), 1e-12))
             if best.max(initial=0.0) < steps.limit / 10:
                 break
-        return float(best.max(initial=0.0))
+        return best
 
     def _measured(
         self,

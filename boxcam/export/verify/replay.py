@@ -20,14 +20,17 @@ from onnx.reference import ReferenceEvaluator
 from boxcam.export.graphs.dependency import differentiable_inputs, gradient_reaches
 from boxcam.export.graphs.extract import clone_model, cut_part
 from boxcam.export.graphs.operators import Mixes, operator_of
+from boxcam.export.graphs.ops import Ops
 from boxcam.export.graphs.query import Array, all_values, attribute_of, constant_array, static_shape, values_read
 from boxcam.export.graphs.run import observe_values, open_session
 from boxcam.export.verify import double
+from boxcam.export.verify.resizing import UNKNOWN
 
 Arrays = Mapping[str, Array]
 
-_REFERENCE_LIMIT = 1e9  # products; beyond, ONNX's reference implementation takes too long
-_EINSUM_COST = 20  # of one of its products, which run one by one, in those of a convolution
+_MOST_PRODUCTS = 1e11  # a core multiplies as many in 4 s, and a check runs twice if all is well
+_MOST_NUMBERS = 8e7  # that products give: all of them are kept, and what is computed of them element by element: 2 GB
+_EINSUM_COST = 2000  # of one of its products, which run one by one, in those of a convolution
 
 
 class Replay:
@@ -54,6 +57,7 @@ class Replay:
         self._handed_on = [str(leaf.name) for leaf in leaves if leaf in ends]  # given, or held as they are
         self.targets = [name for name in targets if name not in self._handed_on]
         self._model = cut_part(work, ends, [leaf for leaf in leaves if leaf not in ends])
+        self._run = work, feeds
 
     def __call__(self, given: Arrays) -> dict[str, Array]:
         """The targets in float32, by ONNX Runtime."""
@@ -74,8 +78,30 @@ class Replay:
     @cached_property
     def small(self) -> bool:
         """Whether the reference implementation can run it in a few seconds."""
-        nodes = list(self._model.graph)
-        return not any(map(_slow_in_reference, nodes)) and sum(map(_products, nodes)) < _REFERENCE_LIMIT
+        if any(map(_slow_in_reference, self._model.graph)) or self.products > _MOST_PRODUCTS:
+            return False
+        return sum(_size(self._sizes, node.outputs[0]) for node in self._weighing) <= _MOST_NUMBERS
+
+    @property
+    def products(self) -> float:
+        """Multiplications of its convolutions and matrix products; other operators do not count."""
+        return sum(_products(node, self._sizes) for node in self._weighing)
+
+    @property
+    def _weighing(self) -> list[ir.Node]:
+        return [node for node in self._model.graph if node.op_type in _PRODUCTS]
+
+    @cached_property
+    def _sizes(self) -> Mapping[str, Sequence[int | None]]:
+        """The shapes of what products read and give, by name."""
+        work, feeds = self._run
+        used = {str(value.name): value for node in self._weighing for value in (*node.inputs, node.outputs[0]) if value}
+        sizes = {name: shape for name, value in used.items() if (shape := static_shape(value)) and None not in shape}
+        unknown = [name for name in used if name not in sizes]  # as how many proposals there are: a run tells
+        probe = clone_model(work)
+        op, by_name = Ops(probe.graph, "boxcam.sizes"), {str(value.name): value for value in all_values(probe.graph)}
+        found = observe_values(probe, [op.Shape(by_name[name]) for name in unknown], feeds)
+        return {**sizes, **{name: [int(n) for n in array] for name, array in zip(unknown, found, strict=True)}}
 
     @cached_property
     def _session(self) -> Any:
@@ -142,35 +168,49 @@ def _slow_in_reference(node: ir.Node) -> bool:
     """Whether ONNX's reference implementation goes from window to window, or from sample to sample, in Python."""
     operator = operator_of(node)
     if node.op_type in _FAST:
-        several = len(node.outputs) > 1 or len(static_shape(node.inputs[0]) or range(4)) != 4  # type: ignore[arg-type]
-        return several or attribute_of(node, "mode", "") == "max"
+        rank = len(static_shape(node.inputs[0]) or range(4))  # type: ignore[arg-type]
+        beyond = operator.samples and (rank != 4 or attribute_of(node, "mode", "") == "max")
+        return beyond or len(node.outputs) > 1 or (node.op_type == "Resize" and _is_unknown(node))
     return operator.samples or (operator.mixes is Mixes.WINDOW and not operator.weighs)
+
+
+def _is_unknown(resize: ir.Node) -> bool:
+    """Whether a Resize is left to ONNX's reference implementation, which may go from number to number."""
+    return any(attribute_of(resize, name, None) in values for name, values in UNKNOWN.items())
 
 
 _FAST = {one.__name__ for one in double.OPERATORS}
 
 
-def _products(node: ir.Node) -> float:
-    """Multiplications of a convolution or a matrix product; other operators do not count."""
+_PRODUCTS = ("Conv", "ConvTranspose", "DeformConv", "Einsum", "Gemm", "MatMul")
+
+
+def _products(node: ir.Node, sizes: Mapping[str, Sequence[int | None]]) -> float:
+    """Multiplications of one of `_PRODUCTS`, whose inputs and output have known sizes."""
+    shapes = [[int(size or 0) for size in sizes[str(value.name)]] for value in node.inputs if value is not None]
+    out = _size(sizes, node.outputs[0])
     if node.op_type == "Einsum":
-        return _EINSUM_COST * _einsum_products(node)
-    out = static_shape(node.outputs[0]) or ()
-    weight = constant_array(node.inputs[1]) if len(node.inputs) > 1 else None
-    if not operator_of(node).weighs or weight is None:
-        return 0.0
-    cells = prod(d or 1 for d in out)
-    return float(cells * weight.size / max(weight.shape[0 if node.op_type in ("Conv", "DeformConv") else -1], 1))
+        return _EINSUM_COST * _einsum_products(node, shapes)
+    if node.op_type == "ConvTranspose":
+        return float(prod(shapes[0]) * prod(shapes[1][1:]))
+    if node.op_type in ("Conv", "DeformConv"):
+        return float(out * prod(shapes[1][1:]))
+    along = 0 if node.op_type == "Gemm" and attribute_of(node, "transA", 0) else -1
+    return float(out * shapes[0][along])
 
 
-def _einsum_products(node: ir.Node) -> float:
-    """The product of the sizes of all letters; endless where they are not known."""
+def _size(sizes: Mapping[str, Sequence[int | None]], value: ir.Value) -> int:
+    return prod(int(size or 0) for size in sizes[str(value.name)])
+
+
+def _einsum_products(node: ir.Node, shapes: Sequence[Sequence[int]]) -> float:
+    """The product of the sizes of all letters; endless where dots stand for some."""
     letters = str(attribute_of(node, "equation")).replace(" ", "").partition("->")[0].split(",")
     sizes: dict[str, int] = {}
-    for value, axes in zip(node.inputs, letters, strict=True):
-        shape = static_shape(value) if value is not None else None
-        if shape is None or None in shape or len(shape) != len(axes):
+    for shape, axes in zip(shapes, letters, strict=True):
+        if len(shape) != len(axes):
             return float("inf")
-        sizes.update(zip(axes, (int(size or 0) for size in shape), strict=True))
+        sizes.update(zip(axes, shape, strict=True))
     return float(prod(sizes.values()))
 
 

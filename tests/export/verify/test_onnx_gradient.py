@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from boxcam.export.verify import onnx_gradient
-from boxcam.export.verify.check import Check
+from boxcam.export.verify.onnx_gradient import _Errors
 from boxcam.types import Patch
 
 SHAPES = {0: (4, 5)}
@@ -81,7 +81,17 @@ def test_a_kink_by_chance_is_looked_at_from_elsewhere_and_a_fault_stays(
 ) -> None:
     """What fails is tried at other features, three points at most; no number is no chance."""
     left = list(errors)
-    monkeypatch.setattr(onnx_gradient, "_at_one_point", lambda *_: [Check("a", left.pop(0), 1.0)])
+    monkeypatch.setattr(onnx_gradient, "_at_one_point", lambda *_: [_Errors("a", np.array([left.pop(0)]), 1.0)])
     (check,) = onnx_gradient.differences(*[None] * 4)  # type: ignore[arg-type]
     assert check.error == pytest.approx(expected, nan_ok=True)
     assert not left or errors[0] <= 1.0
+
+
+def test_of_each_box_the_best_point_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kinks of two boxes at two points are chance; a box that is wrong at all of them is not."""
+    for points, expected in (([[2.0, 0.1], [0.2, 3.0], [9, 9]], 0.2), ([[2.0, 0.1], [4.0, 0.1], [3.0, 0.1]], 2.0)):
+        left = [np.array(point) for point in points]
+        monkeypatch.setattr(onnx_gradient, "_at_one_point", lambda *_, left=left: [_Errors("a", left.pop(0), 1.0)])
+        (check,) = onnx_gradient.differences(*[None] * 4)  # type: ignore[arg-type]
+        assert check.error == expected
+        assert len(left) == (1 if expected == 0.2 else 0)

@@ -12,6 +12,7 @@ from boxcam.export.heads.convention import Convention, Decode, Kind, Piece
 from boxcam.export.heads.conventions import shapes
 from boxcam.export.heads.conventions.question import Question
 from boxcam.export.heads.evidence.columns import Segment, Span, segments
+from boxcam.export.heads.evidence.forms import form_of
 from boxcam.export.heads.evidence.makers import is_computed, is_transformer, last_joined, selects
 from boxcam.export.heads.evidence.values import are_classes
 from boxcam.export.heads.observed import ObservedTensor
@@ -224,6 +225,7 @@ class Entry:
             match.piece(self.labels) if self.labels else None,
             match.piece(self.objectness) if self.objectness else None,
             form=question.box_format or _told(self.form, match),
+            form_is_guessed=self._guesses_the_form(match),
             scale=question.box_scale or _told(self.scale, match),
             activation=question.score_activation or _told(self.activation, match),
             background=question.background or _told(self.background, match),
@@ -243,6 +245,14 @@ class Entry:
         if self.kind != "selected" or self.decode is not None or is_selected(match):
             return self.kind
         return "candidates"
+
+    def _guesses_the_form(self, match: Match) -> bool:
+        """Whether a few rows are all that there is to see the form by: of a transformer's queries it is known."""
+        if isinstance(self.form, str) or match.question.box_format is not None or self.kind_of(match) != "selected":
+            return False
+        made = match.tensors[shapes.slot(self.boxes)[0]].made
+        known = is_transformer(made) or is_transformer(last_joined(made))
+        return not known and form_of(match.span(self.boxes)) is None
 
     def _sizes(self, match: Match) -> tuple[int, int]:
         if self.kind == "selected":

@@ -43,7 +43,8 @@ def interpretation(convention: Convention) -> Interpretation:
     """How a file's outputs were read."""
     c, name = convention, str(convention.scores.value.name)
     per_class = c.kind != "selected" and c.labels is None and not c.scores.single
-    return Interpretation(name, c.scores.columns, c.scores.across, c.activation, c.form, c.scale, per_class)
+    how = name, c.scores.columns, c.scores.across, c.activation, c.form, c.scale
+    return Interpretation(*how, per_class, c.form_is_guessed)
 
 
 def detections(opened: OnnxFile, request: Request) -> Detections:

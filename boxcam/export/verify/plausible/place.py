@@ -31,7 +31,9 @@ LIMITS = {
 """Of the best boxes of each picture so many are looked at; how many there have to be, of how many different cells. As
 read they have to lie ``far`` cells away, which is the median, and so many of those of another format have to hold their
 cells: that format is believed if its distance is the share ``nearer`` of that, and ``near`` raises doubts. Boxes of a
-``few`` cells raise no more than doubts, and only if that format is nearer for each of them. Boxes that lie the share
+``few`` cells raise no more than doubts, and only if that format is nearer for each of them; a format that was guessed
+they show if they lie less than ``far`` from their cells, and no more than the share ``near`` of what every other format
+has. Boxes that lie the share
 ``lost`` of the model input away from their cells are doubtful whatever other formats give, unless their source knows
 what they are."""
 
@@ -86,7 +88,7 @@ def answer(reading: Reading) -> Answer | None:
     read = reading.format
     if len(found) < LIMITS["count"] or len(np.unique(found.cells, axis=0)) < LIMITS["cells"]:
         few = "which cells of a map the boxes come from is not known, or there are too few boxes"
-        return _of_few(found, read) or Answer("unknown", few)
+        return _of_few(found, read) or _of_a_guess(reading, found) or Answer("unknown", few)
     distance, inside = _distances(found, read), _shares_inside(found, read)
     best = _nearest(found, read)
     away = float(np.median(found.shares(found.boxes)))
@@ -127,6 +129,27 @@ def _of_few(found: Located, read: BoxFormat) -> Answer | None:
         f" makes its score if it were {best}: {np.median(nearer):.1f} cells away, and not {np.median(own):.1f}"
     )
     return Answer("doubtful", seen, _advice(read, best), figures)
+
+
+def _of_a_guess(reading: Reading, found: Located) -> Answer | None:
+    """Doubts, where a format was guessed, and boxes of a few cells do not show it: each other one lies farther away.
+
+    Of boxes without a cell, as those of proposals are, nothing could ever show it: they are what most such models have.
+    """
+    how, read = reading.subject.interpretation, reading.format
+    if how is None or not how.form_is_guessed or not len(found):
+        return None
+    if len(np.unique(found.cells, axis=0)) >= LIMITS["few"]:
+        distance = _distances(found, read)
+        own = distance.pop(read)
+        if own < LIMITS["far"] and own <= LIMITS["near"] * min(distance.values()):
+            return None
+    seen = (
+        f"neither the graph nor the boxes whose cells are known ({len(found)}) tell what the four numbers of a box are:"
+        f" they are taken for {read.form}"
+    )
+    advice = 'Pass box_format="xyxy", "cxcywh", "xywh" or "yxyx", or an image with more objects with sample=.'
+    return Answer("doubtful", seen, advice, {"boxes": float(len(found))})
 
 
 def _nearest(found: Located, read: BoxFormat) -> BoxFormat:

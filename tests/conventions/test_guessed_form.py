@@ -1,0 +1,58 @@
+"""What four numbers are that nothing tells: of a few rows that the graph is not followed to, it is never guessed in
+silence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conventions.belief import against
+from tests.conventions.files import Layout, Truth, write
+from tests.conventions.hidden import one_detection
+from tests.conventions.layouts import LAYOUTS
+from tests.conventions.reading import read
+from tests.messages import check_message
+
+
+def table(form: str) -> Layout:
+    """One detection a picture, behind a copy that the graph is not followed through."""
+    return Layout("end-to-end", one_detection(form, hidden=True), lambda given, classes: Truth(*[np.zeros(0)] * 2))
+
+
+@pytest.mark.parametrize("form", ["cxcywh", "xywh"])
+def test_a_guess_that_the_boxes_do_not_show_raises_doubts(form: str, tmp_path: Path) -> None:
+    path = write(table(form), tmp_path / "m.onnx", 3)
+    found = against(path)["place"]
+    assert not isinstance(found, str)
+    assert found.verdict == "doubtful"
+    check_message(found.sentence)
+    assert "box_format=" in found.sentence
+
+
+def test_what_is_not_known_is_named_with_all_that_it_may_be(tmp_path: Path) -> None:
+    found = against(write(table("xywh"), tmp_path / "m.onnx", 3))["place"]
+    assert not isinstance(found, str)
+    assert "neither the graph nor the boxes whose cells are known (4) tell" in found.sentence
+    assert 'box_format="xyxy", "cxcywh", "xywh" or "yxyx"' in found.sentence
+
+
+@pytest.mark.parametrize("form", ["xyxy", "xywh"])
+def test_what_is_said_is_no_guess(form: str, tmp_path: Path) -> None:
+    path = write(table(form), tmp_path / "m.onnx", 3)
+    assert read(path).convention.form_is_guessed
+    assert not read(path, box_format=form).convention.form_is_guessed
+    assert against(path, box_format=form) == {}
+
+
+def test_a_guess_that_the_boxes_show_raises_none(tmp_path: Path) -> None:
+    assert against(write(table("xyxy"), tmp_path / "m.onnx", 3)) == {}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_the_published_layouts_are_no_guesses(name: str, tmp_path: Path) -> None:
+    """Their graphs tell, or their convention declares it; as a transformer's queries are what their framework has."""
+    layout = LAYOUTS[name]
+    path = write(layout, tmp_path / "m.onnx", 3 if 3 in layout.counts else layout.counts[0])
+    assert not read(path, **layout.options).convention.form_is_guessed
