@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-import onnx_ir as ir
-
-from boxcam.export.graphs.operators import Copies, operator_of
 from boxcam.export.heads.conventions.entry import Entry, Fit, Match
 from boxcam.export.heads.conventions.tells import sigmoid_unless_done, softmax_unless_done
+from boxcam.export.heads.evidence.features import may_be_features
 from boxcam.export.heads.evidence.makers import is_unit_vector, last_operator, selects
 from boxcam.export.heads.observed import ObservedTensor
 
@@ -23,19 +21,12 @@ def _several(match: Match) -> Fit:
         return Fit.NO
     if one.array.ndim == 1 and others and match.question.scores is None:
         return Fit.NO
-    return Fit.POSSIBLE if selects(one.made) or _is_rectified(one.made) else Fit.LAST
+    return Fit.POSSIBLE if selects(one.made) or may_be_features(one.made, one.name, count) else Fit.LAST
 
 
 def _are_boxes(other: ObservedTensor, count: int) -> bool:
     """Whether a tensor has four numbers for each of so many."""
     return other.real and tuple(size for size in other.array.shape if size != 1) == (count, 4)
-
-
-def _is_rectified(value: ir.Value) -> bool:
-    node = value.producer()
-    while node is not None and operator_of(node).copies is Copies.IN_ORDER and node.inputs[0] is not None:
-        node = node.inputs[0].producer()
-    return node is not None and bool(operator_of(node).rectifier)
 
 
 def _one(match: Match) -> Fit:

@@ -98,9 +98,11 @@ def recognise(question: Question) -> Convention:
     if question.convention is not None:
         _warn_of_surer(reading, question)
     if best is Fit.POSSIBLE and not question.settled:
+        whole = reading.entry.kind == "classes"
+        otherwise = "otherwise, as of an embedding, there is no class to explain" if whole else f"otherwise {_DECODE}"
         raise SourceError(
             f"{_tensors(reading.match)} may be {reading.entry.title}, but nothing in the graph shows that. Pass"
-            f' convention="{reading.name}" if so; otherwise {_DECODE}. {question.listed()}{_table_hint(question)}'
+            f' convention="{reading.name}" if so; {otherwise}. {question.listed()}{_table_hint(question)}'
         )
     check(reading.match)
     return reading.entry.convention(reading.match)
