@@ -76,7 +76,8 @@ SCORES: dict[str, Build] = {
     "SqueezeNet": lambda net, x: net.Flatten(net.GlobalAveragePool(net.Relu(wide(net, x, 1000)))),
     "softmax of a tanh": lambda net, x: net.Softmax(net.Tanh(layer(net, x)), axis=1),
 }
-NAMES = ("embedding", "image_embeds", "imageFeatures", "pooler_output", "landmarks", "head_pose", "fc_yaw", "age")
+NAMES = {"embedding": 10, "image_embeds": 10, "imageFeatures": 10, "pooler_output": 10, "landmarks": 10}
+NAMES |= {"head_pose": 3, "fc_yaw": 2, "age": 2}
 
 
 def write(path: Path, build: Build, name: str = "output") -> Path:
@@ -102,11 +103,29 @@ def test_what_a_last_layer_or_an_activation_makes_are_scores(case: str, tmp_path
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_of_something_else_is_asked_about(name: str, tmp_path: Path) -> None:
-    path = write(tmp_path / "m.onnx", SCORES["a last layer"], name)
+    count = NAMES[name]
+    path = write(tmp_path / "m.onnx", lambda net, x: layer(net, x, count), name)
     with pytest.raises(SourceError, match="nothing in the graph shows that"):
         read(path)
-    names = [f"class {number}" for number in range(10)]
+    names = [f"class {number}" for number in range(count)]
     assert read(path, class_names=names).convention.kind == "classes"
+
+
+def test_two_heads_of_classes_are_asked_about_and_an_embedding_beside_one_is_named(tmp_path: Path) -> None:
+    def heads(net: Levels, x: str, names: tuple[str, str], counts: tuple[int, int]) -> Path:
+        for name, count in zip(names, counts, strict=True):
+            net.node("Identity", [layer(net, x, count)], name=name)
+        onnx.save(net.proto(names), str(tmp_path / "m.onnx"))
+        return tmp_path / "m.onnx"
+
+    net = Levels(3)
+    path = heads(net, net.necks[-1], ("gender", "age"), (2, 101))
+    with pytest.raises(SourceError, match=r"the scores may be gender or age\. Pass the right one with scores="):
+        read(path)
+    assert read(path, scores="age").convention.rest == "gender [1, 2]"
+    net = Levels(3)
+    found = read(heads(net, net.necks[-1], ("logits", "embedding"), (10, 64))).convention
+    assert (str(found.scores), found.rest) == ("logits", "embedding [1, 64]")
 
 
 @pytest.mark.parametrize("name", ["logits", "age_logits", "pose_class", "scores"])

@@ -50,7 +50,8 @@ def verdict(path: Path, layer: Callable[[Plain, str], str], preprocess: tuple[st
 @pytest.mark.parametrize("layer", LAYERS)
 def test_what_is_normalised_twice_is_refused(layer: Callable[[Plain, str], str], tmp_path: Path) -> None:
     found = verdict(tmp_path / "m.onnx", layer, (*IMAGENET, "color=RGB"))
-    assert found is not None and found[0] == "implausible"
+    assert found is not None
+    assert found[0] == "implausible"
     assert "scale=0-255" in found[1]
 
 
@@ -61,7 +62,8 @@ def test_what_is_normalised_once_is_believed(layer: Callable[[Plain, str], str],
 
 def test_the_order_of_channels_is_told_of_a_convolution_that_turns_them(tmp_path: Path) -> None:
     found = verdict(tmp_path / "m.onnx", turned, (*PIXELS, "color=RGB"))
-    assert found is not None and "color=BGR" in found[1]
+    assert found is not None
+    assert "color=BGR" in found[1]
     assert verdict(tmp_path / "m.onnx", turned, (*PIXELS, "color=BGR")) is None
 
 

@@ -7,10 +7,18 @@ from functools import partial
 from boxcam.export.heads.conventions.entry import Entry, Fit, Match
 from boxcam.export.heads.conventions.tells import sigmoid_unless_done, softmax_unless_done
 from boxcam.export.heads.evidence.features import may_be_features
-from boxcam.export.heads.evidence.makers import is_unit_vector, last_operator, selects
+from boxcam.export.heads.evidence.makers import is_computed, is_unit_vector, last_operator, selects
 from boxcam.export.heads.observed import ObservedTensor
 
-_Classifier = partial(Entry, kind="classes", scores="scores")
+
+def _left_out(match: Match) -> str:
+    """Further outputs of the whole image, as another head's."""
+    others = [one for one in match.question.seen if one is not match.tensors["scores"] and is_computed(one.value)]
+    beside = [one for one in others if one.array.ndim <= 2 and one.array.size]
+    return ", ".join(f"{one.value.name} {list(one.array.shape)}" for one in beside)
+
+
+_Classifier = partial(Entry, kind="classes", scores="scores", rest=lambda match: _left_out(match))
 
 
 def _several(match: Match) -> Fit:

@@ -44,7 +44,8 @@ _PLACES = {"bbox", "bboxes", "box", "boxes", "coordinates", "coords", "joints", 
 _PLACES |= {"landmark", "landmarks", "offset", "offsets", "points"}
 _MEASURES = {"age", "angle", "angles", "depth", "gaze", "pitch", "pose", "quaternion", "regression", "roll", "rotation"}
 _MEASURES |= {"translation", "yaw"}
-_OTHERS = _FEATURES | _PLACES | _MEASURES
+_FEW = 4
+"""Measures are few numbers; of more, each is a class: of ages by year, or of angles by degree."""
 
 
 def words_of(name: str) -> frozenset[str]:
@@ -61,7 +62,7 @@ def may_be_features(value: ir.Value, name: str, count: int) -> bool:
         count: how many there are.
     """
     words = words_of(name)
-    if words & _OTHERS and not words & _SCORES:
+    if words & (_FEATURES | _PLACES | (_MEASURES if count <= _FEW else set())) and not words & _SCORES:
         return True
     made = _made(value)
     if made == "layer":
