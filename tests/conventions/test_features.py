@@ -65,6 +65,9 @@ FEATURES: dict[str, Build] = {
     "pooled relu6": lambda net, x: net.Flatten(
         net.GlobalAveragePool(net.Clip(wide(net, x, 128), np.float32(0), np.float32(6)))
     ),
+    "the first token": lambda net, x: net.Gather(
+        layer_norm(net, net.Unsqueeze(layer(net, x), np.array([0]))), np.array(0), axis=1
+    ),
     "as many as features are": lambda net, x: layer(net, x, 512),
 }
 SCORES: dict[str, Build] = {

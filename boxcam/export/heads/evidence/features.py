@@ -11,7 +11,7 @@ import re
 
 import onnx_ir as ir
 
-from boxcam.export.graphs.operators import Copies, operator_of
+from boxcam.export.graphs.operators import operator_of
 from boxcam.export.heads.evidence.makers import computed, is_normalization
 
 _POOLS = frozenset({"ReduceMean", "ReduceMax", "GlobalAveragePool", "GlobalMaxPool", "AveragePool", "MaxPool"})
@@ -88,7 +88,7 @@ def _made(value: ir.Value) -> str:
             return "pooled" if pooled else "activated"
         if operator.weighs:
             return "layer"
-        follows = operator.copies in (Copies.IN_ORDER, Copies.PERMUTED) or node.op_type in _ROUNDS
+        follows = (operator.moves and len(read) == 1) or node.op_type in _ROUNDS
         scales = operator.elementwise and not operator.probability and len(read) == 1
         pooled = pooled or node.op_type in _POOLS
         if not read or not (follows or scales or node.op_type in _POOLS):
