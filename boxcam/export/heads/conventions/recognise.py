@@ -88,7 +88,7 @@ def recognise(question: Question) -> Convention:
     surer = [one for one in readings if one.fit > best and one.fit >= Fit.LIKELY]
     if surer:  # the number of names alone does not decide
         raise _several([*surer, *fitting], question)
-    chosen = [one for one in fitting if one.fit is best]
+    chosen = _by_names([one for one in fitting if one.fit is best])
     if len(chosen) > 1:
         _refuse_all(chosen)
         raise _raw(question) if _is_raw(question) and best <= Fit.POSSIBLE else _several(chosen, question)
@@ -106,6 +106,11 @@ def recognise(question: Question) -> Convention:
         )
     check(reading.match)
     return reading.entry.convention(reading.match)
+
+
+def _by_names(chosen: list[Reading]) -> list[Reading]:
+    """Those that are of an entry by the names of all of its tensors, if there are any: shapes alone say less."""
+    return [one for one in chosen if one.entry.names.keys() == one.entry.tensors.keys()] or chosen
 
 
 def _refuse_all(chosen: Sequence[Reading]) -> None:
