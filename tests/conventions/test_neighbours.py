@@ -9,7 +9,8 @@ import onnx
 import pytest
 
 from boxcam.export.heads.conventions.table import CONVENTIONS
-from tests.conventions.files import FLOAT, Levels
+from tests.conventions.apart import APART
+from tests.conventions.files import FLOAT, Levels, write
 from tests.conventions.files import rename as renamed
 from tests.conventions.further import FURTHER
 from tests.conventions.layouts import WHOLE
@@ -41,3 +42,15 @@ def test_tensorflows_scores_of_all_classes_are_no_boxes(classes: int, tmp_path: 
     assert found.convention.name == CONVENTIONS["tensorflow"].title
     given = outputs(path, found.image)
     same(found.found, expected(layout, layout.truth({name: given[name] for name in names}, classes)))
+
+
+# Tables of one class have no column of classes
+
+
+def test_a_table_of_one_class_has_columns_without_the_class(tmp_path: Path) -> None:
+    layout = APART["one class, a table, batch, points"]
+    path = write(layout, tmp_path / "m.onnx", 1)
+    plain, named = read(path), read(path, columns="x1,y1,x2,y2,score")
+    assert plain.convention.rest.startswith("keypoints [1, ")
+    same(named.found, plain.found)
+    assert set(named.found[2]) == {0}
