@@ -41,8 +41,8 @@ def by_columns(question: Question) -> Convention:
     if form is None or missing or twice:
         what = f"{twice[0]!r} more than once" if twice else f"no {missing[0] if missing else 'box'}"
         raise SourceError(
-            f"columns= names {what}. Pass score, class (if there are several) and x1, y1, x2, y2 (or cx, cy, w, h, or x1,"
-            " y1, w, h) once each, and skip for any other column."
+            f"columns= names {what}. Pass score, class (if there are several) and x1, y1, x2, y2 (or cx, cy, w, h, or"
+            " x1, y1, w, h) once each, and skip for any other column."
         )
     one = _table(question)
     places = [names.index(part) for part in BOXES[form]]
