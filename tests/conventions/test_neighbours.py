@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 
+from boxcam.errors import SourceError
 from boxcam.export.heads.conventions.table import CONVENTIONS
 from tests.conventions.apart import APART
 from tests.conventions.files import FLOAT, Levels, write
 from tests.conventions.files import rename as renamed
 from tests.conventions.further import FURTHER
-from tests.conventions.layouts import WHOLE
+from tests.conventions.layouts import LAYOUTS, WHOLE
 from tests.conventions.reading import expected, outputs, read, same
 
 # TensorFlow Object Detection API (models/research/object_detection/exporter_lib_v2.py)
@@ -42,6 +44,33 @@ def test_tensorflows_scores_of_all_classes_are_no_boxes(classes: int, tmp_path: 
     assert found.convention.name == CONVENTIONS["tensorflow"].title
     given = outputs(path, found.image)
     same(found.found, expected(layout, layout.truth({name: given[name] for name in names}, classes)))
+
+
+# Boxes, objectness and classes that are cut out of one tensor (YOLOX, for accelerators)
+
+
+@pytest.mark.parametrize("classes", [1, 3, 80])
+@pytest.mark.parametrize("name", ["yolox", "yolov5"])
+def test_an_objectness_that_is_cut_out_of_one_tensor_stays_a_factor(name: str, classes: int, tmp_path: Path) -> None:
+    """Of one class, which of the two is the class is asked for, unless names tell; either way both are factors."""
+    layout = LAYOUTS[name]
+    net = Levels(classes)
+    (joined,) = layout.build(net)
+    parts = {"first": (0, 4), "second": (4, 5), "third": (5, 5 + classes)}
+    for part, (start, end) in parts.items():
+        column = net.slice(joined, start, end, 2)
+        net.node("Identity", [column], name=part)
+    path = tmp_path / "m.onnx"
+    onnx.save(net.proto(dict.fromkeys(parts, FLOAT)), str(path))
+    if classes == 1:
+        with pytest.raises(SourceError, match=r"the scores may be (second or third|third or second)\. Pass the right"):
+            read(path)
+    found = read(path, box_format="cxcywh", **({"scores": "third"} if classes == 1 else {}))
+    assert str(found.convention.objectness) == "second"
+    cut = outputs(path, found.image)
+    whole = np.concatenate(list(cut.values()), 2)
+    wanted = replace(layout, iou=0.5, single=False)
+    same(found.found, expected(wanted, layout.truth({"joined": whole}, classes)))
 
 
 # Tables of one class have no column of classes
