@@ -27,9 +27,15 @@ def _several(match: Match) -> Fit:
     others = [other for other in match.question.seen if other is not one]
     if count < 2 or is_unit_vector(one.made) or any(_are_boxes(other, count) for other in others):
         return Fit.NO
-    if one.array.ndim == 1 and others and match.question.scores is None:
+    if _is_beside(match):
         return Fit.NO
     return Fit.POSSIBLE if selects(one.made) or may_be_features(one.made, one.name, count) else Fit.LAST
+
+
+def _is_beside(match: Match) -> bool:
+    """Whether numbers without a batch are an output among others: rather how many there are than scores of classes."""
+    one, question = match.tensors["scores"], match.question
+    return one.array.ndim == 1 and len(question.seen) > 1 and question.scores is None
 
 
 def _are_boxes(other: ObservedTensor, count: int) -> bool:
@@ -39,7 +45,7 @@ def _are_boxes(other: ObservedTensor, count: int) -> bool:
 
 def _one(match: Match) -> Fit:
     """A single number may be many things; behind a sigmoid it is a probability."""
-    if match.sizes["C"] != 1:
+    if match.sizes["C"] != 1 or _is_beside(match):
         return Fit.NO
     return Fit.LAST if last_operator(match.tensors["scores"].value) == "Sigmoid" else Fit.POSSIBLE
 
@@ -55,7 +61,7 @@ CLASSIFIER = _Classifier(
 ONE_CLASS = _Classifier(
     title="a score for one class",
     models="classifiers of yes or no: one output behind a sigmoid",
-    tensors={"scores": "1, C"},
+    tensors={"scores": "1?, C"},
     activation=sigmoid_unless_done,
     fits=_one,
 )
