@@ -75,3 +75,35 @@ def mixing(net: Plain, image: str) -> str:
 
 def test_a_convolution_that_mixes_channels_is_a_layer_as_any_other(tmp_path: Path) -> None:
     assert verdict(tmp_path / "m.onnx", mixing, (*IMAGENET, "color=RGB")) is None
+
+
+def gathered(net: Plain, image: str) -> str:
+    return net.Gather(image, np.array([2, 1, 0]), axis=1)
+
+
+def sliced(net: Plain, image: str) -> str:
+    return net.Slice(image, np.array([2]), np.array([-4]), np.array([1]), np.array([-1]))
+
+
+def joined(net: Plain, image: str) -> str:
+    first, second, third = net.node("Split", [image], 3, axis=1, num_outputs=3)
+    return net.Concat(third, second, first, axis=1)
+
+
+@pytest.mark.parametrize("layer", [gathered, sliced, joined])
+def test_a_graph_that_turns_the_channels_round_is_told(layer: Callable[[Plain, str], str], tmp_path: Path) -> None:
+    """Most networks take RGB, and a graph that turns channels round makes that of BGR."""
+    found = verdict(tmp_path / "m.onnx", layer, ("resize=stretch", "scale=0-1", "color=RGB"))
+    assert found is not None
+    assert found[0] == "doubtful"
+    assert "color=BGR" in found[1]
+    assert verdict(tmp_path / "m.onnx", layer, ("resize=stretch", "scale=0-1", "color=BGR")) is None
+
+
+def test_means_tell_the_order_of_channels_that_were_turned_round(tmp_path: Path) -> None:
+    """As Keras has it for Caffe's weights: RGB becomes BGR, and Caffe's means are subtracted."""
+
+    def caffe(net: Plain, image: str) -> str:
+        return net.Sub(gathered(net, image), MEAN[::-1].reshape(1, 3, 1, 1).copy())
+
+    assert verdict(tmp_path / "m.onnx", caffe, (*PIXELS, "color=RGB")) is None
