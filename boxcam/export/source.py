@@ -67,6 +67,8 @@ class Interpretation:
         activation: what was added to make probabilities of them: ``none``, ``sigmoid`` or ``softmax``.
         form, scale: of the boxes: ``xyxy`` …; ``pixels`` or ``normalized``.
         per_class: whether there is a score for each class, and not one for each detection that the model selected.
+        computed_by: the convention whose published decoding computes the boxes, or ``decode=`` if the user's function
+            does; empty where the outputs hold them: then alone may they be in another format.
     """
 
     scores: str
@@ -76,6 +78,7 @@ class Interpretation:
     form: str
     scale: str
     per_class: bool = True
+    computed_by: str = ""
 
 
 @dataclass(frozen=True, eq=False)

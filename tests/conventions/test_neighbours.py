@@ -12,10 +12,10 @@ import pytest
 from boxcam.errors import SourceError
 from boxcam.export.heads.conventions.table import CONVENTIONS
 from tests.conventions.apart import APART
-from tests.conventions.files import FLOAT, Levels, write
+from tests.conventions.files import FLOAT, Layout, Levels, Truth, write
 from tests.conventions.files import rename as renamed
 from tests.conventions.further import FURTHER
-from tests.conventions.layouts import LAYOUTS, WHOLE
+from tests.conventions.layouts import LAYOUTS, WHOLE, corners
 from tests.conventions.reading import expected, outputs, read, same
 
 # TensorFlow Object Detection API (models/research/object_detection/exporter_lib_v2.py)
@@ -71,6 +71,30 @@ def test_an_objectness_that_is_cut_out_of_one_tensor_stays_a_factor(name: str, c
     whole = np.concatenate(list(cut.values()), 2)
     wanted = replace(layout, iou=0.5, single=False)
     same(found.found, expected(wanted, layout.truth({"joined": whole}, classes)))
+
+
+# Queries (RT-DETR by Ultralytics): there may be more classes than queries
+
+
+@pytest.mark.parametrize("classes", [1, 3, 40])
+def test_queries_may_be_fewer_than_columns(classes: int, tmp_path: Path) -> None:
+    """300 queries of 365 classes are fewer than columns: a transformer's layers tell which axis is which."""
+    net = Levels(classes)
+    tokens = net.Transpose(net.lines(net.necks[-1], 8), perm=[0, 2, 1])
+    shares = net.MatMul(net.random.normal(0, 2, (1, 6, 8)), net.Transpose(tokens, perm=[0, 2, 1]))
+    found = net.MatMul(net.Softmax(shares, axis=-1), tokens)
+    norm = net.LayerNormalization(found, np.ones(8, np.float32), np.zeros(8, np.float32), axis=-1)
+    places, chances = (net.Sigmoid(net.MatMul(norm, net.random.normal(0, 1, (8, n)))) for n in (4, classes))
+    net.node("Concat", [places, chances], axis=2, name="output0")
+    path = tmp_path / "m.onnx"
+    onnx.save(net.proto(["output0"]), str(path))
+    found_here = read(path)
+    assert found_here.convention.name == CONVENTIONS["ultralytics-rtdetr"].title
+    (rows,) = (array[0] for array in outputs(path, found_here.image).values())
+    layout = Layout("ultralytics-rtdetr", lambda net: {}, lambda o, c: truth, kind="queries")
+    scores = np.where(np.arange(classes) == rows[:, 4:].argmax(1)[:, None], rows[:, 4:], 0)
+    truth = Truth(corners(rows[:, :4] * WHOLE), scores)
+    same(found_here.found, expected(layout, truth))
 
 
 # Tables of one class have no column of classes

@@ -21,7 +21,7 @@ COCO = (80, 90, 91)
 
 
 def lies_right(match: Match, role: str = "output") -> bool:
-    """Whether rows are cells of the graph's maps; where it does not tell, whether there are more of them than columns.
+    """Whether rows are cells of the graph's maps, or a transformer's; otherwise whether there are more than columns.
 
     Which axis is which is seen from that.
     """
@@ -30,6 +30,8 @@ def lies_right(match: Match, role: str = "output") -> bool:
     for axis in (len(shape) - 1, len(shape) - 2):
         if levels(one.made, axis):
             return axis != columns
+    if queries(match, role):
+        return not match.across(role)  # a layer of a transformer works along the last axis
     return shape[-2] > shape[-1] if not match.across(role) else shape[-2] < shape[-1]
 
 
