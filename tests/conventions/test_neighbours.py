@@ -73,6 +73,25 @@ def test_an_objectness_that_is_cut_out_of_one_tensor_stays_a_factor(name: str, c
     same(found.found, expected(wanted, layout.truth({"joined": whole}, classes)))
 
 
+# Boxes and scores without a batch, whose first image is taken by an index (YOLOv3: ultralytics/yolov3, models.py)
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+def test_rows_of_the_first_image_are_those_of_its_cells(classes: int, tmp_path: Path) -> None:
+    net = Levels(classes)
+    joined = net.Transpose(net.Concat(net.corners(), net.classes_of_cells(), axis=1), perm=[0, 2, 1])
+    rows = net.Gather(joined, net.constant(np.array(0)), axis=0)
+    for name, ends in (("classes", (4, 4 + classes)), ("boxes", (0, 4))):
+        net.node("Identity", [net.slice(rows, *ends, 1)], name=name)
+    path = tmp_path / "m.onnx"
+    onnx.save(net.proto(["classes", "boxes"]), str(path))
+    found_here = read(path)
+    assert found_here.convention.name == CONVENTIONS["yolov3"].title
+    given = outputs(path, found_here.image)
+    layout = Layout("yolov3", lambda net: {}, lambda o, c: Truth(o["boxes"], o["classes"]), iou=0.5)
+    same(found_here.found, expected(layout, layout.truth(given, classes)))
+
+
 # Queries (RT-DETR by Ultralytics): there may be more classes than queries
 
 
