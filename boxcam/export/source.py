@@ -68,6 +68,8 @@ class Interpretation:
         form, scale: of the boxes: ``xyxy`` …; ``pixels`` or ``normalized``.
         form_is_guessed: whether the form is only what most models have, as neither graph nor user says it.
         per_class: whether there is a score for each class, and not one for each detection that the model selected.
+        computed_by: the convention whose published decoding computes the boxes, or ``decode=`` if the user's function
+            does; empty where the outputs hold them: then alone may they be in another format.
     """
 
     scores: str
@@ -78,6 +80,7 @@ class Interpretation:
     scale: str
     per_class: bool = True
     form_is_guessed: bool = False
+    computed_by: str = ""
 
 
 @dataclass(frozen=True, eq=False)

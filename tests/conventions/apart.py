@@ -61,6 +61,33 @@ for _batch in (True, False):
         )
 
 
+# The same in one table (mmpose, projects/rtmo: RTMO), with points beside it
+
+
+def box_and_score(batch: bool, points: bool) -> Build:
+    def build(net: Levels) -> dict[str, int]:
+        boxes, scores, _ = _suppressed(net)
+        table = net.Concat(boxes, net.Unsqueeze(scores, np.array([1])), axis=1)
+        net.node(*(("Unsqueeze", [table, np.array([0])]) if batch else ("Identity", [table])), name="dets")
+        if points:
+            corner = net.Unsqueeze(net.slice(boxes, 0, 2, 1), np.array([0, 2]))
+            net.node("Tile", [corner, np.array([1, 1, 17, 1])], name="keypoints")
+        return {"dets": FLOAT, "keypoints": FLOAT} if points else {"dets": FLOAT}
+
+    return build
+
+
+def _table_truth(outputs: Arrays, classes: int) -> Truth:
+    rows = next(iter(outputs.values())).reshape(-1, 5)
+    return Truth(rows[:, :4], rows[:, 4], np.zeros(len(rows)))
+
+
+for _batch, _points in ((True, True), (True, False), (False, False)):
+    APART[f"one class, a table, {'batch' if _batch else 'no batch'}{', points' if _points else ''}"] = Layout(
+        "box-and-score", box_and_score(_batch, _points), _table_truth, "selected", iou=0.5, counts=(1,)
+    )
+
+
 # Boxes, scores and classes apart: selected, or of all cells by a maximum, with axes of one and types of their own
 
 

@@ -108,6 +108,11 @@ ONE = {
         [net.node("Slice", [net.logits(name="all"), np.array([0]), np.array([1]), np.array([1])])[0]],
         name="p",
     ),
+    "[1]": lambda net: net.node(
+        "Squeeze",
+        [net.Sigmoid(net.Slice(net.logits(name="all"), np.array([0]), np.array([1]), np.array([1]))), np.array([1])],
+        name="p",
+    ),
     "[1, 1, 1, 1]": lambda net: net.node(
         "Sigmoid",
         [

@@ -202,7 +202,7 @@ def test_a_table_in_any_order(order: tuple[int, ...], tmp_path: Path) -> None:
     ("columns", "words"),
     [
         ("a,b", "columns= has 'a', which is not one of: score, class"),
-        ("image,class,x1,y1,x2,y2,skip", "columns= names no score. Pass score, class and"),
+        ("image,class,x1,y1,x2,y2,skip", r"columns= names no score\. Pass score, class \(if"),
         ("image,class,score,x1,y1,x2,skip", "columns= names no box"),
         ("class,class,score,x1,y1,x2,y2", "columns= names 'class' more than once"),
         ("class,score,x1,y1,x2,y2", r"columns= names 6 columns, and there is no table \[K, 6\]"),

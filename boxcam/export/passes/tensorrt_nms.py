@@ -3,6 +3,7 @@
 Their sources are in https://github.com/NVIDIA/TensorRT, in plugin/efficientNMSPlugin and plugin/batchedNMSPlugin.
 
 1. ``EfficientNMS_TRT``: boxes [1, N, 4] or [1, N, C, 4], scores [1, N, C], and anchors if the boxes are offsets.
+   ``EfficientNMSX_TRT`` and ``YoloNMS_TRT`` (of levipereira/TensorRT) give the rows of what is kept, too.
 2. ``BatchedNMS_TRT`` and ``BatchedNMSDynamic_TRT``: boxes [1, N, 1 or C, 4], scores [1, N, C].
 3. ``TRTBatchedNMS`` of mmdeploy: the second one, with box and score in one output.
 
@@ -27,8 +28,12 @@ from boxcam.export.graphs.ops import Ops
 from boxcam.export.graphs.query import STANDARD, describe_node, static_shape
 from boxcam.export.heads.boxes import to_corners
 
-EFFICIENT, BATCHED, MMDEPLOY = "EfficientNMS_TRT", ("BatchedNMS_TRT", "BatchedNMSDynamic_TRT"), "TRTBatchedNMS"
-PLUGINS = (EFFICIENT, *BATCHED, MMDEPLOY)
+WITH_ROWS = ("EfficientNMSX_TRT", "YoloNMS_TRT")
+EFFICIENT, BATCHED = ("EfficientNMS_TRT", *WITH_ROWS), ("BatchedNMS_TRT", "BatchedNMSDynamic_TRT")
+MMDEPLOY = "TRTBatchedNMS"
+PLUGINS = (*EFFICIENT, *BATCHED, MMDEPLOY)
+_LABELS, _ROWS = 3, 4
+"""Which outputs of NVIDIA's plugins and those alike hold classes and rows."""
 UNKNOWN = "custom"
 """Where operators are put that are in the standard's domain and not of it."""
 DOMAIN = "TRT"
@@ -98,8 +103,9 @@ def write_standard(model: ir.Model) -> None:
         boxes, scores, *others = node.inputs
         assert boxes is not None and scores is not None
         asked = _read(node)
-        anchors = others[0] if others and node.op_type == EFFICIENT else None
+        anchors = others[0] if others and node.op_type in EFFICIENT else None
         found = _suppress(op, boxes, scores, anchors, asked)
+        _leave_rows(model.graph, node)
         _replace(model.graph, node, _outputs(op, node, *found))
         model.graph.remove(node, safe=True)
     model.graph.sort()
@@ -119,7 +125,7 @@ def _read(node: ir.Node) -> Suppression:
             )
         return single
 
-    if node.op_type == EFFICIENT:
+    if node.op_type in EFFICIENT:
         return Suppression(
             score=float(number("scorethreshold", 0.25)),
             iou=float(number("iouthreshold", 0.5)),
@@ -144,8 +150,8 @@ def _read(node: ir.Node) -> Suppression:
 
 def _suppress(
     op: Ops, boxes: ir.Value, scores: ir.Value, anchors: ir.Value | None, asked: Suppression
-) -> tuple[ir.Value, ir.Value, ir.Value]:
-    """Boxes [K, 4], scores [K] and labels [K], the best first."""
+) -> tuple[ir.Value, ir.Value, ir.Value, ir.Value]:
+    """Boxes [K, 4], scores [K], labels [K] and rows [K], the best first."""
     boxes, scores = (_first(op, _real(op, value)) for value in (boxes, scores))
     rank = len(static_shape(boxes) or (0,) * 3)
     corners = boxes
@@ -187,7 +193,7 @@ def _suppress(
         kept = op.GatherND(placed, places)
     else:
         kept = op.Gather(op.Squeeze(placed, [0]), rows, axis=0)
-    return (op.Clip(kept, np.float32(0), np.float32(1)) if asked.clipped else kept), values, labels
+    return (op.Clip(kept, np.float32(0), np.float32(1)) if asked.clipped else kept), values, labels, rows
 
 
 def _real(op: Ops, value: ir.Value) -> ir.Value:
@@ -251,13 +257,21 @@ def _across_classes(
     return op.Mod(number, count), op.Div(number, count)
 
 
-def _outputs(op: Ops, node: ir.Node, boxes: ir.Value, scores: ir.Value, labels: ir.Value) -> list[ir.Value]:
+def _leave_rows(graph: ir.Graph, node: ir.Node) -> None:
+    """Hand out no rows: where detections come from is found out otherwise, and they are no classes."""
+    if node.op_type in WITH_ROWS and len(node.outputs) > _ROWS and node.outputs[_ROWS].is_graph_output():
+        graph.outputs.remove(node.outputs[_ROWS])
+
+
+def _outputs(
+    op: Ops, node: ir.Node, boxes: ir.Value, scores: ir.Value, labels: ir.Value, rows: ir.Value
+) -> list[ir.Value]:
     """What a plugin gives, of one image."""
-    boxes, scores, labels = (op.Unsqueeze(value, [0]) for value in (boxes, scores, labels))
+    boxes, scores, labels, rows = (op.Unsqueeze(value, [0]) for value in (boxes, scores, labels, rows))
     if node.op_type == MMDEPLOY:
         return [op.Concat(boxes, op.Unsqueeze(scores, [2]), axis=2), labels]
     count = op.Reshape(op.Cast(op.Size(scores), to=ir.DataType.INT32), np.array([1, 1]))
-    return [count, boxes, scores, labels]
+    return [count, boxes, scores, labels, *([rows] if node.op_type in WITH_ROWS else [])]
 
 
 def _replace(graph: ir.Graph, node: ir.Node, made: Sequence[ir.Value]) -> None:
@@ -276,7 +290,7 @@ def _replace(graph: ir.Graph, node: ir.Node, made: Sequence[ir.Value]) -> None:
     for position, (old, new) in enumerate(zip(node.outputs, made, strict=False)):
         found = new
         if any(True for _ in old.consumers()):
-            if position == len(made) - 1:
+            if position in (_LABELS if node.op_type != MMDEPLOY else 1, _ROWS):
                 found = op.Cast(new, to=ir.DataType.FLOAT if node.op_type in BATCHED else ir.DataType.INT32)
             elif real is ir.DataType.FLOAT16 and new.dtype is not ir.DataType.INT32:
                 found = op.Cast(new, to=real)

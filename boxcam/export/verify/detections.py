@@ -227,12 +227,14 @@ def products(model: ir.Model, names: Outputs, feeds: Arrays, most: int = 12) -> 
     lever = _Lever(replay, given, by_logit, by_score)
     rows = [k for k, row in enumerate(origin) if row[0] >= 0 and by_logit.products[row[0]]]
     for k in rows[:: max(len(rows) // most, 1)]:
-        tried = [lever.moved(origin[k], own[k], step) for step in _STEPS]
-        worst = float(np.maximum(worst, min(tried)))
+        steps = (*_STEPS, abs(lever.logit(origin[k])))
+        worst = float(np.maximum(worst, min(lever.moved(origin[k], own[k], step) for step in steps)))
     return Check("scores that are products", worst, 1e-6)
 
 
-_STEPS = (0.5, 0.05, 0.005)  # a large one may change the order of boxes, or saturate
+_STEPS = (0.5, 0.05, 0.005)
+"""A large one may change the order of boxes, or saturate. A logit of 20 has a sigmoid of 1 in float32, which no small
+step moves: one that leads to 0 does."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,6 +251,11 @@ class _Lever:
     given: Arrays
     by_logit: Trace
     by_score: Trace
+
+    def logit(self, origin: Array) -> float:
+        """The logit of an element, int64 [D]."""
+        end = self.by_logit.logits[origin[0]]
+        return float(self.given[str(end.name)][tuple(origin[1 : 1 + len(static_shape(end) or ())])])
 
     def moved(self, origin: Array, own: Array, step: float) -> float:
         """How much anything else moves, relative to a score, when its logit is moved by a step.

@@ -14,6 +14,7 @@ from onnx import TensorProto, helper
 
 import boxcam
 from boxcam.errors import BoxcamError
+from boxcam.export.passes.tensorrt_nms import WITH_ROWS
 from tests.export.export_graphs import Net
 from tests.messages import check_message
 
@@ -81,6 +82,8 @@ CASES: dict[str, Case] = {
     "offsets of corners": Case(attributes={**EFFICIENT, "box_coding": 0}, anchors=True),
     "batch of two": Case(attributes=EFFICIENT, batch=2),
     "batched": Case("BatchedNMS_TRT", BATCHED, shared=True),
+    "with the rows of what is kept": Case("EfficientNMSX_TRT", EFFICIENT),
+    "with rows, of YOLO": Case("YoloNMS_TRT", EFFICIENT),
     "batched, dynamic": Case("BatchedNMSDynamic_TRT", BATCHED, "", shared=True),
     "batched, a box for each class": Case("BatchedNMSDynamic_TRT", {**BATCHED, "shareLocation": 0}, own=True),
     "batched, few of each class": Case("BatchedNMS_TRT", {**BATCHED, "topK": 5}, shared=True),
@@ -131,10 +134,11 @@ def build(path: Path, case: Case) -> Path:
     given = ["raw_boxes", "raw_scores", *([net.constant(anchors[:, :, 0])] if case.anchors else [])]
     single = case.op == "TRTBatchedNMS"
     made = ["dets", "labels"] if single else ["num_dets", "det_boxes", "det_scores", "det_classes"]
-    net.nodes.append(helper.make_node(case.op, given, made, name="nms", domain=case.domain, **case.attributes))
+    extra = ["det_indices"] if case.op in WITH_ROWS else []
+    net.nodes.append(helper.make_node(case.op, given, made + extra, name="nms", domain=case.domain, **case.attributes))
     whole_numbers = TensorProto.FLOAT if case.op.startswith("Batched") else TensorProto.INT32
     types = dict.fromkeys(made, TensorProto.FLOAT) | {"num_dets": TensorProto.INT32, made[-1]: whole_numbers}
-    graph = net.graph({name: types[name] for name in made})
+    graph = net.graph({name: types[name] for name in made} | dict.fromkeys(extra, TensorProto.INT32))
     domains = {"", case.domain}
     imports = [helper.make_opsetid(domain, 1 if domain else case.opset) for domain in sorted(domains)]
     onnx.save(helper.make_model(graph, opset_imports=imports, ir_version=8), str(path))

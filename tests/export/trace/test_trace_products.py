@@ -165,6 +165,16 @@ def test_verification_passes_the_right_logit(name: str) -> None:
     assert check.error <= check.limit
 
 
+def test_verification_passes_logits_whose_sigmoid_is_1() -> None:
+    """In float32 it is from 17 on, and no step of 0.5 changes that."""
+    feeds = {**FEEDS, "x_class": FEEDS["x_class"] + np.float32(40)}
+    model = built(product.all["class_times_objectness"])
+    trace(model.graph, NAMES)
+    assert (run_model(model, feeds)["logit"] > 20).all()
+    check = detections.products(built(product.all["class_times_objectness"]), NAMES, feeds)
+    assert check.error <= check.limit
+
+
 def test_verification_fails_the_objectness(monkeypatch: pytest.MonkeyPatch) -> None:
     """Raising it moves the other classes of the box too."""
 

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from functools import partial
 
-import onnx_ir as ir
-
-from boxcam.export.graphs.operators import Copies, operator_of
 from boxcam.export.heads.conventions.entry import Entry, Fit, Match
 from boxcam.export.heads.conventions.tells import sigmoid_unless_done, softmax_unless_done
-from boxcam.export.heads.evidence.makers import is_unit_vector, last_operator, selects
+from boxcam.export.heads.evidence.features import may_be_features
+from boxcam.export.heads.evidence.makers import is_computed, is_unit_vector, last_operator, selects
 from boxcam.export.heads.observed import ObservedTensor
 
-_Classifier = partial(Entry, kind="classes", scores="scores")
+
+def _left_out(match: Match) -> str:
+    """Further outputs of the whole image, as another head's."""
+    others = [one for one in match.question.seen if one is not match.tensors["scores"] and is_computed(one.value)]
+    beside = [one for one in others if one.array.ndim <= 2 and one.array.size]
+    return ", ".join(f"{one.value.name} {list(one.array.shape)}" for one in beside)
+
+
+_Classifier = partial(Entry, kind="classes", scores="scores", rest=lambda match: _left_out(match))
 
 
 def _several(match: Match) -> Fit:
@@ -21,9 +27,15 @@ def _several(match: Match) -> Fit:
     others = [other for other in match.question.seen if other is not one]
     if count < 2 or is_unit_vector(one.made) or any(_are_boxes(other, count) for other in others):
         return Fit.NO
-    if one.array.ndim == 1 and others and match.question.scores is None:
+    if _is_beside(match):
         return Fit.NO
-    return Fit.POSSIBLE if selects(one.made) or _is_rectified(one.made) else Fit.LAST
+    return Fit.POSSIBLE if selects(one.made) or may_be_features(one.made, one.name, count) else Fit.LAST
+
+
+def _is_beside(match: Match) -> bool:
+    """Whether numbers without a batch are an output among others: rather how many there are than scores of classes."""
+    one, question = match.tensors["scores"], match.question
+    return one.array.ndim == 1 and len(question.seen) > 1 and question.scores is None
 
 
 def _are_boxes(other: ObservedTensor, count: int) -> bool:
@@ -31,16 +43,9 @@ def _are_boxes(other: ObservedTensor, count: int) -> bool:
     return other.real and tuple(size for size in other.array.shape if size != 1) == (count, 4)
 
 
-def _is_rectified(value: ir.Value) -> bool:
-    node = value.producer()
-    while node is not None and operator_of(node).copies is Copies.IN_ORDER and node.inputs[0] is not None:
-        node = node.inputs[0].producer()
-    return node is not None and bool(operator_of(node).rectifier)
-
-
 def _one(match: Match) -> Fit:
     """A single number may be many things; behind a sigmoid it is a probability."""
-    if match.sizes["C"] != 1:
+    if match.sizes["C"] != 1 or _is_beside(match):
         return Fit.NO
     return Fit.LAST if last_operator(match.tensors["scores"].value) == "Sigmoid" else Fit.POSSIBLE
 
@@ -56,7 +61,7 @@ CLASSIFIER = _Classifier(
 ONE_CLASS = _Classifier(
     title="a score for one class",
     models="classifiers of yes or no: one output behind a sigmoid",
-    tensors={"scores": "1, C"},
+    tensors={"scores": "1?, C"},
     activation=sigmoid_unless_done,
     fits=_one,
 )

@@ -15,14 +15,13 @@ from boxcam.export.heads.observed import ObservedTensor
 BOXES = {"xyxy": ("x1", "y1", "x2", "y2"), "cxcywh": ("cx", "cy", "w", "h"), "xywh": ("x1", "y1", "w", "h")}
 """The columns of a box, by its format."""
 NAMES = ("score", "class", "x1", "y1", "x2", "y2", "cx", "cy", "w", "h", "image", "skip")
-_SCORE_AND_CLASS = ("score", "class")
 
 
 def by_columns(question: Question) -> Convention:
     """The table whose columns the user names.
 
     Raises:
-        SourceError: the names are not those of a box, a score and a class, or no tensor has as many columns.
+        SourceError: the names are not those of a box and a score, or no tensor has as many columns.
     """
     names = question.columns
     if question.convention is not None:
@@ -38,26 +37,28 @@ def by_columns(question: Question) -> Convention:
     single = [name for name in NAMES if name not in ("image", "skip")]
     twice = [name for name in single if names.count(name) > 1]
     form = next((form for form, parts in BOXES.items() if set(parts) <= set(names)), None)
-    missing = [name for name in _SCORE_AND_CLASS if name not in names]
+    missing = [name for name in ("score",) if name not in names]
     if form is None or missing or twice:
         what = f"{twice[0]!r} more than once" if twice else f"no {missing[0] if missing else 'box'}"
         raise SourceError(
-            f"columns= names {what}. Pass score, class and x1, y1, x2, y2 (or cx, cy, w, h, or x1, y1, w, h) once each,"
-            " and skip for any other column."
+            f"columns= names {what}. Pass score, class (if there are several) and x1, y1, x2, y2 (or cx, cy, w, h, or"
+            " x1, y1, w, h) once each, and skip for any other column."
         )
     one = _table(question)
     places = [names.index(part) for part in BOXES[form]]
     boxes = one.array.reshape(-1, len(names))[:, places]
-    _check_classes(one, question)
+    if "class" in names:
+        _check_classes(one, question)
     row = range(places[0], places[0] + 4)
     return Convention(
         "a table of the columns that are named",
         "selected",
         _single(one, names.index("score")),
         Piece(one.value, (row[0], row[-1] + 1)) if places == list(row) else Piece(one.value, picked=tuple(places)),
-        _single(one, names.index("class")),
+        _single(one, names.index("class")) if "class" in names else None,
         form=question.box_format or form,
         scale=scale_of(question, boxes),
+        sizes=(0, 0 if "class" in names else 1),
         padded=bool((one.array.reshape(-1, len(names))[:, names.index("score")] < 0).any()),
         rest=", ".join(f"{one.value.name}[{place}]" for place, name in enumerate(names) if name == "skip"),
     )

@@ -12,7 +12,7 @@ from boxcam.export.heads.conventions.entry import Fit, Match
 from boxcam.export.heads.evidence.cells import is_mean, levels, meets_cells
 from boxcam.export.heads.evidence.columns import Span, sources
 from boxcam.export.heads.evidence.integers import from_integers
-from boxcam.export.heads.evidence.makers import computed, is_transformer, last_joined, selects
+from boxcam.export.heads.evidence.makers import computed, is_transformer, last_joined, selects, suppresses
 from boxcam.export.heads.evidence.values import are_probabilities
 
 _FEW = 8
@@ -21,7 +21,7 @@ COCO = (80, 90, 91)
 
 
 def lies_right(match: Match, role: str = "output") -> bool:
-    """Whether rows are cells of the graph's maps; where it does not tell, whether there are more of them than columns.
+    """Whether rows are cells of the graph's maps, or a transformer's; otherwise whether there are more than columns.
 
     Which axis is which is seen from that.
     """
@@ -30,6 +30,8 @@ def lies_right(match: Match, role: str = "output") -> bool:
     for axis in (len(shape) - 1, len(shape) - 2):
         if levels(one.made, axis):
             return axis != columns
+    if queries(match, role):
+        return not match.across(role)  # a layer of a transformer works along the last axis
     return shape[-2] > shape[-1] if not match.across(role) else shape[-2] < shape[-1]
 
 
@@ -145,8 +147,11 @@ def probabilities(match: Match, written: str) -> bool:
 
 def dense(match: Match, scores: str, boxes: str = "output[0:4]") -> Fit:
     """How sure it is that one tensor has a box and scores of classes in each row."""
-    if match.tensors["output"].array.ndim == 2 and selects(match.tensors["output"].made):
+    one = match.tensors["output"]
+    if one.array.ndim == 2 and selects(one.made):
         return Fit.NO  # without a batch, what an operator chose is a table of detections
+    if match.sizes["C"] == 1 and scores == "output[4:4+C]" and suppresses(one.made):
+        return Fit.NO  # what a suppression left are detections of one class
     if not lies_right(match) or not of_one_kind(match, scores) or in_one(match, boxes, scores):
         return Fit.NO
     shown = probabilities(match, scores) and (decoded(match, boxes) or queries(match))

@@ -17,7 +17,7 @@ _NAMES = ("obj", "ctr", "center", "centre", "iou")
 def _fits(match: Match) -> Fit:
     """An activation makes the factor and the scores; where none makes either, what the number is has to be asked."""
     fit = pair(queries=False)(match)
-    made = {role: last_operator(match.tensors[role].value) for role in ("scores", "objectness")}
+    made = {role: _operator(match, role) for role in ("scores", "objectness")}
     done = [is_activation(operator) for operator in made.values()]
     if (
         offsets(match)
@@ -30,6 +30,15 @@ def _fits(match: Match) -> Fit:
         return fit if all(made.values()) else Fit.NO
     told = {role: any(word in match.tensors[role].name.lower() for word in _NAMES) for role in made}
     return Fit.NO if told["scores"] and not told["objectness"] else Fit.CERTAIN
+
+
+def _operator(match: Match, role: str) -> str | None:
+    """The operator that made a tensor's numbers, also of columns that were cut out of a tensor of several kinds."""
+    known = last_operator(match.tensors[role].value)
+    made = match.made_by(role)
+    if known is None and made and all(one.probability for one in made):
+        return made[0].operator
+    return known
 
 
 _Apart = partial(

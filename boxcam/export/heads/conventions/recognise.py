@@ -88,7 +88,7 @@ def recognise(question: Question) -> Convention:
     surer = [one for one in readings if one.fit > best and one.fit >= Fit.LIKELY]
     if surer:  # the number of names alone does not decide
         raise _several([*surer, *fitting], question)
-    chosen = [one for one in fitting if one.fit is best]
+    chosen = _by_names([one for one in fitting if one.fit is best])
     if len(chosen) > 1:
         _refuse_all(chosen)
         raise _raw(question) if _is_raw(question) and best <= Fit.POSSIBLE else _several(chosen, question)
@@ -98,12 +98,19 @@ def recognise(question: Question) -> Convention:
     if question.convention is not None:
         _warn_of_surer(reading, question)
     if best is Fit.POSSIBLE and not question.settled:
+        whole = reading.entry.kind == "classes"
+        otherwise = "otherwise, as of an embedding, there is no class to explain" if whole else f"otherwise {_DECODE}"
         raise SourceError(
             f"{_tensors(reading.match)} may be {reading.entry.title}, but nothing in the graph shows that. Pass"
-            f' convention="{reading.name}" if so; otherwise {_DECODE}. {question.listed()}{_table_hint(question)}'
+            f' convention="{reading.name}" if so; {otherwise}. {question.listed()}{_table_hint(question)}'
         )
     check(reading.match)
     return reading.entry.convention(reading.match)
+
+
+def _by_names(chosen: list[Reading]) -> list[Reading]:
+    """Those that are of an entry by the names of all of its tensors, if there are any: shapes alone say less."""
+    return [one for one in chosen if one.entry.names.keys() == one.entry.tensors.keys()] or chosen
 
 
 def _refuse_all(chosen: Sequence[Reading]) -> None:

@@ -91,6 +91,11 @@ MMDEPLOY = Entry(
 )
 
 
+def is_tensorflow(match: Match) -> bool:
+    """Whether the outputs have the names of TensorFlow's Object Detection API, whatever others there are."""
+    return {name for names in TENSORFLOW.names.values() for name in names} <= {one.name for one in match.question.seen}
+
+
 def _is_padded(match: Match) -> bool:
     """Whether some rows have a score or a box of -1 in the run, or there is a count of those that are meant."""
     fill = bool((match.rows("scores") < 0).any() or (match.rows("boxes") == -1).all(-1).any())
@@ -124,7 +129,7 @@ def _apart(match: Match) -> Fit:
         return fit
     if not are_probabilities(np.maximum(scores, 0)) or from_integers(match.tensors["scores"].made):
         return Fit.NO
-    if {one.name for one in match.tensors.values()} == {name for names in TENSORFLOW.names.values() for name in names}:
+    if is_tensorflow(match):
         return Fit.NO  # its classes are real numbers
     count, sizes = _count(match), largest_sizes(match.rows("boxes"))
     lite = count is not None and count.real and sizes.size and np.median(sizes) <= 1.5

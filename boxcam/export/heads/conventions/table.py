@@ -31,6 +31,7 @@ _ENTRIES = {
     "mmdeploy": selected.MMDEPLOY,
     "tensorflow": selected.TENSORFLOW,
     "tflite": tflite.TFLITE,
+    "box-and-score": tables.ONE_CLASS,
     "paddle": tables.PADDLE,
     "yolov10": tables.END_TO_END,
     "end-to-end": tables.END_TO_END_REST,

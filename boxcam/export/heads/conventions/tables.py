@@ -13,7 +13,7 @@ from boxcam.export.heads.conventions.fits import apart
 from boxcam.export.heads.conventions.selected import YOLO_NAS_PRESET
 from boxcam.export.heads.conventions.tells import scale, table_form
 from boxcam.export.heads.evidence.integers import columns_from_integers
-from boxcam.export.heads.evidence.makers import selects
+from boxcam.export.heads.evidence.makers import is_computed, selects, suppresses
 from boxcam.export.heads.evidence.values import are_classes, are_probabilities, ordered
 
 _WIDE = 2.0
@@ -78,6 +78,23 @@ def _of_detection_output(match: Match) -> Fit:
     return fit if inside and ordered(real[:, 3:]) > 0.5 else Fit.NO
 
 
+def _of_one_class(match: Match) -> Fit:
+    """What a suppression left: four numbers and a probability for each, and nothing that may be its class."""
+    table = match.tensors["table"]
+    others = [one for one in match.question.seen if one is not table and is_computed(one.value)]
+    rows = len(match.rows("table"))
+    labels = any(one.array.size == rows and are_classes(one.array) for one in others) if rows else False
+    fitting = suppresses(table.made) and are_probabilities(np.maximum(match.rows("table[4]"), 0)) and not labels
+    return Fit.CERTAIN if fitting else Fit.NO
+
+
+def _beside(match: Match) -> str:
+    """Further outputs of each row, as keypoints."""
+    table, rows = match.tensors["table"], len(match.rows("table"))
+    others = [one for one in match.question.seen if one is not table and is_computed(one.value)]
+    return ", ".join(f"{one.value.name} {list(one.array.shape)}" for one in others if rows in one.array.shape)
+
+
 def _is_padded(match: Match) -> bool:
     """Whether rows of -1 fill the table up in the run."""
     return bool((match.rows("table") == -1).all(1).any())
@@ -127,6 +144,20 @@ END_TO_END_REST = Entry(
     rest=lambda match: f"{match.tensors['table'].value.name}[6:{6 + match.sizes['R']}]",
     fits=_columns("table[5]", score="table[4]", rank=3),
     preset=("yolo",),
+)
+
+ONE_CLASS = Entry(
+    title="a table of box and score, of one class",
+    models="detectors of one class: RTMO, and others with suppression in the graph",
+    tensors={"table": "1?, K, 5"},
+    kind="selected",
+    scores="table[4]",
+    boxes="table[0:4]",
+    form=table_form,
+    scale=scale,
+    padded=lambda match: _is_padded(match),
+    rest=lambda match: _beside(match),
+    fits=_of_one_class,
 )
 
 PADDLE = Entry(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from boxcam.export.heads.conventions.entry import Entry, Fit, Match
-from boxcam.export.heads.conventions.selected import TENSORFLOW
+from boxcam.export.heads.conventions.selected import is_tensorflow
 from boxcam.export.heads.evidence.forms import form_of
 from boxcam.export.heads.evidence.values import are_classes, are_probabilities, largest_sizes
 
@@ -20,8 +20,7 @@ def _form(match: Match) -> str:
 
 
 def _fits(match: Match) -> Fit:
-    named = {match.tensors[role].name for role in ("scores", "boxes", "labels")}
-    if named == {name for names in TENSORFLOW.names.values() for name in names}:
+    if is_tensorflow(match):
         return Fit.NO
     labels, scores, count = (match.rows(role) for role in ("labels", "scores", "count"))
     if not are_classes(labels) or not are_probabilities(scores) or not are_classes(count):

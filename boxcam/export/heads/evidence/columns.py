@@ -184,6 +184,8 @@ def _walk(span: Span, depth: int) -> Iterator[Span]:
     elif copies is Copies.IN_ORDER:
         axis = axis_before(node.inputs[0], span.value, span.axis)
         before = None if axis is None else Span(node.inputs[0], axis, span.first, span.end)
+    elif (taken := _axis_taken(node, len(shape))) is not None:
+        before = Span(node.inputs[0], span.axis + (span.axis >= taken), span.first, span.end)
     elif copies is Copies.SELECTED:
         start = _start(node, span)
         before = None if start is None else Span(node.inputs[0], span.axis, span.first + start, span.end + start)
@@ -191,6 +193,14 @@ def _walk(span: Span, depth: int) -> Iterator[Span]:
         yield span
     else:
         yield from _walk(before, depth - 1)
+
+
+def _axis_taken(node: ir.Node, rank: int) -> int | None:
+    """The axis that is gone where a Gather takes one element of it, as of ``y[0]``; None if none is."""
+    if node.op_type != "Gather" or node.inputs[1] is None:
+        return None
+    index = constant_array(node.inputs[1])
+    return int(attribute_of(node, "axis", 0)) % (rank + 1) if index is not None and index.ndim == 0 else None
 
 
 def _joined(span: Span, node: ir.Node, rank: int, depth: int) -> Iterator[Span]:

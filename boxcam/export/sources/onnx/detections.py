@@ -39,12 +39,16 @@ class Detections:
     labels: tuple[str, ...]
 
 
+_DECODED = "boxes and scores of a decode function"
+
+
 def interpretation(convention: Convention) -> Interpretation:
     """How a file's outputs were read."""
     c, name = convention, str(convention.scores.value.name)
     per_class = c.kind != "selected" and c.labels is None and not c.scores.single
+    computed_by = "decode=" if c.name == _DECODED else c.name if c.decode is not None else ""
     how = name, c.scores.columns, c.scores.across, c.activation, c.form, c.scale
-    return Interpretation(*how, per_class, c.form_is_guessed)
+    return Interpretation(*how, per_class, c.form_is_guessed, computed_by)
 
 
 def detections(opened: OnnxFile, request: Request) -> Detections:
@@ -139,4 +143,4 @@ def _decoded(opened: OnnxFile, request: Request) -> Convention:
     for value in (boxes, scores):
         value.shape = value.shape or ir.Shape([1, None, None])
     sizes = (first[1], second[2])
-    return Convention("boxes and scores of a decode function", "candidates", Piece(scores), Piece(boxes), sizes=sizes)
+    return Convention(_DECODED, "candidates", Piece(scores), Piece(boxes), sizes=sizes)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from boxcam.export.verify.plausible.criterion import Answer, Criterion
 from boxcam.export.verify.plausible.formats import Boxes
-from boxcam.export.verify.plausible.reading import Reading, Report
+from boxcam.export.verify.plausible.reading import Reading, Report, on_computed
 from boxcam.plurals import counted, verb
 
 LIMITS = {
@@ -51,6 +51,8 @@ def answer(reading: Reading) -> Answer | None:
         f"They were read as {reading.format}: pass another order or unit with box_format= or box_scale=, or other"
         " tensors with boxes= and scores=."
     )
+    if reading.computed_by:
+        advice = on_computed(reading.computed_by)
     if reading.subject.interpretation is None:
         advice = "Are the config and the checkpoint of the same model?"
     if bad.mean() >= LIMITS["share"]:

@@ -8,6 +8,7 @@ black, white and coloured pictures are sent through preset and chain: what arriv
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ import onnx_ir as ir
 
 from boxcam.bundle import Preprocess
 from boxcam.export.graphs.dependency import depends
-from boxcam.export.graphs.query import Array, constant_array, values_read
+from boxcam.export.graphs.query import Array, attribute_of, constant_array, values_read
 from boxcam.export.graphs.run import observe_values
 from boxcam.export.verify.plausible.criterion import Answer, Criterion
 from boxcam.export.verify.plausible.reading import Reading
@@ -102,6 +103,13 @@ def answer(reading: Reading) -> Answer | None:
             seen = f"the means that are subtracted are ImageNet's in the order {name}, and the channels are {order}"
             turned = "BGR" if spec.color == "RGB" else "RGB"
             return Answer("doubtful", seen, f'Pass preprocess="color={turned}".', figures)
+    known = any(np.allclose(means, expected, atol=LIMITS["mean"]) for expected in mine.values())
+    if (order, spec.color) == ("BGR", "RGB") and not known:
+        seen = (
+            "the graph turns the channels round, so what arrives at the first layer is BGR: that is what was meant only"
+            " if the model was trained on BGR, and the graph is for pictures in RGB"
+        )
+        return Answer("doubtful", seen, 'Pass preprocess="color=BGR" if the graph is for pictures in BGR.', figures)
     return Answer("plausible", where, figures=figures)
 
 
@@ -152,13 +160,30 @@ def _chain(graph: ir.Graph, image: ir.Value) -> tuple[ir.Value, bool]:
         if not read or node.op_type in ("Shape", "Size"):
             continue
         constant = all(value in region or constant_array(value) is not None for value in values_read(node))
-        if node.op_type in _NEUTRAL or (node.op_type in _ARITHMETIC and constant and len(read) == 1):
-            arithmetic = node.op_type in _ARITHMETIC or any(region[value] for value in read)
+        computes = constant and len(read) == 1 and _computes_pixels(node)
+        if node.op_type in _NEUTRAL or computes:
+            arithmetic = computes or any(region[value] for value in read)
             region.update(dict.fromkeys((value for value in node.outputs if value in computed), arithmetic))
         else:
             leaving.update(dict.fromkeys(read))
     last = list(leaving) or [image]
     return last[0], region[last[0]]
+
+
+def _computes_pixels(node: ir.Node) -> bool:
+    """Whether a node with constants computes with pixels channel by channel, as a normalisation does.
+
+    That may be a layer: a BatchNormalization of the image itself, or a convolution of single pixels each of whose
+    filters reads one channel.
+    """
+    if node.op_type in _ARITHMETIC or node.op_type == "BatchNormalization":
+        return True
+    weight = constant_array(node.inputs[1]) if node.op_type == "Conv" else None
+    if weight is None or prod(weight.shape[2:]) != 1 or any(step != 1 for step in attribute_of(node, "strides") or []):
+        return False
+    channels = weight.shape[1] * int(attribute_of(node, "group", 1))
+    padded = any(attribute_of(node, "pads") or [])
+    return len(weight) == channels and bool((np.count_nonzero(weight, axis=1) <= 1).all()) and not padded
 
 
 def _advice(arrival: Arrival, spec: Preprocess) -> str:

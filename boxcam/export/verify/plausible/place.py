@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from boxcam.export.verify.plausible.criterion import Answer, Criterion
 from boxcam.export.verify.plausible.formats import ALL, Boxes, BoxFormat
-from boxcam.export.verify.plausible.reading import Reading, Report
+from boxcam.export.verify.plausible.reading import Reading, Report, on_computed
 from boxcam.plurals import counted
 
 LIMITS = {
@@ -88,7 +88,8 @@ def answer(reading: Reading) -> Answer | None:
     read = reading.format
     if len(found) < LIMITS["count"] or len(np.unique(found.cells, axis=0)) < LIMITS["cells"]:
         few = "which cells of a map the boxes come from is not known, or there are too few boxes"
-        return _of_few(found, read) or _of_a_guess(reading, found) or Answer("unknown", few)
+        doubts = _of_few(found, read, reading.computed_by) or _of_a_guess(reading, found)
+        return doubts or Answer("unknown", few)
     distance, inside = _distances(found, read), _shares_inside(found, read)
     best = _nearest(found, read)
     away = float(np.median(found.shares(found.boxes)))
@@ -99,7 +100,8 @@ def answer(reading: Reading) -> Answer | None:
     if closer <= LIMITS["near"] and distance[read] >= LIMITS["far"] and inside[best] >= LIMITS["inside"]:
         figures |= {"cells away, as the nearest format": distance[best]}
         seen = f"{how}, which is the median; read as {best} they would lie {distance[best]:.1f} cells away"
-        return Answer("implausible" if closer <= LIMITS["nearer"] else "doubtful", seen, _advice(read, best), figures)
+        sure = closer <= LIMITS["nearer"] and reading.computed_by in ("", "decode=")  # and not by a published decoding
+        return Answer("implausible" if sure else "doubtful", seen, _advice(read, best, reading.computed_by), figures)
     if away >= LIMITS["lost"] and inside[read] < 0.5 and reading.subject.interpretation is not None:
         seen = f"{how}, which is the median: {away:.0%} of the model input"
         advice = "Pass the right tensors with boxes= and scores=, or their format with box_format= and box_scale=."
@@ -107,7 +109,7 @@ def answer(reading: Reading) -> Answer | None:
     return Answer("plausible", f"boxes lie around the cells that make their scores ({inside[read]:.0%})", "", figures)
 
 
-def _of_few(found: Located, read: BoxFormat) -> Answer | None:
+def _of_few(found: Located, read: BoxFormat, maker: str = "") -> Answer | None:
     """Doubts, where the nearest format brings each of a few boxes so much nearer to its cell, which it holds.
 
     Boxes of the same cell are one object's, and say the same.
@@ -128,7 +130,7 @@ def _of_few(found: Located, read: BoxFormat) -> Answer | None:
         f"each of the {counted(len(found), 'box', 'boxes')} that are found would lie nearer to the cell that"
         f" makes its score if it were {best}: {np.median(nearer):.1f} cells away, and not {np.median(own):.1f}"
     )
-    return Answer("doubtful", seen, _advice(read, best), figures)
+    return Answer("doubtful", seen, _advice(read, best, maker), figures)
 
 
 def _of_a_guess(reading: Reading, found: Located) -> Answer | None:
@@ -198,7 +200,9 @@ def _located(reading: Reading, report: Report) -> Located:
     )
 
 
-def _advice(read: BoxFormat, best: BoxFormat) -> str:
+def _advice(read: BoxFormat, best: BoxFormat, maker: str = "") -> str:
+    if maker:
+        return on_computed(maker)
     if best.scale == "grid":
         return "Multiply the boxes by the stride of their map with decode=."
     options = [f'box_format="{best.form}"'] if best.form != read.form else []

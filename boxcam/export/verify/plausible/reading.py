@@ -140,6 +140,19 @@ class Reading:
         how = self.subject.interpretation
         return BoxFormat("xyxy", "pixels") if how is None else BoxFormat(how.form, how.scale)
 
+    @property
+    def computed_by(self) -> str:
+        """What computes the boxes where the outputs do not hold them, see `boxcam.export.source.Interpretation`."""
+        how = self.subject.interpretation
+        return "" if how is None else how.computed_by
+
+
+def on_computed(maker: str) -> str:
+    """What to do about boxes that are computed, and look wrong: no option says their format."""
+    if maker == "decode=":
+        return "Correct the function of decode=: it returns x1 y1 x2 y2 in pixels of the model input."
+    return f"Compute the boxes with decode= if they are not made as those of {maker}."
+
 
 def read(subject: Subject) -> Reading:
     """Run a model on all pictures.

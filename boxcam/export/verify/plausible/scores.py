@@ -4,7 +4,8 @@
 2. What was read as probabilities has to lie in 0 to 1.
 3. Columns of which some lie in 0 to 1 and others do not are no classes: keypoints, angles, coefficients of masks. That
    takes many rows, and a classifier has one for each picture.
-4. Logits that are never negative are none: nothing is as good as certain everywhere.
+4. Logits that are never negative are none: nothing is as good as certain everywhere. Those of a classifier's softmax
+   may be any numbers, but its last layer gives negative ones, too, and far more than 0 to 1: places do not.
 5. Few different values are told: a quantized model with one scale for boxes and scores has none but 0 left.
 """
 
@@ -13,16 +14,18 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from boxcam.bundle import Verdict
 from boxcam.export.graphs.operators import operator_of
 from boxcam.export.graphs.query import Array
+from boxcam.export.heads.evidence.makers import is_activation, last_operator
 from boxcam.export.verify.plausible.criterion import Answer, Criterion
 from boxcam.export.verify.plausible.reading import Reading
 from boxcam.plurals import counted, verb
 
-LIMITS = {"numbers": 200, "rows": 32, "outside": 1e-3, "contrast": 2.0, "values": 16}
-"""How many numbers there have to be; how many of each column, for its range to be told; by how much a probability may
-leave 0 to 1; from which width on a column that is not inside is of another kind than one that is; how few different
-values are told."""
+LIMITS = {"numbers": 200, "softmax": 40, "beyond": 0.02, "rows": 32, "outside": 1e-3, "contrast": 2.0, "values": 16}
+"""How many numbers there have to be; so many of a softmax that lie in 0 to 1, but for a share at both ends, are places;
+how many of each column, for its range to be told; by how much a probability may leave 0 to 1; from which width on a
+column that is not inside is of another kind than one that is; how few different values are told."""
 
 _PADDING = -1
 """What fills the rows of a table of a fixed length that hold no box."""
@@ -72,6 +75,9 @@ def answer(reading: Reading) -> Answer | None:
             'Pass score_activation="sigmoid" or score_activation="softmax" if they are logits, or others with scores=.'
         )
         return Answer("implausible", seen, advice, figures)
+    places = _places(reading, columns) if logits else None
+    if places is not None:
+        return Answer(*places, figures)
     if columns.size < LIMITS["numbers"]:
         return few
     if logits and low.min() >= 0 and _softmaxless(reading):
@@ -99,6 +105,25 @@ def _activated_twice(reading: Reading) -> ir.Value | None:
         if node is not None and activation != "Identity" and operator_of(node).probability:
             return node.outputs[0]
     return None
+
+
+def _places(reading: Reading, columns: Array) -> tuple[Verdict, str, str] | None:
+    """What speaks against the logits of a softmax over all classes of an image: the verdict, what was seen, advice.
+
+    A layer with weights gives logits around 0; what it was trained to give as places or shares is hardly ever negative.
+    """
+    made = [last_operator(value) for value in reading.trace.logits]
+    layers = all(operator is not None and not is_activation(operator) for operator in made)
+    low, high = (float(number) for number in np.quantile(columns, [LIMITS["beyond"], 1 - LIMITS["beyond"]]))
+    many = columns.size >= LIMITS["softmax" if high <= 1 else "numbers"]
+    if not (reading.is_classifier and not _softmaxless(reading) and layers and many and low >= 0):
+        return None
+    seen = (
+        f"the scores were read as logits of a softmax, and nearly all of {counted(columns.size, 'number')} go from"
+        f" {low:.3g} to {high:.3g}: places or shares do, and logits are negative as often"
+    )
+    advice = 'Export a model that has classes, or pass score_activation="none" if they are probabilities.'
+    return "implausible" if high <= 1 else "doubtful", seen, advice
 
 
 def _softmaxless(reading: Reading) -> bool:
