@@ -111,6 +111,8 @@ class Evaluator:
         if truth is None and self._annotations is not None:
             self._count("images without annotations", 1)
             return
+        if not result.images:
+            model.detect(pixels)  # a model's first run takes longer, and would count for the first row alone
         explanations = [self._explain(row, pixels) for row in range(len(self._options))]
         result.rows = tuple((one.method, one.layer) for one in explanations)
         found = explanations[0].detections
