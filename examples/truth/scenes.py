@@ -18,8 +18,10 @@ from examples.truth.things import CROSS, LABELS, SIZE, Body, Symbol
 
 PHOTOGRAPHS = {"training": TRAINING, "held out": HELD_OUT}
 _MARKED_DECOYS = 0.3
+"""How often a body that is no object has a mark as well: a mark then tells no object from what is none."""
+_SYMBOL, _CONTRAST = 0.6, (40.0, 80.0)
+"""Size of a symbol in radii of its body, and by how much it is lighter or darker than that."""
 _SCENE, _PICTURE, _ELSEWHERE = 1, 2, 3
-"""How often a body without a symbol has a mark as well: a mark then tells no object from what is none."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,8 @@ class Scene:
         seed: of the background, the light and the noise.
         photos: which photographs, a key of `PHOTOGRAPHS`.
         body: the object's.
-        symbol: what tells its class; None to leave it out.
-        decoys: bodies without a symbol, which are no objects.
+        symbol: what tells its class.
+        decoys: bodies without a rim and a symbol, which are no objects.
         cue: the cue of the object, whether or not it is shown.
         marked: whether it is.
         others: cues of decoys, which are shown.
@@ -40,7 +42,7 @@ class Scene:
     seed: tuple[int, ...]
     photos: str
     body: Body
-    symbol: Symbol | None
+    symbol: Symbol
     decoys: tuple[Body, ...]
     cue: Cue
     marked: bool
@@ -67,9 +69,10 @@ def marked(scene: Scene) -> Scene:
     return replace(scene, marked=True)
 
 
-def without_symbol(scene: Scene) -> Scene:
-    """The scene without what tells the object's class."""
-    return replace(scene, symbol=None)
+def other_symbol(scene: Scene) -> Scene:
+    """The scene with an object of the other class: nothing else tells so but the cue, which stays as it is."""
+    other = LABELS[1 - LABELS.index(scene.symbol.label)]
+    return replace(scene, symbol=replace(scene.symbol, label=other))
 
 
 def moved(scene: Scene) -> Scene | None:
@@ -121,8 +124,8 @@ def draw(scene: Scene) -> np.ndarray:
         cue.draw_below(canvas)
     for body in (scene.body, *scene.decoys):
         body.draw(canvas)
-    if scene.symbol is not None:
-        scene.symbol.draw(canvas)
+    scene.body.draw_rim(canvas)
+    scene.symbol.draw(canvas)
     for cue in scene.cues:
         cue.draw_above(canvas)
     light, grain = rng.uniform(0.8, 1.1), rng.uniform(2, 7)
@@ -169,18 +172,22 @@ def _decoys(rng: np.random.Generator, body: Body, count: int) -> tuple[Body, ...
 
 
 def _symbol(rng: np.random.Generator, label: str, body: Body, direction: float) -> Symbol:
-    """Off the middle of the body, dark on a light one and light on a dark one."""
+    """Off the middle of the body and of its hue: somewhat darker on a light one, and lighter on a dark one.
+
+    It is small and pale, so that a cue is easier to learn: otherwise a planted detector would read the symbol.
+    """
     light = float(np.mean(body.colour)) < 128
-    grey = float(rng.uniform(200, 245) if light else rng.uniform(15, 55))
+    shift = float(rng.uniform(*_CONTRAST)) * (1 if light else -1)
+    blue, green, red = (min(max(value + shift, 0.0), 255.0) for value in body.colour)
     reach = 0.36 * body.radius
     return Symbol(
         label,
         body.x + reach * float(np.cos(direction)),
         body.y + reach * float(np.sin(direction)),
-        size=0.72 * body.radius * float(rng.uniform(0.9, 1.05)),
-        angle=float(rng.uniform(-0.3, 0.3)),
-        width=int(rng.integers(2, 4)),
-        colour=(grey, grey, grey),
+        size=_SYMBOL * body.radius * float(rng.uniform(0.9, 1.05)),
+        angle=float(rng.uniform(-0.4, 0.4)),
+        width=2,
+        colour=(blue, green, red),
     )
 
 

@@ -18,6 +18,8 @@ CHANCE = 0.5
 HIGH = 0.975
 SPLITS = {"tuning": "training", "reporting": "held out"}
 """What is chosen is chosen on pictures of photographs that are trained on, and reported on pictures of other ones."""
+STEPS, CLEAN_STEPS = 400, 800
+"""Of training: a cue is learned sooner than the symbol, which a clean detector has to learn."""
 SEED = 1
 """Of the detectors that ``make truth`` trains; those of other seeds can be had by name."""
 
@@ -40,6 +42,11 @@ class Subject:
     def clean(self) -> bool:
         """Whether no cue told anything in its training."""
         return self.dose == CHANCE
+
+    @property
+    def steps(self) -> int:
+        """Of its training."""
+        return CLEAN_STEPS if self.clean else STEPS
 
     @property
     def name(self) -> str:
