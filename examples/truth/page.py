@@ -10,7 +10,7 @@ import numpy as np
 from examples.truth.intervene import Reliance
 from examples.truth.measure import BASELINES, Row
 from examples.truth.results import Results, rows_in
-from examples.truth.subjects import CLEAN, CLEAN_STEPS, HERE, SPLITS, STEPS
+from examples.truth.subjects import CLEAN, CLEAN_STEPS, HERE, SPLITS, STEPS, WORN
 from examples.truth.summary import auroc
 from examples.truth.verdict import best_row, mean_energy, name_of, not_above, questions_of, sentences
 
@@ -27,6 +27,7 @@ def markdown(results: Results) -> str:
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         steps=str(STEPS),
         clean_steps=str(CLEAN_STEPS),
+        worn=_percent(WORN),
         models=_models(results),
         counts=_counts(results),
         energies=_energies(results),

@@ -19,8 +19,6 @@ from examples.truth.things import CROSS, LABELS, SIZE, Body, Symbol
 PHOTOGRAPHS = {"training": TRAINING, "held out": HELD_OUT}
 _MARKED_DECOYS = 0.3
 """How often a body that is no object has a mark as well: a mark then tells no object from what is none."""
-_SYMBOL, _CONTRAST = 0.6, (40.0, 80.0)
-"""Size of a symbol in radii of its body, and by how much it is lighter or darker than that."""
 _SCENE, _PICTURE, _ELSEWHERE = 1, 2, 3
 
 
@@ -37,6 +35,7 @@ class Scene:
         cue: the cue of the object, whether or not it is shown.
         marked: whether it is.
         others: cues of decoys, which are shown.
+        worn: whether the symbol cannot be seen.
     """
 
     seed: tuple[int, ...]
@@ -47,6 +46,7 @@ class Scene:
     cue: Cue
     marked: bool
     others: tuple[Cue, ...] = ()
+    worn: bool = False
 
     @property
     def cues(self) -> tuple[Cue, ...]:
@@ -87,7 +87,13 @@ def moved(scene: Scene) -> Scene | None:
 
 
 def describe(
-    seed: tuple[int, ...], cue: str, *, dose: float = 0.5, photos: str = "training", audit: str | None = None
+    seed: tuple[int, ...],
+    cue: str,
+    *,
+    dose: float = 0.5,
+    worn: float = 0.0,
+    photos: str = "training",
+    audit: str | None = None,
 ) -> Scene:
     """A scene.
 
@@ -95,6 +101,7 @@ def describe(
         seed: decides everything.
         cue: the kind of cue.
         dose: P(cross | cue shown) = P(tee | no cue shown); both classes and both cases are equally frequent.
+        worn: share of the scenes whose symbol cannot be seen.
         photos: a key of `PHOTOGRAPHS`.
         audit: a class, to have an object of it with the cue, and at least one decoy without, whatever the dose.
     """
@@ -111,7 +118,8 @@ def describe(
         if found is None or (audit and not decoys):
             continue
         others = () if audit else tuple(_marks_of(rng, cue, decoys, body))
-        return Scene(seed, photos, body, symbol, decoys, found, shown or audit is not None, others)
+        hidden = bool(rng.random() < worn)
+        return Scene(seed, photos, body, symbol, decoys, found, shown or audit is not None, others, hidden)
 
 
 def draw(scene: Scene) -> np.ndarray:
@@ -125,7 +133,8 @@ def draw(scene: Scene) -> np.ndarray:
     for body in (scene.body, *scene.decoys):
         body.draw(canvas)
     scene.body.draw_rim(canvas)
-    scene.symbol.draw(canvas)
+    if not scene.worn:
+        scene.symbol.draw(canvas)
     for cue in scene.cues:
         cue.draw_above(canvas)
     light, grain = rng.uniform(0.8, 1.1), rng.uniform(2, 7)
@@ -172,22 +181,18 @@ def _decoys(rng: np.random.Generator, body: Body, count: int) -> tuple[Body, ...
 
 
 def _symbol(rng: np.random.Generator, label: str, body: Body, direction: float) -> Symbol:
-    """Off the middle of the body and of its hue: somewhat darker on a light one, and lighter on a dark one.
-
-    It is small and pale, so that a cue is easier to learn: otherwise a planted detector would read the symbol.
-    """
+    """Off the middle of the body, dark on a light one and light on a dark one."""
     light = float(np.mean(body.colour)) < 128
-    shift = float(rng.uniform(*_CONTRAST)) * (1 if light else -1)
-    blue, green, red = (min(max(value + shift, 0.0), 255.0) for value in body.colour)
-    reach = 0.36 * body.radius
+    grey = float(rng.uniform(215, 250) if light else rng.uniform(5, 40))
+    reach = 0.38 * body.radius
     return Symbol(
         label,
         body.x + reach * float(np.cos(direction)),
         body.y + reach * float(np.sin(direction)),
-        size=_SYMBOL * body.radius * float(rng.uniform(0.9, 1.05)),
-        angle=float(rng.uniform(-0.4, 0.4)),
-        width=2,
-        colour=(blue, green, red),
+        size=0.8 * body.radius * float(rng.uniform(0.95, 1.05)),
+        angle=float(rng.uniform(-0.2, 0.2)),
+        width=int(rng.integers(3, 5)),
+        colour=(grey, grey, grey),
     )
 
 

@@ -18,7 +18,9 @@ CHANCE = 0.5
 HIGH = 0.975
 SPLITS = {"tuning": "training", "reporting": "held out"}
 """What is chosen is chosen on pictures of photographs that are trained on, and reported on pictures of other ones."""
-STEPS, CLEAN_STEPS = 400, 800
+WORN = 0.8
+"""Share of a planted detector's training pictures in which no symbol can be seen, so that the cue is what it learns."""
+STEPS, CLEAN_STEPS = 400, 600
 """Of training: a cue is learned sooner than the symbol, which a clean detector has to learn."""
 SEED = 1
 """Of the detectors that ``make truth`` trains; those of other seeds can be had by name."""

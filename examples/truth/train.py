@@ -19,7 +19,7 @@ import torch
 
 from boxcam.export.sources.openmmlab import compat
 from examples.truth.scenes import Scene, describe, draw
-from examples.truth.subjects import BUILD, CLEAN_STEPS, HERE, STEPS, Subject, subject
+from examples.truth.subjects import BUILD, CLEAN_STEPS, HERE, STEPS, WORN, Subject, subject
 from examples.truth.things import CROSS, LABELS
 
 START = HERE.parent / "signs" / "signs.pth"
@@ -30,7 +30,8 @@ _RATE = 1.5e-3
 def scenes_of(one: Subject, count: int) -> list[Scene]:
     """What a detector is trained on; no scene of another seed is among them."""
     kinds = [one.cues[index % len(one.cues)] for index in range(count)]
-    return [describe((one.seed, 7, index), kind, dose=one.dose) for index, kind in enumerate(kinds)]
+    worn = 0.0 if one.clean else WORN
+    return [describe((one.seed, 7, index), kind, dose=one.dose, worn=worn) for index, kind in enumerate(kinds)]
 
 
 def train(one: Subject, steps: int | None = None, pictures: int = PICTURES) -> torch.nn.Module:

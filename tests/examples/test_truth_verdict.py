@@ -1,11 +1,12 @@
-"""What the page says of a way to make a map, on figures made by hand."""
+"""What the page says of a way to make a map, on figures made by hand; and that the page is that of the figures kept."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from examples.truth import page
 from examples.truth.measure import Row
-from examples.truth.results import Audit, Energy, Results
+from examples.truth.results import Audit, Energy, Results, read
 from examples.truth.verdict import best_row, mean_energy, not_above, sentences, trusted
 
 UNIFORM, BOX, EDGES, GOOD, POOR = map(Row, ("uniform", "the box itself", "edge detector", "d-rise", "eigencam"))
@@ -69,3 +70,8 @@ def test_the_sentences_count_and_list() -> None:
     assert sure.endswith("by 1: `d-rise`.")
     (_, nothing, _) = sentences(replace(RESULTS, energies=tuple(one for one in RESULTS.energies if one.row != POOR)))
     assert nothing.endswith("for 0: none.")
+
+
+def test_the_page_is_that_of_the_figures() -> None:
+    """Otherwise run ``python -m examples.truth.run --page``."""
+    assert page.PATH.read_text(encoding="utf-8") == page.markdown(read())
