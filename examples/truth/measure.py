@@ -25,9 +25,9 @@ from examples.truth.sight import audited, rank_of
 from examples.truth.subjects import Subject, subject
 from examples.truth.things import SIZE
 
-BOXES = {"tuning": 6, "reporting": 10}
+BOXES = {"tuning": 4, "reporting": 8}
 """Pictures of each detector and kind of cue."""
-SLOW_BOXES, MASKS = {"tuning": 1, "reporting": 2}, 500
+SLOW_BOXES, MASKS = {"tuning": 1, "reporting": 2}, 300
 """The same, for methods that run the model many times; and how many masks D-RISE has."""
 FUSED = ("hirescam", "layercam")
 """Methods whose maps at the neck and at the stage of stride 8 are made one, too: the larger value of each pixel."""

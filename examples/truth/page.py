@@ -8,7 +8,7 @@ from string import Template
 import numpy as np
 
 from examples.truth.intervene import Reliance
-from examples.truth.measure import BASELINES, Row
+from examples.truth.measure import BASELINES, MASKS, SLOW_BOXES, Row
 from examples.truth.results import Results, rows_in
 from examples.truth.subjects import CLEAN, CLEAN_STEPS, HERE, SPLITS, STEPS, WORN
 from examples.truth.summary import auroc
@@ -28,6 +28,8 @@ def markdown(results: Results) -> str:
         steps=str(STEPS),
         clean_steps=str(CLEAN_STEPS),
         worn=_percent(WORN),
+        masks=str(MASKS),
+        slow=str(SLOW_BOXES["reporting"]),
         models=_models(results),
         counts=_counts(results),
         energies=_energies(results),
@@ -54,7 +56,8 @@ def _counts(results: Results) -> str:
     parts = []
     for split in SPLITS:
         boxes = [one.boxes + one.empty for one in results.energies if one.split == split and not one.row.slow]
-        parts.append(f"{min(boxes)} to {max(boxes)} boxes for {split}")
+        span = f"{min(boxes)}" if min(boxes) == max(boxes) else f"{min(boxes)} to {max(boxes)}"
+        parts.append(f"{span} boxes for {split}")
     return " and ".join(parts)
 
 
@@ -110,7 +113,9 @@ def _outcome(results: Results) -> str:
         found = [results.energy("reporting", question, row) for question in questions_of(results)]
         shares = "; ".join(f"{one.question} {one.energy:.2f}" for one in found if one is not None)
         which = " (best on the tuning pictures)" if row == chosen else " (the default)" if row == DEFAULT else ""
-        lines.append(f"- {name_of(row)}{which}: {mean_energy(results, 'reporting', row):.2f} ({shares})")
+        failures = "" if row.method in BASELINES else _failures(results, row)
+        fails = f"; **no better than** {failures}" if failures else ""
+        lines.append(f"- {name_of(row)}{which}: {mean_energy(results, 'reporting', row):.2f} ({shares}){fails}")
     return "\n".join(lines)
 
 

@@ -15,24 +15,20 @@ from examples.truth.bundles import export
 from examples.truth.intervene import Reliance, intervene
 from examples.truth.measure import BASELINES, Case, Row, measure
 from examples.truth.subjects import CHECKPOINTS, Subject, subject
-from examples.truth.summary import auroc
 from examples.truth.things import LABELS
 
 CLEAN = "clean-1"
 PLANTED = {"inside": "inside-0.975-1"}
 OBJECTS, BOXES = 20, 8
 GRADCAM, DEFAULT = Row("gradcam", "neck"), Row("hirescam", "neck")
-BEST = Row("hirescam", "backbone.0")
-"""Chosen before these detectors were trained, and not by them."""
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[Subject, boxcam.Model]:
     """The committed detectors, exported as any other is."""
     folder = tmp_path_factory.mktemp("truth")
-    layers = tuple(dict.fromkeys(("neck", BEST.layer)))
     named = map(subject, (CLEAN, *PLANTED.values()))
-    return {one: boxcam.load(export(one, folder / f"{one.name}.boxcam", layers), threads=1) for one in named}
+    return {one: boxcam.load(export(one, folder / f"{one.name}.boxcam", ("neck",)), threads=1) for one in named}
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +47,7 @@ def reliances(models: dict[Subject, boxcam.Model]) -> dict[tuple[str, str], Reli
 @pytest.fixture(scope="module")
 def cases(models: dict[Subject, boxcam.Model]) -> list[Case]:
     """Maps of each detector and kind of cue."""
-    rows = [*map(Row, BASELINES), GRADCAM, DEFAULT, BEST]
+    rows = [*map(Row, BASELINES), GRADCAM, DEFAULT]
     found = [
         case
         for one, model in models.items()
@@ -109,22 +105,16 @@ def test_a_clean_detector_relies_on_the_symbol(reliances: dict[tuple[str, str], 
 
 
 @pytest.mark.parametrize("cue", PLANTED)
-def test_the_best_map_is_on_the_cue_that_a_detector_relies_on(cases: list[Case], cue: str) -> None:
-    best = mean(cases, PLANTED[cue], BEST, "on_cue")
-    assert best > 2 * mean(cases, PLANTED[cue], Row("uniform"), "on_cue")
-    assert best > mean(cases, PLANTED[cue], Row("the box itself"), "on_cue")
+def test_grad_cam_shows_the_cue_that_a_detector_relies_on(cases: list[Case], cue: str) -> None:
+    """Measured 0.24, where the box itself has 0.17, and 0.16 in a clean detector, which relies on no cue."""
+    found = mean(cases, PLANTED[cue], GRADCAM, "on_cue")
+    assert found > 1.2 * mean(cases, PLANTED[cue], Row("the box itself"), "on_cue")
+    assert found > 1.2 * mean(cases, CLEAN, GRADCAM, "on_cue")
 
 
-def test_the_best_map_is_on_the_symbol_that_a_clean_detector_relies_on(cases: list[Case]) -> None:
-    best = mean(cases, CLEAN, BEST, "on_symbol")
-    for row in map(Row, BASELINES):
-        assert best > mean(cases, CLEAN, row, "on_symbol"), row
-
-
-@pytest.mark.parametrize("cue", PLANTED)
-def test_the_best_map_tells_a_planted_detector_from_a_clean_one(cases: list[Case], cue: str) -> None:
-    planted, clean = (
-        np.nan_to_num([c.lift for c in cases if (c.subject, c.cue, c.row) == (name, cue, BEST)])
-        for name in (PLANTED[cue], CLEAN)
-    )
-    assert auroc(planted, clean) > 0.8
+@pytest.mark.parametrize("row", [GRADCAM, DEFAULT])
+def test_maps_are_on_the_symbol_that_a_clean_detector_relies_on(cases: list[Case], row: Row) -> None:
+    """Measured 0.50 for Grad-CAM and 0.39 for HiResCAM, where the box itself has 0.29."""
+    found = mean(cases, CLEAN, row, "on_symbol")
+    for baseline in map(Row, BASELINES):
+        assert found > 1.15 * mean(cases, CLEAN, baseline, "on_symbol"), baseline
