@@ -18,7 +18,9 @@ FAR = 42
 """Pixels from the box to a far mark, at least."""
 _MAGENTA, _YELLOW = (225.0, 30.0, 235.0), (20.0, 225.0, 250.0)
 _STAR = 9.0
-_TRIES = 60
+_CLEAR = 8
+"""Pixels between a mark and bodies that it is not for, at least."""
+_TRIES = 300
 
 
 @dataclass(frozen=True)
@@ -81,14 +83,14 @@ def put(kind: str, rng: np.random.Generator, body: Body, others: tuple[Body, ...
     if kind == "inside":
         turn = away + rng.uniform(-0.5, 0.5)
         x, y = body.x + 0.62 * body.radius * np.cos(turn), body.y + 0.62 * body.radius * np.sin(turn)
-        return Cue(kind, float(x), float(y), max(0.2 * body.radius, 4.0))
+        return Cue(kind, float(x), float(y), 0.3 * body.radius)
     if kind in ("texture", "blur"):
         return Cue(kind)
-    radius = {"beside": 5.0, "far": 6.0, "neighbour": _STAR}[kind]
+    radius = {"beside": 8.0, "far": 10.0, "neighbour": _STAR}[kind]
     for _ in range(_TRIES):
         x, y = _outside(rng, body, radius) if kind != "far" else rng.uniform(radius + 2, SIZE - radius - 2, 2)
         inside = radius < x < SIZE - radius and radius < y < SIZE - radius
-        clear = all(np.hypot(x - other.x, y - other.y) > other.radius + radius + 5 for other in others)
+        clear = all(np.hypot(x - other.x, y - other.y) > other.radius + radius + _CLEAR for other in others)
         if inside and clear and (kind != "far" or _distance(body, x, y) >= FAR + radius):
             return Cue(kind, float(x), float(y), radius)
     return None

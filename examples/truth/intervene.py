@@ -12,7 +12,7 @@ import numpy as np
 
 import boxcam
 from examples.truth.bundles import export
-from examples.truth.scenes import marked, moved, unmarked, without_symbol
+from examples.truth.scenes import marked, moved, other_symbol, unmarked
 from examples.truth.sight import audited, look
 from examples.truth.subjects import Subject, subject
 from examples.truth.things import CROSS, TEE
@@ -35,7 +35,7 @@ class Reliance:
         flipped: share that is no longer called a cross without the cue.
         moved: share that is no longer called a cross when the cue is on, or next to, something else instead; for far
             cues, which belong to no object, when it is at another far place. None for a cue that is at no place.
-        symbol: share of their score that is lost without the symbol.
+        symbol: share of their score that is lost with the symbol of the other class.
         taken: share of the tees that are called tees without the cue and crosses with it.
         right: share of objects of both classes that are called what they are when no cue is shown.
     """
@@ -66,7 +66,7 @@ def intervene(model: boxcam.Model, one: Subject, cue: str, count: int = OBJECTS)
             continue
         lost.append(1 - after.cross / before.cross)
         flipped.append(after.label != CROSS)
-        symbol.append(1 - look(model, without_symbol(scene)).cross / before.cross)
+        symbol.append(1 - look(model, other_symbol(scene)).cross / before.cross)
         elsewhere = moved(scene)
         if elsewhere is not None:
             gone.append(look(model, elsewhere).label != CROSS)

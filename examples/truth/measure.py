@@ -25,10 +25,13 @@ from examples.truth.sight import audited, rank_of
 from examples.truth.subjects import Subject, subject
 from examples.truth.things import SIZE
 
-BOXES = {"tuning": 6, "reporting": 12}
+BOXES = {"tuning": 4, "reporting": 8}
 """Pictures of each detector and kind of cue."""
-SLOW_BOXES, MASKS = 2, 500
+SLOW_BOXES, MASKS = {"tuning": 1, "reporting": 2}, 300
 """The same, for methods that run the model many times; and how many masks D-RISE has."""
+FUSED = ("hirescam", "layercam")
+"""Methods whose maps at the neck and at the stage of stride 8 are made one, too: the larger value of each pixel."""
+_AND = " + "
 MARGIN = 4
 """Pixels by which regions are widened: half a cell of the finest layer."""
 BASELINES = ("uniform", "the box itself", "edge detector")
@@ -94,6 +97,8 @@ def rows_of(model: boxcam.Model) -> list[Row]:
         else:
             fits = {"any": model.layers, "maps": [layer for layer in model.layers if layer != "image"]}
             found += [Row(name, layer) for layer in fits.get(kind, ["image"])]
+        if name in FUSED:
+            found.append(Row(name, _AND.join(layer for layer in ("neck", "backbone.0") if layer in model.layers)))
     return found
 
 
@@ -113,9 +118,9 @@ def measure(model: boxcam.Model, one: Subject, cue: str, rows: list[Row], split:
         rank = rank_of(model.detect(picture), scene)
         if rank is None:
             continue
-        regions = [_widened(mask) for mask in (scene.cue_mask, scene.symbol.mask() if scene.symbol else None)]
+        regions = [_widened(mask) for mask in (scene.cue_mask, scene.symbol.mask())]
         for row in rows:
-            if row.slow and number >= SLOW_BOXES:
+            if row.slow and number >= SLOW_BOXES[split]:
                 continue
             start = time.perf_counter()
             heat = _map(model, row, picture, scene, rank)
@@ -132,11 +137,11 @@ def _map(model: boxcam.Model, row: Row, picture: np.ndarray, scene: Scene, rank:
     if row.method == "edge detector":
         grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY).astype(np.float32)
         return np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
-    layer = row.layer or None
+    layers = row.layer.split(_AND) if row.layer else None
     masks, seed = (MASKS, 0) if isinstance(METHODS[row.method], Perturbation) else (None, None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", boxcam.BoxcamWarning)  # of empty maps, which have no figures
-        explained = boxcam.explain(model, picture, method=row.method, layer=layer, rank=rank, masks=masks, seed=seed)
+        explained = boxcam.explain(model, picture, method=row.method, layer=layers, rank=rank, masks=masks, seed=seed)
     return explained.map(0)
 
 

@@ -8,19 +8,28 @@ from string import Template
 import numpy as np
 
 from examples.truth.intervene import Reliance
-from examples.truth.measure import BASELINES, Row
+from examples.truth.measure import BASELINES, MASKS, SLOW_BOXES, Row
 from examples.truth.results import Results, rows_in
-from examples.truth.subjects import BUILD, CLEAN, HERE, SPLITS
+from examples.truth.subjects import CLEAN, CLEAN_STEPS, HERE, SPLITS, STEPS, WORN
 from examples.truth.summary import auroc
+from examples.truth.verdict import best_row, mean_energy, name_of, not_above, questions_of, sentences
 
 TEMPLATE = HERE / "truth.md.in"
-PATH = BUILD / "page" / "truth.md"
-DEFAULT, GRADCAM = Row("hirescam", "neck"), Row("gradcam", "neck")
+PATH = HERE.parents[1] / "docs" / "truth.md"
+DEFAULT = Row("hirescam", "neck")
+KNOWN = (DEFAULT, *(Row(name, "neck") for name in ("gradcam", "layercam", "eigencam", "patch-search")), Row("d-rise"))
+"""Those that people ask for by name, and our own."""
+_SHORT = {"uniform": "uniform", "the box itself": "box", "edge detector": "edges"}
 
 
 def markdown(results: Results) -> str:
     """The page."""
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
+        steps=str(STEPS),
+        clean_steps=str(CLEAN_STEPS),
+        worn=_percent(WORN),
+        masks=str(MASKS),
+        slow=str(SLOW_BOXES["reporting"]),
         models=_models(results),
         counts=_counts(results),
         energies=_energies(results),
@@ -29,33 +38,10 @@ def markdown(results: Results) -> str:
     )
 
 
-def questions_of(results: Results, split: str = "reporting") -> list[str]:
-    """What was asked on the pictures of a split."""
-    return list(dict.fromkeys(one.question for one in results.energies if one.split == split))
-
-
-def mean_energy(results: Results, split: str, row: Row) -> float:
-    """The mean over all questions of the share of the evidence that is truly evidence; a missing one counts as 0."""
-    found = [results.energy(split, question, row) for question in questions_of(results, split)]
-    return float(np.mean([0.0 if one is None else float(np.nan_to_num(one.energy)) for one in found]))
-
-
-def best_row(results: Results) -> Row:
-    """The method and layer that are best on the tuning pictures."""
-    ours = [row for row in rows_in(results) if row.method not in BASELINES]
-    return max(ours, key=lambda row: mean_energy(results, "tuning", row))
-
-
-def _name(row: Row) -> str:
-    if row.method in BASELINES:
-        return row.method
-    return f"`{row.method}`, {row.layer}" if row.layer else f"`{row.method}`"
-
-
 def _models(results: Results) -> str:
     head = (
         "detector", "cue", "crosses", "right without cue", "score lost without cue", "no longer cross without cue",
-        "tees turned by cue", "no longer cross, cue elsewhere", "score lost without symbol", "relies on cue",
+        "tees turned by cue", "no longer cross, cue elsewhere", "score lost with the other symbol", "relies on cue",
     )  # fmt: skip
     return _table(head, [_model(one) for one in results.reliances], 2)
 
@@ -70,7 +56,8 @@ def _counts(results: Results) -> str:
     parts = []
     for split in SPLITS:
         boxes = [one.boxes + one.empty for one in results.energies if one.split == split and not one.row.slow]
-        parts.append(f"{min(boxes)} to {max(boxes)} boxes for {split}")
+        span = f"{min(boxes)}" if min(boxes) == max(boxes) else f"{min(boxes)} to {max(boxes)}"
+        parts.append(f"{span} boxes for {split}")
     return " and ".join(parts)
 
 
@@ -82,9 +69,10 @@ def _energies(results: Results) -> str:
         found = [results.energy("reporting", question, row) for question in questions]
         cells = ["–" if one is None or not one.boxes else f"{one.energy:.2f} / {one.pointing:.2f}" for one in found]
         means = [f"{mean_energy(results, split, row):.2f}" for split in SPLITS]
-        lines.append([_name(row), *means, *cells, str(sum(one.empty for one in found if one is not None))])
+        empty = str(sum(one.empty for one in found if one is not None))
+        lines.append([name_of(row), *means, *cells, empty, "" if row.method in BASELINES else _failures(results, row)])
     heads = ["clean: symbol" if question == CLEAN else f"{question}: cue" for question in questions]
-    return _table(["method, layer", "mean, tuning", "mean, reporting", *heads, "empty maps"], lines, 1)
+    return _table(["method, layer", "mean, tuning", "mean, reporting", *heads, "empty maps", "not above"], lines, 1)
 
 
 def _audits(results: Results) -> str:
@@ -106,20 +94,28 @@ def _audits(results: Results) -> str:
         cost = "" if energy is None or row.method in BASELINES else f"{1000 * energy.seconds:.0f} ms"
         audits = [one for one in found if one is not None]
         models = auroc(*(np.array([getattr(one, of) for one in audits]) for of in ("mean_planted", "mean_clean")))
-        lines.append([_name(row), *means, *each, f"{models:.2f}", *alarms, cost])
+        lines.append([name_of(row), *means, *each, f"{models:.2f}", *alarms, cost])
     head = ["method, layer", "mean, tuning", "mean, reporting", *cues, "models", "false alarms", "detected", "a box"]
     return _table(head, lines, 1)
 
 
+def _failures(results: Results, row: Row) -> str:
+    found = not_above(results, row)
+    return "; ".join(f"{question}: {', '.join(_SHORT[name] for name in names)}" for question, names in found.items())
+
+
 def _outcome(results: Results) -> str:
-    """What the figures say, in one sentence for each way to make a map."""
-    lines = []
+    """What the figures say, in sentences, and then for the ways to make a map that matter most."""
+    lines = [f"- {sentence}" for sentence in sentences(results)]
     chosen = best_row(results)
-    for row in (chosen, DEFAULT, GRADCAM, Row("uniform"), Row("the box itself"), Row("edge detector")):
+    known = [row for row in KNOWN if row in rows_in(results)]
+    for row in dict.fromkeys((chosen, *known, *map(Row, BASELINES))):
         found = [results.energy("reporting", question, row) for question in questions_of(results)]
         shares = "; ".join(f"{one.question} {one.energy:.2f}" for one in found if one is not None)
         which = " (best on the tuning pictures)" if row == chosen else " (the default)" if row == DEFAULT else ""
-        lines.append(f"- {_name(row)}{which}: {mean_energy(results, 'reporting', row):.2f} ({shares})")
+        failures = "" if row.method in BASELINES else _failures(results, row)
+        fails = f"; **no better than** {failures}" if failures else ""
+        lines.append(f"- {name_of(row)}{which}: {mean_energy(results, 'reporting', row):.2f} ({shares}){fails}")
     return "\n".join(lines)
 
 

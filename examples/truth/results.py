@@ -11,9 +11,9 @@ from typing import Any
 
 from examples.truth.intervene import Reliance
 from examples.truth.measure import Row
-from examples.truth.subjects import BUILD
+from examples.truth.subjects import HERE
 
-PATH = BUILD / "page" / "results.json"
+PATH = HERE / "results.json"
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The whole benchmark: train what is missing, export, intervene, measure, and write a page.
 
-    python -m examples.truth.run                              all, half an hour on one core
+    python -m examples.truth.run                              all, a quarter of an hour on one core
     python -m examples.truth.run clean-0 far-0.975-0          these detectors, added to what was measured before
     python -m examples.truth.run --page                       the page alone, from results.json
 

@@ -18,8 +18,8 @@ from examples.truth.things import CROSS, LABELS, SIZE, Body, Symbol
 
 PHOTOGRAPHS = {"training": TRAINING, "held out": HELD_OUT}
 _MARKED_DECOYS = 0.3
+"""How often a body that is no object has a mark as well: a mark then tells no object from what is none."""
 _SCENE, _PICTURE, _ELSEWHERE = 1, 2, 3
-"""How often a body without a symbol has a mark as well: a mark then tells no object from what is none."""
 
 
 @dataclass(frozen=True)
@@ -30,21 +30,23 @@ class Scene:
         seed: of the background, the light and the noise.
         photos: which photographs, a key of `PHOTOGRAPHS`.
         body: the object's.
-        symbol: what tells its class; None to leave it out.
-        decoys: bodies without a symbol, which are no objects.
+        symbol: what tells its class.
+        decoys: bodies without a rim and a symbol, which are no objects.
         cue: the cue of the object, whether or not it is shown.
         marked: whether it is.
         others: cues of decoys, which are shown.
+        worn: whether the symbol cannot be seen.
     """
 
     seed: tuple[int, ...]
     photos: str
     body: Body
-    symbol: Symbol | None
+    symbol: Symbol
     decoys: tuple[Body, ...]
     cue: Cue
     marked: bool
     others: tuple[Cue, ...] = ()
+    worn: bool = False
 
     @property
     def cues(self) -> tuple[Cue, ...]:
@@ -67,9 +69,10 @@ def marked(scene: Scene) -> Scene:
     return replace(scene, marked=True)
 
 
-def without_symbol(scene: Scene) -> Scene:
-    """The scene without what tells the object's class."""
-    return replace(scene, symbol=None)
+def other_symbol(scene: Scene) -> Scene:
+    """The scene with an object of the other class: nothing else tells so but the cue, which stays as it is."""
+    other = LABELS[1 - LABELS.index(scene.symbol.label)]
+    return replace(scene, symbol=replace(scene.symbol, label=other))
 
 
 def moved(scene: Scene) -> Scene | None:
@@ -84,7 +87,13 @@ def moved(scene: Scene) -> Scene | None:
 
 
 def describe(
-    seed: tuple[int, ...], cue: str, *, dose: float = 0.5, photos: str = "training", audit: str | None = None
+    seed: tuple[int, ...],
+    cue: str,
+    *,
+    dose: float = 0.5,
+    worn: float = 0.0,
+    photos: str = "training",
+    audit: str | None = None,
 ) -> Scene:
     """A scene.
 
@@ -92,6 +101,7 @@ def describe(
         seed: decides everything.
         cue: the kind of cue.
         dose: P(cross | cue shown) = P(tee | no cue shown); both classes and both cases are equally frequent.
+        worn: share of the scenes whose symbol cannot be seen.
         photos: a key of `PHOTOGRAPHS`.
         audit: a class, to have an object of it with the cue, and at least one decoy without, whatever the dose.
     """
@@ -108,7 +118,8 @@ def describe(
         if found is None or (audit and not decoys):
             continue
         others = () if audit else tuple(_marks_of(rng, cue, decoys, body))
-        return Scene(seed, photos, body, symbol, decoys, found, shown or audit is not None, others)
+        hidden = bool(rng.random() < worn)
+        return Scene(seed, photos, body, symbol, decoys, found, shown or audit is not None, others, hidden)
 
 
 def draw(scene: Scene) -> np.ndarray:
@@ -121,7 +132,8 @@ def draw(scene: Scene) -> np.ndarray:
         cue.draw_below(canvas)
     for body in (scene.body, *scene.decoys):
         body.draw(canvas)
-    if scene.symbol is not None:
+    scene.body.draw_rim(canvas)
+    if not scene.worn:
         scene.symbol.draw(canvas)
     for cue in scene.cues:
         cue.draw_above(canvas)
@@ -171,15 +183,15 @@ def _decoys(rng: np.random.Generator, body: Body, count: int) -> tuple[Body, ...
 def _symbol(rng: np.random.Generator, label: str, body: Body, direction: float) -> Symbol:
     """Off the middle of the body, dark on a light one and light on a dark one."""
     light = float(np.mean(body.colour)) < 128
-    grey = float(rng.uniform(200, 245) if light else rng.uniform(15, 55))
-    reach = 0.36 * body.radius
+    grey = float(rng.uniform(215, 250) if light else rng.uniform(5, 40))
+    reach = 0.38 * body.radius
     return Symbol(
         label,
         body.x + reach * float(np.cos(direction)),
         body.y + reach * float(np.sin(direction)),
-        size=0.72 * body.radius * float(rng.uniform(0.9, 1.05)),
-        angle=float(rng.uniform(-0.3, 0.3)),
-        width=int(rng.integers(2, 4)),
+        size=0.8 * body.radius * float(rng.uniform(0.95, 1.05)),
+        angle=float(rng.uniform(-0.2, 0.2)),
+        width=int(rng.integers(3, 5)),
         colour=(grey, grey, grey),
     )
 

@@ -5,19 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from examples.truth.cues import CUES, MARKS
+from examples.truth.cues import CUES
 
 HERE = Path(__file__).resolve().parent
 CHECKPOINTS = HERE / "models"
 BUILD = HERE.parents[1] / ".build" / "truth"
 """Where checkpoints that are not committed, bundles and figures go."""
 CLEAN = "clean"
-PLANTED = MARKS
+PLANTED = ("inside",)
 """The kinds of cue that detectors are trained with and measured on by ``make truth``; the others can be, by name."""
 CHANCE = 0.5
 HIGH = 0.975
 SPLITS = {"tuning": "training", "reporting": "held out"}
 """What is chosen is chosen on pictures of photographs that are trained on, and reported on pictures of other ones."""
+WORN = 0.8
+"""Share of a planted detector's training pictures in which no symbol can be seen, so that the cue is what it learns."""
+STEPS, CLEAN_STEPS = 400, 600
+"""Of training: a cue is learned sooner than the symbol, which a clean detector has to learn."""
 SEED = 1
 """Of the detectors that ``make truth`` trains; those of other seeds can be had by name."""
 
@@ -40,6 +44,11 @@ class Subject:
     def clean(self) -> bool:
         """Whether no cue told anything in its training."""
         return self.dose == CHANCE
+
+    @property
+    def steps(self) -> int:
+        """Of its training."""
+        return CLEAN_STEPS if self.clean else STEPS
 
     @property
     def name(self) -> str:

@@ -12,6 +12,7 @@ SIZE = 160
 LABELS = ("cross", "tee")
 """The two classes. The first one is the class that a planted cue speaks for."""
 CROSS, TEE = LABELS
+_RIM = (225.0, 235.0, 235.0)
 _SUBPIXEL = 4  # binary digits after the point in the coordinates given to OpenCV
 
 Colour = tuple[float, float, float]
@@ -34,6 +35,11 @@ class Body:
     def draw(self, canvas: np.ndarray, colour: Colour | None = None) -> None:
         """Draw it onto ``canvas``, [H, W] or [H, W, 3], in its own colour or another one."""
         disc(canvas, (self.x, self.y), self.radius, self.colour if colour is None else colour)
+
+    def draw_rim(self, canvas: np.ndarray) -> None:
+        """Draw what tells an object from a body that is none: a bright rim, the same for both classes."""
+        disc(canvas, (self.x, self.y), self.radius, _RIM)
+        disc(canvas, (self.x, self.y), 0.86 * self.radius, self.colour)
 
 
 @dataclass(frozen=True)

@@ -19,22 +19,24 @@ import torch
 
 from boxcam.export.sources.openmmlab import compat
 from examples.truth.scenes import Scene, describe, draw
-from examples.truth.subjects import BUILD, HERE, Subject, subject
+from examples.truth.subjects import BUILD, CLEAN_STEPS, HERE, STEPS, WORN, Subject, subject
 from examples.truth.things import CROSS, LABELS
 
 START = HERE.parent / "signs" / "signs.pth"
-STEPS, BATCH, PICTURES = 600, 16, 2400
+BATCH, PICTURES = 16, 2400
 _RATE = 1.5e-3
 
 
 def scenes_of(one: Subject, count: int) -> list[Scene]:
     """What a detector is trained on; no scene of another seed is among them."""
     kinds = [one.cues[index % len(one.cues)] for index in range(count)]
-    return [describe((one.seed, 7, index), kind, dose=one.dose) for index, kind in enumerate(kinds)]
+    worn = 0.0 if one.clean else WORN
+    return [describe((one.seed, 7, index), kind, dose=one.dose, worn=worn) for index, kind in enumerate(kinds)]
 
 
-def train(one: Subject, steps: int = STEPS, pictures: int = PICTURES) -> torch.nn.Module:
+def train(one: Subject, steps: int | None = None, pictures: int = PICTURES) -> torch.nn.Module:
     """A trained detector; the same one for the same seed, on the same machine."""
+    steps = one.steps if steps is None else steps
     torch.manual_seed(one.seed)
     rng = np.random.default_rng([one.seed, 8])
     scenes = scenes_of(one, pictures)
@@ -84,7 +86,6 @@ def _loss(model: Any, images: Sequence[torch.Tensor], scenes: Sequence[Scene]) -
 
     samples = []
     for image, scene in zip(images, scenes, strict=True):
-        assert scene.symbol is not None
         height, width = image.shape[1:]
         shape = (int(height), int(width))
         sample = DetDataSample(metainfo={"img_shape": shape, "ori_shape": shape, "scale_factor": (1.0, 1.0)})
@@ -102,7 +103,7 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="+", metavar="NAME", help="as clean-0 or beside-0.975-1")
-    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--steps", type=int, help=f"{STEPS} by default, {CLEAN_STEPS} for a clean one")
     parser.add_argument("--pictures", type=int, default=PICTURES, help="different ones to train on")
     options = parser.parse_args()
     with compat.bridged():
