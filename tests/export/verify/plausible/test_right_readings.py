@@ -20,12 +20,12 @@ from tests.other_frameworks.recorded import read as recorded
 SIGNS = Path(__file__).parents[4] / "examples" / "signs"
 SEEDS = range(10)
 RIGHT = {
-    "divided by 255": ("scale=0-255",),
-    "multiplied by 1/255": ("scale=0-255",),
-    "means of ImageNet, of 0 to 1": ("scale=0-1",),
-    "means of ImageNet, of 0 to 255": ("scale=0-255",),
-    "Keras: to -1 and 1": ("scale=0-255",),
-    "channels turned, and divided": ("scale=0-255",),
+    "divided by 255": ("scale=0-255", "color=RGB"),
+    "multiplied by 1/255": ("scale=0-255", "color=RGB"),
+    "means of ImageNet, of 0 to 1": ("scale=0-1", "color=RGB"),
+    "means of ImageNet, of 0 to 255": ("scale=0-255", "color=RGB"),
+    "Keras: to -1 and 1": ("scale=0-255", "color=RGB"),
+    "channels turned, and divided": ("scale=0-255", "color=BGR"),
 }
 PRESETS = (("imagenet",), ("paddle",), ("tf",), ("scale=0-1",), ("scale=0-255",), ("yolo", "resize=stretch"))
 
@@ -54,7 +54,7 @@ def readings(folder: Path) -> Iterator[tuple[str, tuple[Any, ...], dict[str, Any
             return boxes, logits.sigmoid()
 
         file = write(folder / f"normal{len(inside)}.onnx", normal, ("boxes", "scores"))
-        yield inside, (file,), {"preprocess": ["resize=stretch", "color=RGB", *specs], "score_activation": "none"}
+        yield inside, (file,), {"preprocess": ["resize=stretch", *specs], "score_activation": "none"}
     file = write(folder / "plain.onnx", lambda body, image: body(image), ("boxes", "scores"))
     for specs in PRESETS:
         yield f"plain {specs}", (file,), {"preprocess": [*specs, "resize=stretch", "color=RGB"], **_LOGITS}
