@@ -43,7 +43,9 @@ PIXELS = ("resize=stretch", "scale=0-255", "mean=0", "std=1")
 def verdict(path: Path, layer: Callable[[Plain, str], str], preprocess: tuple[str, ...]) -> tuple[str, str] | None:
     net = Plain((1, 3, SIZE, SIZE))
     net.logits(net.map(layer(net, net.image)))
-    found = against(net.save(path), preprocess=preprocess).get("normalisation")
+    answers = against(net.save(path), preprocess=preprocess)
+    assert "asked" not in answers
+    found = answers.get("normalisation")
     return (found.verdict, found.sentence) if isinstance(found, Finding) else None
 
 
@@ -98,6 +100,22 @@ def test_a_graph_that_turns_the_channels_round_is_told(layer: Callable[[Plain, s
     assert found[0] == "doubtful"
     assert "color=BGR" in found[1]
     assert verdict(tmp_path / "m.onnx", layer, ("resize=stretch", "scale=0-1", "color=BGR")) is None
+
+
+def test_a_focus_has_twelve_channels_whose_order_is_not_asked(tmp_path: Path) -> None:
+    """As YOLOX begins: each second pixel of each second row, four times, as channels."""
+
+    def focus(net: Plain, image: str) -> str:
+        def every_second(value: str, axis: int, start: int) -> str:
+            return net.Slice(value, np.array([start]), np.array([2**31]), np.array([axis]), np.array([2]))
+
+        places = ((0, 0), (1, 0), (0, 1), (1, 1))
+        parts = net.Concat(*(every_second(every_second(image, 2, y), 3, x) for y, x in places), axis=1)
+        weight = np.random.default_rng(0).normal(0, 0.01, (3, 12, 1, 1)).astype(np.float32)
+        return net.Conv(parts, weight, np.zeros(3, np.float32), kernel_shape=[1, 1])
+
+    assert verdict(tmp_path / "m.onnx", focus, (*PIXELS, "color=BGR")) is None
+    assert verdict(tmp_path / "m.onnx", focus, (*PIXELS, "color=RGB")) is None
 
 
 def test_means_tell_the_order_of_channels_that_were_turned_round(tmp_path: Path) -> None:

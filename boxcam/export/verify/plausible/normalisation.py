@@ -103,8 +103,8 @@ def answer(reading: Reading) -> Answer | None:
             seen = f"the means that are subtracted are ImageNet's in the order {name}, and the channels are {order}"
             turned = "BGR" if spec.color == "RGB" else "RGB"
             return Answer("doubtful", seen, f'Pass preprocess="color={turned}".', figures)
-    known = any(np.allclose(means, expected, atol=LIMITS["mean"]) for expected in mine.values())
-    if (order, spec.color) == ("BGR", "RGB") and not known:
+    turned_round = (order, spec.color) == ("BGR", "RGB")
+    if turned_round and not any(np.allclose(means, one, atol=LIMITS["mean"]) for one in mine.values()):
         seen = (
             "the graph turns the channels round, so what arrives at the first layer is BGR: that is what was meant only"
             " if the model was trained on BGR, and the graph is for pictures in RGB"
