@@ -38,10 +38,12 @@ REGISTRATIONS = {
 
 OTHERWISE = {
     "heads/evidence/columns.py",  # how a table of detections is masked: multiplied or divided by, or chosen
+    "heads/evidence/features.py",  # what features end in and scores of classes do not: a habit of networks
     "heads/evidence/integers.py",  # the arithmetic of class numbers: counted from 1, masked, chosen
     "heads/evidence/makers.py",  # what chooses rows by their numbers, control flow too; what a norm is written out with
     "layers/candidates.py",  # what a normalisation written out ends with, in this order, is a pattern
     "passes/single_image.py",  # operators that are told sizes by an input, which the table does not say
+    "verify/replay.py",  # those whose products are counted, each in its own way, before a check in float64 is begun
     "verify/plausible/decoded.py",  # operators that count places
     "verify/plausible/normalisation.py",  # the few that normalise an image and can be undone: a chain, not a nature
 }
