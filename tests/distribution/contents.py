@@ -11,7 +11,7 @@ from email.parser import Parser
 from pathlib import Path
 
 PACKAGE = Path("boxcam")
-LARGEST = {"wheel": 5_000_000, "sdist": 12_000_000}
+LARGEST = {"wheel": 5_000_000, "sdist": 16_000_000}
 
 
 def package_files() -> dict[str, bytes]:
