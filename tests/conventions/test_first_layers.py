@@ -125,3 +125,17 @@ def test_means_tell_the_order_of_channels_that_were_turned_round(tmp_path: Path)
         return net.Sub(gathered(net, image), MEAN[::-1].reshape(1, 3, 1, 1).copy())
 
     assert verdict(tmp_path / "m.onnx", caffe, (*PIXELS, "color=RGB")) is None
+
+
+def test_a_layer_that_learned_from_pixels_of_0_to_1_is_doubted_and_not_refused(tmp_path: Path) -> None:
+    """Such weights may give anything; what would make them usual, pixels 255 times as large, is no advice."""
+
+    def learned(net: Plain, image: str) -> str:
+        scale = np.full(3, 0.1, np.float32)
+        mean, variance = np.full(3, 0.45, np.float32), np.full(3, 0.225**2, np.float32)
+        return net.BatchNormalization(image, scale, np.zeros(3, np.float32), mean, variance)
+
+    found = verdict(tmp_path / "m.onnx", learned, ("resize=stretch", "scale=0-1", "color=RGB"))
+    assert found is not None
+    assert found[0] == "doubtful"
+    assert "scale=0-255" not in found[1]

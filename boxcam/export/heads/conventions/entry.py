@@ -11,7 +11,7 @@ from boxcam.export.graphs.query import Array
 from boxcam.export.heads.convention import Convention, Decode, Kind, Piece
 from boxcam.export.heads.conventions import shapes
 from boxcam.export.heads.conventions.question import Question
-from boxcam.export.heads.evidence.columns import Segment, Span, segments
+from boxcam.export.heads.evidence.columns import Segment, Span, copied, cut_out, segments
 from boxcam.export.heads.evidence.forms import form_of
 from boxcam.export.heads.evidence.makers import is_computed, is_transformer, last_joined, selects
 from boxcam.export.heads.evidence.values import are_classes
@@ -91,7 +91,13 @@ class Match:
     def segments(self) -> Mapping[str, list[Segment]]:
         """The columns of each tensor by what makes them."""
         tensors = ((role, one) for role, one in self.tensors.items() if one.array.ndim)
-        return {role: segments(one.made, self.axis(role)) for role, one in tensors}
+        return {role: self._segments(role, one) for role, one in tensors}
+
+    def _segments(self, role: str, one: ObservedTensor) -> list[Segment]:
+        cut = cut_out(one.made) if self.single(role) else None
+        if cut is None:
+            return segments(one.made, self.axis(role))
+        return [Segment(0, 1, part) for part in copied(cut)]
 
     def made_by(self, written: str) -> list[Segment]:
         """The segments that some columns lie in."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from boxcam.export.graphs.operators import operator_of
-from boxcam.export.graphs.query import constant_array
+from boxcam.export.graphs.query import constant_array, static_shape
 from boxcam.export.heads.conventions.entry import Fit, Match
 from boxcam.export.heads.evidence.cells import is_mean, levels, meets_cells
 from boxcam.export.heads.evidence.columns import Span, sources
@@ -30,8 +30,11 @@ def lies_right(match: Match, role: str = "output") -> bool:
     for axis in (len(shape) - 1, len(shape) - 2):
         if levels(one.made, axis):
             return axis != columns
-    if queries(match, role):
-        return not match.across(role)  # a layer of a transformer works along the last axis
+    if queries(match, role):  # a layer of a transformer works along the last axis
+        layers = sources(Span(one.made, columns, 0, shape[columns]))
+        ends = {part.axis == len(static_shape(part.value) or ()) - 1 for part in layers}
+        if len(ends) == 1:
+            return ends.pop()
     return shape[-2] > shape[-1] if not match.across(role) else shape[-2] < shape[-1]
 
 

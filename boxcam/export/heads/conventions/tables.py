@@ -13,7 +13,7 @@ from boxcam.export.heads.conventions.fits import apart
 from boxcam.export.heads.conventions.selected import YOLO_NAS_PRESET
 from boxcam.export.heads.conventions.tells import scale, table_form
 from boxcam.export.heads.evidence.integers import columns_from_integers
-from boxcam.export.heads.evidence.makers import is_computed, selects, suppresses
+from boxcam.export.heads.evidence.makers import is_computed, selects, suppressed_classes, suppresses
 from boxcam.export.heads.evidence.values import are_classes, are_probabilities, ordered
 
 _WIDE = 2.0
@@ -82,10 +82,16 @@ def _of_one_class(match: Match) -> Fit:
     """What a suppression left: four numbers and a probability for each, and nothing that may be its class."""
     table = match.tensors["table"]
     others = [one for one in match.question.seen if one is not table and is_computed(one.value)]
-    rows = len(match.rows("table"))
-    labels = any(one.array.size == rows and are_classes(one.array) for one in others) if rows else False
-    fitting = suppresses(table.made) and are_probabilities(np.maximum(match.rows("table[4]"), 0)) and not labels
-    return Fit.CERTAIN if fitting else Fit.NO
+    scores = match.rows("table[4]").reshape(-1)
+    labels = any(one.array.size == len(scores) and are_classes(one.array) for one in others)
+    if labels or not suppresses(table.made) or not are_probabilities(np.maximum(scores, 0)):
+        return Fit.NO
+    if columns_from_integers(match.span("table[4]")):
+        return Fit.NO  # these are classes
+    falls = bool((np.diff(scores) <= 1e-6).all())
+    if not apart(match, "table[4]", "table[0:4]") and not falls:
+        return Fit.NO  # the graph makes them with sides of boxes, and the best is not the first
+    return Fit.CERTAIN if suppressed_classes(table.made) == 1 else Fit.POSSIBLE
 
 
 def _beside(match: Match) -> str:

@@ -199,8 +199,32 @@ def _axis_taken(node: ir.Node, rank: int) -> int | None:
     """The axis that is gone where a Gather takes one element of it, as of ``y[0]``; None if none is."""
     if node.op_type != "Gather" or node.inputs[1] is None:
         return None
-    index = constant_array(node.inputs[1])
-    return int(attribute_of(node, "axis", 0)) % (rank + 1) if index is not None and index.ndim == 0 else None
+    index, before = constant_array(node.inputs[1]), static_shape(node.inputs[0])  # type: ignore[arg-type]
+    if index is None or index.ndim or before is None:
+        return None
+    axis = int(attribute_of(node, "axis", 0)) % (rank + 1)
+    return axis if before[axis] == 1 else None  # of several, which one it takes would be lost
+
+
+def cut_out(value: ir.Value) -> Span | None:
+    """The column that a tensor without an axis of columns is cut out of: by an index, or by a slice of one."""
+    node = value.producer()
+    while node is not None and node.op_type in ("Identity", "Cast") and node.inputs[0] is not None:
+        value, node = node.inputs[0], node.inputs[0].producer()
+    if node is None or not node.inputs or node.inputs[0] is None:
+        return None
+    before, after = static_shape(node.inputs[0]), static_shape(value)
+    if before is None or after is None:
+        return None
+    if node.op_type == "Gather" and len(before) == len(after) + 1 and node.inputs[1] is not None:
+        index, axis = constant_array(node.inputs[1]), int(attribute_of(node, "axis", 0)) % len(before)
+        if index is None or index.ndim or before[axis] in (None, 1):
+            return None
+        column = int(index) % int(before[axis] or 1)
+        return Span(node.inputs[0], axis, column, column + 1)
+    if node.op_type in ("Squeeze", "Reshape", "Flatten") and tuple(before) == (*after, 1):
+        return Span(node.inputs[0], len(after), 0, 1)
+    return None
 
 
 def _joined(span: Span, node: ir.Node, rank: int, depth: int) -> Iterator[Span]:

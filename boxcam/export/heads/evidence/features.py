@@ -12,7 +12,7 @@ import re
 import onnx_ir as ir
 
 from boxcam.export.graphs.operators import operator_of
-from boxcam.export.heads.evidence.makers import computed, is_normalization
+from boxcam.export.heads.evidence.makers import computed, is_normalization, last_operator
 
 _POOLS = frozenset({"ReduceMean", "ReduceMax", "GlobalAveragePool", "GlobalMaxPool", "AveragePool", "MaxPool"})
 _SQUASHES = frozenset({"Tanh", "Softsign", "Erf"})
@@ -26,7 +26,7 @@ _WIDTH, _CHANNELS = 64, 16
 alone."""
 
 _SCORES = {"class", "classes", "cls", "label", "labels", "logit", "logits", "prob", "probabilities", "probability"}
-_SCORES |= {"probs", "score", "scores"}
+_SCORES |= {"classifier", "prediction", "predictions", "preds", "probs", "score", "scores"}
 _FEATURES = {
     "descriptor",
     "descriptors",
@@ -62,12 +62,14 @@ def may_be_features(value: ir.Value, name: str, count: int) -> bool:
         count: how many there are.
     """
     words = words_of(name)
+    if last_operator(value) == "Softmax":
+        return False  # shares of a whole are those of classes, whatever they are called
     if words & (_FEATURES | _PLACES | (_MEASURES if count <= _FEW else set())) and not words & _SCORES:
         return True
     made = _made(value)
     if made == "layer":
         return count % _WIDTH == 0 and not words & _SCORES
-    return made == "activated" or (made == "pooled" and count % _CHANNELS == 0)
+    return made == "activated" or (made == "pooled" and count % _CHANNELS == 0 and not words & _SCORES)
 
 
 def _made(value: ir.Value) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from boxcam.export.graphs.operators import OPERATORS, Copies, operator_of
-from boxcam.export.graphs.query import ancestors, values_read
+from boxcam.export.graphs.query import ancestors, static_shape, values_read
 
 _CHOOSING = frozenset({"NonMaxSuppression", "TopK", "NonZero", "Compress", "Unique", "Loop", "If", "Scan"})
 
@@ -100,6 +100,14 @@ def selects(value: ir.Value) -> bool:
 def suppresses(value: ir.Value) -> bool:
     """Whether a suppression takes part in a value."""
     return any(node.op_type == "NonMaxSuppression" for node in ancestors([value]))
+
+
+def suppressed_classes(value: ir.Value) -> int | None:
+    """How many classes the suppression that takes part in a value is given; None if that is not known."""
+    nodes = [node for node in ancestors([value]) if node.op_type == "NonMaxSuppression"]
+    shapes = [static_shape(node.inputs[1]) for node in nodes if node.inputs[1] is not None]
+    counts = {shape[1] for shape in shapes if shape is not None and len(shape) == 3}
+    return counts.pop() if len(counts) == 1 and len(shapes) == len(nodes) else None
 
 
 _OF_ONNX_RUNTIME = ("", "ai.onnx", "com.microsoft")

@@ -34,6 +34,7 @@ _NEUTRAL: tuple[str, ...] = (
     "Cast", "CastLike", "Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Slice", "Gather", "Split",
 )  # fmt: skip
 _NEUTRAL += ("Concat", "Resize", "Upsample", "Pad", "Clip", "QuantizeLinear", "DequantizeLinear")
+_LAYERS = ("BatchNormalization", "Conv")
 _IMAGENET = (123.675, 116.28, 103.53)
 _RANGES = {"0-1": 1.0, "0-255": 255.0}
 
@@ -46,6 +47,7 @@ class Arrival:
         black, white, red, blue: float64 [C], the median of each channel; where there are no three, there is nothing
             but black for red and blue.
         arithmetic: whether the graph itself computes with the pixels before that.
+        learned: whether a layer does, whose weights may be learned from pixels that are normalised already.
         name: of the tensor.
     """
 
@@ -54,6 +56,7 @@ class Arrival:
     red: npt.NDArray[np.float64]
     blue: npt.NDArray[np.float64]
     arithmetic: bool
+    learned: bool
     name: str
 
     @property
@@ -88,7 +91,8 @@ def answer(reading: Reading) -> Answer | None:
     if not reading.subject.is_said:
         return Answer("unknown", f"the preprocessing is not stated; {where} without it", figures=figures)
     if not usual(low, high):
-        verdict = "implausible" if arrival.arithmetic else "doubtful"
+        twice = not arrival.learned or any(np.ravel(spec.mean))  # pixels of 0 to 1 are what such a layer may be for
+        verdict = "implausible" if arrival.arithmetic and twice else "doubtful"
         why = (
             "the graph normalises by itself, and not what preprocess= gives it"
             if arrival.arithmetic
@@ -126,7 +130,7 @@ def usual(low: float, high: float) -> bool:
 def arrive(model: ir.Model, name: str, spec: Preprocess) -> Arrival:
     """Send pictures of one colour through preprocessing and the chain at the beginning of a graph."""
     image = next(value for value in model.graph.inputs if value.name == name)
-    end, arithmetic = _chain(model.graph, image)
+    end, arithmetic, learned = _chain(model.graph, image)
     black, white = (0,) * spec.channels, (255,) * spec.channels
     is_colored = spec.channels == 3
     red, blue = ((0, 0, 255), (255, 0, 0)) if is_colored else (black, black)
@@ -137,7 +141,7 @@ def arrive(model: ir.Model, name: str, spec: Preprocess) -> Arrival:
         feeds = wide({name: tensor})
         array = feeds[name] if end is image else observe_values(model, [end], feeds)[0]
         found[color] = _by_channel(array, 3 if spec.layout == "NHWC" else 1)
-    return Arrival(**found, arithmetic=arithmetic, name=str(end.name))
+    return Arrival(**found, arithmetic=arithmetic, learned=learned, name=str(end.name))
 
 
 def _by_channel(array: Array, usually: int) -> npt.NDArray[np.float64]:
@@ -150,11 +154,12 @@ def _by_channel(array: Array, usually: int) -> npt.NDArray[np.float64]:
     return np.asarray(np.median(array.astype(np.float64), axis=rest))
 
 
-def _chain(graph: ir.Graph, image: ir.Value) -> tuple[ir.Value, bool]:
-    """The last value that is computed from the image pixel by pixel, and whether there is arithmetic before it."""
+def _chain(graph: ir.Graph, image: ir.Value) -> tuple[ir.Value, bool, bool]:
+    """The last value that is computed from the image pixel by pixel; whether arithmetic, and a layer, is before it."""
     computed = depends(graph, image)
     region: dict[ir.Value, bool] = {image: False}
     leaving: dict[ir.Value, None] = {}
+    learned = False
     for node in graph:
         read = [value for value in values_read(node) if value in region]
         if not read or node.op_type in ("Shape", "Size"):
@@ -163,11 +168,12 @@ def _chain(graph: ir.Graph, image: ir.Value) -> tuple[ir.Value, bool]:
         computes = constant and len(read) == 1 and _computes_pixels(node)
         if node.op_type in _NEUTRAL or computes:
             arithmetic = computes or any(region[value] for value in read)
+            learned = learned or node.op_type in _LAYERS
             region.update(dict.fromkeys((value for value in node.outputs if value in computed), arithmetic))
         else:
             leaving.update(dict.fromkeys(read))
     last = list(leaving) or [image]
-    return last[0], region[last[0]]
+    return last[0], region[last[0]], learned
 
 
 def _computes_pixels(node: ir.Node) -> bool:
@@ -188,6 +194,8 @@ def _computes_pixels(node: ir.Node) -> bool:
 
 def _advice(arrival: Arrival, spec: Preprocess) -> str:
     """The range of pixels that the graph wants, if there is one for which it gives what networks take."""
+    if arrival.learned and not any(np.ravel(spec.mean)):
+        return "Pass preprocess= with the pixels that the graph expects."
     if not arrival.arithmetic:
         return "Pass preprocess= with mean and std for pixels of its scale, 0-1 or 0-255."
     mean, std = np.array(spec.mean), np.array(spec.std)
