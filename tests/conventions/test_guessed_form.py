@@ -6,10 +6,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from tests.conventions.belief import against
-from tests.conventions.files import Layout, Truth, write
+from tests.conventions.files import FLOAT, Layout, Levels, Truth, write
 from tests.conventions.hidden import one_detection
 from tests.conventions.layouts import LAYOUTS
 from tests.conventions.reading import read
@@ -56,3 +57,23 @@ def test_the_published_layouts_are_no_guesses(name: str, tmp_path: Path) -> None
     layout = LAYOUTS[name]
     path = write(layout, tmp_path / "m.onnx", 3 if 3 in layout.counts else layout.counts[0])
     assert not read(path, **layout.options).convention.form_is_guessed
+
+
+def test_a_layout_that_has_one_form_is_no_guess_behind_what_is_not_followed(tmp_path: Path) -> None:
+    """TensorFlow Lite's detection post-processing has rows first, whatever gathers its boxes."""
+    net = Levels(3)
+    corners = net.Div(net.corners(), np.array([96, 64, 96, 64], np.float32).reshape(1, 4, 1))
+    boxes = net.Transpose(net.Gather(corners, np.array([1, 0, 3, 2]), axis=1), perm=[0, 2, 1])
+    scores = net.classes_of_cells()
+    best, classes = net.ReduceMax(scores, axes=[1], keepdims=1), net.ArgMax(scores, axis=1, keepdims=0)
+    limits = np.array([10]), np.array([0.5], np.float32), np.array([0.3], np.float32)
+    row = net.Gather(net.NonMaxSuppression(boxes, best, *limits), np.array([2]), axis=1)
+    labels = net.Squeeze(net.Cast(classes, to=FLOAT), np.array([0]))
+    kept = (net.Squeeze(boxes, np.array([0])), labels, net.Squeeze(best, np.array([0, 1])))
+    for name, values in zip(("d", "d:1", "d:2"), kept, strict=True):
+        net.node("Unsqueeze", [net.GatherND(values, row), np.array([0])], name=name)
+    net.node("Cast", [net.Size("d:1")], to=FLOAT, name="d:3")
+    onnx.save(net.proto(dict.fromkeys(("d", "d:1", "d:2", "d:3"), FLOAT)), str(tmp_path / "m.onnx"))
+    convention = read(tmp_path / "m.onnx").convention
+    assert convention.form == "yxyx"
+    assert not convention.form_is_guessed

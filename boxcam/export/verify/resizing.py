@@ -40,19 +40,26 @@ class Resize(OpRun):
         mode: str | None = "nearest",
         **how: object,
     ) -> tuple[Array]:
+        chosen = list(range(x.ndim) if axes is None else axes)
+        if sizes is None or not len(sizes):
+            assert scales is not None
+            factors = [float(scale) for scale in scales]
+            counts = [_scaled(x.shape[axis], factor) for axis, factor in zip(chosen, factors, strict=True)]
+        else:
+            counts = [int(size) for size in sizes]
+            factors = [count / x.shape[axis] for axis, count in zip(chosen, counts, strict=True)]
+        if counts == [x.shape[axis] for axis in chosen]:
+            return (x,)  # ONNX Runtime copies what keeps its shape, whatever the scales
         result = x
-        for number, axis in enumerate(range(x.ndim) if axes is None else axes):
+        for axis, count, scale in zip(chosen, counts, factors, strict=True):
             size = x.shape[axis]
-            if sizes is None or not len(sizes):
-                assert scales is not None
-                scale = float(scales[number])
-                count = int(np.floor(np.float32(size) * np.float32(scale)))
-            else:
-                count = int(sizes[number])
-                scale = count / size
             if count != size or scale != 1:
                 result = _along(result, axis, _places(count, size, scale, str(mode), how), str(mode), how)
         return (result,)
+
+
+def _scaled(size: int, scale: float) -> int:
+    return int(np.floor(np.float32(size) * np.float32(scale)))
 
 
 def _places(count: int, size: int, scale: float, mode: str, how: Mapping[str, object]) -> Array:

@@ -93,8 +93,8 @@ class Conv(OpRun):
         taps = weight.reshape(group, -1, weight.shape[1], prod(weight.shape[2:]))
         result = np.zeros((count, group, taps.shape[1], cells), x.dtype)
         for tap, read in enumerate(windows.places(windows.padded(x, 0.0, 0.0))):
-            result += np.ascontiguousarray(taps[..., tap]) @ read.reshape(count, group, -1, cells)
-        return (_with_bias(result.reshape(count, -1, *windows.counts), bias),)
+            result += np.ascontiguousarray(taps[..., tap]) @ read.reshape(count, group, weight.shape[1], cells)
+        return (_with_bias(result.reshape(count, len(weight), *windows.counts), bias),)
 
 
 class ConvTranspose(OpRun):
@@ -114,12 +114,12 @@ class ConvTranspose(OpRun):
         room = [max(a, b + c) for a, b, c in zip(reach, first, sizes, strict=True)]
         result = np.zeros((len(x), group * weight.shape[1], *room), x.dtype)
         taps = weight.reshape(group, -1, weight.shape[1], prod(kernel))
-        given = x.reshape(len(x), group, -1, cells)
+        given = x.reshape(len(x), group, taps.shape[1], cells)
         for tap, offset in enumerate(product(*map(range, kernel))):
             steps_at = zip(offset, dilations, strides, x.shape[2:], strict=True)
             at = [slice(o * d, o * d + (n - 1) * s + 1, s) for o, d, s, n in steps_at]
             added = np.ascontiguousarray(taps[..., tap].swapaxes(1, 2)) @ given
-            result[(slice(None), slice(None), *at)] += added.reshape(len(x), -1, *x.shape[2:])
+            result[(slice(None), slice(None), *at)] += added.reshape(len(x), result.shape[1], *x.shape[2:])
         kept = [slice(start, start + size) for start, size in zip(first, sizes, strict=True)]
         return (_with_bias(result[(slice(None), slice(None), *kept)], bias),)
 
@@ -133,7 +133,8 @@ def _cut(how: Mapping[str, object], reach: Sequence[int], same: Sequence[int]) -
         same: sizes of inputs times strides.
     """
     padding, count = how.get("auto_pad") or "NOTSET", len(reach)
-    sizes = _numbers(how, "output_shape", same if str(padding).startswith("SAME") else [])[-count:]
+    as_same = [min(covered, size) for covered, size in zip(reach, same, strict=True)]  # as ONNX Runtime has it
+    sizes = _numbers(how, "output_shape", as_same if str(padding).startswith("SAME") else [])[-count:]
     if not sizes:
         pads = _numbers(how, "pads", [0] * 2 * count)
         return pads[:count], [size - a - b for size, a, b in zip(reach, pads[:count], pads[count:], strict=True)]

@@ -46,6 +46,13 @@ def test_the_nearest_cell_is_onnx_runtimes(rounding: str, way: str, sizes: list[
     assert np.array_equal(exact.astype(np.float32), single)
 
 
+def test_what_keeps_its_shape_is_copied_whatever_the_scales() -> None:
+    x, scales = RNG.standard_normal((1, 2, 10, 10)), np.array([1, 1, 1.04, 1], np.float32)
+    exact, single = both("Resize", [x, NONE, scales], 19, mode="linear")
+    assert np.array_equal(exact, x)
+    assert np.array_equal(single, x.astype(np.float32))
+
+
 @pytest.mark.parametrize("outside", [0, 1])
 def test_cubic_with_another_slope(outside: int) -> None:
     how = {"mode": "cubic", "cubic_coeff_a": -0.5, "exclude_outside": outside}

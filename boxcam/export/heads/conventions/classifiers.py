@@ -18,7 +18,7 @@ def _left_out(match: Match) -> str:
     return ", ".join(f"{one.value.name} {list(one.array.shape)}" for one in beside)
 
 
-_Classifier = partial(Entry, kind="classes", scores="scores", rest=lambda match: _left_out(match))
+_Classifier = partial(Entry, kind="classes", scores="scores", rest=_left_out)
 
 
 def _several(match: Match) -> Fit:

@@ -37,9 +37,8 @@ def by_columns(question: Question) -> Convention:
     single = [name for name in NAMES if name not in ("image", "skip")]
     twice = [name for name in single if names.count(name) > 1]
     form = next((form for form, parts in BOXES.items() if set(parts) <= set(names)), None)
-    missing = [name for name in ("score",) if name not in names]
-    if form is None or missing or twice:
-        what = f"{twice[0]!r} more than once" if twice else f"no {missing[0] if missing else 'box'}"
+    if form is None or "score" not in names or twice:
+        what = f"{twice[0]!r} more than once" if twice else "no box" if "score" in names else "no score"
         raise SourceError(
             f"columns= names {what}. Pass score, class (if there are several) and x1, y1, x2, y2 (or cx, cy, w, h, or"
             " x1, y1, w, h) once each, and skip for any other column."

@@ -138,6 +138,7 @@ class Entry:
         integers: roles whose tensors hold integers; those of all others are real.
         whole: roles whose tensors hold integers, or real numbers that are all whole.
         form, scale, activation, background: declared, or told of the outputs.
+        has_form: whether its layout itself has one form, which `form` falls back to: then nothing is guessed.
         decode: makes what computes boxes and scores, where they do not lie in the outputs as they are.
         decoding: what that is, for people.
         rest: what is left out, for people.
@@ -160,6 +161,7 @@ class Entry:
     integers: tuple[str, ...] = ()
     whole: tuple[str, ...] = ()
     form: Told = "xyxy"
+    has_form: bool = False
     scale: Told = "pixels"
     activation: Told = "none"
     background: Told = "none"
@@ -254,7 +256,8 @@ class Entry:
 
     def _guesses_the_form(self, match: Match) -> bool:
         """Whether a few rows are all that there is to see the form by: of a transformer's queries it is known."""
-        if isinstance(self.form, str) or match.question.box_format is not None or self.kind_of(match) != "selected":
+        told = isinstance(self.form, str) or self.has_form or match.question.box_format is not None
+        if told or self.kind_of(match) != "selected":
             return False
         made = match.tensors[shapes.slot(self.boxes)[0]].made
         known = is_transformer(made) or is_transformer(last_joined(made))

@@ -44,6 +44,7 @@ TFLITE = Entry(
     boxes="boxes",
     labels="labels",
     form=_form,
+    has_form=True,
     scale="normalized",
     padded=True,
     fits=_fits,

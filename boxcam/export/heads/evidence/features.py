@@ -27,19 +27,8 @@ alone."""
 
 _SCORES = {"class", "classes", "cls", "label", "labels", "logit", "logits", "prob", "probabilities", "probability"}
 _SCORES |= {"classifier", "prediction", "predictions", "preds", "probs", "score", "scores"}
-_FEATURES = {
-    "descriptor",
-    "descriptors",
-    "emb",
-    "embed",
-    "embedding",
-    "embeddings",
-    "embeds",
-    "feat",
-    "feats",
-    "feature",
-}
-_FEATURES |= {"features", "hidden", "latent", "latents", "pooler"}
+_FEATURES = {"descriptor", "descriptors", "emb", "embed", "embedding", "embeddings", "embeds", "feat", "feats"}
+_FEATURES |= {"feature", "features", "hidden", "latent", "latents", "pooler"}
 _PLACES = {"bbox", "bboxes", "box", "boxes", "coordinates", "coords", "joints", "keypoint", "keypoints", "kps", "kpts"}
 _PLACES |= {"landmark", "landmarks", "offset", "offsets", "points"}
 _MEASURES = {"age", "angle", "angles", "depth", "gaze", "pitch", "pose", "quaternion", "regression", "roll", "rotation"}

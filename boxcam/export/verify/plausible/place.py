@@ -33,9 +33,8 @@ read they have to lie ``far`` cells away, which is the median, and so many of th
 cells: that format is believed if its distance is the share ``nearer`` of that, and ``near`` raises doubts. Boxes of a
 ``few`` cells raise no more than doubts, and only if that format is nearer for each of them; a format that was guessed
 they show if they lie less than ``far`` from their cells, and no more than the share ``near`` of what every other format
-has. Boxes that lie the share
-``lost`` of the model input away from their cells are doubtful whatever other formats give, unless their source knows
-what they are."""
+has. Boxes that lie the share ``lost`` of the model input away from their cells are doubtful whatever other formats
+give, unless their source knows what they are."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ import onnx_ir as ir
 from boxcam.bundle import Verdict
 from boxcam.export.graphs.operators import operator_of
 from boxcam.export.graphs.query import Array
-from boxcam.export.heads.evidence.makers import is_activation, last_operator
+from boxcam.export.heads.evidence.makers import computed, is_activation, is_unit_vector, last_operator
 from boxcam.export.verify.plausible.criterion import Answer, Criterion
 from boxcam.export.verify.plausible.reading import Reading
 from boxcam.plurals import counted, verb
@@ -114,6 +114,7 @@ def _places(reading: Reading, columns: Array) -> tuple[Verdict, str, str] | None
     """
     made = [last_operator(value) for value in reading.trace.logits]
     layers = all(operator is not None and not is_activation(operator) for operator in made)
+    layers = layers and not any(map(_are_similarities, reading.trace.logits))
     low, high = (float(number) for number in np.quantile(columns, [LIMITS["beyond"], 1 - LIMITS["beyond"]]))
     many = columns.size >= LIMITS["softmax" if high <= 1 else "numbers"]
     if not (reading.is_classifier and not _softmaxless(reading) and layers and many and low >= 0):
@@ -124,6 +125,32 @@ def _places(reading: Reading, columns: Array) -> tuple[Verdict, str, str] | None
     )
     advice = 'Export a model that has classes, or pass score_activation="none" if they are probabilities.'
     return "implausible" if high <= 1 else "doubtful", seen, advice
+
+
+def _are_similarities(value: ir.Value) -> bool:
+    """Whether numbers are how alike an embedding is to one of each class, as CLIP's: they may all be positive."""
+    for _ in range(20):
+        node = value.producer()
+        read = [] if node is None else computed(node)
+        if node is None or not read:
+            return False
+        if node.op_type in ("MatMul", "Gemm"):
+            return any(map(_is_scaled_unit_vector, read))
+        if len(read) > 1 or not (operator_of(node).keeps_places or operator_of(node).moves):
+            return False
+        value = read[0]
+    return False
+
+
+def _is_scaled_unit_vector(value: ir.Value) -> bool:
+    """Whether numbers are a unit vector, maybe times a constant."""
+    while not is_unit_vector(value):
+        node = value.producer()
+        read = [] if node is None else computed(node)
+        if node is None or node.op_type != "Mul" or len(read) != 1:
+            return False
+        value = read[0]
+    return True
 
 
 def _softmaxless(reading: Reading) -> bool:
