@@ -22,6 +22,8 @@ def total(written: int, empty: int, asked: int, folder: Path, one: str) -> str:
         folder: where the results are.
         one: what is explained of an image, in the singular.
     """
+    if not written:  # and no folder is made
+        return f"wrote nothing: {counted(asked, 'picture')} given, none explained"
     none = f"; no {one} in {empty} of {counted(written, 'picture')}" if empty else ""
     return f"wrote the results of {written} of {counted(asked, 'picture')} to {folder}{none}"
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from boxcam.commands.summary import summary
+from boxcam.commands.summary import summary, total
 from boxcam.explain.evidence import LeftOut
 from tests.explain.made import explanation
+
+
+def test_where_nothing_was_written_no_folder_is_named() -> None:
+    assert total(0, 0, 1, Path("out"), "box") == "wrote nothing: 1 picture given, none explained"
+    assert total(0, 0, 3, Path("out"), "box") == "wrote nothing: 3 pictures given, none explained"
 
 
 def test_a_summary_tells_boxes_of_other_levels_from_those_without_evidence() -> None:
