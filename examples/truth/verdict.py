@@ -56,17 +56,17 @@ def trusted(results: Results, row: Row) -> bool:
 
 
 def sentences(results: Results) -> Sequence[str]:
-    """How many ways to make a map pass, and which."""
+    """How many methods and layers pass, and which."""
     ours = methods_in(results)
     above = [row for row in ours if not not_above(results, row)]
     below = [row for row in ours if "uniform" in {name for names in not_above(results, row).values() for name in names}]
     sure = [row for row in ours if trusted(results, row)]
     return (
-        f"On every question more of the evidence is on the truth than of all three baselines for {len(above)} of"
-        f" {len(ours)} ways to make a map: {_listed(above)}.",
-        f"On at least one question no more is there than of a *uniform map* for {len(below)}: {_listed(below)}.",
-        f"Planted boxes are told from clean ones with an AUROC of {SURE} or more for every cue, and at most"
-        f" {100 * ALARMS:.0f} % false alarms, by {len(sure)}: {_listed(sure)}.",
+        f"{len(above)} of {len(ours)} methods and layers put more of their evidence on the truth than all three"
+        f" baselines, on every question: {_listed(above)}.",
+        f"{len(below)} put no more there than a *uniform map* on at least one question: {_listed(below)}.",
+        f"{len(sure)} tell planted boxes from clean ones with an AUROC of {SURE} or more for every cue, and at most"
+        f" {100 * ALARMS:.0f} % false alarms: {_listed(sure)}.",
     )
 
 

@@ -65,11 +65,15 @@ def test_maps_are_trusted_by_each_cue_and_without_alarms() -> None:
 
 def test_the_sentences_count_and_list() -> None:
     above, below, sure = sentences(RESULTS)
-    assert above.endswith("for 1 of 2 ways to make a map: `d-rise`.")
-    assert below.endswith("for 1: `eigencam`.")
-    assert sure.endswith("by 1: `d-rise`.")
+    assert above.startswith("1 of 2 methods and layers put more")
+    assert above.endswith("on every question: `d-rise`.")
+    assert below.startswith("1 put no more there than a *uniform map*")
+    assert below.endswith(": `eigencam`.")
+    assert sure.startswith("1 tell planted boxes from clean ones")
+    assert sure.endswith(": `d-rise`.")
     (_, nothing, _) = sentences(replace(RESULTS, energies=tuple(one for one in RESULTS.energies if one.row != POOR)))
-    assert nothing.endswith("for 0: none.")
+    assert nothing.startswith("0 put no more there")
+    assert nothing.endswith(": none.")
 
 
 def test_the_page_is_that_of_the_figures() -> None:
