@@ -16,15 +16,19 @@ from tests.conventions.layouts import LAYOUTS
 from tests.conventions.reading import read
 from tests.messages import check_message
 
+OUTPUTS = ["table", "apart", "dets"]
 
-def table(form: str) -> Layout:
+
+def table(form: str, outputs: str = "table", hidden: bool = True) -> Layout:
     """One detection a picture, behind a copy that the graph is not followed through."""
-    return Layout("end-to-end", one_detection(form, hidden=True), lambda given, classes: Truth(*[np.zeros(0)] * 2))
+    build = one_detection(form, hidden, outputs)
+    return Layout("end-to-end", build, lambda given, classes: Truth(*[np.zeros(0)] * 2))
 
 
+@pytest.mark.parametrize("outputs", OUTPUTS)
 @pytest.mark.parametrize("form", ["cxcywh", "xywh"])
-def test_a_guess_that_the_boxes_do_not_show_raises_doubts(form: str, tmp_path: Path) -> None:
-    path = write(table(form), tmp_path / "m.onnx", 3)
+def test_a_guess_that_the_boxes_do_not_show_raises_doubts(form: str, outputs: str, tmp_path: Path) -> None:
+    path = write(table(form, outputs), tmp_path / "m.onnx", 3)
     found = against(path)["place"]
     assert not isinstance(found, str)
     assert found.verdict == "doubtful"
@@ -39,6 +43,13 @@ def test_what_is_not_known_is_named_with_all_that_it_may_be(tmp_path: Path) -> N
     assert 'box_format="xyxy", "cxcywh", "xywh" or "yxyx"' in found.sentence
 
 
+@pytest.mark.parametrize("outputs", OUTPUTS)
+@pytest.mark.parametrize("form", ["xyxy", "cxcywh", "xywh"])
+def test_what_the_graph_tells_is_no_guess(form: str, outputs: str, tmp_path: Path) -> None:
+    convention = read(write(table(form, outputs, hidden=False), tmp_path / "m.onnx", 3)).convention
+    assert (convention.form, convention.form_is_guessed) == (form, False)
+
+
 @pytest.mark.parametrize("form", ["xyxy", "xywh"])
 def test_what_is_said_is_no_guess(form: str, tmp_path: Path) -> None:
     path = write(table(form), tmp_path / "m.onnx", 3)
@@ -47,8 +58,9 @@ def test_what_is_said_is_no_guess(form: str, tmp_path: Path) -> None:
     assert against(path, box_format=form) == {}
 
 
-def test_a_guess_that_the_boxes_show_raises_none(tmp_path: Path) -> None:
-    assert against(write(table("xyxy"), tmp_path / "m.onnx", 3)) == {}
+@pytest.mark.parametrize("outputs", OUTPUTS)
+def test_a_guess_that_the_boxes_show_raises_none(outputs: str, tmp_path: Path) -> None:
+    assert against(write(table("xyxy", outputs), tmp_path / "m.onnx", 3)) == {}
 
 
 @pytest.mark.parametrize("name", LAYOUTS)

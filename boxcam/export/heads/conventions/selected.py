@@ -6,7 +6,7 @@ import numpy as np
 
 from boxcam.export.heads.conventions.entry import Entry, Fit, Match, is_selected
 from boxcam.export.heads.conventions.fits import decoded, probabilities
-from boxcam.export.heads.conventions.tells import form, scale, sigmoid_unless_done
+from boxcam.export.heads.conventions.tells import corners_unless_told, form, scale, sigmoid_unless_done
 from boxcam.export.heads.evidence.integers import from_integers
 from boxcam.export.heads.evidence.makers import is_computed, suppresses
 from boxcam.export.heads.evidence.values import are_classes, are_probabilities, largest_sizes
@@ -39,6 +39,7 @@ SEPARATE = Entry(
     scores="scores",
     boxes="boxes",
     labels="labels",
+    form=corners_unless_told,
     scale=scale,
     padded=lambda match: _is_padded(match),
     fits=lambda match: _apart(match),
@@ -87,6 +88,7 @@ MMDEPLOY = Entry(
     scores="dets[4]",
     boxes="dets[0:4]",
     labels="labels",
+    form=corners_unless_told,
     fits=lambda match: _of_one_batch(match),
 )
 

@@ -47,6 +47,11 @@ def centre_and_size(match: Match) -> str:
     return form_of(match.span(match.entry.boxes)) or "cxcywh"
 
 
+def corners_unless_told(match: Match) -> str:
+    """What the graph computes; corners if it does not tell, as most models that select their detections have them."""
+    return form_of(match.span(match.entry.boxes)) or "xyxy"
+
+
 def form(match: Match) -> str:
     """What the graph computes; if it does not tell, corners, if all boxes may have them, otherwise centre and size."""
     told = form_of(match.span(match.entry.boxes))
