@@ -21,8 +21,8 @@ from pathlib import Path
 from tests.fuzz.kinds import KINDS
 from tests.fuzz.shares import Shares
 
-PATIENCE, START = 10.0, 120.0
-"""Seconds for a case, and for a process to begin."""
+PATIENCE, START, BUSY = 10.0, 120.0, 12
+"""Seconds for a case, and for a process to begin; how many times as long a process may take that gets no processor."""
 KEPT = Path(".build/fuzz")
 
 
@@ -54,15 +54,14 @@ class Worker:
     def _watch(self, process: subprocess.Popen[str]) -> None:
         lines: queue.SimpleQueue[str] = queue.SimpleQueue()
         threading.Thread(target=_read, args=(process.stdout, lines), daemon=True).start()
-        patience = START
+        patience, worked = START, 0.0
         while True:
-            try:
-                line = lines.get(timeout=patience)
-            except queue.Empty:
+            line = _next(lines, process.pid, worked, patience)
+            if line is None:
                 print(f"{self.kind} {self.seed} {self.number}: no end after {patience:g} s", flush=True)  # noqa: T201
                 process.kill()
                 return
-            patience = PATIENCE
+            patience, worked = PATIENCE, _worked(process.pid)
             if not line:
                 return
             word, _, rest = line.strip().partition(" ")
@@ -74,6 +73,26 @@ class Worker:
             else:
                 self.wrong += word == "wrong"
                 print(f"{self.kind} {self.seed} {self.number}: {rest}", flush=True)  # noqa: T201
+
+
+def _next(lines: queue.SimpleQueue[str], pid: int, worked: float, patience: float) -> str | None:
+    """The next line; None if a process has worked so long without one, or waited much longer: a machine may be busy."""
+    until = time.monotonic() + BUSY * patience
+    while True:
+        try:
+            return lines.get(timeout=patience)
+        except queue.Empty:
+            if _worked(pid) - worked >= 0.9 * patience or time.monotonic() >= until:
+                return None
+
+
+def _worked(pid: int) -> float:
+    """Seconds of the processor that a process has had; the time of day where the system does not tell."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return time.monotonic()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _read(stream: Iterable[str], lines: queue.SimpleQueue[str]) -> None:
