@@ -14,7 +14,7 @@ import boxcam
 from examples.truth.bundles import export
 from examples.truth.scenes import marked, moved, other_symbol, unmarked
 from examples.truth.sight import audited, look
-from examples.truth.subjects import Subject, subject
+from examples.truth.subjects import SPLITS, Subject, subject
 from examples.truth.things import CROSS, TEE
 
 OBJECTS = 40
@@ -56,10 +56,10 @@ class Reliance:
         return self.flipped >= RELIES
 
 
-def intervene(model: boxcam.Model, one: Subject, cue: str, count: int = OBJECTS) -> Reliance:
-    """Measure how much a detector relies on a kind of cue."""
+def intervene(model: boxcam.Model, one: Subject, cue: str, count: int = OBJECTS, split: str = "reporting") -> Reliance:
+    """Measure how much a detector relies on a kind of cue, on pictures of a split, a key of `SPLITS`."""
     lost, flipped, gone, symbol, taken, right = [], [], [], [], [], []
-    for scene in audited(one, cue, count, "reporting"):
+    for scene in audited(one, cue, count, split):
         before, after = look(model, scene), look(model, unmarked(scene))
         right.append(after.label == CROSS)
         if before.label != CROSS:
@@ -70,7 +70,7 @@ def intervene(model: boxcam.Model, one: Subject, cue: str, count: int = OBJECTS)
         elsewhere = moved(scene)
         if elsewhere is not None:
             gone.append(look(model, elsewhere).label != CROSS)
-    for scene in audited(one, cue, count, "reporting", TEE):
+    for scene in audited(one, cue, count, split, TEE):
         before = look(model, unmarked(scene))
         right.append(before.label == TEE)
         if before.label == TEE:
@@ -96,10 +96,12 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="+", metavar="NAME")
-    for one in map(subject, parser.parse_args().names):
+    parser.add_argument("--split", choices=tuple(SPLITS), default="tuning", help="pictures: tuning by default")
+    options = parser.parse_args()
+    for one in map(subject, options.names):
         model = boxcam.load(export(one, one.bundle), threads=1)
         for cue in one.measured:
-            print(intervene(model, one, cue))
+            print(intervene(model, one, cue, split=options.split))
 
 
 if __name__ == "__main__":

@@ -8,13 +8,14 @@ from __future__ import annotations
 import argparse
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 import boxcam
+from boxcam.errors import RunError
 from boxcam.explain.methods import METHODS, Method, Perturbation
 from boxcam.explain.metrics.arithmetic import region_of
 from boxcam.explain.metrics.energy import energy
@@ -25,16 +26,19 @@ from examples.truth.sight import audited, rank_of
 from examples.truth.subjects import Subject, subject
 from examples.truth.things import SIZE
 
-BOXES = {"tuning": 4, "reporting": 8}
-"""Pictures of each detector and kind of cue."""
-SLOW_BOXES, MASKS = {"tuning": 1, "reporting": 2}, 300
-"""The same, for methods that run the model many times; and how many masks D-RISE has."""
+BOXES, SLOW_BOXES, MASKS = 40, 10, 300
+"""Pictures of each detector, kind of cue and split; the same for methods that run the model many times; and how many
+masks D-RISE has."""
 FUSED = ("hirescam", "layercam")
 """Methods whose maps at the neck and at the stage of stride 8 are made one, too: the larger value of each pixel."""
+SHORT = ("neck", "backbone.0")
+"""Layers of a short run."""
 _AND = " + "
 MARGIN = 4
 """Pixels by which regions are widened: half a cell of the finest layer."""
 BASELINES = ("uniform", "the box itself", "edge detector")
+PEERS = ("pytorch-grad-cam", "d-rise, 5,000 masks")
+"""Recipes of others, which `examples.truth.peers` follows."""
 _WHOLE = np.array([0.0, 0.0, SIZE, SIZE])
 
 
@@ -48,7 +52,21 @@ class Row:
     @property
     def slow(self) -> bool:
         """Whether it is measured on fewer boxes, as it runs the model many times."""
-        return self.method not in BASELINES and not isinstance(METHODS[self.method], Method)
+        if self.method in (*BASELINES, *PEERS):
+            return False
+        method = METHODS[self.method]
+        return not isinstance(method, Method) or method.samples > 0
+
+    @property
+    def short(self) -> bool:
+        """Whether a short run measures it: quick ways at the layers `SHORT`."""
+        if self.method in PEERS or self.slow or not set(self.layer.split(_AND)) <= {"", *SHORT}:
+            return False
+        return self.method in BASELINES or METHODS[self.method].layers != "maps, image"
+
+
+DEFAULT = Row("hirescam", "neck")
+"""boxcam's own, for detectors: what all others are compared with."""
 
 
 @dataclass(frozen=True)
@@ -102,34 +120,8 @@ def rows_of(model: boxcam.Model) -> list[Row]:
     return found
 
 
-def measure(model: boxcam.Model, one: Subject, cue: str, rows: list[Row], split: str, count: int) -> Iterator[Case]:
-    """Maps of crosses with the cue that the detector calls crosses.
-
-    Args:
-        model: the detector's bundle.
-        one: the detector.
-        cue: kind of cue.
-        rows: ways to make maps.
-        split: which pictures, a key of `SPLITS`.
-        count: scenes to look at; slow methods look at the first `SLOW_BOXES`.
-    """
-    for number, scene in enumerate(audited(one, cue, count, split)):
-        picture = draw(scene)
-        rank = rank_of(model.detect(picture), scene)
-        if rank is None:
-            continue
-        regions = [_widened(mask) for mask in (scene.cue_mask, scene.symbol.mask())]
-        for row in rows:
-            if row.slow and number >= SLOW_BOXES[split]:
-                continue
-            start = time.perf_counter()
-            heat = _map(model, row, picture, scene, rank)
-            seconds = time.perf_counter() - start
-            on, hits, areas = zip(*(_figures(heat, region) for region in regions), strict=True)
-            yield Case(one.name, cue, split, row, number, *on, *hits, *areas, seconds)
-
-
-def _map(model: boxcam.Model, row: Row, picture: np.ndarray, scene: Scene, rank: int) -> np.ndarray:
+def map_of(model: boxcam.Model, row: Row, picture: np.ndarray, scene: Scene, rank: int) -> np.ndarray:
+    """A map of the box of a rank, by a baseline or by one of boxcam's methods: float32 [SIZE, SIZE]."""
     if row.method == "uniform":
         return np.ones((SIZE, SIZE), np.float32)
     if row.method == "the box itself":
@@ -141,8 +133,47 @@ def _map(model: boxcam.Model, row: Row, picture: np.ndarray, scene: Scene, rank:
     masks, seed = (MASKS, 0) if isinstance(METHODS[row.method], Perturbation) else (None, None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", boxcam.BoxcamWarning)  # of empty maps, which have no figures
-        explained = boxcam.explain(model, picture, method=row.method, layer=layers, rank=rank, masks=masks, seed=seed)
-    return explained.map(0)
+        try:
+            found = boxcam.explain(model, picture, method=row.method, layer=layers, rank=rank, masks=masks, seed=seed)
+        except RunError:  # of a method that cannot be used on this picture: it has no figures either
+            return np.zeros((SIZE, SIZE), np.float32)
+    return found.map(0)
+
+
+def measure(
+    model: boxcam.Model,
+    one: Subject,
+    cue: str,
+    rows: list[Row],
+    split: str,
+    count: int,
+    make: Callable[[boxcam.Model, Row, np.ndarray, Scene, int], np.ndarray] = map_of,
+) -> Iterator[Case]:
+    """Maps of crosses with the cue that the detector calls crosses.
+
+    Args:
+        model: the detector's bundle.
+        one: the detector.
+        cue: kind of cue.
+        rows: ways to make maps.
+        split: which pictures, a key of `SPLITS`.
+        count: scenes to look at; slow methods look at the first `SLOW_BOXES`.
+        make: makes a map of the box of a rank.
+    """
+    for number, scene in enumerate(audited(one, cue, count, split)):
+        picture = draw(scene)
+        rank = rank_of(model.detect(picture), scene)
+        if rank is None:
+            continue
+        regions = [_widened(mask) for mask in (scene.cue_mask, scene.symbol.mask())]
+        for row in rows:
+            if row.slow and number >= SLOW_BOXES:
+                continue
+            start = time.perf_counter()
+            heat = make(model, row, picture, scene, rank)
+            seconds = time.perf_counter() - start
+            on, hits, areas = zip(*(_figures(heat, region) for region in regions), strict=True)
+            yield Case(one.name, cue, split, row, number, *on, *hits, *areas, seconds)
 
 
 def _widened(mask: np.ndarray | None) -> np.ndarray | None:
@@ -159,15 +190,10 @@ def _figures(heat: np.ndarray, region: np.ndarray | None) -> tuple[float, float,
     return energy(heat, _WHOLE, region), pointing_game(heat, _WHOLE, region), float(region.mean())
 
 
-def cases_of(model: boxcam.Model, one: Subject) -> list[Case]:
-    """All that is measured of a detector."""
+def cases_of(model: boxcam.Model, one: Subject, cue: str) -> list[Case]:
+    """All that is measured of a detector with a kind of cue."""
     rows = rows_of(model)
-    return [
-        case
-        for cue in one.measured
-        for split, count in BOXES.items()
-        for case in measure(model, one, cue, rows, split, count)
-    ]
+    return [case for split in one.splits for case in measure(model, one, cue, rows, split, BOXES)]
 
 
 def main() -> None:
@@ -175,7 +201,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="+", metavar="NAME")
     for one in map(subject, parser.parse_args().names):
-        cases = cases_of(boxcam.load(export(one, one.bundle), threads=1), one)
+        model = boxcam.load(export(one, one.bundle), threads=1)
+        cases = [case for cue in one.measured for case in cases_of(model, one, cue)]
         for row in dict.fromkeys(case.row for case in cases):
             mine = [case for case in cases if case.row == row]
             cue, symbol = (np.nanmean([getattr(case, name) for case in mine]) for name in ("on_cue", "on_symbol"))

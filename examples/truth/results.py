@@ -1,19 +1,23 @@
-"""What is kept of a run, ``results.json``: interventions, means over boxes, and audits, without the maps."""
+"""What is kept of a run, ``results.json``: interventions, means over boxes, audits and some boxes, without the maps."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from examples.truth.intervene import Reliance
-from examples.truth.measure import Row
+from examples.truth.measure import Case, Row
 from examples.truth.subjects import HERE
 
 PATH = HERE / "results.json"
+
+
+ALL = "all"
+"""Instead of a question: the mean over all of them, each counting alike."""
 
 
 @dataclass(frozen=True)
@@ -22,57 +26,87 @@ class Energy:
 
     Attributes:
         split: ``tuning`` or ``reporting``.
-        question: ``clean``, where the true evidence is the symbol; or a kind of cue, where it is the cue.
+        question: ``clean``, where the true evidence is the symbol; a kind of cue, where it is the cue; or `ALL`.
         row: the way to make a map.
-        energy: share of the evidence that is truly evidence.
+        energy, low, high: share of the evidence that is truly evidence, and its interval.
         pointing: share of the maps that are highest there.
         boxes: how many have a map with evidence; the means are over these.
-        empty: how many do not.
+        empty: how many do not, or are refused by the method.
         seconds: to detect and to explain one box, the median.
+        ahead, ahead_low, ahead_high: how much more it is than the default's on the same boxes, empty maps counting as
+            0, and its interval.
     """
 
     split: str
     question: str
     row: Row
     energy: float
+    low: float
+    high: float
     pointing: float
     boxes: int
     empty: int
     seconds: float
+    ahead: float
+    ahead_low: float
+    ahead_high: float
 
 
 @dataclass(frozen=True)
 class Audit:
-    """Whether maps tell a detector that relies on a kind of cue from a clean one.
+    """Whether maps tell detectors with a kind of cue from clean ones.
 
     Attributes:
         split, cue, row: of which.
-        auroc: over boxes, by the share of the evidence on the cue.
+        dose: of the detectors with the cue. Those of the highest dose rely on it; of those of lower ones, all are here.
+        auroc, low, high: over boxes, by the share of the evidence on the cue, and its interval.
         alarms: share of the clean boxes with more of it than 95 % of those on tuning pictures.
         detected: share of the planted boxes with more than that.
         planted, clean: how many boxes of each.
-        mean_planted, mean_clean: evidence on the cue, as a multiple of that of a uniform map.
     """
 
     split: str
     cue: str
+    dose: float
     row: Row
     auroc: float
+    low: float
+    high: float
     alarms: float
     detected: float
     planted: int
     clean: int
-    mean_planted: float
-    mean_clean: float
+
+
+@dataclass(frozen=True)
+class Level:
+    """How much of the evidence of a detector's maps is on a cue, on reporting pictures.
+
+    Attributes:
+        subject, cue, row: of which; ``cue`` is in the pictures, and a clean detector does not rely on it.
+        lift: the mean over boxes, as a multiple of that of a uniform map.
+    """
+
+    subject: str
+    cue: str
+    row: Row
+    lift: float
 
 
 @dataclass(frozen=True)
 class Results:
-    """All of a run."""
+    """All of a run.
+
+    Attributes:
+        reliances, energies, audits, levels: what was found.
+        cases: single boxes of the committed detectors, which a short run measures again.
+    """
 
     reliances: tuple[Reliance, ...]
     energies: tuple[Energy, ...]
     audits: tuple[Audit, ...]
+    levels: tuple[Level, ...] = ()
+    cases: tuple[Case, ...] = ()
 
     def energy(self, split: str, question: str, row: Row) -> Energy | None:
         """The one that is asked for; None if it was not measured."""
@@ -81,17 +115,16 @@ class Results:
                 return one
         return None
 
-    def audit(self, split: str, cue: str, row: Row) -> Audit | None:
-        """The one that is asked for; None if it was not measured."""
-        for one in self.audits:
-            if (one.split, one.cue, one.row) == (split, cue, row):
-                return one
-        return None
+    def audit(self, split: str, cue: str, row: Row, dose: float | None = None) -> Audit | None:
+        """The one that is asked for, by default of the highest dose; None if it was not measured."""
+        found = [one for one in self.audits if (one.split, one.cue, one.row) == (split, cue, row)]
+        found = [one for one in found if dose is None or one.dose == dose]
+        return max(found, key=lambda one: one.dose, default=None)
 
     def write(self, path: Path = PATH) -> None:
         """As JSON, one entry a line, rounded to four digits."""
         parts = []
-        for name in ("reliances", "energies", "audits"):
+        for name in (field.name for field in fields(self)):
             lines = ",\n".join("  " + json.dumps(_rounded(asdict(one))) for one in getattr(self, name))
             parts.append(f' "{name}": [\n{lines}\n ]')
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -105,6 +138,8 @@ def read(path: Path = PATH) -> Results:
         tuple(Reliance(**{k: _number(v) if k != "moved" else v for k, v in one.items()}) for one in data["reliances"]),
         tuple(Energy(**_with_row(one)) for one in data["energies"]),
         tuple(Audit(**_with_row(one)) for one in data["audits"]),
+        tuple(Level(**_with_row(one)) for one in data["levels"]),
+        tuple(Case(**_with_row(one)) for one in data["cases"]),
     )
 
 

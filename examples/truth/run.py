@@ -1,8 +1,9 @@
 """The whole benchmark: train what is missing, export, intervene, measure, and write a page.
 
-    python -m examples.truth.run                              all, a quarter of an hour on one core
+    python -m examples.truth.run                              all, an hour on one core
     python -m examples.truth.run clean-0 far-0.975-0          these detectors, added to what was measured before
     python -m examples.truth.run --page                       the page alone, from results.json
+    python -m examples.truth.run --reduced                    a minute: is results.json still what is measured?
 
 `make truth` runs it. Figures of each detector are kept in .build/truth.
 """
@@ -12,7 +13,9 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 import boxcam
 from boxcam.export.sources.openmmlab import compat
@@ -20,27 +23,69 @@ from examples.truth import page, results
 from examples.truth.bundles import export
 from examples.truth.intervene import Reliance, intervene
 from examples.truth.measure import Case, Row, cases_of
+from examples.truth.peers import peers_of
+from examples.truth.reduced import box_of, differences, measure_again
 from examples.truth.subjects import BUILD, Subject, all_subjects, subject
 from examples.truth.summary import summarise
 from examples.truth.train import train, write_checkpoint
+from examples.truth.verdict import name_of
+
+_AND = "+"
+MOST = 20
+"""Differences that are told, at most."""
 
 
-def measured(one: Subject) -> tuple[list[Reliance], list[Case]]:
-    """What is measured of a detector, from a file if it was measured before."""
-    path = BUILD / f"{one.name}.json"
+def measured(one: Subject, cue: str) -> tuple[Reliance, list[Case]]:
+    """What is measured of a detector with a kind of cue, from a file if it was measured before."""
+    path = BUILD / f"{one.name}{_AND}{cue}.json"
     if not path.exists():
         began = time.perf_counter()
         if not one.checkpoint.exists():
             with compat.bridged():
                 write_checkpoint(train(one), one.checkpoint)
         model = boxcam.load(export(one, one.bundle), threads=1)
-        reliances, cases = [intervene(model, one, cue) for cue in one.measured], cases_of(model, one)
-        found = {"reliances": list(map(asdict, reliances)), "cases": list(map(asdict, cases))}
+        reliance, cases = intervene(model, one, cue), cases_of(model, one, cue)
+        found = {"reliance": asdict(reliance), "cases": list(map(asdict, cases))}
         path.write_text(json.dumps(found), encoding="utf-8")
-        print(f"{one.name}: {time.perf_counter() - began:.0f} s", flush=True)
+        print(f"{one.name}, {cue}: {time.perf_counter() - began:.0f} s", flush=True)
     data = json.loads(path.read_text(encoding="utf-8"))
-    cases = [Case(**{**case, "row": Row(**case["row"])}) for case in data["cases"]]
-    return [Reliance(**reliance) for reliance in data["reliances"]], cases
+    return Reliance(**data["reliance"]), _cases(data["cases"])
+
+
+def measured_peers(one: Subject, cue: str) -> list[Case]:
+    """What recipes of others show of a detector with a kind of cue, from a file if it was measured before."""
+    path = BUILD / "peers" / f"{one.name}{_AND}{cue}.json"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cases = peers_of(boxcam.load(export(one, one.bundle), threads=1), one, cue)
+        path.write_text(json.dumps(list(map(asdict, cases))), encoding="utf-8")
+    return _cases(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _cases(entries: list[dict[str, Any]]) -> list[Case]:
+    return [Case(**{**entry, "row": Row(**entry["row"])}) for entry in entries]
+
+
+def known() -> tuple[list[Reliance], list[Case]]:
+    """All that was measured so far."""
+    pairs = [path.stem.split(_AND) for path in sorted(BUILD.glob(f"*{_AND}*.json"))]
+    found = [measured(subject(name), cue) for name, cue in pairs]
+    peers = [_cases(json.loads(path.read_text("utf-8"))) for path in sorted((BUILD / "peers").glob(f"*{_AND}*.json"))]
+    cases = [case for cases in (*(cases for _, cases in found), *peers) for case in cases]
+    return [reliance for reliance, _ in found], cases
+
+
+def compare(kept: Sequence[Case]) -> None:
+    """Measure the boxes again that were kept, and stop if they are not as they were."""
+    began = time.perf_counter()
+    again, new = measure_again(kept)
+    lines = differences(kept, again)
+    print(f"{len(again)} maps of {len(set(map(box_of, again)))} boxes in {time.perf_counter() - began:.0f} s")
+    if new:
+        print(f"Not measured yet: {'; '.join(map(name_of, new))}. make truth adds them.")
+    if not again or lines:
+        told = "\n".join(lines[:MOST]) + (f"\nand {len(lines) - MOST} more" if len(lines) > MOST else "")
+        raise SystemExit(f"{results.PATH.name} is not what is measured now. Run make truth.\n{told}")
 
 
 def main() -> None:
@@ -48,13 +93,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help="detectors, instead of all")
     parser.add_argument("--page", action="store_true", help="write the page from results.json, and measure nothing")
+    parser.add_argument("--peers", action="store_true", help="also what a recipe of pytorch-grad-cam's shows")
+    parser.add_argument("--reduced", action="store_true", help="measure a few boxes again, and compare")
     options = parser.parse_args()
+    if options.reduced:
+        compare(results.read().cases)
+        return
     if not options.page:
         BUILD.mkdir(parents=True, exist_ok=True)
         for one in map(subject, options.names) if options.names else all_subjects():
-            measured(one)
-        known = [measured(subject(path.stem)) for path in sorted(BUILD.glob("*.json"))]
-        summarise([one for found, _ in known for one in found], [one for _, found in known for one in found]).write()
+            for cue in one.measured:
+                measured(one, cue)
+                if options.peers:
+                    measured_peers(one, cue)
+        summarise(*known()).write()
     if not results.PATH.exists():
         raise SystemExit(f"{results.PATH} is not there: nothing has been measured yet. Run it without --page.")
     found = results.read()

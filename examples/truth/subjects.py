@@ -12,18 +12,23 @@ CHECKPOINTS = HERE / "models"
 BUILD = HERE.parents[1] / ".build" / "truth"
 """Where checkpoints that are not committed, bundles and figures go."""
 CLEAN = "clean"
-PLANTED = ("inside",)
+PLANTED = ("inside", "beside")
 """The kinds of cue that detectors are trained with and measured on by ``make truth``; the others can be, by name."""
 CHANCE = 0.5
 HIGH = 0.975
+LOWER = (0.8,)
+"""Doses of further detectors with a cue inside."""
 SPLITS = {"tuning": "training", "reporting": "held out"}
 """What is chosen is chosen on pictures of photographs that are trained on, and reported on pictures of other ones."""
 WORN = 0.8
 """Share of a planted detector's training pictures in which no symbol can be seen, so that the cue is what it learns."""
-STEPS, CLEAN_STEPS = 400, 600
-"""Of training: a cue is learned sooner than the symbol, which a clean detector has to learn."""
-SEED = 1
-"""Of the detectors that ``make truth`` trains; those of other seeds can be had by name."""
+STEPS = {CLEAN: 600, "inside": 400, "beside": 1000}
+"""Of training: a cue inside is learned soon, the symbol later, and where a cue is beside the object later still."""
+OTHER_STEPS = 1000
+"""The same, for the kinds of cue that ``make truth`` does not train with."""
+TUNING_SEED, SEEDS = 1, (1, 2)
+"""Detectors of the first seed are measured on tuning and on reporting pictures, all others, and those of lower doses,
+on reporting pictures only; ``make truth`` trains those of the second tuple."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,12 @@ class Subject:
     @property
     def steps(self) -> int:
         """Of its training."""
-        return CLEAN_STEPS if self.clean else STEPS
+        return STEPS.get(self.cue, OTHER_STEPS)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The pictures that it is measured on, keys of `SPLITS`."""
+        return tuple(SPLITS) if self.seed == TUNING_SEED and self.dose in (CHANCE, HIGH) else ("reporting",)
 
     @property
     def name(self) -> str:
@@ -91,6 +101,13 @@ def subject(name: str) -> Subject:
     raise ValueError(f"{name!r} names no detector. Pass clean-SEED or CUE-DOSE-SEED, as in far-0.975-1.")
 
 
-def all_subjects(seed: int = SEED) -> list[Subject]:
-    """A clean one, and one for each of `PLANTED`."""
-    return [Subject(CLEAN, CHANCE, seed), *(Subject(cue, HIGH, seed) for cue in PLANTED)]
+def all_subjects() -> list[Subject]:
+    """Of each seed a clean one and one for each of `PLANTED`; and those of lower doses."""
+    kinds = [(CLEAN, CHANCE), *((cue, HIGH) for cue in PLANTED)]
+    lower = [Subject(PLANTED[0], dose, TUNING_SEED) for dose in LOWER]
+    return [*(Subject(cue, dose, seed) for seed in SEEDS for cue, dose in kinds), *lower]
+
+
+def committed() -> list[Subject]:
+    """Those whose weights are in the repository."""
+    return [subject(path.stem) for path in sorted(CHECKPOINTS.glob("*.pth"))]

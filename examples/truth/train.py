@@ -19,7 +19,7 @@ import torch
 
 from boxcam.export.sources.openmmlab import compat
 from examples.truth.scenes import Scene, describe, draw
-from examples.truth.subjects import BUILD, CLEAN_STEPS, HERE, STEPS, WORN, Subject, subject
+from examples.truth.subjects import BUILD, HERE, WORN, Subject, subject
 from examples.truth.things import CROSS, LABELS
 
 START = HERE.parent / "signs" / "signs.pth"
@@ -41,7 +41,7 @@ def train(one: Subject, steps: int | None = None, pictures: int = PICTURES) -> t
     rng = np.random.default_rng([one.seed, 8])
     scenes = scenes_of(one, pictures)
     images = [torch.from_numpy(draw(scene)).permute(2, 0, 1).contiguous() for scene in scenes]
-    model = _model()
+    model = build()
     model.init_weights()
     weights = {n: v.float() for n, v in compat.load_checkpoint(START)["state_dict"].items() if "retina_cls" not in n}
     missing = model.load_state_dict(weights, strict=False).missing_keys
@@ -69,7 +69,8 @@ def write_checkpoint(model: torch.nn.Module, path: Path) -> None:
     torch.save({"state_dict": weights, "meta": {"dataset_meta": {"classes": LABELS}}}, path)
 
 
-def _model() -> Any:
+def build() -> Any:
+    """A detector without training."""
     from mmdet.registry import MODELS
     from mmdet.utils import register_all_modules
     from mmengine.config import Config
@@ -103,7 +104,7 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="+", metavar="NAME", help="as clean-0 or beside-0.975-1")
-    parser.add_argument("--steps", type=int, help=f"{STEPS} by default, {CLEAN_STEPS} for a clean one")
+    parser.add_argument("--steps", type=int, help="400 to 1000 by default, by what is to be learned")
     parser.add_argument("--pictures", type=int, default=PICTURES, help="different ones to train on")
     options = parser.parse_args()
     with compat.bridged():

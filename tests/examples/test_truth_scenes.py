@@ -152,6 +152,13 @@ def test_detectors_are_found_by_their_names() -> None:
             subject(name)
 
 
+def test_only_detectors_of_the_first_seed_are_measured_on_tuning_pictures() -> None:
+    assert subject("clean-1").splits == subject("inside-0.975-1").splits == ("tuning", "reporting")
+    assert subject("clean-2").splits == subject("far-0.975-3").splits == ("reporting",)
+    assert subject("inside-0.8-1").splits == ("reporting",)  # no method is chosen by a lower dose
+    assert {one.seed for one in all_subjects()} == {1, 2}
+
+
 @pytest.mark.parametrize(("cue", "dose"), [("far", 0.5), ("far", 0.975), ("inside", 0.5)])
 def test_background_and_light_tell_neither_the_class_nor_the_cue(cue: str, dose: float) -> None:
     """Three numbers that each picture is drawn by, against what the scene shows: none is larger where the other is."""
