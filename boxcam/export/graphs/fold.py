@@ -14,6 +14,7 @@ from onnx_ir.passes import common as passes
 
 from boxcam.errors import ExportError, UnsupportedOperatorError
 from boxcam.export.graphs import dimensions
+from boxcam.export.graphs.moved_integers import dequantize_before_moves
 from boxcam.export.graphs.query import RUNNABLE, STANDARD, all_values, describe_node, opset_of
 from boxcam.export.graphs.run import open_session, quiet_options
 from boxcam.leftovers import temporary_folder
@@ -76,6 +77,7 @@ def fold_model(model: ir.Model) -> ir.Model:
     notes.setLevel(logging.ERROR)  # that the constants of an If are left alone concerns nobody
     passes.DeduplicateHashedInitializersPass(size_limit=1 << 40)(result)
     notes.setLevel(level)
+    dequantize_before_moves(result.graph)
     _share_dequantized(result.graph)
     passes.ShapeInferencePass()(result)
     if dimensions.settle_shapes(result.graph):

@@ -12,7 +12,7 @@ import onnx_ir as ir
 from boxcam.errors import SourceError, TraceError
 from boxcam.export.graphs.dependency import differentiable_inputs
 from boxcam.export.graphs.ops import Ops
-from boxcam.export.graphs.query import constant_array, find_value, static_shape
+from boxcam.export.graphs.query import constant_array, describe_node, find_value, static_shape
 from boxcam.export.trace import position as at
 from boxcam.export.trace.position import Coordinate
 from boxcam.export.trace.rules.products import walked
@@ -73,7 +73,7 @@ def _pooled(op: Ops, value: ir.Value) -> ir.Value | None:
         value, node = rows[0], rows[0].producer()
     if node is None:
         return None
-    return node.inputs[1] if node.op_type == "RoiAlign" else _assembled(op, value)
+    return node.inputs[1] if node.op_type == "RoiAlign" else _assembled(op, value, node)
 
 
 def _has_rows(value: ir.Value) -> bool:
@@ -81,8 +81,8 @@ def _has_rows(value: ir.Value) -> bool:
     return constant_array(value) is None and (static_shape(value) or (1,))[0] != 1
 
 
-def _assembled(op: Ops, value: ir.Value) -> ir.Value | None:
-    """The proposals of rows that are selected from several values."""
+def _assembled(op: Ops, value: ir.Value, node: ir.Node) -> ir.Value | None:
+    """The proposals of rows that a node selects from several values."""
     size = op.Squeeze(op.Gather(op.Shape(value), [0]), [0])
     numbers = op.Range(0, size, 1)
     start: list[Coordinate] = [numbers, *[0] * (at.rank(value) - 1)]
@@ -90,13 +90,15 @@ def _assembled(op: Ops, value: ir.Value) -> ir.Value | None:
     try:
         columns = tracer.pull(op, value, tuple(start), ScorePath())
     except TraceError as error:
-        raise SourceError(f"it is not clear which proposal the features {value.name!r} belong to: {error}") from error
+        raise _unclear(value, str(error).partition(". ")[0]) from error
     if columns is None or len(columns) < 2:
         return None
     number, row = (at.vector(op, column, (numbers,)) for column in columns[:2])
     result = op.ConstantOfShape(op.Concat(op.Reshape(size, [1]), [4], axis=0))
     result.shape, result.dtype = ir.Shape([None, 4]), ir.DataType.FLOAT
     for index, end in enumerate(tracer.ends):
+        if end is value:
+            raise _unclear(value, f"{describe_node(node)} computes each row of several")
         boxes = _pooled(op, end)
         if boxes is None:
             return None
@@ -105,3 +107,10 @@ def _assembled(op: Ops, value: ir.Value) -> ir.Value | None:
         result = op.ScatterND(result, op.Unsqueeze(rows, [1]), found)
         result.shape, result.dtype = ir.Shape([None, 4]), ir.DataType.FLOAT
     return result
+
+
+def _unclear(value: ir.Value, why: str) -> SourceError:
+    return SourceError(
+        f"it is not clear which proposal the features {value.name!r} belong to: {why}. Choose another layer with"
+        " layers=."
+    )

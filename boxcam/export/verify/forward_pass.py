@@ -104,10 +104,17 @@ class Forward:
         """What to say where the model finds nothing: how sure it was at most, and what may help."""
         trace = self.traces.get("score") or self.traces.get("logit")
         highest = None if trace is None else highest_score(self.base, trace, self.source.outputs, run)
-        best = "" if highest is None else f" (its highest score there is {highest:.3g})"
-        lower = "" if not highest else f", or a score_threshold= below {highest:.3g}"
+        where = "the sample image" if is_given else "the synthetic images"
+        if highest is not None and highest.steps is not None:
+            return (
+                f"the model finds no box in {where}: it rounds scores to steps of {highest.steps:.3g}, and the highest"
+                f" one, {highest.exact:.3g}, becomes {highest.score:.3g} as any other does, so nothing can be verified."
+                " Quantize it with an own scale for its scores, or without its outputs."
+            )
+        best = "" if highest is None else f" (its highest score there is {highest.score:.3g})"
+        lower = "" if highest is None or highest.score <= 0 else f", or a score_threshold= below {highest.score:.3g}"
         return (
-            f"the model finds no box in {'the sample image' if is_given else 'the synthetic images'}{best}, so"
+            f"the model finds no box in {where}{best}, so"
             f" nothing can be verified. Pass an image of the kind that it was trained for with sample={lower}."
         )
 

@@ -70,6 +70,38 @@ def shuffled(net: Net, rois: str, level: str) -> str:
     return net.Gather(pooled(net, 0, rois), np.int64([4, 2, 0]))
 
 
+def before(net: Net, rois: str, level: str, other: str | np.ndarray) -> str:
+    """Another factor, which the operator reads first."""
+    return net.Mul(other, by_gather(net, rois, level))
+
+
+def times_a_constant(net: Net, rois: str, level: str) -> str:
+    return before(net, rois, level, np.ones((5, 3, 2, 2), np.float32))
+
+
+def times_a_number_of_the_image(net: Net, rois: str, level: str) -> str:
+    return before(net, rois, level, net.ReduceSum("image", keepdims=0))
+
+
+def times_channels_of_the_image(net: Net, rois: str, level: str) -> str:
+    return before(net, rois, level, net.ReduceMax("image", np.int64([2, 3])))
+
+
+def means(net: Net, rois: str, level: str) -> str:
+    """One number for each proposal, put together of those of both levels."""
+    ways = [net.ReduceMean(pooled(net, number, rois), np.int64([1, 2, 3]), keepdims=0) for number, _ in LEVELS]
+    return net.Where(net.Equal(level, np.int64(0)), *ways)
+
+
+def means_in_a_column(net: Net, rois: str, level: str) -> str:
+    """The same with a channel of one cell, of which the position is lost on the way, and the rows the other way round.
+
+    Where they are followed, the only element of a row is one of all.
+    """
+    column = net.ReduceMean(pooled(net, 0, rois), np.int64([1, 2, 3]), keepdims=1)
+    return net.Reshape(net.Gather(net.Reshape(column, np.int64([-1])), np.int64([4, 3, 2, 1, 0])), np.int64([-1, 1]))
+
+
 def graph(build: Callable[[Net, str, str], str]) -> ir.Model:
     net = Net()
     net.input("image", (1, 3, 4, 4))
@@ -88,6 +120,11 @@ def graph(build: Callable[[Net, str, str], str]) -> ir.Model:
         (by_scatter, ROIS),
         (then_computed, ROIS),
         (by_where, ROIS + (LEVEL == 1)[:, None]),
+        (times_a_constant, ROIS),
+        (times_a_number_of_the_image, ROIS),
+        (times_channels_of_the_image, ROIS),
+        (means, ROIS),
+        (means_in_a_column, ROIS[::-1]),
     ],
 )
 def test_each_row_has_the_proposal_that_was_pooled(build: Callable[[Net, str, str], str], expected: np.ndarray) -> None:
@@ -98,6 +135,9 @@ def test_each_row_has_the_proposal_that_was_pooled(build: Callable[[Net, str, st
     name = proposals.of(model.graph, "features")
     found = find_value(model.graph, name)
     assert found is not None
+    if found.producer() is not None:  # which the model computes, and is not given as it is
+        assert found.shape == ir.Shape([None, 4])
+        assert found.dtype == ir.DataType.FLOAT
     add_output(model.graph, found)
     np.testing.assert_array_equal(run_model(model, feeds)[name], expected)
 
@@ -107,8 +147,35 @@ def test_a_map_of_the_image_has_no_proposals() -> None:
     net.node("Relu", [net.input("image", (1, 3, 4, 4))], name="features")
     model = net.model(["features"])
     assert not proposals.are_rows(find_value(model.graph, "features"))
-    with pytest.raises(SourceError, match=r"'features': .* not features pooled by RoiAlign"):
+    for name in ("features", "no such value"):
+        with pytest.raises(SourceError) as caught:
+            proposals.of(model.graph, name)
+        assert str(caught.value) == (
+            f"layer {name!r}: the rows of this tensor are not features pooled by RoiAlign. Choose another layer with"
+            " layers=."
+        )
+    assert not proposals.are_rows(None)
+
+
+def test_rows_out_of_a_constant_are_of_no_proposal() -> None:
+    net = Net()
+    level = net.input("level", ("R",), 7)
+    net.node("Gather", [np.ones((9, 3, 2, 2), np.float32), level], name="features")
+    model = net.model(["features"])
+    record_ranks(model, {"level": LEVEL})
+    with pytest.raises(SourceError, match=r"'features': .* not features pooled"):
         proposals.of(model.graph, "features")
+
+
+def test_what_is_read_twice_is_followed_once() -> None:
+    """Of 2^60 ways."""
+    net = Net()
+    value = net.input("image", ("N", 3, 4, 4))
+    for _ in range(60):
+        value = net.Add(value, value)
+    model = net.model([value])
+    record_ranks(model, {"image": np.ones((1, 3, 4, 4), np.float32)})
+    assert not proposals.are_rows(find_value(model.graph, value))
 
 
 def test_rows_that_are_mixed_belong_to_no_proposal() -> None:
@@ -123,5 +190,22 @@ def test_rows_that_are_mixed_belong_to_no_proposal() -> None:
     net.node("Identity", [everywhere], name="features")
     model = net.model(["features"])
     record_ranks(model, {"image": np.ones((1, 3, 4, 4), np.float32), "rois": ROIS})
-    with pytest.raises(SourceError, match=r"which proposal the features 'features' belong to: .*adds up"):
+    with pytest.raises(SourceError) as caught:
         proposals.of(model.graph, "features")
+    said = str(caught.value)
+    assert said.startswith("it is not clear which proposal the features '")
+    assert ": ScatterND (" in said
+    assert said.endswith(") computes each row of several. Choose another layer with layers=.")
+
+
+def test_rows_of_the_image_itself_belong_to_no_proposal() -> None:
+    net = Net()
+    image, level = net.input("image", (9, 3, 4, 4)), net.input("level", ("R",), 7)
+    net.node("Gather", [image, level], name="features")
+    model = net.model(["features"])
+    record_ranks(model, {"image": np.ones((9, 3, 4, 4), np.float32), "level": LEVEL})
+    with pytest.raises(SourceError) as caught:
+        proposals.of(model.graph, "features")
+    said = str(caught.value)
+    assert said.startswith("it is not clear which proposal the features 'features' belong to: the rows of 'features' r")
+    assert said.endswith("the graph's input 'image' without passing a logit. Choose another layer with layers=.")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from onnx import TensorProto
 
 from boxcam.bundle import Outputs
 from boxcam.errors import TraceError
+from boxcam.export.graphs.run import record_ranks
 from boxcam.export.trace.trace import trace
+from boxcam.targets import SCORE
 from tests.export.export_graphs import Net, branch
 from tests.export.trace.ways import SCORES, level
 
@@ -59,17 +63,53 @@ def test_an_activated_input_is_no_logit() -> None:
     refused(net, net.Sigmoid(net.input("x", (1, 4))), "input 'x' without passing a logit")
 
 
-def test_adding_up_what_is_scattered_is_refused() -> None:
-    net = Net()
+def added_up(net: Net) -> str:
     a = level(net, 0, (4,), "Sigmoid", -1)
     updates = net.Slice(a, np.array([0]), np.array([1]))
-    refused(net, net.ScatterND(a, np.array([[1]]), updates, reduction="add"), "ScatterND .* adds up")
+    return net.ScatterND(a, np.array([[1]]), updates, reduction="add")
 
 
-def test_the_maximum_of_two_axes_is_refused() -> None:
+def maximum_of_two_axes(net: Net) -> str:
+    return net.ReduceMax(level(net, 0, (4, 3, 2), "Sigmoid", -1), np.array([1, 2]), keepdims=0)
+
+
+def reflected(net: Net) -> str:
+    return net.Pad(level(net, 0, (4,), "Sigmoid", -1), np.array([1, 1]), mode="reflect")
+
+
+COMPUTED = [(added_up, "ScatterND"), (maximum_of_two_axes, "ReduceMax"), (reflected, "Pad")]
+
+
+@pytest.mark.parametrize(("build", "operator"), COMPUTED)
+def test_what_is_computed_of_scores_is_refused_and_the_score_itself_can_be_traced_as_is_advised(
+    build: Callable[[Net], str], operator: str
+) -> None:
     net = Net()
-    a = level(net, 0, (4, 3, 2), "Sigmoid", -1)
-    refused(net, net.ReduceMax(a, np.array([1, 2]), keepdims=0), "maximum over several axes")
+    refused(
+        net, build(net), rf'computed by {operator} \(.*, after the class.*\. Use targets="score", which explains the'
+    )
+    net = Net()
+    net.node("Identity", [build(net)], name=SCORES)
+    model = net.model([SCORES])
+    record_ranks(model, {"x0": np.zeros((4, 3, 2)[: 3 if operator == "ReduceMax" else 1], np.float32)})
+    found = trace(model.graph, Outputs("boxes", SCORES, "labels"), SCORE)
+    assert [value.producer().op_type for value in found.logits] == [operator]  # type: ignore[union-attr]
+    assert found.activations == ("Identity",)
+
+
+@pytest.mark.parametrize("operator", ["ScatterND", "ReduceMax", "Pad"])
+def test_before_the_activation_the_same_make_the_logits(operator: str) -> None:
+    net = Net()
+    a = net.input("x0", (4, 3, 2)[: 3 if operator == "ReduceMax" else 1])
+    logits = {
+        "ScatterND": lambda: net.ScatterND(a, np.array([[1]]), np.ones(1, np.float32), reduction="add"),
+        "ReduceMax": lambda: net.ReduceMax(a, np.array([1, 2]), keepdims=0),
+        "Pad": lambda: net.Pad(a, np.array([1, 1]), mode="reflect"),
+    }[operator]()
+    net.node("Sigmoid", [logits], name=SCORES)
+    found = trace(net.model([SCORES]).graph, Outputs("boxes", SCORES, "labels"))
+    assert [str(value.name) for value in found.logits] == [logits]
+    assert found.activations == ("Sigmoid",)
 
 
 def test_computed_steps_are_refused() -> None:

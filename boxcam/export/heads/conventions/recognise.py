@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from boxcam.errors import BoxcamWarning, NothingToExplainError, SourceError, UnknownNameError
 from boxcam.export.heads.convention import Convention
 from boxcam.export.heads.conventions import shapes
+from boxcam.export.heads.conventions.coarse import lost_in_steps
 from boxcam.export.heads.conventions.columns import by_columns
 from boxcam.export.heads.conventions.contradictions import check
 from boxcam.export.heads.conventions.entry import Entry, Fit, Match
@@ -140,6 +141,9 @@ def _surest(question: Question) -> list[Reading]:
 
 def _contradicted(reading: Reading, question: Question) -> SourceError:
     """The user names a convention that the graph, or the numbers of the run, speak against."""
+    lost = lost_in_steps(question)
+    if lost is not None:
+        return lost
     surest = _surest(question)
     better = " or ".join(f'convention="{one.name}"' for one in surest)
     return SourceError(
@@ -243,7 +247,9 @@ def _wrong_names(readings: Sequence[Reading], question: Question) -> SourceError
 
 def _nothing(question: Question) -> SourceError:
     """Nothing fits: what is missing is asked for by its own name."""
-    named = question.named
+    named, lost = question.named, lost_in_steps(question)
+    if lost is not None and not _is_raw(question):
+        return lost
     if question.convention is not None:
         entry = CONVENTIONS[question.convention]
         wanted = ", ".join(f"[{shape}]" for shape in entry.tensors.values())

@@ -64,10 +64,7 @@ def _branch(
 @selects("ScatterElements", "ScatterND")
 def scatter(t: Tracer, op: Ops, place: Place) -> Columns | None:
     if attribute_of(place.node, "reduction", "none") != "none":
-        raise TraceError(
-            f"{describe_node(place.node)} adds up what it scatters, which is not a selection and cannot be traced. Name"
-            " tensors before it with scores= and boxes=."
-        )
+        return t.end(place)  # it adds up what it scatters, or the like, and so computes
     data, updates = place.input(0), place.input(2)
     moving = tuple(at.vector(op, c, (t.elements,)) if i == 0 else c for i, c in enumerate(place.position))
     written, source = at.scattered(op, place.node, moving)
@@ -86,10 +83,7 @@ def pad(t: Tracer, op: Ops, place: Place) -> Columns | None:
     known = amounts(pads)
     axes = axes_of(node, 3) if len(node.inputs) > 3 else None
     if mode != "constant":
-        raise TraceError(
-            f"{describe_node(node)} pads in mode {mode}, which cannot be traced. Name tensors before it with scores="
-            " and boxes=."
-        )
+        return t.end(place)  # the padding is of elements, and not of a constant
     padded = [a % at.rank(data) for a in (range(at.rank(data)) if axes is None else axes)]
     inside = op.GreaterOrEqual(t.elements, t.elements)
     before = list(place.position)

@@ -73,10 +73,7 @@ def reduce_max(t: Tracer, op: Ops, place: Place) -> Columns | None:
     if reduced is None and at.rank(data) == 1:
         reduced = [0]
     if reduced is None or len(reduced) != 1:
-        raise TraceError(
-            f"{describe_node(place.node)} takes the maximum over several axes, and only one can be traced. Use"
-            ' targets="score", which explains the score as it is reported.'
-        )
+        return t.end(place)  # of several axes, which element it was is not told
     axis = reduced[0] % at.rank(data)
     keep = bool(attribute_of(place.node, "keepdims", 1))
     outer = (*position[:axis], *position[axis + (1 if keep else 0) :])
