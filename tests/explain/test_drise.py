@@ -239,8 +239,9 @@ class TestDetector:
         monkeypatch.setattr(ClassScores, "_find", lambda *given: None)
         with pytest.warns(
             boxcam.BoxcamWarning, match=r"does not tell which .* by IoU times the score of the same class"
-        ):
+        ) as told:
             by_scores = self.explain(signs_model, signs, masks=20, top=1)
+        assert [one.filename for one in told] == [__file__]  # where the model is asked to explain
         monkeypatch.setattr(ClassScores, "names", staticmethod(lambda model: ()))
         with pytest.warns(boxcam.BoxcamWarning, match=r"earlier boxcam .*\(export the model again\)"):
             again = self.explain(signs_model, signs, masks=20, top=1)
