@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -72,3 +73,20 @@ def test_shares_of_the_picture_are_asked_for_by_a_size_of_one(tmp_path: Path) ->
     same(found.found, truth(tmp_path, found.image))
     with pytest.raises(SourceError, match=f'Pass inputs="orig_target_sizes={WIDTH},{HEIGHT}"'):
         read(path, inputs=["orig_target_sizes=1,1"])
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_what_is_proposed_for_an_input_of_another_name_gives_the_right_boxes(turned: bool, tmp_path: Path) -> None:
+    path = d_fine(tmp_path / "m.onnx", "wh", turned)
+    with pytest.raises(SourceError, match=r"second input, wh \[1, 2\], and boxcam does not know what to feed") as caught:
+        read(path)
+    number, file = re.findall(r'inputs="([^"]*)"', check_message(str(caught.value)))
+    assert (number, file) == ("wh=1", "wh=FILE.npy")
+    found = read(path, inputs=[number])
+    assert found.convention.scale == "normalized"
+    same(found.found, truth(tmp_path, found.image))
+    size = [[HEIGHT, WIDTH] if turned else [WIDTH, HEIGHT]]
+    np.save(tmp_path / "FILE.npy", np.array(size))
+    found = read(path, inputs=[file.replace("FILE", str(tmp_path / "FILE"))])
+    assert found.convention.scale == "pixels"
+    same(found.found, truth(tmp_path, found.image))
