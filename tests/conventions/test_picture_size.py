@@ -78,7 +78,9 @@ def test_shares_of_the_picture_are_asked_for_by_a_size_of_one(tmp_path: Path) ->
 @pytest.mark.parametrize("turned", [False, True])
 def test_what_is_proposed_for_an_input_of_another_name_gives_the_right_boxes(turned: bool, tmp_path: Path) -> None:
     path = d_fine(tmp_path / "m.onnx", "wh", turned)
-    with pytest.raises(SourceError, match=r"second input, wh \[1, 2\], and boxcam does not know what to feed") as caught:
+    with pytest.raises(
+        SourceError, match=r"second input, wh \[1, 2\], and boxcam does not know what to feed"
+    ) as caught:
         read(path)
     number, file = re.findall(r'inputs="([^"]*)"', check_message(str(caught.value)))
     assert (number, file) == ("wh=1", "wh=FILE.npy")

@@ -1,0 +1,232 @@
+"""Where everything lies on a sheet, pixel by pixel, worked out by hand for two boxes of which one is small."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from boxcam.explain import sheet as pages
+from boxcam.explain.lettering import text_width
+from boxcam.explain.panel import CloseUp, Panel, enlarged
+from boxcam.explain.render import class_color, fade, overlay
+from boxcam.explain.sheet import Words, sheet
+
+INK, MUTED, FRAME, PAPER = (33, 30, 28), (125, 116, 110), [238, 236, 234], (255, 255, 255)
+RNG = np.random.default_rng(0)
+IMAGE = RNG.integers(0, 256, (300, 400, 3), dtype=np.uint8)
+HEAT = RNG.random((2, 300, 400), dtype=np.float32)
+VIEW = (170, 80, 250, 140)
+CLOSE = RNG.random((300, 400), dtype=np.float32)
+LARGE = Panel((10, 20, 110, 220), 2, "tram", 0.876, 12.345, HEAT[0], inside=0.456)
+SMALL = Panel((200, 100, 230, 120), 7, "car", 0.5, 0.25, HEAT[1], CloseUp(VIEW, CLOSE))
+WORDS = Words("street.jpg", "Grad-CAM of neck", "of a quantized model", "the peak")
+
+
+class Drawn:
+    """What is drawn on sheets, in order, and left out of them: texts, outlines; tags have places of their own."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.texts: list[tuple[Any, ...]] = []
+        self.outlines: list[tuple[Any, ...]] = []
+        self.tags: list[Any] = []
+        self.kept: list[Any] = []  # so that no two have the same address
+        monkeypatch.setattr(pages, "write", self.write)
+        monkeypatch.setattr(pages, "outline", self.outline)
+        monkeypatch.setattr(pages, "place_tags", self.place)
+
+    def write(self, page: Any, text: str, start: tuple[int, int], size: int, color: Any) -> int:
+        self.kept.append(page)
+        self.texts.append((page, text, start, size, color))
+        return text_width(text, size)
+
+    def outline(self, page: Any, box: Any, color: Any) -> None:
+        self.outlines.append((page.shape, box, color))
+
+    def place(self, *given: Any) -> Any:
+        self.tags.append(given)
+        return [(40 * number, 30 * number, 0, 0) for number in range(len(given[0]))]
+
+    def on(self, page: Any) -> list[tuple[Any, ...]]:
+        """The texts with their places on a page; of those on a picture of its own, on that."""
+        return [(text, *at(page, part, start), size, color) for part, text, start, size, color in self.texts]
+
+
+def at(page: Any, part: Any, start: tuple[int, int]) -> tuple[int, int]:
+    if not np.may_share_memory(page, part):
+        return start
+    offset = part.__array_interface__["data"][0] - page.__array_interface__["data"][0]
+    return start[0] + offset % page.strides[0] // 3, start[1] + offset // page.strides[0]
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> Drawn:
+    return Drawn(monkeypatch)
+
+
+def badge(label: int) -> Any:
+    """The colour of a number: dark on what is bright."""
+    blue, green, red = class_color(label)
+    return INK if 0.114 * blue + 0.587 * green + 0.299 * red > 140 else PAPER
+
+
+def test_every_text_has_its_place(drawn: Drawn) -> None:
+    # Slots of 400 + 20 by 300 + 54 + 20, two in a row, below a head of 28 + 27 + 23 + 23 + 8 = 109; the second row
+    # begins at 109 + 374 = 483. The second slot of a row begins at 28 + 420 = 448, and ends at 848.
+    page = sheet(IMAGE, [LARGE, SMALL], WORDS)
+    assert page.shape == (109 + 2 * 374 + 24 + 28 - 20, 2 * 420 - 20 + 56, 3)
+    one = text_width("1", 8) + 8 + 8  # where what follows a number begins
+    low = 28 + text_width("0", 8) + 8
+    assert drawn.on(page) == [
+        ("street.jpg", 28, 41, 13, INK),
+        ("Grad-CAM of neck", 28, 64, 9, MUTED),
+        ("of a quantized model", 28, 87, 9, MUTED),
+        ("2", 44, 42, 8, badge(7)),  # on the picture, the best number last
+        ("1", 4, 12, 8, badge(2)),
+        ("2 boxes", 28, 429, 9, INK),
+        ("400 x 300 pixels", 28, 451, 8, MUTED),
+        ("1", 452, 427, 8, badge(2)),
+        ("tram", 448 + one, 429, 9, INK),
+        ("0.88", 848 - text_width("0.88", 9), 429, 9, INK),
+        ("peak 12.3, 46% of heat inside", 448 + one, 451, 8, MUTED),
+        ("close-up", 448, 803, 9, INK),
+        ("80 x 60 pixels, framed on the left", 448, 825, 8, MUTED),
+        ("2", 32, 801, 8, badge(7)),
+        ("car", 28 + one, 803, 9, INK),
+        ("0.50", 428 - text_width("0.50", 9), 803, 9, INK),
+        ("peak 0.25", 28 + one, 825, 8, MUTED),
+        ("0", 28, 859, 8, MUTED),
+        ("the peak", low + 180 + 8, 859, 8, MUTED),
+    ]
+
+
+def test_every_picture_has_its_place_and_its_boxes(drawn: Drawn) -> None:
+    page = sheet(IMAGE, [LARGE, SMALL], WORDS)
+    assert (page[109:409, 448:848] == overlay(fade(IMAGE), HEAT[0])).all()
+    framed = overlay(fade(IMAGE), HEAT[1])
+    framed[80, 170:250] = framed[139, 170:250] = framed[80:140, 170] = framed[80:140, 249] = PAPER
+    assert (page[483:783, 28:428] == framed).all()
+    part = np.asarray(enlarged(IMAGE[80:140, 170:250], (300, 400)), np.uint8)
+    assert (page[483:783, 448:848] == overlay(fade(part), CLOSE)).all()
+    first = page[109:409, 28:428].copy()
+    for label, x, y in ((2, 0, 0), (7, 40, 30)):
+        patch = first[y : y + 16, x : x + text_width("1", 8) + 8]
+        assert (patch == class_color(label)).all()
+        patch[:] = IMAGE[y : y + 16, x : x + patch.shape[1]]
+    assert (first == IMAGE).all()
+    size = (300, 400, 3)
+    assert drawn.outlines == [
+        (size, (200, 100, 229, 119), class_color(7)),
+        (size, (10, 20, 109, 219), class_color(2)),
+        (size, (10, 20, 109, 219), class_color(2)),
+        (size, (200, 100, 229, 119), class_color(7)),
+        (size, (150, 100, 299, 199), class_color(7)),  # five times as large
+    ]
+    number = text_width("1", 8) + 8, 16
+    assert drawn.tags == [([(9, 19, 111, 221), (199, 99, 231, 121)], [number, number], (300, 400))]
+
+
+def test_what_is_between_is_paper_and_the_bar_is_that_of_the_colours(drawn: Drawn) -> None:
+    page = sheet(IMAGE, [LARGE, SMALL], WORDS)
+    low = 28 + text_width("0", 8) + 8
+    steps = np.tile(np.linspace(0, 1, 180, dtype=np.float32), (12, 1))
+    assert (page[849:861, low : low + 180] == overlay(np.full((12, 180, 3), 150, np.uint8), steps)).all()
+    kept = np.ones(page.shape[:2], bool)
+    kept[849:861, low : low + 180] = False
+    for x, y in ((28, 109), (448, 109), (28, 483), (448, 483)):
+        kept[y : y + 300, x : x + 400] = False
+    for label, x, y in ((2, 448, 109 + 306), (7, 28, 483 + 306)):
+        patch = page[y : y + 16, x : x + text_width("1", 8) + 8]
+        assert (patch == class_color(label)).all()
+        kept[y : y + 16, x : x + patch.shape[1]] = False
+    assert (page[kept] == PAPER).all()
+
+
+def test_a_thin_picture_stands_in_the_middle_of_its_frame(drawn: Drawn) -> None:
+    image = np.full((480, 96, 3), 7, np.uint8)
+    panel = Panel((0, 0, 9, 9), 2, "tram", 0.5, 0.0, np.zeros((480, 96), np.float32))
+    page = sheet(image, [panel], Words("a"))
+    # A head of 28 + 27 + 8 = 63; both slots are 250 wide, next to each other, and the second begins at 28 + 270.
+    assert page.shape == (63 + 480 + 54 + 28, 2 * 270 - 20 + 56, 3)
+    for left in (28, 298):
+        frame = page[63:543, left : left + 250]
+        assert (frame[:, :77] == FRAME).all()
+        assert (frame[:, 173:] == FRAME).all()
+        assert (frame[20:, 77:173] == 7).all()
+    words = [text for text, *_ in drawn.on(page)]
+    assert words == ["a", "1", "1 box", "96 x 480 pixels", "1", "tram", "0.50", "empty map: no positive value"]
+
+
+def test_of_classes_of_the_whole_image_no_box_is_drawn(drawn: Drawn) -> None:
+    page = sheet(IMAGE, [LARGE, SMALL], Words("a", classifier=True))
+    assert (drawn.tags, drawn.outlines) == ([], [((300, 400, 3), (150, 100, 299, 199), class_color(7))])
+    assert [text for text, *_ in drawn.on(page)][1] == "2 classes"
+    assert (page[63:363, 28:428] == IMAGE).all()
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "font"), [(8, (300, 400), 8), (9, (674, 820), 8), (29, (644, 780), 8), (30, (524, 620), 6)]
+)
+def test_from_nine_boxes_on_the_first_picture_is_larger_and_from_thirty_on_its_numbers_smaller(
+    count: int, size: tuple[int, int], font: int, drawn: Drawn
+) -> None:
+    shown = {8: (300, 400), 9: (300, 400), 29: (285, 380), 30: (225, 300)}[count]
+    panel = Panel((0, 0, 400, 300), 2, "tram", 0.5, 1.0, np.zeros(shown, np.float32))
+    page = sheet(IMAGE, [panel] * count, Words("a"))
+    ((boxes, sizes, picture),) = drawn.tags
+    scale = min((size[0]) / 300, size[1] / 400)
+    assert picture == ((round(300 * scale), round(400 * scale)) if count > 8 else (300, 400))
+    assert boxes == [(-1, -1, picture[1] + 1, picture[0] + 1)] * count
+    assert sizes[0] == (text_width("1", font) + font, 2 * font)
+    assert sizes[-1] == (text_width(str(count), font) + font, 2 * font)
+    if count == 9:  # 674 - 615 = 59 rows are left, 29 of them above
+        larger = cv2.resize(IMAGE, (820, 615), interpolation=cv2.INTER_LINEAR)
+        assert (page[63 + 29 + 340 : 63 + 29 + 615, 28 : 28 + 820] == larger[340:]).all()
+        assert (page[63 + 29 + 615 : 63 + 674, 28 : 28 + 820] == FRAME).all()
+
+
+def test_a_bar_is_shorter_on_a_narrow_page(drawn: Drawn) -> None:
+    image = np.full((480, 96, 3), 7, np.uint8)
+    high = "x" * 60
+    panel = Panel((0, 0, 9, 9), 2, "tram", 0.5, 1.0, np.ones((480, 96), np.float32))
+    page = sheet(image, [panel], Words("a", brightest=high))
+    low, (text, x, *_) = 28 + text_width("0", 8) + 8, drawn.on(page)[-1]
+    assert text == high
+    assert x + text_width(high, 8) + 2 == page.shape[1] - 28
+    assert 0 < x - 8 - low < 180
+
+
+@pytest.mark.parametrize(
+    ("box", "place"),
+    [((-5, 3), (0, 3)), ((395, 297), (400 - 8 - text_width("12", 8), 284)), ((7, -3), (7, 0)), ((50, 60), (50, 60))],
+)
+def test_a_number_is_kept_on_the_page(box: tuple[int, int], place: tuple[int, int]) -> None:
+    page = np.zeros((300, 400, 3), np.uint8)
+    right = pages._badge(page, "12", box, 8, (1, 2, 3))
+    rows, columns = np.nonzero((page == (1, 2, 3)).all(-1))
+    assert (columns.min(), rows.min(), rows.max()) == (*place, place[1] + 15)
+    assert right == columns.max() + 1 == place[0] + text_width("12", 8) + 8
+
+
+@pytest.mark.parametrize(
+    ("color", "ink"),
+    [((255, 255, 255), INK), ((0, 0, 0), PAPER), ((0, 239, 0), INK), ((0, 238, 0), PAPER), ((255, 0, 255), PAPER),
+     ((255, 60, 255), INK), ((0, 110, 255), INK), ((0, 108, 255), PAPER), ((255, 190, 0), INK), ((255, 188, 0), PAPER)],
+)  # fmt: skip
+def test_a_number_is_dark_on_what_is_bright(color: Any, ink: Any, drawn: Drawn) -> None:
+    pages._badge(np.zeros((40, 90, 3), np.uint8), "1", (0, 0), 8, color)
+    assert [one[-1] for one in drawn.texts] == [ink]
+
+
+def test_captions_of_what_does_not_depend_on_the_layer_and_of_names_that_cannot_be_drawn(drawn: Drawn) -> None:
+    from dataclasses import replace
+
+    page = sheet(IMAGE, [replace(LARGE, depends=False, name="猫")], Words("a"))
+    texts = [text for text, *_ in drawn.on(page)]
+    assert "does not depend on this layer" in texts
+    assert "class 2" in texts
+    assert not any("peak" in text for text in texts[:-1])
+    with pytest.raises(ValueError, match=r"^heatmap 2: \[300, 399\] for a picture of \[300, 400\]$"):
+        sheet(IMAGE, [LARGE, replace(SMALL, heat=HEAT[0][:, 1:])], Words("a"))
