@@ -292,8 +292,8 @@ def test_layers_by_name_and_what_a_pass_can_give() -> None:
     with pytest.raises(UnknownLayerError) as caught:
         made.layer("nek")
     assert str(caught.value) == (
-        "bundle b.boxcam has no layer 'nek'. Did you mean 'neck'? There are: neck, roi. To explain another layer, export"
-        " the model again with layers=."
+        "bundle b.boxcam has no layer 'nek'. Did you mean 'neck'? There are: neck, roi. To explain another layer,"
+        " export the model again with layers=."
     )
     assert made.outputs == tuple(made._session.outputs)
     assert (made.device, made.providers) == ("cpu", ("CPUExecutionProvider",))
