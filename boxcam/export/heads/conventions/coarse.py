@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from boxcam.errors import SourceError
 from boxcam.export.graphs.operators import operator_of
 from boxcam.export.graphs.query import constant_array, describe_node
 from boxcam.export.heads.conventions.question import Question
@@ -13,8 +12,8 @@ _LARGEST = 0.5
 """With larger steps there is nothing between the probabilities 0 and 1; of sizes of boxes in pixels it is usual."""
 
 
-def lost_in_steps(question: Question) -> SourceError | None:
-    """What to say if all outputs are rounded to steps that leave nothing of a probability; None if some are not.
+def lost_in_steps(question: Question) -> str:
+    """What to say if all outputs are rounded to steps that leave nothing of a probability; "" if some are not.
 
     One scale for boxes in pixels and for scores does that, as when a quantizer rounds the tensor that holds both.
     """
@@ -22,10 +21,10 @@ def lost_in_steps(question: Question) -> SourceError | None:
     rounds = [rounding(one.made) for one in outputs]
     found = [one for one in rounds if one is not None and one[1] > _LARGEST]
     if not outputs or len(found) < len(outputs):
-        return None
+        return ""
     node, step = max(found, key=lambda one: one[1])
     many = len(outputs) > 1
-    return SourceError(
+    return (
         f"the model rounds {'all of its outputs' if many else f'its output {outputs[0].value.name}'} to steps of"
         f" {step:.3g} ({describe_node(node)}), in which scores from 0 to 1 are lost. Quantize it with an own scale for"
         f" its scores, or without its output{'s' if many else ''}."

@@ -142,8 +142,8 @@ def _surest(question: Question) -> list[Reading]:
 def _contradicted(reading: Reading, question: Question) -> SourceError:
     """The user names a convention that the graph, or the numbers of the run, speak against."""
     lost = lost_in_steps(question)
-    if lost is not None:
-        return lost
+    if lost:
+        return UnknownOutputsError(lost)
     surest = _surest(question)
     better = " or ".join(f'convention="{one.name}"' for one in surest)
     return SourceError(
@@ -248,8 +248,8 @@ def _wrong_names(readings: Sequence[Reading], question: Question) -> SourceError
 def _nothing(question: Question) -> SourceError:
     """Nothing fits: what is missing is asked for by its own name."""
     named, lost = question.named, lost_in_steps(question)
-    if lost is not None and not _is_raw(question):
-        return lost
+    if lost and not _is_raw(question):
+        return UnknownOutputsError(lost)
     if question.convention is not None:
         entry = CONVENTIONS[question.convention]
         wanted = ", ".join(f"[{shape}]" for shape in entry.tensors.values())
