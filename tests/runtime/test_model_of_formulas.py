@@ -166,6 +166,7 @@ def test_an_image_is_prepared_and_its_boxes_are_found() -> None:
     assert keep == {"p3", "p4", "torchscript.score.plain", "scores"}
     assert found.detections.boxes[0].tolist() == [2, 2, 6, 6]
     assert made.detect(picture).scores.tolist() == found.detections.scores.tolist()
+    assert set(made.predict(picture, NECK).outputs) == {*ALWAYS, *LAYER}
     assert made._session.asked[-1][1] == ALWAYS
 
 
@@ -188,6 +189,12 @@ def test_a_target_has_a_number_for_each_box() -> None:
         model(p4=np.zeros((1, 4, 2, 3), np.float32)).forward(IMAGE, PLACE, NECK)
 
 
+def test_numbers_that_cannot_be_are_those_of_the_forward_graph() -> None:
+    with pytest.raises(RunError) as caught:
+        model(scores=np.float32([0.5, 0.25, np.nan, 0.1, 0.6])).forward(IMAGE, PLACE)
+    assert str(caught.value).startswith(f"{FORWARD} gives scores that are NaN")
+
+
 def prediction(made: Any = None, **given: Any) -> Prediction:
     found: Prediction = (made or model()).forward(IMAGE, PLACE, NECK, ends=True, **given)
     return found
@@ -207,6 +214,8 @@ def test_where_the_targets_of_boxes_are_and_what_they_are_in_another_pass() -> N
     assert numbers.tolist() == [21, 26, 30]
     assert numbers.dtype == np.float32
     assert made.at_origin(made.forward(IMAGE, PLACE, extra=("map",)), seen, [0]) is None  # only one of both
+    double = made.at_origin(prediction(model(flat=np.arange(4.0), map=ARRAYS["map"].astype(float))), seen, [1])
+    assert (double.tolist(), double.dtype) == ([1], np.float32)
     scored = made.forward(IMAGE, PLACE, target="score", ends=True)
     assert made.values(scored, "score") == pytest.approx([0.75, 0.6, 0.5, 0.25, 0.1], abs=1e-3)
     assert made.origin(scored, [0], "score").tolist() == [[0, 2]]
@@ -232,6 +241,8 @@ def test_patches_are_asked_for_in_portions_of_the_boxes_that_are_meant(engines: 
     (one,) = made.patches(scored, NECK, [0], target="score")
     assert (one[0], one[4]) == ("onnx.score.plain", [[0, 2]])
     assert len(engines) == 5  # each is opened once
+    assert [one[0] for one in made.patches_at(seen, NECK, np.int64([[0, 1, 0, 0]]))] == ["onnx.logit.plain"]
+    assert made.engine(made.gradient(NECK)).path.name == "onnx.logit.plain"
     assert list(made.patches(seen, NECK, [])) == []
 
 
@@ -272,6 +283,15 @@ def test_gradients_that_are_not_there(layer: Layer, given: dict[str, Any], said:
     with pytest.raises(EngineError) as caught:
         model().gradient(layer, **given)
     assert str(caught.value) == f"bundle b.boxcam{said}"
+
+
+def test_engines_that_have_one_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(module.ENGINES._things, "third", Engine)
+    with pytest.raises(EngineError) as caught:
+        model().gradient(NECK, "third")
+    assert str(caught.value) == (
+        f"bundle b.boxcam has no 'third' gradient of 'logit' for layer 'neck' {WITH.format('torchscript, onnx')}"
+    )
 
 
 def test_gradients_by_name() -> None:
@@ -363,6 +383,8 @@ def test_gradients_run_where_the_forward_pass_does(providers: Any, monkeypatch: 
     assert opened == [(PATH / "forward.onnx", ("cuda", 2, ("A",)))]
     assert made._device == (("cpu", 2) if len(providers) == 1 else ("cuda", 2, ("A",)))
     assert (made.path, made.manifest) == (PATH, MANIFEST)
+    assert isinstance(made.engine(made.gradient(NECK)), Engine)
+    assert (made._engines.keys(), made._selecting) == ({"onnx.logit.plain"}, {})
     opened.clear()
     Model(PATH)
     assert opened == [(PATH / "forward.onnx", ("cpu", 0, ()))]
@@ -372,7 +394,7 @@ def test_a_forward_graph_that_is_as_the_manifest_says_is_taken() -> None:
     made = model()
     made._check_outputs()
     made._session.outputs["p3"] = ("N", "C", "h", 6)  # what is open may be anything
-    made._session.outputs["p4"] = (1, 3)  # and what has another rank is looked at where it is run
+    made._session.outputs["p4"] = (1, 9)  # and what has another rank is looked at where it is run
     made._check_outputs()
     made.manifest = _with(spec={"layout": "NHWC"})
     made._session.inputs = {"image": (1, 16, 48, 3)}
@@ -401,6 +423,14 @@ def test_what_a_forward_graph_lacks_is_named(name: str) -> None:
     with pytest.raises(BundleError) as caught:
         made._check_outputs()
     assert str(caught.value) == f"{FORWARD} lacks {name}, which the manifest lists. Export the model again."
+
+
+def test_of_many_that_it_lacks_three_are_named() -> None:
+    made = model()
+    for name in NEEDED[:4]:
+        del made._session.outputs[name]
+    with pytest.raises(BundleError, match=r"forward\.onnx lacks boxes, labels, origin, which the manifest lists\."):
+        made._check_outputs()
 
 
 @pytest.mark.parametrize(
