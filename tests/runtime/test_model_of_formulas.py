@@ -166,8 +166,8 @@ def test_an_image_is_prepared_and_its_boxes_are_found() -> None:
     assert keep == {"p3", "p4", "torchscript.score.plain", "scores"}
     assert found.detections.boxes[0].tolist() == [2, 2, 6, 6]
     assert made.detect(picture).scores.tolist() == found.detections.scores.tolist()
-    assert set(made.predict(picture, NECK).outputs) == {*ALWAYS, *LAYER}
     assert made._session.asked[-1][1] == ALWAYS
+    assert set(made.predict(picture, NECK).outputs) == {*ALWAYS, *LAYER}
 
 
 def test_a_layer_of_several_groups_and_a_bundle_without_the_ends() -> None:
