@@ -172,6 +172,7 @@ def test_92_logits_of_an_entry_with_names_are_those_of_detr() -> None:
         (PROBABILITIES, {"classes": 2}, True, "last"),
         (PROBABILITIES, {"classes": 1}, True, "none"),
         (SHARES, {}, True, "last"),
+        (wide(91), {}, True, "none"),
         (LOGITS, {"score_activation": "softmax"}, True, "last"),
         (LOGITS, {"score_activation": "sigmoid"}, True, "none"),
         (LOGITS, {"score_activation": "sigmoid", "classes": 2}, True, "last"),
