@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -9,8 +10,8 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from boxcam.errors import SourceError
-from boxcam.export.heads.conventions import tells, tflite
+from boxcam.errors import BoxcamWarning, SourceError
+from boxcam.export.heads.conventions import contradictions, tells, tflite
 from boxcam.export.heads.conventions.entry import Entry, Match
 from boxcam.export.heads.conventions.question import Question
 from boxcam.export.heads.observed import ObservedTensor
@@ -103,3 +104,74 @@ def test_the_background_of_a_softmax_in_the_graph() -> None:
     given = match(corners, LARGE, "Sigmoid")
     given.tensors["scores"].array[:] = 0.1
     assert tells.background(queries=True)(given) == "none"
+
+
+def warned(given: Match) -> list[str]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        contradictions.check(given)
+    assert all(one.category is BoxcamWarning for one in caught)
+    return [str(one.message) for one in caught]
+
+
+@pytest.mark.parametrize("said", ["sigmoid", "softmax"])
+@pytest.mark.parametrize("operator", ["Sigmoid", "Softmax"])
+def test_an_activation_on_what_the_graph_has_activated_is_refused(operator: str, said: str) -> None:
+    with pytest.raises(SourceError) as caught:
+        contradictions.check(match(corners, LARGE, operator, score_activation=said))
+    assert str(caught.value) == (
+        f'score_activation="{said}" has no meaning here: the scores scores are probabilities, which {operator} makes in'
+        " the graph. Leave it out."
+    )
+    assert warned(match(corners, LARGE, operator, score_activation="none")) == []
+    assert warned(match(corners, LARGE, "MatMul", score_activation=said)) == []
+
+
+WORDS = {"xyxy": "corners", "xywh": "corner and size", "cxcywh": "centre and size"}
+
+
+@pytest.mark.parametrize(("build", "form"), FORMS)
+@pytest.mark.parametrize("said", ["xyxy", "xywh", "cxcywh", "yxyx"])
+def test_another_form_than_the_graph_computes_is_warned_of(build: Any, form: str, said: str) -> None:
+    expected = [
+        f'the graph computes boxes as {WORDS[form]}. Pass box_format="{form}" if the boxes lie in the wrong place.'
+    ]
+    for boxes in (SMALL, LARGE):
+        assert warned(match(build, boxes, box_format=said)) == ([] if said == form else expected)
+
+
+def selected(build: Any, boxes: Any, **said: Any) -> Match:
+    given = match(build, boxes, **said)
+    return replace(given, entry=replace(given.entry, kind="selected"))
+
+
+def test_corners_of_a_table_whose_numbers_speak_for_them_were_asked_for() -> None:
+    assert warned(selected(corner_and_size, LARGE, box_format="xyxy")) == []
+    for given in (
+        selected(corner_and_size, SMALL, box_format="xyxy"),
+        selected(corner_and_size, LARGE, box_format="cxcywh"),
+        selected(centre_and_size, LARGE, box_format="xyxy"),
+        match(corner_and_size, LARGE, box_format="xyxy"),
+    ):
+        assert len(warned(given)) == 1
+    assert warned(selected(corners, LARGE, score_activation="sigmoid", scores="Sigmoid")) == []  # it has none to say
+
+
+def test_of_boxes_that_are_decoded_the_graph_computes_something_else() -> None:
+    given = match(corners, LARGE, box_format="xyxy")
+    entry = replace(given.entry, form="cxcywh", decode=lambda match: None)  # type: ignore[arg-type, return-value]
+    assert warned(replace(given, entry=entry)) == [
+        'an entry has boxes as centre and size. Pass box_format="cxcywh" if the boxes lie in the wrong place.'
+    ]
+
+
+def test_a_unit_is_told_from_the_box_in_the_middle() -> None:
+    boxes = [[0, 0, 1, 1.5]] * 3 + [[0, 0, 9, 9]] * 3  # of six the fourth, in the order of their largest numbers
+    assert len(warned(match(corners, boxes, box_scale="normalized"))) == 1
+    assert warned(match(corners, boxes, box_scale="pixels")) == []
+    boxes[3] = [0, 0, 1, 1.5]
+    assert warned(match(corners, boxes, box_scale="normalized")) == []
+    assert warned(match(corners, boxes, box_scale="pixels")) == [
+        'numbers of boxes are about 1.5, which does not look pixels. Pass box_scale="normalized" if the boxes lie in'
+        " the wrong place."
+    ]
