@@ -125,6 +125,7 @@ def test_an_activation_on_what_the_graph_has_activated_is_refused(operator: str,
     )
     assert warned(match(corners, LARGE, operator, score_activation="none")) == []
     assert warned(match(corners, LARGE, "MatMul", score_activation=said)) == []
+    assert warned(match(corners, LARGE, operator)) == []  # nothing is said
 
 
 WORDS = {"xyxy": "corners", "xywh": "corner and size", "cxcywh": "centre and size"}
@@ -169,6 +170,7 @@ def test_a_unit_is_told_from_the_box_in_the_middle() -> None:
     boxes = [[0, 0, 1, 1.5]] * 3 + [[0, 0, 9, 9]] * 3  # of six the fourth, in the order of their largest numbers
     assert len(warned(match(corners, boxes, box_scale="normalized"))) == 1
     assert warned(match(corners, boxes, box_scale="pixels")) == []
+    assert len(warned(match(corners, [[0, 0, 1, 2]] * 6, box_scale="normalized"))) == 1
     boxes[3] = [0, 0, 1, 1.5]
     assert warned(match(corners, boxes, box_scale="normalized")) == []
     assert warned(match(corners, boxes, box_scale="pixels")) == [

@@ -211,6 +211,9 @@ def test_what_is_said_may_be_so() -> None:
     assert warned(table(rows(CORNERS, 0.5, 2.0), classes=3, score_activation="none")) == []
     assert warned(table(rows(CORNERS, [0.5, 0, 0, 0, 0, 0], [1, 7, 7, 7, 7, 7]), classes=2)) == []  # no score, no box
     assert warned(table(rows(CORNERS, 0.5, -1.0), classes=2)) == []
+    assert warned(table(rows(CORNERS, 0.5, -1.0), classes=1)) == []
+    assert warned(table(rows(CORNERS, 0.5, [0, np.inf, np.nan, 0, 0, 0]), classes=1)) == []
+    assert warned(pair(LOGITS, classes=3)) == []
     assert warned(pair(PROBABILITIES, np.zeros((3, 4)), box_scale="normalized")) == []
 
 
@@ -223,7 +226,7 @@ def test_what_is_said_may_be_so() -> None:
             ' score_activation="sigmoid" or score_activation="softmax".',
         ),
         (
-            table(rows(CORNERS, 0.5, [1, 2, 1, 1, 2, 1]), classes=2),
+            table(rows(CORNERS, 0.5, [1, 2, 1, -1, 2, 1]), classes=2),
             "table[5] has classes 1 to 2 and no class 0, and there are 2 class names: the model seems to count its"
             " classes from 1, and each would have the name of another. Pass a name for class 0 first, such as"
             ' "background", with class_names=.',
