@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from boxcam.explain import sheet as pages
-from boxcam.explain.lettering import text_width
+from boxcam.explain.lettering import shorten, text_width
 from boxcam.explain.panel import CloseUp, Panel, enlarged
 from boxcam.explain.render import class_color, fade, overlay
 from boxcam.explain.sheet import Words, sheet
@@ -230,3 +230,17 @@ def test_captions_of_what_does_not_depend_on_the_layer_and_of_names_that_cannot_
     assert not any("peak" in text for text in texts[:-1])
     with pytest.raises(ValueError, match=r"^heatmap 2: \[300, 399\] for a picture of \[300, 400\]$"):
         sheet(IMAGE, [LARGE, replace(SMALL, heat=HEAT[0][:, 1:])], Words("a"))
+
+
+@pytest.mark.parametrize("width", [110, 140, 171])
+def test_captions_that_are_too_long_end_before_the_score_and_at_the_edge(width: int, drawn: Drawn) -> None:
+    from dataclasses import replace
+
+    cell = np.zeros((100, width, 3), np.uint8)
+    pages._caption(cell, replace(LARGE, name="a very long name of a class" * 3), 1)
+    after, score = text_width("1", 8) + 16, text_width("0.88", 9)
+    _, name, _, words = (text for text, *_ in drawn.on(cell))
+    assert name == shorten("a very long name of a class" * 3, width - after - score - 12, 9)
+    assert words == shorten("peak 12.3, 46% of heat inside", width - after, 8)
+    assert name.endswith("...")
+    assert words.endswith("...")
