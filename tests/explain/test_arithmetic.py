@@ -10,7 +10,7 @@ import pytest
 from boxcam.errors import RunError
 from boxcam.explain.methods import arithmetic
 from boxcam.explain.methods.arithmetic import by_cell, by_channel, gradient_of, inside, ratio, strongest, weighted
-from boxcam.types import Float, Patch
+from boxcam.types import CellMap, Float, Patch
 
 ACTIVATION = np.arange(1, 13, dtype=np.float32).reshape(1, 3, 4)
 
@@ -60,6 +60,36 @@ def test_sums_count_what_is_uniform_in_every_other_cell() -> None:
     gone = gradient_of(np.ones((1, 2, 2), np.float32), patch([[[-3, 2]]], (5, 5)))
     assert (gone.sum().tolist(), gone.largest.tolist()) == ([0], [0])
     assert plain.sum().dtype == plain.largest.dtype == np.float64
+
+
+def test_what_is_uniform_is_added_and_shares_are_taken_in_float64() -> None:
+    little = 2.0**-30
+    found = gradient_of(np.ones((1, 1, 2), np.float32), patch([[[1]]], (0, 0), [little]))
+    assert found.cells.tolist() == [[[1 + little]]]
+    assert ratio(np.float32([1]), np.float32([3])).tolist() == [1 / 3]
+
+
+def test_what_speaks_for_the_box() -> None:
+    (found,) = arithmetic.positive([CellMap(np.float32([[-1, 2]]), (3, 4))])
+    assert (found.values.tolist(), found.corner) == ([[0, 2]], (3, 4))
+
+
+def test_patches_in_the_midst_of_a_map() -> None:
+    activation = np.ones((1, 4, 5), np.float32)
+    given = patch([[[1, -2], [3, 4]]], (1, 2))
+    (cells,) = by_cell(activation, [given], lambda gradient: (gradient.cells, gradient.uniform))
+    (absolute,) = strongest(activation, [given])
+    assert (cells.values.tolist(), cells.corner) == ([[1, -2], [3, 4]], (1, 2))
+    assert (absolute.values.tolist(), absolute.corner) == ([[1, 2], [3, 4]], (1, 2))
+    over = patch([[[1, -2], [3, 4]]], (3, 4))
+    (cells,) = by_cell(activation, [over], lambda gradient: (gradient.cells, gradient.uniform))
+    (absolute,) = strongest(activation, [over])
+    assert (cells.values.tolist(), absolute.values.tolist()) == ([[1, 0], [0, 0]], [[1, 0], [0, 0]])
+    even = patch([[[1, -2], [3, 4]]], (2, 3), [10])
+    (cells,) = by_cell(activation, [even], lambda gradient: (gradient.cells, gradient.uniform))
+    (absolute,) = strongest(activation, [even])
+    expected = [[10.0] * 5, [10.0] * 5, [10, 10, 10, 11, 8], [10, 10, 10, 13, 14]]
+    assert (cells.values.tolist(), absolute.values.tolist()) == (expected, expected)
 
 
 def test_sums_are_taken_in_float64() -> None:
