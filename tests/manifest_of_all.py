@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from boxcam.bundle import Gradient, Layer, Logits, Manifest, Outputs, Preprocess, Tensor, TracedTarget
+from boxcam.bundle import Gradient, Head, Layer, Logits, Manifest, Outputs, Preprocess, Tensor, TracedTarget
 
 MANIFEST_OF_ALL = Manifest(
     boxcam="1.2.3",
@@ -37,6 +37,10 @@ MANIFEST_OF_ALL = Manifest(
                 Gradient("onnx", "logit", "plain", "gradient.neck.onnx", "windows", "", ("relu_1",), 128),
                 Gradient("torchscript", "logit", "plain", "gradient.neck.pt", "whole", "Conv (c) between", (), 8),
                 Gradient("onnx", "x1", "guided", "gradient.neck.x1.onnx", "rows", "", (), 1, "gradient.neck.m.onnx"),
+            ),
+            heads=(
+                Head("cls", "head.neck.onnx", (), True, "window"),
+                Head("decoded", "head.neck.1.onnx", ("lateral_0",), False, "cells"),
             ),
         ),
         Layer("roi", "roi", (Tensor("pooled", 256, 7, 7, None, rois="rois"),), ()),

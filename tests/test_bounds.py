@@ -34,9 +34,17 @@ def gradient(**fields: Any) -> Manifest:
     return layer(gradients=(replace(FINE.layers[0].gradients[0], **fields), *FINE.layers[0].gradients[1:]))
 
 
+def head(**fields: Any) -> Manifest:
+    return layer(heads=(FINE.layers[0].heads[0], replace(FINE.layers[0].heads[1], **fields)))
+
+
+def windows(**fields: Any) -> Manifest:
+    return layer(heads=(replace(FINE.layers[0].heads[0], **fields),))
+
+
 def target(*ends: Logits, **fields: Any) -> Manifest:
     changed = replace(FINE.targets[0], **{"ends": ends or FINE.targets[0].ends, **fields})
-    return replace(FINE, targets=(changed, *FINE.targets[1:]))
+    return replace(layer(heads=()), targets=(changed, *FINE.targets[1:]))
 
 
 def side(pixels: int) -> Manifest:
@@ -91,7 +99,7 @@ EDGES: dict[str, tuple[Change, list[Any], list[Any]]] = {
     "one tensor without columns": (lambda scores: outputs(scores=scores, box_columns=None), ["other"], ["dets"]),
     "one tensor without a column": (lambda scores: outputs(scores=scores, score_column=None), ["other"], ["dets"]),
     "letters of an output": (lambda n: outputs(labels="x" * n), [1, 1000], [0, 1001]),
-    "targets": (lambda n: replace(layer(gradients=()), targets=FINE.targets[:n]), [1, 2], [0]),
+    "targets": (lambda n: replace(layer(gradients=(), heads=()), targets=FINE.targets[:n]), [1, 2], [0]),
     "tensors of a target": (lambda n: target(*[Logits("a", (), "b")] * n), [1, 10_000], [10_001]),
     "axes of a target": (lambda n: target(Logits("a", (1,) * n, "b")), [0, 32], [33]),
     "a size of a target": (lambda n: target(Logits("a", (None, n), "b")), [0, 1 << 40], [-1, (1 << 40) + 1]),
@@ -110,6 +118,13 @@ EDGES: dict[str, tuple[Change, list[Any], list[Any]]] = {
     "boxes at once": (lambda n: gradient(boxes_at_once=n), [1, 1 << 20], [0, (1 << 20) + 1]),
     "an engine's file": (lambda name: gradient(file=name), ["a.onnx"], ["a.pt"]),
     "an engine's other file": (lambda name: gradient(means=name), ["", "a.onnx"], ["a.pt"]),
+    "heads": (lambda n: layer(heads=FINE.layers[0].heads[:1] * n), [0, 1], [2]),
+    "a head's file": (lambda name: head(file=name), ["a.onnx"], ["a.pt", "a"]),
+    "a head's end": (lambda name: head(end=name), ["decoded"], ["cls", "other"]),
+    "a head's context": (lambda n: head(context=named(n)), [0, 10_000], [10_001]),
+    "a name in a head's context": (lambda name: head(context=(name,)), ["a"], [""]),
+    "context of what runs on windows": (lambda names: windows(context=names), [()], [("a",)]),
+    "several of what runs on windows": (lambda several: windows(batch=several), [True], [False]),
     "files": (
         lambda name: replace(FINE, files={name: "0"}),
         ["a", "a/b.c", "x" * 1000, "é"],

@@ -30,7 +30,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("export.trace",),
     ("export.layers", "export.torchscript"),
     ("export.sources", "export.verify"),
-    ("export.gradients", "export.inspect"),
+    ("export.gradients", "export.inspect", "export.layer_heads"),
     ("export.steps",),
     ("export.pipeline",),
     ("export",),

@@ -7,12 +7,12 @@ are looked for: an impossible value is refused before anything is done by it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from boxcam.bundle.manifest import Gradient, Layer, Manifest, Tensor, TracedTarget
+from boxcam.bundle.manifest import Gradient, Head, Layer, Manifest, Tensor, TracedTarget
 from boxcam.bundle.preprocess import Preprocess
 from boxcam.targets import TARGETS
 
@@ -95,7 +95,7 @@ def _problems(manifest: Manifest) -> Iterator[str]:
     yield from _count("layers", manifest.layers, _FEW, least=1)
     yield from _repeated("layers", [layer.name for layer in manifest.layers])
     for layer in manifest.layers:
-        yield from _layer(layer, [target.name for target in manifest.targets])
+        yield from _layer(layer, manifest.targets)
     for name in manifest.files:
         yield from _file(name)
 
@@ -147,7 +147,7 @@ def _target(target: TracedTarget) -> Iterator[str]:
         yield from _outside(f"{where}: shape of {end.name}", sizes, _between(0, 1 << 40))
 
 
-def _layer(layer: Layer, targets: list[str]) -> Iterator[str]:
+def _layer(layer: Layer, targets: Sequence[TracedTarget]) -> Iterator[str]:
     where = f"layer {layer.name!r}"
     yield from _texts(where, [layer.name])
     yield from _count(f"{where}: tensors", layer.tensors, _FEW, least=1)
@@ -158,7 +158,11 @@ def _layer(layer: Layer, targets: list[str]) -> Iterator[str]:
     kinds = [f"{one.engine} gradient of {one.target}, {one.rules}" for one in layer.gradients]
     yield from _repeated(f"{where}: gradients", kinds)
     for gradient in layer.gradients:
-        yield from _gradient(f"{where}: gradient {gradient.file!r}", gradient, targets)
+        yield from _gradient(f"{where}: gradient {gradient.file!r}", gradient, [target.name for target in targets])
+    yield from _count(f"{where}: heads", layer.heads, _FEW)
+    yield from _repeated(f"{where}: heads", [head.end for head in layer.heads])
+    for head in layer.heads:
+        yield from _head(f"{where}: head {head.file!r}", head, {end.name for target in targets for end in target.ends})
 
 
 def _tensor(where: str, layer: Layer, tensor: Tensor) -> Iterator[str]:
@@ -187,6 +191,18 @@ def _gradient(where: str, gradient: Gradient, targets: list[str]) -> Iterator[st
     yield from _count(f"{where}: context", gradient.context, _FEW)
     yield from _repeated(f"{where}: context", gradient.context)
     yield from _outside(f"{where}: boxes_at_once", [gradient.boxes_at_once], _between(1, MAX_AT_ONCE))
+
+
+def _head(where: str, head: Head, ends: Collection[str]) -> Iterator[str]:
+    if not head.file.endswith(".onnx"):
+        yield f"{where}: the file of a head ends in .onnx"
+    if head.end not in ends:
+        yield f"{where}: no target is taken from {head.end!r}"
+    yield from _texts(where, [*head.context, head.end], 10 * MAX_TEXT)
+    yield from _count(f"{where}: context", head.context, _FEW)
+    yield from _repeated(f"{where}: context", head.context)
+    if head.scope == "window" and (head.context or not head.batch):
+        yield f"{where}: what runs on windows alone runs several, and reads nothing else"
 
 
 def _file(name: str) -> Iterator[str]:

@@ -13,6 +13,7 @@ FORMAT_VERSION = 4
 
 Form = Literal["windows", "rows", "whole"]
 Rules = Literal["plain", "guided"]
+Scope = Literal["window", "cells", "map"]
 Verdict = Literal["plausible", "doubtful", "implausible", "unknown"]
 
 
@@ -93,6 +94,27 @@ class Gradient:
 
 
 @dataclass(frozen=True)
+class Head:
+    """The model from a layer on: a graph from its feature maps to one of the tensors that targets are taken from.
+
+    Attributes:
+        end: name of that tensor, and of the graph's output.
+        file: relative to the bundle.
+        context: outputs of ``forward.onnx`` that it reads in addition to the layer's tensors.
+        batch: whether it runs several changed maps, or proposals, at once, each of which makes one entry of the
+            output's first axis.
+        scope: what of a feature map a number of the output depends on: ``window`` for the cells of its gradient, which
+            the graph can be run on alone; ``cells`` for these, in runs of the whole map; ``map`` for any cell.
+    """
+
+    end: str
+    file: str
+    context: tuple[str, ...]
+    batch: bool
+    scope: Scope
+
+
+@dataclass(frozen=True)
 class Layer:
     """A named group of feature maps that can be explained.
 
@@ -101,12 +123,15 @@ class Layer:
         kind: ``map`` for maps of the whole image, ``roi`` for one small map per proposal.
         tensors: the feature maps.
         gradients: how they are computed: for each target one or more, the preferred engine first.
+        heads: the rest of the model, for each tensor that targets are taken from; empty where it is no graph of the
+            layer's tensors alone, and in bundles of an earlier boxcam.
     """
 
     name: str
     kind: Literal["map", "roi"]
     tensors: tuple[Tensor, ...]
     gradients: tuple[Gradient, ...]
+    heads: tuple[Head, ...] = ()
 
     @property
     def rois(self) -> tuple[str, ...]:
@@ -117,6 +142,10 @@ class Layer:
     def engines(self) -> tuple[str, ...]:
         """Names of the engines that it has a gradient for."""
         return tuple(dict.fromkeys(gradient.engine for gradient in self.gradients))
+
+    def head(self, end: str) -> Head | None:
+        """The rest of the model up to a tensor that targets are taken from, if the bundle has it."""
+        return next((head for head in self.heads if head.end == end), None)
 
     def gradient(self, engine: str, target: str = "logit", rules: Rules = "plain") -> Gradient | None:
         """The gradient of a target by an engine, if there is one."""

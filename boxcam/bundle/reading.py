@@ -67,12 +67,13 @@ def read(path: str | os.PathLike[str]) -> Manifest:
         said = str(error) if len(str(error)) < 500 else f"{str(error)[:500]} …"
         raise BundleError(f"{root / MANIFEST} is not a valid manifest: {said}. Export the model again.") from error
     gradients = [gradient for layer in manifest.layers for gradient in layer.gradients]
-    for name in (FORWARD, *(name for gradient in gradients for name in gradient.files)):
+    heads = [head.file for layer in manifest.layers for head in layer.heads]
+    for name in (FORWARD, *(name for gradient in gradients for name in gradient.files), *heads):
         if name not in manifest.files:
             raise BundleError(f"{root / MANIFEST} has no hash of {name}. Export the model again.")
     check_contents(root, manifest.files)
-    graphs = (FORWARD, *(name for gradient in gradients if gradient.engine == "onnx" for name in gradient.files))
-    check_graphs(root, graphs, manifest.files)
+    by_onnx = [name for gradient in gradients if gradient.engine == "onnx" for name in gradient.files]
+    check_graphs(root, (FORWARD, *by_onnx, *heads), manifest.files)
     if manifest.seal != seal(data):
         raise BundleError(
             f"{root / MANIFEST} was altered: its seal does not match. Copy the bundle again, or export the model again."

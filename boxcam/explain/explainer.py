@@ -15,9 +15,10 @@ from boxcam.explain.channels import channel_parts, count_channels
 from boxcam.explain.counter import Counter
 from boxcam.explain.evidence import DETECTION, NO_ENGINE, Color, Part, Parts, Query
 from boxcam.explain.explanation import Explanation
+from boxcam.explain.feature_runs import count_parts, masked_feature_parts
 from boxcam.explain.features import on_negative_features
 from boxcam.explain.maps import maps_of
-from boxcam.explain.methods import METHODS, AnyMethod, ChannelMasks, Method, Perturbation, Search
+from boxcam.explain.methods import METHODS, AnyMethod, ChannelMasks, FeatureMasks, Method, Perturbation, Search
 from boxcam.explain.noise import noise_of, noisy_parts
 from boxcam.explain.options import Options
 from boxcam.explain.path import completeness, forward_passes, path_parts
@@ -74,7 +75,7 @@ def _at_layers(
     """The explanation by a method that looks at layers."""
     model, options, views = plan.model, plan.options, plan.views
     layers, targets = [view.layer for view in views], [view.target for view in views]
-    prediction = model.predict(pixels, layers, options.engine, targets, ends=plan.ends)
+    prediction = model.predict(pixels, layers, options.engine, targets, ends=plan.ends, rest=plan.rest)
     found = prediction.detections
     boxes = selection.of(found)
     counter = _counter(plan, prediction, len(boxes), report)
@@ -114,6 +115,8 @@ def _counter(plan: Plan, prediction: Prediction, boxes: int, report: Callable[[i
         return Counter(report, boxes * trials_of(chosen, options).passes)
     if isinstance(chosen, ChannelMasks):
         return Counter(report, sum(count_channels(view.layer) for view in plan.views))
+    if isinstance(chosen, FeatureMasks):
+        return Counter(report, boxes * sum(count_parts(chosen, view.layer, prediction) for view in plan.views))
     if isinstance(chosen, Method) and chosen.samples:
         return Counter(report, noise_of(chosen, options).samples)
     return Counter(report, boxes, each=len(plan.views))
@@ -132,6 +135,8 @@ def _made(
     model, options, layer, method = plan.model, plan.options, view.layer, view.method
     if isinstance(method, ChannelMasks):
         return channel_parts(model, method, layer, options, pixels, prediction, boxes, counter.add)
+    if isinstance(method, FeatureMasks):
+        return masked_feature_parts(model, method, layer, options, prediction, boxes, counter.add)
     if method.samples:
         return noisy_parts(model, method, layer, options, pixels, prediction, boxes, counter.add)
     done = counter.ignore if isinstance(plan.chosen, Search) else counter.add

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from boxcam.bundle import Gradient, Layer
 from boxcam.errors import ArgumentError, EngineError, UnknownLayerError, UnknownNameError
 from boxcam.explain.defaults import default_of
-from boxcam.explain.methods import METHODS, AnyMethod, ChannelMasks, Method, Perturbation, Search
+from boxcam.explain.methods import METHODS, AnyMethod, ChannelMasks, FeatureMasks, Method, Perturbation, Search
 from boxcam.explain.options import Options
 from boxcam.explain.perturbation import draws_of
 from boxcam.runtime.model import Model
@@ -20,7 +20,7 @@ from boxcam.types import IMAGE
 class View:
     """A method at a layer, of a target: None for the bundle's first one."""
 
-    method: Method | ChannelMasks
+    method: Method | ChannelMasks | FeatureMasks
     layer: Layer
     target: str | None
 
@@ -66,6 +66,8 @@ class Plan:
             chosen = guide
         if isinstance(chosen, ChannelMasks):
             self.views = [View(chosen, self._map_layer(layer), options.target) for layer in layers]
+        elif isinstance(chosen, FeatureMasks):
+            self.views = [View(chosen, self._head_layer(layer), options.target) for layer in layers]
         else:
             self.views = self._of_gradients(chosen, layers)
         for view in self.views:
@@ -113,7 +115,7 @@ class Plan:
     def _reads_elsewhere(self) -> bool:
         """Whether the numbers of boxes are read in changed images, as if they were of the same boxes there."""
         methods = [view.method for view in self.views]
-        return any(isinstance(of, ChannelMasks) or of.samples > 0 for of in methods)
+        return any(isinstance(of, ChannelMasks) or (isinstance(of, Method) and of.samples > 0) for of in methods)
 
     def _of_gradients(self, chosen: Method, layers: Sequence[str | None]) -> list[View]:
         """A method of gradients at each of its layers, of each of its targets."""
@@ -205,6 +207,37 @@ class Plan:
             )
         return layer
 
+    def _head_layer(self, name: str | None) -> Layer:
+        """A layer after which the rest of the model can be run again; the bundle's first one by default.
+
+        Raises:
+            UnknownLayerError, UnknownNameError, EngineError: it is another one, or there is none.
+        """
+        model, ends = self.model, [end.name for end in self.model.manifest.target(self.options.target).ends]
+        fitting = [one.name for one in model.manifest.layers if any(one.head(end) for end in ends)]
+        layer = self._layer(self.method, fitting[0] if name is None and fitting else name)
+        if layer.name in fitting:
+            return layer
+        if layer.name == IMAGE:
+            why = f"is one of feature maps, and layer {IMAGE!r} is the image"
+        else:
+            why = f"runs the model again from layer {layer.name!r} on"
+            chosen = model.selecting_operator(self.options.target)
+            if chosen is not None:
+                why += f", and the model chooses its boxes after it ({chosen}), so that they would be others"
+            elif fitting:
+                why += ", which cannot be done: what comes after it has branches, or reads the image too"
+            else:
+                why += f", and bundle {model.path} has no graph for that"
+        if fitting:
+            raise UnknownNameError(
+                f"the method {self.method!r} {why}. Choose another layer ({', '.join(fitting)}), or another method."
+            )
+        raise EngineError(
+            f"the method {self.method!r} {why}. If an earlier boxcam exported the bundle, export the model again;"
+            ' otherwise choose another method, such as method="hirescam".'
+        )
+
     @property
     def is_path(self) -> bool:
         """Whether what is asked for is an integral along a path."""
@@ -225,7 +258,13 @@ class Plan:
     def ends(self) -> bool:
         """Whether a forward pass has to give the tensors that the targets are in."""
         methods = [view.method for view in self.views]
-        return any(isinstance(of, ChannelMasks) or of.path > 0 or of.rivals > 0 for of in methods)
+        of_gradients = [of for of in methods if isinstance(of, Method)]
+        return any(isinstance(of, ChannelMasks) for of in methods) or any(of.path or of.rivals for of in of_gradients)
+
+    @property
+    def rest(self) -> bool:
+        """Whether the rest of the model after the layers is run again."""
+        return isinstance(self.chosen, FeatureMasks)
 
     def gradient(self, view: View) -> Gradient:
         """The gradient that a view needs."""
@@ -235,6 +274,9 @@ class Plan:
         """Open all engines, so that what is missing is said before any picture is read."""
         for view in self.views:
             self.model.engine(self.gradient(view), means=view.method.means)
+            if self.rest:
+                for end in self.model.manifest.target(view.target).ends:
+                    self.model.head(view.layer, end.name)
 
     def _layer(self, method: str, name: str | None) -> Layer:
         if name == IMAGE and IMAGE not in self.model.layers:

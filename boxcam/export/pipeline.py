@@ -1,4 +1,4 @@
-"""Export, step by step: prepare, follow, believe, differentiate, describe, observe, write, verify.
+"""Export, step by step: prepare, follow, believe, differentiate, cut, describe, observe, try, write, verify.
 
 Each step takes frozen values and gives one; graphs in them are finished, and a step that adds to a graph adds to a copy
 of it. The files are written before they are verified, since what is verified is what lies in the bundle.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
@@ -30,6 +31,7 @@ from boxcam.export.steps.differentiate import Gradients, differentiate
 from boxcam.export.steps.follow import follow
 from boxcam.export.steps.numbering import numbered
 from boxcam.export.steps.prepare import Preparation, Wishes, prepare
+from boxcam.export.steps.rest import Heads, check_heads, cut, tried, with_heads, write_heads
 from boxcam.export.verify.check import Check, require
 from boxcam.export.verify.expected import read as expected_of
 from boxcam.export.verify.forward_pass import Forward, Observation
@@ -123,17 +125,22 @@ def _export(model: SourceModel, wishes: Wishes, folder: Path) -> Manifest:
     traced = follow(prepared, wishes.targets, wishes.progress)
     belief = believe(prepared, wishes)
     gradients = differentiate(prepared, traced, wishes.progress)
-    described = describe(prepared, traced, gradients)
+    heads = cut(prepared, traced, gradients)
+    described = describe(prepared, traced, gradients, heads)
     forward = Forward(prepared.source, prepared.graphs.base, described.forward, traced.traces, prepared.tensors)
     seen = observe(forward, prepared, wishes.progress)
+    heads = tried(heads, prepared, seen, wishes.progress)
     wishes.progress("writing the graphs")
-    write(folder, forward, prepared, gradients, seen[0])
+    write(folder, forward, prepared, gradients, heads, seen[0])
     if belief.picture is not None:
         save(belief.picture, folder / SAMPLE)
     checks = forward.check(folder / FORWARD, seen[0])
     checks += verify(folder, prepared, gradients, seen, wishes.progress)
+    checks += check_heads(folder, heads, prepared, seen)
+    figures = require(checks)
+    described = replace(described, layers=with_heads(described.layers, folder, heads, prepared, seen[0]))
     with bundle.disk_errors(folder.parent):
-        return bundle.write_manifest(folder, _manifest(prepared, described, belief, require(checks)))
+        return bundle.write_manifest(folder, _manifest(prepared, described, belief, figures))
 
 
 def observe(forward: Forward, prepared: Preparation, progress: Progress) -> list[Observation]:
@@ -151,8 +158,11 @@ def observe(forward: Forward, prepared: Preparation, progress: Progress) -> list
     return seen
 
 
-def write(folder: Path, forward: Forward, prepared: Preparation, gradients: Gradients, example: Observation) -> None:
-    """Write all graphs, which share one file of weights: the forward one in the detector's own types, and gradients."""
+def write(
+    folder: Path, forward: Forward, prepared: Preparation, gradients: Gradients, heads: Heads, example: Observation
+) -> None:
+    """Write all graphs, which share one file of weights: the forward one in the detector's own types, gradients, and
+    the rest of the model after each layer."""
     model, half = forward.model, prepared.source.half
     if half is not None:
         model = clone_model(model)
@@ -163,6 +173,7 @@ def write(folder: Path, forward: Forward, prepared: Preparation, gradients: Grad
         for name, several in gradients.items():
             for one in several:
                 one.write(folder / prepared.files[name], weights, example.probe(one.subject.target.name))
+        write_heads(folder, heads, prepared, weights)
 
 
 def verify(

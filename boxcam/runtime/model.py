@@ -16,6 +16,7 @@ from boxcam.bundle import Gradient, Layer, Manifest, Rules
 from boxcam.bundle.graph import parse_graph, selecting_operator
 from boxcam.errors import BundleError, EngineError, RunError, UnknownLayerError
 from boxcam.runtime.engines import AUTOMATIC, ENGINES, GradientEngine, Patches
+from boxcam.runtime.heads import HeadGraph
 from boxcam.runtime.outputs import check_features, check_types, read_detections, read_origin
 from boxcam.runtime.preprocess import Transform, prepare
 from boxcam.runtime.sessions import CPU, Device, Session
@@ -79,6 +80,7 @@ class Model:
         self.manifest: Manifest = bundle.read(self.path)
         self._device = Device(device, threads, providers)
         self._engines: dict[str, GradientEngine] = {}
+        self._heads: dict[str, HeadGraph] = {}
         self._selecting: dict[str, str | None] = {}
         self._session = Session(self.path / bundle.FORWARD, self._device)
         if self._session.providers == (CPU,):  # the gradient runs where the forward pass does
@@ -144,6 +146,7 @@ class Model:
         target: Targets = None,
         *,
         ends: bool = False,
+        rest: bool = False,
     ) -> Prediction:
         """One forward pass.
 
@@ -153,8 +156,10 @@ class Model:
             engine: by this gradient engine, or ``auto``.
             target: of this target, or of these; the bundle's first one by default.
             ends: also return the tensors that the targets are in, which `at_origin` reads.
+            rest: also return what running the rest of the model after the layers reads, see `head`.
         """
-        return self.forward(*prepare(image, self.manifest.preprocess), layers, engine, target, ends=ends)
+        tensor, transform = prepare(image, self.manifest.preprocess)
+        return self.forward(tensor, transform, layers, engine, target, ends=ends, rest=rest)
 
     def forward(
         self,
@@ -166,13 +171,14 @@ class Model:
         *,
         extra: Sequence[str] = (),
         ends: bool = False,
+        rest: bool = False,
     ) -> Prediction:
         """One forward pass on what `boxcam.runtime.preprocess.prepare` makes of an image.
 
         Args:
             tensor: the model's input.
             transform: where the image lies on it.
-            layers, engine, target, ends: as for `predict`.
+            layers, engine, target, ends, rest: as for `predict`.
             extra: further outputs, each one of `outputs`.
         """
         keep: set[str] = set()
@@ -181,6 +187,7 @@ class Model:
         for layer in wanted:
             keep.update(of.name for of in layer.tensors)
             keep.update(layer.rois)
+            keep.update(name for head in layer.heads for name in head.context if rest)
             for gradient in (one for of in targets for one in self._gradients(layer, engine, of)):
                 keep.update(gradient.context)
         aims = [self.manifest.target(of) for of in targets]
@@ -362,6 +369,26 @@ class Model:
             self._engines[file] = ENGINES[gradient.engine](self.path / file, self._device)
         return self._engines[file]
 
+    def head(self, layer: Layer, end: str) -> HeadGraph | None:
+        """The rest of the model after a layer, up to a tensor that targets are in, opened once and kept.
+
+        Args:
+            layer: the layer.
+            end: name of the tensor.
+
+        Returns:
+            The graph; None if the bundle has none.
+
+        Raises:
+            BundleError: it is broken.
+        """
+        head = layer.head(end)
+        if head is None:
+            return None
+        if head.file not in self._heads:
+            self._heads[head.file] = HeadGraph(self.path, layer, head, self._device)
+        return self._heads[head.file]
+
     @property
     def _file(self) -> str:
         """The forward graph, for messages."""
@@ -383,6 +410,7 @@ class Model:
         wanted.update(name for target in self.manifest.targets for name in (target.origin, target.value))
         for layer in self.manifest.layers:
             wanted.update(name for gradient in layer.gradients for name in gradient.context)
+            wanted.update(name for head in layer.heads for name in head.context)
             wanted.update((*(tensor.name for tensor in layer.tensors), *layer.rois))
         spec = self.manifest.preprocess
         size = self._session.inputs.get(self.manifest.input, ())

@@ -80,7 +80,8 @@ def main() -> None:
 
 
 def of_two_classes() -> dict[str, Any]:
-    """Finer-CAM and Score-CAM of pytorch-grad-cam, and SmoothGrad of captum with the noise that boxcam draws."""
+    """Finer-CAM, Score-CAM and Ablation-CAM of pytorch-grad-cam, SmoothGrad of captum with the noise that boxcam draws,
+    and Recipro-CAM."""
     from unittest import mock
 
     import captum.attr
@@ -100,6 +101,9 @@ def of_two_classes() -> dict[str, Any]:
     target = int(network(image).argmax())
     with pytorch_grad_cam.ScoreCAM(network, [network[1]]) as cam:
         found["score-cam"] = _before_scaling(cam, lambda: cam(image, [lambda output: output[target]]))
+    with pytorch_grad_cam.AblationCAM(network, [network[1]]) as cam:
+        found["ablation-cam"] = _before_scaling(cam, lambda: cam(image, [lambda output: output[target]]))
+    found["recipro-cam"] = _reciprocam(network[:2], network[2:], image, target)
     rng, spread = np.random.default_rng(3), 0.15 * float(np.ptp(INPUT))
     drawn = [torch.from_numpy(spread * rng.standard_normal(INPUT.shape[1:], np.float32)) for _ in range(8)]
     with mock.patch("torch.normal", return_value=torch.stack(drawn)):
@@ -108,6 +112,22 @@ def of_two_classes() -> dict[str, Any]:
         )
     found["smooth-grad"] = by_captum[0].abs().amax(0).tolist()
     return found
+
+
+def _reciprocam(features: Any, head: Any, image: Any, target: int) -> Any:
+    """What the authors of Recipro-CAM compute (sybyun/ReciproCAM, src/recipro_cam.py), before they scale it to 0..1.
+
+    The probability of the class from a batch of feature maps, of which each has one cell. Scaling takes the smallest
+    away; here that of a map without cells is taken away.
+    """
+    import torch
+
+    with torch.no_grad():
+        whole = features(image)
+        _, _, height, width = whole.shape
+        masks = torch.eye(height * width).reshape(-1, 1, height, width)
+        found = torch.cat([head(whole * mask).softmax(1) for mask in masks])[:, target]
+        return (found - head(0 * whole).softmax(1)[0, target]).reshape(height, width).tolist()
 
 
 def _before_scaling(cam: Any, run: Any) -> Any:

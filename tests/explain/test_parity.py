@@ -18,9 +18,11 @@ from tests.explain.parity import FILE, PYTORCH_GRAD_CAM, tensors
 THEIRS = json.loads(FILE.read_text(encoding="utf-8"))["maps"]
 CASES = [(package, name) for package, maps in THEIRS.items() for name in maps]
 BY_PAPERS_WITHOUT_THEIRS = {
-    "finer-cam",  # this and the next three are compared in test_parity_networks.py
+    "finer-cam",  # this and the next five are compared in test_parity_networks.py
     "finer-hirescam",
     "score-cam",
+    "ablation-cam",
+    "recipro-cam",
     "smooth-grad",
     "patch-search",
     "d-rise",  # its masks are compared with published ones in test_drise.py

@@ -8,17 +8,20 @@ and finite.
 
 Methods that run the model again are one short function each, too: of random masks (`Perturbation`), from the boxes that
 are explained and what the model finds on a masked image to the weight of that mask for each box; of masks that are the
-channels of a layer (`ChannelMasks`), from the targets behind them to the channels' weights; of patches that are hidden
-(`Search`), from patches and a function that says what hiding some of them leaves of a box to how much each matters.
+channels of a layer (`ChannelMasks`), from the targets behind them to the channels' weights; of a layer's features parts
+of which are zero (`FeatureMasks`), from the targets then to the map; of patches that are hidden (`Search`), from
+patches and a function that says what hiding some of them leaves of a box to how much each matters.
 
 One method is one file and one row here; the order is that of ``boxcam.methods()``.
 """
 
 from __future__ import annotations
 
+from boxcam.explain.methods.ablationcam import ablationcam
 from boxcam.explain.methods.channel_masks import ChannelMasks as ChannelMasks
 from boxcam.explain.methods.drise import drise
 from boxcam.explain.methods.eigencam import eigencam, eigengradcam
+from boxcam.explain.methods.feature_masks import FeatureMasks as FeatureMasks
 from boxcam.explain.methods.finercam import finer_hirescam, finercam
 from boxcam.explain.methods.gradcam import gradcam
 from boxcam.explain.methods.gradcam_plus_plus import gradcam_plus_plus
@@ -33,6 +36,7 @@ from boxcam.explain.methods.odam import odam
 from boxcam.explain.methods.patch_search import PASSES, patch_search
 from boxcam.explain.methods.perturbation import Objects as Objects
 from boxcam.explain.methods.perturbation import Perturbation as Perturbation
+from boxcam.explain.methods.reciprocam import reciprocam
 from boxcam.explain.methods.saliency import saliency
 from boxcam.explain.methods.scorecam import scorecam
 from boxcam.explain.methods.search import Search as Search
@@ -92,6 +96,12 @@ METHODS.register("guided-gradcam")(
     Method(guided_gradcam, "edges, where gradcam is warm", rules="guided", image=True, times="gradcam")
 )
 METHODS.register("score-cam")(ChannelMasks(scorecam, "which channels keep the score, without gradients; slow"))
+METHODS.register("ablation-cam")(
+    FeatureMasks(ablationcam, "which channels the score falls without, without gradients", parts="channel")
+)
+METHODS.register("recipro-cam")(
+    FeatureMasks(reciprocam, "what each cell alone does for the score, without gradients", parts="cell")
+)
 METHODS.register("patch-search")(
     Search(patch_search, "what the box hangs on, as hiding it shows: detectors", guide="hirescam", trials=PASSES)
 )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from boxcam.bundle import Rules
 from boxcam.explain.methods.channel_masks import ChannelMasks
+from boxcam.explain.methods.feature_masks import FeatureMasks
 from boxcam.explain.methods.perturbation import Perturbation
 from boxcam.explain.methods.search import Search
 from boxcam.registry import Registry
@@ -92,6 +93,6 @@ class Method:
         return self.compute(activation, patches)
 
 
-AnyMethod = Method | Perturbation | ChannelMasks | Search
+AnyMethod = Method | Perturbation | ChannelMasks | FeatureMasks | Search
 METHODS: Registry[AnyMethod] = Registry("method", "boxcam.methods")
 """Those of gradients, and those that run the model again."""

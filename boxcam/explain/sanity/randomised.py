@@ -117,9 +117,9 @@ class Weights:
 
 
 def _of_onnx(manifest: Manifest) -> Manifest:
-    """A manifest without gradients of other engines, which keep weights in files of their own."""
+    """A manifest without gradients of other engines, which keep weights in files of their own, and without heads."""
     layers = [
-        dataclasses.replace(layer, gradients=tuple(one for one in layer.gradients if one.engine == "onnx"))
+        dataclasses.replace(layer, gradients=tuple(one for one in layer.gradients if one.engine == "onnx"), heads=())
         for layer in manifest.layers
     ]
     return dataclasses.replace(manifest, layers=tuple(layer for layer in layers if layer.gradients))

@@ -23,6 +23,7 @@ from boxcam.export.source import LayerTensors
 from boxcam.export.steps.differentiate import Gradients
 from boxcam.export.steps.follow import Provenance
 from boxcam.export.steps.prepare import Preparation
+from boxcam.export.steps.rest import Heads
 from boxcam.export.trace.trace import Trace
 from boxcam.types import IMAGE
 
@@ -41,8 +42,8 @@ class Contents:
     layers: tuple[Layer, ...]
 
 
-def describe(prepared: Preparation, traced: Provenance, gradients: Gradients) -> Contents:
-    """Give the forward graph all outputs that gradients and maps are made of, and describe them.
+def describe(prepared: Preparation, traced: Provenance, gradients: Gradients, heads: Heads) -> Contents:
+    """Give the forward graph all outputs that gradients, maps and the rest of the model read, and describe them.
 
     Raises:
         ExportError: where the cells of a layer lie is not known.
@@ -72,6 +73,7 @@ def describe(prepared: Preparation, traced: Provenance, gradients: Gradients) ->
     for made in layers:
         read += [tensor.name for tensor in made.tensors]
         read += [value for one in gradients[made.name] for value in one.context]
+        read += [value for head in heads[made.name] for value in head.rest.context]
         read += made.rois
     _set_outputs(forward, [str(v.name) for v in prepared.source.model.graph.outputs], read)
     return Contents(forward, tuple(_target(found) for found in traced.traces.values()), tuple(layers))
