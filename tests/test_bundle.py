@@ -29,7 +29,9 @@ from boxcam.errors import BundleError, OutputError
 from tests.manifest_of_all import MANIFEST_OF_ALL
 
 GRADIENTS = ("neck.onnx", "neck.pt", "neck.x1.onnx", "neck.m.onnx")
-FILES = {FORWARD: b"forward", **{f"gradient.{name}": name.encode() for name in GRADIENTS}}
+HEADS = ("head.neck.onnx", "head.neck.1.onnx")
+GRAPHS = (*(f"gradient.{name}" for name in GRADIENTS), *HEADS)
+FILES = {FORWARD: b"forward", **{name: name.removeprefix("gradient.").encode() for name in GRAPHS}}
 
 
 def make(path: Path, manifest: Manifest = MANIFEST_OF_ALL, **options: Any) -> Manifest:

@@ -49,3 +49,20 @@ class ChangedInput:
         else:
             self._part[:] = pixels
         return self._tensor
+
+    def masked(self, pixels: Float, mask: Float, rest: Float | None = None) -> npt.NDArray[Any]:
+        """The model's input with pixels behind a mask, until the next ones are given: it is written over.
+
+        Args:
+            pixels: float32, as `pixels`, what is multiplied with the mask.
+            mask: float32 [height, width].
+            rest: float32 [channels], what is added to the product.
+        """
+        if self._part.dtype != np.float32:
+            more = 0 if rest is None else rest[:, None, None]
+            return self.with_pixels((pixels * mask + more).astype(np.float32, copy=False))
+        for channel, plane in enumerate(self._part):  # one after the other, so that each is still at hand
+            np.multiply(pixels[channel], mask, out=plane)
+            if rest is not None and rest[channel]:
+                plane += rest[channel]
+        return self._tensor

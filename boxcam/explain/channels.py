@@ -55,9 +55,7 @@ def channel_parts(
         for channel, values in enumerate(features):
             mask = enlarged(values, place, changed)
             if mask is not None:
-                passed = model.forward(
-                    changed.with_pixels(changed.pixels * mask), place, target=options.target, ends=True
-                )
+                passed = model.forward(changed.masked(changed.pixels, mask), place, target=options.target, ends=True)
                 targets = model.at_origin(passed, prediction, boxes, options.target)
                 if targets is None:
                     raise EngineError(
@@ -86,11 +84,12 @@ def enlarged(values: Float, place: Transform, changed: ChangedInput) -> Float | 
     large = np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_LINEAR), np.float32)
     (y, x), (height, width) = changed.corner, changed.pixels.shape[1:]
     seen = large[y : y + height, x : x + width]
-    low, high = float(seen.min()), float(seen.max())
+    low, high, _, _ = cv2.minMaxLoc(seen)
     if not high > low:
         return None
-    mask: Float = (seen - np.float32(low)) / np.float32(high - low)
-    return mask
+    seen -= np.float32(low)
+    seen /= np.float32(high - low)
+    return seen
 
 
 def _parts(

@@ -61,15 +61,19 @@ class ClassScores:
         """The probabilities of all classes for each box of a forward pass: float64 [N, C]; None if not `known`."""
         if self._axis is None:
             return None
-        found, detections = np.zeros((len(prediction.detections), self._count)), prediction.detections
-        for row, (origin, label) in enumerate(zip(detections.origin, detections.labels, strict=True)):
-            end = self._ends[origin[0]]
-            line, first = self._line(prediction, origin, label)
+        detections = prediction.detections
+        found = np.zeros((len(detections), self._count))
+        for number, end in enumerate(self._ends):
+            rows = np.flatnonzero(detections.origin[:, 0] == number)
+            if not len(rows):
+                continue
+            lines = self._lines(prediction, detections.origin[rows])
+            first = detections.origin[rows, 1 + self._axis] - detections.labels[rows]
             if end.activation == "Softmax":
-                line = np.exp(line - line.max())
-                line /= line.sum()
-            line = line[first : first + self._count]
-            found[row] = 1 / (1 + np.exp(-line)) if end.activation == "Sigmoid" else line
+                lines = np.exp(lines - lines.max(axis=1, keepdims=True))
+                lines /= lines.sum(axis=1, keepdims=True)
+            lines = np.take_along_axis(lines, first[:, None] + np.arange(self._count), axis=1)
+            found[rows] = 1 / (1 + np.exp(-lines)) if end.activation == "Sigmoid" else lines
         return found
 
     def logits(self, prediction: Prediction, index: int) -> tuple[Array, Int] | None:
@@ -84,18 +88,19 @@ class ClassScores:
         if self._axis is None:
             return None
         origin, label = prediction.detections.origin[index], prediction.detections.labels[index]
-        line, first = self._line(prediction, origin, label)
+        first = int(origin[1 + self._axis] - label)
+        (line,) = self._lines(prediction, origin[None])
         origins = np.repeat(origin[None], self._count, axis=0)
         origins[:, 1 + self._axis] = first + np.arange(self._count)
         return line[first : first + self._count], origins
 
-    def _line(self, prediction: Prediction, origin: Int, label: int) -> tuple[Array, int]:
-        """The numbers along the axis of classes through a box's own, and where its classes begin among them."""
+    def _lines(self, prediction: Prediction, origins: Int) -> Array:
+        """The numbers along the axis of classes through those of some boxes, all of one tensor: float64 [N, size]."""
         assert self._axis is not None
-        values = prediction.outputs[self._ends[origin[0]].name]
-        position: list[int | slice] = [int(place) for place in origin[1 : 1 + values.ndim]]
-        position[self._axis] = slice(None)
-        return values[tuple(position)].astype(np.float64), int(origin[1 + self._axis] - label)
+        values = np.moveaxis(prediction.outputs[self._ends[int(origins[0, 0])].name], self._axis, -1)
+        places = np.delete(origins[:, 1 : 1 + values.ndim], self._axis, axis=1)
+        found: Array = values[tuple(places.T)].astype(np.float64)
+        return found
 
     def _find(self, predictions: Sequence[Prediction]) -> int | None:
         """The axis; None if there is none, or if it could be several."""

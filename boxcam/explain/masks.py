@@ -73,7 +73,7 @@ class Masks:
         """Σᵢ wₖᵢ Mᵢ, of masks in pixels.
 
         A mask in pixels is Y C Xᵀ of its cells C, where Y depends on its shift down only, and X on that across: so sums
-        are taken of cells, and those of one shift down are enlarged together.
+        are taken of cells, and those of one shift are enlarged together.
 
         Args:
             masks: n of them.
@@ -84,13 +84,14 @@ class Masks:
         """
         total = np.zeros((len(weights), self.height, self.width))
         down, across = _enlarging(self.cells, self.cell[0]), _enlarging(self.cells, self.cell[1])
-        for y in sorted({mask.shift[0] for mask in masks}):
+        shifts: dict[int, dict[int, list[int]]] = {}
+        for number, mask in enumerate(masks):
+            shifts.setdefault(mask.shift[0], {}).setdefault(mask.shift[1], []).append(number)
+        for y, along in sorted(shifts.items()):
             rows = np.zeros((len(weights), self.cells, self.width))
-            for number, mask in enumerate(masks):
-                if mask.shift[0] == y and weights[:, number].any():
-                    x = mask.shift[1]
-                    wide = mask.cells.astype(np.float64) @ across[x : x + self.width].T
-                    rows += weights[:, number, None, None] * wide
+            for x, numbers in sorted(along.items()):
+                cells = np.array([masks[number].cells for number in numbers], np.float64)
+                rows += np.tensordot(weights[:, numbers], cells, 1) @ across[x : x + self.width].T
             for box, of in enumerate(rows):
                 total[box] += down[y : y + self.height] @ of
         return total

@@ -132,16 +132,12 @@ class HiddenImage:
         self._input = ChangedInput(tensor, place, spec)
         self.corner = self._input.corner
         self.masks = Masks(*self._input.pixels.shape[1:])
-        self._black = (-np.array(spec.mean, np.float32) / np.array(spec.std, np.float32))[:, None, None]
-        self._seen: Float = (self._input.pixels - self._black).astype(np.float32, copy=False)
-        self._hidden: Float = np.empty_like(self._seen)
+        self._black = -np.array(spec.mean, np.float32) / np.array(spec.std, np.float32)
+        self._seen: Float = (self._input.pixels - self._black[:, None, None]).astype(np.float32, copy=False)
 
     def behind(self, mask: Mask) -> npt.NDArray[Any]:
         """The model's input behind a mask, until the next one is asked for: it is written over."""
-        np.multiply(self._seen, self.masks.enlarge(mask), out=self._hidden)
-        if self._black.any():
-            self._hidden += self._black
-        return self._input.with_pixels(self._hidden)
+        return self._input.masked(self._seen, self.masks.enlarge(mask), self._black)
 
 
 def _objects(prediction: Prediction, classes: ClassScores, boxes: Sequence[int] | None = None) -> Objects:
