@@ -33,7 +33,7 @@ def test_a_model_tells_of_itself_and_explains(signs_bundle: Path, signs_model: b
     assert (signs_model.layers, signs_model.targets) == (("neck", "backbone"), ("logit",))
     assert signs_model.methods() == (
         *(*CAMS, "finer-cam", "finer-hirescam", "integrated-gradients"),  # it has no layer of pixels
-        *("score-cam", "patch-search", "d-rise"),
+        *("score-cam", "ablation-cam", "recipro-cam", "patch-search", "d-rise"),
     )
     assert signs_model.device == "cpu"
     assert repr(signs_model) == "<Model signs.boxcam: 5 classes, layers neck, backbone, on cpu>"

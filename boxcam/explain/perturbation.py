@@ -132,7 +132,7 @@ class HiddenImage:
         self._input = ChangedInput(tensor, place, spec)
         self.corner = self._input.corner
         self.masks = Masks(*self._input.pixels.shape[1:])
-        self._black = -np.array(spec.mean, np.float32) / np.array(spec.std, np.float32)
+        self._black: Float = (-np.array(spec.mean) / np.array(spec.std)).astype(np.float32)
         self._seen: Float = (self._input.pixels - self._black[:, None, None]).astype(np.float32, copy=False)
 
     def behind(self, mask: Mask) -> npt.NDArray[Any]:

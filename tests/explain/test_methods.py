@@ -56,6 +56,8 @@ def test_which_gradient_and_which_layer_a_method_is_for() -> None:
         "guided-backprop": ("guided", "image", None),
         "guided-gradcam": ("guided", "maps, image", "gradcam"),
         "score-cam": ("none", "maps", None),
+        "ablation-cam": ("none", "maps", None),
+        "recipro-cam": ("none", "maps", None),
         "patch-search": ("cells", "any", None),
         "d-rise": ("none", "none", None),
     }
@@ -64,6 +66,8 @@ def test_which_gradient_and_which_layer_a_method_is_for() -> None:
         "integrated-gradients": "9",
         "smooth-grad": "51",
         "score-cam": "1 + channels",
+        "ablation-cam": "1 + rest x channels",
+        "recipro-cam": "1 + rest x cells",
         "patch-search": "1 + 40 a box",
         "d-rise": "5001",
     }
