@@ -22,9 +22,9 @@ def methods(as_json: bool) -> None:
     layers    where it can be used: at feature maps, at the layer image, at any, at both
               together, or at none, as it hides parts of the image
     passes    forward passes of the model for each image, all of its boxes together, or for each box;
-              channels and cells are those of the layer's maps that its boxes come from, and the rest
-              is what of the model comes after the layer: where boxes depend on windows of cells, it is
-              run on these only
+              channels are those of the layer's maps that its boxes come from; rests are runs of what
+              comes after the layer, one for each channel or cell: where boxes depend on windows of
+              cells, on these only
     gradient  what it reads of the gradient: each channel's mean, which is the cheapest, each cell's
               own, that of guided backpropagation, or none; gradients cost more at earlier layers
 

@@ -19,7 +19,8 @@ from tests.explain.made import AGAINST, EVEN, explanation
 OTHERS = {
     "gradcam": "hirescam", "gradcam++": "hirescam", "xgradcam": "hirescam", "ssgradcam": "hirescam",
     "ssgradcam++": "hirescam", "eigencam": "hirescam", "eigengradcam": "hirescam", "d-rise": "hirescam",
-    "score-cam": "hirescam", "ablation-cam": "hirescam", "recipro-cam": "hirescam", "patch-search": "hirescam", "finer-cam": "hirescam", "finer-hirescam": None,
+    "score-cam": "hirescam", "ablation-cam": "hirescam", "recipro-cam": "hirescam",
+    "patch-search": "hirescam", "finer-cam": "hirescam", "finer-hirescam": None,
     "smooth-grad": "saliency",
     "saliency": None, "guided-backprop": "saliency", "guided-gradcam": "guided-backprop",
     "hirescam": None, "layercam": None, "odam": None, "odam-combined": None, "integrated-gradients": None,

@@ -66,8 +66,8 @@ def test_which_gradient_and_which_layer_a_method_is_for() -> None:
         "integrated-gradients": "9",
         "smooth-grad": "51",
         "score-cam": "1 + channels",
-        "ablation-cam": "1 + rest x channels",
-        "recipro-cam": "1 + rest x cells",
+        "ablation-cam": "1 + rests",
+        "recipro-cam": "1 + rests",
         "patch-search": "1 + 40 a box",
         "d-rise": "5001",
     }

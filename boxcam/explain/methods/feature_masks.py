@@ -43,7 +43,7 @@ class FeatureMasks(RunsAgain):
     @property
     def passes(self) -> str:
         """How many forward passes of the model an image takes, for all of its boxes together."""
-        return f"1 + rest x {self.parts}s"
+        return "1 + rests"
 
     @property
     def counts(self) -> str:

@@ -178,6 +178,40 @@ def test_every_picture_has_its_own_size_and_the_gradients_of_torch(
             _same(of, expected.numpy())
 
 
+@pytest.mark.parametrize("method", ["ablation-cam", "recipro-cam"])
+def test_the_rest_of_the_model_runs_at_every_size(network: tuple[Detector, boxcam.Model], method: str) -> None:
+    model, bundle = network
+    layer = bundle.runtime.layer(BACKBONE)
+    assert {head.end for head in layer.heads} >= {end.name for end in bundle.manifest.target().ends}
+    for size in PICTURES[:2]:
+        found = bundle.explain(pixels(*size), method=method, layer=BACKBONE, score=0.4, top=1)
+        prediction = bundle.runtime.predict(pixels(*size), layer)
+        fine = torch.from_numpy(np.array(prediction.outputs[BACKBONE]))
+        channels, height, width = fine.shape[1:]
+        with torch.no_grad():
+            column = model.heads(fine)[1][0, :, int(found.detections.labels[0])]
+            place = int((column - float(found.values[0])).abs().argmin())
+            if method == "ablation-cam":
+                start, masks = fine, 1 - torch.eye(channels).reshape(channels, channels, 1, 1)
+            else:
+                start, masks = 0 * fine, torch.eye(height * width).reshape(-1, 1, height, width)
+            before, *numbers = [
+                model.heads(one[None])[1][0, place, int(found.detections.labels[0])]
+                for one in torch.cat([start, fine * masks])
+            ]
+        changes = torch.stack(numbers) - before
+        if method == "ablation-cam":
+            want = torch.relu((-changes[:, None, None] / before.abs() * fine[0]).sum(0)).numpy()
+        else:
+            want = changes.reshape(height, width).numpy()
+        (part,) = found.parts[0]
+        got, (y, x) = np.zeros_like(want), part.cells.corner
+        rows, columns = part.cells.values.shape
+        got[max(y, 0) : y + rows, max(x, 0) : x + columns] = part.cells.values
+        assert np.abs(want).max() > 1e-3
+        assert got == pytest.approx(want, abs=2e-4 * float(np.abs(want).max()))
+
+
 def _nearest(values: Tensor, mine: float, label: int) -> Tensor:
     """The number of torch's own that a box was made of."""
     column = values[0, :, 2] if values.shape[2] == 4 else values[0, :, label]
