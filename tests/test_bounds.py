@@ -121,8 +121,9 @@ EDGES: dict[str, tuple[Change, list[Any], list[Any]]] = {
     "heads": (lambda n: layer(heads=FINE.layers[0].heads[:1] * n), [0, 1], [2]),
     "a head's file": (lambda name: head(file=name), ["a.onnx"], ["a.pt", "a"]),
     "a head's end": (lambda name: head(end=name), ["decoded"], ["cls", "other"]),
-    "a head's context": (lambda n: head(context=named(n)), [0, 10_000], [10_001]),
-    "a name in a head's context": (lambda name: head(context=(name,)), ["a"], [""]),
+    "a head's context": (lambda n: head(context=named(n), rows=()), [0, 10_000], [10_001]),
+    "a head's rows": (lambda names: head(rows=names), [(), ("lateral_0",)], [("other",)]),
+    "a name in a head's context": (lambda name: head(context=(name,), rows=()), ["a"], [""]),
     "context of what runs on windows": (lambda names: windows(context=names), [()], [("a",)]),
     "several of what runs on windows": (lambda several: windows(batch=several), [True], [False]),
     "files": (

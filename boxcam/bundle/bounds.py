@@ -201,6 +201,8 @@ def _head(where: str, head: Head, ends: Collection[str]) -> Iterator[str]:
     yield from _texts(where, [*head.context, head.end], 10 * MAX_TEXT)
     yield from _count(f"{where}: context", head.context, _FEW)
     yield from _repeated(f"{where}: context", head.context)
+    if not set(head.rows) <= set(head.context):
+        yield f"{where}: rows are of what is no context"
     if head.scope == "window" and (head.context or not head.batch):
         yield f"{where}: what runs on windows alone runs several, and reads nothing else"
 

@@ -101,6 +101,7 @@ class Head:
         end: name of that tensor, and of the graph's output.
         file: relative to the bundle.
         context: outputs of ``forward.onnx`` that it reads in addition to the layer's tensors.
+        rows: those of them that have a row for each proposal, as the layer's tensors have.
         batch: whether it runs several changed maps, or proposals, at once, each of which makes one entry of the
             output's first axis.
         scope: what of a feature map a number of the output depends on: ``window`` for the cells of its gradient, which
@@ -112,6 +113,7 @@ class Head:
     context: tuple[str, ...]
     batch: bool
     scope: Scope
+    rows: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from boxcam.bundle import Head, Scope
 from boxcam.errors import ExportError
 from boxcam.export.graphs.extract import clone_model
 from boxcam.export.graphs.head import Rest, cut_after
-from boxcam.export.graphs.query import Array
+from boxcam.export.graphs.query import Array, static_shape
 from boxcam.export.graphs.run import RunningGraph, open_session, run_model
 from boxcam.export.graphs.weights import WeightsFile
 from boxcam.export.passes.several_maps import take_several
@@ -45,6 +45,7 @@ class LayerHead:
         number: of it among those of this target, as ``origin`` counts them.
         rest: the graph, for what the forward pass gives.
         several: the same for any number of maps, if it takes several.
+        rows: names of the context that has a row for each proposal.
     """
 
     end: str
@@ -52,6 +53,7 @@ class LayerHead:
     number: int
     rest: Rest
     several: ir.Model | None = None
+    rows: tuple[str, ...] = ()
 
     def file(self, stem: str, place: int) -> str:
         """Its file's name.
@@ -64,7 +66,7 @@ class LayerHead:
 
     def described(self, file: str, scope: Scope) -> Head:
         """What the manifest says of it."""
-        return Head(self.end, file, self.rest.context, self.several is not None, scope)
+        return Head(self.end, file, self.rest.context, self.several is not None, scope, self.rows)
 
     def write(self, file: Path, weights: WeightsFile) -> None:
         """Write the graph, its weights to those of the others."""
@@ -78,13 +80,21 @@ class LayerHead:
             rows: whether the layer's features are of proposals.
         """
         several = clone_model(self.rest.model)
-        take_several(several, self.rest.features)
+        found = replace(self, several=several, rows=self._row_by_row(runs[0]) if rows else ())
+        take_several(several, self.rest.features, found.rows)
         try:
             running = open_session(several)
-            same = all(self._agrees(running, run, rows) for run in runs)
+            same = all(found._agrees(running, run, rows) for run in runs)
         except Exception:  # noqa: BLE001 - onnxruntime's own errors share no public root; it counts on one image
             return self
-        return replace(self, several=several) if same else self
+        return found if same else self
+
+    def _row_by_row(self, run: Run) -> tuple[str, ...]:
+        """Names of the context that has as many rows as there are proposals, which may be chance."""
+        count = len(run.found[self.rest.features[0]])
+        single = {value.name for value in self.rest.model.graph.inputs if (static_shape(value) or (1,))[0] == 1}
+        rows = [name for name in self.rest.context if run.found[name].shape[:1] == (count,)]
+        return tuple(name for name in rows if name not in single)
 
     def _agrees(self, running: RunningGraph, run: Run, rows: bool) -> bool:
         context = {name: run.found[name] for name in self.rest.context}
@@ -94,7 +104,8 @@ class LayerHead:
             if not count:
                 return True
             chosen = [row % count for row in _ROWS]
-            (found,) = running.run(None, {**{name: of[chosen] for name, of in features.items()}, **context})
+            given = {name: of[chosen] if name in self.rows else of for name, of in context.items()}
+            (found,) = running.run(None, {**{name: of[chosen] for name, of in features.items()}, **given})
             expected = self._alone({**features, **context})[chosen]
         else:
             changed = {name: 0.5 * of[..., ::-1] for name, of in features.items()}

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from boxcam.bundle import Head, Layer
 from boxcam.errors import BundleError, RunError
+from boxcam.plurals import counted
 from boxcam.runtime.sessions import Device, Session, shown
 from boxcam.runtime.tensors import Array, Tensors
 
@@ -91,8 +92,21 @@ class HeadGraph:
         if waiting:
             yield from self._several(tensors, row, waiting)
 
+    def _row(self, tensors: Tensors, name: str, row: int) -> Array:
+        """A row of what has one for each proposal."""
+        proposals = tensors.shape(self.features[0])[0]
+        if tensors.shape(name)[:1] != (proposals,):
+            raise RunError(
+                f"{shown(name)} is {list(tensors.shape(name))}, and {self.file} reads a row of it for each of"
+                f" {proposals} proposals. Export the model again."
+            )
+        return tensors[name][row : row + 1]
+
     def _several(self, tensors: Tensors, row: int, changed: list[Mapping[str, Array]]) -> Iterator[Array]:
         given = {name: tensors.ort(name) for name in self._head.context}
+        if self._head.batch:
+            for name in self._head.rows:
+                given[name] = np.repeat(self._row(tensors, name, row), len(changed), axis=0)
         for name in self.features:
             if self._head.batch:
                 given[name] = np.stack([one[name] for one in changed])
@@ -105,7 +119,7 @@ class HeadGraph:
             return
         if not found.ndim or len(found) != len(changed):
             raise RunError(
-                f"{self._session.file} gives {list(found.shape)} for {len(changed)} feature maps. Export the model"
+                f"{self.file} gives {list(found.shape)} for {counted(len(changed), 'feature map')}. Export the model"
                 " again."
             )
         yield from found[:, None]

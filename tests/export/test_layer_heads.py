@@ -204,6 +204,27 @@ def test_a_target_that_cannot_be_cut_out_takes_none_from_another() -> None:
     assert [(head.end, head.target, head.number) for head in found] == [("other", "logit", 0)]
 
 
+def test_what_is_said_of_each_proposal_goes_with_it() -> None:
+    """As the logits of a cascade's other stages, which are added to those of a row."""
+    net = Net()
+    rows = net.node("Relu", [net.input("given", ("n", CHANNELS, 3, 3))], name="layer")[0]
+    others = net.node("Sigmoid", [net.input("more", ("n", 3))], name="others")[0]
+    both = net.Add(net.MatMul(net.Flatten(rows), weights("a", CHANNELS * 9, 3)), others)
+    net.node("Identity", [net.Mul(both, net.node("Sigmoid", [net.input("all", (1, 3))], name="scale")[0])], name="end")
+    model = net.model(["layer", "others", "scale", "end"])
+    random = np.random.default_rng(2)
+    feeds = {"given": random.random((6, CHANNELS, 3, 3), np.float32), "more": random.random((6, 3), np.float32)}
+    feeds["all"] = random.random((1, 3), np.float32)
+    values = {str(value.name): value for value in all_values(model.graph)}
+    names = ["layer", "others", "scale", "end"]
+    found = observe_values(model, [values[name] for name in names], feeds)
+    (head,) = build(model, ["layer"], {"logit": ["end"]})
+    tried = head.tried([Run(dict(zip(names, found, strict=True)), feeds)], rows=True)
+    assert (set(tried.rest.context), tried.rows, tried.several is None) == ({"others", "scale"}, ("others",), False)
+    described = tried.described("head.roi.onnx", "map")
+    assert (described.batch, described.rows) == (True, ("others",))
+
+
 def test_proposals_that_go_together_are_not_run_apart() -> None:
     """Of rows, what comes out of some has to be what comes out of them among the others."""
     for together in (False, True):

@@ -21,12 +21,13 @@ from boxcam.export.graphs.query import attribute_of, constant_array, static_shap
 from boxcam.export.passes.dynamic_size import forget_shapes
 
 
-def take_several(model: ir.Model, features: Collection[str]) -> None:
+def take_several(model: ir.Model, features: Collection[str], rows: Collection[str] = ()) -> None:
     """Let a graph take several feature maps, in place.
 
     Args:
         model: the graph; its inputs are feature maps, [1, C, H, W] or [R, C, h, w], and what else it reads.
         features: names of the feature maps among its inputs.
+        rows: names of others that have an entry for each of them, as what is said of each proposal.
     """
     graph = model.graph
     op = Ops(graph, "boxcam.several")
@@ -44,7 +45,9 @@ def take_several(model: ir.Model, features: Collection[str]) -> None:
         value.shape = ir.Shape([None, (static_shape(value) or (None, None))[1], *[None] * (rank - 2)])
     for value in others:
         shape = shapes[str(value.name)]
-        if len(shape) > 1 and shape[0] == 1:
+        if value.name in rows:
+            value.shape = ir.Shape([None, *shape[1:]])
+        elif len(shape) > 1 and shape[0] == 1:
             _repeat(op, value, maps[0], len(shape))
     graph.sort()
 
