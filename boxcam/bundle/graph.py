@@ -77,15 +77,21 @@ def parse_graph(data: bytes) -> Graph:
     return Graph(tuple(nodes), weights)
 
 
-def selecting_operator(graph: Graph, ends: Collection[str]) -> str | None:
-    """An operator before some values that chooses boxes, so that their rows are no fixed places; None without one."""
+def selecting_operator(graph: Graph, ends: Collection[str], after: Collection[str] = ()) -> str | None:
+    """An operator before some values that chooses boxes, so that their rows are no fixed places; None without one.
+
+    Args:
+        graph: all operators.
+        ends: names of the values.
+        after: names of values; what comes before them does not count.
+    """
     wanted = set(ends)
     for node in reversed(graph.nodes):
         if wanted.isdisjoint(node.outputs):
             continue
         if node.operator in SELECTING:
             return node.operator
-        wanted.update(node.inputs)
+        wanted.update(name for name in node.inputs if name not in after)
     return None
 
 

@@ -198,12 +198,12 @@ class Plan:
         fitting = [one.name for one in self.model.manifest.layers if one.kind == "map" and one.name != IMAGE]
         if name is None and fitting:
             name = fitting[0]
-        layer = self._layer(self.method, name)
-        if layer.name not in fitting:
+        layer = None if name == IMAGE else self.model.layer(name)
+        if layer is None or layer.name not in fitting:
             raise UnknownNameError(
                 f"the method {self.method!r} hides the image behind feature maps of all of it, and layer"
-                f" {layer.name!r} is none. Choose another layer ({', '.join(fitting) or 'there is none'}), or another"
-                " method."
+                f" {(name if layer is None else layer.name)!r} is none. Choose another layer"
+                f" ({', '.join(fitting) or 'there is none'}), or another method."
             )
         return layer
 
@@ -215,14 +215,14 @@ class Plan:
         """
         model, ends = self.model, [end.name for end in self.model.manifest.target(self.options.target).ends]
         fitting = [one.name for one in model.manifest.layers if any(one.head(end) for end in ends)]
-        layer = self._layer(self.method, fitting[0] if name is None and fitting else name)
-        if layer.name in fitting:
+        layer = None if name == IMAGE else model.layer(fitting[0] if name is None and fitting else name)
+        if layer is not None and layer.name in fitting:
             return layer
-        if layer.name == IMAGE:
+        if layer is None or layer.name == IMAGE:
             why = f"is one of feature maps, and layer {IMAGE!r} is the image"
         else:
             why = f"runs the model again from layer {layer.name!r} on"
-            chosen = model.selecting_operator(self.options.target)
+            chosen = model.selecting_operator(self.options.target, layer)
             if chosen is not None:
                 why += f", and the model chooses its boxes after it ({chosen}), so that they would be others"
             elif fitting:

@@ -81,7 +81,7 @@ class Model:
         self._device = Device(device, threads, providers)
         self._engines: dict[str, GradientEngine] = {}
         self._heads: dict[str, HeadGraph] = {}
-        self._selecting: dict[str, str | None] = {}
+        self._selecting: dict[tuple[str, tuple[str, ...]], str | None] = {}
         self._session = Session(self.path / bundle.FORWARD, self._device)
         if self._session.providers == (CPU,):  # the gradient runs where the forward pass does
             self._device = Device("cpu", threads)
@@ -352,15 +352,19 @@ class Model:
             f" {', '.join(dict.fromkeys(there)) or 'none'}). Export the model again with it, or pass another engine=."
         )
 
-    def selecting_operator(self, target: str | None = None) -> str | None:
+    def selecting_operator(self, target: str | None = None, after: Layer | None = None) -> str | None:
         """The operator that chooses boxes before the numbers of a target, so that one place in their tensors is another
-        box in another image, or with other weights; None if places are fixed. The graph is read once for each target.
+        box in another image, or with other weights; None if places are fixed. The graph is read once for each.
+
+        Args:
+            target: name of the target; the bundle's first one by default.
+            after: a layer: what comes before it does not count.
         """
-        aim = self.manifest.target(target)
-        if aim.name not in self._selecting:
+        aim, names = self.manifest.target(target), () if after is None else tuple(of.name for of in after.tensors)
+        if (aim.name, names) not in self._selecting:
             graph = parse_graph((self.path / bundle.FORWARD).read_bytes())
-            self._selecting[aim.name] = selecting_operator(graph, [end.name for end in aim.ends])
-        return self._selecting[aim.name]
+            self._selecting[aim.name, names] = selecting_operator(graph, [end.name for end in aim.ends], names)
+        return self._selecting[aim.name, names]
 
     def engine(self, gradient: Gradient, *, means: bool = False) -> GradientEngine:
         """The engine of a gradient, opened once and kept; with ``means``, the cheaper one if there is one."""
