@@ -72,7 +72,7 @@ class ClassScores:
             if end.activation == "Softmax":
                 lines = np.exp(lines - lines.max(axis=1, keepdims=True))
                 lines /= lines.sum(axis=1, keepdims=True)
-            lines = np.take_along_axis(lines, first[:, None] + np.arange(self._count), axis=1)
+            lines = lines[np.arange(len(rows))[:, None], first[:, None] + np.arange(self._count)]
             found[rows] = 1 / (1 + np.exp(-lines)) if end.activation == "Sigmoid" else lines
         return found
 
@@ -97,9 +97,9 @@ class ClassScores:
     def _lines(self, prediction: Prediction, origins: Int) -> Array:
         """The numbers along the axis of classes through those of some boxes, all of one tensor: float64 [N, size]."""
         assert self._axis is not None
-        values = np.moveaxis(prediction.outputs[self._ends[int(origins[0, 0])].name], self._axis, -1)
-        places = np.delete(origins[:, 1 : 1 + values.ndim], self._axis, axis=1)
-        found: Array = values[tuple(places.T)].astype(np.float64)
+        values = prediction.outputs[self._ends[int(origins[0, 0])].name]
+        places = tuple(origins[:, 1 + axis] for axis in range(values.ndim) if axis != self._axis)
+        found: Array = np.moveaxis(values, self._axis, -1)[places].astype(np.float64)
         return found
 
     def _find(self, predictions: Sequence[Prediction]) -> int | None:

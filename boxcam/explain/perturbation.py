@@ -143,7 +143,7 @@ class HiddenImage:
 def _objects(prediction: Prediction, classes: ClassScores, boxes: Sequence[int] | None = None) -> Objects:
     """What was found, or some of it."""
     found, vectors = prediction.detections, classes.of(prediction)
-    chosen = np.arange(len(found)) if boxes is None else np.asarray(boxes, np.int64)
+    chosen = slice(None) if boxes is None else np.asarray(boxes, np.int64)
     return Objects(
         found.boxes[chosen],
         found.labels[chosen],

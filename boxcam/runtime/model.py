@@ -198,6 +198,8 @@ class Model:
         detections, rows = read_detections(self.manifest, found, transform, self._file)
         count = len(found[self.manifest.target().value])
         for aim in aims:
+            if aim is self.manifest.target():
+                continue  # that was read with the detections
             if len(read_origin(aim, found, count, self._file)) != found[aim.value].size:
                 raise RunError(
                     f"{self._file}: {aim.value} does not have one number for each box. Export the model again."

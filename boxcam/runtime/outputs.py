@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
-from boxcam.bundle import Layer, Manifest, TracedTarget
+from boxcam.bundle import Layer, Logits, Manifest, TracedTarget
 from boxcam.errors import BundleError, RunError
 from boxcam.plurals import counted
 from boxcam.runtime.preprocess import Transform
@@ -81,21 +82,35 @@ def read_origin(target: TracedTarget, found: Mapping[str, Array], count: int, mo
             f"{model}: {target.origin} is {origin.dtype} {list(origin.shape)}, not one row of whole numbers for each"
             f" of {count} boxes. {_AGAIN}"
         )
-    for number, end in enumerate(target.ends):
-        mine = origin[origin[:, 0] == number, 1:]
-        if len(end.shape) > mine.shape[1]:
+    axes = origin.shape[1] - 1
+    for end in target.ends:
+        if len(end.shape) > axes:
             raise RunError(
-                f"{model}: {target.origin} has {counted(mine.shape[1], 'index', 'indices')}, and {end.name} has"
+                f"{model}: {target.origin} has {counted(axes, 'index', 'indices')}, and {end.name} has"
                 f" {counted(len(end.shape), 'axis', 'axes')}."
                 f" {_AGAIN}"
             )
-        sizes = np.array([np.iinfo(np.int64).max if size is None else size for size in end.shape], np.int64)
-        mine = mine[:, : len(sizes)]
-        if ((mine < 0) | (mine >= sizes)).any():
-            raise RunError(f"{model}: {target.origin} points outside of {end.name} {list(end.shape)}. {_AGAIN}")
+    lowest, sizes = _ranges(target.ends, axes)
+    known = origin[(origin[:, 0] >= 0) & (origin[:, 0] < len(target.ends))]
+    numbers, places = known[:, 0], known[:, 1:]
+    outside = ((places < lowest[numbers]) | (places >= sizes[numbers])).any(axis=1)
+    if outside.any():
+        end = target.ends[int(numbers[outside].min())]
+        raise RunError(f"{model}: {target.origin} points outside of {end.name} {list(end.shape)}. {_AGAIN}")
     if (origin[:, 0] >= len(target.ends)).any():
         raise RunError(f"{model}: {target.origin} points to a tensor that the manifest does not list. {_AGAIN}")
     return origin.astype(np.int64)
+
+
+@lru_cache(maxsize=64)
+def _ranges(ends: tuple[Logits, ...], axes: int) -> tuple[Int, Int]:
+    """Of each tensor, the first place along each axis and how many there are: any place on axes that it has not."""
+    limits = np.iinfo(np.int64)
+    lowest, sizes = (np.full((len(ends), axes), of, np.int64) for of in (limits.min, limits.max))
+    for number, end in enumerate(ends):
+        lowest[number, : len(end.shape)] = 0
+        sizes[number, : len(end.shape)] = [limits.max if size is None else size for size in end.shape]
+    return lowest, sizes
 
 
 def check_types(manifest: Manifest, types: Mapping[str, str], model: str) -> None:

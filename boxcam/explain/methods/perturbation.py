@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -97,14 +96,14 @@ def overlaps(boxes: Float, others: Float) -> Float64:
     Args:
         boxes, others: float32 [K, 4] and [N, 4], x1 y1 x2 y2.
     """
-    one, other = boxes.astype(np.float64)[:, None], others.astype(np.float64)[None]
-    sides = np.minimum(one[..., 2:], other[..., 2:]) - np.maximum(one[..., :2], other[..., :2])
-    common = np.clip(sides, 0, None).prod(axis=-1)
-    union = _areas(one) + _areas(other) - common
+    one, other = boxes.astype(np.float64), others.astype(np.float64)
+    common = _areas(np.maximum(one[:, None, :2], other[:, :2]), np.minimum(one[:, None, 2:], other[:, 2:]))
+    union = _areas(one[:, :2], one[:, 2:])[:, None] + _areas(other[:, :2], other[:, 2:]) - common
     found: Float64 = np.divide(common, union, out=np.zeros(common.shape), where=union > 0)
     return found
 
 
-def _areas(boxes: npt.NDArray[Any]) -> Float64:
-    areas: Float64 = np.clip(boxes[..., 2:] - boxes[..., :2], 0, None).prod(axis=-1)
+def _areas(corners: Float64, opposite: Float64) -> Float64:
+    sides = np.maximum(opposite - corners, 0)
+    areas: Float64 = sides[..., 0] * sides[..., 1]
     return areas
