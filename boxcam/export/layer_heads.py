@@ -20,7 +20,7 @@ from boxcam.errors import ExportError
 from boxcam.export.graphs.extract import clone_model
 from boxcam.export.graphs.head import Rest, cut_after
 from boxcam.export.graphs.query import Array, static_shape
-from boxcam.export.graphs.run import RunningGraph, open_session, run_model
+from boxcam.export.graphs.run import RunningGraph, open_session
 from boxcam.export.graphs.weights import WeightsFile
 from boxcam.export.passes.several_maps import take_several
 from boxcam.export.verify.check import Run
@@ -72,20 +72,26 @@ class LayerHead:
         """Write the graph, its weights to those of the others."""
         weights.save(self.several or self.rest.model, file)
 
-    def tried(self, runs: Sequence[Run], rows: bool) -> LayerHead:
-        """The same, with a graph for several maps if that gives what each gives alone.
+    def tried(self, runs: Sequence[Run], rows: bool) -> LayerHead | None:
+        """The same, with a graph for several maps if that gives what each gives alone; None if it does not run.
 
         Args:
             runs: of the forward graph.
             rows: whether the layer's features are of proposals.
         """
+        try:
+            alone = open_session(self.rest.model)
+            for run in runs:
+                self._run(alone, {name: run.found[name] for name in self.rest.features}, run)
+        except Exception:  # noqa: BLE001 - onnxruntime's own errors share no public root
+            return None
         several = clone_model(self.rest.model)
         found = replace(self, several=several, rows=self._row_by_row(runs[0]) if rows else ())
         take_several(several, self.rest.features, found.rows)
         try:
             running = open_session(several)
-            same = all(found._agrees(running, run, rows) for run in runs)
-        except Exception:  # noqa: BLE001 - onnxruntime's own errors share no public root; it counts on one image
+            same = all(found._agrees(running, alone, run, rows) for run in runs)
+        except Exception:  # noqa: BLE001 - as above; it counts on one image
             return self
         return found if same else self
 
@@ -96,26 +102,25 @@ class LayerHead:
         rows = [name for name in self.rest.context if run.found[name].shape[:1] == (count,)]
         return tuple(name for name in rows if name not in single)
 
-    def _agrees(self, running: RunningGraph, run: Run, rows: bool) -> bool:
-        context = {name: run.found[name] for name in self.rest.context}
+    def _agrees(self, running: RunningGraph, alone: RunningGraph, run: Run, rows: bool) -> bool:
         features = {name: run.found[name] for name in self.rest.features}
+        expected = run.found[self.end]
         if rows:
             count = min(len(of) for of in features.values())
             if not count:
                 return True
             chosen = [row % count for row in _ROWS]
-            given = {name: of[chosen] if name in self.rows else of for name, of in context.items()}
-            (found,) = running.run(None, {**{name: of[chosen] for name, of in features.items()}, **given})
-            expected = self._alone({**features, **context})[chosen]
-        else:
-            changed = {name: 0.5 * of[..., ::-1] for name, of in features.items()}
-            both = {name: np.concatenate([of, changed[name]]).astype(of.dtype) for name, of in features.items()}
-            (found,) = running.run(None, {**both, **context})
-            expected = np.concatenate([self._alone({**of, **context}) for of in (features, changed)])
-        return _close(found, expected)
+            given = {name: run.found[name][chosen] for name in (*self.rest.features, *self.rows)}
+            return _close(self._run(running, given, run), expected[chosen])
+        changed = {name: np.ascontiguousarray(0.5 * of[..., ::-1]).astype(of.dtype) for name, of in features.items()}
+        both = {name: np.concatenate([of, changed[name]]) for name, of in features.items()}
+        found = self._run(running, both, run)
+        return _close(found, np.concatenate([expected, self._run(alone, changed, run)]))
 
-    def _alone(self, feeds: Mapping[str, Array]) -> Array:
-        return run_model(self.rest.model, {name: np.ascontiguousarray(of) for name, of in feeds.items()})[self.end]
+    def _run(self, running: RunningGraph, given: Mapping[str, Array], run: Run) -> Array:
+        """The output for some features, and the context of a run unless that is given too."""
+        (found,) = running.run([self.end], {**{name: run.found[name] for name in self.rest.context}, **given})
+        return found
 
     def error(self, run: Run, file: Path) -> float:
         """By how much what the file gives differs from what the forward pass gave, relative to the largest number.
@@ -157,8 +162,7 @@ class LayerHead:
         found = []
         for of, position in zip(windows, positions, strict=True):
             kept = {name: _only(run.found[name], of.get(name)) for name in names}
-            (alone,) = session.run([self.end], {**kept, **{name: run.found[name] for name in self.rest.context}})
-            found.append(alone[tuple(position)])
+            found.append(self._run(session, kept, run)[tuple(position)])
         if not _close(np.array(found), expected):
             return "map"
         if self.several is None or self.rest.context or len(names) != 1:

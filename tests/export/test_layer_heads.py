@@ -50,7 +50,9 @@ class Case:
     @property
     def tried(self) -> LayerHead:
         assert self.head is not None
-        return self.head.tried([self.run], rows=False)
+        found = self.head.tried([self.run], rows=False)
+        assert found is not None
+        return found
 
     @property
     def scope(self) -> str:
@@ -220,6 +222,7 @@ def test_what_is_said_of_each_proposal_goes_with_it() -> None:
     found = observe_values(model, [values[name] for name in names], feeds)
     (head,) = build(model, ["layer"], {"logit": ["end"]})
     tried = head.tried([Run(dict(zip(names, found, strict=True)), feeds)], rows=True)
+    assert tried is not None
     assert (set(tried.rest.context), tried.rows, tried.several is None) == ({"others", "scale"}, ("others",), False)
     described = tried.described("head.roi.onnx", "map")
     assert (described.batch, described.rows) == (True, ("others",))
@@ -240,5 +243,16 @@ def test_proposals_that_go_together_are_not_run_apart() -> None:
         end = observe_values(model, [values["end"]], {"given": given})[0]
         (head,) = build(model, ["layer"], {"logit": ["end"]})
         run = Run({"layer": given, "end": end}, {})
-        assert (head.tried([run], rows=True).several is None) is together
-        assert head.tried([Run({"layer": given[:0], "end": end[:0]}, {})], rows=True).several is not None
+        tried = head.tried([run], rows=True)
+        none = head.tried([Run({"layer": given[:0], "end": end[:0]}, {})], rows=True)
+        assert tried is not None
+        assert none is not None
+        assert (tried.several is None, none.several is None) == (together, False)
+
+
+def test_what_does_not_run_is_left_out() -> None:
+    case = Case(convolutions)
+    assert case.head is not None
+    for node in case.head.rest.model.graph:
+        node.domain = "boxcam.nowhere"
+    assert case.head.tried([case.run], rows=False) is None

@@ -39,7 +39,8 @@ def tried(heads: Heads, prepared: Preparation, seen: Sequence[Observation], prog
     """The same, for several maps at once where that gives what each gives alone."""
     progress("running the rest of the model after each layer")
     runs = [one.run for one in seen]
-    return {name: [head.tried(runs, prepared.layers[name].kind == "roi") for head in of] for name, of in heads.items()}
+    found = {name: [head.tried(runs, prepared.layers[name].kind == "roi") for head in of] for name, of in heads.items()}
+    return {name: [head for head in of if head is not None] for name, of in found.items()}
 
 
 def write_heads(folder: Path, heads: Heads, prepared: Preparation, weights: WeightsFile) -> None:
@@ -66,13 +67,15 @@ def with_heads(
     """What the manifest says of layers, with what it says of the rest of the model after each."""
     made = []
     for layer in layers:
-        described = []
+        described, features = [], [tensor.name for tensor in layer.tensors]
+        engines: dict[str, OnnxEngine] = {}
         for head, file in named(heads[layer.name], prepared.files[layer.name]):
             gradient = layer.gradient("onnx", head.target)
             scope: Scope = "map"
             if gradient is not None and gradient.form == "windows":
-                engine, features = OnnxEngine(folder / gradient.file), [tensor.name for tensor in layer.tensors]
-                scope = head.scope(seen.run, engine, features, seen.origins[head.target])
+                if gradient.file not in engines:
+                    engines[gradient.file] = OnnxEngine(folder / gradient.file)
+                scope = head.scope(seen.run, engines[gradient.file], features, seen.origins[head.target])
             described.append(head.described(file, scope))
         made.append(dataclasses.replace(layer, heads=tuple(described)))
     return tuple(made)
