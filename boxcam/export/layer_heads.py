@@ -69,8 +69,14 @@ class LayerHead:
         return Head(self.end, file, self.rest.context, self.several is not None, scope, self.rows)
 
     def write(self, file: Path, weights: WeightsFile) -> None:
-        """Write the graph, its weights to those of the others."""
-        weights.save(self.several or self.rest.model, file)
+        """Write the graph, its weights to those of the others, without what a run infers or does not need."""
+        model = clone_model(self.several or self.rest.model)
+        for node in model.graph:
+            node.name = ""
+            for value in node.outputs:
+                if not value.is_graph_output():
+                    value.shape = value.type = None
+        weights.save(model, file)
 
     def tried(self, runs: Sequence[Run], rows: bool) -> LayerHead | None:
         """The same, with a graph for several maps if that gives what each gives alone; None if it does not run.

@@ -11,7 +11,7 @@ import boxcam
 from boxcam.types import Float
 from tests.export import two_stage
 
-LIMIT = 1.3
+LIMIT = 1.31
 PICTURE = np.random.default_rng(3).integers(0, 256, (two_stage.SIZE, two_stage.SIZE, 3), dtype=np.uint8)
 
 
