@@ -148,12 +148,12 @@ class FeatureRuns:
             changed = self._alone(features, parts)
         positions = [self._position(one, seen) for one in asked]
         runs = self._head.run(self._tensors, self._row, changed)
-        before = _read(next(runs), positions)
+        before = self._read(next(runs), positions)
         values = np.repeat(before[:, None], count, axis=1)
         everything = len(self.features) if method.parts == "channel" else self.features[0].size
         progress(len(asked) * (everything - len(parts)))
         for part, output in zip(parts, runs, strict=True):
-            values[:, part] = _read(output, positions)
+            values[:, part] = self._read(output, positions)
             progress(len(asked))
         check_finite(values)
         corner = (0, 0) if method.parts == "channel" else (seen[0].start, seen[1].start)
@@ -196,6 +196,17 @@ class FeatureRuns:
             position[2:4] = position[2] - seen[0].start, position[3] - seen[1].start
         return position
 
+    def _read(self, output: Array, positions: Sequence[Sequence[int]]) -> Float64:
+        """The numbers of an output: float64 [K]."""
+        for position in positions:
+            inside = all(0 <= at < size for at, size in zip(position, output.shape, strict=False))
+            if len(position) < output.ndim or not inside:
+                raise RunError(
+                    f"{self._head.file} gives {list(output.shape)}, which has no place {position}. Export the model"
+                    " again."
+                )
+        return np.array([output[tuple(position[: output.ndim])] for position in positions], np.float64)
+
 
 def _sizes(method: FeatureMasks, layer: Layer, prediction: Prediction) -> list[int]:
     """Of each tensor of a layer, how many channels or cells it has."""
@@ -213,7 +224,3 @@ def _union(shape: tuple[int, ...], asked: Sequence[Asked]) -> Array:
     for one in asked:
         found[one.window] = True
     return found
-
-
-def _read(output: Array, positions: Sequence[Sequence[int]]) -> Float64:
-    return np.array([output[tuple(position[: output.ndim])] for position in positions], np.float64)

@@ -276,6 +276,19 @@ def test_a_target_without_a_graph_of_its_own_is_refused(two_stages: Path, monkey
         model.explain(PICTURE, layer="roi", method="recipro-cam", score=0)
 
 
+@pytest.mark.parametrize("cut", [np.s_[:, :, :0], np.s_[:, :, :, None, None]])
+def test_an_output_without_the_box_s_place_is_refused(
+    two_stages: Path, monkeypatch: pytest.MonkeyPatch, cut: Any
+) -> None:
+    model = boxcam.load(two_stages, threads=1)
+    real = HeadGraph._several
+    monkeypatch.setattr(HeadGraph, "_several", lambda *given: (one[..., None][cut] for one in real(*given)))
+    with pytest.raises(
+        RunError, match=r"head\.roi\.onnx gives \[1, 3, .*\], which has no place \[0, \d.*\]\. Export the"
+    ):
+        model.explain(PICTURE, layer="roi", method="ablation-cam", score=0)
+
+
 def test_numbers_that_are_none_are_refused(two_stages: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = boxcam.load(two_stages, threads=1)
     real = HeadGraph._several

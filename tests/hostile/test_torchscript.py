@@ -56,11 +56,14 @@ def forged(folder: Path, target: Path) -> Path:
     module.save(str(path / "gradient.neck.pt"))
     (path / "gradient.neck.onnx").unlink()
     (path / "gradient.neck.means.onnx").unlink()
+    for head in path.glob("head.*"):
+        head.unlink()
 
     def change(data: dict[str, Any]) -> None:
         data["layers"][0]["gradients"] = [
             {**data["layers"][0]["gradients"][0], "engine": "torchscript", "file": "gradient.neck.pt", "means": ""}
         ]
+        data["layers"][0]["heads"] = []
         data["files"] = dict.fromkeys(("forward.onnx", "gradient.neck.pt", "weights.bin", "sample.png"), "")
 
     return bundle(folder, change)
