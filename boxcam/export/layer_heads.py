@@ -93,8 +93,8 @@ class LayerHead:
             return None
         several = clone_model(self.rest.model)
         found = replace(self, several=several, rows=self._row_by_row(runs[0]) if rows else ())
-        take_several(several, self.rest.features, found.rows)
         try:
+            take_several(several, self.rest.features, found.rows)
             running = open_session(several)
             same = all(found._agrees(running, alone, run, rows) for run in runs)
         except Exception:  # noqa: BLE001 - as above; it counts on one image
