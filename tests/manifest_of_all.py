@@ -40,7 +40,7 @@ MANIFEST_OF_ALL = Manifest(
             ),
             heads=(
                 Head("cls", "head.neck.onnx", (), True, "window"),
-                Head("decoded", "head.neck.1.onnx", ("lateral_0",), False, "cells", ("lateral_0",)),
+                Head("decoded", "head-1.neck.onnx", ("lateral_0",), False, "cells", ("lateral_0",)),
             ),
         ),
         Layer("roi", "roi", (Tensor("pooled", 256, 7, 7, None, rois="rois"),), ()),

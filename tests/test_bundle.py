@@ -29,7 +29,7 @@ from boxcam.errors import BundleError, OutputError
 from tests.manifest_of_all import MANIFEST_OF_ALL
 
 GRADIENTS = ("neck.onnx", "neck.pt", "neck.x1.onnx", "neck.m.onnx")
-HEADS = ("head.neck.onnx", "head.neck.1.onnx")
+HEADS = ("head.neck.onnx", "head-1.neck.onnx")
 GRAPHS = (*(f"gradient.{name}" for name in GRADIENTS), *HEADS)
 FILES = {FORWARD: b"forward", **{name: name.removeprefix("gradient.").encode() for name in GRAPHS}}
 

@@ -56,13 +56,13 @@ class LayerHead:
     rows: tuple[str, ...] = ()
 
     def file(self, stem: str, place: int) -> str:
-        """Its file's name.
+        """Its file's name, which no head of another layer has, whatever layers are called.
 
         Args:
             stem: of the layer's gradients.
             place: among the heads of the layer.
         """
-        return f"{stem.replace('gradient', 'head', 1)}{f'.{place}' if place else ''}.onnx"
+        return f"{stem.replace('gradient', f'head-{place}' if place else 'head', 1)}.onnx"
 
     def described(self, file: str, scope: Scope) -> Head:
         """What the manifest says of it."""

@@ -16,7 +16,7 @@ from boxcam.export.graphs.head import cut_after
 from boxcam.export.graphs.query import all_values
 from boxcam.export.graphs.run import observe_values, open_session, record_ranks, serialized
 from boxcam.export.graphs.weights import WeightsFile
-from boxcam.export.layer_heads import LayerHead, build
+from boxcam.export.layer_heads import LayerHead, build, named
 from boxcam.export.verify.check import Run
 from boxcam.runtime.engines import OnnxEngine
 from tests.export.detectors import conv
@@ -248,6 +248,16 @@ def test_proposals_that_go_together_are_not_run_apart() -> None:
         assert tried is not None
         assert none is not None
         assert (tried.several is None, none.several is None) == (together, False)
+
+
+def test_no_two_heads_have_one_file() -> None:
+    """A layer may be called as another one with a number after it."""
+    head = Case(convolutions).head
+    assert head is not None
+    stems = ("gradient.backbone", "gradient.backbone.1", "gradient.backbone.1~2")
+    files = [file for stem in stems for _, file in named([head] * 3, stem)]
+    assert files[:3] == ["head.backbone.onnx", "head-1.backbone.onnx", "head-2.backbone.onnx"]
+    assert len(set(files)) == 9
 
 
 def test_what_does_not_run_is_left_out() -> None:
