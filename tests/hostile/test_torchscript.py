@@ -56,7 +56,7 @@ def forged(folder: Path, target: Path) -> Path:
     module.save(str(path / "gradient.neck.pt"))
     (path / "gradient.neck.onnx").unlink()
     (path / "gradient.neck.means.onnx").unlink()
-    for head in path.glob("head.*"):
+    for head in path.glob("head*.onnx"):
         head.unlink()
 
     def change(data: dict[str, Any]) -> None:
