@@ -2,49 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import onnx_ir as ir
 
 from boxcam.export.autodiff import block as blocks
-from boxcam.export.autodiff.block import UNIFORM, Block, Boxes, Route, Size, Start, Support, Window
+from boxcam.export.autodiff.block import UNIFORM, Block, Size, Start, Support, Table, Window
 from boxcam.export.autodiff.forward import ForwardValues
 
 
 class BlockArithmetic(ForwardValues):
     """Changes how gradients are stored, and not what they are."""
-
-    def routed(self, parent: Boxes, fork: object, branch: object, condition: Callable[[], ir.Value]) -> Boxes:
-        """Those boxes of a group that go one way at a fork: the same group whenever it is asked for."""
-        key = ("routed", fork, branch)
-        if key not in self._routed:
-            op = self.op
-            chosen, stands_in = self.positions.chosen(condition())
-            index = op.Where(stands_in, -1, op.Gather(parent.index, chosen, axis=0))
-            self._routed[key] = Boxes(index, Route(parent, chosen, stands_in, fork, branch))
-        return self._routed[key]
-
-    def united(self, block: Block) -> Block:
-        """The same gradient for all boxes that the walk began with; it is zero for those that it is not about."""
-        op, route = self.op, block.boxes.route
-        if route is None:
-            return block
-        place = op.Unsqueeze(route.chosen, [1])
-        count = op.Shape(route.parent.index)
-        moved: dict[ir.Value, ir.Value] = {}
-        for support in block.axes:
-            if isinstance(support, Window) and support.start.base not in moved:
-                zeros = op.Expand(np.zeros(1, np.int64), count)
-                moved[support.start.base] = op.ScatterND(zeros, place, support.start.base)
-        axes = tuple(
-            Window(Start(moved[a.start.base], a.start.factor, a.start.offset), a.size) if isinstance(a, Window) else a
-            for a in block.axes
-        )
-        shape = op.Concat(count, op.Shape(block.value, start=1), axis=0)
-        own = op.Mul(block.value, op.Cast(op.Not(route.stands_in), to=ir.DataType.from_numpy(op.real)))
-        value = op.ScatterND(op.Expand(np.zeros((), op.real), shape), place, own)
-        return self.united(Block(value, axes, route.parent))
 
     def widened(self, block: Block, axes: Collection[int], value: ir.Value) -> Block:
         """The same gradient with these axes stored in full."""
@@ -112,41 +81,28 @@ class BlockArithmetic(ForwardValues):
                 block = self._widened(block, a, length)
         return block
 
-    def merged(self, found: Sequence[Block]) -> list[Block]:
-        """Add up gradients of the same boxes; a uniform one stays apart from others."""
+    def merged(self, found: Sequence[Block], value: ir.Value) -> list[Block]:
+        """Add up gradients of the same boxes with respect to one value; a uniform one stays apart from others."""
         result: list[Block] = []
         for block in found:
             for i, other in enumerate(result):
                 if other.boxes is block.boxes and other.uniform() == block.uniform():
-                    result[i] = self._sum(other, block)
+                    result[i] = self._sum(other, block, value)
                     break
             else:
                 result.append(block)
         return result
 
-    def added(self, found: Sequence[Block], value: ir.Value) -> list[Block]:
-        """Add up gradients until no box has more than one, for what is not linear in them.
-
-        Args:
-            found: as `merged` gives them.
-            value: that they are of.
-        """
-        if len(found) > 1:
-            found = self.merged([self.widened(block, block.uniform(), value) for block in found])
-        if all(one is other or one.boxes.apart_from(other.boxes) for one in found for other in found):
-            return list(found)
-        return self.merged([self.united(block) for block in found])
-
-    def _sum(self, a: Block, b: Block) -> Block:
+    def _sum(self, a: Block, b: Block, value: ir.Value) -> Block:
         for axis, (one, other) in enumerate(zip(a.axes, b.axes, strict=True)):
             if one == other or (one is None and other is None):
                 continue
-            joint = self._joint(one, other)
-            a, b = self._moved(a, axis, joint, b), self._moved(b, axis, joint, a)
+            joint = self._joint(one, other, self.dims(value)[axis])
+            a, b = (self._moved(block, axis, joint, value) for block in (a, b))
         return Block(self.op.Add(a.value, b.value), a.axes, a.boxes)
 
-    def _joint(self, one: Support, other: Support) -> Support:
-        """A window that holds two others."""
+    def _joint(self, one: Support, other: Support, length: int | None) -> Support:
+        """A window that holds two others of an axis; None for all of it, if no window is smaller."""
         if not (isinstance(one, Window) and isinstance(other, Window)):
             return None
         op = self.op
@@ -154,14 +110,40 @@ class BlockArithmetic(ForwardValues):
         if same and isinstance(one.size, int) and isinstance(other.size, int):
             low = min(one.start.offset, other.start.offset)
             high = max(one.start.offset + one.size, other.start.offset + other.size)
+            if length is not None and high - low >= length:
+                return None
             return Window(Start(one.start.base, one.start.factor, low), high - low)
         starts = [self.positions.start(w.start) for w in (one, other)]
-        ends = [op.Add(s, w.size) for s, w in zip(starts, (one, other), strict=True)]
         start = op.Min(*starts)
+        known = self._known_joint(one, other, length)
+        if known is not None:
+            table, size = known
+            assert length is not None
+            if size >= length:
+                return None
+            start = op.Min(op.Max(start, 0), length - size)
+            self.positions.tell(start, table)
+            return Window(Start(start), size)
+        ends = [op.Add(s, w.size) for s, w in zip(starts, (one, other), strict=True)]
         longest = op.ReduceMax(op.Concat(op.Sub(op.Max(*ends), start), [1], axis=0), [0], keepdims=1)
         return Window(Start(start), longest)
 
-    def _moved(self, block: Block, axis: int, into: Support, other: Block) -> Block:
+    def _known_joint(self, one: Window, other: Window, length: int | None) -> tuple[Table, int] | None:
+        """The starts of windows of one size that hold two others as far as these lie on the axis, and that size.
+
+        None where it is not known at export where one lies beside the other.
+        """
+        tables = [self.positions.table(window.start) for window in (one, other)]
+        if length is None or not (isinstance(one.size, int) and isinstance(other.size, int)):
+            return None
+        if tables[0] is None or tables[1] is None or tables[0].position != tables[1].position:
+            return None
+        low = np.minimum(tables[0].values, tables[1].values)
+        high = np.maximum(tables[0].values + one.size, tables[1].values + other.size)
+        size = int((np.minimum(high, length) - np.maximum(low, 0)).max(initial=1))
+        return Table(tables[0].position, np.clip(low, 0, max(length - size, 0))), size
+
+    def _moved(self, block: Block, axis: int, into: Support, value: ir.Value) -> Block:
         """Store one axis of a block in another, larger window."""
         support = block.axes[axis]
         if support == into:
@@ -170,9 +152,7 @@ class BlockArithmetic(ForwardValues):
         assert isinstance(support, Window)
         op, rank = self.op, len(axes)
         if into is None:
-            length = self.op.Shape(other.value, start=axis + 1, end=axis + 2)
-            place = self.positions.placement(support, length)
-            return Block(self.placed(block.value, place, axis, rank, support.size), axes, block.boxes)
+            return self.widened(block, [axis], value)
         assert isinstance(into, Window)
         start = support.start
         if into.start.base is start.base and into.start.factor == start.factor and isinstance(into.size, int):

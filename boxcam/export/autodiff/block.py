@@ -45,6 +45,21 @@ class Start:
         return Start(self.base, self.factor * factor, self.offset * factor)
 
 
+@dataclass(frozen=True, eq=False)
+class Table:
+    """The values that a start can have: it is a function of a position, such as that of a box's logit on its map.
+
+    Two starts that are functions of one position are compared at export, for all boxes that there may be.
+
+    Attributes:
+        position: which one; equal for tables of the same.
+        values: int64 [N], by the position.
+    """
+
+    position: object
+    values: Array
+
+
 @dataclass(frozen=True)
 class Window:
     """Some positions of one axis: ``size`` of them, from ``start`` on.
@@ -75,28 +90,41 @@ class Boxes:
     Attributes:
         index: int64 [M], their numbers among the K boxes that were asked for; -1 for a stand-in.
         route: which boxes of which group they are; None for all that a walk began with.
+        parts: the groups that it was put together from, of which no two share a box; none if it was not.
     """
 
     index: ir.Value
     route: Route | None = None
-
-    def way(self) -> list[tuple[object, object]]:
-        """The turns by which these boxes came here, the first one first."""
-        return [] if self.route is None else [*self.route.parent.way(), (self.route.fork, self.route.branch)]
+    parts: tuple[Boxes, ...] = ()
 
     @property
-    def root(self) -> Boxes:
-        """The boxes that the walk began with."""
-        return self if self.route is None else self.route.parent.root
+    def lineage(self) -> list[Boxes]:
+        """The group, the one that it is a part of, and so on to all."""
+        return [self] if self.route is None else [self, *self.route.parent.lineage]
+
+    @property
+    def atoms(self) -> tuple[Boxes, ...]:
+        """The groups that were not put together, of which it consists."""
+        return self.parts or (self,)
+
+    def common(self, other: Boxes) -> Boxes:
+        """The smallest group that both are parts of."""
+        return next(one for one in self.lineage if any(one is another for another in other.lineage))
 
     def apart_from(self, other: Boxes) -> bool:
         """Whether no box can be in both groups: at one fork they took different branches."""
-        for (fork, branch), (other_fork, other_branch) in zip(self.way(), other.way(), strict=False):
+        if self.parts or other.parts:
+            return all(one.apart_from(another) for one in self.atoms for another in other.atoms)
+        for (fork, branch), (other_fork, other_branch) in zip(self._way(), other._way(), strict=False):
             if fork != other_fork:
                 return False
             if branch != other_branch:
                 return True
         return False
+
+    def _way(self) -> list[tuple[object, object]]:
+        """The turns by which these boxes came here, the first one first."""
+        return [] if self.route is None else [*self.route.parent._way(), (self.route.fork, self.route.branch)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,6 +180,29 @@ class Positions:
     def __init__(self, op: Ops) -> None:
         self.op = op
         self._done: dict[object, ir.Value] = {}
+        self._tables: dict[ir.Value, Table] = {}
+
+    def tell(self, base: ir.Value, table: Table) -> None:
+        """Tell which values the base of starts can have."""
+        self._tables[base] = table
+
+    def anywhere(self, base: ir.Value, count: Size | None) -> ir.Value:
+        """A base that is any of so many positions, told as such where their number is known."""
+        if isinstance(count, int):
+            self.tell(base, Table(base, np.arange(count)))
+        return base
+
+    def table(self, start: Start) -> Table | None:
+        """Which values a start can have; None where that is not known."""
+        found = self._tables.get(start.base)
+        return None if found is None else replace(found, values=found.values * start.factor + start.offset)
+
+    def retold(self, base: ir.Value, of: ir.Value, how: object) -> ir.Value:
+        """A base that has values of another one, told as such: bases that were moved alike stay comparable."""
+        found = self._tables.get(of)
+        if found is not None:
+            self.tell(base, replace(found, position=(found.position, how)))
+        return base
 
     def start(self, start: Start) -> ir.Value:
         """int64 [M]."""

@@ -11,8 +11,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import onnx_ir as ir
 
-from boxcam.export.autodiff.arithmetic import BlockArithmetic
 from boxcam.export.autodiff.block import UNIFORM, Block, Size, Window
+from boxcam.export.autodiff.groups import GroupArithmetic
 from boxcam.export.autodiff.guided import rectifiers
 from boxcam.export.autodiff.rule import RULES, ZERO, Rule, Site, unsupported
 from boxcam.export.graphs.dependency import differentiable_inputs
@@ -26,7 +26,7 @@ LocalRule = Callable[["Tape", ir.Node, int, Block, Collection[int]], Mapping[int
 LOCAL: Registry[LocalRule] = Registry("local gradient rule")
 
 
-class Tape(BlockArithmetic):
+class Tape(GroupArithmetic):
     """Writes gradients into a graph.
 
     Args:
@@ -78,7 +78,7 @@ class Tape(BlockArithmetic):
             for number, value in enumerate(node.outputs):
                 if value in ends:
                     continue
-                gathered = self.merged(pending.pop(value, [])) if passes else []
+                gathered = self.joined(self.merged(pending.pop(value, []), value), value) if passes else []
                 if value in rectified:
                     gathered = [self._positive(block, value, rectified[value]) for block in self.added(gathered, value)]
                 for arrived in gathered:
@@ -87,7 +87,8 @@ class Tape(BlockArithmetic):
                         assert used is not None
                         pending.setdefault(used, []).extend(found)
                         self.largest = max([self.largest, *(self._numbers(used, block) for block in found)])
-        return {value: self.merged(found) for value, found in pending.items() if value in ends}
+        arrived_at = {value: self.merged(found, value) for value, found in pending.items() if value in ends}
+        return {value: self.reconciled(found, value) for value, found in arrived_at.items()}
 
     def _positive(self, block: Block, y: ir.Value, sign: ir.Value) -> Block:
         """What is positive of the gradient of a rectifying activation's output, where the activation is active.

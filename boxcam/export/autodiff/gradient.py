@@ -8,7 +8,7 @@ graph hands it over.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -159,15 +159,15 @@ class _Builder:
         everything = gradient_reaches(model.graph, features)
         self.means, self.cheaper = means, False
         self.tape = Tape(self.op, opset_of(model), {}, everything, local, features if means else (), guided)
+        count = self.op.Squeeze(self.op.Shape(self.origin, start=0, end=1), [0])
+        self.every = Boxes(self.op.Range(0, count, 1))
         self.forms: list[Form] = []
         self.fields: list[int] = []
         self.reasons: dict[str, None] = {}
         self.channels: int | None = None
 
     def build(self) -> GradientGraph:
-        for number, leaf in enumerate(self.leaves):
-            if any(leaf in reached for reached in self.reached):
-                self._leaf(number, leaf)
+        self._walk()
         for value in self.graph.inputs:
             if value is not self.origin and (value.name == ORIGIN or _OWN_NAME.fullmatch(str(value.name))):
                 raise ExportError(f"the model has a tensor named {value.name!r}, a name reserved by boxcam. Rename it.")
@@ -182,42 +182,37 @@ class _Builder:
         at_once = min(max(_MEMORY // (4 * self.tape.largest), 1), _MOST_AT_ONCE)
         return GradientGraph(model, form, reason, inputs, field, at_once)
 
-    def _leaf(self, number: int, leaf: ir.Value) -> None:
-        self.tape.barriers.clear()
-        found = self.tape.backward({leaf: self._seed(number, leaf)}, self.features)
+    def _walk(self) -> None:
+        """From all logits at once to the features, and write what arrives there."""
+        seeds = {
+            leaf: self._seed(number, leaf)
+            for number, leaf in enumerate(self.leaves)
+            if any(leaf in reached for reached in self.reached)
+        }
+        found = self.tape.backward(seeds, self.features)
         self.reasons.update(self.tape.barriers)
+        arrived = [(index, block) for index, feature in enumerate(self.features) for block in found.get(feature, [])]
         groups: dict[Boxes, dict[int, list[Block]]] = {}
-        for feature, arrived in found.items():
-            index = next(i for i, f in enumerate(self.features) if f is feature)
-            for block in arrived:
-                groups.setdefault(block.boxes, {}).setdefault(index, []).append(block)
-        if not all(one is other or one.apart_from(other) for one in groups for other in groups):
-            groups = self._united(groups)
+        for (index, _), block in zip(arrived, self.tape.disjoint([block for _, block in arrived]), strict=True):
+            groups.setdefault(block.boxes, {}).setdefault(index, []).append(block)
         for by_feature in groups.values():
             for index in sorted(by_feature):
-                self._group(index, by_feature[index])
-
-    def _united(self, groups: Mapping[Boxes, dict[int, list[Block]]]) -> dict[Boxes, dict[int, list[Block]]]:
-        """Groups that may share boxes, as one group of all boxes."""
-        united: dict[int, list[Block]] = {}
-        for by_feature in groups.values():
-            for index, found in by_feature.items():
-                united.setdefault(index, []).extend(self.tape.united(block) for block in found)
-        merged = {index: self.tape.merged(found) for index, found in united.items()}
-        return {next(iter(groups)).root: merged}
+                self._group(index, self.tape.merged(by_feature[index], self.features[index]))
 
     def _seed(self, number: int, leaf: ir.Value) -> Block:
         """A single 1 for each box, at its logit."""
         op, shape = self.op, static_shape(leaf) or ()
-        mine = op.Equal(op.Gather(self.origin, 0, axis=1), number)
-        index, stands_in = self.tape.positions.chosen(mine)
-        own = op.Where(stands_in, 0, op.Gather(self.origin, index, axis=0))
+        numbers = op.Gather(self.origin, 0, axis=1)
+        boxes = self.tape.routed(self.every, "tensor", number, lambda: op.Equal(numbers, number))
+        assert boxes.route is not None
+        own = op.Where(boxes.route.stands_in, 0, op.Gather(self.origin, boxes.route.chosen, axis=0))
         axes: list[Support] = []
         for a, length in enumerate(shape):
-            axes.append(None if length == 1 else Window(Start(op.Gather(own, a + 1, axis=1)), 1))
-        count = op.Shape(index)
+            position = self.tape.positions.anywhere(op.Gather(own, a + 1, axis=1), length)
+            axes.append(None if length == 1 else Window(Start(position), 1))
+        count = op.Shape(boxes.index)
         ones = op.Expand(np.ones((), np.float32), op.Concat(count, np.ones(len(shape), np.int64), axis=0))
-        return Block(ones, tuple(axes), Boxes(op.Where(stands_in, -1, index)))
+        return Block(ones, tuple(axes), boxes)
 
     def _group(self, index: int, found: Sequence[Block]) -> None:
         """Write what is known of some boxes: their patches, and where these lie."""
@@ -234,7 +229,7 @@ class _Builder:
         elif not others:
             others, uniform = uniform, []
         if len(others) > 1:
-            others = tape.merged([tape.widened(b, b.uniform(), feature) for b in others])
+            others = tape.merged([tape.widened(b, b.uniform(), feature) for b in others], feature)
         (block,) = others
         block = tape.widened(block, [1, *block.uniform()], feature)
         first = block.axes[0]
@@ -253,7 +248,7 @@ class _Builder:
         self._output(place, f"{PLACE}.{group}", ir.DataType.INT64, 2)
         self._output(block.boxes.index, f"{BOX}.{group}", ir.DataType.INT64, 1)
         if uniform:
-            (even,) = tape.merged(uniform)
+            (even,) = tape.merged(uniform, feature)
             even = tape.widened(even, [0, 1], feature)
             self._output(op.Reshape(even.value, [0, -1]), f"{UNIFORM_GRADIENT}.{group}", ir.DataType.FLOAT, 2)
         windows = not self.tape.barriers  # a window that covers the map is stored as the whole of it

@@ -36,7 +36,7 @@ def subset(
             return axis
         base = axis.start.base
         if base not in moved:
-            moved[base] = op.Gather(base, chosen, axis=0)
+            moved[base] = tape.positions.retold(op.Gather(base, chosen, axis=0), base, chosen)
         return Window(Start(moved[base], axis.start.factor, axis.start.offset), axis.size)
 
     return Block(op.Gather(block.value, chosen, axis=0), tuple(picked(a) for a in block.axes), boxes)

@@ -87,7 +87,7 @@ def _unravelled(tape: Tape, start: Start, parts: range, x: ir.Value) -> dict[int
             continue
         if not isinstance(length, int):
             length = op.Max(length, 1)  # of no positions there is a stand-in
-        found[b] = Start(op.Mod(rest, length))
+        found[b] = Start(tape.positions.anywhere(op.Mod(rest, length), length))
         rest = op.Div(rest, length)
     return found
 

@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from boxcam.export.autodiff import block as blocks
-from boxcam.export.autodiff.block import Block, Size, Start, Window
+from boxcam.export.autodiff.block import Block, Size, Start, Table, Window
 from boxcam.export.autodiff.engine import LOCAL, Tape
 from boxcam.export.autodiff.local.common import Found, data_of
 from boxcam.export.autodiff.rules import resize
@@ -47,7 +47,12 @@ def _resize(tape: Tape, node: ir.Node, number: int, block: Block, wanted: Collec
         first = np.where(touched.any(0), touched.argmax(0), 0)
         last = np.where(touched.any(0), size_in - 1 - touched[::-1].argmax(0), 0)
         first, last = np.minimum.accumulate(first[::-1])[::-1], np.maximum.accumulate(last)
-        start, longest = _seen_by(tape, support, first.astype(np.int64), last.astype(np.int64), size_in)
+        first = first.astype(np.int64)
+        start, longest = _seen_by(tape, support, first, last.astype(np.int64), size_in)
+        told = tape.positions.table(support.start)
+        if told is not None and isinstance(longest, int):
+            seen = np.minimum(first[np.clip(told.values, 0, size_out - 1)], size_in - longest)
+            tape.positions.tell(start, Table(told.position, seen))
         window = Window(Start(start), longest)
         rows, columns = tape.positions.of(window), tape.positions.nearest(support, size_out)
         flat = op.Add(op.Mul(op.Unsqueeze(rows, [2]), size_out), op.Unsqueeze(columns, [1]))

@@ -70,6 +70,7 @@ def reshaped(tape: Tape, block: Block, x: ir.Value, y: ir.Value) -> Block | None
         if b:
             count = op.Max(tape.length(x, b), 1) if length is None else length // run
             position, number = op.Mod(number, count), op.Div(number, count)
+        tape.positions.anywhere(position, None if length is None else length // run)
         axes[b], sizes[b] = Window(Start(position).scaled(run), run), run
         run = 1
     value = op.Reshape(block.value, blocks.sizes(op, [0, *sizes]))

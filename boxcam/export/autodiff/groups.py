@@ -1,0 +1,158 @@
+"""Groups of boxes: some take one way at a fork and some another, and meet again where they read the same maps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import reduce
+
+import numpy as np
+import onnx_ir as ir
+
+from boxcam.export.autodiff.arithmetic import BlockArithmetic
+from boxcam.export.autodiff.block import Block, Boxes, Route, Start, Window
+
+
+class GroupArithmetic(BlockArithmetic):
+    """Changes which boxes gradients are stored together with, and not what they are."""
+
+    def routed(self, parent: Boxes, fork: object, branch: object, condition: Callable[[], ir.Value]) -> Boxes:
+        """Those boxes of a group that go one way at a fork: the same group whenever it is asked for."""
+        key = ("routed", fork, branch)
+        if key not in self._routed:
+            op = self.op
+            chosen, stands_in = self.positions.chosen(condition())
+            index = op.Where(stands_in, -1, op.Gather(parent.index, chosen, axis=0))
+            self._routed[key] = Boxes(index, Route(parent, chosen, stands_in, fork, branch))
+        return self._routed[key]
+
+    def joined(self, found: Sequence[Block], value: ir.Value) -> list[Block]:
+        """Put whole gradients of groups that share no box together: what follows is done once for all of them.
+
+        A group without any box is carried as a stand-in, which costs what a box does. Of several groups together no
+        stand-in is left if one of them has a box.
+
+        Args:
+            found: as `merged` gives them.
+            value: that they are of.
+        """
+        whole = [block.boxes for block in found if block.dense]
+        atoms = frozenset(atom for boxes in whole for atom in boxes.atoms)
+        if len(atoms) < 2 or not _all_apart(atoms):
+            return list(found)
+        together = self._together(tuple(dict.fromkeys(atom for boxes in whole for atom in boxes.atoms)))
+        mine: list[Block] = []
+        result: list[Block] = []
+        for block in found:
+            if not atoms.issuperset(block.boxes.atoms) or (block.windowed() and block.uniform()):
+                result.append(block)
+            elif block.uniform():
+                result.append(self._among(block, together))
+            else:  # if windows, then those that came by another way, on which there were no others
+                mine.append(self.widened(block, range(len(block.axes)), value))
+        return [*result, self._sum_among(mine, together)]
+
+    def reconciled(self, found: Sequence[Block], value: ir.Value) -> list[Block]:
+        """The same, where some of them are of groups that others were put together to."""
+        return list(found) if _all_apart([block.boxes for block in found]) else self.joined(found, value)
+
+    def _together(self, atoms: tuple[Boxes, ...]) -> Boxes:
+        """Several groups as one, without stand-ins: the same group whenever it is asked for."""
+        key = frozenset(atoms)
+        if key not in self._routed:
+            op = self.op
+            parent = reduce(Boxes.common, atoms)
+            index = op.Concat(*(atom.index for atom in atoms), axis=0)
+            places = op.Concat(*(self._places(atom, parent) for atom in atoms), axis=0)
+            chosen, stands_in = self.positions.chosen(op.GreaterOrEqual(index, 0))
+            route = Route(parent, op.Gather(places, chosen, axis=0), stands_in, key, chosen)
+            self._routed[key] = Boxes(op.Gather(index, chosen, axis=0), route, atoms)
+        return self._routed[key]
+
+    def _places(self, boxes: Boxes, parent: Boxes) -> ir.Value:
+        """Where the boxes of a group are in one that it is a part of: int64 [M]."""
+        assert boxes.route is not None
+        if boxes.route.parent is parent:
+            return boxes.route.chosen
+        return self.op.Gather(self._places(boxes.route.parent, parent), boxes.route.chosen, axis=0)
+
+    def _sum_among(self, found: Sequence[Block], together: Boxes) -> Block:
+        """The sum of whole gradients as one of the group that theirs were put together to."""
+        op, route = self.op, together.route
+        if tuple(block.boxes for block in found) == together.parts:
+            assert route is not None and isinstance(route.branch, ir.Value)
+            value = op.Gather(op.Concat(*(block.value for block in found), axis=0), route.branch, axis=0)
+            return Block(value, found[0].axes, together)
+        return self._added_up([self._among(block, together) for block in found])
+
+    def _added_up(self, found: Sequence[Block]) -> Block:
+        total = found[0].value
+        for block in found[1:]:
+            total = self.op.Add(total, block.value)
+        return Block(total, found[0].axes, found[0].boxes)
+
+    def _among(self, block: Block, together: Boxes) -> Block:
+        """A gradient without windows as one of the group that its own was put together to with others."""
+        op = self.op
+        if block.boxes is together:
+            return block
+        same = op.Equal(op.Unsqueeze(together.index, [1]), op.Unsqueeze(block.boxes.index, [0]))
+        rows = op.Reshape(block.value, op.Concat(op.Shape(block.boxes.index), [-1], axis=0))
+        moved = op.MatMul(op.Cast(same, to=ir.DataType.from_numpy(op.real)), rows)
+        shape = op.Concat(op.Shape(together.index), op.Shape(block.value, start=1), axis=0)
+        return Block(op.Reshape(moved, shape), block.axes, together)
+
+    def disjoint(self, found: Sequence[Block]) -> list[Block]:
+        """The same gradients, of groups that are the same or share no box."""
+        result = list(found)
+        while True:
+            pairs = ((one.boxes, other.boxes) for one in result for other in result)
+            meeting = next((pair for pair in pairs if pair[0] is not pair[1] and not pair[0].apart_from(pair[1])), None)
+            if meeting is None:
+                return result
+            common = meeting[0].common(meeting[1])
+            while True:
+                touched = [block.boxes for block in result if not block.boxes.apart_from(common)]
+                larger = reduce(Boxes.common, touched, common)
+                if larger is common:
+                    break
+                common = larger
+            result = [block if block.boxes.apart_from(common) else self.united(block, common) for block in result]
+
+    def united(self, block: Block, group: Boxes) -> Block:
+        """The same gradient for all boxes of a group that its own is a part of; zero for those that it is not about."""
+        op, route = self.op, block.boxes.route
+        if block.boxes is group:
+            return block
+        assert route is not None
+        place = op.Unsqueeze(route.chosen, [1])
+        count = op.Shape(route.parent.index)
+        moved: dict[ir.Value, ir.Value] = {}
+        for support in block.axes:
+            if isinstance(support, Window) and support.start.base not in moved:
+                zeros = op.Expand(np.zeros(1, np.int64), count)
+                base = op.ScatterND(zeros, place, support.start.base)
+                moved[support.start.base] = self.positions.retold(base, support.start.base, (route.parent, place))
+        axes = tuple(
+            Window(Start(moved[a.start.base], a.start.factor, a.start.offset), a.size) if isinstance(a, Window) else a
+            for a in block.axes
+        )
+        shape = op.Concat(count, op.Shape(block.value, start=1), axis=0)
+        own = op.Mul(block.value, op.Cast(op.Not(route.stands_in), to=ir.DataType.from_numpy(op.real)))
+        value = op.ScatterND(op.Expand(np.zeros((), op.real), shape), place, own)
+        return self.united(Block(value, axes, route.parent), group)
+
+    def added(self, found: Sequence[Block], value: ir.Value) -> list[Block]:
+        """Add up gradients until no box has more than one, for what is not linear in them.
+
+        Args:
+            found: as `merged` gives them.
+            value: that they are of.
+        """
+        if len(found) > 1:
+            found = self.merged([self.widened(block, block.uniform(), value) for block in found], value)
+        return self.merged(self.disjoint(found), value)
+
+
+def _all_apart(groups: Iterable[Boxes]) -> bool:
+    different = set(groups)
+    return all(one is other or one.apart_from(other) for one in different for other in different)
