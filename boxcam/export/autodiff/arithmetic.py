@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Sequence
 
 import numpy as np
@@ -10,6 +11,8 @@ import onnx_ir as ir
 from boxcam.export.autodiff import block as blocks
 from boxcam.export.autodiff.block import UNIFORM, Block, Size, Start, Support, Table, Window
 from boxcam.export.autodiff.forward import ForwardValues
+
+T = float(os.environ.get("BT", "1.0"))
 
 
 class BlockArithmetic(ForwardValues):
@@ -77,7 +80,7 @@ class BlockArithmetic(ForwardValues):
         for a in block.windowed():
             support, length = block.axes[a], self.dims(value)[a]
             assert isinstance(support, Window)
-            if length is not None and isinstance(support.size, int) and support.size >= length:
+            if length is not None and isinstance(support.size, int) and support.size >= T * length:
                 block = self._widened(block, a, length)
         return block
 
@@ -110,7 +113,7 @@ class BlockArithmetic(ForwardValues):
         if same and isinstance(one.size, int) and isinstance(other.size, int):
             low = min(one.start.offset, other.start.offset)
             high = max(one.start.offset + one.size, other.start.offset + other.size)
-            if length is not None and high - low >= length:
+            if length is not None and high - low >= T * length:
                 return None
             return Window(Start(one.start.base, one.start.factor, low), high - low)
         starts = [self.positions.start(w.start) for w in (one, other)]
@@ -119,7 +122,7 @@ class BlockArithmetic(ForwardValues):
         if known is not None:
             table, size = known
             assert length is not None
-            if size >= length:
+            if size >= T * length:
                 return None
             start = op.Min(op.Max(start, 0), length - size)
             self.positions.tell(start, table)

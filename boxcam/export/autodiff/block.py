@@ -85,7 +85,8 @@ Support = Window | Uniform | None
 class Boxes:
     """Which boxes a block is about.
 
-    There is always one, since ONNX Runtime cannot broadcast against no boxes at all: if there is none, a stand-in.
+    There is always one, since ONNX Runtime cannot broadcast against no boxes at all: if there is none, a stand-in,
+    whose gradient is zero.
 
     Attributes:
         index: int64 [M], their numbers among the K boxes that were asked for; -1 for a stand-in.

@@ -8,13 +8,17 @@ values of one forward pass (`boxcam.export.autodiff.forward`).
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from functools import reduce
 
+import numpy as np
 import onnx_ir as ir
 
-from boxcam.export.autodiff.block import UNIFORM, Block, Size, Window
+from boxcam.export.autodiff.block import UNIFORM, Block, Boxes, Size, Window
 from boxcam.export.autodiff.groups import GroupArithmetic
 from boxcam.export.autodiff.guided import rectifiers
 from boxcam.export.autodiff.rule import RULES, ZERO, Rule, Site, unsupported
+from boxcam.export.autodiff.written_out import ENDS, written_out
 from boxcam.export.graphs.dependency import differentiable_inputs
 from boxcam.export.graphs.ops import Ops
 from boxcam.export.graphs.query import ancestors, describe_node
@@ -52,6 +56,7 @@ class Tape(GroupArithmetic):
         super().__init__(op, opset, given)
         self.reached, self.local, self.means, self.guided = reached, local, set(means), guided
         self.barriers: dict[str, None] = {}
+        self._slopes: dict[ir.Value, tuple[ir.Value, ir.Value] | None] = {}
         self.largest = 1  # numbers that the largest gradient of one box has, as far as that is known here
 
     def backward(self, seeds: Mapping[ir.Value, Block], features: Collection[ir.Value]) -> dict[ir.Value, list[Block]]:
@@ -70,6 +75,7 @@ class Tape(GroupArithmetic):
         pending: dict[ir.Value, list[Block]] = {value: [seed] for value, seed in seeds.items()}
         ends = set(features)
         nodes = ancestors(list(seeds), ends)
+        place = {node: number for number, node in enumerate(nodes)}
         rectified = rectifiers(nodes) if self.guided else {}
         for node in reversed(nodes):
             carrying = differentiable_inputs(node)
@@ -82,6 +88,10 @@ class Tape(GroupArithmetic):
                 if value in rectified:
                     gathered = [self._positive(block, value, rectified[value]) for block in self.added(gathered, value)]
                 for arrived in gathered:
+                    passed = self._through_activation(node, arrived, place) if arrived.dense and self.local else None
+                    if passed is not None:
+                        pending.setdefault(passed[0], []).append(passed[1])
+                        continue
                     for index, found in self._through(node, number, arrived, wanted).items():
                         used = node.inputs[index]
                         assert used is not None
@@ -107,6 +117,56 @@ class Tape(GroupArithmetic):
         active = self.site(node, lambda value: self.at(value, block.axes, self.rank(y)), ()).forward(sign)
         passing = op.And(op.Greater(block.value, 0.0), op.Greater(active, 0.0))
         return Block(op.Where(passing, block.value, 0.0), block.axes, block.boxes)
+
+    def _through_activation(
+        self, node: ir.Node, block: Block, place: Mapping[ir.Node, int]
+    ) -> tuple[ir.Value, Block] | None:
+        """What a whole gradient is before an activation that is written out, times its slope: once for all boxes.
+
+        Args:
+            node: may be its last one.
+            block: of the output.
+            place: of the nodes that lie on the way, in topological order.
+
+        Returns:
+            The value that the activation is of, and the gradient by it; None if this is not the end of one.
+        """
+        y = node.outputs[0]
+        if node.op_type not in ENDS:
+            return None
+        if y not in self._slopes:
+            found = written_out(node, place)
+            known = (
+                found is not None and found[0] in self.reached and all(n.op_type in RULES for n in (node, *found[1]))
+            )
+            self._slopes[y] = (found[0], self._slope(found[0], [node, *found[1]])) if found and known else None
+        slope = self._slopes[y]
+        return None if slope is None else (slope[0], replace(block, value=self.op.Mul(block.value, slope[1])))
+
+    def _slope(self, x: ir.Value, nodes: Sequence[ir.Node]) -> ir.Value:
+        """The slope of a function of one value, number by number: [1, *x.shape].
+
+        Args:
+            x: what it is of.
+            nodes: the function, the last one first.
+        """
+        op, barriers = self.op, dict(self.barriers)
+        lengths = self.dims(x)
+        one = op.value(np.ones((1,) * (len(lengths) + 1), op.real))
+        assert one is not None
+        seed = Block(one, tuple(None if length == 1 else UNIFORM for length in lengths), Boxes(one))
+        pending: dict[ir.Value, list[Block]] = {nodes[0].outputs[0]: [seed]}
+        inside = {x, *(node.outputs[0] for node in nodes)}
+        for node in nodes:
+            wanted = [i for i, value in enumerate(node.inputs) if value in inside]
+            for arrived in self.merged(pending.pop(node.outputs[0], []), node.outputs[0]):
+                for index, found in self._by_rule(RULES[node.op_type], node, 0, arrived, wanted).items():
+                    used = node.inputs[index]
+                    assert used is not None
+                    pending.setdefault(used, []).extend(found)
+        self.barriers = barriers
+        parts = [block.value for block in pending[x]]
+        return reduce(op.Add, parts)
 
     def _through(
         self, node: ir.Node, number: int, block: Block, wanted: Sequence[int]

@@ -211,7 +211,8 @@ class _Builder:
             position = self.tape.positions.anywhere(op.Gather(own, a + 1, axis=1), length)
             axes.append(None if length == 1 else Window(Start(position), 1))
         count = op.Shape(boxes.index)
-        ones = op.Expand(np.ones((), np.float32), op.Concat(count, np.ones(len(shape), np.int64), axis=0))
+        one = op.Cast(op.Not(boxes.route.stands_in), to=ir.DataType.FLOAT)
+        ones = op.Expand(one, op.Concat(count, np.ones(len(shape), np.int64), axis=0))
         return Block(ones, tuple(axes), boxes)
 
     def _group(self, index: int, found: Sequence[Block]) -> None:

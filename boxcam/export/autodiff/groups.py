@@ -40,16 +40,11 @@ class GroupArithmetic(BlockArithmetic):
         if len(atoms) < 2 or not _all_apart(atoms):
             return list(found)
         together = self._together(tuple(dict.fromkeys(atom for boxes in whole for atom in boxes.atoms)))
-        mine: list[Block] = []
-        result: list[Block] = []
-        for block in found:
-            if not atoms.issuperset(block.boxes.atoms) or (block.windowed() and block.uniform()):
-                result.append(block)
-            elif block.uniform():
-                result.append(self._among(block, together))
-            else:  # if windows, then those that came by another way, on which there were no others
-                mine.append(self.widened(block, range(len(block.axes)), value))
-        return [*result, self._sum_among(mine, together)]
+        mine = [block for block in found if atoms.issuperset(block.boxes.atoms)]
+        even = [block for block in mine if block.uniform()]
+        rest = [block for block in found if block not in mine]
+        rest += [self._among([self.widened(one, one.windowed(), value)], together, value) for one in even]
+        return [*rest, self._among([block for block in mine if block not in even], together, value)]
 
     def reconciled(self, found: Sequence[Block], value: ir.Value) -> list[Block]:
         """The same, where some of them are of groups that others were put together to."""
@@ -75,31 +70,58 @@ class GroupArithmetic(BlockArithmetic):
             return boxes.route.chosen
         return self.op.Gather(self._places(boxes.route.parent, parent), boxes.route.chosen, axis=0)
 
-    def _sum_among(self, found: Sequence[Block], together: Boxes) -> Block:
-        """The sum of whole gradients as one of the group that theirs were put together to."""
+    def _among(self, found: Sequence[Block], together: Boxes, value: ir.Value) -> Block:
+        """The sum of some gradients as one of the group that theirs were put together to.
+
+        Args:
+            found: whole ones; and with windows those that came by another way, on which there were no others.
+            together: the group.
+            value: that they are of.
+        """
         op, route = self.op, together.route
-        if tuple(block.boxes for block in found) == together.parts:
-            assert route is not None and isinstance(route.branch, ir.Value)
-            value = op.Gather(op.Concat(*(block.value for block in found), axis=0), route.branch, axis=0)
-            return Block(value, found[0].axes, together)
-        return self._added_up([self._among(block, together) for block in found])
+        assert route is not None and isinstance(route.branch, ir.Value)
+        first = [block for block in found if block.boxes is together]
+        if tuple(block.boxes for block in found) == together.parts and not any(block.windowed() for block in found):
+            total = op.Gather(op.Concat(*(block.value for block in found), axis=0), route.branch, axis=0)
+            return Block(total, found[0].axes, together)
+        whole = next(block for block in found if not block.windowed())
+        if first:
+            total = self.widened(first[0], first[0].windowed(), value).value
+        else:
+            shape = op.Concat(op.Shape(together.index), op.Shape(whole.value, start=1), axis=0)
+            total = op.Expand(np.zeros((), op.real), shape)
+        for block in found:
+            if block not in first[:1]:
+                total = self._put(total, block, together, value)
+        return Block(total, whole.axes, together)
 
-    def _added_up(self, found: Sequence[Block]) -> Block:
-        total = found[0].value
-        for block in found[1:]:
-            total = self.op.Add(total, block.value)
-        return Block(total, found[0].axes, found[0].boxes)
+    def _put(self, total: ir.Value, block: Block, together: Boxes, value: ir.Value) -> ir.Value:
+        """Add a gradient to that of a group which its own was put together to.
 
-    def _among(self, block: Block, together: Boxes) -> Block:
-        """A gradient without windows as one of the group that its own was put together to with others."""
-        op = self.op
-        if block.boxes is together:
-            return block
-        same = op.Equal(op.Unsqueeze(together.index, [1]), op.Unsqueeze(block.boxes.index, [0]))
-        rows = op.Reshape(block.value, op.Concat(op.Shape(block.boxes.index), [-1], axis=0))
-        moved = op.MatMul(op.Cast(same, to=ir.DataType.from_numpy(op.real)), rows)
-        shape = op.Concat(op.Shape(together.index), op.Shape(block.value, start=1), axis=0)
-        return Block(op.Reshape(moved, shape), block.axes, together)
+        A stand-in is zero, and is added to the first box.
+        """
+        op, windows, dims = self.op, block.windowed(), self.dims(value)
+        same = op.Equal(op.Unsqueeze(block.boxes.index, [1]), op.Unsqueeze(together.index, [0]))
+        place = op.ArgMax(op.Cast(same, to=ir.DataType.INT32), axis=1, keepdims=0)
+        support = block.axes[2] if windows in ([2], [2, 3]) and len(dims) == 4 and dims[0] == 1 else None
+        if not isinstance(support, Window) or not isinstance(support.size, int) or None in dims[1:]:
+            return op.ScatterND(
+                total, op.Unsqueeze(place, [1]), self.widened(block, windows, value).value, reduction="add"
+            )
+        # Line by line. Those outside of the map are zero, and are put where there are no others: each line occurs once,
+        # as ONNX Runtime, which adds several at a time, needs it.
+        _, channels, height, width = (size or 0 for size in dims)
+        block = self.widened(block, [3], value)
+        lines = op.Mod(self.positions.of(support), height)  # [M, h]
+        places = op.Add(op.Mul(op.Unsqueeze(place, [1]), channels), np.arange(channels)[None])  # [M, C]
+        index = op.Add(op.Mul(op.Unsqueeze(places, [2]), height), op.Unsqueeze(lines, [1]))  # [M, C, h]
+        added = op.ScatterND(
+            op.Reshape(total, [-1, width]),
+            op.Reshape(index, [-1, 1]),
+            op.Reshape(block.value, [-1, width]),
+            reduction="add",
+        )
+        return op.Reshape(added, op.Shape(total))
 
     def disjoint(self, found: Sequence[Block]) -> list[Block]:
         """The same gradients, of groups that are the same or share no box."""
@@ -137,8 +159,7 @@ class GroupArithmetic(BlockArithmetic):
             for a in block.axes
         )
         shape = op.Concat(count, op.Shape(block.value, start=1), axis=0)
-        own = op.Mul(block.value, op.Cast(op.Not(route.stands_in), to=ir.DataType.from_numpy(op.real)))
-        value = op.ScatterND(op.Expand(np.zeros((), op.real), shape), place, own)
+        value = op.ScatterND(op.Expand(np.zeros((), op.real), shape), place, block.value)
         return self.united(Block(value, axes, route.parent), group)
 
     def added(self, found: Sequence[Block], value: ir.Value) -> list[Block]:

@@ -25,13 +25,11 @@ from itertools import pairwise
 import numpy as np
 import onnx_ir as ir
 
+from boxcam.export.autodiff.written_out import ENDS, moving, written_out
 from boxcam.export.graphs.operators import operator_of
-from boxcam.export.graphs.query import STANDARD, attribute_of, constant_array, opset_of, static_shape
+from boxcam.export.graphs.query import STANDARD, attribute_of, constant_array, opset_of
 from boxcam.export.graphs.run import run_model
 
-_GATED = ("Max", "Mul")
-"""Operators that an activation which is written out may end with."""
-_MOST_INNER = 12
 _PROBE = np.array([-9, -6, -4, -2.5, -1, -0.3, -0.01, 0.01, 0.3, 1, 2.5, 4, 6, 9], np.float32)
 
 
@@ -59,7 +57,7 @@ def rectifiers(nodes: Sequence[ir.Node]) -> dict[ir.Value, ir.Value]:
             found[y] = x
         elif node.op_type == "Clip" and _lower(node) == 0 and not _shifted(x):
             found[y] = y
-        elif node.op_type in _GATED:
+        elif node.op_type in ENDS:
             written = _written_out(node, place)
             if written is not None:
                 found[y], nodes = written
@@ -78,40 +76,13 @@ def _lower(node: ir.Node) -> float | None:
 def _shifted(x: ir.Value) -> bool:
     """Whether a value is another one plus a number: then ReLU6 of it is a hard sigmoid, which is no rectifier."""
     node = x.producer()
-    return node is not None and node.op_type == "Add" and len(_moving(node)) == 1
-
-
-def _moving(node: ir.Node) -> list[ir.Value]:
-    """The inputs of a node that are no single constant number."""
-    constants = [constant_array(value) for value in node.inputs]
-    pairs = zip(node.inputs, constants, strict=True)
-    return [value for value, constant in pairs if value is not None and (constant is None or constant.size != 1)]
+    return node is not None and node.op_type == "Add" and len(moving(node)) == 1
 
 
 def _written_out(node: ir.Node, place: dict[ir.Node, int]) -> tuple[ir.Value, list[ir.Node]] | None:
-    """Of the last node of an activation that is written out, what the activation is of, and its other nodes.
-
-    Its inputs are followed back until all of them are computed from one value, number by number; then it is tried which
-    function of this value it is.
-    """
-    frontier = set(_moving(node))
-    if len(frontier) < (1 if node.op_type == "Max" else 2):
-        return None
-    nodes: list[ir.Node] = []
-    while len(frontier) > 1:
-        latest = max(frontier, key=lambda value: place.get(value.producer(), -1))  # type: ignore[arg-type]
-        producer = latest.producer()
-        if producer is None or len(producer.outputs) != 1 or len(nodes) == _MOST_INNER:
-            return None
-        operator = operator_of(producer)
-        if not operator.elementwise or operator.zero:
-            return None
-        frontier.remove(latest)
-        frontier.update(_moving(producer))
-        nodes.append(producer)
-    (x,) = frontier
-    same = static_shape(x) == static_shape(node.outputs[0])
-    return (x, nodes) if same and constant_array(x) is None and _rectifies(x, node, nodes) else None
+    """Of the last node of an activation that is written out, what the activation is of, and its other nodes."""
+    found = written_out(node, place)
+    return found if found is not None and _rectifies(found[0], node, found[1]) else None
 
 
 def _rectifies(x: ir.Value, last: ir.Node, nodes: Sequence[ir.Node]) -> bool:

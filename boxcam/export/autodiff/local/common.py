@@ -39,7 +39,9 @@ def subset(
             moved[base] = tape.positions.retold(op.Gather(base, chosen, axis=0), base, chosen)
         return Window(Start(moved[base], axis.start.factor, axis.start.offset), axis.size)
 
-    return Block(op.Gather(block.value, chosen, axis=0), tuple(picked(a) for a in block.axes), boxes)
+    real = op.Cast(op.Not(boxes.route.stands_in), to=ir.DataType.from_numpy(op.real))
+    value = op.Mul(op.Gather(block.value, chosen, axis=0), real)
+    return Block(value, tuple(picked(a) for a in block.axes), boxes)
 
 
 def data_of(node: ir.Node) -> ir.Value:
