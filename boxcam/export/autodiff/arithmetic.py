@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Sequence
 
 import numpy as np
@@ -12,7 +11,13 @@ from boxcam.export.autodiff import block as blocks
 from boxcam.export.autodiff.block import UNIFORM, Block, Size, Start, Support, Table, Window
 from boxcam.export.autodiff.forward import ForwardValues
 
-T = float(os.environ.get("BT", "1.0"))
+_NEARLY = 0.85
+"""Of an axis: a window that is as large costs more than the whole, of which nothing has to be gathered or masked."""
+
+
+def covers(size: int, length: int) -> bool:
+    """Whether a window is large enough for its axis to be stored in full."""
+    return size >= _NEARLY * length
 
 
 class BlockArithmetic(ForwardValues):
@@ -76,11 +81,11 @@ class BlockArithmetic(ForwardValues):
         return Block(op.Mul(result, op.Cast(mask, to=ir.DataType.from_numpy(op.real))), block.axes, block.boxes)
 
     def limited(self, block: Block, value: ir.Value) -> Block:
-        """Store axes in full where the windows are no smaller."""
+        """Store axes in full where the windows are hardly smaller."""
         for a in block.windowed():
             support, length = block.axes[a], self.dims(value)[a]
             assert isinstance(support, Window)
-            if length is not None and isinstance(support.size, int) and support.size >= T * length:
+            if length is not None and isinstance(support.size, int) and covers(support.size, length):
                 block = self._widened(block, a, length)
         return block
 
@@ -105,7 +110,7 @@ class BlockArithmetic(ForwardValues):
         return Block(self.op.Add(a.value, b.value), a.axes, a.boxes)
 
     def _joint(self, one: Support, other: Support, length: int | None) -> Support:
-        """A window that holds two others of an axis; None for all of it, if no window is smaller."""
+        """A window that holds two others of an axis; None for all of it, if that is hardly more."""
         if not (isinstance(one, Window) and isinstance(other, Window)):
             return None
         op = self.op
@@ -113,7 +118,7 @@ class BlockArithmetic(ForwardValues):
         if same and isinstance(one.size, int) and isinstance(other.size, int):
             low = min(one.start.offset, other.start.offset)
             high = max(one.start.offset + one.size, other.start.offset + other.size)
-            if length is not None and high - low >= T * length:
+            if length is not None and covers(high - low, length):
                 return None
             return Window(Start(one.start.base, one.start.factor, low), high - low)
         starts = [self.positions.start(w.start) for w in (one, other)]
@@ -122,7 +127,7 @@ class BlockArithmetic(ForwardValues):
         if known is not None:
             table, size = known
             assert length is not None
-            if size >= T * length:
+            if covers(size, length):
                 return None
             start = op.Min(op.Max(start, 0), length - size)
             self.positions.tell(start, table)

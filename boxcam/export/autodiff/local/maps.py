@@ -20,12 +20,13 @@ from boxcam.export.graphs.query import Array, attribute_of, axes_of, constant_ar
 def _convolution(tape: Tape, node: ir.Node, number: int, block: Block, wanted: Collection[int]) -> Found | None:
     """Windows grow by the kernel; what comes to lie outside of the map is padding, and is dropped."""
     weight, x, y = constant_array(node.inputs[1]), data_of(node), node.outputs[0]
-    if weight is None or len(block.axes) != 4 or not _has_window(block) or tape.dims(x)[0] != 1:
+    group = int(attribute_of(node, "group", 1))
+    means = x in tape.means and group == 1
+    if weight is None or len(block.axes) != 4 or tape.dims(x)[0] != 1 or not (means or _has_window(block)):
         return None
     block = tape.widened(block, [0, *block.uniform()], y)
     window = convolution.spatial(tape.site(node, tape.whole, wanted))
-    group = int(attribute_of(node, "group", 1))
-    if x in tape.means and group == 1:
+    if means:
         return {0: [mean_over_map(tape, _sum_of_convolution(tape, block, x, y, weight, window), block, x)]}
     axes = [None, None, *_grown(tape, block, window)]
     value = _spread(tape, block, y, weight, group, window)
