@@ -92,11 +92,13 @@ class Boxes:
         index: int64 [M], their numbers among the K boxes that were asked for; -1 for a stand-in.
         route: which boxes of which group they are; None for all that a walk began with.
         parts: the groups that it was put together from, of which no two share a box; none if it was not.
+        kept: int64 [M], which boxes of the parts, one after the other, are in it: no stand-ins.
     """
 
     index: ir.Value
     route: Route | None = None
     parts: tuple[Boxes, ...] = ()
+    kept: ir.Value | None = None
 
     @property
     def lineage(self) -> list[Boxes]:

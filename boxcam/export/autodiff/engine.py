@@ -78,9 +78,8 @@ class Tape(GroupArithmetic):
         place = {node: number for number, node in enumerate(nodes)}
         rectified = rectifiers(nodes) if self.guided else {}
         for node in reversed(nodes):
-            carrying = differentiable_inputs(node)
-            wanted = [i for i, v in enumerate(node.inputs) if v in self.reached and any(v is c for c in carrying)]
-            passes = any(v in self.reached for v in carrying)
+            wanted = self._wanted(node)
+            passes = any(v in self.reached for v in differentiable_inputs(node))
             for number, value in enumerate(node.outputs):
                 if value in ends:
                     continue
@@ -99,6 +98,11 @@ class Tape(GroupArithmetic):
                         self.largest = max([self.largest, *(self._numbers(used, block) for block in found)])
         arrived_at = {value: self.merged(found, value) for value, found in pending.items() if value in ends}
         return {value: self.reconciled(found, value) for value, found in arrived_at.items()}
+
+    def _wanted(self, node: ir.Node) -> list[int]:
+        """The inputs of a node that a gradient is carried to."""
+        carrying = differentiable_inputs(node)
+        return [i for i, v in enumerate(node.inputs) if v in self.reached and any(v is c for c in carrying)]
 
     def _positive(self, block: Block, y: ir.Value, sign: ir.Value) -> Block:
         """What is positive of the gradient of a rectifying activation's output, where the activation is active.
@@ -136,10 +140,10 @@ class Tape(GroupArithmetic):
             return None
         if y not in self._slopes:
             found = written_out(node, place)
-            known = (
-                found is not None and found[0] in self.reached and all(n.op_type in RULES for n in (node, *found[1]))
-            )
-            self._slopes[y] = (found[0], self._slope(found[0], [node, *found[1]])) if found and known else None
+            nodes = [node, *found[1]] if found else []
+            within = all(one in place and one.op_type in RULES for one in nodes)  # not beyond a layer
+            known = found is not None and within and found[0] in self.reached
+            self._slopes[y] = (found[0], self._slope(found[0], nodes)) if found is not None and known else None
         slope = self._slopes[y]
         return None if slope is None else (slope[0], replace(block, value=self.op.Mul(block.value, slope[1])))
 
@@ -158,7 +162,7 @@ class Tape(GroupArithmetic):
         pending: dict[ir.Value, list[Block]] = {nodes[0].outputs[0]: [seed]}
         inside = {x, *(node.outputs[0] for node in nodes)}
         for node in nodes:
-            wanted = [i for i, value in enumerate(node.inputs) if value in inside]
+            wanted = [i for i in self._wanted(node) if node.inputs[i] in inside]
             for arrived in self.merged(pending.pop(node.outputs[0], []), node.outputs[0]):
                 for index, found in self._by_rule(RULES[node.op_type], node, 0, arrived, wanted).items():
                     used = node.inputs[index]

@@ -13,7 +13,13 @@ from boxcam.export.autodiff.block import Block, Boxes, Route, Start, Window
 
 
 class GroupArithmetic(BlockArithmetic):
-    """Changes which boxes gradients are stored together with, and not what they are."""
+    """Changes which boxes gradients are stored together with, and not what they are.
+
+    Attributes:
+        local: whether gradients are kept in blocks; otherwise each group is carried by itself.
+    """
+
+    local = True
 
     def routed(self, parent: Boxes, fork: object, branch: object, condition: Callable[[], ir.Value]) -> Boxes:
         """Those boxes of a group that go one way at a fork: the same group whenever it is asked for."""
@@ -29,7 +35,7 @@ class GroupArithmetic(BlockArithmetic):
         """Put whole gradients of groups that share no box together: what follows is done once for all of them.
 
         A group without any box is carried as a stand-in, which costs what a box does. Of several groups together no
-        stand-in is left if one of them has a box.
+        stand-in is left if one of them has a box.  Not where blocks are not wanted: what they are checked against.
 
         Args:
             found: as `merged` gives them.
@@ -37,7 +43,7 @@ class GroupArithmetic(BlockArithmetic):
         """
         whole = [block.boxes for block in found if block.dense]
         atoms = frozenset(atom for boxes in whole for atom in boxes.atoms)
-        if len(atoms) < 2 or not _all_apart(atoms):
+        if not self.local or len(atoms) < 2 or not _all_apart(atoms):
             return list(found)
         together = self._together(tuple(dict.fromkeys(atom for boxes in whole for atom in boxes.atoms)))
         mine = [block for block in found if atoms.issuperset(block.boxes.atoms)]
@@ -58,9 +64,9 @@ class GroupArithmetic(BlockArithmetic):
             parent = reduce(Boxes.common, atoms)
             index = op.Concat(*(atom.index for atom in atoms), axis=0)
             places = op.Concat(*(self._places(atom, parent) for atom in atoms), axis=0)
-            chosen, stands_in = self.positions.chosen(op.GreaterOrEqual(index, 0))
-            route = Route(parent, op.Gather(places, chosen, axis=0), stands_in, key, chosen)
-            self._routed[key] = Boxes(op.Gather(index, chosen, axis=0), route, atoms)
+            kept, stands_in = self.positions.chosen(op.GreaterOrEqual(index, 0))
+            route = Route(parent, op.Gather(places, kept, axis=0), stands_in, key, None)
+            self._routed[key] = Boxes(op.Gather(index, kept, axis=0), route, atoms, kept)
         return self._routed[key]
 
     def _places(self, boxes: Boxes, parent: Boxes) -> ir.Value:
@@ -78,11 +84,10 @@ class GroupArithmetic(BlockArithmetic):
             together: the group.
             value: that they are of.
         """
-        op, route = self.op, together.route
-        assert route is not None and isinstance(route.branch, ir.Value)
+        op = self.op
         first = [block for block in found if block.boxes is together]
         if tuple(block.boxes for block in found) == together.parts and not any(block.windowed() for block in found):
-            total = op.Gather(op.Concat(*(block.value for block in found), axis=0), route.branch, axis=0)
+            total = op.Gather(op.Concat(*(block.value for block in found), axis=0), together.kept, axis=0)
             return Block(total, found[0].axes, together)
         whole = next(block for block in found if not block.windowed())
         if first:
