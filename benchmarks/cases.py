@@ -77,7 +77,7 @@ def subjects(case: Case, cache: Path, count: int, threads: int, say: Say) -> Ite
         from boxcam.export.sources.openmmlab.export import build
 
         shape = case.size, case.size
-        folder = cached(cache, f"{Path(case.config).stem}-{case.size}", lambda f: _export(case.config, shape, f, say))
+        folder = exported(case, cache, say)
         path = models.CONFIGS / case.config
         config = mmdet_config.read_config(str(path))
         model: Any = build(config, str(path))
@@ -86,6 +86,12 @@ def subjects(case: Case, cache: Path, count: int, threads: int, say: Say) -> Ite
         for layer in case.layers:
             deployed = Bundle(folder / "model.boxcam", layer, PICTURE, count, threads)
             yield Subject(layer, deployed, _network(model, layer, deployed), image)
+
+
+def exported(case: Case, cache: Path, say: Say) -> Path:
+    """The folder with the bundle of one of mmdet's detectors, taken out of the cache, or made and put there."""
+    shape = case.size, case.size
+    return cached(cache, f"{Path(case.config).stem}-{case.size}", lambda f: _export(case.config, shape, f, say))
 
 
 def _network(model: Any, layer: str, deployed: Bundle) -> Network:

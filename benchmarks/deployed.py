@@ -28,6 +28,8 @@ from boxcam.types import Patch
 
 METHOD = "gradcam"
 """What all are compared by, as every library has it."""
+CELLS_METHOD = "hirescam"
+"""What reads the gradient of every cell."""
 
 
 class TooFewBoxesError(Exception):
@@ -165,26 +167,38 @@ class Graph(Deployed):
         tensor: the model's input.
         count: how many of the highest logits are explained.
         threads: CPU threads.
+        origin: which logits are explained instead, int64 [K, D].
     """
 
     engines = ("onnx",)
 
     def __init__(
-        self, model: ir.Model, logits: Sequence[str], features: Sequence[str], tensor: Array, count: int, threads: int
+        self,
+        model: ir.Model,
+        logits: Sequence[str],
+        features: Sequence[str],
+        tensor: Array,
+        count: int,
+        threads: int,
+        origin: Array | None = None,
     ) -> None:
         self.tensor, self.logits, self.features = tensor, list(logits), list(features)
         self._device = Device("cpu", threads)
         self._input = str(model.graph.inputs[0].name)
         self._own = [str(value.name) for value in model.graph.outputs]
-        self.base = fold_model(_with_outputs(model, [*logits, *features]))
+        shown = [name for name in (*logits, *features) if name != self._input]
+        self.base = fold_model(_with_outputs(model, shown))
         record_ranks(self.base, {self._input: tensor})
         self._gradient = gradient.build(self.base, logits, features)
         self._engine = OnnxEngine(serialized(self._gradient.model), self._device)
-        self._wanted = list(dict.fromkeys([*self._own, *features, *self._gradient.inputs]))
+        wanted = dict.fromkeys([*self._own, *features, *self._gradient.inputs])
+        self._wanted = [name for name in wanted if name != self._input]
         self._original = Session(serialized(_only_outputs(self.base, self._own)), self._device)
         self._forward = Session(serialized(_only_outputs(self.base, self._wanted)), self._device)
-        maps = observe_values(self.base, [_values(self.base)[name] for name in logits], {self._input: tensor})
-        self.origin = highest(maps, count)
+        if origin is None:
+            maps = observe_values(self.base, [_values(self.base)[name] for name in logits], {self._input: tensor})
+            origin = highest(maps, count)
+        self.origin = origin
         self._values = self.forward()
         self.groups = [patch.tensor for patch in self._patches(self._values, self.origin)]
 
@@ -202,7 +216,8 @@ class Graph(Deployed):
         return self.floor()
 
     def forward(self) -> Tensors:
-        return self._forward.run(Tensors({self._input: self.tensor}), self._wanted)
+        found = self._forward.run(Tensors({self._input: self.tensor}), self._wanted)
+        return Tensors({self._input: self.tensor, **{name: found.ort(name) for name in found}})
 
     def gradients(self, count: int) -> object:
         return self._patches(self._values, self.origin[:count])

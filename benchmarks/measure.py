@@ -9,6 +9,7 @@ import numpy as np
 
 from benchmarks import torch_methods
 from benchmarks.cases import Subject
+from benchmarks.deployed import CELLS_METHOD
 from benchmarks.equality import Array, require
 from benchmarks.timing import added, median, medians, timed
 from boxcam.errors import UnsupportedOperatorError
@@ -20,7 +21,7 @@ LIBRARIES: Mapping[str, torch_methods.Method] = {
     "pytorch-grad-cam": torch_methods.pytorch_grad_cam,
     "captum LayerGradCam": torch_methods.captum,
 }
-CELLS, CELLS_METHOD = "boxcam, HiResCAM", "hirescam"
+CELLS = "boxcam, HiResCAM"
 DRISE = f"D-RISE, {MASKS} masks"
 METHODS = (*ENGINES.values(), CELLS, WHOLE, LOOP, BATCHED, *LIBRARIES, DRISE)
 

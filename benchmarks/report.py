@@ -11,6 +11,7 @@ from pathlib import Path
 from string import Template
 
 from benchmarks.cold import ColdStart
+from benchmarks.early import IMAGE, STAGE, EarlyLayer
 from benchmarks.measure import ENGINES, LIBRARIES, LOOP, Figure, Measured, Row, Settings
 
 TEMPLATE = Path(__file__).with_name("performance.md.in")
@@ -26,8 +27,11 @@ class Results:
     cold: Sequence[ColdStart]
     settings: Settings
     threads: int
+    early: Sequence[EarlyLayer] = ()
 
 
+GOALS = {STAGE: 1.0, IMAGE: 4.0}
+"""How many forward passes the maps of ten boxes should take at most."""
 _NOISE = 0.01
 """Differences that are a smaller share of the forward pass say nothing."""
 
@@ -127,6 +131,18 @@ def _signed(seconds: float) -> str:
     return f"-{duration(-seconds)}" if seconds < 0 else duration(seconds)
 
 
+def early(results: Results) -> str:
+    """What maps cost at layers close to the image."""
+    header = ["detector", "layer", "boxes", "forward alone", "explain - detect", "forward passes", "goal", "met"]
+    rows = []
+    for of in results.early:
+        passes, goal = of.seconds / of.floor, GOALS[of.layer]
+        met = "yes" if passes <= goal else "no"
+        times = [duration(of.floor), duration(of.seconds), f"{passes:.1f}", f"<= {goal:.0f}", met]
+        rows.append([of.title, of.layer, str(of.boxes), *times])
+    return markdown(header, rows, 2)
+
+
 def cold(results: Results) -> str:
     """Cold starts."""
     header = ["job, demo detector, one picture", "first picture", "end", "peak memory", "torch installed"]
@@ -216,6 +232,8 @@ def text(results: Results) -> str:
     shown = [f"{machine(results)}; medians of {results.settings.repeats} runs; *: extrapolated"]
     if results.measured:
         shown += [table(results), parts(results)]
+    if results.early:
+        shown.append(early(results))
     if results.cold:
         shown.append(cold(results))
     return "\n\n".join([*shown, targets(results)])
@@ -231,6 +249,7 @@ def page(results: Results) -> str:
         batch=settings.batch,
         table=table(results),
         parts=parts(results),
+        early=early(results),
         cold=cold(results),
         targets=targets(results),
     )

@@ -21,8 +21,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-COLD = "cold-start"
-DEFAULT = ("retinanet-320", "retinanet-800", "faster-rcnn-800", "yolo-640", COLD)
+EARLY, COLD = "early-layers", "cold-start"
+DEFAULT = ("retinanet-320", "retinanet-800", "faster-rcnn-800", "yolo-640", EARLY, COLD)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,17 +35,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from benchmarks.cases import CASES, demo, subjects
     from benchmarks.cold import ColdStartError, cold_starts
     from benchmarks.deployed import TooFewBoxesError
+    from benchmarks.early import early_layers
     from benchmarks.equality import DisagreementError
     from benchmarks.measure import LIBRARIES, METHODS, QUICK, Settings, measure
     from benchmarks.torch_methods import MissingPackageError, require_package
     from boxcam.errors import BoxcamError
 
     chosen = options.only or DEFAULT
-    unknown = [name for name in chosen if name not in CASES and name != COLD]
+    unknown = [name for name in chosen if name not in (*CASES, EARLY, COLD)]
     unknown += [name for name in options.without if name not in METHODS]
     if unknown:
         return _failed(
-            f"unknown: {', '.join(unknown)}. Cases: {', '.join([*CASES, COLD])}. Methods: {', '.join(METHODS)}."
+            f"unknown: {', '.join(unknown)}. Cases: {', '.join([*CASES, EARLY, COLD])}. Methods: {', '.join(METHODS)}."
         )
     torch.set_num_threads(options.threads)
     settings = dataclasses.replace(QUICK if options.quick else Settings(), without=tuple(options.without))
@@ -66,6 +67,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 torch_too = next(iter(LIBRARIES)) not in settings.without
                 starts = cold_starts(bundle, options.runtime_python, options.threads, settings.repeats, torch_too)
                 results = dataclasses.replace(results, cold=starts)
+                continue
+            if name == EARLY:
+                bundle = demo(options.cache, say)
+                rows = early_layers(options.cache, bundle, options.threads, settings.slow_repeats, say)
+                results = dataclasses.replace(results, early=rows)
                 continue
             for subject in subjects(CASES[name], options.cache, max(settings.counts), options.threads, say):
                 say(f"-- {subject.layer}")

@@ -205,12 +205,19 @@ class Tape(GroupArithmetic):
         block = self.widened(block, [a for a in range(len(block.axes)) if a not in (*kept, *once)], y)
         spread: set[int] = set()  # axes along which a uniform gradient met a value that is not
 
-        def read(value: ir.Value) -> ir.Value:
+        def noticed(value: ir.Value) -> None:
             extra = self.rank(y) - self.rank(value)
             spread.update(a for a in once if a >= extra and self.dims(value)[a - extra] != 1)
+
+        def read(value: ir.Value) -> ir.Value:
+            noticed(value)
             return self.at(value, block.axes, self.rank(y))
 
-        site = self.site(node, read, wanted) if kept or once else whole
+        def signs(value: ir.Value) -> ir.Value:
+            noticed(value)
+            return self.positive_at(value, block.axes, self.rank(y))
+
+        site = replace(self.site(node, read, wanted), signs=signs) if kept or once else whole
         gs = [block.value if i == number else None for i in range(len(node.outputs))]
         contributions = rule.function(site, gs)
         common = set(spread)  # what was read for all of the contributions

@@ -124,22 +124,49 @@ class ForwardValues:
         found = self.gathered(value, windows)
         return self.op.Unsqueeze(found, list(range(1, extra + 1))) if extra else found
 
-    def gathered(self, value: ir.Value, windows: Mapping[int, Window]) -> ir.Value:
-        """A forward value at windows of some axes: [M, b1 … bn]; outside of an axis, its nearest position."""
-        key = (value, tuple(sorted(windows.items())))
+    def positive_at(self, value: ir.Value, axes: Sequence[Support], rank: int) -> ir.Value:
+        """Where a forward value is positive, at the positions of a block: as `at`, bool."""
+        extra = rank - len(self.dims(value))
+        windows = {
+            a: window
+            for a, size in enumerate(self.dims(value))
+            if isinstance(window := axes[a + extra], Window) and size != 1
+        }
+        computed = value not in self._known and self._source(value) is not None
+        if not windows or extra or computed or constant_array(value) is not None:
+            return self._positive_of(self.at(value, axes, rank), value)
+        return self.gathered(value, windows, signs=True)
+
+    def _positive_of(self, read: ir.Value, value: ir.Value) -> ir.Value:
+        real = ir.DataType.from_numpy(self.op.real)
+        if value.dtype not in (None, real) and constant_array(value) is None:
+            read = self.op.Cast(read, to=real)
+        return self.op.Greater(read, 0.0)
+
+    def gathered(self, value: ir.Value, windows: Mapping[int, Window], signs: bool = False) -> ir.Value:
+        """A forward value at windows of some axes: [M, b1 … bn]; outside of an axis, its nearest position.
+
+        Args:
+            value: the value.
+            windows: by axis.
+            signs: whether what is asked for is where the value is positive, bool.
+        """
+        key = (value, tuple(sorted(windows.items())), signs)
         if key not in self._gathered:
             chosen = range(min(windows), max(windows) + 1)
-            self._gathered[key] = self._gather(value, chosen, windows)
+            self._gathered[key] = self._gather(value, chosen, windows, signs)
         return self._gathered[key]
 
-    def _gather(self, value: ir.Value, chosen: Sequence[int], windows: Mapping[int, Window]) -> ir.Value:
+    def _gather(self, value: ir.Value, chosen: Sequence[int], windows: Mapping[int, Window], signs: bool) -> ir.Value:
         """Gather windows of neighbouring axes: the value is seen as [before, chosen, behind]."""
         op, rank = self.op, self.rank(value)
         before, behind = range(chosen[0]), range(chosen[-1] + 1, rank)
         lengths = [self.length(value, a) for a in range(rank)]
-        table_key = ("table", value, tuple(chosen))
+        table_key = ("table", value, tuple(chosen), signs)
         if table_key not in self._gathered:
             table = self.whole(value)
+            if signs:
+                table = self._positive_of(table, value)
             if any(lengths[a] != 1 for a in before):  # gathering whole rows is much faster than single numbers
                 table = self._swapped(table, [[lengths[a] for a in part] for part in (before, chosen, behind)], ())
             flat = blocks.product(op, [lengths[a] for a in (*before, *behind)])
@@ -147,7 +174,7 @@ class ForwardValues:
             table = op.Reshape(table, blocks.sizes(op, [count, flat]))
             if not isinstance(count, int):  # there may be none, and something has to be gathered for a stand-in
                 assert value.dtype is not None, value.name
-                nothing = op.Cast(np.zeros((1, 1)), to=value.dtype)
+                nothing = op.Cast(np.zeros((1, 1)), to=ir.DataType.BOOL if signs else value.dtype)
                 table = op.Concat(table, op.Expand(nothing, blocks.sizes(op, [1, flat])), axis=0)
             self._gathered[table_key] = table
         index: ir.Value | None = None

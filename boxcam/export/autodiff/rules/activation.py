@@ -16,15 +16,15 @@ from boxcam.export.graphs.ops import Operand
 @elementwise("Relu")
 def _relu(site: Site, gs: Gradients) -> Sequence[Contribution]:
     """0 at 0.  Reads the output, so that nothing has to be kept of what a convolution before it writes."""
-    return [site.op.Mul(gs[0], real(site, site.op.Greater(site.y(), 0.0)))]  # half the time of Where
+    return [site.op.Mul(gs[0], real(site, site.active()))]  # half the time of Where
 
 
 @elementwise("LeakyRelu")
 def _leaky_relu(site: Site, gs: Gradients) -> Sequence[Contribution]:
     """Slope alpha at 0."""
     op, alpha = site.op, float(site.attribute("alpha", 0.01))
-    sign = site.y() if alpha > 0 else site.x()
-    return [op.Where(op.Greater(sign, 0.0), gs[0], op.Mul(gs[0], alpha))]
+    rising = site.active() if alpha > 0 else op.Greater(site.x(), 0.0)
+    return [op.Where(rising, gs[0], op.Mul(gs[0], alpha))]
 
 
 @elementwise("PRelu")
