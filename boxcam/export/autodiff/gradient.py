@@ -31,7 +31,7 @@ from boxcam.types import BOX, ORIGIN, PATCHES, PLACE
 from boxcam.types import UNIFORM as UNIFORM_GRADIENT
 
 _OWN_NAME = re.compile(r"(patches|place|box|uniform)\.\d+")
-_MEMORY = 1 << 27  # bytes for the largest gradient of some boxes; several of them live at a time
+_MEMORY = 1 << 28  # bytes for the largest gradient of some boxes; several of them live at a time
 _MANY_NODES, _FEW_TIMES = 4000, 4  # of a graph that is worth to be tried in another form, and how much it has to save
 _MOST_AT_ONCE = 128  # more boxes at once are no faster
 
