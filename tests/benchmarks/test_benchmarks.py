@@ -21,25 +21,9 @@ from benchmarks.equality import Array, DisagreementError, deviation, require
 from benchmarks.measure import BATCHED, CELLS, DRISE, ENGINES, LIBRARIES, LOOP, WHOLE, Figure, Measured, Row, Settings
 from benchmarks.run import main
 from benchmarks.timing import added, medians
+from tests.benchmarks.tiny import Tiny
 
 SETTINGS = Settings(counts=(1, 4, 20), repeats=1, slow_repeats=1, batch=2, without=tuple(LIBRARIES))
-
-
-class Tiny(torch.nn.Module):
-    """Two levels of feature maps, one head for both; its outputs are named as a YOLO's."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = torch.nn.Conv2d(3, 8, 3, 2, 1)
-        self.down = torch.nn.Conv2d(8, 8, 3, 2, 1)
-        self.out = torch.nn.ModuleList([torch.nn.Identity(), torch.nn.Identity()])
-        self.hidden = torch.nn.Conv2d(8, 8, 3, 1, 1)
-        self.last = torch.nn.Conv2d(8, 4, 3, 1, 1)
-
-    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        fine = torch.relu(self.stem(image))
-        levels = [self.out[0](fine), self.out[1](4 * torch.relu(self.down(fine)))]
-        return (*(self.last(torch.nn.functional.silu(self.hidden(level))) for level in levels), *levels)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from benchmarks.cases import onnx_graph
 from benchmarks.deployed import CELLS_METHOD, Graph
 from benchmarks.early import IMAGE, STAGE, EarlyLayer, last, measured
 from benchmarks.measure import Settings
-from tests.benchmarks.test_benchmarks import Tiny
+from tests.benchmarks.tiny import Tiny
 
 
 @pytest.fixture(scope="module")

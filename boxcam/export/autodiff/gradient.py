@@ -191,13 +191,12 @@ class _Builder:
         }
         found = self.tape.backward(seeds, self.features)
         self.reasons.update(self.tape.barriers)
-        arrived = [(index, block) for index, feature in enumerate(self.features) for block in found.get(feature, [])]
-        groups: dict[Boxes, dict[int, list[Block]]] = {}
-        for (index, _), block in zip(arrived, self.tape.disjoint([block for _, block in arrived]), strict=True):
-            groups.setdefault(block.boxes, {}).setdefault(index, []).append(block)
-        for by_feature in groups.values():
-            for index in sorted(by_feature):
-                self._group(index, self.tape.merged(by_feature[index], self.features[index]))
+        for index, feature in enumerate(self.features):
+            groups: dict[Boxes, list[Block]] = {}
+            for block in self.tape.disjoint(found.get(feature, [])):
+                groups.setdefault(block.boxes, []).append(block)
+            for blocks in groups.values():
+                self._group(index, self.tape.merged(blocks, feature))
 
     def _seed(self, number: int, leaf: ir.Value) -> Block:
         """A single 1 for each box, at its logit."""
