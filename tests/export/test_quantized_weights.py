@@ -18,7 +18,7 @@ from boxcam.export.graphs.run import run_model, serialized
 from boxcam.export.graphs.weights import SMALL, WeightsFile, read_graph
 from boxcam.export.source import SOURCES
 from tests.export import two_stage
-from tests.export.bundles import LIMIT, export, inline, maps, size
+from tests.export.bundles import SMALL_LIMIT, export, inline, maps, size
 from tests.export.export_graphs import Net
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")
@@ -63,8 +63,9 @@ def test_a_quantized_model_stays_as_small_as_it_is(
     with pytest.warns(BoxcamWarning, match="straight-through"):
         path = export(tmp_path / "two.boxcam", engine="onnx")
     assert len(list(path.glob("gradient.*.onnx"))) >= 3
-    assert size(path) <= LIMIT * model.ByteSize()
-    assert size(path) < LIMIT / 3 * len(serialized(two_stage.model()))
+    assert size(path) <= SMALL_LIMIT * model.ByteSize()
+    assert (path / "weights.bin").stat().st_size <= model.ByteSize()
+    assert size(path) < SMALL_LIMIT / 3 * len(serialized(two_stage.model()))
     for file in path.glob("*.onnx"):
         large = [tensor for tensor in onnx.load(file).graph.initializer if len(tensor.raw_data) > 4 * SMALL]
         assert {tensor.data_type for tensor in large} <= {onnx.TensorProto.INT8, onnx.TensorProto.UINT8}

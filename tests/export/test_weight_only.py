@@ -12,7 +12,7 @@ import pytest
 from boxcam.export.graphs.run import serialized
 from boxcam.export.source import SOURCES
 from tests.export import two_stage
-from tests.export.bundles import LIMIT, export, inline, maps, size
+from tests.export.bundles import SMALL_LIMIT, export, inline, maps, size
 
 
 def weight_only(kind: str) -> onnx.ModelProto:
@@ -46,7 +46,7 @@ def test_both_engines_read_the_integers(kind: str, tmp_path: Path, monkeypatch: 
     assert len(list(path.glob("gradient.*.pt"))) >= 2
     real = len(serialized(two_stage.model()))
     programs = sum(file.stat().st_size for file in path.glob("*.pt"))  # of which each has some kilobytes of code
-    assert size(path) - programs <= LIMIT * model.ByteSize()
+    assert size(path) - programs <= SMALL_LIMIT * model.ByteSize()
     assert size(path) - programs < 0.45 * real
     inline(monkeypatch)
     apart = export(tmp_path / "apart", engine="both")
