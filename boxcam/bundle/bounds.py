@@ -7,7 +7,7 @@ are looked for: an impossible value is refused before anything is done by it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -96,6 +96,7 @@ def _problems(manifest: Manifest) -> Iterator[str]:
     yield from _repeated("layers", [layer.name for layer in manifest.layers])
     for layer in manifest.layers:
         yield from _layer(layer, manifest.targets)
+    yield from _repeated("heads: files", [head.file for layer in manifest.layers for head in layer.heads])
     for name in manifest.files:
         yield from _file(name)
 
@@ -162,7 +163,8 @@ def _layer(layer: Layer, targets: Sequence[TracedTarget]) -> Iterator[str]:
     yield from _count(f"{where}: heads", layer.heads, _FEW)
     yield from _repeated(f"{where}: heads", [head.end for head in layer.heads])
     for head in layer.heads:
-        yield from _head(f"{where}: head {head.file!r}", head, {end.name for target in targets for end in target.ends})
+        ends = {end.name: len(end.shape) for target in targets for end in target.ends}
+        yield from _head(f"{where}: head {head.file!r}", head, ends)
 
 
 def _tensor(where: str, layer: Layer, tensor: Tensor) -> Iterator[str]:
@@ -193,7 +195,7 @@ def _gradient(where: str, gradient: Gradient, targets: list[str]) -> Iterator[st
     yield from _outside(f"{where}: boxes_at_once", [gradient.boxes_at_once], _between(1, MAX_AT_ONCE))
 
 
-def _head(where: str, head: Head, ends: Collection[str]) -> Iterator[str]:
+def _head(where: str, head: Head, ends: Mapping[str, int]) -> Iterator[str]:
     if not head.file.endswith(".onnx"):
         yield f"{where}: the file of a head ends in .onnx"
     if head.end not in ends:
@@ -205,6 +207,8 @@ def _head(where: str, head: Head, ends: Collection[str]) -> Iterator[str]:
         yield f"{where}: rows are of what is no context"
     if head.scope == "window" and (head.context or not head.batch):
         yield f"{where}: what runs on windows alone runs several, and reads nothing else"
+    if head.scope == "window" and ends.get(head.end, 4) != 4:
+        yield f"{where}: what runs on windows alone gives a map"
 
 
 def _file(name: str) -> Iterator[str]:

@@ -55,6 +55,8 @@ def masked_feature_parts(
     origins = model.origin(prediction, boxes, options.target)
     found = list(model.patches(prediction, layer, boxes, options.engine, target=options.target, means=method.means))
     ends = [end.name for end in model.manifest.target(options.target).ends]
+    # The window of a whole gradient is where it is not zero, which is less than what the number depends on.
+    local = model.gradient(layer, options.engine, options.target).form == "windows"
     groups: dict[tuple[int, int, int], list[tuple[int, Patch]]] = {}
     for box, of in enumerate(found):
         for patch in of:
@@ -73,7 +75,8 @@ def masked_feature_parts(
             )
         runs = FeatureRuns(head, prediction.outputs, layer.tensors[tensor].name, row)
         asked = [
-            Asked(origins[box, 1:], _window(runs.features, patch), patch.uniform is None) for box, patch in members
+            Asked(origins[box, 1:], _window(runs.features, patch), local and patch.uniform is None)
+            for box, patch in members
         ]
         together = [[one] for one in asked] if head.on_windows else [asked]
         measured = [each for some in together for each in runs.measure(method, some, progress)]

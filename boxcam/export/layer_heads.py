@@ -79,7 +79,10 @@ class LayerHead:
         weights.save(model, file)
 
     def tried(self, runs: Sequence[Run], rows: bool) -> LayerHead | None:
-        """The same, with a graph for several maps if that gives what each gives alone; None if it does not run.
+        """The same, with a graph for several maps if that gives what each gives alone.
+
+        None if it does not run, or gives something else than the forward pass, as quantized models may that round
+        elsewhere: methods that need it are refused then.
 
         Args:
             runs: of the forward graph.
@@ -87,19 +90,20 @@ class LayerHead:
         """
         try:
             alone = open_session(self.rest.model)
-            for run in runs:
-                self._run(alone, {name: run.found[name] for name in self.rest.features}, run)
+            found = [self._run(alone, {name: run.found[name] for name in self.rest.features}, run) for run in runs]
         except Exception:  # noqa: BLE001 - onnxruntime's own errors share no public root
             return None
+        if not all(_close(one, run.found[self.end]) for one, run in zip(found, runs, strict=True)):
+            return None
         several = clone_model(self.rest.model)
-        found = replace(self, several=several, rows=self._row_by_row(runs[0]) if rows else ())
+        opened = replace(self, several=several, rows=self._row_by_row(runs[0]) if rows else ())
         try:
-            take_several(several, self.rest.features, found.rows)
+            take_several(several, self.rest.features, opened.rows, repeat=not rows)
             running = open_session(several)
-            same = all(found._agrees(running, alone, run, rows) for run in runs)
+            same = all(opened._agrees(running, alone, run, rows) for run in runs)
         except Exception:  # noqa: BLE001 - as above; it counts on one image
             return self
-        return found if same else self
+        return opened if same else self
 
     def _row_by_row(self, run: Run) -> tuple[str, ...]:
         """Names of the context that has as many rows as there are proposals, which may be chance."""
@@ -135,8 +139,11 @@ class LayerHead:
             run: of the forward graph.
             file: where the graph was written.
         """
-        session = open_session(file)
-        (found,) = session.run([self.end], {given.name: run.found[given.name] for given in session.get_inputs()})
+        try:
+            session = open_session(file)
+            (found,) = session.run([self.end], {given.name: run.found[given.name] for given in session.get_inputs()})
+        except Exception:  # noqa: BLE001 - as above
+            return float("inf")
         expected = run.found[self.end]
         if found.shape != expected.shape:
             return float("inf")
@@ -152,6 +159,12 @@ class LayerHead:
             features: names of the layer's tensors, as the gradient numbers them.
             origins: int64 [K, D], numbers to look at in addition to some at fixed places.
         """
+        try:
+            return self._scope(run, gradient, features, origins)
+        except Exception:  # noqa: BLE001 - as above; what cannot be told costs more, and is right
+            return "map"
+
+    def _scope(self, run: Run, gradient: OnnxEngine, features: Sequence[str], origins: Array) -> Scope:
         end = run.found[self.end]
         mine = origins[origins[:, 0] == self.number, 1 : 1 + end.ndim]
         places = [[round(place * (size - 1)) for size in end.shape] for place in _PLACES]
@@ -169,7 +182,7 @@ class LayerHead:
         for of, position in zip(windows, positions, strict=True):
             kept = {name: _only(run.found[name], of.get(name)) for name in names}
             found.append(self._run(session, kept, run)[tuple(position)])
-        if not _close(np.array(found), expected):
+        if not _each_close(np.array(found), expected):
             return "map"
         if self.several is None or self.rest.context or len(names) != 1:
             return "cells"
@@ -198,7 +211,7 @@ class LayerHead:
             if there[0] >= alone.shape[2] or there[1] >= alone.shape[3]:
                 return False
             found.append(alone[position[0], position[1], there[0], there[1]])
-        return _close(np.array(found), expected)
+        return _each_close(np.array(found), expected)
 
 
 Windows = Mapping[str, tuple[slice, slice]]
@@ -261,3 +274,8 @@ def _close(found: Array, expected: Array) -> bool:
         return False
     most = float(np.abs(expected).max(initial=0))
     return bool((np.abs(found - expected) <= _SAME * max(most, 1e-6)).all())
+
+
+def _each_close(found: Array, expected: Array) -> bool:
+    """The same, each number by itself: they may be of different units, as sides of boxes in pixels and logits are."""
+    return bool((np.abs(found - expected) <= _SAME * np.maximum(np.abs(expected), 0.1)).all())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from boxcam.runtime.tensors import Array, Tensors
 
 Float64 = npt.NDArray[np.float64]
 _MEMORY = 1 << 25
-"""Bytes of feature maps that are run together."""
+"""Bytes that are run together: of feature maps, of what else is read for each of them, or of what comes out."""
 _MOST_AT_ONCE = 128
 
 
@@ -82,12 +83,15 @@ class HeadGraph:
             RunError: the graph fails, or gives another number of entries.
         """
         waiting: list[Mapping[str, Array]] = []
-        size = 0
+        size, output = 0, 0
+        context = 4 * sum(math.prod(tensors.shape(name)) for name in {*self._head.context} - {*self._head.rows})
         for one in changed:
             waiting.append(one)
-            size += sum(of.nbytes for of in one.values())
+            size += max(sum(of.nbytes for of in one.values()), context, output)
             if not self._head.batch or len(waiting) == _MOST_AT_ONCE or size >= _MEMORY:
-                yield from self._several(tensors, row, waiting)
+                for found in self._several(tensors, row, waiting):
+                    output = found.nbytes
+                    yield found
                 waiting, size = [], 0
         if waiting:
             yield from self._several(tensors, row, waiting)

@@ -80,7 +80,7 @@ class Model:
         self.manifest: Manifest = bundle.read(self.path)
         self._device = Device(device, threads, providers)
         self._engines: dict[str, GradientEngine] = {}
-        self._heads: dict[str, HeadGraph] = {}
+        self._heads: dict[tuple[str, str], HeadGraph] = {}
         self._selecting: dict[tuple[str, tuple[str, ...]], str | None] = {}
         self._session = Session(self.path / bundle.FORWARD, self._device)
         if self._session.providers == (CPU,):  # the gradient runs where the forward pass does
@@ -391,9 +391,10 @@ class Model:
         head = layer.head(end)
         if head is None:
             return None
-        if head.file not in self._heads:
-            self._heads[head.file] = HeadGraph(self.path, layer, head, self._device)
-        return self._heads[head.file]
+        which = layer.name, end
+        if which not in self._heads:
+            self._heads[which] = HeadGraph(self.path, layer, head, self._device)
+        return self._heads[which]
 
     @property
     def _file(self) -> str:

@@ -56,6 +56,7 @@ class Tape(GroupArithmetic):
         super().__init__(op, opset, given)
         self.reached, self.local, self.means, self.guided = reached, local, set(means), guided
         self.barriers: dict[str, None] = {}
+        self._rectified: Mapping[ir.Value, ir.Value] = {}
         self._slopes: dict[ir.Value, tuple[ir.Value, ir.Value] | None] = {}
         self.largest = 1  # numbers that the largest gradient of one box has, as far as that is known here
 
@@ -76,7 +77,7 @@ class Tape(GroupArithmetic):
         ends = set(features)
         nodes = ancestors(list(seeds), ends)
         place = {node: number for number, node in enumerate(nodes)}
-        rectified = rectifiers(nodes) if self.guided else {}
+        self._rectified = rectified = rectifiers(nodes) if self.guided else {}
         for node in reversed(nodes):
             wanted = self._wanted(node)
             passes = any(v in self.reached for v in differentiable_inputs(node))
@@ -142,6 +143,7 @@ class Tape(GroupArithmetic):
             found = written_out(node, place)
             nodes = [node, *found[1]] if found else []
             within = all(one in place and one.op_type in RULES for one in nodes)  # not beyond a layer
+            within = within and not any(one.outputs[0] in self._rectified for one in nodes[1:])  # guided each by itself
             known = found is not None and within and found[0] in self.reached
             self._slopes[y] = (found[0], self._slope(found[0], nodes)) if found is not None and known else None
         slope = self._slopes[y]

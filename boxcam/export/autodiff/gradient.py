@@ -163,6 +163,7 @@ class _Builder:
         self.every = Boxes(self.op.Range(0, count, 1))
         self.forms: list[Form] = []
         self.fields: list[int] = []
+        self.whole: list[int] = []
         self.reasons: dict[str, None] = {}
         self.channels: int | None = None
 
@@ -178,7 +179,7 @@ class _Builder:
         reasons = list(self.reasons)[:2]
         reason = f"{' and '.join(reasons)} between the layer and the logits" if form == "whole" else ""
         inputs = tuple(str(v.name) for v in model.graph.inputs if v.name != ORIGIN)
-        field = max(self.fields) if form == "windows" and self.fields else None
+        field = max(self.fields + self.whole) if form == "windows" and self.fields else None
         at_once = min(max(_MEMORY // (4 * self.tape.largest), 1), _MOST_AT_ONCE)
         return GradientGraph(model, form, reason, inputs, field, at_once)
 
@@ -253,6 +254,9 @@ class _Builder:
             self._output(op.Reshape(even.value, [0, -1]), f"{UNIFORM_GRADIENT}.{group}", ir.DataType.FLOAT, 2)
         windows = not self.tape.barriers  # a window that covers the map is stored as the whole of it
         self.fields += [a.size for a in block.axes[2:] if isinstance(a, Window) and isinstance(a.size, int)]
+        self.whole += [
+            size for a, size in zip(block.axes[2:], dims[2:], strict=False) if a is None and size is not None
+        ]
         self.forms.append("rows" if isinstance(block.axes[0], Window) else "windows" if windows else "whole")
 
     def _condensed(self, block: Block, feature: ir.Value) -> Block:

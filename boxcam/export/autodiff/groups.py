@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import reduce
 
 import numpy as np
@@ -103,18 +104,20 @@ class GroupArithmetic(BlockArithmetic):
     def _put(self, total: ir.Value, block: Block, together: Boxes, value: ir.Value) -> ir.Value:
         """Add a gradient to that of a group which its own was put together to.
 
-        A stand-in is zero, and is added to the first box.
+        A stand-in is added to the first box, as zero.
         """
+        block = self._without_stand_in(block)
         op, windows, dims = self.op, block.windowed(), self.dims(value)
         same = op.Equal(op.Unsqueeze(block.boxes.index, [1]), op.Unsqueeze(together.index, [0]))
         place = op.ArgMax(op.Cast(same, to=ir.DataType.INT32), axis=1, keepdims=0)
         support = block.axes[2] if windows in ([2], [2, 3]) and len(dims) == 4 and dims[0] == 1 else None
-        if not isinstance(support, Window) or not isinstance(support.size, int) or None in dims[1:]:
+        fits = isinstance(support, Window) and isinstance(support.size, int) and support.size <= (dims[2] or 0)
+        if not isinstance(support, Window) or not fits or None in dims[1:]:
             return op.ScatterND(
                 total, op.Unsqueeze(place, [1]), self.widened(block, windows, value).value, reduction="add"
             )
-        # Line by line. Those outside of the map are zero, and are put where there are no others: each line occurs once,
-        # as ONNX Runtime, which adds several at a time, needs it.
+        # Line by line. Those outside of the map are zero, and are put where there are no others, of a window that is no
+        # larger than the map: each line occurs once, as ONNX Runtime, which adds several at a time, needs it.
         _, channels, height, width = (size or 0 for size in dims)
         block = self.widened(block, [3], value)
         lines = op.Mod(self.positions.of(support), height)  # [M, h]
@@ -127,6 +130,12 @@ class GroupArithmetic(BlockArithmetic):
             reduction="add",
         )
         return op.Reshape(added, op.Shape(total))
+
+    def _without_stand_in(self, block: Block) -> Block:
+        """The same gradient, zero where it is of no box: 0 times a slope without a limit is not."""
+        op, rank = self.op, 1 + len(block.axes)
+        nobody = op.Unsqueeze(op.Less(block.boxes.index, 0), list(range(1, rank)))
+        return replace(block, value=op.Where(nobody, 0.0, block.value))
 
     def disjoint(self, found: Sequence[Block]) -> list[Block]:
         """The same gradients, of groups that are the same or share no box."""
@@ -151,6 +160,7 @@ class GroupArithmetic(BlockArithmetic):
         if block.boxes is group:
             return block
         assert route is not None
+        block = self._without_stand_in(block)
         place = op.Unsqueeze(route.chosen, [1])
         count = op.Shape(route.parent.index)
         moved: dict[ir.Value, ir.Value] = {}

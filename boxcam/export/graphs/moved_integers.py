@@ -28,7 +28,9 @@ def dequantize_before_moves(graph: ir.Graph) -> None:
 
 
 def _moved(node: ir.Node) -> ir.Node | None:
-    """What moves the integers that a node reads."""
+    """What moves the integers that a node reads, whose scale is one for all of them."""
+    if "block_size" in node.attributes or "output_dtype" in node.attributes:
+        return None
     move = None if node.inputs[0] is None else node.inputs[0].producer()
     if move is None or not _only_moves(move):
         return None

@@ -2,7 +2,8 @@
 
 Graphs say how many there are in more places than their inputs:
 
-1. the target of a Reshape, whose first number is kept where it is that of what is reshaped,
+1. the target of a Reshape, whose first number is kept where it is that of what is reshaped, and otherwise becomes what
+   is left: a matrix product of several axes is one of two, [1, N, C] as [N, C], and back,
 2. the sizes of a Resize, whose first number becomes that of what is resized,
 3. what else is read of the forward pass, of which there is one for the image: it is repeated for each map.
 
@@ -21,13 +22,14 @@ from boxcam.export.graphs.query import attribute_of, constant_array, static_shap
 from boxcam.export.passes.dynamic_size import forget_shapes
 
 
-def take_several(model: ir.Model, features: Collection[str], rows: Collection[str] = ()) -> None:
+def take_several(model: ir.Model, features: Collection[str], rows: Collection[str] = (), repeat: bool = True) -> None:
     """Let a graph take several feature maps, in place.
 
     Args:
         model: the graph; its inputs are feature maps, [1, C, H, W] or [R, C, h, w], and what else it reads.
         features: names of the feature maps among its inputs.
         rows: names of others that have an entry for each of them, as what is said of each proposal.
+        repeat: whether the others are of one image, and are needed once for each map; proposals share them already.
     """
     graph = model.graph
     op = Ops(graph, "boxcam.several")
@@ -47,7 +49,7 @@ def take_several(model: ir.Model, features: Collection[str], rows: Collection[st
         shape = shapes[str(value.name)]
         if value.name in rows:
             value.shape = ir.Shape([None, *shape[1:]])
-        elif len(shape) > 1 and shape[0] == 1:
+        elif repeat and len(shape) > 1 and shape[0] == 1:
             _repeat(op, value, maps[0], len(shape))
     graph.sort()
 
@@ -57,10 +59,13 @@ def _keep_first(op: Ops, node: ir.Node) -> None:
     reshaped, target = node.inputs
     numbers = constant_array(target)
     shape = None if reshaped is None else static_shape(reshaped)
-    if numbers is None or not shape or not numbers.size or shape[0] is None or numbers[0] != shape[0]:
+    if numbers is None or not shape or not numbers.size or shape[0] is None:
         return
     kept = numbers.copy()
-    kept[0] = 0
+    if numbers[0] == shape[0]:
+        kept[0] = 0
+    elif (numbers > 0).all():
+        kept[0] = -1
     node.replace_input_with(1, op.value(kept))
 
 

@@ -236,4 +236,4 @@ def _pad(tape: Tape, node: ir.Node, number: int, block: Block, wanted: Collectio
         support = axes[a]
         assert isinstance(support, Window)
         axes[a] = Window(support.start.moved(-int(pads[a])), support.size)
-    return {0: [tape.masked(Block(block.value, tuple(axes), block.boxes), x)]}
+    return {0: [tape.limited(tape.masked(Block(block.value, tuple(axes), block.boxes), x), x)]}

@@ -37,9 +37,15 @@ def rounding(value: ir.Value) -> tuple[ir.Node, float] | None:
     None if it consists of none, or has more than one scale.
     """
     node = value.producer()
-    while node is not None and operator_of(node).moves and node.inputs[0] is not None:
+    while node is not None and _moves_one(node) and node.inputs[0] is not None:
         node = node.inputs[0].producer()
     scale = None if node is None or node.op_type != "DequantizeLinear" else constant_array(node.inputs[1])
     if node is None or scale is None or scale.size != 1:
         return None
     return node, float(scale.reshape(()))
+
+
+def _moves_one(node: ir.Node) -> bool:
+    """Whether a node moves the numbers of one tensor; what joins several may have one of fine steps among them."""
+    operator = operator_of(node)
+    return operator.moves and operator.differentiable(len(node.inputs)) == (0,)
