@@ -125,6 +125,8 @@ EDGES: dict[str, tuple[Change, list[Any], list[Any]]] = {
     "a head's rows": (lambda names: head(rows=names), [(), ("lateral_0",)], [("other",)]),
     "a name in a head's context": (lambda name: head(context=(name,), rows=()), ["a"], [""]),
     "context of what runs on windows": (lambda names: windows(context=names), [()], [("a",)]),
+    "what runs on windows gives a map": (lambda end: windows(end=end), ["cls"], ["decoded"]),
+    "files of heads": (lambda name: head(file=name), ["a.onnx"], ["head.neck.onnx"]),
     "several of what runs on windows": (lambda several: windows(batch=several), [True], [False]),
     "files": (
         lambda name: replace(FINE, files={name: "0"}),

@@ -293,3 +293,17 @@ def test_numbers_that_are_none_are_refused(two_stages: Path, monkeypatch: pytest
     monkeypatch.setattr(HeadGraph, "_several", lambda *given: (one * np.nan for one in real(*given)))
     with pytest.raises(RunError, match="NaN or infinite"):
         model.explain(PICTURE, layer="roi", method="ablation-cam", score=0)
+
+
+def test_the_window_of_a_whole_gradient_is_not_what_a_number_depends_on(
+    signs_model: boxcam.Model, street: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is where the gradient is not zero: all cells are tried then, and the map is the same."""
+    expected = maps(signs_model, street, method="recipro-cam", layer="neck")
+    real, tried = Model.gradient, []
+    monkeypatch.setattr(Model, "gradient", lambda *given: dataclasses.replace(real(*given), form="whole"))
+    run = HeadGraph.run
+    monkeypatch.setattr(HeadGraph, "run", lambda self, *given: (tried.append(1) or one for one in run(self, *given)))
+    found = maps(signs_model, street, method="recipro-cam", layer="neck")
+    assert len(tried) > 400  # cells of a level of 20x20
+    np.testing.assert_allclose(found, expected, atol=1e-4 * float(np.abs(expected).max()))

@@ -107,6 +107,15 @@ def flat(net: Net, layer: str, beside: str) -> str:
     return net.MatMul(net.Reshape(layer, np.array([-1])), weights("a", CHANNELS * SIDE * SIDE, 3))
 
 
+def tokens(net: Net, layer: str, beside: str) -> str:
+    """Matrix products, which ONNX Runtime makes products of rows: [1, N, C] as [N, C], and back."""
+    rows = net.Transpose(net.Reshape(layer, np.array([1, CHANNELS, SIDE * SIDE])), perm=[0, 2, 1])
+    for name, size in (("a", 5), ("b", 3)):
+        number = CHANNELS if name == "a" else 5
+        rows = net.Add(net.MatMul(rows, weights(name, number, size)), weights(f"{name}.bias", size))
+    return rows
+
+
 def over_the_batch(net: Net, layer: str, beside: str) -> str:
     """A mean over the first axis, which is one image: of several it would be of all."""
     return net.Sub(conv(net, layer, "a", (2, CHANNELS, 3, 3)), net.ReduceMean(net.Abs(layer), np.array([0, 1])))
@@ -121,6 +130,7 @@ CASES: dict[str, tuple[Build, bool, str]] = {
     "a window and a mean": (with_a_mean, True, "map"),
     "statistics of the map": (normalised, True, "map"),
     "constants of each cell": (positioned, True, "cells"),
+    "tokens": (tokens, True, "cells"),
     "one long row": (flat, False, "map"),
     "a mean over the batch": (over_the_batch, False, "cells"),
 }

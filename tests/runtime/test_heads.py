@@ -61,6 +61,41 @@ def test_few_are_run_together_where_they_are_large(tmp_path: Path, monkeypatch: 
     assert sizes == [2, 2, 1]
 
 
+@pytest.mark.parametrize(("beside", "sizes"), [(3, [2, 2, 1]), (36, [1, 1, 1, 1, 1])])
+def test_few_are_run_together_where_what_else_is_read_is_large(
+    beside: int, sizes: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is read once for each of them."""
+    net, found = Net(), []
+    product = net.MatMul(net.Flatten(net.input("pooled", ("n", 2, 3, 3))), MATRIX)
+    net.node(
+        "Add", [product, net.ReduceMean(net.input("others", (1, beside)), np.array([1]), keepdims=1)], name="logits"
+    )
+    (tmp_path / "head.roi.onnx").write_bytes(serialized(net.model(["logits"])))
+    running = HeadGraph(tmp_path, LAYER, Head("logits", "head.roi.onnx", ("others",), True, "map"), Device(threads=1))
+    real = HeadGraph._several
+    monkeypatch.setattr(heads, "_MEMORY", 2 * ROWS[0].nbytes)
+    monkeypatch.setattr(HeadGraph, "_several", lambda *given: (found.append(len(given[-1])), real(*given))[1])
+    tensors = Tensors({"pooled": ROWS, "others": np.ones((1, beside), np.float32)})
+    assert len(list(running.run(tensors, 0, iter([{"pooled": one} for one in [*ROWS, ROWS[0]]])))) == 5
+    assert found == sizes
+
+
+def test_few_are_run_together_where_what_comes_out_is_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is known of the first run, and keeps the others small."""
+    found: list[int] = []
+    real = HeadGraph._several
+    monkeypatch.setattr(heads, "_MEMORY", 2 * ROWS[0].nbytes)
+    monkeypatch.setattr(HeadGraph, "_several", lambda *given: (found.append(len(given[-1])), real(*given))[1])
+    wide = Net()
+    row = wide.Flatten(wide.input("pooled", ("n", 2, 3, 3)))
+    wide.node("Concat", [row] * 4, name="logits", axis=1)
+    (tmp_path / "head.roi.onnx").write_bytes(serialized(wide.model(["logits"])))
+    running = HeadGraph(tmp_path, LAYER, Head("logits", "head.roi.onnx", (), True, "map"), Device(threads=1))
+    list(running.run(Tensors({"pooled": ROWS}), 0, iter([{"pooled": one} for one in [*ROWS, ROWS[0]]])))
+    assert found == [2, 1, 1, 1]
+
+
 def test_proposals_without_a_row_of_their_own_are_refused(tmp_path: Path) -> None:
     tensors = Tensors({"pooled": ROWS, "others": OTHERS[:3]})
     with pytest.raises(

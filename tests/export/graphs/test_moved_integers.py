@@ -97,6 +97,14 @@ def test_a_scale_for_each_channel_stays_with_its_axis() -> None:
     assert reads(model) == ["Transpose"]
 
 
+@pytest.mark.parametrize("name", ["block_size", "output_dtype"])
+def test_what_says_more_of_its_numbers_stays_where_it_is(name: str) -> None:
+    model = built(turned, PAIR)
+    model.graph.outputs[0].producer().attributes[name] = ir.AttrInt64(name, 1)  # type: ignore[union-attr]
+    dequantize_before_moves(model.graph)
+    assert reads(model) == ["Transpose"]
+
+
 def test_what_else_reads_the_moved_integers_still_does() -> None:
     net = Net(19)
     q = net.QuantizeLinear(net.Relu(net.input("image", X.shape)), *PAIR)

@@ -9,12 +9,15 @@ from typing import Any
 
 import cv2
 import numpy as np
+import onnx_ir as ir
 import pytest
 import torch
 from torch import Tensor
 
 import boxcam
 from boxcam.errors import BoxcamError, SourceError, VerificationError
+from boxcam.export.heads.conventions.coarse import rounding
+from tests.export.export_graphs import Net
 from tests.export.sources.onnx.deployed import HEIGHT, WIDTH, Case, cxcywh_graph, export, found
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
@@ -127,3 +130,15 @@ def test_outputs_of_small_steps_are_refused_for_what_they_are(exported: Callable
     with pytest.raises(BoxcamError) as caught:
         exported(lambda boxes, logits: (rounded(logits.sigmoid(), 1 / 255, 0), rounded(boxes)[..., :3]), ("a", "b"))
     assert "steps of" not in str(caught.value)
+
+
+def test_steps_are_those_of_one_tensor_and_not_of_several_that_are_joined() -> None:
+    net = Net()
+    integers = net.input("q", (1, 4), ir.DataType.UINT8)
+    boxes, scores = (net.DequantizeLinear(integers, np.float32(step)) for step in (4, 1 / 255))
+    model = net.model([net.Reshape(boxes, np.array([4])), net.Concat(boxes, scores, axis=0)])
+    turned, joined = model.graph.outputs
+    one = rounding(turned)
+    assert one is not None
+    assert (one[0].op_type, one[1]) == ("DequantizeLinear", 4)
+    assert rounding(joined) is None
