@@ -85,7 +85,7 @@ def test_every_layer_and_target_is_a_step_with_its_number(tmp_path: Path) -> Non
             path, output=tmp_path / "b", layers=["features", "image"], targets=["all"], engine="onnx",
             progress=steps.append, preprocess=["resize=stretch", "scale=0-1", "color=RGB"],
         )  # fmt: skip
-    assert [step for step in steps if " of " in step] == [
+    assert [step for step in steps if ", step " in step] == [
         "differentiating features (logit), step 1 of 4",
         "differentiating features (score), step 2 of 4",
         "differentiating image (logit), step 3 of 4",

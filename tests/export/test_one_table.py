@@ -37,6 +37,8 @@ REGISTRATIONS = {
 
 
 OTHERWISE = {
+    "graphs/head.py",  # after what a row is another box when features are others, those of plug-ins too
+    "graphs/moved_integers.py",  # of those that move numbers, which change their type, or fill up with 0
     "heads/evidence/columns.py",  # how a table of detections is masked: multiplied or divided by, or chosen
     "heads/evidence/features.py",  # what features end in and scores of classes do not: a habit of networks
     "heads/evidence/integers.py",  # the arithmetic of class numbers: counted from 1, masked, chosen
