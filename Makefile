@@ -9,7 +9,7 @@ PYTHON ?= python3
 ARGS ?=
 SECONDS ?= 150
 # How many tests run at once; with ARGS="-n 0 --pdb" one by one, in this process.
-JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+JOBS ?= $(shell env -u OMP_NUM_THREADS nproc 2>/dev/null || echo 2)
 PYTEST := OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n $(JOBS) --dist loadgroup
 
 # A uv that runs and is on PATH, or else one of our own, put aside where it touches nothing of the system's.

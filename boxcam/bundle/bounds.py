@@ -204,11 +204,11 @@ def _head(where: str, head: Head, ends: Mapping[str, int]) -> Iterator[str]:
     yield from _count(f"{where}: context", head.context, _FEW)
     yield from _repeated(f"{where}: context", head.context)
     if not set(head.rows) <= set(head.context):
-        yield f"{where}: rows are of what is no context"
+        yield f"{where}: the context does not have all that is listed as rows"
     if head.scope == "window" and (head.context or not head.batch):
-        yield f"{where}: what runs on windows alone runs several, and reads nothing else"
+        yield f"{where}: a graph that is run on windows takes a batch, and has no context"
     if head.scope == "window" and ends.get(head.end, 4) != 4:
-        yield f"{where}: what runs on windows alone gives a map"
+        yield f"{where}: a graph that is run on windows gives maps, [N, C, H, W]"
 
 
 def _file(name: str) -> Iterator[str]:

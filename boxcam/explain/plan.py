@@ -226,7 +226,8 @@ class Plan:
             if chosen is not None:
                 why += f", and the model chooses its boxes after it ({chosen}), so that they would be others"
             elif fitting:
-                why += ", which cannot be done: what comes after it has branches, or reads the image too"
+                why += ", which cannot be done: what comes after it has branches, reads the image too, or gives other"
+                why += " numbers by itself"
             else:
                 why += f", and bundle {model.path} has no graph for that"
         if fitting:

@@ -6,6 +6,7 @@ import re
 
 _NODE = re.compile(r"running (\w+) node\. Name:'([^']*)'")
 _GPU = re.compile(r"\bCU\w+ failure -?\d+: [^;]*[^; ]")
+_SOURCE = re.compile(r"\S*onnxruntime/core/\S+:\d+ .*?\) (?=[A-Z])")
 _SHAPE = re.compile(r"Input shape:\{([\d,]*)\}")
 
 
@@ -14,6 +15,7 @@ def reason(error: Exception) -> str:
 
     An operator that cannot work on an empty tensor is told apart: images are not empty, so what is empty was selected
     by the model, which left nothing over. (It may have been one part of several, so this is not yet "no box".)
+    Where in ONNX Runtime's source it stopped, a file's name, a line and a C++ signature, is left out.
     What CUDA or its libraries report, such as ``CUDA failure 2: out of memory``, is all that is told of their failures.
 
     Args:
@@ -29,7 +31,7 @@ def reason(error: Exception) -> str:
             f"the model finds nothing there, and its own {node[1]} {node[2]} cannot process an empty tensor"
             f" [{', '.join(shape[1].split(','))}]"
         )
-    return said[:400].rstrip(".")
+    return _SOURCE.sub("", said)[:400].rstrip(".")
 
 
 def found_nothing(error: Exception) -> bool:

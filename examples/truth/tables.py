@@ -118,7 +118,7 @@ def failures(results: Results, row: Row) -> str:
 
 def percent(share: float | None) -> str:
     """As the page writes it."""
-    return "–" if share is None or np.isnan(share) else f"{100 * share:.0f} %"
+    return "–" if share is None or np.isnan(share) else f"{round(100 * share)} %"
 
 
 def _reliance(one: Reliance) -> list[str]:

@@ -230,7 +230,7 @@ def changed(bundle: Path, folder: Path, **fields: Any) -> Path:
         ({"file": "head.other.onnx"}, r"has no hash of head\.other\.onnx"),
         ({"file": "manifest.json"}, "the file of a head ends in .onnx"),
         ({"end": "pooled"}, "no target is taken from 'pooled'"),
-        ({"scope": "window", "batch": False}, "what runs on windows alone runs several"),
+        ({"scope": "window", "batch": False}, "a graph that is run on windows takes a batch"),
         ({"context": ("a", "a")}, "'a' is there twice"),
         ({"scope": "cell"}, "'cell' is none of"),
         ({"context": ("missing",)}, "lacks missing, which the manifest lists"),

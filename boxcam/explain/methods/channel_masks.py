@@ -42,18 +42,3 @@ class ChannelMasks(RunsAgain):
     def counts(self) -> str:
         """What its progress is counted in, in the singular."""
         return "channel"
-
-    @property
-    def takes(self) -> tuple[str, ...]:
-        """It has no options that are not for every method."""
-        return ()
-
-    @property
-    def layers(self) -> str:
-        """The layers that it is for, for people."""
-        return "maps"
-
-    @property
-    def reads(self) -> str:
-        """What it reads of the gradient, for people."""
-        return "none"

@@ -49,18 +49,3 @@ class FeatureMasks(RunsAgain):
     def counts(self) -> str:
         """What its progress is counted in, in the singular."""
         return self.parts
-
-    @property
-    def takes(self) -> tuple[str, ...]:
-        """It has no options that are not for every method."""
-        return ()
-
-    @property
-    def layers(self) -> str:
-        """The layers that it is for, for people."""
-        return "maps"
-
-    @property
-    def reads(self) -> str:
-        """What it reads of the gradient, for people."""
-        return "none"

@@ -84,11 +84,6 @@ class Perturbation(RunsAgain):
         """The layers that it is for, for people."""
         return "none"
 
-    @property
-    def reads(self) -> str:
-        """What it reads of the gradient, for people."""
-        return "none"
-
 
 def overlaps(boxes: Float, others: Float) -> Float64:
     """The intersection over union of each box with each other one: float64 [K, N].

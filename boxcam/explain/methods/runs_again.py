@@ -12,6 +12,21 @@ class RunsAgain:
         return False
 
     @property
+    def takes(self) -> tuple[str, ...]:
+        """Options that are for it and not for every method."""
+        return ()
+
+    @property
+    def layers(self) -> str:
+        """The layers that it is for, for people."""
+        return "maps"
+
+    @property
+    def reads(self) -> str:
+        """What it reads of the gradient, for people."""
+        return "none"
+
+    @property
     def times(self) -> None:
         """The method whose map its own is multiplied with."""
         return None

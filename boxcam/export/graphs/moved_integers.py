@@ -46,7 +46,7 @@ def _only_moves(node: ir.Node) -> bool:
 
 
 def _swapped(graph: ir.Graph, node: ir.Node, move: ir.Node) -> ir.Node:
-    """The node in front of the move; both are new, and what was there goes if nothing else reads it."""
+    """The node, moved before what it reads; both are new, and what was there goes if nothing else reads it."""
     integers, old = move.inputs[0], node.outputs[0]
     assert integers is not None
     first = ir.node("DequantizeLinear", [integers, *node.inputs[1:]], name=node.name)

@@ -89,6 +89,8 @@ def failure_message(model: ir.Model, error: Exception) -> str:
     advice = " Check that it runs in onnxruntime by itself."
     if found_nothing(error):
         advice = " Pass an image in which it finds something with sample=."
+    elif "IR version" in str(error):
+        advice = " Install a newer onnxruntime, or export the model with an earlier version of the onnx package."
     elif any(len(shape) == 4 and None in shape[1:] for v in model.graph.inputs if (shape := static_shape(v))):
         advice = (
             " The input size is dynamic, and a model may not support every size: pad to a larger multiple, such as"
