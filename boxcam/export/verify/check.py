@@ -66,12 +66,21 @@ class Derivative:
 
 @dataclass(frozen=True)
 class Check:
-    """One comparison: its name, the error that was measured, and the largest that passes; what differs, for people."""
+    """One comparison.
+
+    Attributes:
+        name: what is compared.
+        error: what was measured.
+        limit: the largest that passes.
+        detail: what differs, for people.
+        advice: what to do if it does not pass, where more is known than that another image may help.
+    """
 
     name: str
     error: float
     limit: float
     detail: str = ""
+    advice: str = ""
 
     @property
     def passed(self) -> bool:
@@ -88,7 +97,8 @@ def require(checks: Sequence[Check]) -> dict[str, float]:
     bad = [one for one in checks if not one.passed]
     if bad:
         figures = "; ".join(_figure(one) for one in bad)
-        advice = "Try another image with sample=. If it persists, please report it with the model."
+        own = next((one.advice for one in bad if one.advice), "")
+        advice = own or "Try another image with sample=. If it persists, please report it with the model."
         if any(math.isnan(one.error) for one in bad):
             advice = f"NaN stems from numbers that float32 cannot hold: is the checkpoint complete? {advice}"
         raise VerificationError(

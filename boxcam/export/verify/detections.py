@@ -229,9 +229,13 @@ def products(model: ir.Model, names: Outputs, feeds: Arrays, most: int = 12) -> 
     for k in rows[:: max(len(rows) // most, 1)]:
         steps = (*_STEPS, abs(lever.logit(origin[k])))
         worst = float(np.maximum(worst, min(lever.moved(origin[k], own[k], step) for step in steps)))
-    return Check("scores that are products", worst, 1e-6)
+    return Check("scores that are products", worst, 1e-6, advice=_PRODUCTS)
 
 
+_PRODUCTS = (
+    "A factor of the scores is computed of the same logits, so that none of these is one class's own. Pass"
+    ' targets="score", which explains the score as it is reported.'
+)
 _STEPS = (0.5, 0.05, 0.005)
 """A large one may change the order of boxes, or saturate. A logit of 20 has a sigmoid of 1 in float32, which no small
 step moves: one that leads to 0 does."""

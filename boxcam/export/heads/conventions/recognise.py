@@ -15,7 +15,7 @@ from boxcam.export.heads.conventions.contradictions import check
 from boxcam.export.heads.conventions.entry import Entry, Fit, Match
 from boxcam.export.heads.conventions.question import Question
 from boxcam.export.heads.conventions.table import CONVENTIONS
-from boxcam.export.heads.evidence.makers import is_unit_vector
+from boxcam.export.heads.evidence.makers import is_computed, is_unit_vector
 from boxcam.export.heads.observed import ObservedTensor
 
 
@@ -99,6 +99,8 @@ def recognise(question: Question) -> Convention:
     if question.convention is not None:
         _warn_of_surer(reading, question)
     if best is Fit.POSSIBLE and not question.settled:
+        if _has_boxes_beside(reading):
+            raise _not_found(question)
         whole = reading.entry.kind == "classes"
         otherwise = "otherwise, as of an embedding, there is no class to explain" if whole else f"otherwise {_DECODE}"
         raise SourceError(
@@ -278,10 +280,22 @@ def _nothing(question: Question) -> SourceError:
             f" there is no box to explain. Export a detector or classifier; if the map is a detector's own, {_DECODE}."
             f" {question.listed()}"
         )
+    return _not_found(question)
+
+
+def _not_found(question: Question) -> UnknownOutputsError:
     return UnknownOutputsError(
         f"no scores and boxes were found. {question.listed()} Pass their names with scores= and boxes=, or {_DECODE}."
         f"{_table_hint(question)}"
     )
+
+
+def _has_boxes_beside(reading: Reading) -> bool:
+    """Whether an output that a reading leaves out may be the boxes of its rows, so that its own are hardly any."""
+    match = reading.match
+    rows, taken = match.sizes.get("N"), list(match.tensors.values())
+    others = [one for one in match.question.seen if one not in taken and one.real and is_computed(one.value)]
+    return bool(match.entry.boxes) and any(one.array.shape[-2:] == (rows, 4) for one in others)
 
 
 def _tables(question: Question) -> list[ObservedTensor]:
