@@ -39,7 +39,7 @@ def test_an_opset_that_is_not_known_is_named_without_source_files() -> None:
     "said",
     [
         "a sentence (with brackets) Of one's own.",
-        "failed at /home/me/onnxruntime/core.cc and went on",
+        "failed at /build/onnxruntime/core.cc and went on",
         "Load model from /data/m.onnx failed:Type Error: Type (X) of input (Y) is wrong",
     ],
 )
