@@ -31,8 +31,8 @@ def test_a_model_shows_what_is_public(signs_model: boxcam.Model) -> None:
 def test_a_model_tells_of_itself_and_explains(signs_bundle: Path, signs_model: boxcam.Model, cat: Path) -> None:
     assert signs_model.names == ("stop", "give way", "speed limit", "no entry", "pedestrian crossing")
     assert (signs_model.layers, signs_model.targets) == (("neck", "backbone"), ("logit",))
-    assert signs_model.methods() == (
-        *(*CAMS, "finer-cam", "finer-hirescam", "integrated-gradients"),  # it has no layer of pixels
+    assert signs_model.methods() == (  # it has no layer of pixels
+        *(*CAMS, "finer-cam", "finer-hirescam", "integrated-gradients", "regional-gradients"),
         *("score-cam", "ablation-cam", "recipro-cam", "patch-search", "d-rise"),
     )
     assert signs_model.device == "cpu"

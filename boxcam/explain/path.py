@@ -20,6 +20,7 @@ from boxcam.explain.gradients import same_place, weighted_sum
 from boxcam.explain.maps import maps_of
 from boxcam.explain.methods import Method
 from boxcam.explain.options import Options
+from boxcam.explain.regions import over_regions
 from boxcam.runtime.model import Model, Prediction
 from boxcam.runtime.preprocess import prepare
 from boxcam.types import CellMap, Float, Image, Patch
@@ -86,6 +87,7 @@ def path_parts(
     """Of each box, its maps by the tensors of a layer, added up over the steps of the path.
 
     A step's map is of the mean gradient of both its ends and the difference of their features (the trapezoidal rule).
+    The sums are over regions of the box's size where the method says so.
 
     Args:
         model, method, layer, options: what is asked for.
@@ -128,9 +130,12 @@ def path_parts(
             )
             for patch, values in zip(before[1], sums, strict=True)
         ]
-        for count in counts:
-            found.append(tuple(parts[:count]))
-            del parts[:count]
+        for box, count in zip(some, counts, strict=True):
+            mine, parts = parts[:count], parts[count:]
+            if method.regions:
+                corners = (of or last).detections.boxes[box]
+                mine = [over_regions(part, corners, method.regions) for part in mine]
+            found.append(tuple(mine))
             progress()
     return tuple(found)
 

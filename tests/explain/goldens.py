@@ -346,3 +346,4 @@ GOLDENS["finer-hirescam"] = GOLDENS["hirescam"]
 GOLDENS["smooth-grad"] = GOLDENS["saliency"]  # of a mean gradient
 GOLDENS["odam-combined"] = GOLDENS["odam"]  # of each of its targets
 GOLDENS["integrated-gradients"] = GOLDENS["hirescam"]  # of what the features change by in a step
+GOLDENS["regional-gradients"] = GOLDENS["hirescam"]  # the same; over regions are the sums of all steps

@@ -24,6 +24,7 @@ OTHERS = {
     "smooth-grad": "saliency",
     "saliency": None, "guided-backprop": "saliency", "guided-gradcam": "guided-backprop",
     "hirescam": None, "layercam": None, "odam": None, "odam-combined": None, "integrated-gradients": None,
+    "regional-gradients": None,
 }  # fmt: skip
 
 
@@ -57,7 +58,7 @@ def test_another_method_shows_the_same_kind_of_map(method: str) -> None:
         assert f"; try --method {other.method}{'' if other.layer is None else ' --layer image'})" in summary(found)
 
 
-@pytest.mark.parametrize("method", ["hirescam", "layercam", "odam", "integrated-gradients"])
+@pytest.mark.parametrize("method", ["hirescam", "layercam", "odam", "integrated-gradients", "regional-gradients"])
 def test_at_the_image_a_method_for_any_layer_makes_a_map_of_pixels(method: str) -> None:
     other = alternative(empty(method, "image"))
     assert other is not None

@@ -51,6 +51,7 @@ def test_which_gradient_and_which_layer_a_method_is_for() -> None:
         "finer-cam": ("means", "maps", None),
         "finer-hirescam": ("cells", "any", None),
         "integrated-gradients": ("cells", "any", None),
+        "regional-gradients": ("cells", "any", None),
         "saliency": ("cells", "image", None),
         "smooth-grad": ("cells", "image", None),
         "guided-backprop": ("guided", "image", None),
@@ -64,6 +65,7 @@ def test_which_gradient_and_which_layer_a_method_is_for() -> None:
     passes = {name: found.passes for name, found in METHODS._things.items() if found.passes != "1"}
     assert passes == {
         "integrated-gradients": "9",
+        "regional-gradients": "9",
         "smooth-grad": "51",
         "score-cam": "1 + channels",
         "ablation-cam": "1 + rests",

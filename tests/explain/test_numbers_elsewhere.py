@@ -74,7 +74,7 @@ def test_numbers_of_other_boxes_are_not_read(choosing: Path, model: Model, monke
     for _ in range(3):
         with pytest.raises(EngineError, match=words.format("score-cam")):
             Plan(other, Options(method="score-cam"))
-    for method in ("hirescam", "integrated-gradients", "d-rise", "patch-search"):
+    for method in ("hirescam", "integrated-gradients", "regional-gradients", "d-rise", "patch-search"):
         Plan(other, Options(method=method))
     assert len(read) == 1
     assert set(usable_methods(model)) - set(usable_methods(other)) == {"score-cam"}

@@ -31,6 +31,7 @@ BY_PAPERS_WITHOUT_THEIRS = {
     "guided-backprop",
     "guided-gradcam",
     "integrated-gradients",
+    "regional-gradients",
     "odam-combined",
 }
 """Methods that none of the packages has, or that are of another gradient."""

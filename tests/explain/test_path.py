@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import Result
+from scipy.ndimage import gaussian_filter
 
 import boxcam
 from boxcam.errors import RunError, UnknownNameError
@@ -84,6 +85,17 @@ def test_a_layer_that_not_everything_comes_through_is_told(bundle: Path, picture
     assert found.completeness == pytest.approx([0.5], abs=1e-4)
     assert found.facts()["detections"][0]["completeness"] == pytest.approx(0.5, abs=1e-4)
     assert model.explain(picture, classes="thing", layer="layer").facts()["detections"][0]["completeness"] is None
+
+
+def test_regions_have_together_what_their_pixels_have(bundle: Path, picture: Any) -> None:
+    model = boxcam.load(bundle, threads=1)
+    pixels = model.explain(picture, classes="thing", method=METHOD, layer="image")
+    regions = model.explain(picture, classes="thing", method="regional-gradients", layer="image")
+    ((one,),), ((other,),) = pixels.parts, regions.parts
+    expected = gaussian_filter(one.cells.values.astype(np.float64), 32 / 8, mode="reflect")  # the box is the image
+    assert other.cells.values == pytest.approx(expected, abs=1e-6)
+    assert np.ptp(other.cells.values) > 0.01
+    assert regions.completeness == pytest.approx(pixels.completeness, rel=1e-5)
 
 
 def test_a_picture_that_blurring_does_not_change_gains_nothing(bundle: Path) -> None:

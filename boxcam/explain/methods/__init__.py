@@ -37,6 +37,7 @@ from boxcam.explain.methods.patch_search import PASSES, patch_search
 from boxcam.explain.methods.perturbation import Objects as Objects
 from boxcam.explain.methods.perturbation import Perturbation as Perturbation
 from boxcam.explain.methods.reciprocam import reciprocam
+from boxcam.explain.methods.regional_gradients import REGIONS, regional_gradients
 from boxcam.explain.methods.saliency import saliency
 from boxcam.explain.methods.scorecam import scorecam
 from boxcam.explain.methods.search import Search as Search
@@ -86,6 +87,9 @@ METHODS.register("finer-hirescam")(
 )
 METHODS.register("integrated-gradients")(
     Method(integrated_gradients, "what the score gained, place by place, from a blurred image", path=8)
+)
+METHODS.register("regional-gradients")(
+    Method(regional_gradients, "integrated-gradients, over regions of the box's size", path=8, regions=REGIONS)
 )
 METHODS.register("saliency")(Method(saliency, "which pixels matter, for or against; noisy", image=True))
 METHODS.register("smooth-grad")(Method(smoothgrad, "saliency, with less noise", image=True, samples=SAMPLES))

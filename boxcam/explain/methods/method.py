@@ -34,6 +34,8 @@ class Method:
             `boxcam.explain.noise`.
         path: how many steps the path has from a blurred image to the image, along which it is added up; 0 for a method
             of one forward pass. See `boxcam.explain.path`.
+        regions: of a method with a path, standard deviations of the Gaussian windows that its map is summed over, as
+            shares of the box's height and width; 0 for a map of cells as they are. See `boxcam.explain.regions`.
         rules: which gradient it is made of: the plain one, or the guided one, which activations pass only where they
             are active and what arrives is positive (`boxcam.export.autodiff.guided`).
         image: whether it is for the gradient to the model's input, the layer ``image``, and for no other layer.
@@ -50,6 +52,7 @@ class Method:
     rivals: int = 0
     samples: int = 0
     path: int = 0
+    regions: float = 0.0
     rules: Rules = "plain"
     image: bool = False
     targets: tuple[str, ...] = ()

@@ -176,7 +176,7 @@ def test_a_map_that_cannot_be_made_is_no_number(model: Model, street: Image, mon
 
 
 def test_the_same_model_explains_the_same_numbers(model: Model, street: Image) -> None:
-    for method in ("gradcam", "hirescam", "integrated-gradients"):
+    for method in ("gradcam", "hirescam", "integrated-gradients", "regional-gradients"):
         options = Options(method=method, layer="neck", top=2)
         again = explain_again(model, street, options, model.predict(street), [0, 1])
         assert np.array_equal(again.maps, explain(model, street, options).maps)
