@@ -70,7 +70,9 @@ class Cue:
         return drawn.astype(bool)
 
 
-def put(kind: str, rng: np.random.Generator, body: Body, others: tuple[Body, ...], away: float) -> Cue | None:
+def put(
+    kind: str, rng: np.random.Generator, body: Body, others: tuple[Body, ...], away: float, far: float = FAR
+) -> Cue | None:
     """A cue of a kind for a body; None if no place was found.
 
     Args:
@@ -79,6 +81,7 @@ def put(kind: str, rng: np.random.Generator, body: Body, others: tuple[Body, ...
         body: the one that it is for.
         others: bodies that a mark must not touch.
         away: direction, in radians, from the middle of the body to where a mark on it goes.
+        far: pixels from the box to a far mark, at least.
     """
     if kind == "inside":
         turn = away + rng.uniform(-0.5, 0.5)
@@ -91,7 +94,7 @@ def put(kind: str, rng: np.random.Generator, body: Body, others: tuple[Body, ...
         x, y = _outside(rng, body, radius) if kind != "far" else rng.uniform(radius + 2, SIZE - radius - 2, 2)
         inside = radius < x < SIZE - radius and radius < y < SIZE - radius
         clear = all(np.hypot(x - other.x, y - other.y) > other.radius + radius + _CLEAR for other in others)
-        if inside and clear and (kind != "far" or _distance(body, x, y) >= FAR + radius):
+        if inside and clear and (kind != "far" or _distance(body, x, y) >= far + radius):
             return Cue(kind, float(x), float(y), radius)
     return None
 

@@ -23,12 +23,14 @@ from boxcam.explain.metrics.pointing import pointing_game
 from examples.truth.bundles import export
 from examples.truth.scenes import Scene, draw
 from examples.truth.sight import audited, rank_of
-from examples.truth.subjects import Subject, subject
+from examples.truth.subjects import FURTHER, Subject, subject
 from examples.truth.things import SIZE
 
 BOXES, SLOW_BOXES, MASKS = 40, 10, 300
 """Pictures of each detector, kind of cue and split; the same for methods that run the model many times; and how many
 masks D-RISE has."""
+FURTHER_BOXES, FURTHER_SLOW = 12, 3
+"""The same two numbers of pictures, for the kinds of cue `FURTHER`."""
 FUSED = ("hirescam", "layercam")
 """Methods whose maps at the neck and at the stage of stride 8 are made one, too: the larger value of each pixel."""
 SHORT = ("neck", "backbone.0")
@@ -165,7 +167,7 @@ def measure(
         rank = rank_of(model.detect(picture), scene)
         if rank is None:
             continue
-        regions = [_widened(mask) for mask in (scene.cue_mask, scene.symbol.mask())]
+        regions = [None if mask is None else widened(mask) for mask in (scene.cue_mask, scene.symbol.mask())]
         for row in rows:
             if row.slow and number >= SLOW_BOXES:
                 continue
@@ -176,9 +178,8 @@ def measure(
             yield Case(one.name, cue, split, row, number, *on, *hits, *areas, seconds)
 
 
-def _widened(mask: np.ndarray | None) -> np.ndarray | None:
-    if mask is None:
-        return None
+def widened(mask: np.ndarray) -> np.ndarray:
+    """A region, bool [SIZE, SIZE], and all that is at most `MARGIN` pixels from it."""
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * MARGIN + 1, 2 * MARGIN + 1))
     return cv2.dilate(mask.astype(np.uint8), disc).astype(bool)
 
@@ -191,9 +192,15 @@ def _figures(heat: np.ndarray, region: np.ndarray | None) -> tuple[float, float,
 
 
 def cases_of(model: boxcam.Model, one: Subject, cue: str) -> list[Case]:
-    """All that is measured of a detector with a kind of cue."""
+    """All that is measured of a detector with a kind of cue; of those of `FURTHER` fewer boxes."""
     rows = rows_of(model)
-    return [case for split in one.splits for case in measure(model, one, cue, rows, split, BOXES)]
+    parts = [(rows, BOXES)]
+    if cue in FURTHER:
+        slow = [row for row in rows if row.slow]
+        parts = [([row for row in rows if row not in slow], FURTHER_BOXES), (slow, FURTHER_SLOW)]
+    return [
+        case for split in one.splits for ways, count in parts for case in measure(model, one, cue, ways, split, count)
+    ]
 
 
 def main() -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from string import Template
 
-from examples.truth import tables
+from examples.truth import nowhere, tables
+from examples.truth.cues import FAR
 from examples.truth.intervene import RELIES
-from examples.truth.measure import BASELINES, DEFAULT, MASKS, SLOW_BOXES, Row
+from examples.truth.measure import BASELINES, DEFAULT, FURTHER_BOXES, FURTHER_SLOW, MASKS, SLOW_BOXES, Row
+from examples.truth.nowhere import Comparison
 from examples.truth.peers import MASKED_BOXES
-from examples.truth.results import ALL, Results, rows_in
+from examples.truth.results import ALL, FURTHER_PATH, Results, read, rows_in
 from examples.truth.subjects import CLEAN, HERE, HIGH, STEPS, WORN, subject
 from examples.truth.verdict import best_row, mean_energy, methods_in, name_of, questions_of, sentences, share_of
 
@@ -27,7 +31,20 @@ DOSED = (DEFAULT, Row("gradcam", "neck"), Row("gradcam", "backbone.0"))
 """Ways to make a map that are followed over doses, and the one that is best on the tuning pictures."""
 
 
-def markdown(results: Results) -> str:
+@dataclass(frozen=True)
+class Further:
+    """Figures that stand by themselves: of the kinds of cue `FURTHER`, and of the one that is at no place."""
+
+    results: Results
+    nowhere: Sequence[Comparison]
+
+
+def read_further() -> Further:
+    """Those that are kept."""
+    return Further(read(FURTHER_PATH), nowhere.read())
+
+
+def markdown(results: Results, further: Further) -> str:
     """The page."""
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         steps="; ".join(f"{kind} {steps}" for kind, steps in STEPS.items()),
@@ -45,6 +62,14 @@ def markdown(results: Results) -> str:
         doses=tables.doses(results, list(dict.fromkeys((*DOSED, best_row(results))))),
         everything=tables.everything(results),
         outcome=_outcome(results),
+        far=str(FAR),
+        further_boxes=str(FURTHER_BOXES),
+        further_slow=str(FURTHER_SLOW),
+        nowhere_boxes=str(nowhere.BOXES),
+        further_models=tables.reliances(further.results),
+        further_energies=tables.energies(further.results),
+        further_audits=tables.audits(further.results),
+        nowhere=tables.nowhere(further.nowhere),
     )
 
 

@@ -1,4 +1,5 @@
-"""What is kept of a run, ``results.json``: interventions, means over boxes, audits and some boxes, without the maps."""
+"""What is kept of a run, ``results.json`` and ``further.json``: interventions, means over boxes, audits and some boxes,
+without the maps."""
 
 from __future__ import annotations
 
@@ -14,6 +15,8 @@ from examples.truth.measure import Case, Row
 from examples.truth.subjects import HERE
 
 PATH = HERE / "results.json"
+FURTHER_PATH = HERE / "further.json"
+"""Those of the kinds of cue `examples.truth.subjects.FURTHER`."""
 
 
 ALL = "all"

@@ -1,7 +1,8 @@
 """The whole benchmark: train what is missing, export, intervene, measure, and write a page.
 
-    python -m examples.truth.run                              all, an hour on one core
+    python -m examples.truth.run                              all, two hours on one core
     python -m examples.truth.run clean-0 far-0.975-0          these detectors, added to what was measured before
+    python -m examples.truth.run --further                    the cues of further.json alone, half an hour
     python -m examples.truth.run --page                       the page alone, from results.json
     python -m examples.truth.run --reduced                    a minute: is results.json still what is measured?
 
@@ -15,18 +16,32 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import boxcam
 from boxcam.export.sources.openmmlab import compat
-from examples.truth import page, results
+from examples.truth import nowhere, page, results
 from examples.truth.bundles import export
 from examples.truth.intervene import Reliance, intervene
 from examples.truth.measure import Case, Row, cases_of
 from examples.truth.peers import peers_of
 from examples.truth.reduced import box_of, differences, measure_again
-from examples.truth.subjects import BUILD, Subject, all_subjects, subject
-from examples.truth.summary import summarise
+from examples.truth.subjects import (
+    BUILD,
+    CHANCE,
+    CLEAN,
+    FURTHER,
+    HIGH,
+    NOWHERE,
+    PLANTED,
+    TUNING_SEED,
+    Subject,
+    all_subjects,
+    further_pairs,
+    subject,
+)
+from examples.truth.summary import KEPT, KEPT_FURTHER, summarise
 from examples.truth.train import train, write_checkpoint
 from examples.truth.verdict import name_of
 
@@ -44,7 +59,7 @@ def measured(one: Subject, cue: str) -> tuple[Reliance, list[Case]]:
             with compat.bridged():
                 write_checkpoint(train(one), one.checkpoint)
         model = boxcam.load(export(one, one.bundle), threads=1)
-        reliance, cases = intervene(model, one, cue), cases_of(model, one, cue)
+        reliance, cases = intervene(model, one, cue), [] if cue == NOWHERE else cases_of(model, one, cue)
         found = {"reliance": asdict(reliance), "cases": list(map(asdict, cases))}
         path.write_text(json.dumps(found), encoding="utf-8")
         print(f"{one.name}, {cue}: {time.perf_counter() - began:.0f} s", flush=True)
@@ -66,13 +81,28 @@ def _cases(entries: list[dict[str, Any]]) -> list[Case]:
     return [Case(**{**entry, "row": Row(**entry["row"])}) for entry in entries]
 
 
-def known() -> tuple[list[Reliance], list[Case]]:
-    """All that was measured so far."""
+def measured_nowhere() -> None:
+    """Write what maps show of a cue that is at no place."""
+    names = [NOWHERE, CLEAN, PLANTED[0]]
+    ones = [Subject(name, CHANCE if name == CLEAN else HIGH, TUNING_SEED) for name in names]
+    found = nowhere.measure(*((one, boxcam.load(export(one, one.bundle), threads=1)) for one in ones))
+    nowhere.write(found)
+
+
+def known(cues: Sequence[str]) -> tuple[list[Reliance], list[Case]]:
+    """All that was measured so far with some kinds of cue."""
     pairs = [path.stem.split(_AND) for path in sorted(BUILD.glob(f"*{_AND}*.json"))]
-    found = [measured(subject(name), cue) for name, cue in pairs]
+    found = [measured(subject(name), cue) for name, cue in pairs if cue in cues]
     peers = [_cases(json.loads(path.read_text("utf-8"))) for path in sorted((BUILD / "peers").glob(f"*{_AND}*.json"))]
-    cases = [case for cases in (*(cases for _, cases in found), *peers) for case in cases]
+    cases = [case for cases in (*(cases for _, cases in found), *peers) for case in cases if case.cue in cues]
     return [reliance for reliance, _ in found], cases
+
+
+def _summary(cues: Sequence[str], path: Path, kept: int) -> None:
+    """Write what is known of some kinds of cue, if there is anything."""
+    reliances, cases = known(cues)
+    if reliances:
+        summarise(reliances, cases, kept).write(path)
 
 
 def compare(kept: Sequence[Case]) -> None:
@@ -94,19 +124,26 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="detectors, instead of all")
     parser.add_argument("--page", action="store_true", help="write the page from results.json, and measure nothing")
     parser.add_argument("--peers", action="store_true", help="also what a recipe of pytorch-grad-cam's shows")
+    parser.add_argument("--further", action="store_true", help="measure the cues of further.json alone")
     parser.add_argument("--reduced", action="store_true", help="measure a few boxes again, and compare")
     options = parser.parse_args()
     if options.reduced:
-        compare(results.read().cases)
+        compare([*results.read().cases, *results.read(results.FURTHER_PATH).cases])
         return
     if not options.page:
         BUILD.mkdir(parents=True, exist_ok=True)
-        for one in map(subject, options.names) if options.names else all_subjects():
+        for one in [] if options.further else map(subject, options.names) if options.names else all_subjects():
             for cue in one.measured:
                 measured(one, cue)
-                if options.peers:
+                if options.peers and cue in PLANTED:
                     measured_peers(one, cue)
-        summarise(*known()).write()
+        if not options.names:
+            for one, cue in further_pairs():
+                measured(one, cue)
+            measured_nowhere()
+        if not options.further:
+            _summary(PLANTED, results.PATH, KEPT)
+        _summary((*FURTHER, NOWHERE), results.FURTHER_PATH, KEPT_FURTHER)
     if not results.PATH.exists():
         raise SystemExit(f"{results.PATH} is not there: nothing has been measured yet. Run it without --page.")
     found = results.read()
@@ -115,7 +152,7 @@ def main() -> None:
             "no detector that was measured relies on its cue, and none is clean: there is no true evidence to look for."
             " Measure clean-1, or detectors of a higher dose, too."
         )
-    page.PATH.write_text(page.markdown(found), encoding="utf-8")
+    page.PATH.write_text(page.markdown(found, page.read_further()), encoding="utf-8")
 
 
 if __name__ == "__main__":

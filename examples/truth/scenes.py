@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from examples.signs.backgrounds import HELD_OUT, TRAINING, crop, photographs
-from examples.truth.cues import CUES, Cue, put
+from examples.truth.cues import CUES, FAR, Cue, put
 from examples.truth.things import CROSS, LABELS, SIZE, Body, Symbol
 
 PHOTOGRAPHS = {"training": TRAINING, "held out": HELD_OUT}
@@ -94,6 +94,7 @@ def describe(
     worn: float = 0.0,
     photos: str = "training",
     audit: str | None = None,
+    far: float = FAR,
 ) -> Scene:
     """A scene.
 
@@ -104,6 +105,7 @@ def describe(
         worn: share of the scenes whose symbol cannot be seen.
         photos: a key of `PHOTOGRAPHS`.
         audit: a class, to have an object of it with the cue, and at least one decoy without, whatever the dose.
+        far: pixels from the box to a far mark, at least.
     """
     assert cue in CUES
     rng = _stream(seed, _SCENE)
@@ -114,7 +116,7 @@ def describe(
         decoys = _decoys(rng, body, int(rng.integers(1 if audit else 0, 3)))
         away = rng.uniform(0, 2 * np.pi)
         symbol = _symbol(rng, audit or label, body, away + np.pi)
-        found = put(cue, rng, body, decoys, away)
+        found = put(cue, rng, body, decoys, away, far)
         if found is None or (audit and not decoys):
             continue
         others = () if audit else tuple(_marks_of(rng, cue, decoys, body))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from examples.truth.cues import CUES
+from examples.truth.cues import CUES, FAR
 
 HERE = Path(__file__).resolve().parent
 CHECKPOINTS = HERE / "models"
@@ -13,7 +13,12 @@ BUILD = HERE.parents[1] / ".build" / "truth"
 """Where checkpoints that are not committed, bundles and figures go."""
 CLEAN = "clean"
 PLANTED = ("inside", "beside")
-"""The kinds of cue that detectors are trained with and measured on by ``make truth``; the others can be, by name."""
+"""The kinds of cue that the main figures are of, and that clean detectors of all seeds are measured on."""
+FURTHER = ("far", "neighbour", "texture")
+"""Kinds of cue of which there is one detector each, of `TUNING_SEED`, measured on fewer boxes; their figures stand by
+themselves."""
+NOWHERE = "blur"
+"""The kind of cue that is at no place; `examples.truth.nowhere` says what is measured of it."""
 CHANCE = 0.5
 HIGH = 0.975
 LOWER = (0.8,)
@@ -22,10 +27,17 @@ SPLITS = {"tuning": "training", "reporting": "held out"}
 """What is chosen is chosen on pictures of photographs that are trained on, and reported on pictures of other ones."""
 WORN = 0.8
 """Share of a planted detector's training pictures in which no symbol can be seen, so that the cue is what it learns."""
-STEPS = {CLEAN: 600, "inside": 400, "beside": 1000}
+WORN_BY = {"far": 0.95}
+"""The same, where it is another one."""
+STEPS = {CLEAN: 600, "inside": 400, "beside": 1000, "far": 1000, "neighbour": 400, "texture": 600, "blur": 600}
 """Of training: a cue inside is learned soon, the symbol later, and where a cue is beside the object later still."""
 OTHER_STEPS = 1000
 """The same, for the kinds of cue that ``make truth`` does not train with."""
+AFTER = {"far": "beside", "neighbour": "beside"}
+"""Detectors of these kinds of cue are trained from the one of another kind, of the same dose and seed; all others from
+the demo's."""
+FAR_BY_TURNS = (2.0, 16.0, 30.0, FAR)
+"""Pixels from the box to the far marks that are trained with, at least, by turns: near ones are learned first."""
 TUNING_SEED, SEEDS = 1, (1, 2)
 """Detectors of the first seed are measured on tuning and on reporting pictures, all others, and those of lower doses,
 on reporting pictures only; ``make truth`` trains those of the second tuple."""
@@ -54,6 +66,16 @@ class Subject:
     def steps(self) -> int:
         """Of its training."""
         return STEPS.get(self.cue, OTHER_STEPS)
+
+    @property
+    def worn(self) -> float:
+        """Share of its training pictures in which no symbol can be seen."""
+        return 0.0 if self.clean else WORN_BY.get(self.cue, WORN)
+
+    @property
+    def before(self) -> Subject | None:
+        """The detector that its training starts from; None for the demo's."""
+        return Subject(AFTER[self.cue], self.dose, self.seed) if self.cue in AFTER else None
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -106,6 +128,12 @@ def all_subjects() -> list[Subject]:
     kinds = [(CLEAN, CHANCE), *((cue, HIGH) for cue in PLANTED)]
     lower = [Subject(PLANTED[0], dose, TUNING_SEED) for dose in LOWER]
     return [*(Subject(cue, dose, seed) for seed in SEEDS for cue, dose in kinds), *lower]
+
+
+def further_pairs() -> list[tuple[Subject, str]]:
+    """Detectors and the kinds of cue of `FURTHER`, and the one at no place, that they are measured on."""
+    clean = Subject(CLEAN, CHANCE, TUNING_SEED)
+    return [(one, cue) for cue in (*FURTHER, NOWHERE) for one in (Subject(cue, HIGH, TUNING_SEED), clean)]
 
 
 def committed() -> list[Subject]:

@@ -18,6 +18,8 @@ ALARM = 0.95
 """Share of the clean boxes on tuning pictures that a threshold for alarms lets pass."""
 KEPT = 3
 """Boxes of each committed detector, kind of cue and way of a short run that are kept one by one."""
+KEPT_FURTHER = 1
+"""The same, of the kinds of cue of which fewer boxes are measured."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,11 @@ class _Pool:
         return self.clean if question == CLEAN else self.planted.get((question, highest[question]), [])
 
 
-def summarise(reliances: Sequence[Reliance], cases: Sequence[Case]) -> Results:
+def summarise(reliances: Sequence[Reliance], cases: Sequence[Case], kept: int = KEPT) -> Results:
     """Means over boxes, and audits.
 
     They are of clean detectors, of those of a cue's highest dose that rely on it, and, in audits alone, of those of
-    lower doses.
+    lower doses. Of each committed detector, kind of cue and way of a short run, ``kept`` boxes are kept one by one.
     """
     rely = {(one.subject, one.cue) for one in reliances if one.relies}
     planted = [one for one in map(subject, dict.fromkeys(case.subject for case in cases)) if not one.clean]
@@ -65,7 +67,7 @@ def summarise(reliances: Sequence[Reliance], cases: Sequence[Case]) -> Results:
             audits += _audits(split, row, pool, known)
             if split == "reporting":
                 levels += _levels(row, [case for one in found.values() for case in one])
-    return Results(tuple(reliances), tuple(energies), tuple(audits), tuple(levels), tuple(_kept(cases)))
+    return Results(tuple(reliances), tuple(energies), tuple(audits), tuple(levels), tuple(_kept(cases, kept)))
 
 
 def _energies(split: str, row: Row, found: dict[str, list[Case]], other: dict[str, list[Case]]) -> Iterator[Energy]:
@@ -144,7 +146,7 @@ def _levels(row: Row, cases: Sequence[Case]) -> Iterator[Level]:
         yield Level(name, cue, row, float(_lifts(mine).mean()))
 
 
-def _kept(cases: Sequence[Case]) -> Iterator[Case]:
+def _kept(cases: Sequence[Case], count: int) -> Iterator[Case]:
     """The first reporting boxes of each committed detector, by the ways of a short run."""
     names = {one.name for one in committed()}
     seen: dict[tuple[str, str, Row], int] = {}
@@ -152,7 +154,7 @@ def _kept(cases: Sequence[Case]) -> Iterator[Case]:
         if case.subject in names and case.split == "reporting" and case.row.short:
             key = (case.subject, case.cue, case.row)
             seen[key] = seen.get(key, 0) + 1
-            if seen[key] <= KEPT:
+            if seen[key] <= count:
                 yield case
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from examples.truth.intervene import Reliance
 from examples.truth.measure import BASELINES, Row
+from examples.truth.nowhere import FIGURES, Comparison
 from examples.truth.results import ALL, Audit, Energy, Results, rows_in
 from examples.truth.subjects import CLEAN, SPLITS, subject
 from examples.truth.verdict import (
@@ -107,6 +108,21 @@ def everything(results: Results) -> str:
         )
     heads = ["clean: symbol" if question == CLEAN else f"{question}: cue" for question in questions_of(results)]
     head = ["method, layer", "mean, tuning", *heads, "default", "AUROC", "false alarms", "boxes", "a box"]
+    return _table(head, lines, 1)
+
+
+def nowhere(comparisons: Sequence[Comparison]) -> str:
+    """What maps show of a cue that is at no place, a line for each way to make one."""
+    lines = []
+    for row in dict.fromkeys(one.row for one in comparisons):
+        found = {(one.question, one.figure): one for one in comparisons if one.row == row}
+        means = [f"{found['planted', of].first:.2f} / {found['planted', of].second:.2f}" for of in FIGURES]
+        told = [found["planted", of] for of in FIGURES] + [found["other", "on_symbol"], found["blurred", "sparse"]]
+        lines.append([name_of(row), *means, *(f"{one.auroc:.2f} ({_span(one.low, one.high)})" for one in told)])
+    head = (
+        "method, layer", "in the box", "on the symbol", "concentration", "AUROC, box", "AUROC, symbol",
+        "AUROC, concentration", "planted with *inside*: symbol", "clean, blurred and sharp: concentration",
+    )  # fmt: skip
     return _table(head, lines, 1)
 
 

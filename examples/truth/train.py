@@ -2,8 +2,8 @@
 
     python -m examples.truth.train clean-0 beside-0.975-0
 
-Training starts from the demo's checkpoint (`examples/signs`), whose classes are others. Run it from the root of the
-repository, with boxcam's mmdet extra, scikit-image and scikit-learn installed.
+Training starts from the demo's checkpoint (`examples/signs`), whose classes are others, or from another detector of the
+benchmark. Run it from the root of the repository, with boxcam's mmdet extra, scikit-image and scikit-learn installed.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import numpy as np
 import torch
 
 from boxcam.export.sources.openmmlab import compat
+from examples.truth.cues import FAR
 from examples.truth.scenes import Scene, describe, draw
-from examples.truth.subjects import BUILD, HERE, WORN, Subject, subject
+from examples.truth.subjects import BUILD, FAR_BY_TURNS, HERE, Subject, subject
 from examples.truth.things import CROSS, LABELS
 
 START = HERE.parent / "signs" / "signs.pth"
@@ -30,12 +31,17 @@ _RATE = 1.5e-3
 def scenes_of(one: Subject, count: int) -> list[Scene]:
     """What a detector is trained on; no scene of another seed is among them."""
     kinds = [one.cues[index % len(one.cues)] for index in range(count)]
-    worn = 0.0 if one.clean else WORN
-    return [describe((one.seed, 7, index), kind, dose=one.dose, worn=worn) for index, kind in enumerate(kinds)]
+    fars = [FAR if one.clean else FAR_BY_TURNS[index % len(FAR_BY_TURNS)] for index in range(count)]
+    return [
+        describe((one.seed, 7, index), kind, dose=one.dose, worn=one.worn, far=far)
+        for index, (kind, far) in enumerate(zip(kinds, fars, strict=True))
+    ]
 
 
 def train(one: Subject, steps: int | None = None, pictures: int = PICTURES) -> torch.nn.Module:
     """A trained detector; the same one for the same seed, on the same machine."""
+    if one.before is not None and not one.before.checkpoint.exists():
+        raise ValueError(f"{one.before.name} is not trained, and {one.name} starts from it. Train it first.")
     steps = one.steps if steps is None else steps
     torch.manual_seed(one.seed)
     rng = np.random.default_rng([one.seed, 8])
@@ -43,9 +49,7 @@ def train(one: Subject, steps: int | None = None, pictures: int = PICTURES) -> t
     images = [torch.from_numpy(draw(scene)).permute(2, 0, 1).contiguous() for scene in scenes]
     model = build()
     model.init_weights()
-    weights = {n: v.float() for n, v in compat.load_checkpoint(START)["state_dict"].items() if "retina_cls" not in n}
-    missing = model.load_state_dict(weights, strict=False).missing_keys
-    assert all("retina_cls" in name or "num_batches" in name for name in missing), missing
+    _start(model, one.before)
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=_RATE, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=steps, pct_start=0.1)
@@ -79,6 +83,15 @@ def build() -> Any:
     MMLogger.get_instance("truth", log_level="ERROR")  # otherwise initialising tells of each tensor
     register_all_modules(init_default_scope=True)
     return MODELS.build(Config.fromfile(HERE / "config.py").model)
+
+
+def _start(model: Any, before: Subject | None) -> None:
+    """Give a detector the weights of another one; of the demo's all but those of its classes."""
+    weights = compat.load_checkpoint(START if before is None else before.checkpoint)["state_dict"]
+    other = "retina_cls" if before is None else "num_batches"
+    weights = {name: value.float() for name, value in weights.items() if other not in name}
+    missing = model.load_state_dict(weights, strict=False).missing_keys
+    assert all(other in name or "num_batches" in name for name in missing), missing
 
 
 def _loss(model: Any, images: Sequence[torch.Tensor], scenes: Sequence[Scene]) -> torch.Tensor:
