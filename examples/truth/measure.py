@@ -78,7 +78,8 @@ class Case:
     Attributes:
         subject, cue, split, row: which detector, kind of cue, pictures, and way.
         box: number of the scene.
-        on_cue, on_symbol: share of the evidence on the cue, and on the symbol, each widened by `MARGIN`.
+        on_cue, on_symbol: share of the evidence on the cue, and on the symbol, each widened by `MARGIN`; but a texture,
+            which would reach into the bodies, is not.
         hits_cue, hits_symbol: whether the map is highest there.
         area_cue, area_symbol: share of the picture that they cover.
         seconds: to detect and to explain the box.
@@ -167,7 +168,8 @@ def measure(
         rank = rank_of(model.detect(picture), scene)
         if rank is None:
             continue
-        regions = [None if mask is None else widened(mask) for mask in (scene.cue_mask, scene.symbol.mask())]
+        mask = scene.cue_mask
+        regions = [widened(mask) if mask is not None and scene.cue.is_mark else mask, widened(scene.symbol.mask())]
         for row in rows:
             if row.slow and number >= SLOW_BOXES:
                 continue

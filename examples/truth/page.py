@@ -44,8 +44,9 @@ def read_further() -> Further:
     return Further(read(FURTHER_PATH), nowhere.read())
 
 
-def markdown(results: Results, further: Further) -> str:
-    """The page."""
+def markdown(results: Results, *, further: Further | None = None) -> str:
+    """The page; ``further`` are those that are kept by default."""
+    further = read_further() if further is None else further
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         steps="; ".join(f"{kind} {steps}" for kind, steps in STEPS.items()),
         worn=tables.percent(WORN),

@@ -1,8 +1,8 @@
 """The whole benchmark: train what is missing, export, intervene, measure, and write a page.
 
-    python -m examples.truth.run                              all, two hours on one core
+    python -m examples.truth.run                              all, an hour and a half on one core
     python -m examples.truth.run clean-0 far-0.975-0          these detectors, added to what was measured before
-    python -m examples.truth.run --further                    the cues of further.json alone, half an hour
+    python -m examples.truth.run --further                    the cues of further.json alone, twenty minutes
     python -m examples.truth.run --page                       the page alone, from results.json
     python -m examples.truth.run --reduced                    a minute: is results.json still what is measured?
 
@@ -28,6 +28,7 @@ from examples.truth.measure import Case, Row, cases_of
 from examples.truth.peers import peers_of
 from examples.truth.reduced import box_of, differences, measure_again
 from examples.truth.subjects import (
+    ASKED,
     BUILD,
     CHANCE,
     CLEAN,
@@ -59,7 +60,7 @@ def measured(one: Subject, cue: str) -> tuple[Reliance, list[Case]]:
             with compat.bridged():
                 write_checkpoint(train(one), one.checkpoint)
         model = boxcam.load(export(one, one.bundle), threads=1)
-        reliance, cases = intervene(model, one, cue), [] if cue == NOWHERE else cases_of(model, one, cue)
+        reliance, cases = intervene(model, one, cue), [] if cue in ASKED else cases_of(model, one, cue)
         found = {"reliance": asdict(reliance), "cases": list(map(asdict, cases))}
         path.write_text(json.dumps(found), encoding="utf-8")
         print(f"{one.name}, {cue}: {time.perf_counter() - began:.0f} s", flush=True)
@@ -143,7 +144,7 @@ def main() -> None:
             measured_nowhere()
         if not options.further:
             _summary(PLANTED, results.PATH, KEPT)
-        _summary((*FURTHER, NOWHERE), results.FURTHER_PATH, KEPT_FURTHER)
+        _summary((*FURTHER, *ASKED), results.FURTHER_PATH, KEPT_FURTHER)
     if not results.PATH.exists():
         raise SystemExit(f"{results.PATH} is not there: nothing has been measured yet. Run it without --page.")
     found = results.read()
@@ -152,7 +153,7 @@ def main() -> None:
             "no detector that was measured relies on its cue, and none is clean: there is no true evidence to look for."
             " Measure clean-1, or detectors of a higher dose, too."
         )
-    page.PATH.write_text(page.markdown(found, page.read_further()), encoding="utf-8")
+    page.PATH.write_text(page.markdown(found), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -14,11 +14,13 @@ BUILD = HERE.parents[1] / ".build" / "truth"
 CLEAN = "clean"
 PLANTED = ("inside", "beside")
 """The kinds of cue that the main figures are of, and that clean detectors of all seeds are measured on."""
-FURTHER = ("far", "neighbour", "texture")
+FURTHER = ("neighbour", "texture")
 """Kinds of cue of which there is one detector each, of `TUNING_SEED`, measured on fewer boxes; their figures stand by
 themselves."""
 NOWHERE = "blur"
 """The kind of cue that is at no place; `examples.truth.nowhere` says what is measured of it."""
+ASKED = ("far", NOWHERE)
+"""Kinds of cue of which one detector each is asked by intervention, and whose maps are not asked where the cue is."""
 CHANCE = 0.5
 HIGH = 0.975
 LOWER = (0.8,)
@@ -29,10 +31,10 @@ WORN = 0.8
 """Share of a planted detector's training pictures in which no symbol can be seen, so that the cue is what it learns."""
 WORN_BY = {"far": 0.95}
 """The same, where it is another one."""
-STEPS = {CLEAN: 600, "inside": 400, "beside": 1000, "far": 1000, "neighbour": 400, "texture": 600, "blur": 600}
+STEPS = {CLEAN: 600, "inside": 400, "beside": 1000, "far": 500, "neighbour": 400, "texture": 600, "blur": 600}
 """Of training: a cue inside is learned soon, the symbol later, and where a cue is beside the object later still."""
 OTHER_STEPS = 1000
-"""The same, for the kinds of cue that ``make truth`` does not train with."""
+"""The same, for kinds of cue that are not named there."""
 AFTER = {"far": "beside", "neighbour": "beside"}
 """Detectors of these kinds of cue are trained from the one of another kind, of the same dose and seed; all others from
 the demo's."""
@@ -131,9 +133,9 @@ def all_subjects() -> list[Subject]:
 
 
 def further_pairs() -> list[tuple[Subject, str]]:
-    """Detectors and the kinds of cue of `FURTHER`, and the one at no place, that they are measured on."""
+    """Detectors and the kinds of cue of `FURTHER` and `ASKED` that they are measured on."""
     clean = Subject(CLEAN, CHANCE, TUNING_SEED)
-    return [(one, cue) for cue in (*FURTHER, NOWHERE) for one in (Subject(cue, HIGH, TUNING_SEED), clean)]
+    return [(one, cue) for cue in (*FURTHER, *ASKED) for one in (Subject(cue, HIGH, TUNING_SEED), clean)]
 
 
 def committed() -> list[Subject]:

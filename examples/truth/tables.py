@@ -117,11 +117,13 @@ def nowhere(comparisons: Sequence[Comparison]) -> str:
     for row in dict.fromkeys(one.row for one in comparisons):
         found = {(one.question, one.figure): one for one in comparisons if one.row == row}
         means = [f"{found['planted', of].first:.2f} / {found['planted', of].second:.2f}" for of in FIGURES]
-        told = [found["planted", of] for of in FIGURES] + [found["other", "on_symbol"], found["blurred", "sparse"]]
+        told = [found["planted", of] for of in FIGURES]
+        told += [found["other", "on_symbol"], found["other", "sparse"], found["blurred", "sparse"]]
         lines.append([name_of(row), *means, *(f"{one.auroc:.2f} ({_span(one.low, one.high)})" for one in told)])
     head = (
         "method, layer", "in the box", "on the symbol", "concentration", "AUROC, box", "AUROC, symbol",
-        "AUROC, concentration", "planted with *inside*: symbol", "clean, blurred and sharp: concentration",
+        "AUROC, concentration", "*inside*: AUROC, symbol", "*inside*: AUROC, concentration",
+        "blurred and sharp: AUROC, concentration",
     )  # fmt: skip
     return _table(head, lines, 1)
 

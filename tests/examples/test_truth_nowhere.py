@@ -12,7 +12,7 @@ from boxcam.explain.methods import METHODS
 from boxcam.explain.metrics.arithmetic import region_of
 from examples.truth import tables
 from examples.truth.measure import BASELINES, Row, widened
-from examples.truth.nowhere import FIGURES, WAYS, Comparison, Spread, compare, read, spread_of, write
+from examples.truth.nowhere import BOXES, FIGURES, WAYS, Comparison, Spread, compare, read, spread_of, write
 from examples.truth.scenes import describe
 from examples.truth.things import CROSS, SIZE
 
@@ -84,8 +84,19 @@ def test_a_line_has_means_of_both_and_both_controls() -> None:
     ]
     line = tables.nowhere(made).splitlines()[-1]
     assert line.startswith("| `hirescam`, neck | 0.30 / 0.80 | 0.10 / 0.30 | 0.50 / 0.50 | 1.00 (")
-    assert line.split(" | ")[-2].startswith("0.00 (")
-    assert line.split(" | ")[-1].startswith("0.50 (")
+    assert [cell[:6] for cell in line.split(" | ")[-3:]] == ["0.00 (", "0.50 (", "0.50 ("]
+
+
+def test_what_the_page_says_of_a_blur_in_words_holds() -> None:
+    found = {(one.question, one.row, one.figure): one for one in read()}
+    default = found["planted", ROW, "in_box"], found["planted", ROW, "on_symbol"]
+    assert all(one.first > one.second - 0.01 and 0.3 < one.auroc < 0.6 for one in default)
+    early = [Row(name, "backbone.0") for name in ("gradcam", "ssgradcam", "layercam", "hirescam")]
+    for row in early:
+        assert min(found["planted", row, of].auroc for of in ("in_box", "sparse")) > 0.86
+        assert max(found[control, row, "sparse"].auroc for control in ("other", "blurred")) < 0.6
+    assert max(found["other", row, "on_symbol"].auroc for row in early) > 0.85  # the symbol is not read there either
+    assert {one.boxes for one in found.values()} == {(BOXES, BOXES)}
 
 
 def test_all_ways_can_be_asked() -> None:

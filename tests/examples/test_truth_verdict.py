@@ -147,4 +147,4 @@ def test_what_the_page_says_in_words_holds() -> None:
 
 def test_the_page_is_that_of_the_figures() -> None:
     """Otherwise run ``python -m examples.truth.run --page``."""
-    assert page.PATH.read_text(encoding="utf-8") == page.markdown(read(), page.read_further())
+    assert page.PATH.read_text(encoding="utf-8") == page.markdown(read())
