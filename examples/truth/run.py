@@ -28,7 +28,6 @@ from examples.truth.measure import Case, Row, cases_of
 from examples.truth.peers import peers_of
 from examples.truth.reduced import box_of, differences, measure_again
 from examples.truth.subjects import (
-    ASKED,
     BUILD,
     CHANCE,
     CLEAN,
@@ -60,7 +59,7 @@ def measured(one: Subject, cue: str) -> tuple[Reliance, list[Case]]:
             with compat.bridged():
                 write_checkpoint(train(one), one.checkpoint)
         model = boxcam.load(export(one, one.bundle), threads=1)
-        reliance, cases = intervene(model, one, cue), [] if cue in ASKED else cases_of(model, one, cue)
+        reliance, cases = intervene(model, one, cue), [] if cue == NOWHERE else cases_of(model, one, cue)
         found = {"reliance": asdict(reliance), "cases": list(map(asdict, cases))}
         path.write_text(json.dumps(found), encoding="utf-8")
         print(f"{one.name}, {cue}: {time.perf_counter() - began:.0f} s", flush=True)
@@ -144,7 +143,7 @@ def main() -> None:
             measured_nowhere()
         if not options.further:
             _summary(PLANTED, results.PATH, KEPT)
-        _summary((*FURTHER, *ASKED), results.FURTHER_PATH, KEPT_FURTHER)
+        _summary((*FURTHER, NOWHERE), results.FURTHER_PATH, KEPT_FURTHER)
     if not results.PATH.exists():
         raise SystemExit(f"{results.PATH} is not there: nothing has been measured yet. Run it without --page.")
     found = results.read()

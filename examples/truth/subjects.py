@@ -14,13 +14,11 @@ BUILD = HERE.parents[1] / ".build" / "truth"
 CLEAN = "clean"
 PLANTED = ("inside", "beside")
 """The kinds of cue that the main figures are of, and that clean detectors of all seeds are measured on."""
-FURTHER = ("neighbour", "texture")
+FURTHER = ("far", "neighbour", "texture")
 """Kinds of cue of which there is one detector each, of `TUNING_SEED`, measured on fewer boxes; their figures stand by
 themselves."""
 NOWHERE = "blur"
 """The kind of cue that is at no place; `examples.truth.nowhere` says what is measured of it."""
-ASKED = ("far", NOWHERE)
-"""Kinds of cue of which one detector each is asked by intervention, and whose maps are not asked where the cue is."""
 CHANCE = 0.5
 HIGH = 0.975
 LOWER = (0.8,)
@@ -133,9 +131,9 @@ def all_subjects() -> list[Subject]:
 
 
 def further_pairs() -> list[tuple[Subject, str]]:
-    """Detectors and the kinds of cue of `FURTHER` and `ASKED` that they are measured on."""
+    """Detectors and the kinds of cue of `FURTHER`, and the one at no place, that they are measured on."""
     clean = Subject(CLEAN, CHANCE, TUNING_SEED)
-    return [(one, cue) for cue in (*FURTHER, *ASKED) for one in (Subject(cue, HIGH, TUNING_SEED), clean)]
+    return [(one, cue) for cue in (*FURTHER, NOWHERE) for one in (Subject(cue, HIGH, TUNING_SEED), clean)]
 
 
 def committed() -> list[Subject]:

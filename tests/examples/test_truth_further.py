@@ -15,7 +15,6 @@ from examples.truth.results import FURTHER_PATH, Results, read
 from examples.truth.scenes import describe
 from examples.truth.sight import audited
 from examples.truth.subjects import (
-    ASKED,
     FAR_BY_TURNS,
     FURTHER,
     NOWHERE,
@@ -33,16 +32,15 @@ BODY = Body(80.0, 80.0, 20.0, (90.0, 120.0, 60.0))
 
 
 def test_each_kind_of_cue_is_in_one_group() -> None:
-    assert sorted((*PLANTED, *FURTHER, *ASKED)) == sorted(CUES)
-    assert NOWHERE in ASKED
+    assert sorted((*PLANTED, *FURTHER, NOWHERE)) == sorted(CUES)
 
 
 def test_one_planted_and_one_clean_detector_are_asked_for_each_further_cue() -> None:
     pairs = further_pairs()
-    for cue in (*FURTHER, *ASKED):
+    for cue in (*FURTHER, NOWHERE):
         assert {one.name for one, asked in pairs if asked == cue} == {f"{cue}-0.975-1", "clean-1"}
-    assert len(pairs) == 2 * len((*FURTHER, *ASKED))
-    assert not {one.cue for one in all_subjects()} & {*FURTHER, *ASKED}
+    assert len(pairs) == 2 * len((*FURTHER, NOWHERE))
+    assert not {one.cue for one in all_subjects()} & {*FURTHER, NOWHERE}
 
 
 def test_a_far_mark_is_as_far_as_it_is_told() -> None:
@@ -149,6 +147,22 @@ def test_what_the_page_says_of_them_in_words_holds() -> None:
         return audit.auroc
 
     assert all(share("neighbour", row) < 0.1 for row in rows if row.layer == "neck")
+    at_neck = [one for one in found.energies if (one.question, one.row.layer) == ("far", "neck")]
+    assert not any(one.pointing for one in at_neck if one.split == "reporting")
+    assert 0 < share("far", Row("gradcam", "neck")) < 0.1
+    assert share("far", DEFAULT) == 0
+    assert not any(share("far", row) for row in rows if row.method == "patch-search")
+    for name, least in {
+        "eigencam": 0.5,
+        "finer-hirescam": 0.38,
+        "hirescam": 0.3,
+        "xgradcam": 0.3,
+        "gradcam": 0.2,
+    }.items():
+        early = found.energy("reporting", "far", Row(name, "backbone.0"))
+        assert early is not None
+        assert least < early.energy < least + 0.05
+        assert early.pointing >= 0.75
     shown = {Row(name, "backbone.0"): share("neighbour", Row(name, "backbone.0")) for name in ("hirescam", "odam")}
     assert all(0.16 < value < 0.19 for value in shown.values())
     assert all(share("neighbour", Row(name, "backbone.0")) > 0.2 for name in ("finer-hirescam", "eigencam"))
