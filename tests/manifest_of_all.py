@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from boxcam.bundle import Gradient, Head, Layer, Logits, Manifest, Outputs, Preprocess, Tensor, TracedTarget
+from boxcam.bundle import ClassAxis, Gradient, Head, Layer, Logits, Manifest, Outputs, Preprocess, Tensor, TracedTarget
 
 MANIFEST_OF_ALL = Manifest(
     boxcam="1.2.3",
@@ -25,7 +25,7 @@ MANIFEST_OF_ALL = Manifest(
     ),
     outputs=Outputs(boxes="dets", scores="dets", labels="labels", box_columns=(0, 4), score_column=4),
     targets=(
-        TracedTarget("logit", "origin", "logit", (Logits("cls", (1, 720, None, 100), "sigmoid"),)),
+        TracedTarget("logit", "origin", "logit", (Logits("cls", (1, 720, None, 100), "sigmoid", ClassAxis(1, 9)),)),
         TracedTarget("x1", "origin.x1", "value.x1", (Logits("decoded", (1, None, 4), "Identity"),)),
     ),
     layers=(

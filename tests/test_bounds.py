@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from boxcam.bundle import Logits, Manifest, Tensor, bounds
+from boxcam.bundle import ClassAxis, Logits, Manifest, Tensor, bounds
 from tests.manifest_of_all import MANIFEST_OF_ALL as FINE
 
 Change = Callable[[Any], Manifest]
@@ -47,6 +47,10 @@ def target(*ends: Logits, **fields: Any) -> Manifest:
     return replace(layer(heads=()), targets=(changed, *FINE.targets[1:]))
 
 
+def labelled(*labels: str) -> Manifest:
+    return replace(target(Logits("a", (), "b")), labels=labels)
+
+
 def side(pixels: int) -> Manifest:
     return preprocess(height=pixels, fit_height=1, width=1, fit_width=1)
 
@@ -70,8 +74,8 @@ def tensors(count: int) -> Manifest:
 
 
 EDGES: dict[str, tuple[Change, list[Any], list[Any]]] = {
-    "labels": (lambda n: replace(FINE, labels=("",) * n), [0, 200_000], [200_001]),
-    "letters of a label": (lambda n: replace(FINE, labels=("x" * n,)), [0, 1000], [1001]),
+    "labels": (lambda n: labelled(*[""] * n), [0, 200_000], [200_001]),
+    "letters of a label": (lambda n: labelled("x" * n), [0, 1000], [1001]),
     "letters of the input's name": (lambda n: replace(FINE, input="x" * n), [1, 1000], [0, 1001]),
     "letters of a source": (lambda n: replace(FINE, source={"a": "x" * n}), [0, 100_000], [100_001]),
     "figures": (
@@ -104,6 +108,28 @@ EDGES: dict[str, tuple[Change, list[Any], list[Any]]] = {
     "axes of a target": (lambda n: target(Logits("a", (1,) * n, "b")), [0, 32], [33]),
     "a size of a target": (lambda n: target(Logits("a", (None, n), "b")), [0, 1 << 40], [-1, (1 << 40) + 1]),
     "a name of a target's tensor": (lambda name: target(Logits(name, (), "b")), ["a"], [""]),
+    "classes of a target": (
+        lambda way: target(Logits("a", (2, None), "b", ClassAxis(*way))),
+        [(0, 1), (1, 1), (1, 1 << 40)],
+        [(-1, 1), (2, 1), (0, 0), (0, 2), (1, -1), (1, (1 << 40) + 1)],
+    ),
+    "names of classes": (
+        lambda n: replace(target(Logits("a", (4,), "b", ClassAxis(0, 1))), labels=named(n)),
+        [2, 4],
+        [0, 1, 5],
+    ),
+    "classes of another target": (
+        lambda name: target(Logits("a", (2,), "b", ClassAxis(0, 1)), name=name),
+        ["logit"],
+        ["score"],
+    ),
+    "classes of a classifier": (
+        lambda whole: replace(
+            target(Logits("a", (2,), "b", ClassAxis(0, 1))), outputs=replace(FINE.outputs, whole_image=whole)
+        ),
+        [False],
+        [True],
+    ),
     "an origin": (lambda name: target(origin=name), ["a"], [""]),
     "layers": (lambda n: replace(FINE, layers=tuple(replace(FINE.layers[0], name=x) for x in named(n))), [1], [0]),
     "tensors": (tensors, [1, 10_000], [0, 10_001]),

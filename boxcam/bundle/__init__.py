@@ -7,6 +7,7 @@ from boxcam.bundle.bounds import MAX_LABELS, MAX_TEXT, check_preprocess
 from boxcam.bundle.files import FORWARD, MANIFEST, PLACES, SAMPLE, WEIGHTS, seal
 from boxcam.bundle.manifest import (
     FORMAT_VERSION,
+    ClassAxis,
     Finding,
     Form,
     Gradient,
@@ -36,6 +37,7 @@ __all__ = [
     "PLACES",
     "SAMPLE",
     "WEIGHTS",
+    "ClassAxis",
     "Finding",
     "Form",
     "Gradient",

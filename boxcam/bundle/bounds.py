@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from boxcam.bundle.manifest import Gradient, Head, Layer, Manifest, Tensor, TracedTarget
+from boxcam.bundle.manifest import ClassAxis, Gradient, Head, Layer, Manifest, Tensor, TracedTarget
 from boxcam.bundle.preprocess import Preprocess
-from boxcam.targets import TARGETS
+from boxcam.targets import LOGIT, TARGETS
 
 MAX_MANIFEST = 64 << 20
 """Bytes of a manifest."""
@@ -29,6 +29,8 @@ MAX_MULTIPLE = 4096
 MAX_CHANNELS = 1 << 20
 MAX_AT_ONCE = 1 << 20
 MAX_COLUMN = 1 << 16
+MAX_SIZE = 1 << 40
+"""Of an axis of a tensor."""
 _ENGINES = {"onnx": ".onnx", "torchscript": ".pt"}
 """Engines, and how their files end."""
 _FEW = 10_000
@@ -91,7 +93,7 @@ def _problems(manifest: Manifest) -> Iterator[str]:
     yield from _count("targets", manifest.targets, _FEW, least=1)
     yield from _repeated("targets", [target.name for target in manifest.targets])
     for target in manifest.targets:
-        yield from _target(target)
+        yield from _target(target, manifest)
     yield from _count("layers", manifest.layers, _FEW, least=1)
     yield from _repeated("layers", [layer.name for layer in manifest.layers])
     for layer in manifest.layers:
@@ -135,7 +137,7 @@ def _outputs(manifest: Manifest) -> Iterator[str]:
         yield f"outputs: score_column {outputs.score_column} is one of the box_columns {list(columns)}"
 
 
-def _target(target: TracedTarget) -> Iterator[str]:
+def _target(target: TracedTarget, manifest: Manifest) -> Iterator[str]:
     where = f"target {target.name!r}"
     if target.name not in TARGETS:
         yield f"{where} is none of: {', '.join(TARGETS)}"
@@ -145,7 +147,24 @@ def _target(target: TracedTarget) -> Iterator[str]:
         yield from _texts(f"{where}: ends", [end.name, end.activation])
         yield from _count(f"{where}: shape of {end.name}", end.shape, 32)
         sizes = [size for size in end.shape if size is not None]
-        yield from _outside(f"{where}: shape of {end.name}", sizes, _between(0, 1 << 40))
+        yield from _outside(f"{where}: shape of {end.name}", sizes, _between(0, MAX_SIZE))
+        if end.classes is not None:
+            yield from _classes(f"{where}: classes of {end.name}", end.classes, end.shape, len(manifest.labels))
+            if target.name != LOGIT.name or manifest.outputs.whole_image:
+                yield f"{where}: classes of {end.name}: only logits of boxes have other classes"
+
+
+def _classes(where: str, classes: ClassAxis, shape: Sequence[int | None], count: int) -> Iterator[str]:
+    """Whether all classes of a box can lie along an axis of a tensor of logits."""
+    if count < 2:
+        yield f"{where}: there are no other classes, as {count} have a name"
+    if not 0 <= classes.axis < len(shape):
+        yield f"{where}: axis {classes.axis} is none of {len(shape)}"
+        return
+    yield from _outside(f"{where}: step", [classes.step], _between(1, MAX_SIZE))
+    size = shape[classes.axis]
+    if size is not None and (count - 1) * classes.step >= size:
+        yield f"{where}: {count} of them do not fit into {size} places at a step of {classes.step}"
 
 
 def _layer(layer: Layer, targets: Sequence[TracedTarget]) -> Iterator[str]:

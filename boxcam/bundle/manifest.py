@@ -156,6 +156,22 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class ClassAxis:
+    """Where in a tensor the logits of one box's other classes are.
+
+    That of class c is ``(c - label) * step`` places further along the axis than that of the box's own class, its label,
+    at the same place on all other axes.
+
+    Attributes:
+        axis: of the tensor.
+        step: places from one class to the next; 1 where classes follow each other.
+    """
+
+    axis: int
+    step: int
+
+
+@dataclass(frozen=True)
 class Logits:
     """One tensor of numbers that targets are taken from.
 
@@ -163,11 +179,14 @@ class Logits:
         name: in the graph.
         shape: of it.
         activation: between a class logit and the score: ``Sigmoid``, ``Softmax``, …; ``Identity`` for other targets.
+        classes: where the logits of a box's other classes are; None where the graph does not tell, where there are no
+            other classes, for other targets, and in bundles of an earlier boxcam.
     """
 
     name: str
     shape: tuple[int | None, ...]
     activation: str
+    classes: ClassAxis | None = None
 
 
 @dataclass(frozen=True)

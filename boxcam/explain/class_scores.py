@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from boxcam.bundle import Manifest
+from boxcam.bundle import ClassAxis, Manifest
+from boxcam.errors import RunError
 from boxcam.runtime.model import Model, Prediction
 from boxcam.targets import LOGIT
 from boxcam.types import Int
@@ -20,9 +21,10 @@ _ACTIVATIONS = ("Sigmoid", "Softmax", "Identity")
 class ClassScores:
     """Reads the probabilities of classes, once it is known along which axis of the logits the classes lie.
 
-    No file says which axis that is. But for each box both its class and the position of its logit are known, so it is
-    the one along which they go together: the position less the class is where the box's classes begin, the same for
-    all boxes, or for all of an anchor's.
+    The export wrote that into the manifest where the graph tells (`boxcam.bundle.ClassAxis`). Bundles of an earlier
+    boxcam do not say it. But for each box both its class and the position of its logit are known, so it is the axis
+    along which they go together: the position less the class is where the box's classes begin, the same for all boxes,
+    or for all of an anchor's.
 
     Args:
         manifest: of the bundle.
@@ -35,7 +37,10 @@ class ClassScores:
         self._ends = first.ends
         self._of_logits = not manifest.outputs.whole_image and first.name == LOGIT.name and bool(manifest.labels)
         self._outputs = predictions[0].outputs if predictions else None
-        self._axis = self._find(predictions) if self._of_logits else None
+        self._axes = self._written() if self._of_logits else {}
+        if self._of_logits and len(self._axes) < len(self._ends) and (axis := self._find(predictions)) is not None:
+            told = ClassAxis(axis, 1)
+            self._axes = {number: self._axes.get(number, told) for number in range(len(self._ends))}
 
     @staticmethod
     def names(model: Model) -> tuple[str, ...]:
@@ -44,8 +49,13 @@ class ClassScores:
 
     @property
     def known(self) -> bool:
-        """Whether they can be read."""
-        return self._axis is not None
+        """Whether the probabilities of all boxes can be read."""
+        return bool(self._axes) and all(map(self._tells_probabilities, range(len(self._ends))))
+
+    def tells(self, prediction: Prediction, boxes: Sequence[int]) -> bool:
+        """Whether the logits of all classes are known for some boxes of a forward pass."""
+        tensors = prediction.detections.origin[np.asarray(boxes, np.int64), 0]
+        return set(tensors.tolist()) <= set(self._axes)
 
     @property
     def there(self) -> bool:
@@ -58,8 +68,12 @@ class ClassScores:
         return all(known) and len(ranks) == 1
 
     def of(self, prediction: Prediction) -> Array | None:
-        """The probabilities of all classes for each box of a forward pass: float64 [N, C]; None if not `known`."""
-        if self._axis is None:
+        """The probabilities of all classes for each box of a forward pass: float64 [N, C]; None if not `known`.
+
+        Raises:
+            RunError: the classes of a box do not all lie within its tensor of logits.
+        """
+        if not self.known:
             return None
         detections = prediction.detections
         found = np.zeros((len(detections), self._count))
@@ -68,39 +82,81 @@ class ClassScores:
             if not len(rows):
                 continue
             lines = self._lines(prediction, detections.origin[rows])
-            first = detections.origin[rows, 1 + self._axis] - detections.labels[rows]
             if end.activation == "Softmax":
                 lines = np.exp(lines - lines.max(axis=1, keepdims=True))
                 lines /= lines.sum(axis=1, keepdims=True)
-            lines = lines[np.arange(len(rows))[:, None], first[:, None] + np.arange(self._count)]
+            lines = lines[np.arange(len(rows))[:, None], self._places(prediction, rows)]
             found[rows] = 1 / (1 + np.exp(-lines)) if end.activation == "Sigmoid" else lines
         return found
 
     def logits(self, prediction: Prediction, index: int) -> tuple[Array, Int] | None:
         """The logits of all classes for a box, float64 [C], and which numbers they are, int64 [C, D].
 
-        None if not `known`.
+        None if they are not known.
 
         Args:
             prediction: a forward pass with the tensors of `names`.
             index: of the box in ``prediction.detections``.
+
+        Raises:
+            RunError: the classes of the box do not all lie within its tensor of logits.
         """
-        if self._axis is None:
+        if not self.tells(prediction, [index]):
             return None
-        origin, label = prediction.detections.origin[index], prediction.detections.labels[index]
-        first = int(origin[1 + self._axis] - label)
+        origin = prediction.detections.origin[index]
+        (places,) = self._places(prediction, np.array([index]))
         (line,) = self._lines(prediction, origin[None])
         origins = np.repeat(origin[None], self._count, axis=0)
-        origins[:, 1 + self._axis] = first + np.arange(self._count)
-        return line[first : first + self._count], origins
+        origins[:, 1 + self._axes[int(origin[0])].axis] = places
+        return line[places], origins
+
+    def _places(self, prediction: Prediction, boxes: Int) -> Int:
+        """Where along their axis the classes of some boxes lie, all of one tensor: int64 [N, C].
+
+        Raises:
+            RunError: some lie outside of it.
+        """
+        origin, labels = prediction.detections.origin[boxes], prediction.detections.labels[boxes]
+        number = int(origin[0, 0])
+        way, name = self._axes[number], self._ends[number].name
+        size = prediction.outputs.shape(name)[way.axis]
+        most = size // way.step  # of classes: what is more would lie outside, and may be too large to multiply
+        if self._count <= most + 1 and ((labels >= 0) & (labels <= most)).all():
+            found: Int = origin[:, 1 + way.axis, None] + (np.arange(self._count) - labels[:, None]) * way.step
+            if ((found >= 0) & (found < size)).all():
+                return found
+        raise RunError(
+            f"the classes of a box do not all lie within {name} {list(prediction.outputs.shape(name))}, where they are"
+            ' said to be. Export the model again, or choose another method, such as method="hirescam".'
+        )
+
+    def _tells_probabilities(self, number: int) -> bool:
+        """Whether a tensor tells them: a softmax has to be over one box's classes and a background, and no more."""
+        way, outputs, end = self._axes.get(number), self._outputs, self._ends[number]
+        if way is None or outputs is None:
+            return False
+        return end.activation != "Softmax" or outputs.shape(end.name)[way.axis] <= self._count + 1
 
     def _lines(self, prediction: Prediction, origins: Int) -> Array:
         """The numbers along the axis of classes through those of some boxes, all of one tensor: float64 [N, size]."""
-        assert self._axis is not None
-        values = prediction.outputs[self._ends[int(origins[0, 0])].name]
-        places = tuple(origins[:, 1 + axis] for axis in range(values.ndim) if axis != self._axis)
-        found: Array = np.moveaxis(values, self._axis, -1)[places].astype(np.float64)
+        number = int(origins[0, 0])
+        values, along = prediction.outputs[self._ends[number].name], self._axes[number].axis
+        places = tuple(origins[:, 1 + axis] for axis in range(values.ndim) if axis != along)
+        found: Array = np.moveaxis(values, along, -1)[places].astype(np.float64)
         return found
+
+    def _written(self) -> dict[int, ClassAxis]:
+        """What the manifest says of tensors that a forward pass gives, by their numbers."""
+        outputs = self._outputs
+        return {
+            number: end.classes
+            for number, end in enumerate(self._ends)
+            if end.classes is not None
+            and outputs is not None
+            and end.name in outputs
+            and end.activation in _ACTIVATIONS
+            and len(outputs.shape(end.name)) > end.classes.axis
+        }
 
     def _find(self, predictions: Sequence[Prediction]) -> int | None:
         """The axis; None if there is none, or if it could be several."""

@@ -62,6 +62,11 @@ def rivals(model: Model, seen: tuple[Image, Prediction], boxes: Sequence[int], c
     """
     found = []
     for values, origins, label in _logits(model, seen, boxes):
+        if label >= len(values):
+            raise RunError(
+                f"a box is of class {label}, and bundle {model.path} names {len(values)} only, so it is not known which"
+                ' others it could be. Choose another method, such as method="hirescam".'
+            )
         others = np.delete(np.arange(len(values)), label)
         nearest = others[np.argsort(np.abs(values[others] - values[label]), kind="stable")][:count]
         found.append(origins[nearest])
@@ -83,7 +88,7 @@ def _logits(
     passes = [prediction]
     classes = ClassScores(model.manifest, passes)
     for moved in _moved(image):
-        if classes.known or not boxes:
+        if classes.tells(prediction, boxes):
             break
         passes.append(model.predict(moved, ends=True))
         classes = ClassScores(model.manifest, passes)

@@ -26,6 +26,7 @@ from boxcam.export.graphs.weights import WeightsFile
 from boxcam.export.passes import float16
 from boxcam.export.source import Options, Progress, Request, SourceModel, detect_source, load_model
 from boxcam.export.steps.believe import Belief, believe
+from boxcam.export.steps.class_axes import with_class_axes
 from boxcam.export.steps.describe import Contents, describe
 from boxcam.export.steps.differentiate import Gradients, differentiate
 from boxcam.export.steps.follow import follow
@@ -138,7 +139,11 @@ def _export(model: SourceModel, wishes: Wishes, folder: Path) -> Manifest:
     checks += verify(folder, prepared, gradients, seen, wishes.progress)
     checks += check_heads(folder, heads, prepared, seen)
     figures = require(checks)
-    described = replace(described, layers=with_heads(described.layers, folder, heads, prepared, seen[0]))
+    described = replace(
+        described,
+        targets=with_class_axes(described.targets, prepared, traced, seen[0]),
+        layers=with_heads(described.layers, folder, heads, prepared, seen[0]),
+    )
     with bundle.disk_errors(folder.parent):
         return bundle.write_manifest(folder, _manifest(prepared, described, belief, figures))
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import zip_longest
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from boxcam.bundle import Logits, Manifest, Outputs, Preprocess, TracedTarget
+from boxcam.bundle import ClassAxis, Logits, Manifest, Outputs, Preprocess, TracedTarget
+from boxcam.errors import RunError
 from boxcam.explain.class_scores import ClassScores
 from boxcam.runtime.model import Prediction
 from boxcam.runtime.preprocess import Transform
@@ -19,9 +21,10 @@ from boxcam.types import Detections
 CLASSES = 4
 
 
-def manifest(*activations: str, **others: Any) -> Manifest:
+def manifest(*activations: str, classes: tuple[ClassAxis | None, ...] = (), **others: Any) -> Manifest:
     """Of a model of four classes, whose logits are in tensors ``end0``, ``end1`` …, of these activations."""
     ends = tuple(Logits(f"end{number}", (), activation) for number, activation in enumerate(activations))
+    ends = tuple(dataclasses.replace(end, classes=way) for end, way in zip_longest(ends, classes))
     given = Manifest(
         boxcam="1",
         source={},
@@ -184,3 +187,90 @@ def test_models_whose_classes_are_not_read(others: dict[str, Any]) -> None:
 def test_without_a_box_nothing_is_known() -> None:
     assert not ClassScores(manifest("Sigmoid"), [prediction([(1, 53, 4)])]).known
     assert not ClassScores(manifest("Sigmoid"), []).known
+
+
+class TestWhatTheManifestSays:
+    """Where classes lie was written at export: then no boxes are asked."""
+
+    def test_one_box_is_enough(self) -> None:
+        seen = prediction([(1, 9, 9, 9)], (1, [0, 0, 5, 3, 4]))
+        assert not ClassScores(manifest("Sigmoid"), [seen]).known
+        told = manifest("Sigmoid", classes=(ClassAxis(1, 1),))
+        assert read(told, seen) == pytest.approx(sigmoid(seen.outputs["end0"][0, 4:8, 3, 4])[None], rel=1e-6)
+
+    def test_classes_that_are_several_places_apart(self) -> None:
+        """Channels are four classes of three anchors each."""
+        seen = prediction([(1, 12, 2, 2)], (1, [0, 0, 5, 1, 0]), (3, [0, 0, 9, 0, 1]))
+        classes = ClassScores(manifest("Identity", classes=(ClassAxis(1, 3),)), [seen])
+        of = seen.outputs["end0"][0]
+        found = classes.of(seen)
+        assert found is not None
+        assert found.tolist() == [of[2::3, 1, 0].tolist(), of[0::3, 0, 1].tolist()]
+        values, origins = classes.logits(seen, 0) or (None, None)
+        assert values is not None
+        assert origins is not None
+        assert values.tolist() == of[2::3, 1, 0].tolist()
+        assert origins.tolist() == [[0, 0, channel, 1, 0] for channel in (2, 5, 8, 11)]
+
+    def test_an_axis_for_each_tensor(self) -> None:
+        shapes: list[tuple[int, ...]] = [(1, 4, 9), (9, 4)]
+        seen = prediction(shapes, (1, [0, 0, 1, 7]), (2, [1, 5, 2]))
+        told = manifest("Identity", "Identity", classes=(ClassAxis(1, 1), ClassAxis(1, 1)))
+        expected = [seen.outputs["end0"][0, :, 7].tolist(), seen.outputs["end1"][5].tolist()]
+        assert read(told, seen).tolist() == expected
+
+    def test_boxes_of_a_tensor_that_it_says_nothing_of_are_asked(self) -> None:
+        shapes: list[tuple[int, ...]] = [(1, 53, 4), (1, 53, 4)]
+        boxes = (2, [0, 0, 7, 2]), (0, [1, 0, 40, 0]), (3, [1, 0, 9, 3])
+        half = manifest("Sigmoid", "Sigmoid", classes=(ClassAxis(2, 1), None))
+        classes = ClassScores(half, [prediction(shapes, *boxes)])
+        assert classes.known
+        square: list[tuple[int, ...]] = [(1, 53, 4), (1, 4, 4)]
+        seen = prediction(square, (2, [0, 0, 7, 2]), (1, [1, 0, 1, 1]))
+        classes = ClassScores(half, [seen])
+        assert not classes.known
+        assert classes.tells(seen, [0])
+        assert not classes.tells(seen, [0, 1])
+        assert classes.tells(seen, [])
+        assert classes.logits(seen, 0) is not None
+        assert classes.logits(seen, 1) is None
+
+    def test_a_softmax_over_several_boxes_tells_logits_and_no_probabilities(self) -> None:
+        """As of an SSD, whose channels are anchors by (background, classes)."""
+        seen = prediction([(1, 15, 3, 3)], (1, [0, 0, 7, 1, 2]))
+        classes = ClassScores(manifest("Softmax", classes=(ClassAxis(1, 1),)), [seen])
+        assert not classes.known
+        assert classes.of(seen) is None
+        values, _ = classes.logits(seen, 0) or (None, None)
+        assert values is not None
+        assert values.tolist() == seen.outputs["end0"][0, 6:10, 1, 2].tolist()
+
+    @pytest.mark.parametrize(
+        ("label", "channel", "step"),
+        [(1, 0, 1), (0, 6, 1), (-1, 4, 1), (4, 3, 1), (1 << 62, 4, 1), (1, 4, 3), (1, 4, 1 << 40)],
+    )
+    def test_classes_that_are_said_to_lie_outside_of_their_tensor_are_refused(
+        self, label: int, channel: int, step: int
+    ) -> None:
+        seen = prediction([(1, 9, 2, 2)], (label, [0, 0, channel, 1, 1]))
+        classes = ClassScores(manifest("Sigmoid", classes=(ClassAxis(1, step),)), [seen])
+        with pytest.raises(RunError, match=r"do not all lie within end0 \[1, 9, 2, 2\].* Export the model again"):
+            classes.of(seen)
+        with pytest.raises(RunError, match="do not all lie within end0"):
+            classes.logits(seen, 0)
+
+    @pytest.mark.parametrize(
+        "others",
+        [
+            {"outputs": Outputs("boxes", "scores", "labels", whole_image=True)},
+            {"labels": ()},
+            {"targets": (TracedTarget("logit", "origin", "logit", (Logits("e", (), "Exp", ClassAxis(2, 1)),)),)},
+            {"targets": (TracedTarget("logit", "origin", "logit", (Logits("gone", (), "Sigmoid", ClassAxis(2, 1)),)),)},
+            {"targets": (TracedTarget("logit", "origin", "logit", (Logits("end0", (), "Sigmoid", ClassAxis(3, 1)),)),)},
+        ],
+    )
+    def test_models_whose_classes_are_not_read_all_the_same(self, others: dict[str, Any]) -> None:
+        seen = prediction([(1, 5, 5)], (2, [0, 0, 2, 2]))
+        told = manifest("Sigmoid", classes=(ClassAxis(2, 1),))
+        assert read(told, seen) is not None
+        assert read(dataclasses.replace(told, **others), seen) is None

@@ -237,6 +237,7 @@ class TestDetector:
         self, signs: Path, signs_model: boxcam.Model, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(ClassScores, "_find", lambda *given: None)
+        monkeypatch.setattr(ClassScores, "_written", lambda *given: {})
         with pytest.warns(
             boxcam.BoxcamWarning, match=r"does not tell which .* by IoU times the score of the same class"
         ) as told:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import boxcam
+from boxcam.bundle import ClassAxis
 from boxcam.errors import ArgumentError, EngineError, RunError, UnknownNameError
 from boxcam.explain.class_scores import ClassScores
 from boxcam.explain.gradients import weighted_sum
@@ -42,11 +43,35 @@ def test_the_classes_with_the_nearest_logits_of_the_same_anchor(street: Any, sig
         assert chosen.tolist() == [[tensor, batch, anchor + label, y, x] for label in nearest]
 
 
+def test_an_export_writes_where_the_classes_of_a_box_are(signs_model: boxcam.Model) -> None:
+    assert {end.classes for end in signs_model.manifest.target().ends} == {ClassAxis(1, 1)}
+
+
+def unsaid(model: boxcam.Model, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Its runtime, as of a bundle that was exported before an export told where classes are."""
+    runtime, (target,) = model.runtime, model.manifest.targets
+    ends = tuple(replace(end, classes=None) for end in target.ends)
+    monkeypatch.setattr(runtime, "manifest", replace(model.manifest, targets=(replace(target, ends=ends),)))
+    return runtime
+
+
+def test_of_one_box_alone_the_manifest_tells_the_classes(
+    street: Any, signs_model: boxcam.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = signs_model.runtime
+    whole = runtime.predict(street, ends=True)
+    expected = rivals(runtime, (street, whole), list(range(len(whole.detections))), 3)
+    monkeypatch.setattr(type(runtime), "predict", lambda *given, **more: pytest.fail("the image is moved"))
+    for box, chosen in enumerate(expected):
+        alone = replace(whole, detections=whole.detections.select([box]), rows=whole.rows[[box]])
+        assert rivals(runtime, (street, alone), [0], 3)[0].tolist() == chosen.tolist()
+
+
 def test_where_one_box_could_be_read_in_several_ways_the_image_is_moved(
     street: Any, signs_model: boxcam.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With one box alone, its classes might lie along the height of a map, or its width, as well."""
-    runtime = signs_model.runtime
+    """In an earlier bundle, with one box alone, its classes might lie along a map's height, or its width, as well."""
+    runtime = unsaid(signs_model, monkeypatch)
     whole = runtime.predict(street, ends=True)
     alone = replace(whole, detections=whole.detections.select([0]), rows=whole.rows[:1])
     assert not ClassScores(runtime.manifest, [alone]).known
@@ -113,6 +138,7 @@ def test_logits_that_the_bundle_does_not_give_are_refused(street: Any, signs_mod
 def test_logits_that_boxes_do_not_tell_fail_on_that_image_only(
     street: Any, signs_model: boxcam.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    unsaid(signs_model, monkeypatch)
     monkeypatch.setattr(ClassScores, "_find", lambda *given: None)
     with pytest.raises(RunError, match=r"cannot be told from the boxes on this image"):
         signs_model.explain(street, method="finer-hirescam")
@@ -130,3 +156,16 @@ def test_classes_that_look_at_other_places_are_refused(
     monkeypatch.setattr(type(signs_model.runtime), "patches_at", moving)
     with pytest.raises(RunError, match=r"do not depend on the same places of layer 'neck'"):
         signs_model.explain(street, method="finer-hirescam", layer="neck")
+
+
+def test_a_class_without_a_name_has_no_others_to_be_compared_with(
+    street: Any, signs_model: boxcam.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The names are those of the first three classes."""
+    runtime = unsaid(signs_model, monkeypatch)
+    prediction = runtime.predict(street, ends=True)
+    label = max(prediction.detections.labels)
+    box = int(np.argmax(prediction.detections.labels))
+    monkeypatch.setattr(runtime, "manifest", replace(runtime.manifest, labels=signs_model.manifest.labels[:label]))
+    with pytest.raises(RunError, match=rf"a box is of class {label}, and bundle .* names {label} only.* Choose"):
+        rivals(runtime, (street, prediction), [box], 3)

@@ -45,6 +45,7 @@ class Trace:
             which this is the logit of the class.
         target: what was traced.
         roundings: of each of them, how a quantized detector rounds it, and the probabilities that its activation gives.
+        factors: of the products on the way, what each makes, and which of its inputs is the same for all classes.
     """
 
     logits: tuple[ir.Value, ...]
@@ -55,6 +56,7 @@ class Trace:
     products: tuple[bool, ...] = ()
     target: Target = LOGIT
     roundings: tuple[tuple[Rounding, ...], ...] = ()
+    factors: tuple[tuple[ir.Value, int], ...] = ()
 
 
 def names(outputs: Outputs, target: Target) -> tuple[str, str]:
@@ -122,6 +124,7 @@ def trace(graph: ir.Graph, outputs: Outputs, target: Target = LOGIT) -> Trace:
         tuple(tracer.products),
         target,
         tuple(tracer.roundings),
+        tuple(tracer.factors),
     )
 
 

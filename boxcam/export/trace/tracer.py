@@ -109,6 +109,7 @@ class Tracer:
             to each, what this activation reads, and whether there was a product before it.
         roundings: of each end, what rounds it on the way to the scores.
         activated: what the activation reads that was passed last.
+        factors: of the products that were passed, what each makes, and which of its inputs is the same for all classes.
     """
 
     graph: ir.Graph
@@ -121,6 +122,7 @@ class Tracer:
     products: list[bool] = field(default_factory=list)
     roundings: list[tuple[Rounding, ...]] = field(default_factory=list)
     activated: ir.Value | None = None
+    factors: list[tuple[ir.Value, int]] = field(default_factory=list)
 
     def pull(self, op: Ops, value: ir.Value, position: Position, passed: ScorePath) -> Columns | None:
         """Follow K elements of a value back to where they are computed; None if they are constants."""

@@ -58,6 +58,7 @@ def product(t: Tracer, op: Ops, place: Place) -> Columns | None:
             f' ({shapes}): with a single class, either could be its probability. Use targets="score", which'
             " explains the product."
         )
+    t.factors.append((place.value, 1 if chosen is factors[0] else 0))
     return t.pull(op, chosen, broadcast(op, place.position, chosen), passed)
 
 

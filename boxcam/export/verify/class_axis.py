@@ -1,0 +1,197 @@
+"""Where the logits of a box's other classes lie, asked of the detector's own selection.
+
+Along which axis of its logits a detector's classes lie, and how far apart, is written nowhere. But the graph tells of
+every box both its class and the position of its logit. So what selects boxes is run on logits that are made up: high
+ones are planted at positions all over, and what is reported of them is compared with every way in which classes can
+lie. Then they are planted where the ways that are left say that the boxes just found have their other classes. One is
+right if it alone is left, and boxes were found again as other classes where it said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.passes import common as passes
+
+from boxcam.bundle import ClassAxis
+from boxcam.export.graphs.extract import clone_model
+from boxcam.export.graphs.ops import Ops
+from boxcam.export.graphs.query import Array, all_values
+from boxcam.export.graphs.run import open_session
+from boxcam.export.trace.trace import Trace
+from boxcam.export.verify.check import Run
+from boxcam.types import Int
+
+_RUNS = 8
+"""And so many for each tensor of logits."""
+_PLANTED = 200
+"""Positions of each tensor in a run, at most."""
+_BOXES = 4
+"""Of those that were found, how many are asked for as another class, for each way in which classes may lie."""
+_WAYS = 100
+"""How many ways are asked about in a run."""
+_AGAIN = 3
+"""How many boxes have to be found as two classes."""
+
+
+def class_axes(model: ir.Model, traced: Trace, labels: str, count: int, run: Run) -> tuple[ClassAxis | None, ...]:
+    """Of each tensor of logits where a box's other classes are; None where the graph does not tell.
+
+    That is also where ONNX Runtime cannot run the selection on logits that are made up.
+
+    Args:
+        model: the detector with the outputs of the trace.
+        traced: of the class logit.
+        labels: the output with the classes of boxes.
+        count: of classes.
+        run: a pass of it, with its logits.
+    """
+    names = [str(value.name) for value in traced.logits]
+    graph, inputs = _selection(model, traced, labels)
+    evidence = [Evidence(run.found[name].shape, count) for name in names]
+    session = open_session(graph)
+    wanted = {given.name for given in session.get_inputs()}
+    feeds = {name: array for name, array in run.feeds.items() if name in wanted}
+    for seed in range(_RUNS * (1 + len(names))):
+        planted = _planted(inputs, run, evidence, names, np.random.default_rng(seed))
+        try:
+            labels_found, origin = session.run(None, {**feeds, **planted})
+        except Exception:  # noqa: BLE001 - onnxruntime's own errors share no public root
+            return (None,) * len(names)
+        for number, one in enumerate(evidence):
+            mine = origin[:, 0] == number
+            one.add(origin[mine, 1 : 1 + len(one.shape)], labels_found.reshape(-1)[mine].astype(np.int64))
+        if all(one.is_settled for one in evidence):
+            break
+    return tuple(one.told for one in evidence)
+
+
+def _selection(model: ir.Model, traced: Trace, labels: str) -> tuple[ir.Model, dict[str, str]]:
+    """The detector with its logits as inputs, whose names are returned by those of the logits, and without factors."""
+    copy = clone_model(model)
+    graph = copy.graph
+    by_name = {str(value.name): value for value in all_values(graph)}
+    op = Ops(graph, "boxcam.factor")
+    for made, index in traced.factors:
+        product = by_name.get(str(made.name))
+        node = None if product is None else product.producer()
+        other = None if node is None else node.inputs[index]
+        if node is not None and other is not None:
+            node.replace_input_with(index, op.Add(op.Mul(other, np.float32(0)), np.float32(1)))
+    inputs: dict[str, str] = {}
+    for name in dict.fromkeys(str(value.name) for value in traced.logits):
+        value = by_name[name]
+        given = ir.Value(name=f"boxcam.planted.{len(inputs)}", type=value.type, shape=value.shape)
+        for user, index in tuple(value.uses()):
+            user.replace_input_with(index, given)
+        graph.inputs.append(given)
+        inputs[name] = str(given.name)
+    graph.outputs.clear()
+    graph.outputs.extend([by_name[labels], by_name[str(traced.origin.name)]])
+    graph.sort()
+    passes.RemoveUnusedNodesPass()(copy)
+    return copy, inputs
+
+
+def _planted(
+    inputs: dict[str, str], run: Run, evidence: Sequence[Evidence], names: Sequence[str], rng: np.random.Generator
+) -> dict[str, Array]:
+    """The logits of a run, with high ones that are made up; the highest ones are those that are asked for.
+
+    A detector reports few boxes of all its tensors: each run is of one above all, and of none that is settled.
+    """
+    feeds = {}
+    for name, given in inputs.items():
+        values = run.found[name].copy()
+        mine = [one for one, of in zip(evidence, names, strict=True) if of == name]
+        if values.size and not all(one.is_settled for one in mine):
+            anywhere = np.unravel_index(rng.integers(0, values.size, min(_PLANTED, 1 + values.size // 8)), values.shape)
+            asked = np.concatenate([one.asked(rng) for one in mine])
+            places = np.concatenate([np.stack(anywhere, 1), asked])
+            high = max(float(values.max()), 0.0) + rng.uniform(0, 3) + rng.uniform(1, 3, len(places))
+            high[len(places) - len(asked) :] += 1
+            values[tuple(places.T)] = high.astype(values.dtype)
+        feeds[given] = values
+    return feeds
+
+
+@dataclass(eq=False)
+class Evidence:
+    """What boxes tell of where the classes of one tensor of logits lie.
+
+    Args:
+        shape: of the tensor.
+        count: of classes.
+    """
+
+    shape: tuple[int, ...]
+    count: int
+
+    def __post_init__(self) -> None:
+        self._places: Int = np.zeros((0, len(self.shape)), np.int64)
+        self._labels: Int = np.zeros(0, np.int64)
+        self._left: list[ClassAxis] | None = None
+
+    def add(self, places: Int, labels: Int) -> None:
+        """Boxes that were found: the positions of their logits, int64 [n, rank], and their classes, int64 [n]."""
+        if len(labels):
+            self._places = np.concatenate([self._places, places])
+            self._labels = np.concatenate([self._labels, labels])
+            self._left = list(self._fitting())
+
+    @property
+    def told(self) -> ClassAxis | None:
+        """Where classes lie; None if it is not settled."""
+        if self._left is None or len(self._left) != 1 or self._found_again(self._left[0]) < _AGAIN:
+            return None
+        return self._left[0]
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether no more boxes need to be asked for."""
+        return self.told is not None or self._left == []
+
+    def asked(self, rng: np.random.Generator) -> Int:
+        """Where boxes that were found have another class, by the ways that are left: int64 [n, rank]."""
+        left = self._left or []
+        chosen = [left[k] for k in rng.permutation(len(left))[:_WAYS]]
+        places: list[Int] = [np.zeros((0, len(self.shape)), np.int64)]
+        for way in chosen:
+            boxes = rng.integers(0, len(self._labels), _BOXES)
+            moved = self._places[boxes].copy()
+            moved[:, way.axis] += (rng.integers(0, self.count, _BOXES) - self._labels[boxes]) * way.step
+            places.append(moved)
+        return np.concatenate(places)
+
+    def _fitting(self) -> Iterator[ClassAxis]:
+        """The ways in which classes may lie after all that was found.
+
+        All classes of each box lie inside of the axis, and two boxes have the same logits or none in common.
+        """
+        labels, last = self._labels, self.count - 1
+        if ((labels < 0) | (labels > last)).any():
+            return
+        for axis, size in enumerate(self.shape):
+            at = self._places[:, axis]
+            after, before = labels > 0, labels < last
+            most = min(
+                int((at[after] // labels[after]).min(initial=size)),
+                int(((size - 1 - at[before]) // (last - labels[before])).min(initial=size)),
+            )
+            for step in range(1, most + 1):
+                first = np.unique(at - step * labels)
+                order = np.lexsort((first, first % step))
+                residue, apart = (first % step)[order], np.diff(first[order])
+                if not ((np.diff(residue) == 0) & (apart < step * self.count)).any():
+                    yield ClassAxis(axis, step)
+
+    def _found_again(self, way: ClassAxis) -> int:
+        """How many boxes were found as more than one class."""
+        first = self._places.copy()
+        first[:, way.axis] -= way.step * self._labels
+        seen = np.unique(np.column_stack([first, self._labels]), axis=0)
+        _, classes = np.unique(seen[:, :-1], axis=0, return_counts=True)
+        return int((classes > 1).sum())
