@@ -97,7 +97,8 @@ def _logits(
         if known is None and classes.there:
             raise RunError(
                 "which logits are the classes of one box cannot be told from the boxes on this image, even where it is"
-                ' moved. Choose another method for it, such as method="hirescam".'
+                ' moved. Choose another method for it, such as method="hirescam"; if an earlier boxcam exported the'
+                " bundle, exporting the model again may help."
             )
         if known is None:
             raise EngineError(

@@ -27,7 +27,7 @@ from boxcam.export.passes import float16
 from boxcam.export.source import Options, Progress, Request, SourceModel, detect_source, load_model
 from boxcam.export.steps.believe import Belief, believe
 from boxcam.export.steps.class_axes import with_class_axes
-from boxcam.export.steps.describe import Contents, describe
+from boxcam.export.steps.describe import Contents, describe, without_lost
 from boxcam.export.steps.differentiate import Gradients, differentiate
 from boxcam.export.steps.follow import follow
 from boxcam.export.steps.numbering import numbered
@@ -131,6 +131,8 @@ def _export(model: SourceModel, wishes: Wishes, folder: Path) -> Manifest:
     forward = Forward(prepared.source, prepared.graphs.base, described.forward, traced.traces, prepared.tensors)
     seen = observe(forward, prepared, wishes.progress)
     heads = tried(heads, prepared, seen, wishes.progress)
+    described = without_lost(described, heads)
+    forward = replace(forward, model=described.forward)
     wishes.progress("writing the graphs")
     write(folder, forward, prepared, gradients, heads, seen[0])
     if belief.picture is not None:

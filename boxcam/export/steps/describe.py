@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
@@ -35,11 +35,13 @@ class Contents:
     Attributes:
         forward: the forward graph, in float32, with everything that is read of it as an output.
         targets, layers: what the manifest says of them.
+        read: names of the outputs that are read whatever becomes of the rest of the model after layers.
     """
 
     forward: ir.Model
     targets: tuple[TracedTarget, ...]
     layers: tuple[Layer, ...]
+    read: tuple[str, ...]
 
 
 def describe(prepared: Preparation, traced: Provenance, gradients: Gradients, heads: Heads) -> Contents:
@@ -73,10 +75,32 @@ def describe(prepared: Preparation, traced: Provenance, gradients: Gradients, he
     for made in layers:
         read += [tensor.name for tensor in made.tensors]
         read += [value for one in gradients[made.name] for value in one.context]
-        read += [value for head in heads[made.name] for value in head.rest.context]
         read += made.rois
-    _set_outputs(forward, [str(v.name) for v in prepared.source.model.graph.outputs], read)
-    return Contents(forward, tuple(_target(found) for found in traced.traces.values()), tuple(layers))
+    own = [str(v.name) for v in prepared.source.model.graph.outputs]
+    _set_outputs(forward, own, read, _read_by(heads))
+    targets = tuple(_target(found) for found in traced.traces.values())
+    return Contents(forward, targets, tuple(layers), (*own, *read))
+
+
+def without_lost(described: Contents, heads: Heads) -> Contents:
+    """The same, without outputs of the forward graph that were for graphs alone which are not in the bundle.
+
+    Args:
+        described: with all that were cut out.
+        heads: those that are kept.
+    """
+    read = {*described.read, *_read_by(heads)}
+    outputs = [str(value.name) for value in described.forward.graph.outputs]
+    if read.issuperset(outputs):
+        return described
+    forward = clone_model(described.forward)
+    _set_outputs(forward, [name for name in outputs if name in read])
+    return replace(described, forward=forward)
+
+
+def _read_by(heads: Heads) -> list[str]:
+    """What the rest of the model after layers reads in addition to their tensors."""
+    return [value for of in heads.values() for head in of for value in head.rest.context]
 
 
 @dataclass(frozen=True, eq=False)
