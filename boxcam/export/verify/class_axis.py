@@ -9,7 +9,7 @@ right if it alone is left, and boxes were found again as other classes where it 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,8 +19,8 @@ from onnx_ir.passes import common as passes
 from boxcam.bundle import ClassAxis
 from boxcam.export.graphs.extract import clone_model
 from boxcam.export.graphs.ops import Ops
-from boxcam.export.graphs.query import Array, all_values
-from boxcam.export.graphs.run import open_session
+from boxcam.export.graphs.query import Array, all_values, static_shape, values_read
+from boxcam.export.graphs.run import observe_values, open_session
 from boxcam.export.trace.trace import Trace
 from boxcam.export.verify.check import Run
 from boxcam.types import Int
@@ -50,50 +50,100 @@ def class_axes(model: ir.Model, traced: Trace, labels: str, count: int, run: Run
         run: a pass of it, with its logits.
     """
     names = [str(value.name) for value in traced.logits]
-    graph, inputs = _selection(model, traced, labels)
+    selection, inputs, others = _selection(model, traced, labels)
     evidence = [Evidence(run.found[name].shape, count) for name in names]
-    session = open_session(graph)
-    wanted = {given.name for given in session.get_inputs()}
-    feeds = {name: array for name, array in run.feeds.items() if name in wanted}
+    try:
+        session, seen = open_session(selection), _seen(model, others, run)
+    except Exception:  # noqa: BLE001 - onnxruntime's own errors share no public root
+        return (None,) * len(names)
     for seed in range(_RUNS * (1 + len(names))):
         planted = _planted(inputs, run, evidence, names, np.random.default_rng(seed))
         try:
-            labels_found, origin = session.run(None, {**feeds, **planted})
-        except Exception:  # noqa: BLE001 - onnxruntime's own errors share no public root
+            found, origin = session.run(None, {**seen, **planted})
+        except Exception:  # noqa: BLE001 - as above
             return (None,) * len(names)
         for number, one in enumerate(evidence):
             mine = origin[:, 0] == number
-            one.add(origin[mine, 1 : 1 + len(one.shape)], labels_found.reshape(-1)[mine].astype(np.int64))
+            one.add(origin[mine, 1 : 1 + len(one.shape)], found.reshape(-1)[mine].astype(np.int64))
         if all(one.is_settled for one in evidence):
             break
     return tuple(one.told for one in evidence)
 
 
-def _selection(model: ir.Model, traced: Trace, labels: str) -> tuple[ir.Model, dict[str, str]]:
-    """The detector with its logits as inputs, whose names are returned by those of the logits, and without factors."""
+def _selection(model: ir.Model, traced: Trace, labels: str) -> tuple[ir.Model, dict[str, str], list[str]]:
+    """What is made of the logits, up to classes and origins, without factors that are the same for all classes.
+
+    Returns:
+        The graph; by the names of the logits those of its inputs; and names of its other inputs, which are values of
+        the detector.
+    """
     copy = clone_model(model)
     graph = copy.graph
     by_name = {str(value.name): value for value in all_values(graph)}
-    op = Ops(graph, "boxcam.factor")
+    one = Ops(graph, "boxcam.factor").value(1.0)
     for made, index in traced.factors:
         product = by_name.get(str(made.name))
         node = None if product is None else product.producer()
-        other = None if node is None else node.inputs[index]
-        if node is not None and other is not None:
-            node.replace_input_with(index, op.Add(op.Mul(other, np.float32(0)), np.float32(1)))
+        kept = None if node is None else node.inputs[1 - index]
+        if node is None or product is None or kept is None:  # inside of an If
+            continue
+        if kept.dtype == ir.DataType.FLOAT and static_shape(kept) == static_shape(product):
+            node.replace_input_with(index, one)
     inputs: dict[str, str] = {}
     for name in dict.fromkeys(str(value.name) for value in traced.logits):
-        value = by_name[name]
-        given = ir.Value(name=f"boxcam.planted.{len(inputs)}", type=value.type, shape=value.shape)
-        for user, index in tuple(value.uses()):
-            user.replace_input_with(index, given)
-        graph.inputs.append(given)
-        inputs[name] = str(given.name)
+        inputs[name] = f"boxcam.planted.{len(inputs)}"
+        _replace(graph, by_name[name], inputs[name])
     graph.outputs.clear()
     graph.outputs.extend([by_name[labels], by_name[str(traced.origin.name)]])
     graph.sort()
     passes.RemoveUnusedNodesPass()(copy)
-    return copy, inputs
+    others = {str(value.name): value for value in _others(graph, set(inputs.values()))}
+    for name, value in others.items():
+        _replace(graph, value, name)
+    passes.RemoveUnusedNodesPass()(copy)
+    read = {value for node in graph for value in values_read(node)}
+    for value in [value for value in graph.inputs if value not in read]:
+        graph.inputs.remove(value)
+    return copy, inputs, list(others)
+
+
+def _replace(graph: ir.Graph, value: ir.Value, name: str) -> None:
+    """Make an input of a value of a graph."""
+    given = ir.Value(name=name, type=value.type, shape=value.shape)
+    for user, index in tuple(value.uses()):
+        user.replace_input_with(index, given)
+    if not value.is_graph_input():
+        value.name = f"{name}.boxcam"
+    graph.inputs.append(given)
+
+
+def _others(graph: ir.Graph, planted: Collection[str]) -> list[ir.Value]:
+    """What is read beside the planted logits where these are of consequence, but for constants; tensors only."""
+    depends = {value for value in graph.inputs if value.name in planted}
+    for node in graph:
+        if not depends.isdisjoint(values_read(node)):
+            depends.update(node.outputs)
+    todo = [node for node in graph if not depends.isdisjoint(node.outputs)]
+    found: dict[ir.Value, None] = {}
+    while todo:
+        for value in values_read(todo.pop()):
+            producer = value.producer()
+            if value in depends or value.const_value is not None or (producer is None and not value.is_graph_input()):
+                continue
+            if producer is not None and isinstance(value.type, (ir.SequenceType, ir.OptionalType)):
+                todo.append(producer)
+            else:
+                found[value] = None
+    return list(found)
+
+
+def _seen(model: ir.Model, names: Sequence[str], run: Run) -> dict[str, Array]:
+    """Values of a detector in a run."""
+    values = {str(value.name): value for value in all_values(model.graph)}
+    given = {name: run.feeds[name] for name in names if name in run.feeds}
+    computed = [name for name in names if name not in given]
+    found = observe_values(model, [values[name] for name in computed], run.feeds)
+    return {**given, **dict(zip(computed, found, strict=True))}
 
 
 def _planted(
