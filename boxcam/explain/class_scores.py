@@ -40,7 +40,8 @@ class ClassScores:
         self._axes = self._written() if self._of_logits else {}
         if self._of_logits and len(self._axes) < len(self._ends) and (axis := self._find(predictions)) is not None:
             told = ClassAxis(axis, 1)
-            self._axes = {number: self._axes.get(number, told) for number in range(len(self._ends))}
+            if all(way == told for way in self._axes.values()):  # otherwise boxes suggest what the graph denies
+                self._axes = dict.fromkeys(range(len(self._ends)), told)
 
     @staticmethod
     def names(model: Model) -> tuple[str, ...]:
@@ -81,11 +82,11 @@ class ClassScores:
             rows = np.flatnonzero(detections.origin[:, 0] == number)
             if not len(rows):
                 continue
-            lines = self._lines(prediction, detections.origin[rows])
+            places, lines = self._places(prediction, rows), self._lines(prediction, detections.origin[rows])
             if end.activation == "Softmax":
                 lines = np.exp(lines - lines.max(axis=1, keepdims=True))
                 lines /= lines.sum(axis=1, keepdims=True)
-            lines = lines[np.arange(len(rows))[:, None], self._places(prediction, rows)]
+            lines = lines[np.arange(len(rows))[:, None], places]
             found[rows] = 1 / (1 + np.exp(-lines)) if end.activation == "Sigmoid" else lines
         return found
 

@@ -235,6 +235,16 @@ class TestWhatTheManifestSays:
         assert classes.logits(seen, 0) is not None
         assert classes.logits(seen, 1) is None
 
+    def test_boxes_do_not_outvote_what_the_graph_says_of_another_tensor(self) -> None:
+        """Channels are classes by anchors, as the graph says; so few boxes would also do for anchors first."""
+        seen = prediction([(1, 12, 3, 3), (1, 12, 3, 3)], (1, [0, 0, 5, 1, 0]), (1, [1, 0, 5, 2, 1]))
+        classes = ClassScores(manifest("Sigmoid", "Sigmoid", classes=(ClassAxis(1, 3), None)), [seen])
+        assert classes.tells(seen, [0])
+        assert not classes.tells(seen, [1])
+        assert not classes.known
+        assert classes.logits(seen, 1) is None
+        assert ClassScores(manifest("Sigmoid", "Sigmoid"), [seen]).known  # in a bundle that does not say it
+
     def test_a_softmax_over_several_boxes_tells_logits_and_no_probabilities(self) -> None:
         """As of an SSD, whose channels are anchors by (background, classes)."""
         seen = prediction([(1, 15, 3, 3)], (1, [0, 0, 7, 1, 2]))

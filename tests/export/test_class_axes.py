@@ -59,7 +59,9 @@ def described(told: Any, monkeypatch: pytest.MonkeyPatch, **source: Any) -> list
 
 def test_a_step_that_may_follow_from_the_size_of_an_image_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
     assert described((ClassAxis(1, 1), ClassAxis(1, 1)), monkeypatch) == [ClassAxis(1, 1), ClassAxis(1, 1)]
-    assert described((ClassAxis(1, 3), None), monkeypatch) == [None, None]
+    assert described((ClassAxis(1, 3), None), monkeypatch) == [ClassAxis(1, 3), None]  # of 12 channels, always
+    assert described((ClassAxis(2, 3), ClassAxis(2, 1)), monkeypatch) == [None, None]  # the second one has two axes
+    assert described((ClassAxis(2, 1), None), monkeypatch) == [ClassAxis(2, 1), None]
 
 
 @pytest.mark.parametrize(

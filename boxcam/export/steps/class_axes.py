@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from boxcam.bundle import Logits, TracedTarget
+from boxcam.bundle import ClassAxis, Logits, TracedTarget
 from boxcam.export.steps.follow import Provenance
 from boxcam.export.steps.prepare import Preparation
 from boxcam.export.verify.class_axis import class_axes
@@ -29,7 +29,11 @@ def _ends(target: TracedTarget, prepared: Preparation, traced: Provenance, seen:
         return target.ends
     found = class_axes(traced.model, traced.traces[target.name], source.outputs.labels, count, seen.run)
     return tuple(
-        # how far apart classes are may follow from the size of an axis that each image has its own of
-        end if axis is None or (axis.step > 1 and None in end.shape) else replace(end, classes=axis)
+        end if axis is None or _moves(axis, end.shape) else replace(end, classes=axis)
         for end, axis in zip(target.ends, found, strict=True)
     )
+
+
+def _moves(axis: ClassAxis, shape: Sequence[int | None]) -> bool:
+    """Whether how far apart classes are may be another for another image, as the size of their axis is."""
+    return axis.axis >= len(shape) or (axis.step > 1 and shape[axis.axis] is None)

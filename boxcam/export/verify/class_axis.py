@@ -4,12 +4,13 @@ Along which axis of its logits a detector's classes lie, and how far apart, is w
 every box both its class and the position of its logit. So what selects boxes is run on logits that are made up: high
 ones are planted at positions all over, and what is reported of them is compared with every way in which classes can
 lie. Then they are planted where the ways that are left say that the boxes just found have their other classes. One is
-right if it alone is left, and boxes were found again as other classes where it said.
+right if it alone is left, and boxes were found again as other classes where it said, the first and the last one among
+them: a name too many at either end would make a class of what stands beside them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +36,8 @@ _WAYS = 100
 """How many ways are asked about in a run."""
 _AGAIN = 3
 """How many boxes have to be found as two classes."""
+_STEPS = 1 << 16
+"""From one class to the next, at most: of maps that are classes apart, as many cells."""
 
 
 def class_axes(model: ir.Model, traced: Trace, labels: str, count: int, run: Run) -> tuple[ClassAxis | None, ...]:
@@ -51,7 +54,10 @@ def class_axes(model: ir.Model, traced: Trace, labels: str, count: int, run: Run
     """
     names = [str(value.name) for value in traced.logits]
     selection, inputs, others = _selection(model, traced, labels)
-    evidence = [Evidence(run.found[name].shape, count) for name in names]
+    evidence = [
+        Evidence(run.found[name].shape, count, has_others=activation == "Softmax")
+        for name, activation in zip(names, traced.activations, strict=True)
+    ]
     try:
         session, seen = open_session(selection), _seen(model, others, run)
     except Exception:  # noqa: BLE001 - onnxruntime's own errors share no public root
@@ -175,10 +181,13 @@ class Evidence:
     Args:
         shape: of the tensor.
         count: of classes.
+        has_others: whether the first or the last class may be one that is never reported, as the background of a
+            softmax is.
     """
 
     shape: tuple[int, ...]
     count: int
+    has_others: bool = False
 
     def __post_init__(self) -> None:
         self._places: Int = np.zeros((0, len(self.shape)), np.int64)
@@ -190,14 +199,14 @@ class Evidence:
         if len(labels):
             self._places = np.concatenate([self._places, places])
             self._labels = np.concatenate([self._labels, labels])
-            self._left = list(self._fitting())
+            self._left = [*self._fitting(self._left)]
 
     @property
     def told(self) -> ClassAxis | None:
         """Where classes lie; None if it is not settled."""
         if self._left is None or len(self._left) != 1 or self._found_again(self._left[0]) < _AGAIN:
             return None
-        return self._left[0]
+        return self._left[0] if self.has_others or {0, self.count - 1} <= set(self._labels.tolist()) else None
 
     @property
     def is_settled(self) -> bool:
@@ -212,12 +221,14 @@ class Evidence:
         for way in chosen:
             boxes = rng.integers(0, len(self._labels), _BOXES)
             moved = self._places[boxes].copy()
-            moved[:, way.axis] += (rng.integers(0, self.count, _BOXES) - self._labels[boxes]) * way.step
+            others = rng.integers(0, self.count, _BOXES)
+            others[: _BOXES // 2] = rng.choice([0, self.count - 1], _BOXES // 2)
+            moved[:, way.axis] += (others - self._labels[boxes]) * way.step
             places.append(moved)
         return np.concatenate(places)
 
-    def _fitting(self) -> Iterator[ClassAxis]:
-        """The ways in which classes may lie after all that was found.
+    def _fitting(self, known: Sequence[ClassAxis] | None) -> Iterator[ClassAxis]:
+        """The ways in which classes may lie after all that was found; of those known before, if any were.
 
         All classes of each box lie inside of the axis, and two boxes have the same logits or none in common.
         """
@@ -231,7 +242,10 @@ class Evidence:
                 int((at[after] // labels[after]).min(initial=size)),
                 int(((size - 1 - at[before]) // (last - labels[before])).min(initial=size)),
             )
-            for step in range(1, most + 1):
+            steps: Iterable[int] = range(1, min(most, _STEPS) + 1)
+            if known is not None:
+                steps = [way.step for way in known if way.axis == axis and way.step <= most]
+            for step in steps:
                 first = np.unique(at - step * labels)
                 order = np.lexsort((first, first % step))
                 residue, apart = (first % step)[order], np.diff(first[order])

@@ -64,6 +64,12 @@ def yolo(net: Net, x: str) -> tuple[str, int]:
     return net.Mul(net.Slice(table, np.array([5]), np.array([5 + CLASSES]), np.array([2])), objectness), ANCHORS * 36
 
 
+def ultralytics(net: Net, x: str) -> tuple[str, int]:
+    """Channels are four sides and the classes."""
+    table = rows(net, conv(net, x, 4 + CLASSES, "logits"), [0, 2, 3, 1], [1, -1, 4 + CLASSES])
+    return net.Sigmoid(net.Slice(table, np.array([4]), np.array([4 + CLASSES]), np.array([2]))), 36
+
+
 def detr(net: Net, x: str) -> tuple[str, int]:
     """A row for each query, and a last class for none."""
     logits = net.node("Add", [rows(net, conv(net, x, CLASSES + 1, "c"), [0, 2, 3, 1], [1, 36, -1]), 0.0], name="logits")
@@ -141,6 +147,7 @@ HEADS: dict[str, tuple[Head, Any, list[ClassAxis]]] = {
     "classes first": (classes_first, best, [ClassAxis(1, ANCHORS)]),
     "FCOS": (fcos, suppressed, [ClassAxis(1, 1)]),
     "YOLO": (yolo, best_class, [ClassAxis(1, 1)]),
+    "YOLO of sides and classes": (ultralytics, suppressed, [ClassAxis(1, 1)]),
     "DETR": (detr, best_class, [ClassAxis(2, 1)]),
     "DETR, all classes of a query": (detr, best, [ClassAxis(2, 1)]),
     "two stages": (two_stages, suppressed, [ClassAxis(1, 1)]),
@@ -203,6 +210,29 @@ def test_classes_that_are_numbered_otherwise_are_not_told() -> None:
     way, run = traced(model)
     assert class_axes(model, way, "labels", CLASSES, run) == (None, None)
     assert class_axes(model, way, "labels", CLASSES + 1, run) != (ClassAxis(1, 1),) * 2
+
+
+@pytest.mark.parametrize("select", [best, suppressed, best_class])
+@pytest.mark.parametrize("head", [yolo, ultralytics, retinanet, fcos])
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_name_too_many_makes_no_class_of_what_stands_beside(head: Head, select: Any, first: int) -> None:
+    """A filler before the names, as of classes that count from 1, or behind them: of an objectness, a side."""
+    model = detector(head, select, np.arange(CLASSES) + first)
+    way, run = traced(model)
+    assert set(class_axes(model, way, "labels", CLASSES + 1, run)) == {None}
+
+
+def test_a_softmax_may_have_a_background_with_a_name_that_is_never_reported() -> None:
+    model = detector(ssd, suppressed, np.arange(CLASSES) + 1)
+    way, run = traced(model)
+    assert class_axes(model, way, "labels", CLASSES + 1, run) == (ClassAxis(1, 1),)
+
+
+def test_steps_beyond_all_maps_are_not_tried() -> None:
+    evidence = Evidence((1, 1 << 18), 2)
+    evidence.add(np.array([[0, 5]]), np.array([0]))
+    assert {way.axis for way in evidence._left or []} == {1}
+    assert max(way.step for way in evidence._left or []) == 1 << 16
 
 
 def test_what_two_boxes_leave_and_what_a_third_does() -> None:
