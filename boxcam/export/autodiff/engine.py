@@ -146,8 +146,13 @@ class Tape(GroupArithmetic):
             within = within and not any(one.outputs[0] in self._rectified for one in nodes[1:])  # guided each by itself
             known = found is not None and within and found[0] in self.reached
             self._slopes[y] = (found[0], self._slope(found[0], nodes)) if found is not None and known else None
-        slope = self._slopes[y]
-        return None if slope is None else (slope[0], replace(block, value=self.op.Mul(block.value, slope[1])))
+        if (known_slope := self._slopes[y]) is None:
+            return None
+        x, slope = known_slope
+        value = self.op.Mul(block.value, slope)
+        if node.op_type == "Max":  # chooses, so that nothing passes below the larger one: inf times 0 would be NaN
+            value = self.op.Where(self.op.Equal(slope, 0.0), 0.0, value)
+        return x, replace(block, value=value)
 
     def _slope(self, x: ir.Value, nodes: Sequence[ir.Node]) -> ir.Value:
         """The slope of a function of one value, number by number: [1, *x.shape].

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -36,12 +36,27 @@ def weights(*shape: int, seed: int = 0) -> Array:
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
+ZERO: dict[str, Callable[[Net, str], str]] = {
+    "Relu": lambda net, x: net.Relu(x),
+    "Clip": lambda net, x: net.Clip(x, np.float32(0), np.float32(6)),
+    "Max": lambda net, x: net.Max(x, np.float32(0)),
+    "Max, the constant first": lambda net, x: net.Max(np.float32(0), x),
+    "Min and Neg": lambda net, x: net.Neg(net.Min(net.Neg(x), np.float32(0))),
+    "ThresholdedRelu": lambda net, x: net.ThresholdedRelu(x, alpha=0.5),
+    "Shrink": lambda net, x: net.Shrink(net.Add(x, np.float32(1)), lambd=0.5),
+    "HardSigmoid": lambda net, x: net.HardSigmoid(x, alpha=0.3, beta=0.2),
+    "Where": lambda net, x: net.Where(net.Greater(x, np.float32(0)), x, np.float32(0)),
+}
+"""Activations that are 0 below 0 and choose, so that no gradient passes there, as PyTorch's; a product does not."""
+
+
 @pytest.mark.parametrize("local", [True, False])
-def test_no_gradient_passes_a_relu_that_is_zero_whatever_comes_after(local: bool) -> None:
-    """The norm over channels of a ReLU, written out, has no slope where all of them are zero."""
+@pytest.mark.parametrize("name", ZERO)
+def test_no_gradient_passes_an_activation_that_is_zero_whatever_comes_after(name: str, local: bool) -> None:
+    """The norm over channels of one, written out, has no slope where all of them are zero."""
     net = Net()
     feature = net.Mul(net.input("x", [1, 1, 4, 4]), np.float32(1))
-    y = net.Relu(net.Conv(feature, np.ones((1, 1, 1, 1), np.float32)))
+    y = ZERO[name](net, net.Conv(feature, np.ones((1, 1, 1, 1), np.float32)))
     norm = net.Add(net.Sqrt(net.ReduceSum(net.Mul(y, y), np.array([1]), keepdims=1)), np.float32(1e-10))
     logits = net.Conv(net.Div(y, norm), np.ones((2, 1, 3, 3), np.float32), pads=[1] * 4)
     x = np.ones((1, 1, 4, 4), np.float32)

@@ -96,13 +96,13 @@ def _extreme(site: Site, gs: Gradients) -> Sequence[Contribution]:
         return [g]
     xs = [site.x(i) for i in range(count)]
     extreme = op.emit(site.node.op_type, xs, {})[0]
-    chosen = [real(site, op.Equal(x, extreme)) for x in xs]
-    share = op.Div(g, op.Sum(*chosen))
-    return [_product(site, share, one) for one in chosen]
+    chosen = [op.Equal(x, extreme) for x in xs]
+    share = op.Div(g, op.Sum(*(real(site, one) for one in chosen)))
+    return [_passed(site, one, share) for one in chosen]
 
 
-def _product(site: Site, a: ir.Value, b: ir.Value) -> Callable[[], ir.Value]:
-    return lambda: site.op.Mul(a, b)
+def _passed(site: Site, where: ir.Value, g: ir.Value) -> Callable[[], ir.Value]:
+    return lambda: masked(site, where, g)
 
 
 @elementwise("Where")
