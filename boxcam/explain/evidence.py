@@ -32,11 +32,13 @@ class Part:
         tensor: its name.
         cells: the map as the method made it, in cells of the tensor.
         grid: where those cells lie on the image.
+        of_regions: whether each cell has what a region around it has together, and not what it has alone.
     """
 
     tensor: str
     cells: CellMap
     grid: Grid
+    of_regions: bool = False
 
     @property
     def visible(self) -> Float:
@@ -184,14 +186,15 @@ class Evidence:
 
     @property
     def of_pixels(self) -> bool:
-        """Whether the maps are of single pixels, and not of the cells of a layer.
+        """Whether the maps are of single pixels, and not of the cells of a layer or of regions.
 
         >>> import boxcam
         >>> boxcam.explain("signs.boxcam", "street.jpg", layer="neck").of_pixels
         False
         """
         guided = self.target == DETECTION and self.engine != NO_ENGINE  # a search for patches, which a layer guided
-        return (self.layer == IMAGE and not guided) or self.guides is not None
+        regions = any(part.of_regions for parts in self.parts for part in parts)
+        return (self.layer == IMAGE and not guided and not regions) or self.guides is not None
 
     def depends(self, index: int) -> bool:
         """Whether the box's target depends on the layer at all.

@@ -44,7 +44,8 @@ def over_regions(part: Part, box: npt.NDArray[np.floating], share: float) -> Par
     left, right = _room(corner[1], values.shape[1], grid.columns, len(across) // 2)
     values = np.pad(values, ((above, below), (left, right)))
     summed = cv2.sepFilter2D(values, cv2.CV_64F, across, down, borderType=cv2.BORDER_REFLECT)
-    return replace(part, cells=CellMap(np.asarray(summed, np.float32), (corner[0] - above, corner[1] - left)))
+    cells = CellMap(np.asarray(summed, np.float32), (corner[0] - above, corner[1] - left))
+    return replace(part, cells=cells, of_regions=True)
 
 
 def _window(deviation: float) -> npt.NDArray[np.float64]:

@@ -96,6 +96,7 @@ def test_regions_have_together_what_their_pixels_have(bundle: Path, picture: Any
     assert other.cells.values == pytest.approx(expected, abs=1e-6)
     assert np.ptp(other.cells.values) > 0.01
     assert regions.completeness == pytest.approx(pixels.completeness, rel=1e-5)
+    assert (pixels.of_pixels, regions.of_pixels) == (True, False)  # only noise needs its brightest pixels cut
 
 
 def test_a_picture_that_blurring_does_not_change_gains_nothing(bundle: Path) -> None:
