@@ -31,8 +31,6 @@ WORN_BY = {"far": 0.95}
 """The same, where it is another one."""
 STEPS = {CLEAN: 600, "inside": 400, "beside": 1000, "far": 500, "neighbour": 400, "texture": 600, "blur": 600}
 """Of training: a cue inside is learned soon, the symbol later, and where a cue is beside the object later still."""
-OTHER_STEPS = 1000
-"""The same, for kinds of cue that are not named there."""
 AFTER = {"far": "beside", "neighbour": "beside"}
 """Detectors of these kinds of cue are trained from the one of another kind, of the same dose and seed; all others from
 the demo's."""
@@ -65,7 +63,7 @@ class Subject:
     @property
     def steps(self) -> int:
         """Of its training."""
-        return STEPS.get(self.cue, OTHER_STEPS)
+        return STEPS[self.cue]
 
     @property
     def worn(self) -> float:
