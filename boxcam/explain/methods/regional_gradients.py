@@ -12,12 +12,13 @@ REGIONS = 1 / 8
 
 
 def regional_gradients(difference: Float, patches: Sequence[Patch]) -> list[CellMap]:
-    """Integrated gradients over regions: w * Σₖ ∫ Gₖ ⊙ dAₖ, where w is a Gaussian window an eighth of the box wide.
+    """Integrated gradients over regions: w * Σₖ ∫ Gₖ ⊙ dAₖ, where w is a Gaussian window as large as a part of the box.
 
     After Kapishnikov, Bolukbasi, Viégas and Terry, "XRAI: Better Attributions Through Regions", ICCV 2019
     (arXiv:1906.02825), who sum integrated gradients, from a black and from a white image, over segments of the image.
     Here they are from a blurred image, as those of `integrated_gradients`, and regions are windows around each pixel
-    (`boxcam.explain.regions`), as large for a box as its parts are, so that nothing has to be segmented.
+    (`boxcam.explain.regions`), with standard deviations of an eighth of the box's width and height, so that nothing has
+    to be segmented.
 
     Args:
         difference: float32 [C, H, W], what the features change by in a step of the path.
