@@ -7,6 +7,7 @@ from boxcam.bundle.bounds import MAX_LABELS, MAX_TEXT, check_preprocess
 from boxcam.bundle.files import FORWARD, MANIFEST, PLACES, SAMPLE, WEIGHTS, seal
 from boxcam.bundle.manifest import (
     FORMAT_VERSION,
+    Candidates,
     ClassAxis,
     Finding,
     Form,
@@ -16,6 +17,7 @@ from boxcam.bundle.manifest import (
     Logits,
     Manifest,
     Outputs,
+    Rows,
     Rules,
     SampleBox,
     SampleResult,
@@ -37,6 +39,7 @@ __all__ = [
     "PLACES",
     "SAMPLE",
     "WEIGHTS",
+    "Candidates",
     "ClassAxis",
     "Finding",
     "Form",
@@ -47,6 +50,7 @@ __all__ = [
     "Manifest",
     "Outputs",
     "Preprocess",
+    "Rows",
     "Rules",
     "SampleBox",
     "SampleResult",

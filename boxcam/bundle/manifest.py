@@ -207,6 +207,48 @@ class TracedTarget:
 
 
 @dataclass(frozen=True)
+class Rows:
+    """Where in a tensor of logits those of each candidate are.
+
+    That of class c is ``step * c`` places after the first one along the axis, at the same place on all other axes.
+
+    Attributes:
+        axis: of the tensor.
+        step: places from one class to the next.
+        firsts: along the axis the places of the first class of all candidates that share the other axes.
+    """
+
+    axis: int
+    step: int
+    firsts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The model from its class logits on, which tells the box of a candidate that was not reported, and why it was not.
+
+    Both graphs read the tensors of class logits and the context, and give the detections and their origins. In
+    ``opened`` nothing is suppressed or cut off, and factors f of scores that all classes share are (1 + f) / 2.
+
+    Attributes:
+        opened, selection: files, relative to the bundle: without selection, and as the model selects.
+        context: outputs of ``forward.onnx`` that they read in addition to the logits.
+        rows: of each tensor of class logits, by the order of the target's ``ends``.
+        form: how scores are made of the probability p of a class and the factor f: ``product`` p * f, or ``root``, the
+            square root of it.
+        proposals: outputs of ``forward.onnx``, float32 [..., 4], x1 y1 x2 y2 on the canvas: the boxes that an earlier
+            stage decoded, before it chose among them; empty without one.
+    """
+
+    opened: str
+    selection: str
+    context: tuple[str, ...]
+    rows: tuple[Rows, ...]
+    form: Literal["product", "root"]
+    proposals: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Finding:
     """What speaks for or against the way in which a model was read, by one criterion.
 
@@ -271,6 +313,8 @@ class Manifest:
         verification: figures measured at export, by check: the bundle against the model, as it was read.
         plausibility: whether it was read right, as far as its graph and its boxes on some pictures tell.
         sample: what was found on one of these; None if the bundle does not say.
+        candidates: of boxes that were not reported; None where they cannot be had, and in bundles of an earlier boxcam.
+        without_candidates: why they cannot be had; empty if that is not known.
         files: sha256 of every other file, by path relative to the bundle.
         seal: sha256 of the manifest itself but for this entry, so that a label or a stride is not changed unseen.
 
@@ -291,6 +335,8 @@ class Manifest:
     verification: dict[str, float]
     plausibility: tuple[Finding, ...] = ()
     sample: SampleResult | None = None
+    candidates: Candidates | None = None
+    without_candidates: str = ""
     files: dict[str, str] = field(default_factory=dict)
     format: int = FORMAT_VERSION
     seal: str = ""

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from boxcam.bundle import Layer, Logits, Manifest, TracedTarget
+from boxcam.bundle import Layer, Logits, Manifest, Outputs, TracedTarget
 from boxcam.errors import BundleError, RunError
 from boxcam.plurals import counted
 from boxcam.runtime.preprocess import Transform
@@ -39,7 +39,7 @@ def read_detections(
             that is not finite, a score outside of 0 to 1, an origin outside of the logits.
     """
     first = manifest.target()
-    boxes, scores, labels = _rows(manifest, found, model)
+    boxes, scores, labels = rows_of(manifest.outputs, found, model)
     origin = read_origin(first, found, len(scores), model)
     logits = found[first.value]
     if logits.shape != scores.shape:
@@ -154,9 +154,17 @@ def check_features(layer: Layer, found: Tensors, model: str) -> None:
             )
 
 
-def _rows(manifest: Manifest, found: Mapping[str, Array], model: str) -> tuple[Float, Float, npt.NDArray[np.int64]]:
-    """Boxes [N, 4], scores [N] and labels [N], in the types that the model has."""
-    outputs = manifest.outputs
+def rows_of(outputs: Outputs, found: Mapping[str, Array], model: str) -> tuple[Float, Float, npt.NDArray[np.int64]]:
+    """Boxes [N, 4] on the canvas, scores [N] and labels [N], in the types that the model has.
+
+    Args:
+        outputs: which outputs hold them.
+        found: the outputs, by name.
+        model: the graph, for messages.
+
+    Raises:
+        RunError: they are not of such shapes or types.
+    """
     boxes, scores, labels = found[outputs.boxes], found[outputs.scores], found[outputs.labels].reshape(-1)
     if outputs.box_columns is not None:
         boxes = _last_axis(boxes, outputs.boxes, outputs.box_columns[1], model)[..., slice(*outputs.box_columns)]

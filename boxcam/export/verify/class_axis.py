@@ -10,18 +10,17 @@ them: a name too many at either end would make a class of what stands beside the
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes import common as passes
 
 from boxcam.bundle import ClassAxis
-from boxcam.export.graphs.extract import clone_model
-from boxcam.export.graphs.ops import Ops
-from boxcam.export.graphs.query import Array, all_values, static_shape, values_read
+from boxcam.export.graphs.factors import with_factors
+from boxcam.export.graphs.query import Array, all_values
 from boxcam.export.graphs.run import observe_values, open_session
+from boxcam.export.graphs.selection import cut_selection
 from boxcam.export.trace.trace import Trace
 from boxcam.export.verify.check import Run
 from boxcam.types import Int
@@ -53,17 +52,18 @@ def class_axes(model: ir.Model, traced: Trace, labels: str, count: int, run: Run
         run: a pass of it, with its logits.
     """
     names = [str(value.name) for value in traced.logits]
-    selection, inputs, others = _selection(model, traced, labels)
+    alone = with_factors(model, traced.factors, lambda op, factor: op.value(1.0))
+    selection = cut_selection(alone, names, (labels, str(traced.origin.name)))
     evidence = [
         Evidence(run.found[name].shape, count, has_others=activation == "Softmax")
         for name, activation in zip(names, traced.activations, strict=True)
     ]
     try:
-        session, seen = open_session(selection), _seen(model, others, run)
+        session, seen = open_session(selection.model), seen_of(model, selection.context, run)
     except Exception:  # noqa: BLE001 - onnxruntime's own errors share no public root
         return (None,) * len(names)
     for seed in range(_RUNS * (1 + len(names))):
-        planted = _planted(inputs, run, evidence, names, np.random.default_rng(seed))
+        planted = _planted(selection.logits, run, evidence, names, np.random.default_rng(seed))
         try:
             found, origin = session.run(None, {**seen, **planted})
         except Exception:  # noqa: BLE001 - as above
@@ -76,74 +76,7 @@ def class_axes(model: ir.Model, traced: Trace, labels: str, count: int, run: Run
     return tuple(one.told for one in evidence)
 
 
-def _selection(model: ir.Model, traced: Trace, labels: str) -> tuple[ir.Model, dict[str, str], list[str]]:
-    """What is made of the logits, up to classes and origins, without factors that are the same for all classes.
-
-    Returns:
-        The graph; by the names of the logits those of its inputs; and names of its other inputs, which are values of
-        the detector.
-    """
-    copy = clone_model(model)
-    graph = copy.graph
-    by_name = {str(value.name): value for value in all_values(graph)}
-    one = Ops(graph, "boxcam.factor").value(1.0)
-    for made, index in traced.factors:
-        product = by_name.get(str(made.name))
-        node = None if product is None else product.producer()
-        kept = None if node is None else node.inputs[1 - index]
-        if node is None or product is None or kept is None:  # inside of an If
-            continue
-        if kept.dtype == ir.DataType.FLOAT and static_shape(kept) == static_shape(product):
-            node.replace_input_with(index, one)
-    inputs: dict[str, str] = {}
-    for name in dict.fromkeys(str(value.name) for value in traced.logits):
-        inputs[name] = f"boxcam.planted.{len(inputs)}"
-        _replace(graph, by_name[name], inputs[name])
-    graph.outputs.clear()
-    graph.outputs.extend([by_name[labels], by_name[str(traced.origin.name)]])
-    graph.sort()
-    passes.RemoveUnusedNodesPass()(copy)
-    others = {str(value.name): value for value in _others(graph, set(inputs.values()))}
-    for name, value in others.items():
-        _replace(graph, value, name)
-    passes.RemoveUnusedNodesPass()(copy)
-    read = {value for node in graph for value in values_read(node)}
-    for value in [value for value in graph.inputs if value not in read]:
-        graph.inputs.remove(value)
-    return copy, inputs, list(others)
-
-
-def _replace(graph: ir.Graph, value: ir.Value, name: str) -> None:
-    """Make an input of a value of a graph."""
-    given = ir.Value(name=name, type=value.type, shape=value.shape)
-    for user, index in tuple(value.uses()):
-        user.replace_input_with(index, given)
-    if not value.is_graph_input():
-        value.name = f"{name}.boxcam"
-    graph.inputs.append(given)
-
-
-def _others(graph: ir.Graph, planted: Collection[str]) -> list[ir.Value]:
-    """What is read beside the planted logits where these are of consequence, but for constants; tensors only."""
-    depends = {value for value in graph.inputs if value.name in planted}
-    for node in graph:
-        if not depends.isdisjoint(values_read(node)):
-            depends.update(node.outputs)
-    todo = [node for node in graph if not depends.isdisjoint(node.outputs)]
-    found: dict[ir.Value, None] = {}
-    while todo:
-        for value in values_read(todo.pop()):
-            producer = value.producer()
-            if value in depends or value.const_value is not None or (producer is None and not value.is_graph_input()):
-                continue
-            if producer is not None and isinstance(value.type, (ir.SequenceType, ir.OptionalType)):
-                todo.append(producer)
-            else:
-                found[value] = None
-    return list(found)
-
-
-def _seen(model: ir.Model, names: Sequence[str], run: Run) -> dict[str, Array]:
+def seen_of(model: ir.Model, names: Sequence[str], run: Run) -> dict[str, Array]:
     """Values of a detector in a run."""
     values = {str(value.name): value for value in all_values(model.graph)}
     given = {name: run.feeds[name] for name in names if name in run.feeds}
@@ -153,14 +86,14 @@ def _seen(model: ir.Model, names: Sequence[str], run: Run) -> dict[str, Array]:
 
 
 def _planted(
-    inputs: dict[str, str], run: Run, evidence: Sequence[Evidence], names: Sequence[str], rng: np.random.Generator
+    inputs: Sequence[str], run: Run, evidence: Sequence[Evidence], names: Sequence[str], rng: np.random.Generator
 ) -> dict[str, Array]:
     """The logits of a run, with high ones that are made up; the highest ones are those that are asked for.
 
     A detector reports few boxes of all its tensors: each run is of one above all, and of none that is settled.
     """
     feeds = {}
-    for name, given in inputs.items():
+    for name in inputs:
         values = run.found[name].copy()
         mine = [one for one, of in zip(evidence, names, strict=True) if of == name]
         if values.size and not all(one.is_settled for one in mine):
@@ -170,7 +103,7 @@ def _planted(
             high = max(float(values.max()), 0.0) + rng.uniform(0, 3) + rng.uniform(1, 3, len(places))
             high[len(places) - len(asked) :] += 1
             values[tuple(places.T)] = high.astype(values.dtype)
-        feeds[given] = values
+        feeds[name] = values
     return feeds
 
 

@@ -1,0 +1,152 @@
+"""Class logits that are made up: high where something is asked, low everywhere else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from boxcam.bundle import Rows
+from boxcam.types import Int
+
+Form = Literal["product", "root"]
+_SIGMOID = 80.0
+"""A logit whose probability is 1 in float32, and that of its negative as good as 0."""
+_FAR = 100.0
+"""By how much a logit of a softmax is above all others, or below."""
+
+
+@dataclass(frozen=True, eq=False)
+class Planting:
+    """One tensor of class logits, and which of its numbers are those of candidates.
+
+    Attributes:
+        values: the tensor in a forward pass.
+        rows: where the candidates are in it.
+        count: of classes.
+        activation: between a logit and its probability.
+    """
+
+    values: npt.NDArray[np.float32]
+    rows: Rows
+    count: int
+    activation: str
+
+    @property
+    def high(self) -> float:
+        """A logit of probability 1."""
+        if self.activation == "Sigmoid":
+            return _SIGMOID
+        return float(self.values.max(initial=0)) + _FAR if self.activation == "Softmax" else 1.0
+
+    @property
+    def low(self) -> float:
+        """A logit of probability 0."""
+        if self.activation == "Sigmoid":
+            return -_SIGMOID
+        return float(self.values.min(initial=0)) - _FAR if self.activation == "Softmax" else 0.0
+
+    def places(self, label: int) -> Int:
+        """Where the logits of a class are, of all candidates: int64 [N, rank]."""
+        axis, shape = self.rows.axis, self.values.shape
+        along = np.array(self.rows.firsts, np.int64) + label * self.rows.step
+        sizes = [len(along) if k == axis else size for k, size in enumerate(shape)]
+        grid = np.indices(sizes, np.int64).reshape(len(sizes), -1).T
+        grid[:, axis] = along[grid[:, axis]]
+        return grid
+
+    def classes(self, place: Sequence[int]) -> Int:
+        """Where the logits of all classes of a candidate are: int64 [C, rank].
+
+        Args:
+            place: of one of them.
+        """
+        first = self.first(place)
+        found = np.repeat(np.asarray(place, np.int64)[None], self.count, axis=0)
+        found[:, self.rows.axis] = first + self.rows.step * np.arange(self.count)
+        return found
+
+    def first(self, place: Sequence[int]) -> int:
+        """Along the axis, the place of the first class of the candidate that a logit is of.
+
+        Raises:
+            ValueError: it is no class logit.
+        """
+        at = int(place[self.rows.axis])
+        for first in self.rows.firsts:
+            label, rest = divmod(at - first, self.rows.step)
+            if rest == 0 and 0 <= label < self.count:
+                return first
+        raise ValueError(f"{tuple(place)} is no class logit")
+
+    def lower(self, values: npt.NDArray[np.float32]) -> None:
+        """Make all class logits of such a tensor low; what else it holds stays as it is."""
+        along = np.array(self.rows.firsts)[:, None] + self.rows.step * np.arange(self.count)
+        index: list[slice | npt.NDArray[np.int64]] = [slice(None)] * values.ndim
+        index[self.rows.axis] = along.reshape(-1)
+        values[tuple(index)] = self.low
+
+    def probabilities(self, place: Sequence[int]) -> npt.NDArray[np.float64]:
+        """Of all classes of a candidate: float64 [C].
+
+        Args:
+            place: of one of its logits.
+        """
+        places = self.classes(place)
+        logits = self.values[tuple(places.T)].astype(np.float64)
+        if self.activation == "Sigmoid":
+            return np.asarray(1 / (1 + np.exp(-logits)))
+        if self.activation != "Softmax":
+            return logits
+        line = self._row(place)
+        return np.asarray(np.exp(logits - line.max()) / np.exp(line - line.max()).sum())
+
+    def _row(self, place: Sequence[int]) -> npt.NDArray[np.float64]:
+        """All logits that share a candidate's softmax, that of the background included."""
+        axis, size = self.rows.axis, self.values.shape[self.rows.axis]
+        share, first = size // len(self.rows.firsts), self.first(place)
+        if self.rows.step == 1:
+            start = first // share * share
+            along = np.arange(start, start + share)
+        else:
+            along = np.arange(first % self.rows.step, size, self.rows.step)
+        index = [along if k == axis else int(at) for k, at in enumerate(place)]
+        return np.asarray(self.values[tuple(index)], np.float64)
+
+
+def all_low(names: Sequence[str], plantings: Sequence[Planting]) -> dict[str, npt.NDArray[np.float32]]:
+    """The tensors of class logits, all of these low, by name.
+
+    Args:
+        names: of the tensors; two may be one.
+        plantings: of each of them.
+    """
+    found: dict[str, npt.NDArray[np.float32]] = {}
+    for name, one in zip(names, plantings, strict=True):
+        one.lower(found.setdefault(name, one.values.copy()))
+    return found
+
+
+def planted(names: Sequence[str], plantings: Sequence[Planting], label: int) -> dict[str, npt.NDArray[np.float32]]:
+    """The same, with the logits of one class high, of all candidates."""
+    found = all_low(names, plantings)
+    for name, one in zip(names, plantings, strict=True):
+        found[name][tuple(one.places(label).T)] = one.high
+    return found
+
+
+def score_of(probability: float, planted: float, form: Form) -> float:
+    """The score of a candidate.
+
+    Args:
+        probability: of its class, by its logits.
+        planted: its score where the logit is planted, and the factor f that all classes share is (1 + f) / 2.
+        form: how the score is made of both.
+    """
+    if form == "root":
+        return math.sqrt(max(probability * (2 * planted**2 - 1), 0.0))
+    return probability * (2 * planted - 1)
