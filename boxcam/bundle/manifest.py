@@ -236,6 +236,7 @@ class Candidates:
         rows: of each tensor of class logits, by the order of the target's ``ends``.
         form: how scores are made of the probability p of a class and the factor f: ``product`` p * f, or ``root``, the
             square root of it.
+        at_once: how many candidates ``opened`` tells in a run.
         proposals: outputs of ``forward.onnx``, float32 [..., 4], x1 y1 x2 y2 on the canvas: the boxes that an earlier
             stage decoded, before it chose among them; empty without one.
     """
@@ -245,6 +246,7 @@ class Candidates:
     context: tuple[str, ...]
     rows: tuple[Rows, ...]
     form: Literal["product", "root"]
+    at_once: int
     proposals: tuple[str, ...] = ()
 
 

@@ -29,7 +29,7 @@ from boxcam.export.verify.check import Run
 from boxcam.export.verify.class_axis import seen_of
 from boxcam.runtime.failures import reason
 from boxcam.runtime.outputs import rows_of
-from boxcam.runtime.planting import Form, Planting, planted, score_of
+from boxcam.runtime.planting import Form, Planting, every_place, planted, score_of
 from boxcam.types import Int
 
 OPENED, SELECTION = "candidates.onnx", "selection.onnx"
@@ -39,6 +39,9 @@ _CHECKED = 40
 """Boxes of the run that are compared, at most."""
 _MOST_PLACES = 4096
 """Along the axis of classes, at most."""
+_MOST = 0.5
+"""Share of candidates that have to be reported: some are not, as boxes of no area."""
+_WRITTEN = ("boxcam.factor/", "boxcam.open/")
 _TRIES = 4
 """Runs in which a place is planted, elsewhere on the other axes, until it is reported."""
 
@@ -64,76 +67,94 @@ class CandidateGraphs:
         return tuple(dict.fromkeys((*self.opened.context, *self.plain.context)))
 
 
-def cut(base: ir.Model, model: ir.Model, traced: Trace, outputs: Outputs) -> CandidateGraphs:
-    """Cut the selection out of a detector.
+@dataclass(frozen=True, eq=False)
+class Question:
+    """What candidates are asked of.
 
-    Args:
+    Attributes:
         base: the detector, folded.
         model: the same with the outputs of the trace.
         traced: of the class logit.
         outputs: which of its outputs hold the detections.
+        count: of classes.
+    """
+
+    base: ir.Model
+    model: ir.Model
+    traced: Trace
+    outputs: Outputs
+    count: int
+
+    @property
+    def logits(self) -> list[str]:
+        """Names of the tensors of class logits."""
+        return [str(value.name) for value in self.traced.logits]
+
+    @property
+    def origin(self) -> str:
+        """The output with the origins."""
+        return str(self.traced.origin.name)
+
+
+def cut(asked: Question) -> tuple[CandidateGraphs, ...]:
+    """Cut the selection out of a detector, in all ways in which it can be opened, the preferred one first.
 
     Raises:
         NoCandidatesError: without suppression, boxes cannot be followed to their logits.
     """
-    logits = [str(value.name) for value in traced.logits]
-    wanted = tuple(dict.fromkeys((outputs.boxes, outputs.scores, outputs.labels, str(traced.origin.name))))
-    opened = with_factors(base, traced.factors, lambda op, f: op.Mul(op.Add(f, 1.0), 0.5))
-    open_selection(opened, logits)
-    try:
-        again = trace(opened.graph, outputs, traced.target)
-    except TraceError as error:
-        raise NoCandidatesError(str(error).partition(". ")[0]) from error
-    if [str(value.name) for value in again.logits] != logits:
-        raise NoCandidatesError("without suppression, its scores come from other logits")
-    return CandidateGraphs(cut_selection(opened, logits, wanted, [ASKED]), cut_selection(model, logits, wanted))
+    wanted = tuple(dict.fromkeys((asked.outputs.boxes, asked.outputs.scores, asked.outputs.labels, asked.origin)))
+    plain = cut_selection(asked.model, asked.logits, wanted)
+    found, why = [], ""
+    for sorts in (True, False):
+        opened = with_factors(asked.base, asked.traced.factors, lambda op, f: op.Mul(op.Add(f, 1.0), 0.5))
+        open_selection(opened, asked.logits, sorts=sorts)
+        try:
+            again = trace(opened.graph, asked.outputs, asked.traced.target)
+        except TraceError as error:
+            why = why or str(error).partition(". ")[0]
+            continue
+        if [str(value.name) for value in again.logits] != asked.logits:
+            why = why or "without suppression, its scores come from other logits"
+            continue
+        found.append(CandidateGraphs(cut_selection(opened, asked.logits, wanted, [ASKED], _WRITTEN), plain))
+    if not found:
+        raise NoCandidatesError(why)
+    return tuple(found)
 
 
 def usable(
-    graphs: CandidateGraphs,
-    model: ir.Model,
-    ends: Sequence[Logits],
-    outputs: Outputs,
-    count: int,
-    origin: str,
-    run: Run,
-) -> Candidates:
-    """What the manifest says of candidates, if the graphs tell what the detector reported in a run.
+    several: Sequence[CandidateGraphs], asked: Question, ends: Sequence[Logits], run: Run
+) -> tuple[CandidateGraphs, Candidates]:
+    """The first graphs that tell what the detector reported in a run, and what the manifest says of them.
 
     Args:
-        graphs: of the selection.
-        model: the detector with the outputs of the trace.
-        ends: the tensors of class logits.
-        outputs: which outputs hold the detections.
-        count: of classes.
-        origin: the output with the origins.
-        run: a pass of it.
+        several: ways to open the selection.
+        asked: what they were cut from.
+        ends: what the manifest says of the tensors of class logits.
+        run: a pass of the detector.
 
     Raises:
-        NoCandidatesError: they do not, or it is not known which logits are those of candidates.
+        NoCandidatesError: none do, or it is not known which logits are those of candidates.
     """
-    trial = _Trial(graphs, model, tuple(ends), outputs, count, origin, run)
-    rows = tuple(trial.rows(number) for number in range(len(ends)))
-    return Candidates(OPENED, SELECTION, graphs.context, rows, trial.form(rows))
+    why = None
+    for graphs in several:
+        try:
+            trial = _Trial(graphs, asked, ends, run)
+            rows = tuple(trial.rows(number) for number in range(len(ends)))
+            at_once = trial.at_once(rows)
+            return graphs, Candidates(OPENED, SELECTION, graphs.context, rows, trial.form(rows, at_once), at_once)
+        except NoCandidatesError as error:
+            why = why or error
+    raise why or NoCandidatesError("it has no graph that selects")
 
 
 class _Trial:
     """The graphs on one pass of the detector."""
 
-    def __init__(
-        self,
-        graphs: CandidateGraphs,
-        model: ir.Model,
-        ends: Sequence[Logits],
-        outputs: Outputs,
-        count: int,
-        origin: str,
-        run: Run,
-    ) -> None:
-        self._ends, self._outputs, self._count, self._origin, self._run = ends, outputs, count, origin, run
-        self._names = list(dict.fromkeys(end.name for end in ends))
+    def __init__(self, graphs: CandidateGraphs, asked: Question, ends: Sequence[Logits], run: Run) -> None:
+        self._asked, self._ends, self._run, self._count = asked, ends, run, asked.count
         try:
-            self._seen = seen_of(model, graphs.context, run)
+            self._seen = seen_of(asked.model, graphs.context, run)
             self._opened, self._plain = open_session(graphs.opened.model), open_session(graphs.plain.model)
         except Exception as error:
             raise NoCandidatesError(f"what selects its boxes is no graph by itself ({reason(error)})") from error
@@ -147,15 +168,8 @@ class _Trial:
             if known is None or size > _MOST_PLACES:
                 continue
             labels = self._labels(number, way)
-            firsts = tuple(int(k) for k in np.flatnonzero(labels == 0))
-            expected = np.full(size, -1)
-            for first in firsts:
-                along = first + way.step * np.arange(self._count)
-                if along[-1] >= size or (expected[along] >= 0).any():
-                    raise NoCandidatesError(f"its classes do not lie in {end.name} as those of its boxes do")
-                expected[along] = np.arange(self._count)
-            if firsts and (labels == expected).all():
-                return Rows(way.axis, way.step, firsts)
+            if (rows := _rows_of(labels, way, self._count)) is not None:
+                return rows
         raise NoCandidatesError(f"it is not known where in {end.name} the classes of one candidate are")
 
     def _labels(self, number: int, way: ClassAxis) -> Int:
@@ -173,7 +187,7 @@ class _Trial:
                 places[:, way.axis] = some
                 values = base.copy()
                 values[tuple(places.T)] = planting.high
-                _, _, labels, origin = self._run_opened({end.name: values}, base.size)
+                _, _, labels, origin = self._run_opened({end.name: values}, len(some))
                 asked = {tuple(place) for place in places.tolist()}
                 for label, (tensor, *place) in zip(labels.tolist(), origin.tolist(), strict=True):
                     at = tuple(place[: base.ndim])
@@ -181,33 +195,54 @@ class _Trial:
                         found[at[way.axis]] = label
         return found
 
-    def form(self, rows: Sequence[Rows]) -> Form:
+    def at_once(self, rows: Sequence[Rows]) -> int:
+        """How many candidates a run reports: all, or as many as any tensor's own TopK, or the last one, lets through.
+
+        Raises:
+            NoCandidatesError: hardly any.
+        """
+        plantings, names = self.plantings(rows), [end.name for end in self._ends]
+        every = every_place(plantings, self._label(rows))
+        rng, most = np.random.default_rng(0), len(every)
+        while most:
+            chosen = every[rng.permutation(len(every))[:most]]
+            _, _, _, origin = self._run_opened(planted(names, plantings, chosen), most)
+            came = len(self._came(origin, chosen))
+            if came >= _MOST * most:
+                return most
+            most = min(came, most // 2)
+        raise NoCandidatesError("its selection reports hardly any of the logits that are made high")
+
+    def _came(self, origin: Int, chosen: Int) -> set[tuple[int, ...]]:
+        """Which of those that are asked for were reported."""
+        width = chosen.shape[1]
+        return {tuple(row) for row in chosen.tolist()} & {tuple(row[:width]) for row in origin.tolist()}
+
+    def _label(self, rows: Sequence[Rows]) -> int:
+        """A class that is reported: the second one, since the first may be the background."""
+        return min(1, self._count - 1)
+
+    def form(self, rows: Sequence[Rows], at_once: int) -> Form:
         """How scores are made, by which those of the boxes that were found are what they are.
 
         Raises:
             NoCandidatesError: in neither way; or the box of one is another.
         """
         boxes, scores, labels, origin = self._read(self._run.found)
-        real = np.flatnonzero(origin[:, 0] >= 0)[:_CHECKED]
+        real = np.flatnonzero(origin[:, 0] >= 0)[: min(_CHECKED, at_once)]
         plantings, names = self.plantings(rows), [end.name for end in self._ends]
-        tables = {
-            int(label): _by_origin(
-                *self._run_opened(planted(names, plantings, int(label)), sum(len(one.places(0)) for one in plantings)),
-                plantings,
-            )
-            for label in np.unique(labels[real])
-        }
+        found = self._run_opened(planted(names, plantings, origin[real]), len(real))
+        there = {(*place,): (box, score) for box, score, place in zip(*found[:2], found[3].tolist(), strict=True)}
         side = max(float(np.abs(boxes[real]).max(initial=0)), 1.0)
         fits: dict[Form, bool] = {"product": True, "root": True}
         for k in real.tolist():
             number, *place = origin[k].tolist()
-            place = place[: plantings[number].values.ndim]
-            there = tables[int(labels[k])].get((number, *place))
-            if there is None or np.abs(there[0] - boxes[k]).max() > _CLOSE * side:
+            one = there.get((number, *place))
+            if one is None or np.abs(one[0] - boxes[k]).max() > _CLOSE * side:
                 raise NoCandidatesError("without suppression, a logit gives another box than with it")
             share = float(plantings[number].probabilities(place)[int(labels[k])])
             for form in fits:
-                fits[form] &= abs(score_of(share, there[1], form) - float(scores[k])) <= _CLOSE
+                fits[form] &= abs(score_of(share, one[1], form) - float(scores[k])) <= _CLOSE
         for form, fit in fits.items():
             if fit:
                 return form
@@ -222,7 +257,7 @@ class _Trial:
 
     def _run_opened(self, planted: Mapping[str, Array], asked: int) -> tuple[Array, Array, Int, Int]:
         """Boxes, scores, labels and origins of what is planted; logits that are not given are those of the pass."""
-        feeds = {**self._seen, **{name: self._run.found[name] for name in self._names}, **planted}
+        feeds = {**self._seen, **{end.name: self._run.found[end.name] for end in self._ends}, **planted}
         try:
             names = [value.name for value in self._opened.get_outputs()]
             wanted = {given.name for given in self._opened.get_inputs()}
@@ -238,19 +273,26 @@ class _Trial:
             ) from error
 
     def _read(self, found: Mapping[str, Array]) -> tuple[Array, Array, Int, Int]:
-        boxes, scores, labels = rows_of(self._outputs, found, "the selection")
-        return boxes, scores, labels, found[self._origin].astype(np.int64)
+        boxes, scores, labels = rows_of(self._asked.outputs, found, "the selection")
+        return boxes, scores, labels, found[self._asked.origin].astype(np.int64)
 
 
-def _by_origin(
-    boxes: Array, scores: Array, labels: Int, origin: Int, plantings: Sequence[Planting]
-) -> dict[tuple[int, ...], tuple[Array, float]]:
-    """Box and score by where the logit is: the number of its tensor, and the place in it."""
-    found = {}
-    for box, score, (number, *place) in zip(boxes, scores.tolist(), origin.tolist(), strict=True):
-        if number >= 0:
-            found[number, *place[: plantings[number].values.ndim]] = box, score
-    return found
+def _rows_of(labels: Int, way: ClassAxis, count: int) -> Rows | None:
+    """Where candidates are along an axis, told by the classes that are reported of logits there; None if nowhere.
+
+    One class may never be reported: the background, where it is counted as a class.
+    """
+    there = np.flatnonzero(labels >= 0)
+    firsts = tuple(np.unique(there - labels[there] * way.step).tolist())
+    expected = np.full(len(labels), -1)
+    for first in firsts:
+        along = first + way.step * np.arange(count)
+        if first < 0 or along[-1] >= len(labels) or (expected[along] >= 0).any():
+            return None
+        expected[along] = np.arange(count)
+    missing = set(range(count)) - set(labels[there].tolist())
+    fits = (labels[there] == expected[there]).all() and set(expected[labels < 0].tolist()) <= {-1, *missing}
+    return Rows(way.axis, way.step, firsts) if firsts and fits and len(missing) <= (count > 1) else None
 
 
 def _ways_of_one(shape: Sequence[int]) -> list[ClassAxis]:

@@ -66,7 +66,7 @@ class Planting:
             place: of one of them.
         """
         first = self.first(place)
-        found = np.repeat(np.asarray(place, np.int64)[None], self.count, axis=0)
+        found = np.repeat(np.asarray(place, np.int64)[None, : self.values.ndim], self.count, axis=0)
         found[:, self.rows.axis] = first + self.rows.step * np.arange(self.count)
         return found
 
@@ -114,7 +114,7 @@ class Planting:
             along = np.arange(start, start + share)
         else:
             along = np.arange(first % self.rows.step, size, self.rows.step)
-        index = [along if k == axis else int(at) for k, at in enumerate(place)]
+        index = [along if k == axis else int(place[k]) for k in range(self.values.ndim)]
         return np.asarray(self.values[tuple(index)], np.float64)
 
 
@@ -131,11 +131,33 @@ def all_low(names: Sequence[str], plantings: Sequence[Planting]) -> dict[str, np
     return found
 
 
-def planted(names: Sequence[str], plantings: Sequence[Planting], label: int) -> dict[str, npt.NDArray[np.float32]]:
-    """The same, with the logits of one class high, of all candidates."""
+def every_place(plantings: Sequence[Planting], label: int) -> Int:
+    """Where the logits of a class are, of all candidates: int64 [N, D], the number of the tensor, then the place in it.
+
+    Places of tensors with fewer axes end in zeros, as origins do.
+    """
+    width = 1 + max(one.values.ndim for one in plantings)
+    found = []
+    for number, one in enumerate(plantings):
+        places = one.places(label)
+        rows = np.zeros((len(places), width), np.int64)
+        rows[:, 0], rows[:, 1 : 1 + places.shape[1]] = number, places
+        found.append(rows)
+    return np.concatenate(found)
+
+
+def planted(names: Sequence[str], plantings: Sequence[Planting], origin: Int) -> dict[str, npt.NDArray[np.float32]]:
+    """The tensors of class logits, all of these low but some, by name.
+
+    Args:
+        names: of the tensors; two may be one.
+        plantings: of each of them.
+        origin: int64 [N, D], which are high.
+    """
     found = all_low(names, plantings)
-    for name, one in zip(names, plantings, strict=True):
-        found[name][tuple(one.places(label).T)] = one.high
+    for number, (name, one) in enumerate(zip(names, plantings, strict=True)):
+        places = origin[origin[:, 0] == number, 1 : 1 + one.values.ndim]
+        found[name][tuple(places.T)] = one.high
     return found
 
 

@@ -29,12 +29,13 @@ _ALL = np.iinfo(np.int64).max
 Shape = tuple[int | None, ...] | None
 
 
-def open_selection(model: ir.Model, logits: Collection[str]) -> None:
+def open_selection(model: ir.Model, logits: Collection[str], *, sorts: bool = True) -> None:
     """Open what selects, also inside of branches; the model is changed, and gets the input `ASKED`.
 
     Args:
         model: a detector; the ranks of its values have to be known, and are known afterwards.
         logits: names of values; what does not depend on them is left alone.
+        sorts: whether TopK along an axis of constant size is opened too: in some graphs constants are as long.
     """
     after: set[ir.Node] = set()
     depends = {value for value in all_values(model.graph) if value.name in logits}
@@ -51,6 +52,8 @@ def open_selection(model: ir.Model, logits: Collection[str]) -> None:
         op = main if graph is model.graph else main.inside(graph)
         for node in list(graph):
             if graph is model.graph and node not in after:
+                continue
+            if node.op_type == "TopK" and not sorts and _is_constant_axis(node):
                 continue
             if node.domain in STANDARD and node.op_type in _OPENED:
                 _OPENED[node.op_type](op, node, asked)
@@ -75,6 +78,12 @@ def _spread(model: ir.Model, op: Ops, before: Mapping[ir.Value, Shape]) -> None:
                 if array is None or array.size < 2 or array.shape not in shapes or (array != array.flat[0]).any():
                     continue
                 node.replace_input_with(index, op.value(array[(slice(0, 1),) * array.ndim]))
+
+
+def _is_constant_axis(node: ir.Node) -> bool:
+    """Whether the axis along which a TopK sorts has a constant size."""
+    shape = None if node.inputs[0] is None else static_shape(node.inputs[0])
+    return shape is not None and shape[int(attribute_of(node, "axis", -1))] is not None
 
 
 def _is_constant(value: ir.Value) -> bool:
