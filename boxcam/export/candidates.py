@@ -162,10 +162,10 @@ class _Trial:
     def rows(self, number: int) -> Rows:
         """Where the logits of candidates are in a tensor: found by planting, all over it."""
         end, values = self._ends[number], self._run.found[self._ends[number].name]
-        ways = [end.classes] if end.classes is not None else _ways_of_one(values.shape) if self._count == 1 else []
+        known = [end.classes] if end.classes is not None else [one.classes for one in self._ends]
+        ways = _ways_of_one(values.shape) if self._count == 1 else [way for way in dict.fromkeys(known) if way]
         for way in ways:
-            size, known = values.shape[way.axis], end.shape[way.axis]
-            if known is None or size > _MOST_PLACES:
+            if way.axis >= values.ndim or end.shape[way.axis] is None or values.shape[way.axis] > _MOST_PLACES:
                 continue
             labels = self._labels(number, way)
             if (rows := _rows_of(labels, way, self._count)) is not None:
@@ -229,8 +229,12 @@ class _Trial:
             NoCandidatesError: in neither way; or the box of one is another.
         """
         boxes, scores, labels, origin = self._read(self._run.found)
-        real = np.flatnonzero(origin[:, 0] >= 0)[: min(_CHECKED, at_once)]
         plantings, names = self.plantings(rows), [end.name for end in self._ends]
+        of = {}  # one class of each candidate: two would share its softmax
+        for k in np.flatnonzero(origin[:, 0] >= 0).tolist():
+            number, *place = origin[k].tolist()
+            of.setdefault((number, *plantings[number].classes(place)[0].tolist()), k)
+        real = np.array(list(of.values())[: min(_CHECKED, at_once)], np.int64)
         found = self._run_opened(planted(names, plantings, origin[real]), len(real))
         there = {(*place,): (box, score) for box, score, place in zip(*found[:2], found[3].tolist(), strict=True)}
         side = max(float(np.abs(boxes[real]).max(initial=0)), 1.0)

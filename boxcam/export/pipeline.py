@@ -26,6 +26,7 @@ from boxcam.export.graphs.weights import WeightsFile
 from boxcam.export.passes import float16
 from boxcam.export.source import Options, Progress, Request, SourceModel, detect_source, load_model
 from boxcam.export.steps.believe import Belief, believe
+from boxcam.export.steps.candidates import CandidateStep, cut_candidates
 from boxcam.export.steps.class_axes import with_class_axes
 from boxcam.export.steps.describe import Contents, describe, without_lost
 from boxcam.export.steps.differentiate import Gradients, differentiate
@@ -126,28 +127,26 @@ def _export(model: SourceModel, wishes: Wishes, folder: Path) -> Manifest:
     traced = follow(prepared, wishes.targets, wishes.progress)
     belief = believe(prepared, wishes)
     gradients = differentiate(prepared, traced, wishes.progress)
-    heads = cut(prepared, traced, gradients)
-    described = describe(prepared, traced, gradients, heads)
+    heads, candidates = cut(prepared, traced, gradients), cut_candidates(prepared, traced)
+    described = describe(prepared, traced, gradients, heads, candidates.context)
     forward = Forward(prepared.source, prepared.graphs.base, described.forward, traced.traces, prepared.tensors)
     seen = observe(forward, prepared, wishes.progress)
     heads = tried(heads, prepared, seen, wishes.progress)
-    described = without_lost(described, heads)
+    targets = with_class_axes(described.targets, prepared, traced, seen[0])
+    candidates = candidates.tried(targets, prepared, traced, seen[0])
+    described = without_lost(replace(described, targets=targets), heads, candidates.context)
     forward = replace(forward, model=described.forward)
     wishes.progress("writing the graphs")
-    write(folder, forward, prepared, gradients, heads, seen[0])
+    write(folder, forward, prepared, gradients, heads, candidates, seen[0])
     if belief.picture is not None:
         save(belief.picture, folder / SAMPLE)
     checks = forward.check(folder / FORWARD, seen[0])
     checks += verify(folder, prepared, gradients, seen, wishes.progress)
     checks += check_heads(folder, heads, prepared, seen)
     figures = require(checks)
-    described = replace(
-        described,
-        targets=with_class_axes(described.targets, prepared, traced, seen[0]),
-        layers=with_heads(described.layers, folder, heads, prepared, seen[0]),
-    )
+    described = replace(described, layers=with_heads(described.layers, folder, heads, prepared, seen[0]))
     with bundle.disk_errors(folder.parent):
-        return bundle.write_manifest(folder, _manifest(prepared, described, belief, figures))
+        return bundle.write_manifest(folder, _manifest(prepared, described, candidates, belief, figures))
 
 
 def observe(forward: Forward, prepared: Preparation, progress: Progress) -> list[Observation]:
@@ -166,10 +165,16 @@ def observe(forward: Forward, prepared: Preparation, progress: Progress) -> list
 
 
 def write(
-    folder: Path, forward: Forward, prepared: Preparation, gradients: Gradients, heads: Heads, example: Observation
+    folder: Path,
+    forward: Forward,
+    prepared: Preparation,
+    gradients: Gradients,
+    heads: Heads,
+    candidates: CandidateStep,
+    example: Observation,
 ) -> None:
-    """Write all graphs, which share one file of weights: the forward one in the detector's own types, gradients, and
-    the rest of the model after each layer."""
+    """Write all graphs, which share one file of weights: the forward one in the detector's own types, gradients, the
+    rest of the model after each layer, and its selection."""
     model, half = forward.model, prepared.source.half
     if half is not None:
         model = clone_model(model)
@@ -181,6 +186,7 @@ def write(
             for one in several:
                 one.write(folder / prepared.files[name], weights, example.probe(one.subject.target.name))
         write_heads(folder, heads, prepared, weights)
+        candidates.write(folder, weights)
 
 
 def verify(
@@ -199,7 +205,9 @@ def verify(
     return checks
 
 
-def _manifest(prepared: Preparation, described: Contents, belief: Belief, figures: dict[str, float]) -> Manifest:
+def _manifest(
+    prepared: Preparation, described: Contents, candidates: CandidateStep, belief: Belief, figures: dict[str, float]
+) -> Manifest:
     source = prepared.source
     return Manifest(
         boxcam=__version__,
@@ -213,6 +221,8 @@ def _manifest(prepared: Preparation, described: Contents, belief: Belief, figure
         verification=figures,
         plausibility=belief.findings,
         sample=belief.sample,
+        candidates=candidates.told,
+        without_candidates=candidates.why,
     )
 
 

@@ -19,6 +19,7 @@ from boxcam.runtime.engines import AUTOMATIC, ENGINES, GradientEngine, Patches
 from boxcam.runtime.heads import HeadGraph
 from boxcam.runtime.outputs import check_features, check_types, read_detections, read_origin
 from boxcam.runtime.preprocess import Transform, prepare
+from boxcam.runtime.selection import Selection
 from boxcam.runtime.sessions import CPU, Device, Session
 from boxcam.runtime.tensors import Tensors
 from boxcam.types import Detections, Float, Grid, Image, Int, Patch
@@ -81,6 +82,7 @@ class Model:
         self._device = Device(device, threads, providers)
         self._engines: dict[str, GradientEngine] = {}
         self._heads: dict[tuple[str, str], HeadGraph] = {}
+        self._selection: Selection | None = None
         self._selecting: dict[tuple[str, tuple[str, ...]], str | None] = {}
         self._session = Session(self.path / bundle.FORWARD, self._device)
         if self._session.providers == (CPU,):  # the gradient runs where the forward pass does
@@ -145,6 +147,7 @@ class Model:
         engine: str = "auto",
         target: Targets = None,
         *,
+        extra: Sequence[str] = (),
         ends: bool = False,
         rest: bool = False,
     ) -> Prediction:
@@ -155,11 +158,12 @@ class Model:
             layers: also return what explaining these layers needs.
             engine: by this gradient engine, or ``auto``.
             target: of this target, or of these; the bundle's first one by default.
+            extra: further outputs, each one of `outputs`.
             ends: also return the tensors that the targets are in, which `at_origin` reads.
             rest: also return what running the rest of the model after the layers reads, see `head`.
         """
         tensor, transform = prepare(image, self.manifest.preprocess)
-        return self.forward(tensor, transform, layers, engine, target, ends=ends, rest=rest)
+        return self.forward(tensor, transform, layers, engine, target, extra=extra, ends=ends, rest=rest)
 
     def forward(
         self,
@@ -397,6 +401,17 @@ class Model:
         return self._heads[which]
 
     @property
+    def selection(self) -> Selection:
+        """What the model's selection makes of class logits, opened once and kept.
+
+        Raises:
+            EngineError: the bundle does not tell.
+        """
+        if self._selection is None:
+            self._selection = Selection(self.path, self.manifest, self._device)
+        return self._selection
+
+    @property
     def _file(self) -> str:
         """The forward graph, for messages."""
         return str(self.path / bundle.FORWARD)
@@ -415,6 +430,8 @@ class Model:
         shapes = self._session.outputs
         wanted = set(self._outputs())
         wanted.update(name for target in self.manifest.targets for name in (target.origin, target.value))
+        if self.manifest.candidates is not None:
+            wanted.update((*self.manifest.candidates.context, *self.manifest.candidates.proposals))
         for layer in self.manifest.layers:
             wanted.update(name for gradient in layer.gradients for name in gradient.context)
             wanted.update(name for head in layer.heads for name in head.context)

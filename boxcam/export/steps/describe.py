@@ -44,8 +44,14 @@ class Contents:
     read: tuple[str, ...]
 
 
-def describe(prepared: Preparation, traced: Provenance, gradients: Gradients, heads: Heads) -> Contents:
+def describe(
+    prepared: Preparation, traced: Provenance, gradients: Gradients, heads: Heads, more: Sequence[str] = ()
+) -> Contents:
     """Give the forward graph all outputs that gradients, maps and the rest of the model read, and describe them.
+
+    Args:
+        prepared, traced, gradients, heads: of the steps before.
+        more: names of further values that are read.
 
     Raises:
         ExportError: where the cells of a layer lie is not known.
@@ -77,19 +83,20 @@ def describe(prepared: Preparation, traced: Provenance, gradients: Gradients, he
         read += [value for one in gradients[made.name] for value in one.context]
         read += made.rois
     own = [str(v.name) for v in prepared.source.model.graph.outputs]
-    _set_outputs(forward, own, read, _read_by(heads))
+    _set_outputs(forward, own, read, _read_by(heads), more)
     targets = tuple(_target(found) for found in traced.traces.values())
     return Contents(forward, targets, tuple(layers), (*own, *read))
 
 
-def without_lost(described: Contents, heads: Heads) -> Contents:
+def without_lost(described: Contents, heads: Heads, more: Sequence[str] = ()) -> Contents:
     """The same, without outputs of the forward graph that were for graphs alone which are not in the bundle.
 
     Args:
         described: with all that were cut out.
         heads: those that are kept.
+        more: names of further values that are read.
     """
-    read = {*described.read, *_read_by(heads)}
+    read = {*described.read, *_read_by(heads), *more}
     outputs = [str(value.name) for value in described.forward.graph.outputs]
     if read.issuperset(outputs):
         return described
