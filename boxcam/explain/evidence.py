@@ -65,6 +65,8 @@ class Query:
         top: at most so many boxes, or None for all.
         classes: names or numbers of the classes asked for, as they were given; empty for all.
         rank: places of the boxes asked for, counted from the best one, which is 1; empty for all.
+        at: the place that was asked about, x1 y1 x2 y2 in image pixels; None for the boxes that were reported.
+        against: the class that each box's own is contrasted with, as it was given; empty for none.
         drawn: how the picture is drawn of an image that does not have three colours; empty if it has.
         masks: how many masks were drawn; None for methods without masks.
         passes: how many forward passes each box was given; None for methods that do not search.
@@ -82,6 +84,8 @@ class Query:
     top: int | None = None
     classes: tuple[str, ...] = ()
     rank: tuple[int, ...] = ()
+    at: tuple[float, float, float, float] | None = None
+    against: str = ""
     drawn: str = ""
     masks: int | None = None
     passes: int | None = None

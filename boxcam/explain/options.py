@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -33,6 +34,8 @@ class Options:
     score: float | None = None
     top: int | None = None
     classes: Classes | None = None
+    at: Sequence[float] | None = None
+    against: str | int | None = None
     rank: int | Sequence[int] | None = None
     masks: int | None = None
     passes: int | None = None
@@ -55,6 +58,12 @@ class Options:
             raise ArgumentError(
                 f"top={self.top!r} is not a whole number above 0. Pass the largest number of boxes to explain, or leave"
                 " it out to explain all."
+            )
+        self._check_place()
+        if self.against is not None and not _is_class(self.against):
+            raise ArgumentError(
+                f'against={self.against!r} is not the name or number of a class. Pass one, or "runner-up" for the class'
+                " that comes next."
             )
         if self.target is not None and not isinstance(self.target, str):
             raise ArgumentError(f"target={self.target!r} is not the name of a target. Pass one of model.targets.")
@@ -95,6 +104,23 @@ class Options:
     def named_classes(self) -> tuple[str, ...]:
         """The classes as they were given; empty for all."""
         return () if self.classes is None else tuple(map(str, several(self.classes)))
+
+    def _check_place(self) -> None:
+        """Keep the place as four numbers, and refuse one without an area."""
+        if self.at is None:
+            return
+        sides = several(self.at)
+        if len(sides) != 4 or not all(is_number(side) and math.isfinite(side) for side in sides):
+            raise ArgumentError(
+                f"at={self.at!r} is not a place of the image. Pass x1, y1, x2, y2 in its pixels, such as at=(10, 20, 50,"
+                " 80)."
+            )
+        x1, y1, x2, y2 = (float(side) for side in sides)
+        if not (x1 < x2 and y1 < y2):
+            raise ArgumentError(
+                f"at={self.at!r} has no area: x2 must be above x1, and y2 above y1. Pass the corners of a box."
+            )
+        object.__setattr__(self, "at", (x1, y1, x2, y2))
 
     def _count(self, name: str, what: str) -> None:
         """Make sure that an option, if it is given, is a whole number above 0; ``what`` says what to pass."""

@@ -61,7 +61,7 @@ def rivals(model: Model, seen: tuple[Image, Prediction], boxes: Sequence[int], c
         RunError: which they are cannot be told from this image.
     """
     found = []
-    for values, origins, label in _logits(model, seen, boxes):
+    for values, origins, label in class_logits(model, seen, boxes):
         if label >= len(values):
             raise RunError(
                 f"a box is of class {label}, and bundle {model.path} names {len(values)} only, so it is not known which"
@@ -73,7 +73,7 @@ def rivals(model: Model, seen: tuple[Image, Prediction], boxes: Sequence[int], c
     return found
 
 
-def _logits(
+def class_logits(
     model: Model, seen: tuple[Image, Prediction], boxes: Sequence[int]
 ) -> Iterator[tuple[np.ndarray[tuple[int, ...], np.dtype[np.float64]], Int, int]]:
     """Of each box the logits of all classes, which numbers they are, and its own class."""

@@ -29,7 +29,7 @@ from boxcam.export.verify.check import Run
 from boxcam.export.verify.class_axis import seen_of
 from boxcam.runtime.failures import reason
 from boxcam.runtime.outputs import rows_of
-from boxcam.runtime.planting import Form, Planting, every_place, planted, score_of
+from boxcam.runtime.planting import Form, Planting, every_place, planted, scores_of
 from boxcam.types import Int
 
 OPENED, SELECTION = "candidates.onnx", "selection.onnx"
@@ -244,9 +244,10 @@ class _Trial:
             one = there.get((number, *place))
             if one is None or np.abs(one[0] - boxes[k]).max() > _CLOSE * side:
                 raise NoCandidatesError("without suppression, a logit gives another box than with it")
-            share = float(plantings[number].probabilities(place)[int(labels[k])])
+            share = plantings[number].shares(np.array([place], np.int64))
             for form in fits:
-                fits[form] &= abs(score_of(share, one[1], form) - float(scores[k])) <= _CLOSE
+                made = float(scores_of(share, np.array([one[1]], np.float32), form)[0])
+                fits[form] &= abs(made - float(scores[k])) <= _CLOSE
         for form, fit in fits.items():
             if fit:
                 return form

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -96,25 +95,33 @@ class Planting:
         Args:
             place: of one of its logits.
         """
-        places = self.classes(place)
+        return self.shares(self.classes(place))
+
+    def shares(self, places: Int) -> npt.NDArray[np.float64]:
+        """The probabilities of some class logits: float64 [n].
+
+        Args:
+            places: int64 [n, rank], or longer rows, as origins are.
+        """
+        places = places[:, : self.values.ndim]
         logits = self.values[tuple(places.T)].astype(np.float64)
         if self.activation == "Sigmoid":
             return np.asarray(1 / (1 + np.exp(-logits)))
-        if self.activation != "Softmax":
+        if self.activation != "Softmax" or not len(places):
             return logits
-        line = self._row(place)
-        return np.asarray(np.exp(logits - line.max()) / np.exp(line - line.max()).sum())
+        lines = self._lines(places)
+        most = lines.max(axis=1)
+        return np.asarray(np.exp(logits - most) / np.exp(lines - most[:, None]).sum(axis=1))
 
-    def _row(self, place: Sequence[int]) -> npt.NDArray[np.float64]:
-        """All logits that share a candidate's softmax, that of the background included."""
+    def _lines(self, places: Int) -> npt.NDArray[np.float64]:
+        """All logits that share a softmax with those of some places, that of the background included: [n, size]."""
         axis, size = self.rows.axis, self.values.shape[self.rows.axis]
-        share, first = size // len(self.rows.firsts), self.first(place)
+        share, at = size // len(self.rows.firsts), places[:, axis]
         if self.rows.step == 1:
-            start = first // share * share
-            along = np.arange(start, start + share)
+            along = (at // share * share)[:, None] + np.arange(share)
         else:
-            along = np.arange(first % self.rows.step, size, self.rows.step)
-        index = [along if k == axis else int(place[k]) for k in range(self.values.ndim)]
+            along = (at % self.rows.step)[:, None] + self.rows.step * np.arange(size // self.rows.step)
+        index = [along if k == axis else places[:, k, None] for k in range(self.values.ndim)]
         return np.asarray(self.values[tuple(index)], np.float64)
 
 
@@ -161,14 +168,17 @@ def planted(names: Sequence[str], plantings: Sequence[Planting], origin: Int) ->
     return found
 
 
-def score_of(probability: float, planted: float, form: Form) -> float:
-    """The score of a candidate.
+def scores_of(
+    probabilities: npt.NDArray[np.float64], planted: npt.NDArray[np.float32], form: Form
+) -> npt.NDArray[np.float64]:
+    """The scores of candidates: float64 [n].
 
     Args:
-        probability: of its class, by its logits.
-        planted: its score where the logit is planted, and the factor f that all classes share is (1 + f) / 2.
+        probabilities: of their classes, by their logits, [n].
+        planted: their scores where the logit is planted, and the factor f that all classes share is (1 + f) / 2, [n].
         form: how the score is made of both.
     """
+    given = planted.astype(np.float64)
     if form == "root":
-        return math.sqrt(max(probability * (2 * planted**2 - 1), 0.0))
-    return probability * (2 * planted - 1)
+        return np.sqrt(np.maximum(probabilities * (2 * given**2 - 1), 0))
+    return np.maximum(probabilities * (2 * given - 1), 0)

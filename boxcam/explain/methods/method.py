@@ -40,6 +40,7 @@ class Method:
             are active and what arrives is positive (`boxcam.export.autodiff.guided`).
         image: whether it is for the gradient to the model's input, the layer ``image``, and for no other layer.
         targets: the targets whose maps become one; empty for the one that is asked for.
+        signed: whether its maps are linear in the gradient, and values below zero speak against the box.
         times: the method whose map on another layer, placed on the image, its own map is multiplied with there.
     """
 
@@ -56,6 +57,7 @@ class Method:
     rules: Rules = "plain"
     image: bool = False
     targets: tuple[str, ...] = ()
+    signed: bool = False
     times: str | None = None
 
     @property

@@ -1,0 +1,270 @@
+"""Why a model did not report a box at a place: asked of its own selection.
+
+The selection is a graph of its own in the bundle, so it can be asked: would this candidate be reported if it were the
+only one? If its logit were another? If only this other box were there? What is said is what the model's own operators
+answer, and not what a copy of them would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from boxcam.explain.candidate import Candidate
+from boxcam.explain.finding import NEAR, Finding, Near
+from boxcam.explain.metrics.overlap import iou
+from boxcam.runtime.planting import scores_of
+from boxcam.runtime.selection import Place
+from boxcam.types import Detections, Float, Int
+
+_STEPS = 18
+"""Halvings in the search for the lowest logit that is reported."""
+_LOWEST, _HIGHEST = -30.0, 30.0
+"""Logits between which it is looked for."""
+_TRIED = 40
+"""Boxes that may have suppressed a candidate which are asked about, those that overlap it most first."""
+
+
+class WhyNot:
+    """Tells why candidates of one image were not reported.
+
+    Args:
+        finding: the candidates of the image.
+        place: float32 [4], x1 y1 x2 y2 in image pixels: where a box is missed.
+    """
+
+    def __init__(self, finding: Finding, place: Float) -> None:
+        self._finding, self._place = finding, place
+        self._found: Detections = finding.prediction.detections
+        self._names = finding.model.manifest.labels
+
+    def tell(self, label: int) -> Candidate:
+        """The best candidate of a class at the place, and why it was not reported."""
+        near = self._finding.near(label, self._place)
+        if (seen := self._reported(label)) is not None:
+            return self._is_reported(near, label, seen)
+        if (best := near.best) is None:
+            return self._nothing(near, label)
+        return self._not_reported(near, best)
+
+    def _reported(self, label: int) -> int | None:
+        """The best box of the class that was reported there."""
+        shares = iou(self._found.boxes, self._place)
+        there = np.flatnonzero((self._found.labels == label) & (shares >= NEAR))
+        return int(there[0]) if len(there) else None
+
+    def _is_reported(self, near: Near, label: int, seen: int) -> Candidate:
+        share = float(iou(self._found.boxes[seen : seen + 1], self._place)[0])
+        box, score = self._found.boxes[seen], float(self._found.scores[seen])
+        x1, y1, x2, y2 = (float(side) for side in box)
+        return Candidate(
+            name=self._name(label),
+            label=label,
+            box=(x1, y1, x2, y2),
+            iou=share,
+            score=score,
+            logit=float(self._found.logits[seen]),
+            reason="reported",
+            why=f"It was reported, as box {seen + 1} with a score of {score:.2f}.",
+            figures={"by": seen + 1, "by_iou": share},
+            origin=self._found.origin[seen],
+        )
+
+    def _nothing(self, near: Near, label: int) -> Candidate:
+        k, name = near.nearest, self._name(label)
+        if k is None:
+            raise AssertionError("a model without candidates")  # an export has shown some
+        figures: dict[str, float] = {}
+        reason: Any = "nothing"
+        nearest = f"the nearest candidate overlaps the place by an IoU of {near.iou[k]:.2f}"
+        why = f"Nothing was proposed there: {nearest}, with a logit of {near.logits[k]:.2f} for {name}."
+        if (earlier := self._earlier) is not None and earlier >= NEAR:
+            figures["proposal_iou"] = earlier
+            reason = "proposal"
+            why = (
+                f"Its proposal was dropped in the first stage: a box was decoded there (IoU {earlier:.2f}), and of the"
+                f" proposals that went on {nearest}."
+            )
+        return self._candidate(near, k, reason, why, figures)
+
+    @cached_property
+    def _earlier(self) -> float | None:
+        """The largest IoU of the place with a box that an earlier stage decoded; None without such a stage."""
+        outputs, transform = self._finding.prediction.outputs, self._finding.prediction.transform
+        best = None
+        for name in self._finding.selection.told.proposals:
+            boxes = np.asarray(outputs[name], np.float32).reshape(-1, 4)
+            if len(boxes):
+                best = max(best or 0.0, float(iou(transform.boxes_to_image(boxes), self._place).max()))
+        return best
+
+    def _not_reported(self, near: Near, k: int) -> Candidate:
+        place: Place = tuple(near.origin[k].tolist())
+        alone = self._is_reported_with([place], whole=[place])
+        if not alone:
+            return self._below(near, k, place)
+        if (won := self._won(near, place)) is not None:
+            return won
+        if (by := self._suppressed_by(near, k, place)) is not None:
+            return by
+        return self._cut_off(near, k)
+
+    def _below(self, near: Near, k: int, place: Place) -> Candidate:
+        """A candidate that is not reported even if there is no other: another class won, or its score is too low."""
+        row = self._finding.row(place)
+        shares = self._finding.of_row(place)
+        order = np.argsort(-shares, kind="stable")
+        for other in order[:3].tolist():
+            if other == near.label or shares[other] <= shares[near.label]:
+                break
+            rival: Place = tuple(row[other].tolist())
+            if self._is_reported_with([rival], whole=[rival]):
+                return self._another(near, k, other, float(shares[other]))
+        needed = self._needed(place)
+        if needed is None:
+            why = "The model drops this candidate whatever its score, as it does boxes without an area."
+            return self._candidate(near, k, "dropped", why, {})
+        logit, score = needed
+        why = (
+            f"Its score is below what the model reports: {near.scores[k]:.3g}, and {score:.3g} would be reported (a logit"
+            f" of {near.logits[k]:.2f}, and {logit:.2f} is needed)."
+        )
+        return self._candidate(near, k, "threshold", why, {"threshold": score, "threshold_logit": logit})
+
+    def _won(self, near: Near, place: Place) -> Candidate | None:
+        """That another class won, if the candidate is reported without its other classes, and not with them."""
+        row, shares = self._finding.row(place), self._finding.of_row(place)
+        every: list[Place] = [tuple(of) for of in row.tolist()]
+        if self._is_reported_with(every, whole=[place]):
+            return None
+        k = int(np.flatnonzero((near.origin == np.array(place)).all(axis=1))[0])
+        other = int(shares.argmax())
+        return self._another(near, k, other, float(shares[other]))
+
+    def _another(self, near: Near, k: int, other: int, share: float) -> Candidate:
+        place: Place = tuple(near.origin[k].tolist())
+        logit = float(self._finding.logits(self._finding.row(place)[other][None])[0])
+        mine = float(self._finding.of_row(place)[near.label])
+        score = float(near.scores[k] * share / mine) if mine > 0 and self._form == "product" else share
+        name, own = self._name(other), self._name(near.label)
+        why = (
+            f"Another class won: of the candidate there (IoU {near.iou[k]:.2f}) {name} has a logit of {logit:.2f}, and"
+            f" {own} {near.logits[k]:.2f} (scores {score:.2f} and {near.scores[k]:.2f})."
+        )
+        return self._candidate(
+            near, k, "class", why, {"other": other, "other_logit": logit, "other_score": score}
+        )
+
+    def _suppressed_by(self, near: Near, k: int, place: Place) -> Candidate | None:
+        """That a better box suppresses the candidate: with this one alone beside it, it is not reported."""
+        box = near.boxes[k]
+        shares = iou(self._found.boxes, box)
+        for number in np.argsort(-shares, kind="stable")[:_TRIED].tolist():
+            other: Place = tuple(self._found.origin[number].tolist())
+            if shares[number] <= 0:
+                break
+            if other != place and not self._is_reported_with([place, other], whole=[place, other]):
+                share, score = float(shares[number]), float(self._found.scores[number])
+                why = (
+                    f"It was suppressed by box {number + 1} ({self._found.names[number]}, score {score:.2f}), which"
+                    f" overlaps it by an IoU of {share:.2f}; its own score is {near.scores[k]:.2f}."
+                )
+                return self._candidate(near, k, "suppressed", why, {"by": number + 1, "by_iou": share})
+        shares = iou(near.boxes, box)
+        better = np.flatnonzero((near.scores > near.scores[k]) & (shares > 0))
+        for number in better[np.argsort(-shares[better], kind="stable")][:_TRIED].tolist():
+            other = tuple(near.origin[number].tolist())
+            if not self._is_reported_with([place, other], whole=[place, other]):
+                why = (
+                    f"It was suppressed by a better candidate (score {near.scores[number]:.2f}, IoU"
+                    f" {shares[number]:.2f}), which was not reported either; its own score is {near.scores[k]:.2f}."
+                )
+                return self._candidate(near, k, "suppressed", why, {"by_iou": float(shares[number])})
+        return None
+
+    def _cut_off(self, near: Near, k: int) -> Candidate:
+        rows = self._finding.selection.every(
+            self._finding.prediction.outputs, self._finding.plantings, near.label
+        )
+        rank = self._finding.rank(float(near.scores[k]), rows)
+        why = (
+            f"It was cut off: with a score of {near.scores[k]:.3g} it ranks {rank} among all candidates, and the model"
+            f" keeps fewer."
+        )
+        return self._candidate(near, k, "cut off", why, {"rank": rank})
+
+    def _needed(self, place: Place) -> tuple[float, float] | None:
+        """The lowest logit at which a candidate would be reported, and its score then; None if none would do."""
+        low, high = _LOWEST, _HIGHEST
+        if self._finding.plantings[place[0]].activation not in ("Sigmoid", "Softmax"):
+            low, high = 0.0, 1.0
+        if self._finding.plantings[place[0]].activation == "Softmax":
+            largest = float(self._finding.logits(self._finding.row(place)).max())
+            low, high = largest + _LOWEST, largest + _HIGHEST
+        if not self._is_reported_with([place], whole=[place], logit=high):
+            return None
+        for _ in range(_STEPS):
+            middle = (low + high) / 2
+            if self._is_reported_with([place], whole=[place], logit=middle):
+                high = middle
+            else:
+                low = middle
+        rows = self._run([place], [place], high)
+        k = [tuple(row) for row in rows.origin.tolist()].index(place)
+        return high, float(rows.scores[k])
+
+    def _is_reported_with(self, kept: Iterable[Place], whole: Iterable[Place], logit: float | None = None) -> bool:
+        """Whether the first candidate of ``whole`` is reported where only some logits are what they are.
+
+        Args:
+            kept: these; all others are low.
+            whole: of these candidates, what shares a softmax with them is kept too.
+            logit: of the first one, instead of its own.
+        """
+        asked = list(whole)
+        return asked[0] in self._run(list(kept), asked, logit).places
+
+    def _run(self, kept: list[Place], whole: list[Place], logit: float | None) -> Any:
+        selection, plantings = self._finding.selection, self._finding.plantings
+        logits = selection.low(plantings)
+        for place in dict.fromkeys([*kept, *self._softmax(whole)]):
+            number, *at = place
+            at = at[: plantings[number].values.ndim]
+            logits[selection.name(place)][tuple(at)] = plantings[number].values[tuple(at)]
+        if logit is not None:
+            number, *at = whole[0]
+            logits[selection.name(whole[0])][tuple(at[: plantings[number].values.ndim])] = logit
+        return selection.reported(self._finding.prediction.outputs, logits)
+
+    def _softmax(self, places: Iterable[Place]) -> list[Place]:
+        """The other classes of some candidates, where their probabilities depend on each other."""
+        found: list[Place] = []
+        for place in places:
+            if self._finding.plantings[place[0]].activation == "Softmax":
+                found += [tuple(row) for row in self._finding.row(place).tolist()]
+        return found
+
+    def _candidate(self, near: Near, k: int, reason: Any, why: str, figures: dict[str, float]) -> Candidate:
+        x1, y1, x2, y2 = (float(side) for side in near.boxes[k])
+        return Candidate(
+            name=self._name(near.label),
+            label=near.label,
+            box=(x1, y1, x2, y2),
+            iou=float(near.iou[k]),
+            score=float(near.scores[k]),
+            logit=float(near.logits[k]),
+            reason=reason,
+            why=why,
+            figures=figures,
+            origin=near.origin[k],
+        )
+
+    def _name(self, label: int) -> str:
+        return self._names[label] if label < len(self._names) else f"class {label}"
+
+    @property
+    def _form(self) -> str:
+        return self._finding.selection.told.form
