@@ -8,12 +8,17 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from boxcam.errors import OutputError
-from boxcam.filesystem import read_file
+from boxcam.filesystem import open_file, read_file
 from boxcam.runtime.images import EXTENSIONS
 
 SHEET, MAPS, FACTS = ".png", ".npz", ".json"
 _FILES = (*EXTENSIONS, MAPS, FACTS, ".npy", ".csv", ".txt", ".pdf", ".svg", ".html", ".zip")
 _MAX_FACTS = 1 << 28
+PAGE = "index.html"
+"""Name of the page to browse all boxes of a run."""
+PAGE_MARK = '<meta name="generator" content="boxcam'
+"""What tells boxcam's pages from others: it is near their beginning."""
+_HEAD = 1 << 10
 
 
 def choose_names(images: Sequence[Path], folder: Path) -> list[str]:
@@ -65,6 +70,30 @@ def check_free(names: Sequence[str], folder: Path, images: Iterable[Path]) -> No
                 f"the results would replace {there[0]}, which boxcam did not write{why}. Move it away, or choose"
                 " another folder."
             )
+
+
+def check_page(folder: Path) -> None:
+    """Make sure that the page of a run replaces nothing but an earlier one.
+
+    Args:
+        folder: where it is to go; it need not be there.
+
+    Raises:
+        OutputError: a file of its name is there that is not boxcam's.
+    """
+    path = folder / PAGE
+    if not os.path.lexists(path):
+        return
+    try:
+        with open_file(path) as file:
+            ours = PAGE_MARK.encode() in file.read(_HEAD)
+    except (OSError, ValueError):
+        ours = False
+    if not ours:
+        raise OutputError(
+            f"the page of all boxes would replace {path}, which boxcam did not write. Move it away, or choose another"
+            " folder."
+        )
 
 
 def check_is_folder(path: str | os.PathLike[str], advice: str = "Pass another folder with output=.") -> None:
