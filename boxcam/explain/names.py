@@ -16,9 +16,8 @@ _FILES = (*EXTENSIONS, MAPS, FACTS, ".npy", ".csv", ".txt", ".pdf", ".svg", ".ht
 _MAX_FACTS = 1 << 28
 PAGE = "index.html"
 """Name of the page to browse all boxes of a run."""
-PAGE_MARK = '<meta name="generator" content="boxcam'
-"""What tells boxcam's pages from others: it is near their beginning."""
-_HEAD = 1 << 10
+PAGE_MARK = "<!doctype html>\n<!-- written by boxcam explain -->\n"
+"""What boxcam's pages begin with, and no other."""
 
 
 def choose_names(images: Sequence[Path], folder: Path) -> list[str]:
@@ -86,7 +85,7 @@ def check_page(folder: Path) -> None:
         return
     try:
         with open_file(path) as file:
-            ours = PAGE_MARK.encode() in file.read(_HEAD)
+            ours = file.read(len(PAGE_MARK)) == PAGE_MARK.encode()
     except (OSError, ValueError):
         ours = False
     if not ours:

@@ -41,8 +41,8 @@ def page(entries: Sequence[Entry]) -> Iterator[str]:
         " base-uri 'none'; form-action 'none'"
     )
     yield (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'{PAGE_MARK} {__version__}">\n'
+        f'{PAGE_MARK}<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta name="generator" content="boxcam {__version__}">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="referrer" content="no-referrer">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
