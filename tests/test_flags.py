@@ -19,6 +19,7 @@ import boxcam
 from boxcam.cli import main
 from boxcam.commands.flags import flags_of, with_flags
 from boxcam.errors import BoxcamError
+from boxcam.explain.comparison.compare import compare
 from boxcam.explain.evaluation.evaluator import Evaluator
 from boxcam.explain.evaluation.measurements import Protocol
 from boxcam.explain.metrics.arithmetic import check_mask, evidence
@@ -142,7 +143,16 @@ def test_files_that_write_command_lines_or_html_are_still_there() -> None:
 def test_every_name_in_a_message_is_a_parameter() -> None:
     known = {field.name for field in fields(Request)} | set(Options.__annotations__) - {"arguments"}
     evaluating = (Evaluator, Protocol, evidence, check_mask)
-    for function in (boxcam.load, boxcam.explain, boxcam.evaluate, boxcam.export, boxcam.limits, survey, *evaluating):
+    for function in (
+        boxcam.load,
+        boxcam.explain,
+        boxcam.evaluate,
+        boxcam.export,
+        boxcam.limits,
+        compare,
+        survey,
+        *evaluating,
+    ):
         known |= set(inspect.signature(function).parameters)
     said = places(r"(?<![\w.\"'/=-])([a-z_]+)=(?=[\"'\s.,:;)\[(…]|$)", MARKUP)
     assert len(said) > 50  # the messages are found at all

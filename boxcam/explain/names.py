@@ -63,7 +63,7 @@ def check_free(names: Sequence[str], folder: Path, images: Iterable[Path]) -> No
     for name in names:
         facts = folder / (name + FACTS)
         there = [file for end in (FACTS, SHEET, MAPS) if os.path.lexists(file := folder / (name + end))]
-        if there and not _is_ours(facts):
+        if there and not is_result(facts):
             why = "" if there[0] == facts else f": there is no {facts.name} of its results next to it"
             raise OutputError(
                 f"the results would replace {there[0]}, which boxcam did not write{why}. Move it away, or choose"
@@ -111,10 +111,15 @@ def check_is_folder(path: str | os.PathLike[str], advice: str = "Pass another fo
         )
 
 
-def _is_ours(facts: Path) -> bool:
-    """Whether a file is the JSON of an earlier result; what lies beside it under the same name is, too."""
+def is_result(facts: Path, what: str = "detections") -> bool:
+    """Whether a file is the JSON of an earlier result; what lies beside it under the same name is, too.
+
+    Args:
+        facts: the file.
+        what: the entry that tells this kind of result from others.
+    """
     try:
         found = json.loads(read_file(facts, _MAX_FACTS))
     except (OSError, ValueError, RecursionError):
         return False
-    return isinstance(found, dict) and "boxcam" in found and "detections" in found
+    return isinstance(found, dict) and "boxcam" in found and what in found
