@@ -11,6 +11,7 @@ import click
 
 from boxcam._version import __version__
 from boxcam.commands import PLUGINS
+from boxcam.commands.compare import compare
 from boxcam.commands.console import ARGUMENTS, error_line, forget_output, message_line, say
 from boxcam.commands.demo import demo
 from boxcam.commands.evaluate import evaluate
@@ -23,7 +24,7 @@ from boxcam.commands.signals import Terminated, end, ended_by_signals, leave, si
 from boxcam.errors import BoxcamError, BoxcamWarning
 from boxcam.runtime.failures import reason
 
-COMMANDS = (demo, evaluate, export, explain, inspect, methods)
+COMMANDS = (compare, demo, evaluate, export, explain, inspect, methods)
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 

@@ -79,7 +79,7 @@ def test_a_folder_in_which_some_files_are_broken(
     done = cli("explain", signs_bundle, folder, "-o", tmp_path / "out", "--top", "1", "--threads", "1")
     assert isinstance(done.exception, SystemExit)
     assert done.exit_code == 1
-    first, second, last = done.stdout.splitlines()
+    first, second, last, _ = done.stdout.splitlines()
     assert (first[:6], second[:6]) == ("a.jpg:", "zz.jpg")
     assert last == f"wrote the results of 2 of {2 + len(BROKEN)} pictures to {tmp_path / 'out'}"
     lines = done.stderr.splitlines()
@@ -87,7 +87,7 @@ def test_a_folder_in_which_some_files_are_broken(
     for name, line in zip(sorted(BROKEN), lines, strict=True):
         assert line.startswith(f"boxcam: {folder / name} {BROKEN[name][1]}")
     written = [name + end for name in ("a", "zz") for end in (".json", ".npz", ".png")]
-    assert sorted(os.listdir(tmp_path / "out")) == written
+    assert sorted(os.listdir(tmp_path / "out")) == sorted([*written, "index.html"])
     assert tuple(capfd.readouterr()) == ("", "")
 
 

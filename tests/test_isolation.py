@@ -88,7 +88,7 @@ for name, module in sorted(sys.modules.items()):
     given += ["--method", "gradcam"]  # whose product over channels needs most
     done = subprocess.run([sys.executable, "-c", code, *given], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert sorted(os.listdir(tmp_path)) == ["cat.json", "cat.npz", "cat.png"]
+    assert sorted(os.listdir(tmp_path)) == ["cat.json", "cat.npz", "cat.png", "index.html"]
     loaded = dict(line.split() for line in done.stdout.splitlines())
     installed = {name.split(".")[0] for name, from_there in loaded.items() if from_there == "True"}
     own = {name for name in installed if not name.startswith("_")} - {"boxcam"}
@@ -182,8 +182,8 @@ def test_explaining_there_gives_what_it_gives_here(
     command = Path(runtime_python).parent / "boxcam"
     done = clean(command, "explain", "signs.boxcam", "images", "-o", "out", "--threads", "1", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.endswith("wrote the results of 6 of 6 pictures to out\n")
-    assert len(os.listdir(tmp_path / "out")) == 18
+    assert done.stdout.endswith("wrote the results of 6 of 6 pictures to out\nbrowse them in out/index.html\n")
+    assert len(os.listdir(tmp_path / "out")) == 19
     for image in sorted((signs / "images").glob("*.jpg")):
         here = boxcam.explain(signs_model, image, top=10)
         with np.load(tmp_path / "out" / f"{image.stem}.npz") as there:
@@ -207,7 +207,7 @@ def test_explaining_there_loads_nothing_more(
     given = ("explain", signs_bundle, signs / "images" / "cat.jpg", "-o", tmp_path, "-q", "--top", "1")
     done = clean(runtime_python, "-c", code, *given, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert sorted(os.listdir(tmp_path)) == ["cat.json", "cat.npz", "cat.png"]
+    assert sorted(os.listdir(tmp_path)) == ["cat.json", "cat.npz", "cat.png", "index.html"]
     loaded = set(done.stdout.split())
     assert "onnxruntime" in loaded
     assert not loaded & set(FORBIDDEN)

@@ -86,7 +86,7 @@ def test_many_maps_are_announced_with_their_size(
     given = ["explain", signs_bundle, image, "-o", tmp_path, "--threads", "1", "--score", "0", "--top", "100"]
     assert cli(*given).stderr == ""  # few and small
     monkeypatch.setattr(command, "_LARGE", 1_000_000)
-    (_, facts, _) = sorted(tmp_path.iterdir())
+    (_, facts, _, _) = sorted(tmp_path.iterdir())
     count, (height, width) = len(np.load(facts)["scores"]), np.load(facts)["maps"].shape[1:]
     said = cli(*given).stderr
     size = f"{4 * count * height * width / 1e9:.1f} GB"

@@ -141,7 +141,8 @@ def explain(
     """Draw a heatmap for each box that a bundle's detector finds.
 
     INPUT is images, folders or patterns. Each image gives a sheet of heatmaps (.png), the raw maps (.npz, float32
-    [K, height, width]) and the facts (.json).
+    [K, height, width]) and the facts (.json). The page index.html shows all boxes of the run in a browser, to sort and
+    filter them; it is one file that loads nothing else.
 
     \b
     Examples:
@@ -152,6 +153,7 @@ def explain(
       boxcam explain resnet50.boxcam cat.jpg --rank 1 --rank 2
     """
     from boxcam.commands.summary import WORDS, summary, total
+    from boxcam.explain.browse.index import Index
     from boxcam.explain.files import make_folder
     from boxcam.explain.methods import METHODS
     from boxcam.explain.names import check_is_folder, choose_names
@@ -164,6 +166,7 @@ def explain(
         "masks": masks, "passes": passes, "samples": samples, "noise": noise, "seed": seed,
     }  # fmt: skip
     check_is_folder(output)
+    index = Index(Path(output))
     model = _load(bundle, inputs, threads=threads, device=device, providers=providers)
     model.prepare(**asked)
     channels = model.manifest.preprocess.channels
@@ -181,7 +184,7 @@ def explain(
                 try:
                     count = _counter(line, file, channels) if counts == "box" else line.counter(one=counts)
                     explanation = model.explain(file, **asked, progress=count)
-                    explanation.save(folder, name, progress=line.counter("writing"))
+                    index.save(explanation, name, line.counter("writing"))
                 except (InputError, OutputError) as error:
                     broken.append(error)
                     continue
@@ -191,8 +194,11 @@ def explain(
             written, empty = written + 1, empty + (not len(explanation))
             if not quiet:
                 say(one_line(f"{file.name}: {summary(explanation)}"))
+        page = index.write()
         if files and not quiet:
             say(total(written, empty, len(files) + len(missing), folder, one))
+            if page is not None:
+                say(f"browse them in {page}")
     finally:
         for failure in broken:
             say(error_line(failure), err=True)

@@ -51,12 +51,7 @@ def explain(
     plan = Plan(model, options)
     channels = model.manifest.preprocess.channels
     pixels = load_image(image, color, channels)
-    query = _query(plan, selection, image, color)
-    report = progress or (lambda done, total: None)
-    if isinstance(plan.chosen, Perturbation):
-        explanation = _behind_masks(plan, plan.chosen, selection, pixels, query, report)
-    else:
-        explanation = _at_layers(plan, selection, pixels, query, report)
+    explanation = explained(plan, selection, pixels, query_of(plan, selection, image, color), progress)
     if plan.is_path and len(plan.views) == 1 and explanation.completeness is None:
         warnings.warn(
             f"how complete the maps are cannot be told: bundle {model.path} was exported by an earlier boxcam. Export"
@@ -69,13 +64,55 @@ def explain(
     return explanation
 
 
+def explained(
+    plan: Plan,
+    selection: Selection,
+    pixels: Image,
+    query: Query,
+    progress: Callable[[int, int], None] | None = None,
+    prediction: Prediction | None = None,
+) -> Explanation:
+    """The explanation that is planned.
+
+    Args:
+        plan, selection: what is computed, of which boxes.
+        pixels: the image, as `boxcam.runtime.model.Model.predict` takes it.
+        query: what was asked for, see `query_of`.
+        progress: as for `boxcam.explain`.
+        prediction: the forward pass of this image for this plan and others, see `predict`; it is made if it is not
+            given. Methods of random masks make passes of their own.
+    """
+    report = progress or (lambda done, total: None)
+    if isinstance(plan.chosen, Perturbation):
+        return _behind_masks(plan, plan.chosen, selection, pixels, query, report)
+    return _at_layers(plan, selection, pixels, query, report, prediction or predict([plan], pixels))
+
+
+def predict(plans: Sequence[Plan], pixels: Image) -> Prediction:
+    """One forward pass with all that some plans need of it; they are of one model and engine."""
+    views = [view for plan in plans for view in plan.views]
+    layers = list({view.layer.name: view.layer for view in views}.values())
+    return plans[0].model.predict(
+        pixels,
+        layers,
+        plans[0].options.engine,
+        list(dict.fromkeys(view.target for view in views)),
+        ends=any(plan.ends for plan in plans),
+        rest=any(plan.rest for plan in plans),
+    )
+
+
 def _at_layers(
-    plan: Plan, selection: Selection, pixels: Image, query: Query, report: Callable[[int, int], None]
+    plan: Plan,
+    selection: Selection,
+    pixels: Image,
+    query: Query,
+    report: Callable[[int, int], None],
+    prediction: Prediction,
 ) -> Explanation:
     """The explanation by a method that looks at layers."""
     model, options, views = plan.model, plan.options, plan.views
-    layers, targets = [view.layer for view in views], [view.target for view in views]
-    prediction = model.predict(pixels, layers, options.engine, targets, ends=plan.ends, rest=plan.rest)
+    layers = [view.layer for view in views]
     found = prediction.detections
     boxes = selection.of(found)
     counter = _counter(plan, prediction, len(boxes), report)
@@ -102,7 +139,7 @@ def _at_layers(
         query=query,
     )
     if advice := on_negative_features(plan.method, views, made, prediction):
-        warnings.warn(advice, BoxcamWarning, stacklevel=4)
+        warnings.warn(advice, BoxcamWarning, stacklevel=5)
     return (
         _searched(plan, plan.chosen, pixels, explanation, counter) if isinstance(plan.chosen, Search) else explanation
     )
@@ -184,7 +221,7 @@ def _behind_masks(
     )
 
 
-def _query(plan: Plan, selection: Selection, image: Any, color: Color) -> Query:
+def query_of(plan: Plan, selection: Selection, image: Any, color: Color) -> Query:
     """What was asked for, of which picture and model."""
     model, options, chosen = plan.model, plan.options, plan.chosen
     return Query(

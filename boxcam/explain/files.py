@@ -6,8 +6,9 @@ import errno
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import cv2
 
@@ -18,7 +19,7 @@ from boxcam.explain.facts import box_facts, check_finite, facts
 from boxcam.explain.names import FACTS, MAPS, SHEET
 from boxcam.explain.pictures import draw_sheet, make_panel
 from boxcam.leftovers import file_aside, sweep
-from boxcam.types import Image
+from boxcam.types import Float, Image
 
 
 def make_folder(path: str | os.PathLike[str]) -> Path:
@@ -42,7 +43,11 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
 
 
 def write_files(
-    evidence: Evidence, folder: Path, name: str, progress: Callable[[int, int], None] | None = None
+    evidence: Evidence,
+    folder: Path,
+    name: str,
+    progress: Callable[[int, int], None] | None = None,
+    watch: Callable[[int, Float, Mapping[str, Any]], None] | None = None,
 ) -> tuple[Path, Path, Path]:
     """Write ``name.png``, ``name.npz`` and ``name.json``; each is whole or not there. Maps are made one by one.
 
@@ -51,6 +56,7 @@ def write_files(
         folder: where; see `make_folder`.
         name: of the files, without extension.
         progress: called with the number of maps written and their total.
+        watch: called with each box's number, its map, which is not kept, and its facts.
 
     Returns:
         The paths of sheet, maps and facts.
@@ -74,6 +80,8 @@ def write_files(
             for k, values in enumerate(write_archive(evidence, maps)):
                 boxes.append(box_facts(evidence, k, values))
                 panels.append(make_panel(evidence, k, values, boxes[-1]["share_inside_box"]))
+                if watch is not None:
+                    watch(k, values, boxes[-1])
                 if progress is not None:
                     progress(k + 1, len(evidence))
             found = facts(evidence, boxes, {"overlay": paths[0].name, "maps": paths[1].name})

@@ -8,12 +8,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from boxcam.errors import OutputError
-from boxcam.filesystem import read_file
+from boxcam.filesystem import open_file, read_file
 from boxcam.runtime.images import EXTENSIONS
 
 SHEET, MAPS, FACTS = ".png", ".npz", ".json"
 _FILES = (*EXTENSIONS, MAPS, FACTS, ".npy", ".csv", ".txt", ".pdf", ".svg", ".html", ".zip")
 _MAX_FACTS = 1 << 28
+PAGE = "index.html"
+"""Name of the page to browse all boxes of a run."""
+PAGE_MARK = "<!doctype html>\n<!-- written by boxcam explain -->\n"
+"""What boxcam's pages begin with, and no other."""
 
 
 def choose_names(images: Sequence[Path], folder: Path) -> list[str]:
@@ -59,12 +63,36 @@ def check_free(names: Sequence[str], folder: Path, images: Iterable[Path]) -> No
     for name in names:
         facts = folder / (name + FACTS)
         there = [file for end in (FACTS, SHEET, MAPS) if os.path.lexists(file := folder / (name + end))]
-        if there and not _is_ours(facts):
+        if there and not is_result(facts):
             why = "" if there[0] == facts else f": there is no {facts.name} of its results next to it"
             raise OutputError(
                 f"the results would replace {there[0]}, which boxcam did not write{why}. Move it away, or choose"
                 " another folder."
             )
+
+
+def check_page(folder: Path) -> None:
+    """Make sure that the page of a run replaces nothing but an earlier one.
+
+    Args:
+        folder: where it is to go; it need not be there.
+
+    Raises:
+        OutputError: a file of its name is there that is not boxcam's.
+    """
+    path = folder / PAGE
+    if not os.path.lexists(path):
+        return
+    try:
+        with open_file(path) as file:
+            ours = file.read(len(PAGE_MARK)) == PAGE_MARK.encode()
+    except (OSError, ValueError):
+        ours = False
+    if not ours:
+        raise OutputError(
+            f"the page of all boxes would replace {path}, which boxcam did not write. Move it away, or choose another"
+            " folder."
+        )
 
 
 def check_is_folder(path: str | os.PathLike[str], advice: str = "Pass another folder with output=.") -> None:
@@ -83,10 +111,15 @@ def check_is_folder(path: str | os.PathLike[str], advice: str = "Pass another fo
         )
 
 
-def _is_ours(facts: Path) -> bool:
-    """Whether a file is the JSON of an earlier result; what lies beside it under the same name is, too."""
+def is_result(facts: Path, what: str = "detections") -> bool:
+    """Whether a file is the JSON of an earlier result; what lies beside it under the same name is, too.
+
+    Args:
+        facts: the file.
+        what: the entry that tells this kind of result from others.
+    """
     try:
         found = json.loads(read_file(facts, _MAX_FACTS))
     except (OSError, ValueError, RecursionError):
         return False
-    return isinstance(found, dict) and "boxcam" in found and "detections" in found
+    return isinstance(found, dict) and "boxcam" in found and what in found

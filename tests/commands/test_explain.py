@@ -25,11 +25,13 @@ def test_explain_writes_a_sheet_maps_and_facts_for_each_image(
     done = cli("explain", signs_bundle, signs / "images", "-o", tmp_path / "new" / "out", "--threads", "1")
     assert (done.exit_code, done.stderr) == (0, "")
     images = sorted((signs / "images").glob("*.jpg"))
-    *lines, last = done.stdout.splitlines()
-    assert last == f"wrote the results of 6 of 6 pictures to {tmp_path / 'new' / 'out'}"
+    *lines, wrote, last = done.stdout.splitlines()
+    assert wrote == f"wrote the results of 6 of 6 pictures to {tmp_path / 'new' / 'out'}"
+    assert last == f"browse them in {tmp_path / 'new' / 'out' / 'index.html'}"
     assert [line.split(":")[0] for line in lines] == [image.name for image in images]
     folder = tmp_path / "new" / "out"
-    assert results(folder) == sorted(image.stem + end for image in images for end in (".json", ".npz", ".png"))
+    of_images = [image.stem + end for image in images for end in (".json", ".npz", ".png")]
+    assert results(folder) == sorted([*of_images, "index.html"])
     for image, line in zip(images, lines, strict=True):
         height, width = cv2.imread(str(image)).shape[:2]
         said, raw = facts(folder, image.stem), arrays(folder, image.stem)
@@ -98,7 +100,7 @@ def test_explain_takes_every_option(signs: Path, signs_bundle: Path, tmp_path: P
 def test_quiet_means_silent(signs: Path, signs_bundle: Path, tmp_path: Path, cli: Cli) -> None:
     done = cli("explain", signs_bundle, signs / "images" / "cat.jpg", "-o", tmp_path, "--top", "1", "--quiet")
     assert (done.exit_code, done.stdout, done.stderr) == (0, "", "")
-    assert results(tmp_path) == ["cat.json", "cat.npz", "cat.png"]
+    assert results(tmp_path) == ["cat.json", "cat.npz", "cat.png", "index.html"]
 
 
 @pytest.mark.parametrize("command", ["explain", "demo"])
@@ -124,7 +126,7 @@ def test_no_box_is_a_normal_result(signs: Path, signs_bundle: Path, tmp_path: Pa
     done = cli("explain", signs_bundle, tmp_path / "grey.png", signs / "images" / "cat.jpg", "-o", tmp_path / "out",
                "--score", "1", "--threads", "1")  # fmt: skip
     assert (done.exit_code, done.stderr) == (0, "")
-    first, second, last = done.stdout.splitlines()
+    first, second, last, _ = done.stdout.splitlines()
     assert first.startswith("grey.png: no box with a score of at least 1")
     assert re.fullmatch(
         r"cat.jpg: no box with a score of at least 1, \d+ others left out \(below score 1\); --score 0 shows boxes of"
@@ -156,14 +158,14 @@ def test_what_fails_on_one_image_keeps_none_from_the_others(
     done = cli("explain", signs_bundle, *images, pattern, "-o", tmp_path, "--top", "1", "--threads", "1")
     assert done.exit_code == 1
     assert done.stdout.startswith("cat.jpg: 1 box")
-    assert done.stdout.endswith(f"wrote the results of 1 of 4 pictures to {tmp_path}\n")
+    assert f"\nwrote the results of 1 of 4 pictures to {tmp_path}\n" in done.stdout
     assert [line.partition(" ")[2].partition(".")[0] for line in done.stderr.splitlines()] == [
         str(images[1]).partition(".")[0],
         f"pattern {signs / 'images' / '*'}",
         str(images[0]).partition(".")[0],
     ]
     assert "street.jpg: forward.onnx failed in onnxruntime: the model finds nothing there." in done.stderr
-    assert results(tmp_path) == ["cat.json", "cat.npz", "cat.png"]
+    assert results(tmp_path) == ["cat.json", "cat.npz", "cat.png", "index.html"]
 
 
 def test_files_folders_and_patterns_and_names_that_meet(
@@ -176,7 +178,7 @@ def test_files_folders_and_patterns_and_names_that_meet(
     done = cli("explain", signs_bundle, tmp_path / "a" / "x.jpg", tmp_path / "b", tmp_path / "c" / "**" / "*.jpg",
                "-o", tmp_path / "out", "--top", "1", "--threads", "1")  # fmt: skip
     assert (done.exit_code, done.stderr) == (0, "")
-    assert done.stdout.endswith(f"wrote the results of 4 of 4 pictures to {tmp_path / 'out'}\n")
+    assert f"\nwrote the results of 4 of 4 pictures to {tmp_path / 'out'}\n" in done.stdout
     written = {name: facts(tmp_path / "out", name)["image"] for name in ("x", "x-2", "x-3", "y")}
     assert {name: os.path.relpath(image, tmp_path) for name, image in written.items()} == {
         "x": "a/x.jpg",
@@ -184,7 +186,7 @@ def test_files_folders_and_patterns_and_names_that_meet(
         "x-2": "c/x-2.jpg",
         "y": "c/deep/y.jpg",
     }
-    assert len(results(tmp_path / "out")) == 12
+    assert len(results(tmp_path / "out")) == 12 + 1  # and the page
 
 
 def test_pictures_without_a_box_are_counted(signs: Path, signs_bundle: Path, tmp_path: Path, cli: Cli) -> None:
@@ -193,7 +195,7 @@ def test_pictures_without_a_box_are_counted(signs: Path, signs_bundle: Path, tmp
     images = (tmp_path / "grey.png", signs / "images" / "cat.jpg", tmp_path / "broken.jpg")
     done = cli("explain", signs_bundle, *images, "-o", tmp_path / "out", "--top", "1", "--threads", "1")
     assert done.exit_code == 1
-    last = done.stdout.splitlines()[-1]
+    last = done.stdout.splitlines()[-2]
     assert last == f"wrote the results of 2 of 3 pictures to {tmp_path / 'out'}; no box in 1 of 2 pictures"
 
 
@@ -213,6 +215,7 @@ def test_explain_asks_only_what_everybody_may() -> None:
     inner = set(re.findall(r"from (boxcam\.(?:explain|model|_api|runtime)[\w.]*) import", text))
     assert inner == {
         *("boxcam.explain.files", "boxcam.explain.names", "boxcam.runtime.images"),  # folders, names, patterns
+        "boxcam.explain.browse.index",  # the page of all boxes
         "boxcam.runtime.planes",  # the size of what is there
         *("boxcam.explain.methods", "boxcam.runtime.engines", "boxcam.runtime.sessions"),  # names for --help
     }
@@ -222,7 +225,7 @@ def test_explaining_again_replaces_the_results(signs: Path, signs_bundle: Path, 
     for top in ("1", "2"):
         cli("explain", signs_bundle, signs / "images" / "cat.jpg", "-o", tmp_path, "--top", top, "-q", "--threads", "1")
     assert len(facts(tmp_path, "cat")["detections"]) == len(arrays(tmp_path, "cat")["maps"]) == 2
-    assert results(tmp_path) == ["cat.json", "cat.npz", "cat.png"]
+    assert results(tmp_path) == ["cat.json", "cat.npz", "cat.png", "index.html"]
 
 
 def test_results_never_replace_an_image(signs: Path, signs_bundle: Path, tmp_path: Path, cli: Cli) -> None:
@@ -272,8 +275,8 @@ def test_a_result_that_cannot_be_written_keeps_none_from_the_others(
     assert done.exit_code == 1
     shorter = r"Give the image, or the folder, a shorter name\.\n"
     assert re.fullmatch(rf"boxcam: cannot write .*/n+\.\*: File name too long\. {shorter}", done.stderr)
-    assert done.stdout.endswith(f"wrote the results of 1 of 2 pictures to {tmp_path / 'out'}\n")
-    assert results(tmp_path / "out") == ["o.json", "o.npz", "o.png"]
+    assert f"\nwrote the results of 1 of 2 pictures to {tmp_path / 'out'}\n" in done.stdout
+    assert results(tmp_path / "out") == ["index.html", "o.json", "o.npz", "o.png"]
 
 
 def test_a_target_that_a_bundle_lacks_is_told_with_what_to_export(

@@ -1,0 +1,116 @@
+"""What the page shows of a box, and of an image: small, since all of a run's are kept until the page is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from boxcam.explain.browse.view import draw_view, fitted, peak_of, view_of
+from boxcam.explain.evidence import Evidence
+from boxcam.explain.names import SHEET
+from boxcam.types import Float
+
+SIZE = 180, 240
+"""Height and width that a thumbnail has at most."""
+_QUALITY = 80
+
+
+@dataclass(frozen=True)
+class Card:
+    """A box.
+
+    Attributes:
+        name, label, score: its class, and how sure the model is.
+        peak: the largest value of its map.
+        inside: the share of the map's positive values that lies inside the box; None if that says nothing.
+        depends: whether the box depends on the layer at all.
+        thumbnail: a picture of the box and its heatmap, a WebP file.
+        size: height and width of that.
+    """
+
+    name: str
+    label: int
+    score: float
+    peak: float
+    inside: float | None
+    depends: bool
+    thumbnail: bytes = field(repr=False)
+    size: tuple[int, int] = SIZE
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An image and its boxes, the best first.
+
+    Attributes:
+        image: its name.
+        sheet: name of the file of its sheet, in the folder of the page.
+        bundle, method, layer, target: how its maps were made.
+        classifier: whether the boxes are classes of the whole image.
+        cards: of its boxes.
+    """
+
+    image: str
+    sheet: str
+    bundle: str
+    method: str
+    layer: str
+    target: str
+    classifier: bool
+    cards: list[Card] = field(default_factory=list)
+
+
+def entry_of(evidence: Evidence, name: str) -> Entry:
+    """An entry without its cards.
+
+    Args:
+        evidence: the explanation of an image.
+        name: of its results, without extension.
+    """
+    image = "image" if evidence.query.image is None else Path(evidence.query.image).name
+    return Entry(
+        image=image,
+        sheet=name + SHEET,
+        bundle=evidence.query.bundle,
+        method=evidence.method,
+        layer=evidence.layer,
+        target=evidence.target,
+        classifier=evidence.query.classifier,
+    )
+
+
+def card_of(evidence: Evidence, k: int, values: Float, facts: Mapping[str, Any]) -> Card:
+    """A box of an explanation.
+
+    Args:
+        evidence: the explanation.
+        k: which box.
+        values: its map, float32 [H, W].
+        facts: what is said of it, see `boxcam.explain.facts.box_facts`.
+    """
+    image, classifier = evidence.image, evidence.query.classifier
+    x1, y1, x2, y2 = (float(side) for side in evidence.detections.boxes[k])
+    box, label = (x1, y1, x2, y2), int(facts["label"])
+    peak = peak_of(values)
+    view = view_of(box, image.shape, SIZE, () if peak is None else (peak,))
+    if classifier:
+        view = 0, 0, image.shape[1], image.shape[0]
+    size = fitted(view, SIZE)
+    drawn = draw_view(image, values, view, size, None if classifier else (box, label), evidence.of_pixels)
+    good, data = cv2.imencode(".webp", drawn, [cv2.IMWRITE_WEBP_QUALITY, _QUALITY])
+    assert good
+    return Card(
+        name=str(facts["name"]),
+        label=label,
+        score=float(facts["score"]),
+        peak=float(facts["peak"]),
+        inside=None if classifier else facts["share_inside_box"],
+        depends=bool(facts["depends_on_layer"]),
+        thumbnail=np.asarray(data).tobytes(),
+        size=size,
+    )

@@ -1,0 +1,149 @@
+"""The page itself: HTML with its style, its script and its pictures inside."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from importlib.resources import files
+
+import cv2
+import numpy as np
+
+from boxcam._version import __version__
+from boxcam.explain.browse.card import Card, Entry
+from boxcam.explain.browse.text import link, text
+from boxcam.explain.evidence import DETECTION
+from boxcam.explain.names import PAGE_MARK
+from boxcam.explain.render import class_color, overlay
+from boxcam.plurals import counted
+from boxcam.targets import LOGIT
+
+_SORTS = {"image": "Image", "class": "Class", "score": "Score", "inside": "Share inside"}
+
+
+def page(entries: Sequence[Entry]) -> Iterator[str]:
+    """The page, piece by piece.
+
+    Args:
+        entries: the images, in the order in which they are shown; one at least.
+    """
+    boxes = sum(len(entry.cards) for entry in entries)
+    classifier = entries[0].classifier
+    one, several = ("class", "classes") if classifier else ("box", "boxes")
+    title = f"{counted(boxes, one, several)} in {counted(len(entries), 'image')}"
+    labels = sorted({card.label for entry in entries for card in entry.cards})
+    style = _file("page.css") + "".join(f".c{label} i{{background:{_color(label)}}}\n" for label in labels)
+    script = _file("page.js")
+    policy = (
+        f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)};"
+        " base-uri 'none'; form-action 'none'"
+    )
+    yield (
+        f'{PAGE_MARK}<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta name="generator" content="boxcam {__version__}">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        '<meta name="referrer" content="no-referrer">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n<link rel="icon" href="data:,">\n'
+        f"<title>{title} - {text(entries[0].bundle)}</title>\n<style>{style}</style>\n</head>\n<body>\n"
+    )
+    yield f"<header>\n<h1>{title}</h1>\n<p>{_how(entries)}</p>\n{_legend(classifier)}</header>\n"
+    if boxes:
+        yield _controls(entries, one)
+        yield f'<main>\n<h2 class="unseen">{several.capitalize()}</h2>\n<ul id="boxes">\n'
+        for number, entry in enumerate(entries):
+            for k, card in enumerate(entry.cards):
+                yield _card(entry, number, k, card)
+        again = '<button type="button" id="all">Show all</button>'
+        yield f'</ul>\n<p id="none" hidden>No {one} fits. {again}</p>\n</main>\n'
+    yield _empty([entry for entry in entries if not entry.cards], one)
+    yield f"<footer>boxcam {__version__}</footer>\n<script>{script}</script>\n</body>\n</html>\n"
+
+
+def _file(name: str) -> str:
+    return files("boxcam.explain.browse").joinpath(name).read_text(encoding="utf-8")
+
+
+def _hash(inline: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()}'"
+
+
+def _data(picture: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
+
+
+def _color(label: int) -> str:
+    blue, green, red = class_color(label)
+    return f"#{red:02x}{green:02x}{blue:02x}"
+
+
+def _how(entries: Sequence[Entry]) -> str:
+    """How the maps were made; layers and targets can differ between images only if the bundle was changed meanwhile."""
+    first = entries[0]
+    target = "" if first.target in (LOGIT.name, DETECTION) else f", target {first.target}"
+    return text(f"Model {first.bundle}, method {first.method}, layer {first.layer}{target}.")
+
+
+def _legend(classifier: bool) -> str:
+    steps = np.tile(np.linspace(0, 1, 160, dtype=np.float32), (10, 1))
+    good, data = cv2.imencode(".png", overlay(np.full((10, 160, 3), 150, np.uint8), steps))
+    assert good
+    source = _data(data.tobytes(), "png")
+    bar = f'<img alt="from the weakest to the strongest colour" width="160" height="10" src="{source}">'
+    inside = " Share inside: how much of what is positive in the map lies inside the box."
+    said = f"Each heatmap is scaled to its own peak.{'' if classifier else inside}"
+    return f'<p class="legend">0 {bar} the peak of each map. {said}</p>\n'
+
+
+def _controls(entries: Sequence[Entry], one: str) -> str:
+    sorts = {key: word for key, word in _SORTS.items() if key != "inside" or not entries[0].classifier}
+    buttons = "".join(
+        f'<button type="button" data-sort="{key}" aria-pressed="{str(key == "image").lower()}">{word}'
+        '<span aria-hidden="true"></span></button>'
+        for key, word in sorts.items()
+    )
+    counts = Counter(card.name for entry in entries for card in entry.cards)
+    options = "".join(
+        f'<option value="{number}" data-name="{text(name)}">{text(name)} ({count})</option>'
+        for number, (name, count) in enumerate(sorted(counts.items()))
+    )
+    return (
+        '<form id="controls" role="search" aria-label="Sort and filter" hidden>\n'
+        f'<div role="group" aria-label="Sort by"><span aria-hidden="true">Sort by</span>{buttons}</div>\n'
+        f'<label>Class <select id="class"><option value="">all</option>{options}</select></label>\n'
+        f'<label>Find <input id="text" type="search" placeholder="image or class" autocomplete="off"></label>\n'
+        '<p id="shown" role="status"></p>\n</form>\n'
+    )
+
+
+def _card(entry: Entry, number: int, k: int, card: Card) -> str:
+    inside = "" if card.inside is None else f"{card.inside:.6f}"
+    words = f"peak {card.peak:.3g}"
+    if card.inside is not None:
+        words = f"{card.inside:.0%} of heat inside, {words}"
+    if not card.peak > 0:
+        words = "empty map: no positive value"
+    if not card.depends:
+        words = "does not depend on this layer"
+    of = f" · {'class' if entry.classifier else 'box'} {k + 1} of {len(entry.cards)}"
+    height, width = card.size
+    return (
+        f'<li class="c{card.label}" data-image="{number}" data-score="{card.score:.6f}" data-inside="{inside}">'
+        f'<a href="{link(entry.sheet)}">'
+        f'<img loading="lazy" decoding="async" width="{width}" height="{height}" alt="Heatmap"'
+        f' src="{_data(card.thumbnail, "webp")}">'
+        f'<span class="top"><i></i><b dir="auto">{text(card.name)}</b> <data value="{card.score:.6f}">'
+        f"{card.score:.2f}</data></span>"
+        f'<span class="more">{words}</span><span class="more"><bdi>{text(entry.image)}</bdi>{of}</span></a></li>\n'
+    )
+
+
+def _empty(entries: Sequence[Entry], one: str) -> str:
+    if not entries:
+        return ""
+    links = "".join(f'<li><a href="{link(entry.sheet)}"><bdi>{text(entry.image)}</bdi></a></li>\n' for entry in entries)
+    return (
+        f"<details>\n<summary>No {one} in {counted(len(entries), 'image')}</summary>\n<ul>\n{links}</ul>\n</details>\n"
+    )

@@ -1,0 +1,1 @@
+"""One box by several methods at several layers, next to each other."""

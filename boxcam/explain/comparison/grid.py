@@ -1,0 +1,150 @@
+"""A comparison as one picture: a row for each method, a column for each layer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from boxcam.explain.browse.view import fitted
+from boxcam.explain.comparison.cell import Cell
+from boxcam.explain.comparison.compare import SIZE, Comparison
+from boxcam.explain.evidence import DETECTION
+from boxcam.explain.lettering import Color, legible, shorten, text_width, wrap, write
+from boxcam.explain.methods import METHODS
+from boxcam.explain.render import class_color, outline, overlay, place_box
+from boxcam.targets import LOGIT
+from boxcam.types import Image
+
+_PAPER, _FRAME, _INK, _MUTED = (255, 255, 255), (238, 236, 234), (33, 30, 28), (125, 116, 110)
+_MARGIN, _GAP, _CAPTION, _LABEL = 28, 16, 26, 190
+_LARGEST = 420, 560
+"""Height and width of the picture of the whole image."""
+
+
+def draw_grid(comparison: Comparison) -> Image:
+    """The picture.
+
+    Above, the whole image with the box, and the part that the cells show in a frame. Below, a row for each
+    method and a column for each layer; every cell shows the same part under its own map, scaled to that map's peak.
+
+    Returns:
+        uint8 [height, width, 3], BGR.
+    """
+    rows, layers = comparison.rows, comparison.layers
+    whole = (0, 0, comparison.image.shape[1], comparison.image.shape[0])
+    height, width = fitted(comparison.view, SIZE)
+    inner = max(_LABEL + len(layers) * (width + _GAP) - _GAP, 2 * _LABEL + 240)
+    head = fitted(whole, (_LARGEST[0], min(_LARGEST[1], inner * 6 // 10)))
+    words = _words(comparison, inner - head[1] - _GAP)
+    top = _MARGIN + max(head[0], sum(size + 14 for _, size, _ in words)) + 2 * _GAP
+    step = height + _CAPTION + _GAP
+    total = top + 30 + len(rows) * step + 12 + _MARGIN
+    page: Image = np.full((total, inner + 2 * _MARGIN, 3), _PAPER, np.uint8)
+
+    page[_MARGIN : _MARGIN + head[0], _MARGIN : _MARGIN + head[1]] = _overview(comparison, head)
+    _border(page, (_MARGIN, _MARGIN), head)
+    y = _MARGIN
+    for line, size, color in words:
+        write(page, line, (_MARGIN + head[1] + _GAP, y + size), size, color)
+        y += size + 14
+    lefts = [_MARGIN + _LABEL + number * (width + _GAP) for number in range(len(layers))]
+    for left, layer in zip(lefts, layers, strict=True):
+        write(page, shorten(layer, width, 9), (left, top + 12), 9, _INK)
+    for number, row in enumerate(rows):
+        y = top + 30 + number * step
+        _label(page, row[0].method, y)
+        for left, cell in zip(lefts, row, strict=True):
+            _border(page, (left, y), (height, width))
+            _cell(page[y : y + height + _CAPTION, left : left + width], cell, height, caption(comparison, cell))
+    _legend(page, total - _MARGIN - 12)
+    return page
+
+
+def _words(comparison: Comparison, width: int) -> list[tuple[str, int, Color]]:
+    """What is said of the box and its image: lines, the size of their capitals, their colour."""
+    query, found = comparison.query, comparison.found
+    name = found.names[0] if legible(found.names[0]) else f"class {int(found.labels[0])}"
+    one = "class" if query.classifier else "box"
+    of_class = f" of {', '.join(query.classes)}" if query.classes else ""
+    target = "" if comparison.target in (LOGIT.name, DETECTION) else f", target {comparison.target}"
+    image = "image" if query.image is None else Path(query.image).name
+    count = comparison.boxes
+    lines = [(line, 13, _INK) for line in wrap(f"{name} {float(found.scores[0]):.2f}", width, 13)]
+    place = f"{one} {comparison.rank} of {count}{of_class}" if count > 1 else f"the only {one}{of_class}"
+    for text in (f"{image}: {place}", f"model {query.bundle}{target}", *([query.drawn] if query.drawn else [])):
+        lines += [(line, 9, _MUTED) for line in wrap(text, width, 9)]
+    x1, y1, x2, y2 = comparison.view
+    if (x2 - x1, y2 - y1) != (comparison.image.shape[1], comparison.image.shape[0]):
+        said = (
+            f"The {x2 - x1} x {y2 - y1} pixels in the white frame are what is shown below; maps are of the whole image."
+        )
+        lines += [(line, 9, _MUTED) for line in wrap(said, width, 9)]
+    return lines
+
+
+def _overview(comparison: Comparison, size: tuple[int, int]) -> Image:
+    """The whole image with the box, and a frame around the part that the cells show."""
+    image = comparison.image
+    smaller = size[0] < image.shape[0]
+    method = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    drawn: Image = np.asarray(cv2.resize(image, size[::-1], interpolation=method), np.uint8)
+    x1, y1, x2, y2 = (float(side) for side in comparison.view)
+    if (x2 - x1, y2 - y1) != (image.shape[1], image.shape[0]):
+        left, top, right, bottom = place_box((x1, y1, x2, y2), drawn, image.shape)
+        cv2.rectangle(drawn, (left - 1, top - 1), (right + 1, bottom + 1), (0, 0, 0), 1)
+        cv2.rectangle(drawn, (left, top), (right, bottom), _PAPER, 1)
+    if not comparison.query.classifier:
+        outline(drawn, place_box(comparison.box, drawn, image.shape), class_color(int(comparison.found.labels[0])))
+    return drawn
+
+
+def _label(page: Image, method: str, y: int) -> None:
+    """The name of a row's method, and what it shows."""
+    write(page, shorten(method, _LABEL - _GAP, 10), (_MARGIN, y + 14), 10, _INK)
+    for number, line in enumerate(wrap(METHODS[method].shows, _LABEL - _GAP, 7, 5)):
+        write(page, line, (_MARGIN, y + 36 + number * 16), 7, _MUTED)
+
+
+def _border(page: Image, corner: tuple[int, int], size: tuple[int, int]) -> None:
+    """A thin line around a picture, whose own paper may be white."""
+    (x, y), (height, width) = corner, size
+    cv2.rectangle(page, (x - 1, y - 1), (x + width, y + height), _FRAME, 1)
+
+
+def _cell(place: Image, cell: Cell, height: int, said: str) -> None:
+    """Fill a cell: the picture and its figures, or why there is none."""
+    width = place.shape[1]
+    if cell.picture is None or cell.facts is None:
+        place[:height] = _FRAME
+        lines = wrap(cell.short, width - _GAP, 8)
+        for number, line in enumerate(lines):
+            at = (width - text_width(line, 8)) // 2, height // 2 + 4 + (2 * number - len(lines) + 1) * 9
+            write(place[:height], line, at, 8, _MUTED)
+        return
+    place[:height] = cell.picture
+    write(place, shorten(said, width, 8), (0, height + 18), 8, _INK)
+
+
+def caption(comparison: Comparison, cell: Cell) -> str:
+    """The figures of a cell, or why it has none, in a few words."""
+    if cell.facts is None:
+        return cell.short
+    if not cell.facts["depends_on_layer"]:
+        return "does not depend on this layer"
+    if not cell.facts["positive_evidence"]:
+        return "empty map"
+    inside = cell.facts["share_inside_box"]
+    share = "" if inside is None else f"{inside:.0%} inside, "
+    away = "" if comparison.shows(cell.peak_at) else " out of view"
+    return f"{share}peak {cell.facts['peak']:.3g}{away}"
+
+
+def _legend(page: Image, y: int) -> None:
+    """The colour bar."""
+    x = _MARGIN + write(page, "0", (_MARGIN, y + 10), 8, _MUTED) + 8
+    steps = np.tile(np.linspace(0, 1, 160, dtype=np.float32), (12, 1))
+    page[y : y + 12, x : x + 160] = overlay(np.full((12, 160, 3), 150, np.uint8), steps)
+    said = "the peak of each map: colours do not compare one map with another"
+    write(page, shorten(said, page.shape[1] - x - 168 - _MARGIN, 8), (x + 168, y + 10), 8, _MUTED)
