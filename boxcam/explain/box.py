@@ -113,7 +113,9 @@ class ExplainedBox:
         >>> boxcam.explain("signs.boxcam", "street.jpg")[0].overlay().dtype
         dtype('uint8')
         """
-        drawn = draw_overlay(self._evidence, [self.index], look(style, scale, self._evidence.signed), outlines)
+        drawn = draw_overlay(
+            self._evidence, [self.index], look(style, scale, self._evidence.signed, self._evidence.of_pixels), outlines
+        )
         return in_color(drawn, color or self._evidence.query.color)
 
 

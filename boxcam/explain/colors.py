@@ -22,6 +22,8 @@ STRENGTH = 0.85
 """How much of the picture the peak of a map hides; colder places hide less, and nothing where there is no heat."""
 LEVELS = (0.25, 0.5, 0.75)
 """Lines of equal heat are drawn at these shares of the strongest."""
+SMOOTH = 60
+"""The share of a picture's longer side over which the heat of single pixels is averaged for lines."""
 STEPS = 255
 """Of heat, each with a colour."""
 DARK, LIGHT = (0.0, 0.0, 0.0), (255.0, 255.0, 255.0)
@@ -98,6 +100,8 @@ def _contours(picture: Image, heat: Float, look: Look) -> Image:
     """Draw lines of equal heat, each in the colour of its heat, between white edges, or dark ones if it is bright."""
     result = picture.copy()
     width = line_width(picture)
+    if look.fine:
+        heat = _smooth(heat)
     for level in LEVELS:
         for sign in (-1, 1) if look.signed else (1,):
             found, _ = cv2.findContours(
@@ -108,6 +112,13 @@ def _contours(picture: Image, heat: Float, look: Look) -> Image:
             for thickness, ink in ((4 * width, edge), (2 * width, tuple(float(value) for value in color))):
                 cv2.drawContours(result, found, -1, ink, thickness, cv2.LINE_AA)
     return result
+
+
+def _smooth(heat: Float) -> Float:
+    """The heat of single pixels as that of places, with the same peak."""
+    smooth = np.asarray(cv2.GaussianBlur(heat, (0, 0), max(heat.shape) / SMOOTH), np.float32)
+    peak, before = float(np.abs(smooth).max()), float(np.abs(heat).max())
+    return smooth if peak == 0 else np.asarray(smooth * (before / peak), np.float32)
 
 
 def line_width(picture: Image) -> int:

@@ -119,7 +119,7 @@ class Explanation(Evidence):
         True
         """
         chosen = numbers_of_boxes(slice(None) if k is None else k, len(self))
-        drawn = draw_overlay(self, chosen, look(style, scale, self.signed), outlines)
+        drawn = draw_overlay(self, chosen, look(style, scale, self.signed, self.of_pixels), outlines)
         return in_color(drawn, color or self.query.color)
 
     def sheet(self, *, color: Color | None = None, style: Style = "blend", scale: Scale = "per-box") -> Image:
@@ -140,7 +140,7 @@ class Explanation(Evidence):
         >>> boxcam.explain("signs.boxcam", "street.jpg").sheet().ndim
         3
         """
-        how = look(style, scale, self.signed)
+        how = look(style, scale, self.signed, self.of_pixels)
         panels = [make_panel(self, k, totals(self, k)) for k in range(len(self))]
         return in_color(draw_sheet(self, panels, how), color or self.query.color)
 
@@ -195,7 +195,7 @@ class Explanation(Evidence):
         if name is not None and not is_name(name):
             raise ArgumentError(f"{name!r} is not the name of a file. Pass one without folders, such as 'street'.")
         check_callable("progress", progress)
-        how = look(style, scale, self.signed)
+        how = look(style, scale, self.signed, self.of_pixels)
         check_is_folder(folder, _ONE_PICTURE)
         image = None if self.query.image is None else Path(self.query.image)
         name = ("image" if image is None else image.stem) if name is None else name

@@ -56,5 +56,10 @@ def shown(evidence: Evidence, k: int, said: Totals, values: Float | None, view: 
         return Shown(map_in(evidence, k, view, size), largest(said, evidence.signed))
     x1, y1, x2, y2 = view
     part = np.asarray(resampled(drawn_values(values[y1:y2, x1:x2], evidence.signed), size), np.float32)
-    whole = (y2 - y1, x2 - x1) == values.shape
-    return Shown(part, brightest(part if whole else values, PERCENTILE, evidence.signed))
+    top = brightest(part, PERCENTILE, evidence.signed)
+    if (
+        y2 - y1,
+        x2 - x1,
+    ) != values.shape:  # a part has the colours of the whole map, unless it is hotter than most of it
+        top = max(top, brightest(values, PERCENTILE, evidence.signed))
+    return Shown(part, top)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from boxcam.explain.colors import paint
@@ -39,7 +41,9 @@ def legend(place: Image, strongest: str, look: Look, peak: float | None) -> None
     if length < sum(text_width(word, 8) + 6 for word in words):
         ticks, words = ticks[[0, -1]], [words[0], words[-1]]
     steps = np.tile(np.pad(np.linspace(low, 1, length, dtype=np.float32), AROUND, "edge"), (THICK + 2 * AROUND, 1))
-    bar = paint(np.full((*steps.shape, 3), GROUND, np.uint8), steps, look)[AROUND:-AROUND, AROUND:-AROUND]
+    bar = paint(np.full((*steps.shape, 3), GROUND, np.uint8), steps, replace(look, fine=False))[
+        AROUND:-AROUND, AROUND:-AROUND
+    ]
     place[18 : 18 + THICK, left : left + length] = bar
     for tick, word in zip(ticks, words, strict=True):
         x = left + round((tick - low) / (1 - low) * (length - 1))

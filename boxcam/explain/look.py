@@ -24,14 +24,16 @@ class Look:
         style: ``blend`` or ``contours``.
         scale: ``per-box`` or ``common``.
         signed: whether values below zero are drawn, too, in colours of their own.
+        fine: whether maps are of single pixels: lines of equal heat are then those of the map made smooth.
     """
 
     style: Style = "blend"
     scale: Scale = "per-box"
     signed: bool = False
+    fine: bool = False
 
 
-def look(style: Any, scale: Any, signed: bool = False) -> Look:
+def look(style: Any, scale: Any, signed: bool = False, fine: bool = False) -> Look:
     """How maps are to be drawn, by the words that people use.
 
     Raises:
@@ -44,4 +46,4 @@ def look(style: Any, scale: Any, signed: bool = False) -> Look:
             raise ArgumentError(f"{kind}={given!r} is not a word. Pass {' or '.join(map(repr, names))}.")
         if given not in names:
             raise UnknownNameError.of(kind, given, names)
-    return Look(style, scale, signed)
+    return Look(style, scale, signed, fine)

@@ -67,7 +67,7 @@ def draw_sheet(evidence: Evidence, panels: Sequence[Panel], look: Look) -> Image
         title="image" if query.image is None else Path(query.image).name,
         subtitle=f"{subtitle}; {query.drawn}" if query.drawn else subtitle,
         note=_note(evidence, panels),
-        strongest=_strongest(evidence, look),
+        strongest=_strongest(look),
         nothing=_nothing(query),
         classifier=query.classifier,
     )
@@ -141,13 +141,19 @@ def _of_target(evidence: Evidence) -> str:
     return f". {evidence.target}, {target.meaning}{way}"
 
 
-def _strongest(evidence: Evidence, look: Look) -> str:
+def _strongest(look: Look) -> str:
     """What the strongest colour stands for."""
     whose = "all maps" if look.scale == "common" else "each map"
-    if evidence.of_pixels:
-        kind = "" if look.signed else "positive "
-        return f"hottest {100 - PERCENTILE} % of {whose}'{'' if whose.endswith('s') else 's'} {kind}pixels"
-    return f"largest value of {whose}"
+    if not look.fine:
+        return f"largest value of {whose}"
+    if look.style == "contours":
+        return f"largest value of {whose}, made smooth"
+    share = (
+        f"hottest {100 - PERCENTILE} % of the"
+        if look.scale == "common"
+        else f"hottest {100 - PERCENTILE} % of each map's"
+    )
+    return f"{share} {'' if look.signed else 'positive '}pixels"
 
 
 def _note(evidence: Evidence, panels: Sequence[Panel]) -> str:

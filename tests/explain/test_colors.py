@@ -102,6 +102,19 @@ def test_lines_against_are_blue_and_only_drawn_with_a_sign() -> None:
     assert (colored[:, 0] > colored[:, 2]).all()
 
 
+def test_lines_of_single_pixels_are_those_of_places() -> None:
+    """Of every second pixel: each would have lines of its own."""
+    grains = np.zeros((120, 120), np.float32)
+    grains[20:60:2, 20:60:2] = 1
+    picture = np.full((120, 120, 3), 128, np.uint8)
+    places = paint(picture, grains, Look(style="contours", fine=True))
+    assert (places[30:50, 30:50] == 128).all()  # between the lines of half and more, which lie at the edge
+    assert (places != 128).any()
+    assert (places[70:] == 128).all()
+    assert not (paint(picture, grains, LINES)[30:50, 30:50] == 128).all()
+    assert np.array_equal(paint(picture, np.zeros_like(grains), Look(style="contours", fine=True)), picture)
+
+
 def test_words_that_are_no_look_are_refused() -> None:
     assert look("contours", "common", True) == Look("contours", "common", True)
     with pytest.raises(UnknownNameError, match="there is no style 'contour'") as failed:
