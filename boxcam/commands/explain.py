@@ -16,6 +16,7 @@ from boxcam.commands.limits import limited
 from boxcam.commands.options import PATH, Count, Name, Share, common
 from boxcam.commands.progress import ProgressLine, progress_line
 from boxcam.errors import BoxcamError, BundleError, InputError, OutputError, RunError
+from boxcam.explain.look import SCALES, STYLES, Scale, Style
 from boxcam.runtime.engines import ENGINES
 from boxcam.runtime.sessions import DEVICES, MOST_THREADS, OTHER_DEVICES
 from boxcam.targets import TARGETS
@@ -35,6 +36,7 @@ _LARGE = 1 << 28
 _boxes = partial(click.option, cls=Option, heading="Which boxes")
 _again = partial(click.option, cls=Option, heading="Of methods that run the model again")
 _device = partial(click.option, cls=Option, heading="What it runs on")
+_sheets = partial(click.option, cls=Option, heading="How sheets look")
 
 
 @click.command(
@@ -91,6 +93,20 @@ _device = partial(click.option, cls=Option, heading="What it runs on")
     help="Of smooth-grad: how much noise, as a share of the range of the image's values. [default: 0.15]",
 )
 @_again("--seed", type=Count(0), help="Of what these draw: the same for the same seed. [default: 0]")
+@_sheets(
+    "--style",
+    type=Name("style", lambda: STYLES),
+    default="blend",
+    show_default=True,
+    help="Heat as colours, or as lines of equal heat on the picture as it is.",
+)
+@_sheets(
+    "--scale",
+    type=Name("scale", lambda: SCALES),
+    default="per-box",
+    show_default=True,
+    help="The strongest colour is each map's own peak, or the largest peak of the image's boxes for all of them.",
+)
 @_device(
     "--device",
     type=Name("device", lambda: DEVICES, OTHER_DEVICES),
@@ -133,6 +149,8 @@ def explain(
     samples: int | None,
     noise: float | None,
     seed: int | None,
+    style: Style,
+    scale: Scale,
     device: str,
     providers: tuple[str, ...],
     threads: int,
@@ -151,10 +169,12 @@ def explain(
       boxcam explain faster-rcnn.boxcam street.jpg --layer roi --score 0.5
       boxcam explain resnet50.boxcam cat.jpg --class 'tiger cat' --class tabby
       boxcam explain resnet50.boxcam cat.jpg --rank 1 --rank 2
+      boxcam explain retinanet.boxcam street.jpg --style contours --scale common
     """
     from boxcam.commands.summary import WORDS, summary, total
     from boxcam.explain.browse.index import Index
     from boxcam.explain.files import make_folder
+    from boxcam.explain.look import look
     from boxcam.explain.methods import METHODS
     from boxcam.explain.names import check_is_folder, choose_names
     from boxcam.runtime.images import find_images
@@ -184,7 +204,8 @@ def explain(
                 try:
                     count = _counter(line, file, channels) if counts == "box" else line.counter(one=counts)
                     explanation = model.explain(file, **asked, progress=count)
-                    index.save(explanation, name, line.counter("writing"))
+                    how = look(style, scale, explanation.signed, explanation.of_pixels)
+                    index.save(explanation, name, line.counter("writing"), how)
                 except (InputError, OutputError) as error:
                     broken.append(error)
                     continue

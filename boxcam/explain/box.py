@@ -7,6 +7,7 @@ from functools import cached_property
 
 from boxcam.explain.evidence import Color, Evidence
 from boxcam.explain.files import encode_png
+from boxcam.explain.look import Scale, Style, look
 from boxcam.explain.pictures import draw_overlay, in_color
 from boxcam.types import Float, Image
 
@@ -86,21 +87,36 @@ class ExplainedBox:
         """
         return self.peak > 0
 
-    def overlay(self, *, color: Color | None = None, outlines: bool = True) -> Image:
+    def overlay(
+        self,
+        *,
+        color: Color | None = None,
+        outlines: bool = True,
+        style: Style = "blend",
+        scale: Scale = "per-box",
+    ) -> Image:
         """The image under the box's heatmap; the same as `Explanation.overlay` of this box.
 
         Args:
             color: order of the result's channels, ``BGR`` or ``RGB``; that of the explanation by default.
             outlines: whether to draw the box, too.
+            style: ``blend`` for colours, ``contours`` for lines of equal heat.
+            scale: ``per-box``, or ``common`` for that of all boxes of the image.
 
         Returns:
             uint8 [H, W, 3], as large as the image.
+
+        Raises:
+            UnknownNameError: there is no such style or scale.
 
         >>> import boxcam
         >>> boxcam.explain("signs.boxcam", "street.jpg")[0].overlay().dtype
         dtype('uint8')
         """
-        return in_color(draw_overlay(self._evidence, [self.index], outlines), color or self._evidence.query.color)
+        drawn = draw_overlay(
+            self._evidence, [self.index], look(style, scale, self._evidence.signed, self._evidence.of_pixels), outlines
+        )
+        return in_color(drawn, color or self._evidence.query.color)
 
 
 def box_of(evidence: Evidence, index: int) -> ExplainedBox:

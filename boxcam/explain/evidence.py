@@ -168,7 +168,8 @@ class Evidence:
         """
         number = number_of_box(index, len(self))
         if self.fused:
-            return self._fuse([self._sum(parts[number]) for parts in (self.parts, *self.fused)])
+            maps = [self._sum(parts[number]) for parts in (self.parts, *self.fused)]
+            return fuse(maps, [float(one.max()) for one in maps], self.fusion)
         result = self._sum(self.parts[number])
         if self.guides is not None:
             result *= self._sum(self.guides[number])
@@ -199,6 +200,16 @@ class Evidence:
         guided = self.target == DETECTION and self.engine != NO_ENGINE  # a search for patches, which a layer guided
         regions = any(part.of_regions for parts in self.parts for part in parts)
         return (self.layer == IMAGE and not guided and not regions) or self.guides is not None
+
+    @property
+    def signed(self) -> bool:
+        """Whether values below zero speak against the box and are drawn.
+
+        >>> import boxcam
+        >>> boxcam.explain("signs.boxcam", "street.jpg").signed
+        False
+        """
+        return False
 
     def depends(self, index: int) -> bool:
         """Whether the box's target depends on the layer at all.
@@ -243,15 +254,25 @@ class Evidence:
         number = number_of_box(index, len(self))
         return tuple(part for parts in (self.parts, *self.fused) for part in parts[number])
 
-    def _fuse(self, maps: Sequence[Float]) -> Float:
-        positive = [np.maximum(one, 0) for one in maps]
-        shares = [one / peak if (peak := one.max()) > 0 else one for one in positive]
-        result: Float = np.maximum.reduce(shares) if self.fusion == "max" else np.mean(shares, axis=0, dtype=np.float32)
-        return result
-
     def _sum(self, parts: Sequence[Part]) -> Float:
         height, width = self.image.shape[:2]
         result: Float = np.zeros((height, width), np.float32)
         for part in parts:
             result += place(part.cells, part.grid, height, width)
         return result
+
+
+def fuse(maps: Sequence[Float], peaks: Sequence[float], fusion: Fusion) -> Float:
+    """What is positive of each map, as a share of its peak; of these the largest or the mean, pixel by pixel.
+
+    Args:
+        maps: float32 [H, W], several of one box.
+        peaks: the largest value of each.
+        fusion: ``max`` or ``mean``.
+    """
+    shares = [
+        np.maximum(one, 0) / np.float32(peak) if peak > 0 else np.zeros_like(one)
+        for one, peak in zip(maps, peaks, strict=True)
+    ]
+    result: Float = np.maximum.reduce(shares) if fusion == "max" else np.mean(shares, axis=0, dtype=np.float32)
+    return result

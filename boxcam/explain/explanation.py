@@ -15,10 +15,12 @@ from boxcam.arguments import check_callable, numbers_of_boxes
 from boxcam.errors import ArgumentError, PackageError
 from boxcam.explain.box import ExplainedBox, box_of
 from boxcam.explain.evidence import DETECTION, Color, Evidence
-from boxcam.explain.facts import box_facts, facts, share_inside
+from boxcam.explain.facts import box_facts, facts
 from boxcam.explain.files import encode_png, make_folder, write_files
+from boxcam.explain.look import Scale, Style, look
 from boxcam.explain.names import check_free, check_is_folder, is_name
 from boxcam.explain.pictures import draw_overlay, draw_sheet, in_color, make_panel
+from boxcam.explain.totals import totals, totals_of
 from boxcam.targets import LOGIT
 from boxcam.types import Image
 
@@ -85,16 +87,21 @@ class Explanation(Evidence):
         *,
         color: Color | None = None,
         outlines: bool = True,
+        style: Style = "blend",
+        scale: Scale = "per-box",
     ) -> Image:
         """The image under the heatmap of one box, or of several together.
 
         Args:
             k: which box, or which boxes: an index, a slice, several indices, or a mask with a boolean for each box; all
-                by default. Each heatmap is scaled to its own peak; where several overlap, the strongest colour is
-                shown.
+                by default. Where several heatmaps overlap, the strongest colour is shown.
             color: order of the result's channels, ``BGR`` or ``RGB``; by default that of the image as it was given,
                 ``BGR`` for a file.
             outlines: whether to draw the boxes, too.
+            style: ``blend`` for colours, which hide more of the image the hotter it is and nothing where there is no
+                heat; ``contours`` for lines at a quarter, half and three quarters of the strongest.
+            scale: ``per-box`` to scale each heatmap to its own peak, ``common`` to scale all to the largest peak of the
+                explanation's boxes.
 
         Returns:
             uint8 [H, W, 3], as large as the image.
@@ -102,6 +109,7 @@ class Explanation(Evidence):
         Raises:
             IndexError: there is no such box.
             ArgumentError: ``k`` is something else, or ``color`` is no order of channels.
+            UnknownNameError: there is no such style or scale.
 
         >>> import boxcam, cv2
         >>> explanation = boxcam.explain("signs.boxcam", "street.jpg")
@@ -111,24 +119,30 @@ class Explanation(Evidence):
         True
         """
         chosen = numbers_of_boxes(slice(None) if k is None else k, len(self))
-        return in_color(draw_overlay(self, chosen, outlines), color or self.query.color)
+        drawn = draw_overlay(self, chosen, look(style, scale, self.signed, self.of_pixels), outlines)
+        return in_color(drawn, color or self.query.color)
 
-    def sheet(self, *, color: Color | None = None) -> Image:
+    def sheet(self, *, color: Color | None = None, style: Style = "blend", scale: Scale = "per-box") -> Image:
         """One picture of everything: all boxes, numbered, then each with its heatmap, class, score and peak.
 
+        Maps are made at the size at which they are shown: of a large image that is much faster than `save`.
+
         Args:
-            color: as for `overlay`.
+            color, style, scale: as for `overlay`.
 
         Returns:
             uint8 [height, width, 3].
+
+        Raises:
+            ArgumentError, UnknownNameError: as of `overlay`.
 
         >>> import boxcam
         >>> boxcam.explain("signs.boxcam", "street.jpg").sheet().ndim
         3
         """
-        maps = (self.map(k) for k in range(len(self)))
-        panels = [make_panel(self, k, one, share_inside(one, self.detections.boxes[k])) for k, one in enumerate(maps)]
-        return in_color(draw_sheet(self, panels), color or self.query.color)
+        how = look(style, scale, self.signed, self.of_pixels)
+        panels = [make_panel(self, k, totals(self, k)) for k in range(len(self))]
+        return in_color(draw_sheet(self, panels, how), color or self.query.color)
 
     def facts(self) -> dict[str, Any]:
         """What the JSON of `save` says, but for the names of the files next to it; docs/results.md tells of each entry.
@@ -141,7 +155,8 @@ class Explanation(Evidence):
         >>> facts["method"], facts["detections"][0]["name"]
         ('hirescam', 'pedestrian crossing')
         """
-        return facts(self, [box_facts(self, k, self.map(k)) for k in range(len(self))])
+        boxes = self.detections.boxes
+        return facts(self, [box_facts(self, k, totals_of(self.map(k), boxes[k])) for k in range(len(self))])
 
     def save(
         self,
@@ -149,6 +164,8 @@ class Explanation(Evidence):
         name: str | None = None,
         *,
         progress: Callable[[int, int], None] | None = None,
+        style: Style = "blend",
+        scale: Scale = "per-box",
     ) -> tuple[Path, Path, Path]:
         """Write ``name.png`` (the sheet), ``name.npz`` (the raw maps and the boxes) and ``name.json`` (the facts).
 
@@ -158,6 +175,7 @@ class Explanation(Evidence):
             folder: where; it is made if need be.
             name: of the files, without extension; by default that of the image, or ``image`` if it was no file.
             progress: called with the number of maps written and their total.
+            style, scale: of the sheet, as for `overlay`; the maps and the facts are the same.
 
         Returns:
             The three paths, in that order.
@@ -165,6 +183,7 @@ class Explanation(Evidence):
         Raises:
             OutputError: a file cannot be written, or is there and not boxcam's; or the folder has the name of a file.
             ArgumentError: ``folder`` is no path, or ``name`` no name of a file in it.
+            UnknownNameError: there is no such style or scale.
             BoxcamError: the model gave a box, score or logit that is no number.
 
         >>> import boxcam
@@ -176,12 +195,13 @@ class Explanation(Evidence):
         if name is not None and not is_name(name):
             raise ArgumentError(f"{name!r} is not the name of a file. Pass one without folders, such as 'street'.")
         check_callable("progress", progress)
+        how = look(style, scale, self.signed, self.of_pixels)
         check_is_folder(folder, _ONE_PICTURE)
         image = None if self.query.image is None else Path(self.query.image)
         name = ("image" if image is None else image.stem) if name is None else name
         into = make_folder(folder)
         check_free([name], into, [] if image is None else [image])
-        return write_files(self, into, name, progress)
+        return write_files(self, into, name, progress, how)
 
     def to_supervision(self) -> Any:
         """The boxes as ``supervision.Detections``, with ``class_name`` in their data.

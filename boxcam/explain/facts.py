@@ -11,7 +11,7 @@ import numpy as np
 from boxcam._version import __version__
 from boxcam.errors import BoxcamError
 from boxcam.explain.evidence import Evidence
-from boxcam.types import Float
+from boxcam.explain.totals import Totals
 
 
 def facts(
@@ -57,16 +57,16 @@ def facts(
     }
 
 
-def box_facts(evidence: Evidence, k: int, values: Float) -> dict[str, Any]:
+def box_facts(evidence: Evidence, k: int, said: Totals) -> dict[str, Any]:
     """The facts of one box.
 
     Args:
         evidence: the explanation.
         k: which box.
-        values: its map, float32 [H, W].
+        said: of its map.
     """
     complete = math.nan if evidence.completeness is None else float(evidence.completeness[k])
-    detections, peak = evidence.detections, float(values.max())
+    detections, peak = evidence.detections, said.peak
     return {
         "box": [round(float(v), 3) for v in detections.boxes[k]],
         "label": int(detections.labels[k]),
@@ -79,7 +79,7 @@ def box_facts(evidence: Evidence, k: int, values: Float) -> dict[str, Any]:
         "depends_on_layer": evidence.depends(k),
         "peak": peak,
         "positive_evidence": peak > 0,
-        "share_inside_box": share_inside(values, detections.boxes[k]),
+        "share_inside_box": said.inside,
         "completeness": round(complete, 6) if math.isfinite(complete) else None,
     }
 
@@ -98,19 +98,3 @@ def check_finite(evidence: Evidence) -> None:
                 f"{evidence.query.image or 'an image'}: the model's {what} hold NaN or infinite values, so its result"
                 " is not written. Check the model on this image."
             )
-
-
-def share_inside(values: Float, box: Float) -> float | None:
-    """The share of a map's positive energy that lies inside a box; None for a map without any.
-
-    Args:
-        values: float32 [H, W].
-        box: x1 y1 x2 y2 in pixels of the map; every pixel that it touches counts.
-    """
-    positive = np.maximum(values, 0)
-    total = float(positive.sum(dtype=np.float64))
-    if total == 0:
-        return None
-    x1, y1 = (int(np.floor(v)) for v in box[:2])
-    x2, y2 = (int(np.ceil(v)) for v in box[2:])
-    return round(float(positive[y1:y2, x1:x2].sum(dtype=np.float64)) / total, 6)

@@ -16,8 +16,10 @@ from boxcam.errors import OutputError
 from boxcam.explain.archive import write_archive
 from boxcam.explain.evidence import Evidence
 from boxcam.explain.facts import box_facts, check_finite, facts
+from boxcam.explain.look import Look
 from boxcam.explain.names import FACTS, MAPS, SHEET
 from boxcam.explain.pictures import draw_sheet, make_panel
+from boxcam.explain.totals import totals_of
 from boxcam.leftovers import file_aside, sweep
 from boxcam.types import Float, Image
 
@@ -48,6 +50,7 @@ def write_files(
     name: str,
     progress: Callable[[int, int], None] | None = None,
     watch: Callable[[int, Float, Mapping[str, Any]], None] | None = None,
+    look: Look = Look(),  # noqa: B008 - it is frozen
 ) -> tuple[Path, Path, Path]:
     """Write ``name.png``, ``name.npz`` and ``name.json``; each is whole or not there. Maps are made one by one.
 
@@ -57,6 +60,7 @@ def write_files(
         name: of the files, without extension.
         progress: called with the number of maps written and their total.
         watch: called with each box's number, its map, which is not kept, and its facts.
+        look: how the sheet draws the maps.
 
     Returns:
         The paths of sheet, maps and facts.
@@ -78,8 +82,9 @@ def write_files(
         ):
             boxes, panels = [], []
             for k, values in enumerate(write_archive(evidence, maps)):
-                boxes.append(box_facts(evidence, k, values))
-                panels.append(make_panel(evidence, k, values, boxes[-1]["share_inside_box"]))
+                of = totals_of(values, evidence.detections.boxes[k])
+                boxes.append(box_facts(evidence, k, of))
+                panels.append(make_panel(evidence, k, of, values))
                 if watch is not None:
                     watch(k, values, boxes[-1])
                 if progress is not None:
@@ -87,7 +92,7 @@ def write_files(
             found = facts(evidence, boxes, {"overlay": paths[0].name, "maps": paths[1].name})
             text = json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
             said.write(text.encode(errors="backslashreplace"))  # a file name that is not UTF-8 comes back from JSON
-            page.write(encode_png(draw_sheet(evidence, panels)))
+            page.write(encode_png(draw_sheet(evidence, panels, look)))
     except OSError as error:
         mend = "Choose another folder."
         if error.errno == errno.ENAMETOOLONG:

@@ -1,4 +1,4 @@
-"""One box of a sheet, at the sizes at which the sheet shows it."""
+"""One box of a sheet, at the size at which the sheet shows it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from boxcam.explain.render import PERCENTILE, brightest, heatmap, scaled
+from boxcam.explain.render import scaled
+from boxcam.explain.views import View
 from boxcam.types import Float, Image
 
 Corners = tuple[float, float, float, float]
 """x1 y1 x2 y2."""
-View = tuple[int, int, int, int]
-"""Columns and rows of the image that are shown: x1 y1 x2 y2, the last ones exclusive."""
 
 THINNEST = 16
 """Pixels: a picture that is thinner is widened, so that it can be seen at all."""
@@ -27,19 +26,38 @@ LARGEST = 0.5
 """Share of the image's sides above which a close-up would show little more than the image does."""
 SMALLEST = 32
 """Pixels of the image that the longer side of a close-up has at least."""
+LOCATOR = 0.3
+"""Share of a picture's sides that the small picture of the whole image has, on a close-up."""
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """A map as a picture shows it.
+
+    Attributes:
+        values: float32 [h, w], raw, as large as the picture.
+        top: the value that has the strongest colour if the map has a scale of its own; 0 if nothing is drawn.
+    """
+
+    values: Float
+    top: float
+
+    def heat(self, signed: bool = False) -> Float:
+        """float32 [h, w], 0..1; -1..1 if negative values are drawn, too."""
+        return scaled(self.values, self.top, signed)
 
 
 @dataclass(frozen=True, eq=False)
 class CloseUp:
-    """The surroundings of a small box.
+    """What is shown of a small box.
 
     Attributes:
-        view: the part of the image; it has the image's ratio.
-        heat: float32 [h, w], 0..1, the heatmap there, as large as the picture in the panel.
+        view: the surroundings of the box, which the picture shows; they have the image's ratio.
+        whole: the map of the whole image, as large as the small picture that shows where they are.
     """
 
     view: View
-    heat: Float
+    whole: Shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,10 +70,12 @@ class Panel:
         name: class name.
         score: as the model reports it.
         peak: the largest value of the raw map.
-        heat: float32 [h, w], 0..1, as large as the picture in the panel; see `panel_heat`.
-        close_up: what is shown next to it, if the box is small.
+        shown: the map, as large as the picture: of the whole image, or of the close-up.
+        close_up: what the picture shows if the box is small; None for the whole image.
         inside: the share of the map's positive values that lies inside the box; None if that says nothing.
         depends: whether the box depends on the layer at all.
+        against: how much the strongest negative value speaks against the box; None if these are not drawn.
+        rounding: whether the map is nothing but rounding errors; then nothing of it is drawn.
     """
 
     box: Corners
@@ -63,60 +83,28 @@ class Panel:
     name: str
     score: float
     peak: float
-    heat: Float
+    shown: Shown
     close_up: CloseUp | None = None
     inside: float | None = None
     depends: bool = True
+    against: float | None = None
+    rounding: bool = False
 
     @property
-    def columns(self) -> int:
-        """How many pictures it has, next to each other."""
-        return 1 if self.close_up is None else 2
+    def lit(self) -> bool:
+        """Whether anything of its map is drawn."""
+        return not self.rounding and (self.peak > 0 or bool(self.against))
 
 
-def panel_heat(map: Float, boxes: int, pixels: bool = False) -> Float:
-    """A map's heatmap at the size at which a sheet of so many boxes shows it.
+def surroundings(box: Corners, shape: Sequence[int]) -> View | None:
+    """The part of an image around a small box, inside of the image and with its ratio.
 
-    Args:
-        map: float32 [H, W], raw, as large as the image.
-        boxes: how many the sheet has.
-        pixels: whether it is a map of single pixels, of which a few are far hotter than the rest: then it is scaled to
-            `PERCENTILE` of those that are lit, at the size that is shown.
-    """
-    height, width = picture_size(map.shape, boxes)
-    heat = heatmap(map)
-    larger = height * width >= heat.size
-    method = cv2.INTER_NEAREST if larger else cv2.INTER_AREA
-    shown = np.clip(np.asarray(cv2.resize(heat, (width, height), interpolation=method), np.float32), 0, 1)
-    return heatmap(shown, PERCENTILE) if pixels else shown
-
-
-def close_up(map: Float, box: Corners, boxes: int, pixels: bool = False) -> CloseUp | None:
-    """The surroundings of a small box, at the same size; None for a box that can be seen without.
+    None for a box that can be seen without a close-up.
 
     Args:
-        map: float32 [H, W], raw; colours are those of the whole map, so that a peak elsewhere leaves this part cold.
         box: in image pixels.
-        boxes, pixels: as for `panel_heat`.
+        shape: of the image.
     """
-    view = _surroundings(box, map.shape)
-    if view is None:
-        return None
-    x1, y1, x2, y2 = view
-    heat = scaled(map[y1:y2, x1:x2], brightest(map, PERCENTILE if pixels else 100))
-    shown = enlarged(heat, picture_size(map.shape, boxes))
-    return CloseUp(view, np.clip(np.asarray(shown, np.float32), 0, 1))
-
-
-def enlarged(picture: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[Any]:
-    """A part of a picture, made as large as ``size``, height and width."""
-    part = np.ascontiguousarray(picture)
-    smaller = size[0] * size[1] < part.shape[0] * part.shape[1]
-    return np.asarray(cv2.resize(part, size[::-1], interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR))
-
-
-def _surroundings(box: Corners, shape: Sequence[int]) -> View | None:
-    """The part of an image around a box, inside of the image and with its ratio."""
     sides = shape[1], shape[0]
     kept = [min(max(value, 0.0), float(sides[k % 2])) for k, value in enumerate(box)]
     share = CONTEXT * max((kept[2 + k] - kept[k]) / sides[k] for k in range(2))
@@ -126,6 +114,18 @@ def _surroundings(box: Corners, shape: Sequence[int]) -> View | None:
     extents = [max(round(share * side), 1) for side in sides]
     starts = [min(max(round((kept[k] + kept[2 + k] - extents[k]) / 2), 0), sides[k] - extents[k]) for k in range(2)]
     return starts[0], starts[1], starts[0] + extents[0], starts[1] + extents[1]
+
+
+def locator_size(size: Sequence[int]) -> tuple[int, int]:
+    """Height and width of the small picture of the whole image on a close-up of that size."""
+    return max(round(size[0] * LOCATOR), 1), max(round(size[1] * LOCATOR), 1)
+
+
+def resampled(picture: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[Any]:
+    """A picture or a map made as large as ``size``, height and width: by areas if smaller, by lines if larger."""
+    part = np.ascontiguousarray(picture)
+    smaller = size[0] * size[1] < part.shape[0] * part.shape[1]
+    return np.asarray(cv2.resize(part, size[::-1], interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR))
 
 
 def picture_size(shape: Sequence[int], boxes: int) -> tuple[int, int]:

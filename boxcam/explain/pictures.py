@@ -8,22 +8,27 @@ from pathlib import Path
 import numpy as np
 
 from boxcam.explain.advice import alternative
+from boxcam.explain.colors import line_width, paint
 from boxcam.explain.evidence import DETECTION, Evidence, Query
+from boxcam.explain.heat import is_rounding, largest, shown, strongest
+from boxcam.explain.look import Look
 from boxcam.explain.methods import METHODS, Method
-from boxcam.explain.panel import Panel, close_up, panel_heat
-from boxcam.explain.render import PERCENTILE, class_color, fade, heatmap, outline, overlay, place_box
+from boxcam.explain.panel import CloseUp, Panel, locator_size, picture_size, surroundings
+from boxcam.explain.render import PERCENTILE, class_color, outline, place_box, scaled
 from boxcam.explain.sheet import Words, sheet
+from boxcam.explain.totals import Totals
 from boxcam.runtime.pixels import check_color
 from boxcam.targets import LOGIT, TARGETS
 from boxcam.types import Float, Image
 
 
-def draw_overlay(evidence: Evidence, indices: Iterable[int], outlines: bool = True) -> Image:
+def draw_overlay(evidence: Evidence, indices: Iterable[int], look: Look, outlines: bool = True) -> Image:
     """The image under the heatmap of some boxes: where several overlap, the strongest colour is shown.
 
     Args:
         evidence: the explanation.
-        indices: which boxes; each heatmap is scaled to its own peak.
+        indices: which boxes.
+        look: how heat is drawn; on a common scale, it is that of all boxes, also those that are not shown.
         outlines: whether to draw the boxes, too.
 
     Returns:
@@ -31,22 +36,27 @@ def draw_overlay(evidence: Evidence, indices: Iterable[int], outlines: bool = Tr
     """
     image, chosen = evidence.image, list(indices)
     heat: Float = np.zeros(image.shape[:2], np.float32)
+    common = max(strongest(evidence, k) for k in range(len(evidence))) if chosen and look.scale == "common" else 0.0
     for k in chosen:
-        np.maximum(heat, heatmap(evidence.map(k), PERCENTILE if evidence.of_pixels else 100), out=heat)
-    picture = overlay(fade(image), heat)
+        values = evidence.map(k)
+        top = strongest(evidence, k, values)
+        one = scaled(values, max(top, common) if top > 0 else 0.0, look.signed)
+        np.copyto(heat, one, where=np.abs(one) > np.abs(heat))
+    picture = paint(image, heat, look)
     if outlines and not evidence.query.classifier:
         for k in reversed(chosen):
-            label = int(evidence.detections.labels[k])
-            outline(picture, place_box(_corners(evidence, k), picture, image.shape), class_color(label))
+            label, width = int(evidence.detections.labels[k]), line_width(picture)
+            outline(picture, place_box(_corners(evidence, k), picture, image.shape), class_color(label), width)
     return picture
 
 
-def draw_sheet(evidence: Evidence, panels: Sequence[Panel]) -> Image:
+def draw_sheet(evidence: Evidence, panels: Sequence[Panel], look: Look) -> Image:
     """The sheet: all boxes, then each with its heatmap.
 
     Args:
         evidence: the explanation.
         panels: one for each box, see `make_panel`.
+        look: how heat is drawn.
 
     Returns:
         uint8 [height, width, 3], BGR.
@@ -57,36 +67,49 @@ def draw_sheet(evidence: Evidence, panels: Sequence[Panel]) -> Image:
         title="image" if query.image is None else Path(query.image).name,
         subtitle=f"{subtitle}; {query.drawn}" if query.drawn else subtitle,
         note=_note(evidence, panels),
-        brightest=(
-            f"hottest {100 - PERCENTILE} % of each map's positive pixels" if evidence.of_pixels else Words.brightest
-        ),
+        strongest=_strongest(look),
         nothing=_nothing(query),
         classifier=query.classifier,
     )
-    return sheet(evidence.image, panels, words)
+    return sheet(evidence.image, panels, words, look)
 
 
-def make_panel(evidence: Evidence, k: int, values: Float, inside: float | None) -> Panel:
+def make_panel(evidence: Evidence, k: int, said: Totals, values: Float | None = None) -> Panel:
     """What the sheet shows of one box; nothing of it is as large as the image.
+
+    Maps of cells are placed at the size at which they are shown. Maps of single pixels are made as large as the image
+    first, and then smaller.
 
     Args:
         evidence: the explanation.
         k: which box.
-        values: its map, float32 [H, W].
-        inside: the share of its positive values that lies inside the box.
+        said: of its map.
+        values: its map, float32 [H, W], if it is there already.
     """
     detections, box = evidence.detections, _corners(evidence, k)
-    peak = float(values.max())
+    height, width = evidence.image.shape[:2]
+    size, noise = picture_size((height, width), len(evidence)), is_rounding(evidence, k, said)
+    lit = largest(said, evidence.signed) > 0 and not noise
+    if not evidence.of_pixels:
+        values = None
+    elif values is None:
+        values = evidence.map(k)
+    whole, view = (0, 0, width, height), None
+    if lit and not evidence.query.classifier:
+        view = surroundings(box, (height, width))
+    small = None if view is None else shown(evidence, k, said, values, whole, locator_size(size))
     return Panel(
         box=box,
         label=int(detections.labels[k]),
         name=detections.names[k],
         score=float(detections.scores[k]),
-        peak=peak,
-        heat=panel_heat(values, len(evidence), evidence.of_pixels),
-        close_up=close_up(values, box, len(evidence), evidence.of_pixels) if peak > 0 else None,
-        inside=None if evidence.query.classifier else inside,
+        peak=said.peak,
+        shown=shown(evidence, k, said, values, view or whole, size),
+        close_up=None if view is None or small is None else CloseUp(view, small),
+        inside=None if evidence.query.classifier else said.inside,
         depends=evidence.depends(k),
+        against=max(-said.lowest, 0.0) if evidence.signed else None,
+        rounding=noise,
     )
 
 
@@ -118,9 +141,24 @@ def _of_target(evidence: Evidence) -> str:
     return f". {evidence.target}, {target.meaning}{way}"
 
 
+def _strongest(look: Look) -> str:
+    """What the strongest colour stands for."""
+    whose = "all maps" if look.scale == "common" else "each map"
+    if not look.fine:
+        return f"largest value of {whose}"
+    if look.style == "contours":
+        return f"largest value of {whose}, made smooth"
+    share = (
+        f"hottest {100 - PERCENTILE} % of the"
+        if look.scale == "common"
+        else f"hottest {100 - PERCENTILE} % of each map's"
+    )
+    return f"{share} {'' if look.signed else 'positive '}pixels"
+
+
 def _note(evidence: Evidence, panels: Sequence[Panel]) -> str:
     """What an empty map means, if there is one."""
-    if all(panel.peak > 0 or not panel.depends for panel in panels):
+    if all(panel.peak > 0 or panel.against or not panel.depends for panel in panels):
         return ""
     other = alternative(evidence)
     more = "" if other is None else f" {other.method} may show more."

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from boxcam.types import CellMap, Float, Grid
 
 Float64 = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 BLOCK = 32
 
 
@@ -33,18 +34,78 @@ def place(cells: CellMap, grid: Grid, height: int, width: int) -> Float:
     Returns:
         float32 [height, width]: zero outside ``grid.bounds``, a pixel being inside if its centre is.
     """
-    bounds = grid.bounds or (0.0, 0.0, float(width), float(height))
-    rows, columns = cells.values.shape
-    y, down = _axis(height, grid.y, grid.cell_height, grid.rows, cells.corner[0], rows, (bounds[1], bounds[3]))
-    x, across = _axis(width, grid.x, grid.cell_width, grid.columns, cells.corner[1], columns, (bounds[0], bounds[2]))
+    (y, down), (x, across) = axes(cells, grid, height, width)
+    rows = len(cells.values)
     placed = np.zeros((height, width), np.float32)
     sideways = np.empty((len(across), rows), np.float64)
-    _multiply(across, cells.values.T.astype(np.float64), out=sideways)
-    _multiply(down, sideways.T, out=placed[y, x])
+    multiply(across, cells.values.T.astype(np.float64), out=sideways)
+    multiply(down, sideways.T, out=placed[y, x])
     return placed
 
 
-def _multiply(axis: Float64, values: Float64, out: npt.NDArray[Any]) -> None:
+def axes(cells: CellMap, grid: Grid, height: int, width: int) -> tuple[tuple[slice, Float64], tuple[slice, Float64]]:
+    """Of rows and of columns: the pixels that see any of the cells, and how much of each, float64 [pixels, cells]."""
+    (rows, columns), ((y1, y2), (x1, x2)) = cells.values.shape, _bounds(grid, height, width)
+    return (
+        _axis(height, grid.y, grid.cell_height, grid.rows, cells.corner[0], rows, (y1, y2)),
+        _axis(width, grid.x, grid.cell_width, grid.columns, cells.corner[1], columns, (x1, x2)),
+    )
+
+
+def pieces(grid: Grid, height: int, width: int) -> tuple[Ints, Ints]:
+    """Rows and columns at which a piece begins along which a placed map changes evenly; cells of a pixel or more."""
+    starts = []
+    for size, start, cell, valid, bounds in zip(
+        (height, width),
+        (grid.y, grid.x),
+        (grid.cell_height, grid.cell_width),
+        (grid.rows, grid.columns),
+        _bounds(grid, height, width),
+        strict=True,
+    ):
+        place = (np.arange(size) + 0.5 - start) / cell - 0.5
+        between = np.floor(place) + (place > valid[0]) + (place >= valid[1] - 1)  # it holds before and after these
+        changes = np.flatnonzero(np.diff(between)) + 1
+        starts.append(np.unique(np.concatenate([changes, _pixels_inside(bounds, size)])))
+    return starts[0], starts[1]
+
+
+def _bounds(grid: Grid, height: int, width: int) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Of rows and of columns: where a map may be other than zero, in pixels."""
+    x1, y1, x2, y2 = grid.bounds or (0.0, 0.0, float(width), float(height))
+    return (y1, y2), (x1, x2)
+
+
+def seen_by(grid: Grid, view: tuple[float, float, float, float], height: int, width: int) -> Grid:
+    """Where the cells lie on a picture of ``height`` by ``width`` pixels that shows a part of the image.
+
+    Args:
+        grid: where they lie on the image.
+        view: the part, x1 y1 x2 y2 in image pixels.
+        height, width: of the picture.
+    """
+    x1, y1, x2, y2 = view
+    down, across = height / (y2 - y1), width / (x2 - x1)
+    bounds = grid.bounds
+    if bounds is not None:
+        bounds = (
+            (bounds[0] - x1) * across,
+            (bounds[1] - y1) * down,
+            (bounds[2] - x1) * across,
+            (bounds[3] - y1) * down,
+        )
+    return Grid(
+        (grid.y - y1) * down,
+        (grid.x - x1) * across,
+        grid.cell_height * down,
+        grid.cell_width * across,
+        grid.rows,
+        grid.columns,
+        bounds,
+    )
+
+
+def multiply(axis: Float64, values: Float64, out: npt.NDArray[Any]) -> None:
     """``out[:] = axis @ values`` in blocks of rows: each sees few cells, and the rest of the product is zeros.
 
     So small a block is also a product that no BLAS hands to several threads: waking them takes longer.

@@ -1,4 +1,4 @@
-"""One picture and its maps: heatmaps, blended in; boxes, outlined. No maths beyond scaling a map to 0..1."""
+"""Maps, scaled to be looked at, and boxes, outlined. No maths beyond scaling a map to 0..1."""
 
 from __future__ import annotations
 
@@ -10,61 +10,46 @@ import numpy as np
 from boxcam.explain.lettering import Color
 from boxcam.types import Float, Image
 
-COLORMAP = cv2.COLORMAP_TURBO
-STRENGTH = 0.85
-"""How much of the picture the peak of a map hides; colder places hide proportionally less."""
-FADE = 0.6
-"""How much of its colour the picture loses under a heatmap, so that colours mean heat."""
-
 PERCENTILE = 99
 """Of the lit pixels of a map of single pixels: these, and hotter ones, have the strongest colour."""
 
 
-def heatmap(map: Float, percentile: float = 100) -> Float:
-    """A map scaled for looking at: negative values become 0, the peak 1; without a positive value all is 0.
+def heatmap(map: Float, percentile: float = 100, signed: bool = False) -> Float:
+    """A map scaled for looking at: the peak is 1; without a value that is drawn all is 0.
 
     Args:
         map: float32 [H, W], raw.
-        percentile: of the positive values, which becomes 1, with all that is above.
+        percentile: of the values that are drawn, which becomes 1, with all that is above.
+        signed: whether negative values are drawn; if not, they become 0. If so, the largest magnitude becomes 1 or -1.
 
     Returns:
-        float32 [H, W], 0..1, never NaN.
+        float32 [H, W], 0..1, or -1..1; never NaN.
     """
-    return scaled(map, brightest(map, percentile))
+    return scaled(map, brightest(map, percentile, signed), signed)
 
 
-def brightest(map: Float, percentile: float = 100) -> float:
-    """The value that has the strongest colour: a percentile of the positive values; 0 if there is none."""
-    positive = _positive(map)
+def brightest(map: Float, percentile: float = 100, signed: bool = False) -> float:
+    """The value that has the strongest colour: a percentile of the values that are drawn; 0 if there is none."""
+    drawn = np.abs(drawn_values(map, signed)) if signed else drawn_values(map, signed)
     if percentile == 100:
-        return float(positive.max())
-    lit = positive[positive > 0]
+        return float(drawn.max())
+    lit = drawn[drawn > 0]
     return float(np.percentile(lit, percentile, method="lower")) if lit.size else 0.0
 
 
-def scaled(map: Float, top: float) -> Float:
+def scaled(map: Float, top: float, signed: bool = False) -> Float:
     """A map, or a part of it, with the value ``top`` and all above as 1; see `heatmap`."""
-    positive = _positive(map)
-    result: Float = np.minimum(positive / np.float32(top), 1) if top > 0 else positive
+    drawn = drawn_values(map, signed)
+    result: Float = np.clip(drawn / np.float32(top), -1, 1) if top > 0 else np.zeros_like(drawn)
     return result.astype(np.float32)
 
 
-def _positive(map: Float) -> Float:
-    positive: Float = np.where(np.isfinite(map), np.maximum(map, 0), 0)
-    return positive
-
-
-def overlay(image: Image, heat: Float) -> Image:
-    """Blend a heatmap into the image: nothing where it is 0, the strongest colour where it is 1.
-
-    Args:
-        image: uint8 [H, W, 3], BGR.
-        heat: float32 [H, W], 0..1.
-    """
-    colors = cv2.applyColorMap(np.rint(heat * 255).astype(np.uint8), COLORMAP)
-    share = (heat * STRENGTH)[..., None]
-    blended: Image = np.rint(image * (1 - share) + colors * share).astype(np.uint8)
-    return blended
+def drawn_values(map: Float, signed: bool) -> Float:
+    """The values that are drawn; what is no finite number is 0."""
+    drawn: Float = map if signed else np.maximum(map, np.float32(0))
+    if not np.isfinite(drawn.sum(dtype=np.float64)):
+        drawn = np.where(np.isfinite(drawn), drawn, np.float32(0))
+    return drawn
 
 
 def class_color(label: int) -> Color:
@@ -73,12 +58,6 @@ def class_color(label: int) -> Color:
     value = (0.95, 0.75, 0.85)[label % 3]
     red, green, blue = colorsys.hsv_to_rgb(hue, 0.75, value)
     return round(blue * 255), round(green * 255), round(red * 255)
-
-
-def fade(picture: Image) -> Image:
-    grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)[..., None]
-    faded: Image = np.rint(picture * (1 - FADE) + grey * FADE).astype(np.uint8)
-    return faded
 
 
 def place_box(
@@ -93,11 +72,18 @@ def place_box(
     return left, top, max(round(x2) - 1, left), max(round(y2) - 1, top)
 
 
-def outline(picture: Image, box: tuple[int, int, int, int], color: Color) -> None:
-    """Two pixels of colour between thin dark lines, to be seen on any background."""
+def outline(picture: Image, box: tuple[int, int, int, int], color: Color, width: int = 1) -> None:
+    """Lines of colour between thin dark lines, to be seen on any background.
+
+    Args:
+        picture: uint8 [H, W, 3], BGR; it is drawn on.
+        box: its outermost pixels, see `place_box`.
+        color: BGR.
+        width: in pixels, of each dark line, and half of that of the colour.
+    """
     x1, y1, x2, y2 = box
-    cv2.rectangle(picture, (x1 - 1, y1 - 1), (x2 + 1, y2 + 1), (0, 0, 0), 1)
-    cv2.rectangle(picture, (x1, y1), (x2, y2), color, 1)
-    if x2 - x1 > 8 and y2 - y1 > 8:
-        cv2.rectangle(picture, (x1 + 1, y1 + 1), (x2 - 1, y2 - 1), color, 1)
-        cv2.rectangle(picture, (x1 + 2, y1 + 2), (x2 - 2, y2 - 2), (0, 0, 0), 1)
+    for inside in range(-width, 3 * width):
+        if inside >= width and not (x2 - x1 > 8 * width and y2 - y1 > 8 * width):
+            break
+        ink = color if 0 <= inside < 2 * width else (0, 0, 0)
+        cv2.rectangle(picture, (x1 + inside, y1 + inside), (x2 - inside, y2 - inside), ink, 1)

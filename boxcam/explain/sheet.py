@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
+from boxcam.explain.colors import paint
+from boxcam.explain.legend import HEIGHT as LEGEND
+from boxcam.explain.legend import legend
 from boxcam.explain.lettering import Color, legible, shorten, text_width, wrap, write
-from boxcam.explain.panel import CloseUp, Corners, Panel, enlarged, fit, resize
-from boxcam.explain.render import class_color, fade, outline, overlay, place_box
-from boxcam.explain.tags import place_tags
-from boxcam.types import Image
+from boxcam.explain.look import Look
+from boxcam.explain.page import FRAME, GAP, INK, MARGIN, MUTED, PAPER
+from boxcam.explain.panel import Corners, Panel, Shown, fit, locator_size, resampled, resize
+from boxcam.explain.render import class_color, outline, place_box
+from boxcam.explain.tags import Rectangle, place_tags
+from boxcam.types import Float, Image
 
-PAPER, FRAME, INK, MUTED = (255, 255, 255), (238, 236, 234), (33, 30, 28), (125, 116, 110)
-MARGIN, GAP, CAPTION = 28, 20, 54
+CAPTION, ZOOMED = 54, 22
+"""Pixels below a picture, for two lines; and how many more for a third one, on sheets with close-ups."""
 NARROWEST = 250
 """Pixels: a panel is at least this wide, so that its caption can be read."""
-CROWD = 9
-"""From so many boxes on, the first panel is twice as large."""
+CROWD, THRONG = 9, 60
+"""From so many boxes on, the first panel is twice or three times as large."""
+WIDE = 1400
+"""Pixels of a page from which on its title grows with it: it is looked at from further away."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,7 @@ class Words:
         title: the image's name.
         subtitle: how the maps were made: method, layer, model.
         note: what else should be known of them.
-        brightest: what the strongest colour stands for.
+        strongest: what the strongest colour stands for.
         nothing: what is said where there is no panel, if it is more than that there is none.
         classifier: whether the panels are of classes of the whole image, and not of boxes in it.
     """
@@ -39,7 +46,7 @@ class Words:
     title: str
     subtitle: str = ""
     note: str = ""
-    brightest: str = "largest value of each map"
+    strongest: str = "largest value of each map"
     nothing: str = ""
     classifier: bool = False
 
@@ -49,56 +56,85 @@ class Words:
         return {0: self.nothing or f"no {one}", 1: f"1 {one}"}.get(panels, f"{panels} {several}")
 
 
-def sheet(image: Image, panels: Sequence[Panel], words: Words) -> Image:
+def sheet(image: Image, panels: Sequence[Panel], words: Words, look: Look = Look()) -> Image:  # noqa: B008 - it is frozen
     """One picture that explains every box of an image.
 
     The first panel shows all boxes, numbered. Then each box has a panel of its own: the image with the box and its
-    heatmap, and next to it a close-up if the box is small; below, its number, class and score, and the raw peak of its
-    map, since every heatmap is scaled to its own peak. Panels are about 480 pixels large, smaller if there are many; a
-    small image is enlarged by a whole factor.
+    heatmap, or a close-up of the box if it is small, with a small picture of the whole image in a corner; below, its
+    number, class and score, and the raw peak of its map. Panels are about 480 pixels large, smaller if there are many;
+    a small image is enlarged by a whole factor.
 
     Args:
         image: uint8 [H, W, 3], BGR.
         panels: one per box, best first; none gives a sheet that says so.
         words: what it says.
+        look: how heat is drawn.
 
     Returns:
         uint8 [height, width, 3], BGR.
 
     Raises:
-        ValueError: a heatmap is not as large as the picture in its panel.
+        ValueError: a map is not as large as the picture in its panel.
     """
     picture = resize(image, *fit(image.shape, len(panels)))
     for number, panel in enumerate(panels, 1):
-        if panel.heat.shape != picture.shape[:2]:
-            raise ValueError(f"heatmap {number}: {list(panel.heat.shape)} for a picture of {list(picture.shape[:2])}")
-    width, height = max(picture.shape[1], NARROWEST) + GAP, picture.shape[0] + CAPTION + GAP
-    span = 2 if len(panels) >= CROWD else 1
-    rows, columns, slots = _layout([panel.columns for panel in panels], span, width / height)
+        if panel.shown.values.shape != picture.shape[:2]:
+            sizes = list(panel.shown.values.shape), list(picture.shape[:2])
+            raise ValueError(f"map {number}: {sizes[0]} for a picture of {sizes[1]}")
+    panels = _on_one_scale(panels) if look.scale == "common" else panels
+    caption = CAPTION + (ZOOMED if any(panel.close_up for panel in panels) else 0)
+    width, height = max(picture.shape[1], NARROWEST) + GAP, picture.shape[0] + caption + GAP
+    span = 3 if len(panels) >= THRONG else 2 if len(panels) >= CROWD else 1
+    rows, columns, slots = _layout(len(panels), span, width / height)
 
     inner = columns * width - GAP
-    lines = [(line, 13, INK) for line in wrap(words.title, inner, 13)]
-    lines += [(line, 9, MUTED) for text in (words.subtitle, words.note) for line in wrap(text, inner, 9)]
-    head = MARGIN + sum(size + 14 for _, size, _ in lines) + 8
-    heat = any(panel.peak > 0 for panel in panels)
-    total = head + rows * height + (24 if heat else 0) + MARGIN - GAP
+    larger = min(max(inner / WIDE, 1), 2)
+    large, small = round(13 * larger), round(9 * larger)
+    lines = [(line, large, INK) for line in wrap(words.title, inner, large)]
+    lines += [(line, small, MUTED) for text in (words.subtitle, words.note) for line in wrap(text, inner, small)]
+    head = MARGIN + sum(size + round(14 * larger) for _, size, _ in lines) + 8
+    heat = any(panel.lit for panel in panels)
+    total = head + rows * height + (LEGEND if heat else 0) + MARGIN - GAP
     page: Image = np.full((total, inner + 2 * MARGIN, 3), PAPER, np.uint8)
 
     y = MARGIN
     for line, size, color in lines:
         write(page, line, (MARGIN, y + size), size, color)
-        y += size + 14
-    _overview(page[head:, MARGIN:][: span * height - GAP, : span * width - GAP], image, panels, words)
-    faded = fade(picture)
+        y += size + round(14 * larger)
+    first = page[head:, MARGIN:][: span * height - GAP, : span * width - GAP]
+    _overview(first[: first.shape[0] - caption + CAPTION], image, panels, words)
     for number, (panel, (row, column)) in enumerate(zip(panels, slots, strict=True), 1):
-        cell = page[head + row * height :, MARGIN + column * width :][: height - GAP, : panel.columns * width - GAP]
-        _whole(cell[:, : width - GAP], faded, panel, image.shape, None if words.classifier else panel.box)
+        cell = page[head + row * height :, MARGIN + column * width :][: height - GAP, : width - GAP]
+        top = cell.shape[0] - caption
+        _frame(cell[:top], _drawn(image, picture, panel, look, None if words.classifier else panel.box))
+        _caption(cell[top:], panel, number)
         if panel.close_up is not None:
-            _close_up(cell[:, width:], image, panel, panel.close_up)
-        _caption(cell[:, : width - GAP], panel, number)
+            x1, y1, x2, y2 = panel.close_up.view
+            said = f"close-up, {x2 - x1} x {y2 - y1} pixels"
+            after = _badge_size(str(number), 8)[0] + 8
+            write(cell, shorten(said, cell.shape[1] - after, 8), (after, top + 64), 8, MUTED)
     if heat:
-        _legend(page, MARGIN, total - MARGIN - 12, words.brightest)
+        peak = max(panel.shown.top for panel in panels) if look.scale == "common" else None
+        legend(page[total - MARGIN - LEGEND + GAP :, MARGIN : MARGIN + inner], words.strongest, look, peak)
     return page
+
+
+def _on_one_scale(panels: Sequence[Panel]) -> list[Panel]:
+    """The panels with the largest of their scales."""
+    top = max((panel.shown.top for panel in panels), default=0.0)
+    small = max((panel.close_up.whole.top for panel in panels if panel.close_up), default=0.0)
+
+    def scaled(shown: Shown, largest: float) -> Shown:
+        return replace(shown, top=largest if shown.top > 0 else 0.0)
+
+    return [
+        replace(
+            panel,
+            shown=scaled(panel.shown, top),
+            close_up=panel.close_up and replace(panel.close_up, whole=scaled(panel.close_up.whole, small)),
+        )
+        for panel in panels
+    ]
 
 
 def _overview(cell: Image, image: Image, panels: Sequence[Panel], words: Words) -> None:
@@ -112,7 +148,7 @@ def _overview(cell: Image, image: Image, panels: Sequence[Panel], words: Words) 
         drawn = resize(image, scale, (height, width))
     if not words.classifier:
         _boxes(drawn, image, panels)
-    _frame(cell, drawn)
+    _frame(cell[:height], drawn)
     write(cell, shorten(words.count(len(panels)), width, 9), (0, height + 20), 9, INK)
     write(cell, f"{image.shape[1]} x {image.shape[0]} pixels", (0, height + 42), 8, MUTED)
 
@@ -130,90 +166,111 @@ def _boxes(drawn: Image, image: Image, panels: Sequence[Panel]) -> None:
         _badge(drawn, str(number), place[:2], size, class_color(panel.label))
 
 
-def _whole(cell: Image, picture: Image, panel: Panel, shape: tuple[int, ...], box: Corners | None) -> None:
-    """Fill a cell of the page with the picture, one box and its heatmap."""
-    drawn = overlay(picture, panel.heat)
-    if panel.close_up is not None:
-        x1, y1, x2, y2 = place_box(panel.close_up.view, drawn, shape)
-        cv2.rectangle(drawn, (x1, y1), (x2, y2), PAPER, 1)
-    if box is not None:
-        outline(drawn, place_box(box, drawn, shape), class_color(panel.label))
-    _frame(cell, drawn)
+def _drawn(image: Image, picture: Image, panel: Panel, look: Look, box: Corners | None) -> Image:
+    """The picture of one box and its heat; of a small box, its surroundings.
 
-
-def _close_up(cell: Image, image: Image, panel: Panel, close: CloseUp) -> None:
-    """Fill a cell of the page with the surroundings of a box, and say how large they are."""
+    Args:
+        image: uint8 [H, W, 3].
+        picture: the same, as large as it is shown.
+        panel: the box.
+        look: how heat is drawn.
+        box: what is outlined.
+    """
+    close, shape = panel.close_up, image.shape
+    heat = panel.shown.heat(look.signed)
+    if close is None:
+        drawn = paint(picture, heat, look)
+        if box is not None:
+            outline(drawn, place_box(box, drawn, shape), class_color(panel.label))
+        return drawn
     x1, y1, x2, y2 = close.view
-    part = np.asarray(enlarged(image[y1:y2, x1:x2], (close.heat.shape[0], close.heat.shape[1])), np.uint8)
-    drawn = overlay(fade(part), close.heat)
-    box = (panel.box[0] - x1, panel.box[1] - y1, panel.box[2] - x1, panel.box[3] - y1)
-    outline(drawn, place_box(box, drawn, (y2 - y1, x2 - x1)), class_color(panel.label))
-    _frame(cell, drawn)
-    top = cell.shape[0] - CAPTION
-    write(cell, "close-up", (0, top + 20), 9, INK)
-    write(cell, f"{x2 - x1} x {y2 - y1} pixels, framed on the left", (0, top + 42), 8, MUTED)
+    part = np.asarray(resampled(image[y1:y2, x1:x2], (picture.shape[0], picture.shape[1])), np.uint8)
+    drawn = paint(part, heat, look)
+    moved = (panel.box[0] - x1, panel.box[1] - y1, panel.box[2] - x1, panel.box[3] - y1)
+    placed = place_box(moved, drawn, (y2 - y1, x2 - x1))
+    outline(drawn, placed, class_color(panel.label))
+    small = np.asarray(resampled(picture, locator_size(picture.shape)), np.uint8)
+    small = paint(small, close.whole.heat(look.signed), look)
+    _locator(drawn, small, place_box(close.view, small, shape), np.abs(heat), placed)
+    return drawn
+
+
+def _locator(drawn: Image, small: Image, view: Rectangle, heat: Float, box: Rectangle) -> None:
+    """Put the whole image, with a frame around what is shown, into the corner where it hides the least."""
+    view = _at_least(view, 6)
+    cv2.rectangle(small, (view[0] - 1, view[1] - 1), (view[2] + 1, view[3] + 1), (0, 0, 0), 1)
+    cv2.rectangle(small, view[:2], view[2:], PAPER, 1)
+    edged = cv2.copyMakeBorder(small, 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=PAPER)
+    (height, width), (down, across) = drawn.shape[:2], edged.shape[:2]
+    if down > height or across > width:
+        return
+    outlined = heat.copy()
+    outlined[box[1] : box[3] + 1, box[0] : box[2] + 1] += 1
+    corners = [(y, x) for y in (height - down, 0) for x in (width - across, 0)]
+    y, x = min(corners, key=lambda corner: float(outlined[corner[0] :, corner[1] :][:down, :across].sum()))
+    drawn[y : y + down, x : x + across] = edged
+
+
+def _at_least(frame: Rectangle, size: int) -> Rectangle:
+    """A frame, made larger around its middle if it is too small to be seen."""
+    x1, y1, x2, y2 = frame
+    across, down = max(size - (x2 - x1), 0) // 2, max(size - (y2 - y1), 0) // 2
+    return x1 - across, y1 - down, x2 + across, y2 + down
 
 
 def _caption(cell: Image, panel: Panel, number: int) -> None:
     """Write the number, class, score and peak of a box below its picture."""
-    top, width = cell.shape[0] - CAPTION, cell.shape[1]
-    after = _badge(cell, str(number), (0, top + 6), 8, class_color(panel.label)) + 8
+    width = cell.shape[1]
+    after = _badge(cell, str(number), (0, 6), 8, class_color(panel.label)) + 8
     score = f"{panel.score:.2f}"
     score_width = text_width(score, 9)
     name = panel.name if legible(panel.name) else f"class {panel.label}"
-    write(cell, shorten(name, width - after - score_width - 12, 9), (after, top + 20), 9, INK)
-    write(cell, score, (width - score_width, top + 20), 9, INK)
-    inside = "" if panel.inside is None else f", {panel.inside:.0%} of heat inside"
-    words = f"peak {panel.peak:.3g}{inside}" if panel.peak > 0 else "empty map: no positive value"
+    write(cell, shorten(name, width - after - score_width - 12, 9), (after, 20), 9, INK)
+    write(cell, score, (width - score_width, 20), 9, INK)
+    write(cell, shorten(_said(panel), width - after, 8), (after, 42), 8, MUTED)
+
+
+def _said(panel: Panel) -> str:
+    """What is said of a map."""
     if not panel.depends:
-        words = "does not depend on this layer"
-    write(cell, shorten(words, width - after, 8), (after, top + 42), 8, MUTED)
+        return "does not depend on this layer"
+    if panel.rounding:
+        return f"no evidence: {max(panel.peak, panel.against or 0):.2g} is rounding"
+    if panel.against is not None:
+        inside = "" if panel.inside is None else f", {panel.inside:.0%} inside"
+        return f"for {max(panel.peak, 0):.3g}{inside}, against {panel.against:.3g}"
+    inside = "" if panel.inside is None else f", {panel.inside:.0%} of heat inside"
+    return f"peak {panel.peak:.3g}{inside}" if panel.peak > 0 else "empty map: no positive value"
 
 
 def _frame(cell: Image, picture: Image) -> None:
-    """Put the picture in the middle of a cell's frame, above its caption."""
-    height = cell.shape[0] - CAPTION
-    cell[:height] = FRAME
-    top, left = (height - picture.shape[0]) // 2, (cell.shape[1] - picture.shape[1]) // 2
+    """Put the picture in the middle of a frame."""
+    cell[:] = FRAME
+    top, left = (cell.shape[0] - picture.shape[0]) // 2, (cell.shape[1] - picture.shape[1]) // 2
     cell[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
 
 
-def _legend(page: Image, x: int, y: int, high: str) -> None:
-    """The colour bar, blended as the maps are, over the grey of a picture; shorter on a page that is narrow."""
-    low = "0"
-    room = page.shape[1] - x - MARGIN - text_width(low, 8) - 8 - 8 - text_width(high, 8) - 2
-    length = min(180, room)
-    steps = np.tile(np.linspace(0, 1, length, dtype=np.float32), (12, 1))
-    bar = overlay(np.full((12, length, 3), 150, np.uint8), steps)
-    x += write(page, low, (x, y + 10), 8, MUTED) + 8
-    page[y : y + 12, x : x + length] = bar
-    write(page, high, (x + length + 8, y + 10), 8, MUTED)
-
-
-def _layout(widths: Sequence[int], span: int, shape: float) -> tuple[int, int, list[tuple[int, int]]]:
+def _layout(count: int, span: int, shape: float) -> tuple[int, int, list[tuple[int, int]]]:
     """Rows and columns of a page closest to the shape of a screen, with few empty slots, and where panels lie on it.
 
     Args:
-        widths: how many slots each panel takes, next to each other.
+        count: how many panels.
         span: rows and columns of the first panel, at the upper left.
         shape: width / height of a slot.
     """
-    slots = sum(widths) + span * span
+    slots = count + span * span
 
     def flow(columns: int) -> tuple[int, list[tuple[int, int]]]:
-        places, row, column = [], 0, span
-        for width in widths:
-            while column + width > columns:
-                row, column = row + 1, span if row + 1 < span else 0
-            places.append((row, column))
-            column += width
-        return max(row + 1, span), places
+        around = [(row, column) for row in range(span) for column in range(span, columns)]
+        below = [(span + k // columns, k % columns) for k in range(max(count - len(around), 0))]
+        places = [*around, *below][:count]
+        return max(places[-1][0] + 1 if places else 0, span), places
 
     def distance(columns: int) -> float:
         rows, _ = flow(columns)
         return abs(math.log(columns * shape / rows / 1.6)) + (rows * columns - slots) / slots
 
-    columns = min(range(max(span, *widths, 1), slots + 1), key=distance)
+    columns = min(range(span, slots + 1), key=distance)
     rows, places = flow(columns)
     return rows, columns, places
 

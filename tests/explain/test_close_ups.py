@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -11,18 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from boxcam.explain import sheet as pages
-from boxcam.explain.panel import LARGEST, CloseUp, Corners, Panel, close_up, fit, panel_heat, picture_size, resize
+from boxcam.explain.evidence import Part
+from boxcam.explain.panel import LARGEST, Corners, Panel, fit, locator_size, picture_size, resize, surroundings
+from boxcam.explain.pictures import make_panel
 from boxcam.explain.render import class_color
 from boxcam.explain.sheet import Words, sheet
 from boxcam.explain.tags import Rectangle, place_tags
+from boxcam.explain.totals import totals
+from boxcam.types import CellMap, Grid
+from tests.explain.made import EVEN, explanation
+from tests.explain.panels import shown
 
 SHAPE = (400, 600)
-MAP = np.zeros(SHAPE, np.float32)
-
-
-def view_of(box: Corners, shape: tuple[int, int] = SHAPE) -> tuple[int, int, int, int] | None:
-    found = close_up(np.zeros(shape, np.float32), box, 1)
-    return None if found is None else found.view
 
 
 @pytest.mark.parametrize(
@@ -38,61 +39,70 @@ def view_of(box: Corners, shape: tuple[int, int] = SHAPE) -> tuple[int, int, int
     ],
 )
 def test_a_close_up_is_three_times_as_large_as_its_box(box: Corners, view: tuple[int, int, int, int] | None) -> None:
-    assert view_of(box) == view
+    assert surroundings(box, SHAPE) == view
 
 
 def test_an_image_that_is_small_itself_has_none() -> None:
-    assert view_of((3, 3, 5, 5), (40, 40)) is None
+    assert surroundings((3, 3, 5, 5), (40, 40)) is None
 
 
 @settings(max_examples=200, deadline=None)
-@given(
-    sides=st.tuples(st.integers(1, 900), st.integers(1, 900)),
-    box=st.tuples(*[st.floats(-100, 1000)] * 4),
-    boxes=st.integers(1, 40),
-)
-def test_any_close_up_lies_in_the_image_and_is_as_large_as_the_panel(
-    sides: tuple[int, int], box: Corners, boxes: int
-) -> None:
-    values = np.ones(sides, np.float32)
-    found = close_up(values, (min(box[0], box[2]), min(box[1], box[3]), *map(max, box[:2], box[2:])), boxes)
-    if found is not None:
-        x1, y1, x2, y2 = found.view
+@given(sides=st.tuples(st.integers(1, 900), st.integers(1, 900)), box=st.tuples(*[st.floats(-100, 1000)] * 4))
+def test_any_close_up_lies_in_the_image(sides: tuple[int, int], box: Corners) -> None:
+    view = surroundings((min(box[0], box[2]), min(box[1], box[3]), *map(max, box[:2], box[2:])), sides)
+    if view is not None:
+        x1, y1, x2, y2 = view
         assert 0 <= x1 < x2 <= sides[1]
         assert 0 <= y1 < y2 <= sides[0]
         assert max((x2 - x1) / sides[1], (y2 - y1) / sides[0]) <= max(LARGEST + 0.1, 1 / min(sides))
-        assert found.heat.shape == panel_heat(values, boxes).shape
+
+
+def small_box(values: np.ndarray, layer: str = "neck") -> Panel:
+    """The panel of a box of 20 pixels in the middle of an image, whose map has these values, a cell for each pixel."""
+    found = explanation(EVEN)
+    box = np.array([[290, 190, 310, 210]], np.float32)
+    part = Part("p3", CellMap(values, (0, 0)), Grid(0, 0, 1, 1, (0, SHAPE[0]), (0, SHAPE[1])))
+    found = replace(
+        found,
+        image=np.zeros((*SHAPE, 3), np.uint8),
+        layer=layer,
+        detections=replace(found.detections, boxes=box),
+        parts=((part,),),
+    )
+    return make_panel(found, 0, totals(found, 0))
 
 
 def test_its_colours_are_those_of_the_whole_map() -> None:
-    values = MAP.copy()
+    values = np.zeros(SHAPE, np.float32)
     values[380:, 560:] = 8
     values[200, 300] = 2
-    found = close_up(values, (290, 190, 310, 210), 1)
-    assert found is not None
-    assert 0.15 < found.heat.max() <= 0.25
-    hottest = np.unravel_index(found.heat.argmax(), found.heat.shape)
-    scale = found.heat.shape[0] / 60
+    panel = small_box(values)
+    assert panel.close_up is not None
+    assert (panel.close_up.view, panel.peak) == ((255, 170, 345, 230), 8)
+    heat = panel.shown.heat()
+    assert heat.shape == picture_size(SHAPE, 1) == (320, 480)
+    assert 0.15 < heat.max() <= 0.25
+    scale = heat.shape[0] / 60
+    hottest = np.unravel_index(heat.argmax(), heat.shape)
     assert hottest == pytest.approx(((200.5 - 170) * scale, (300.5 - 255) * scale), abs=scale)
+    whole = panel.close_up.whole.heat()
+    assert whole.shape == locator_size(heat.shape) == (96, 144)
+    assert whole[-4:, -9:].min() > 0.99
+    assert whole[:-6].max() < 0.1
 
 
 def test_of_single_pixels_the_hottest_hundredth_has_the_strongest_colour() -> None:
-    values = MAP.copy()
+    values = np.zeros(SHAPE, np.float32)
     values[::4, ::4] = 1  # 15,000 pixels
     values[0, :] = 50  # and 600
     values[200, 300] = 2
-    box = (290.0, 190.0, 310.0, 210.0)
-    cells, pixels = close_up(values, box, 1), close_up(values, box, 1, pixels=True)
-    assert cells is not None
-    assert pixels is not None
-    assert cells.heat.max() < 0.04
+    cells, pixels = small_box(values), small_box(values, "image")
+    assert cells.shown.heat().max() < 0.05
+    assert pixels.shown.heat().max() < 0.05
     values[0, 100:] = 1  # of 15,500 lit pixels 101 are hotter than the rest, which is less than a hundredth
-    cold, lit = close_up(values, box, 1), close_up(values, box, 1, pixels=True)
-    assert cold is not None
-    assert lit is not None
-    assert cold.heat.max() < 0.04
-    assert lit.heat.max() > 0.9
-    assert pixels.heat.max() < 0.04
+    cold, lit = small_box(values), small_box(values, "image")
+    assert cold.shown.heat().max() < 0.05
+    assert lit.shown.heat().max() > 0.9
 
 
 @pytest.mark.parametrize(
@@ -122,32 +132,54 @@ def test_pictures_are_as_large_as_a_sheet_of_so_many_has_room_for(
     assert resize(image, *fit(shape, boxes)).shape == (*size, 3)
 
 
-def test_it_is_drawn_next_to_the_image_with_its_box() -> None:
-    box = (290.0, 190.0, 310.0, 210.0)
-    close = close_up(MAP, box, 1)
-    assert isinstance(close, CloseUp)
-    panel = Panel(box, 1, "car", 0.5, 1.0, panel_heat(MAP, 1), close)
-    page = sheet(np.zeros((*SHAPE, 3), np.uint8), [panel], Words("t"))
-    ((_, column),) = pages._layout([2], 1, 500 / (320 + pages.CAPTION + pages.GAP))[2]
-    left = pages.MARGIN + (column + 1) * (480 + pages.GAP)
-    part = page[:, left : left + 480]
+def test_it_is_drawn_with_its_box_and_the_whole_image_in_a_corner() -> None:
+    image = np.zeros((*SHAPE, 3), np.uint8)
+    image[180:220, 280:320] = 90
+    image[:40] = (0, 80, 0)
+    panel = replace(small_box(np.ones(SHAPE, np.float32) * 1e-3), label=1, peak=0.0)
+    panel = replace(panel, shown=replace(panel.shown, top=0.0))
+    assert panel.close_up is not None
+    panel = replace(panel, close_up=replace(panel.close_up, whole=replace(panel.close_up.whole, top=0.0)))
+    page = sheet(image, [panel], Words("t"))
+    left, top = pages.MARGIN + 480 + pages.GAP, 28 + 27 + 8
+    part = page[top : top + 320, left : left + 480]
     rows, columns = np.nonzero((part == class_color(1)).all(axis=2))
     scale = 480 / 90
     assert (columns.min(), columns.max()) == (round(35 * scale), round(55 * scale) - 1)
-    assert rows.max() - rows.min() == round(40 * scale) - 1 - round(20 * scale)
+    assert (rows.min(), rows.max()) == (round(20 * scale), round(40 * scale) - 1)
+    small = part[320 - 98 : 318, 480 - 146 : 478]  # of the corners that nothing tells apart the one at the lower right
+    assert (small[:9] == (0, 80, 0)).all()
+    assert (part[320 - 100 :, 480 - 148 :][[0, 1, -2, -1]] == pages.PAPER).all()
+    framed = np.argwhere((small == pages.PAPER).all(axis=2))
+    x1, y1, x2, y2 = 255 * 0.24, 170 * 0.24, 345 * 0.24, 230 * 0.24
+    assert framed.min(axis=0) == pytest.approx([y1, x1], abs=1)
+    assert framed.max(axis=0) == pytest.approx([y2, x2], abs=1.5)
+
+
+@pytest.mark.parametrize("hot", [(0, 0), (0, 1), (1, 0), (1, 1)])
+def test_the_whole_image_lies_where_there_is_no_heat(hot: tuple[int, int]) -> None:
+    heat = np.zeros((100, 100), np.float32)
+    for y, x in {(0, 0), (0, 1), (1, 0), (1, 1)} - {(1 - hot[0], 1 - hot[1])}:
+        heat[y * 60 : y * 60 + 40, x * 60 : x * 60 + 40] = 0.5
+    drawn = np.zeros((100, 100, 3), np.uint8)
+    pages._locator(drawn, np.full((30, 30, 3), 9, np.uint8), (10, 10, 20, 20), heat, (45, 45, 55, 55))
+    y, x = ((1 - side) * 66 + 2 for side in hot)
+    assert (drawn[y : y + 9, x : x + 30] == 9).all()
+    assert not drawn[40:60, 40:60].any()
+
+
+def test_a_frame_that_is_too_small_to_be_seen_is_made_larger() -> None:
+    assert pages._at_least((10, 10, 11, 30), 6) == (8, 10, 13, 30)
+    assert pages._at_least((10, 10, 20, 30), 6) == (10, 10, 20, 30)
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.sampled_from([1, 2]), max_size=40), st.sampled_from([1, 2]), st.floats(0.2, 5))
-def test_panels_never_lie_on_each_other(widths: list[int], span: int, shape: float) -> None:
-    rows, columns, places = pages._layout(widths, span, shape)
-    taken = {(row, column) for row in range(span) for column in range(span)}
-    for width, (row, column) in zip(widths, places, strict=True):
-        mine = {(row, column + k) for k in range(width)}
-        assert not mine & taken
-        assert 0 <= row < rows
-        assert column + width <= columns
-        taken |= mine
+@given(st.integers(0, 80), st.sampled_from([1, 2, 3]), st.floats(0.2, 5))
+def test_panels_never_lie_on_each_other(count: int, span: int, shape: float) -> None:
+    rows, columns, places = pages._layout(count, span, shape)
+    first = {(row, column) for row in range(span) for column in range(span)}
+    assert len({*places, *first}) == count + span * span == len(places) + len(first)
+    assert all(0 <= row < rows and 0 <= column < columns for row, column in {*places, *first})
     assert places == sorted(places)
 
 
@@ -179,7 +211,7 @@ def test_a_box_can_be_seen_under_its_number() -> None:
     """A box of 20 pixels, whose number was as large as itself: nothing of its picture is covered."""
     image = np.zeros((480, 480, 3), np.uint8)
     image[203:218, 203:218] = 255
-    panel = Panel((200, 200, 221, 221), 1, "car", 0.5, 1.0, panel_heat(np.zeros((480, 480), np.float32), 1))
+    panel = Panel((200, 200, 221, 221), 1, "car", 0.5, 1.0, shown(np.zeros((480, 480), np.float32)))
     page = sheet(image, [panel], Words("t"))
     first = page[: pages.MARGIN * 6 + 480, pages.MARGIN : pages.MARGIN + 480]
     found = cv2.matchTemplate(first, np.full((15, 15, 3), 255, np.uint8), cv2.TM_SQDIFF)[150:]
@@ -188,7 +220,7 @@ def test_a_box_can_be_seen_under_its_number() -> None:
 
 def test_a_classifier_has_classes_and_no_boxes() -> None:
     image = np.full((480, 480, 3), 90, np.uint8)
-    heat = panel_heat(np.zeros((480, 480), np.float32), 2)
+    heat = shown(np.zeros((480, 480), np.float32), 2)
     panels = [Panel((0, 0, 480, 480), k, f"kind {k}", 0.5, 0.0, heat) for k in (1, 2)]
     page = sheet(image, panels, Words("t", classifier=True))
     assert [int((page == 90).all(axis=2).sum()) for _ in panels] == [3 * 480 * 480] * 2  # nothing is drawn on pictures

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import boxcam
-from boxcam.explain.facts import share_inside
+from boxcam.explain.totals import share_inside
 from tests.explain.made import AGAINST, EVEN, LEFT, explanation
 from tests.json_schema import faults
 

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from boxcam.explain.render import class_color, fade, outline, overlay, place_box
+from boxcam.explain.colors import line_width
+from boxcam.explain.render import class_color, outline, place_box
 
 COLOR = (10, 200, 90)
 
@@ -71,18 +72,9 @@ def test_colours_of_classes_go_round_by_the_golden_ratio() -> None:
     assert len({class_color(label) for label in range(80)}) == 80
 
 
-def test_a_faded_picture_has_two_fifths_of_its_colour() -> None:
-    picture = np.array([[[200, 100, 50], [80, 80, 80], [0, 0, 255]]], np.uint8)
-    # Grey is 0.114 B + 0.587 G + 0.299 R: 96, 80 and 76.
-    assert fade(picture).tolist() == [[[138, 98, 78], [80, 80, 80], [46, 46, 148]]]
-
-
-def test_heat_hides_as_much_of_the_picture_as_it_is_hot() -> None:
-    picture = np.array([[[200, 100, 50]] * 3], np.uint8)
-    heat = np.array([[0, 0.5, 1]], np.float32)
-    colors = cv2.applyColorMap(np.array([[0, 128, 255]], np.uint8), cv2.COLORMAP_TURBO)[0].astype(float)
-    expected = [
-        [200, 100, 50],
-        *(np.array([200, 100, 50]) * (1 - s) + c * s for s, c in ((0.425, colors[1]), (0.85, colors[2]))),
-    ]
-    assert np.abs(overlay(picture, heat)[0] - np.array(expected)).max() <= 0.51
+def test_an_outline_grows_with_the_picture() -> None:
+    picture = np.full((300, 400, 3), 77, np.uint8)
+    outline(picture, (40, 50, 240, 250), COLOR, 3)
+    across = picture[150, 37:53].tolist()  # three dark pixels outside of the box, six of colour, three dark ones
+    assert across == [[0] * 3] * 3 + [list(COLOR)] * 6 + [[0] * 3] * 3 + [[77] * 3] * 4
+    assert [line_width(np.zeros((height, 10, 3), np.uint8)) for height in (10, 1199, 1201, 4000)] == [1, 1, 2, 5]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -11,11 +10,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from boxcam.explain import lettering, render
+from boxcam.explain import legend, lettering
 from boxcam.explain import sheet as pages
-from boxcam.explain.panel import THINNEST, Panel, panel_heat
-from boxcam.explain.render import class_color, heatmap, overlay
+from boxcam.explain.colors import paint
+from boxcam.explain.panel import THINNEST, Panel
+from boxcam.explain.render import brightest, class_color, heatmap
 from boxcam.explain.sheet import Words, sheet
+from tests.explain.panels import panel, shown
 
 
 class Written:
@@ -29,26 +30,13 @@ class Written:
             self.texts.append(text)
             return write(page, text, *rest)
 
-        monkeypatch.setattr(pages, "write", record)
+        for module in (pages, legend):
+            monkeypatch.setattr(module, "write", record)
 
 
 @pytest.fixture
 def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return Written(monkeypatch).texts
-
-
-def panel(
-    shape: Sequence[int],
-    box: tuple[float, float, float, float] = (0, 0, 5, 5),
-    peak: float = 1.0,
-    among: int = 1,
-    **changes: Any,
-) -> Panel:
-    """A panel of an image of this shape; ``among`` so many panels of its sheet."""
-    values = np.zeros(shape, np.float32)
-    values[-1, -1] = peak
-    given = {"box": box, "label": 0, "name": "car", "score": 0.5, "peak": peak, "heat": panel_heat(values, among)}
-    return Panel(**given | changes)
 
 
 GREY = np.full((100, 120, 3), 90, np.uint8)
@@ -69,15 +57,6 @@ def test_a_heatmap_is_never_nan_and_always_within_0_and_1(values: list[float]) -
     with np.errstate(all="raise", under="ignore"):
         heat = heatmap(np.array([values], np.float32))
     assert ((heat >= 0) & (heat <= 1)).all()
-
-
-def test_an_overlay_shows_the_picture_where_it_is_cold_and_less_of_it_the_hotter_it_is() -> None:
-    image = np.full((1, 3, 3), (10, 200, 60), np.uint8)
-    blended = overlay(image, np.array([[0, 0.5, 1]], np.float32)).astype(int)
-    assert blended[0, 0].tolist() == [10, 200, 60]
-    hot = overlay(np.zeros_like(image), np.array([[0, 0.5, 1]], np.float32)).astype(int)
-    kept = (blended - hot)[0, :, 1] / 200  # how much of the picture's green is left
-    assert kept == pytest.approx([1, 1 - render.STRENGTH / 2, 1 - render.STRENGTH], abs=0.01)
 
 
 def test_class_colours_are_stable_and_differ() -> None:
@@ -104,9 +83,10 @@ def test_everything_is_said(written: list[str]) -> None:
         *("car", "0.50", "peak 0.123"),
         *("no one", "0.99", "empty map: no positive value"),
         *("Füße", "1.00", "peak 4.32e+03"),
-        "largest value of each map",
+        "100%: largest value of each map",
+        *("0%", "25%", "50%", "75%", "100%"),
     ]
-    assert [text for text in written if text.isdigit()] == ["3", "2", "1", "1", "2", "3", "0"]
+    assert [text for text in written if text.isdigit()] == ["3", "2", "1", "1", "2", "3"]
 
 
 def test_a_box_that_does_not_depend_on_the_layer_says_so(written: list[str]) -> None:
@@ -150,7 +130,7 @@ def pictures(page: np.ndarray, colour: tuple[int, int, int]) -> list[tuple[int, 
 
 
 def test_cold_panels_are_whole_pictures_and_nothing_covers_them() -> None:
-    # The boxes are off the picture's edge pixels only at the corner; the image is one grey, which fading leaves as is.
+    # The boxes are off the picture's edge pixels only at the corner.
     panels = [panel((100, 120), (0, 0, 0, 0), peak=0, name="x" * 200) for _ in range(3)]
     page = sheet(GREY, panels, Words("title", "subtitle"))
     covered = 100 * 120 * 16 - count(page, (90, 90, 90)) / 4
@@ -188,7 +168,7 @@ def test_the_peak_and_the_box_are_where_they_belong() -> None:
     values[300, 100] = 1
     values[298:303, 98:103] = 1
     black = np.zeros((*shape, 3), np.uint8)
-    page = sheet(black, [Panel((200, 50, 260, 90), 1, "car", 0.5, 1.0, panel_heat(values, 1))], Words("t"))
+    page = sheet(black, [Panel((200, 50, 260, 90), 1, "car", 0.5, 1.0, shown(values))], Words("t"))
     # Two panels beside each other; on black, the box's colour and the heat are the only lights.
     x0, y0 = pages.MARGIN + 480 + pages.GAP, np.flatnonzero((page == 0).all(axis=2).sum(axis=1) > 600)[0]
     part = page[y0 : y0 + 400, x0 : x0 + 480]
@@ -204,8 +184,8 @@ def test_a_large_image_is_made_smaller_and_its_heat_with_it() -> None:
     values = np.zeros((1200, 2400), np.float32)
     values[600:, 1200:] = 3
     black = np.zeros((1200, 2400, 3), np.uint8)
-    page = sheet(black, [Panel((0, 0, 1, 1), 1, "car", 0.5, 3.0, panel_heat(values, 1))], Words("t"))
-    hot = overlay(np.zeros((1, 1, 3), np.uint8), np.ones((1, 1), np.float32))[0, 0]
+    page = sheet(black, [Panel((0, 0, 1, 1), 1, "car", 0.5, 3.0, shown(values))], Words("t"))
+    hot = paint(np.zeros((1, 1, 3), np.uint8), np.ones((1, 1), np.float32))[0, 0]
     assert count(page, tuple(hot)) == pytest.approx(240 * 120, rel=0.03)
 
 
@@ -252,8 +232,8 @@ def test_text_that_leaves_the_page_is_lost() -> None:
         assert (page < 255).any()
 
 
-def test_a_heatmap_of_another_size_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"heatmap 2: \[200, 480\] for a picture of \[400, 480\]"):
+def test_a_map_of_another_size_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"map 2: \[200, 480\] for a picture of \[400, 480\]"):
         sheet(GREY, [panel((100, 120)), panel((50, 120))], Words("t"))
 
 
@@ -267,15 +247,15 @@ def test_a_panel_holds_no_more_than_it_shows(
     monkeypatch.setattr(pages, "_frame", lambda cell, picture: (shown.append(picture.shape), original(cell, picture)))
     panels = [panel(shape, among=boxes)] * boxes
     sheet(np.zeros((*shape, 3), np.uint8), panels, Words("t"))
-    assert {picture[:2] for picture in shown[1:]} == {panels[0].heat.shape}
-    assert max(panels[0].heat.shape) <= 2 * side
+    assert {picture[:2] for picture in shown[1:]} == {panels[0].shown.values.shape}
+    assert max(panels[0].shown.values.shape) <= 2 * side
 
 
 def test_nothing_that_was_given_is_changed() -> None:
     image = np.random.default_rng(0).integers(0, 255, (50, 60, 3), dtype=np.uint8)
     image.setflags(write=False)
     one = panel((50, 60))
-    one.heat.setflags(write=False)
+    one.shown.values.setflags(write=False)
     sheet(image, [one] * 10, Words("t"))
 
 
@@ -328,6 +308,9 @@ def test_a_few_hot_pixels_do_not_hide_the_rest() -> None:
     assert (np.sort(scaled, axis=None)[-50:] > 0.05).all()
     assert heatmap(np.array([[-4, 0], [1, 2]], np.float32), 99).max() == 1
     assert not heatmap(np.zeros((3, 3), np.float32), 99).any()
-    shown = panel_heat(values, 1, pixels=True)
-    assert shown.shape == panel_heat(values, 1).shape
-    assert shown.sum() > 10 * panel_heat(values, 1).sum()
+
+
+def test_a_map_with_a_sign_is_scaled_to_its_largest_magnitude() -> None:
+    assert heatmap(np.array([[-4, 0], [1, 2]], np.float32), signed=True).tolist() == [[-1, 0], [0.25, 0.5]]
+    assert heatmap(np.array([[-np.inf, np.nan, -1]], np.float32), signed=True).tolist() == [[0, 0, -1]]
+    assert brightest(np.array([[-4, 0], [1, 2]], np.float32), 50, signed=True) == 2

@@ -8,10 +8,13 @@ import cv2
 import numpy as np
 import pytest
 
+from boxcam.explain import legend
 from boxcam.explain import sheet as pages
+from boxcam.explain.colors import paint
 from boxcam.explain.lettering import shorten, text_width
-from boxcam.explain.panel import CloseUp, Panel, enlarged
-from boxcam.explain.render import class_color, fade, overlay
+from boxcam.explain.look import Look
+from boxcam.explain.panel import CloseUp, Panel, Shown, resampled
+from boxcam.explain.render import class_color
 from boxcam.explain.sheet import Words, sheet
 
 INK, MUTED, FRAME, PAPER = (33, 30, 28), (125, 116, 110), [238, 236, 234], (255, 255, 255)
@@ -19,9 +22,10 @@ RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 256, (300, 400, 3), dtype=np.uint8)
 HEAT = RNG.random((2, 300, 400), dtype=np.float32)
 VIEW = (170, 80, 250, 140)
-CLOSE = RNG.random((300, 400), dtype=np.float32)
-LARGE = Panel((10, 20, 110, 220), 2, "tram", 0.876, 12.345, HEAT[0], inside=0.456)
-SMALL = Panel((200, 100, 230, 120), 7, "car", 0.5, 0.25, HEAT[1], CloseUp(VIEW, CLOSE))
+SIZE = (300, 400)
+SMALLER = RNG.random((90, 120), dtype=np.float32)
+LARGE = Panel((10, 20, 110, 220), 2, "tram", 0.876, 12.345, Shown(HEAT[0], 1), inside=0.456)
+SMALL = Panel((200, 100, 230, 120), 7, "car", 0.5, 0.25, Shown(HEAT[1], 1), CloseUp(VIEW, Shown(SMALLER, 1)))
 WORDS = Words("street.jpg", "Grad-CAM of neck", "of a quantized model", "the peak")
 
 
@@ -34,6 +38,7 @@ class Drawn:
         self.tags: list[Any] = []
         self.kept: list[Any] = []  # so that no two have the same address
         monkeypatch.setattr(pages, "write", self.write)
+        monkeypatch.setattr(legend, "write", self.write)
         monkeypatch.setattr(pages, "outline", self.outline)
         monkeypatch.setattr(pages, "place_tags", self.place)
 
@@ -73,12 +78,12 @@ def badge(label: int) -> Any:
 
 
 def test_every_text_has_its_place(drawn: Drawn) -> None:
-    # Slots of 400 + 20 by 300 + 54 + 20, two in a row, below a head of 28 + 27 + 23 + 23 + 8 = 109; the second row
-    # begins at 109 + 374 = 483. The second slot of a row begins at 28 + 420 = 448, and ends at 848.
+    # Slots of 400 + 20 by 300 + 76 + 20, three in a row, below a head of 28 + 27 + 23 + 23 + 8 = 109. The second slot
+    # begins at 28 + 420 = 448 and ends at 848, the third begins at 868. The colour bar has 56 rows, which begin below
+    # the slots, at 109 + 396 = 505.
     page = sheet(IMAGE, [LARGE, SMALL], WORDS)
-    assert page.shape == (109 + 2 * 374 + 24 + 28 - 20, 2 * 420 - 20 + 56, 3)
+    assert page.shape == (109 + 396 + 56 + 28 - 20, 3 * 420 - 20 + 56, 3)
     one = text_width("1", 8) + 8 + 8  # where what follows a number begins
-    low = 28 + text_width("0", 8) + 8
     assert drawn.on(page) == [
         ("street.jpg", 28, 41, 13, INK),
         ("Grad-CAM of neck", 28, 64, 9, MUTED),
@@ -91,25 +96,32 @@ def test_every_text_has_its_place(drawn: Drawn) -> None:
         ("tram", 448 + one, 429, 9, INK),
         ("0.88", 848 - text_width("0.88", 9), 429, 9, INK),
         ("peak 12.3, 46% of heat inside", 448 + one, 451, 8, MUTED),
-        ("close-up", 448, 803, 9, INK),
-        ("80 x 60 pixels, framed on the left", 448, 825, 8, MUTED),
-        ("2", 32, 801, 8, badge(7)),
-        ("car", 28 + one, 803, 9, INK),
-        ("0.50", 428 - text_width("0.50", 9), 803, 9, INK),
-        ("peak 0.25", 28 + one, 825, 8, MUTED),
-        ("0", 28, 859, 8, MUTED),
-        ("the peak", low + 180 + 8, 859, 8, MUTED),
+        ("2", 872, 427, 8, badge(7)),
+        ("car", 868 + one, 429, 9, INK),
+        ("0.50", 1268 - text_width("0.50", 9), 429, 9, INK),
+        ("peak 0.25", 868 + one, 451, 8, MUTED),
+        ("close-up, 80 x 60 pixels", 868 + text_width("2", 8) + 16, 473, 8, MUTED),
+        ("100%: the peak", 28, 515, 8, MUTED),
+        ("0%", 28, 553, 8, MUTED),
+        *(
+            (f"{share}%", 28 + round(share / 100 * 299) - text_width(f"{share}%", 8) // 2, 553, 8, MUTED)
+            for share in (25, 50, 75, 100)
+        ),
     ]
 
 
 def test_every_picture_has_its_place_and_its_boxes(drawn: Drawn) -> None:
     page = sheet(IMAGE, [LARGE, SMALL], WORDS)
-    assert (page[109:409, 448:848] == overlay(fade(IMAGE), HEAT[0])).all()
-    framed = overlay(fade(IMAGE), HEAT[1])
-    framed[80, 170:250] = framed[139, 170:250] = framed[80:140, 170] = framed[80:140, 249] = PAPER
-    assert (page[483:783, 28:428] == framed).all()
-    part = np.asarray(enlarged(IMAGE[80:140, 170:250], (300, 400)), np.uint8)
-    assert (page[483:783, 448:848] == overlay(fade(part), CLOSE)).all()
+    assert (page[109:409, 448:848] == paint(IMAGE, HEAT[0])).all()
+    part = paint(np.asarray(resampled(IMAGE[80:140, 170:250], SIZE), np.uint8), HEAT[1])
+    small = paint(np.asarray(resampled(IMAGE, (90, 120)), np.uint8), SMALLER)
+    small[23:43, [50, 75]] = small[[23, 42], 50:76] = 0  # three tenths of 170 to 250 and of 80 to 140, and dark around
+    small[24:42, [51, 74]] = small[[24, 41], 51:75] = PAPER
+    corners = [(206, 276), (206, 0), (0, 276), (0, 0)]
+    y, x = min(corners, key=lambda at: HEAT[1][at[0] :, at[1] :][:94, :124].sum())
+    part[y : y + 94, x : x + 124] = PAPER
+    part[y + 2 : y + 92, x + 2 : x + 122] = small
+    assert (page[109:409, 868:1268] == part).all()
     first = page[109:409, 28:428].copy()
     for label, x, y in ((2, 0, 0), (7, 40, 30)):
         patch = first[y : y + 16, x : x + text_width("1", 8) + 8]
@@ -121,7 +133,6 @@ def test_every_picture_has_its_place_and_its_boxes(drawn: Drawn) -> None:
         (size, (200, 100, 229, 119), class_color(7)),
         (size, (10, 20, 109, 219), class_color(2)),
         (size, (10, 20, 109, 219), class_color(2)),
-        (size, (200, 100, 229, 119), class_color(7)),
         (size, (150, 100, 299, 199), class_color(7)),  # five times as large
     ]
     number = text_width("1", 8) + 8, 16
@@ -130,14 +141,16 @@ def test_every_picture_has_its_place_and_its_boxes(drawn: Drawn) -> None:
 
 def test_what_is_between_is_paper_and_the_bar_is_that_of_the_colours(drawn: Drawn) -> None:
     page = sheet(IMAGE, [LARGE, SMALL], WORDS)
-    low = 28 + text_width("0", 8) + 8
-    steps = np.tile(np.linspace(0, 1, 180, dtype=np.float32), (12, 1))
-    assert (page[849:861, low : low + 180] == overlay(np.full((12, 180, 3), 150, np.uint8), steps)).all()
+    steps = np.tile(np.linspace(0, 1, 300, dtype=np.float32), (14, 1))
+    assert (page[523:537, 28:328] == paint(np.full((14, 300, 3), 190, np.uint8), steps)).all()
     kept = np.ones(page.shape[:2], bool)
-    kept[849:861, low : low + 180] = False
-    for x, y in ((28, 109), (448, 109), (28, 483), (448, 483)):
+    kept[523:537, 28:328] = False
+    for tick in (0, 75, 150, 224, 299):
+        assert (page[537:541, 28 + tick] == MUTED).all()
+        kept[537:541, 28 + tick] = False
+    for x, y in ((28, 109), (448, 109), (868, 109)):
         kept[y : y + 300, x : x + 400] = False
-    for label, x, y in ((2, 448, 109 + 306), (7, 28, 483 + 306)):
+    for label, x, y in ((2, 448, 109 + 306), (7, 868, 109 + 306)):
         patch = page[y : y + 16, x : x + text_width("1", 8) + 8]
         assert (patch == class_color(label)).all()
         kept[y : y + 16, x : x + patch.shape[1]] = False
@@ -146,7 +159,7 @@ def test_what_is_between_is_paper_and_the_bar_is_that_of_the_colours(drawn: Draw
 
 def test_a_thin_picture_stands_in_the_middle_of_its_frame(drawn: Drawn) -> None:
     image = np.full((480, 96, 3), 7, np.uint8)
-    panel = Panel((0, 0, 9, 9), 2, "tram", 0.5, 0.0, np.zeros((480, 96), np.float32))
+    panel = Panel((0, 0, 9, 9), 2, "tram", 0.5, 0.0, Shown(np.zeros((480, 96), np.float32), 0))
     page = sheet(image, [panel], Words("a"))
     # A head of 28 + 27 + 8 = 63; both slots are 250 wide, next to each other, and the second begins at 28 + 270.
     assert page.shape == (63 + 480 + 54 + 28, 2 * 270 - 20 + 56, 3)
@@ -173,7 +186,7 @@ def test_from_nine_boxes_on_the_first_picture_is_larger_and_from_thirty_on_its_n
     count: int, size: tuple[int, int], font: int, drawn: Drawn
 ) -> None:
     shown = {8: (300, 400), 9: (300, 400), 29: (285, 380), 30: (225, 300)}[count]
-    panel = Panel((0, 0, 400, 300), 2, "tram", 0.5, 1.0, np.zeros(shown, np.float32))
+    panel = Panel((0, 0, 400, 300), 2, "tram", 0.5, 1.0, Shown(np.zeros(shown, np.float32), 1))
     page = sheet(IMAGE, [panel] * count, Words("a"))
     ((boxes, sizes, picture),) = drawn.tags
     scale = min((size[0]) / 300, size[1] / 400)
@@ -183,19 +196,22 @@ def test_from_nine_boxes_on_the_first_picture_is_larger_and_from_thirty_on_its_n
     assert sizes[-1] == (text_width(str(count), font) + font, 2 * font)
     if count == 9:  # 674 - 615 = 59 rows are left, 29 of them above
         larger = cv2.resize(IMAGE, (820, 615), interpolation=cv2.INTER_LINEAR)
-        assert (page[63 + 29 + 340 : 63 + 29 + 615, 28 : 28 + 820] == larger[340:]).all()
-        assert (page[63 + 29 + 615 : 63 + 674, 28 : 28 + 820] == FRAME).all()
+        # A page of five columns is 2,080 pixels wide, its title 19 pixels high, and its head 28 + 19 + 21 + 8 = 76.
+        assert (page[76 + 29 + 340 : 76 + 29 + 615, 28 : 28 + 820] == larger[340:]).all()
+        assert (page[76 + 29 + 615 : 76 + 674, 28 : 28 + 820] == FRAME).all()
 
 
-def test_a_bar_is_shorter_on_a_narrow_page(drawn: Drawn) -> None:
-    image = np.full((480, 96, 3), 7, np.uint8)
-    high = "x" * 60
-    panel = Panel((0, 0, 9, 9), 2, "tram", 0.5, 1.0, np.ones((480, 96), np.float32))
-    page = sheet(image, [panel], Words("a", brightest=high))
-    low, (text, x, *_) = 28 + text_width("0", 8) + 8, drawn.on(page)[-1]
-    assert text == high
-    assert x + text_width(high, 8) + 2 == page.shape[1] - 28
-    assert 0 < x - 8 - low < 180
+@pytest.mark.parametrize(("width", "length", "shown"), [(900, 300, 5), (250, 221, 5), (120, 91, 2)])
+def test_a_bar_is_shorter_on_a_narrow_page(width: int, length: int, shown: int, drawn: Drawn) -> None:
+    page = np.full((60, width, 3), 255, np.uint8)
+    legend.legend(page, "x" * 300, Look(), None)
+    text, *ticks = drawn.on(page)
+    assert text_width(text[0], 8) <= width
+    assert [word for word, *_ in ticks] == ["0%", "25%", "50%", "75%", "100%"][:: 1 if shown == 5 else 4]
+    bar = (page[24] != 255).any(axis=1)
+    assert abs(int(bar.sum()) - length) <= 3
+    assert bar[: bar.sum()].all()
+    assert all(x >= 0 and x + text_width(word, 8) <= width for word, x, *_ in ticks)
 
 
 @pytest.mark.parametrize(
@@ -228,8 +244,8 @@ def test_captions_of_what_does_not_depend_on_the_layer_and_of_names_that_cannot_
     assert "does not depend on this layer" in texts
     assert "class 2" in texts
     assert not any("peak" in text for text in texts[:-1])
-    with pytest.raises(ValueError, match=r"^heatmap 2: \[300, 399\] for a picture of \[300, 400\]$"):
-        sheet(IMAGE, [LARGE, replace(SMALL, heat=HEAT[0][:, 1:])], Words("a"))
+    with pytest.raises(ValueError, match=r"^map 2: \[300, 399\] for a picture of \[300, 400\]$"):
+        sheet(IMAGE, [LARGE, replace(SMALL, shown=Shown(HEAT[0][:, 1:], 1))], Words("a"))
 
 
 @pytest.mark.parametrize("width", [110, 140, 171])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from boxcam.explain import lettering
+from boxcam.explain import legend, lettering
 from boxcam.explain import sheet as pages
 from boxcam.explain.render import PERCENTILE, brightest
 from tests.explain.made import AGAINST, EVEN, explanation
@@ -25,7 +25,8 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         texts.append(text)
         return write(page, text, *rest)
 
-    monkeypatch.setattr(pages, "write", record)
+    for module in (pages, legend):
+        monkeypatch.setattr(module, "write", record)
     return texts
 
 
@@ -39,7 +40,7 @@ def test_the_strongest_colour_of_pixels_is_the_same_in_the_legend_the_code_and_t
     values[:2] = np.arange(1, 201, dtype=np.float32).reshape(2, 100)  # 200 positive pixels of 1,000
     assert (values >= brightest(values, PERCENTILE)).sum() == 3  # a hundredth of the 200, and the one at its edge
     replace(explanation(EVEN), layer="image").sheet()
-    assert f"hottest {100 - PERCENTILE} % of each map's positive pixels" in written
+    assert f"100%: hottest {100 - PERCENTILE} % of each map's positive pixels" in written
     assert f"at the hottest {100 - PERCENTILE} % of their positive pixels" in page_of("docs/results.md")
 
 
@@ -54,21 +55,20 @@ def test_the_share_inside_is_of_all_heat(written: list[str]) -> None:
 
 def test_where_all_maps_are_empty_there_is_no_colour_bar(written: list[str]) -> None:
     both = explanation(EVEN, AGAINST).sheet()
-    assert "largest value of each map" in written
+    assert "100%: largest value of each map" in written
     written.clear()
     none = explanation(AGAINST, AGAINST).sheet()
-    assert "largest value of each map" not in written
-    assert "0" not in written
-    assert none.shape[0] == both.shape[0] - 24  # what the colour bar takes
+    assert not any("largest value" in text or "%" in text for text in written)
+    assert none.shape[0] == both.shape[0] - legend.HEIGHT
 
 
 def test_an_empty_map_has_no_close_up(written: list[str]) -> None:
     large = {"image": np.full((400, 800, 3), 90, np.uint8)}
     replace(explanation(EVEN), **large).sheet()
-    assert "close-up" in written
+    assert "close-up, 32 x 16 pixels" in written
     written.clear()
     replace(explanation(AGAINST), **large).sheet()
-    assert "close-up" not in written
+    assert not any("close-up" in text for text in written)
 
 
 @pytest.mark.parametrize(

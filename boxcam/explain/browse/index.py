@@ -10,6 +10,7 @@ from boxcam.explain.browse.card import Entry, card_of, entry_of
 from boxcam.explain.browse.page import page
 from boxcam.explain.evidence import Evidence
 from boxcam.explain.files import write_files
+from boxcam.explain.look import Look
 from boxcam.explain.names import PAGE, check_free, check_page
 from boxcam.leftovers import file_aside
 
@@ -29,13 +30,16 @@ class Index:
         self._folder = folder
         self._entries: list[Entry] = []
 
-    def save(self, evidence: Evidence, name: str, progress: Callable[[int, int], None] | None = None) -> None:
+    def save(
+        self, evidence: Evidence, name: str, progress: Callable[[int, int], None] | None = None, look: Look | None = None
+    ) -> None:
         """Write the results of an image, as `boxcam.Explanation.save` does, and keep what the page shows of them.
 
         Args:
             evidence: the explanation.
             name: of its files, without extension.
             progress: called with the number of maps written and their total.
+            look: how the sheet draws the maps, by default as `boxcam.Explanation.save` does.
 
         Raises:
             OutputError, BoxcamError: as for `boxcam.Explanation.save`; then the page does not show the image.
@@ -49,6 +53,7 @@ class Index:
             name,
             progress,
             lambda k, values, facts: entry.cards.append(card_of(evidence, k, values, facts)),
+            Look() if look is None else look,
         )
         self._entries.append(entry)
 

@@ -1,0 +1,42 @@
+"""Maps that are nothing but rounding.
+
+The number that a map explains, a logit say, is a float32: it changes in steps of 2**-23 of its size. A map of cells
+tells how much each cell adds to that number. Where even its peak is smaller than such a step, taking the cell away
+would not change the number at all, and what colours there are would be those of rounding errors.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from boxcam.explain.evidence import DETECTION, NO_ENGINE, Evidence
+from boxcam.explain.methods import METHODS, Method
+
+STEP = float(np.finfo(np.float32).eps)
+"""Of a float32, as a share of its size."""
+RANGE = 255.0
+"""Maps of pixels tell how much a change of an input by 1 matters; inputs have at most so large a range."""
+
+
+def floor(evidence: Evidence, k: int) -> float:
+    """The peak that the map of a box has at least to be more than rounding; 0 if that is not known.
+
+    It is not for methods that run the model again and compare, nor for several maps in one, which are shares of peaks.
+    A method that weighs whole channels, by means of the gradient over the feature map say, makes values that are
+    smaller by the number of its cells.
+    """
+    method = METHODS[evidence.method]
+    if not isinstance(method, Method) or not method.gradient or evidence.fused or not evidence.parts[k]:
+        return 0.0
+    if evidence.target == DETECTION or evidence.engine == NO_ENGINE:
+        return 0.0
+    step = STEP * abs(float(evidence.values[k]))
+    if method.image:
+        return step / RANGE
+    if not method.features:
+        return step
+    return step / max(_cells(part.grid.rows) * _cells(part.grid.columns) for part in evidence.parts[k])
+
+
+def _cells(ends: tuple[int, int]) -> int:
+    return ends[1] - ends[0]
