@@ -31,6 +31,7 @@ from boxcam.errors import BoxcamWarning as BoxcamWarning
 if TYPE_CHECKING:
     from boxcam.bundle import Manifest as Manifest
     from boxcam.explain.box import ExplainedBox as ExplainedBox
+    from boxcam.explain.candidate import Candidate as Candidate
     from boxcam.explain.evaluation.evaluation import Evaluation as Evaluation
     from boxcam.explain.explanation import Explanation as Explanation
     from boxcam.model import Model as Model
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 
 _TYPES = {
+    "Candidate": "boxcam.explain.candidate",
     "Detections": "boxcam.types",
     "Evaluation": "boxcam.explain.evaluation.evaluation",
     "ExplainedBox": "boxcam.explain.box",
@@ -50,6 +52,7 @@ _TYPES = {
 __all__ = [
     "BoxcamError",
     "BoxcamWarning",
+    "Candidate",
     "Detections",
     "Evaluation",
     "ExplainedBox",

@@ -64,6 +64,8 @@ def explain(
     top: int | None = None,
     classes: str | int | Sequence[str | int] | None = None,
     rank: int | Sequence[int] | None = None,
+    at: Sequence[float] | None = None,
+    against: str | int | None = None,
     masks: int | None = None,
     passes: int | None = None,
     samples: int | None = None,
@@ -92,6 +94,10 @@ def explain(
         top: explain at most so many boxes, 1 or more, the best first; all by default.
         classes: explain boxes of these classes only, by name or index.
         rank: explain only these boxes, counted from the best one, which is 1; where classes are given, of these.
+        at: a place, x1 y1 x2 y2 in image pixels: explain the best candidate there, of each of ``classes`` or of the
+            likeliest class, whether or not the model reported it; ``explanation.candidates`` say why it did not.
+        against: another class, by name or index, or ``runner-up`` for the one that comes next of each box: explain what
+            speaks for the box's class rather than for that one. Boxes of that class itself are left out.
         masks: how many masks a method of masks (``d-rise``) draws, 1 or more; 5,000 by default.
         passes: how many forward passes a search (``patch-search``) has for each box, 1 or more; 40 by default.
         samples, noise: how many noisy images a method of noise (``smooth-grad``) makes, 1 or more, and the standard
@@ -141,6 +147,8 @@ def explain(
         top=top,
         classes=classes,
         rank=rank,
+        at=at,
+        against=against,
         masks=masks,
         passes=passes,
         samples=samples,

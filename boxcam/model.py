@@ -10,6 +10,7 @@ from typing import Any
 from boxcam.bundle import MANIFEST, Manifest
 from boxcam.errors import ArgumentError, BundleError
 from boxcam.explain import explainer
+from boxcam.explain.candidate import Candidate
 from boxcam.explain.evidence import Color, Fusion
 from boxcam.explain.explanation import Explanation
 from boxcam.explain.options import Classes, Options
@@ -180,6 +181,8 @@ class Model:
         top: int | None = None,
         classes: Classes | None = None,
         rank: int | Sequence[int] | None = None,
+        at: Sequence[float] | None = None,
+        against: str | int | None = None,
         masks: int | None = None,
         passes: int | None = None,
         samples: int | None = None,
@@ -205,6 +208,8 @@ class Model:
             top=top,
             classes=classes,
             rank=rank,
+            at=at,
+            against=against,
             masks=masks,
             passes=passes,
             samples=samples,
@@ -212,6 +217,41 @@ class Model:
             seed=seed,
         )
         return explainer.explain(self._runtime, image, options, color=color, progress=progress)
+
+    def candidates(
+        self,
+        image: ImageLike,
+        box: Sequence[float],
+        classes: Classes | None = None,
+        *,
+        score: float | None = None,
+        color: Color = "BGR",
+    ) -> tuple[Candidate, ...]:
+        """The best box of each class that the model might have reported at a place, and why it did not.
+
+        Args:
+            image, color: as for `boxcam.explain`.
+            box: x1 y1 x2 y2 in image pixels: where something is missed.
+            classes: names or indices; by default the likeliest class there.
+            score: what was reported with a lower score counts as missed; 0.3 by default.
+
+        Returns:
+            One for each class, in the order given.
+
+        Raises:
+            ArgumentError: the place has no area, or lies outside of the image; or the model is a classifier.
+            UnknownNameError: there is no such class.
+            EngineError: the bundle does not tell of boxes that were not reported.
+            InputError: the image cannot be read.
+
+        >>> import boxcam
+        >>> model = boxcam.load("signs.boxcam")
+        >>> found, = model.candidates("street.jpg", (159, 8, 237, 89), classes="stop")
+        >>> found.reason
+        'class'
+        """
+        options = Options(at=box, classes=classes, score=score)
+        return explainer.candidates(self._runtime, load_image(image, color, self.manifest.preprocess.channels), options)
 
     def prepare(
         self,
@@ -225,6 +265,8 @@ class Model:
         top: int | None = None,
         classes: Classes | None = None,
         rank: int | Sequence[int] | None = None,
+        at: Sequence[float] | None = None,
+        against: str | int | None = None,
         masks: int | None = None,
         passes: int | None = None,
         samples: int | None = None,
@@ -249,6 +291,8 @@ class Model:
             top=top,
             classes=classes,
             rank=rank,
+            at=at,
+            against=against,
             masks=masks,
             passes=passes,
             samples=samples,

@@ -13,7 +13,7 @@ import boxcam
 from boxcam.commands.console import error_line, one_line, say
 from boxcam.commands.headings import Command, Option
 from boxcam.commands.limits import limited
-from boxcam.commands.options import PATH, Count, Name, Share, common
+from boxcam.commands.options import PATH, Box, Count, Name, Share, common
 from boxcam.commands.progress import ProgressLine, progress_line
 from boxcam.errors import BoxcamError, BundleError, InputError, OutputError, RunError
 from boxcam.explain.look import SCALES, STYLES, Scale, Style
@@ -34,6 +34,7 @@ _TOP = 10
 _LARGE = 1 << 28
 """Bytes of maps from which on it is said how large they are going to be."""
 _boxes = partial(click.option, cls=Option, heading="Which boxes")
+_missed = partial(click.option, cls=Option, heading="Why not, and why not another class")
 _again = partial(click.option, cls=Option, heading="Of methods that run the model again")
 _device = partial(click.option, cls=Option, heading="What it runs on")
 _sheets = partial(click.option, cls=Option, heading="How sheets look")
@@ -83,6 +84,17 @@ _sheets = partial(click.option, cls=Option, heading="How sheets look")
     multiple=True,
     type=Count(1),
     help="Only this box, counted from the best one, which is 1 (with --class: the best of these); repeatable.",
+)
+@_missed(
+    "--at",
+    type=Box(),
+    help="Explain the best candidate at this place, of --class or of the likeliest class, and say why it was not"
+    " reported; in image pixels.",
+)
+@_missed(
+    "--against",
+    metavar="CLASS",
+    help="Explain what speaks for a box's class rather than for this one; 'runner-up' for the one that comes next.",
 )
 @_again("--masks", type=Count(1), help="Of d-rise: how many masks, each for a forward pass. [default: 5000]")
 @_again("--passes", type=Count(1), help="Of patch-search: how many forward passes for each box. [default: 40]")
@@ -144,6 +156,8 @@ def explain(
     top: int | None,
     classes: tuple[str, ...],
     rank: tuple[int, ...],
+    at: tuple[float, float, float, float] | None,
+    against: str | None,
     masks: int | None,
     passes: int | None,
     samples: int | None,
@@ -169,6 +183,8 @@ def explain(
       boxcam explain faster-rcnn.boxcam street.jpg --layer roi --score 0.5
       boxcam explain resnet50.boxcam cat.jpg --class 'tiger cat' --class tabby
       boxcam explain resnet50.boxcam cat.jpg --rank 1 --rank 2
+      boxcam explain retinanet.boxcam street.jpg --at 10,20,50,80 --class car
+      boxcam explain retinanet.boxcam street.jpg --class car --against truck
       boxcam explain retinanet.boxcam street.jpg --style contours --scale common
     """
     from boxcam.commands.summary import WORDS, summary, total
@@ -182,7 +198,7 @@ def explain(
     asked: dict[str, Any] = {
         "method": method, "layer": layers or None, "fuse": fuse, "target": target, "engine": engine,
         "score": score, "top": _TOP if top is None and not rank else top,
-        "classes": classes or None, "rank": rank or None,
+        "classes": classes or None, "rank": rank or None, "at": at, "against": against,
         "masks": masks, "passes": passes, "samples": samples, "noise": noise, "seed": seed,
     }  # fmt: skip
     check_is_folder(output)

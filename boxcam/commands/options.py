@@ -110,6 +110,28 @@ class Count(click.ParamType[int]):
         return number
 
 
+class Box(click.ParamType[tuple[float, float, float, float]]):
+    """``X1,Y1,X2,Y2``: a part of an image, in its pixels."""
+
+    name = "X1,Y1,X2,Y2"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return self.name
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, float, float, float]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            x1, y1, x2, y2 = (float(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not four numbers, such as 10,20,50,80.", param, ctx)
+        if not (x1 < x2 and y1 < y2):
+            self.fail(f"{value!r} has no area: X2 must be above X1, and Y2 above Y1.", param, ctx)
+        return x1, y1, x2, y2
+
+
 class Shape(click.ParamType[tuple[int, int]]):
     """``HxW``: a height and a width in pixels."""
 

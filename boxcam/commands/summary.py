@@ -30,6 +30,8 @@ def total(written: int, empty: int, asked: int, folder: Path, one: str) -> str:
 
 def summary(explanation: boxcam.Explanation) -> str:
     """What became of an image."""
+    if explanation.candidates:
+        return " ".join(one.sentence for one in explanation.candidates)
     count, query = len(explanation), explanation.query
     one, several = WORDS[query.classifier]
     others = _others(explanation)

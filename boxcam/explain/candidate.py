@@ -56,3 +56,14 @@ class Candidate:
     why: str
     figures: Mapping[str, float] = field(default_factory=dict)
     origin: Int = field(repr=False, kw_only=True)
+
+    @property
+    def sentence(self) -> str:
+        """The class and why, as a sentence.
+
+        >>> import boxcam
+        >>> found, = boxcam.load("signs.boxcam").candidates("street.jpg", (159, 8, 237, 89), classes="stop")
+        >>> found.sentence.startswith("stop: another class won")
+        True
+        """
+        return f"{self.name}: {self.why[0].lower()}{self.why[1:]}"

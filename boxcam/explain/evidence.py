@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from boxcam.arguments import number_of_box
+from boxcam.explain.candidate import Candidate
 from boxcam.explain.placement import place
 from boxcam.types import IMAGE, CellMap, Detections, Float, Grid, Image
 
@@ -67,6 +68,7 @@ class Query:
         rank: places of the boxes asked for, counted from the best one, which is 1; empty for all.
         at: the place that was asked about, x1 y1 x2 y2 in image pixels; None for the boxes that were reported.
         against: the class that each box's own is contrasted with, as it was given; empty for none.
+        signed: whether values below zero speak against the box and are drawn.
         drawn: how the picture is drawn of an image that does not have three colours; empty if it has.
         masks: how many masks were drawn; None for methods without masks.
         passes: how many forward passes each box was given; None for methods that do not search.
@@ -86,6 +88,7 @@ class Query:
     rank: tuple[int, ...] = ()
     at: tuple[float, float, float, float] | None = None
     against: str = ""
+    signed: bool = False
     drawn: str = ""
     masks: int | None = None
     passes: int | None = None
@@ -135,6 +138,8 @@ class Evidence:
             one map with theirs. Empty for one map.
         fusion: how they become one.
         left_out: why the other boxes were not explained; None if that is not known.
+        candidates: of each box, why the model did not report it, where it was asked about a place; otherwise empty.
+        others: of each box, the name of the class that its own is contrasted with; empty without contrast.
     """
 
     image: Image
@@ -152,6 +157,8 @@ class Evidence:
     fused: tuple[Parts, ...] = ()
     fusion: Fusion = "max"
     left_out: LeftOut | None = None
+    candidates: tuple[Candidate, ...] = ()
+    others: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.detections)
@@ -209,7 +216,7 @@ class Evidence:
         >>> boxcam.explain("signs.boxcam", "street.jpg").signed
         False
         """
-        return False
+        return self.query.signed
 
     def depends(self, index: int) -> bool:
         """Whether the box's target depends on the layer at all.

@@ -11,7 +11,10 @@ from typing import Any
 from boxcam.arguments import check_callable
 from boxcam.errors import BoxcamWarning, EngineError, UnknownLayerError, UnknownNameError
 from boxcam.explain.advice import on_empty_maps
+from boxcam.explain.asked import at_place, candidates_at
+from boxcam.explain.candidate import Candidate
 from boxcam.explain.channels import channel_parts, count_channels
+from boxcam.explain.contrast import difference, rivals_of
 from boxcam.explain.counter import Counter
 from boxcam.explain.evidence import DETECTION, NO_ENGINE, Color, Part, Parts, Query
 from boxcam.explain.explanation import Explanation
@@ -31,7 +34,7 @@ from boxcam.runtime.engines import ENGINES
 from boxcam.runtime.model import Model, Prediction
 from boxcam.runtime.pixels import load_image, order_of
 from boxcam.runtime.planes import picture_of, words_of
-from boxcam.types import IMAGE, Image, Patch
+from boxcam.types import IMAGE, Float, Image, Patch
 
 _WAITING = 1 << 26
 """Bytes of gradients that are kept to be made into maps together."""
@@ -97,6 +100,7 @@ def predict(plans: Sequence[Plan], pixels: Image) -> Prediction:
         layers,
         plans[0].options.engine,
         list(dict.fromkeys(view.target for view in views)),
+        extra=plans[0].model.selection.names if any(plan.options.at is not None for plan in plans) else (),
         ends=any(plan.ends for plan in plans),
         rest=any(plan.rest for plan in plans),
     )
@@ -113,13 +117,22 @@ def _at_layers(
     """The explanation by a method that looks at layers."""
     model, options, views = plan.model, plan.options, plan.views
     layers = [view.layer for view in views]
+    asked = at_place(plan, selection, prediction) if options.at is not None else None
+    if asked is not None:
+        prediction = asked.prediction
     found = prediction.detections
-    boxes = selection.of(found)
+    boxes = list(range(len(found))) if asked is not None else plan.contrastable(found, selection.of(found))
+    rival = None
+    if options.against is not None and boxes:
+        rival, others = rivals_of(model, (pixels, prediction), boxes, plan.against)
     counter = _counter(plan, prediction, len(boxes), report)
     steps = max(view.path for view in views)
     passes = forward_passes(model, pixels, prediction, layers, options, steps) if steps and boxes else []
     made = [_made(plan, view, pixels, prediction, passes, boxes, counter) for view in views]
-    alone = steps > 0 and len(views) == 1  # only of one layer can it be told how complete a map is
+    if rival is not None:
+        theirs = _made(plan, views[0], pixels, rival, [*passes[:-1], rival], range(len(boxes)), counter)
+        made = [difference(made[0], theirs)]
+    alone = steps > 0 and len(views) == 1 and rival is None  # only of one layer can it be told how complete a map is
     guided = plan.is_product
     explanation = Explanation(
         image=picture_of(pixels),
@@ -128,21 +141,29 @@ def _at_layers(
         layer=", ".join(dict.fromkeys(view.layer.name for view in (views[:1] if guided else views))),
         engine=plan.gradient(views[0]).engine,
         target=model.manifest.target(views[0].target).name,
-        values=model.values(prediction, views[0].target)[boxes],
+        values=_values(plan, prediction, rival, boxes),
         parts=made[0],
         guides=made[1] if guided else None,
         fused=() if guided else tuple(made[1:]),
         fusion=options.fusion,
         other_boxes=len(found) - len(boxes),
-        left_out=selection.left_out(found),
+        left_out=selection.left_out(found) if asked is None else None,
         completeness=completeness(model, options, passes, boxes, made[0]) if alone else None,
         query=query,
+        candidates=() if asked is None else asked.candidates,
+        others=() if rival is None else others,
     )
     if advice := on_negative_features(plan.method, views, made, prediction):
         warnings.warn(advice, BoxcamWarning, stacklevel=5)
     return (
         _searched(plan, plan.chosen, pixels, explanation, counter) if isinstance(plan.chosen, Search) else explanation
     )
+
+
+def _values(plan: Plan, prediction: Prediction, rival: Prediction | None, boxes: Sequence[int]) -> Float:
+    """The number of each box that is explained: that of its target, or its class logit less that of another class."""
+    own: Float = plan.model.values(prediction, plan.views[0].target)[boxes]
+    return own if rival is None else own - rival.detections.logits
 
 
 def _counter(plan: Plan, prediction: Prediction, boxes: int, report: Callable[[int, int], None]) -> Counter:
@@ -156,7 +177,7 @@ def _counter(plan: Plan, prediction: Prediction, boxes: int, report: Callable[[i
         return Counter(report, boxes * sum(count_parts(chosen, view.layer, prediction) for view in plan.views))
     if isinstance(chosen, Method) and chosen.samples:
         return Counter(report, noise_of(chosen, options).samples)
-    return Counter(report, boxes, each=len(plan.views))
+    return Counter(report, boxes, each=len(plan.views) if options.against is None else 2)
 
 
 def _made(
@@ -235,6 +256,9 @@ def query_of(plan: Plan, selection: Selection, image: Any, color: Color) -> Quer
         top=selection.top,
         classes=options.named_classes,
         rank=selection.rank or (),
+        at=None if options.at is None else options.place,
+        against="" if options.against is None else str(options.against),
+        signed=plan.is_signed,
         drawn=words_of(model.manifest.preprocess.channels),
         **_drawn(chosen, options),
     )
@@ -258,6 +282,19 @@ def prepare(model: Model, options: Options) -> None:
     """Check the options of `explain` and open what they need, so that what is missing is said before any picture."""
     Plan(model, options).open()
     select(model, options)
+
+
+def candidates(model: Model, pixels: Image, options: Options) -> tuple[Candidate, ...]:
+    """The best candidates at a place, and why they were not reported: `boxcam.Model.candidates`.
+
+    Args:
+        model: a detector.
+        pixels: the image, as `Model.predict` takes it.
+        options: the place, classes and lowest score.
+    """
+    plan, selection = Plan(model, options), select(model, options)
+    prediction = model.predict(pixels, extra=model.selection.names)
+    return candidates_at(plan.model, prediction, options.place, selection.classes, selection.score)
 
 
 def usable_methods(model: Model) -> tuple[str, ...]:

@@ -201,7 +201,7 @@ class Explanation(Evidence):
         name = ("image" if image is None else image.stem) if name is None else name
         into = make_folder(folder)
         check_free([name], into, [] if image is None else [image])
-        return write_files(self, into, name, progress, how)
+        return write_files(self, into, name, progress, look=how)
 
     def to_supervision(self) -> Any:
         """The boxes as ``supervision.Detections``, with ``class_name`` in their data.

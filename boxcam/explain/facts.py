@@ -10,6 +10,7 @@ import numpy as np
 
 from boxcam._version import __version__
 from boxcam.errors import BoxcamError
+from boxcam.explain.candidate import Candidate
 from boxcam.explain.evidence import Evidence
 from boxcam.explain.totals import Totals
 
@@ -49,6 +50,8 @@ def facts(
         "top": query.top,
         "classes": list(query.classes),
         "rank": list(query.rank),
+        "at": None if query.at is None else list(query.at),
+        "against": query.against or None,
         "device": query.device,
         "providers": list(query.providers),
         **(files or {}),
@@ -67,6 +70,7 @@ def box_facts(evidence: Evidence, k: int, said: Totals) -> dict[str, Any]:
     """
     complete = math.nan if evidence.completeness is None else float(evidence.completeness[k])
     detections, peak = evidence.detections, said.peak
+    told = evidence.candidates[k] if evidence.candidates else None
     return {
         "box": [round(float(v), 3) for v in detections.boxes[k]],
         "label": int(detections.labels[k]),
@@ -81,7 +85,15 @@ def box_facts(evidence: Evidence, k: int, said: Totals) -> dict[str, Any]:
         "positive_evidence": peak > 0,
         "share_inside_box": said.inside,
         "completeness": round(complete, 6) if math.isfinite(complete) else None,
+        "against": evidence.others[k] if evidence.others else None,
+        "candidate": None if told is None else _candidate_facts(told),
     }
+
+
+def _candidate_facts(told: Candidate) -> dict[str, Any]:
+    """Why a box was not reported."""
+    figures = {name: round(float(value), 6) for name, value in told.figures.items()}
+    return {"reason": told.reason, "why": told.why, "iou": round(told.iou, 6), "figures": figures}
 
 
 def check_finite(evidence: Evidence) -> None:

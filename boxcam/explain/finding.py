@@ -131,7 +131,7 @@ class Finding:
     def _label(self, row: Int) -> int:
         one = self.plantings[int(row[0])]
         at = row[1:].tolist()
-        return (at[one.rows.axis] - one.first(at)) // one.rows.step
+        return int((at[one.rows.axis] - one.first(at)) // one.rows.step)
 
     def _scores(self, rows: Rows) -> npt.NDArray[np.float64]:
         return scores_of(self._shares(rows.origin), rows.scores, self.selection.told.form)
@@ -143,4 +143,3 @@ class Finding:
             mine = origin[:, 0] == number
             found[mine] = one.shares(origin[mine, 1:])
         return found
-

@@ -96,6 +96,12 @@ class Options:
         return "mean" if self.fuse == "mean" else "max"
 
     @property
+    def place(self) -> tuple[float, float, float, float]:
+        """The place that is asked about, which has to be given."""
+        x1, y1, x2, y2 = several(self.at)
+        return x1, y1, x2, y2
+
+    @property
     def places(self) -> tuple[int, ...] | None:
         """The ranks, each once and in order; None for all boxes."""
         return None if self.rank is None else tuple(sorted(set(map(int, several(self.rank)))))
@@ -112,8 +118,8 @@ class Options:
         sides = several(self.at)
         if len(sides) != 4 or not all(is_number(side) and math.isfinite(side) for side in sides):
             raise ArgumentError(
-                f"at={self.at!r} is not a place of the image. Pass x1, y1, x2, y2 in its pixels, such as at=(10, 20, 50,"
-                " 80)."
+                f"at={self.at!r} is not a place of the image. Pass x1, y1, x2, y2 in its pixels, such as"
+                " at=(10, 20, 50, 80)."
             )
         x1, y1, x2, y2 = (float(side) for side in sides)
         if not (x1 < x2 and y1 < y2):

@@ -101,7 +101,7 @@ def make_panel(evidence: Evidence, k: int, said: Totals, values: Float | None = 
     return Panel(
         box=box,
         label=int(detections.labels[k]),
-        name=detections.names[k],
+        name=_class_of(evidence, k),
         score=float(detections.scores[k]),
         peak=said.peak,
         shown=shown(evidence, k, said, values, view or whole, size),
@@ -111,6 +111,12 @@ def make_panel(evidence: Evidence, k: int, said: Totals, values: Float | None = 
         against=max(-said.lowest, 0.0) if evidence.signed else None,
         rounding=noise,
     )
+
+
+def _class_of(evidence: Evidence, k: int) -> str:
+    """The class of a box, and the one that it is contrasted with."""
+    name = evidence.detections.names[k]
+    return f"{name} against {evidence.others[k]}" if evidence.others else name
 
 
 def in_color(picture: Image, color: str) -> Image:
@@ -157,7 +163,9 @@ def _strongest(look: Look) -> str:
 
 
 def _note(evidence: Evidence, panels: Sequence[Panel]) -> str:
-    """What an empty map means, if there is one."""
+    """Why what was asked about was not reported, and what an empty map means, if there is one."""
+    if evidence.candidates:
+        return " ".join(one.sentence for one in evidence.candidates)
     if all(panel.peak > 0 or panel.against or not panel.depends for panel in panels):
         return ""
     other = alternative(evidence)

@@ -7,13 +7,15 @@ from dataclasses import dataclass, replace
 
 from boxcam.bundle import Gradient, Layer
 from boxcam.errors import ArgumentError, EngineError, UnknownLayerError, UnknownNameError
+from boxcam.explain.contrast import RUNNER_UP
 from boxcam.explain.defaults import default_of
 from boxcam.explain.methods import METHODS, AnyMethod, ChannelMasks, FeatureMasks, Method, Perturbation, Search
 from boxcam.explain.options import Options
 from boxcam.explain.perturbation import draws_of
+from boxcam.explain.selection import class_indices
 from boxcam.runtime.model import Model
 from boxcam.targets import LOGIT
-from boxcam.types import IMAGE
+from boxcam.types import IMAGE, Detections
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +75,7 @@ class Plan:
         for view in self.views:
             self.gradient(view)
         self._check_places()
+        self._check_question()
         if options.fuse is not None and (len(self.views) == 1 or chosen.times is not None):
             raise ArgumentError(
                 f"fuse={options.fuse!r} is how several maps of a box become one, and there is one only. Pass several"
@@ -110,6 +113,71 @@ class Plan:
                 f" images its logits are of other boxes, and the method {self.method!r} asks for the same ones. Choose"
                 ' a method of one forward pass, such as method="hirescam", or one of whole boxes, method="d-rise".'
             )
+
+    def _check_question(self) -> None:
+        """Refuse methods and targets that cannot tell of candidates, or of two classes, and classes that are not there.
+
+        Raises:
+            ArgumentError, UnknownNameError, EngineError: of what cannot be.
+        """
+        options, model = self.options, self.model
+        if options.at is None and options.against is None:
+            return
+        given = "at" if options.at is not None else "against"
+        if model.manifest.target(options.target).name != LOGIT.name:
+            raise ArgumentError(
+                f"{given}= is about class logits, and target={model.manifest.target(options.target).name!r} is another"
+                " number. Leave out target=."
+            )
+        if not isinstance(self.chosen, Method):
+            raise ArgumentError(
+                f"the method {self.method!r} runs the model again, and {given}= needs one of gradients. Pass another"
+                f' method=, such as "hirescam".'
+            )
+        if options.against is not None and (not self.chosen.signed or len(self.views) > 1):
+            fitting = [name for name, of in METHODS.loaded().items() if isinstance(of, Method) and of.signed]
+            why = "of several layers" if self.chosen.signed else f"by the method {self.method!r}"
+            raise ArgumentError(
+                f"maps {why} cannot be subtracted, so they show no contrast between classes. Pass one layer=, and one"
+                f" of the methods {', '.join(fitting)}."
+            )
+        if options.at is not None:
+            if model.manifest.outputs.whole_image:
+                raise ArgumentError(
+                    "at= asks for a missed box, and a classifier's only box is the whole image. Pass classes= to"
+                    " explain any class."
+                )
+            if options.rank is not None:
+                raise ArgumentError(
+                    "at= asks for a box at a place, and rank= for one by its score. Leave one of them out."
+                )
+            _ = model.selection
+        classes = class_indices(model, options.classes)
+        if self.against is not None and classes is not None and set(classes) == {self.against}:
+            raise ArgumentError(
+                f"against={options.against!r} is the boxes' own class, so there is no contrast. Pass another class, or"
+                ' "runner-up" for the one that comes next.'
+            )
+
+    @property
+    def against(self) -> int | None:
+        """The class that others are contrasted with; None for each box's runner-up, or without contrast."""
+        given = self.options.against
+        if given is None or given == RUNNER_UP:
+            return None
+        (index,) = class_indices(self.model, [given]) or (None,)
+        return index
+
+    def contrastable(self, found: Detections, boxes: Sequence[int]) -> list[int]:
+        """Those of some boxes that are of another class than the one they are contrasted with; all without contrast."""
+        against = self.against
+        return [box for box in boxes if against is None or int(found.labels[box]) != against]
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether what speaks against a box is to be seen, and the method tells it."""
+        asked = self.options.at is not None or self.options.against is not None
+        return asked and isinstance(self.chosen, Method) and self.chosen.signed and len(self.views) == 1
 
     @property
     def _reads_elsewhere(self) -> bool:
@@ -260,7 +328,9 @@ class Plan:
         """Whether a forward pass has to give the tensors that the targets are in."""
         methods = [view.method for view in self.views]
         of_gradients = [of for of in methods if isinstance(of, Method)]
-        return any(isinstance(of, ChannelMasks) for of in methods) or any(of.path or of.rivals for of in of_gradients)
+        contrast = self.options.at is not None or self.options.against is not None
+        several = any(of.path or of.rivals for of in of_gradients)
+        return contrast or several or any(isinstance(of, ChannelMasks) for of in methods)
 
     @property
     def rest(self) -> bool:

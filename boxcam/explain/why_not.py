@@ -16,9 +16,8 @@ import numpy as np
 from boxcam.explain.candidate import Candidate
 from boxcam.explain.finding import NEAR, Finding, Near
 from boxcam.explain.metrics.overlap import iou
-from boxcam.runtime.planting import scores_of
 from boxcam.runtime.selection import Place
-from boxcam.types import Detections, Float, Int
+from boxcam.types import Detections, Float
 
 _STEPS = 18
 """Halvings in the search for the lowest logit that is reported."""
@@ -34,10 +33,11 @@ class WhyNot:
     Args:
         finding: the candidates of the image.
         place: float32 [4], x1 y1 x2 y2 in image pixels: where a box is missed.
+        least: boxes that are reported with a lower score count as missed.
     """
 
-    def __init__(self, finding: Finding, place: Float) -> None:
-        self._finding, self._place = finding, place
+    def __init__(self, finding: Finding, place: Float, least: float = 0.0) -> None:
+        self._finding, self._place, self._least = finding, place, least
         self._found: Detections = finding.prediction.detections
         self._names = finding.model.manifest.labels
 
@@ -60,6 +60,10 @@ class WhyNot:
         share = float(iou(self._found.boxes[seen : seen + 1], self._place)[0])
         box, score = self._found.boxes[seen], float(self._found.scores[seen])
         x1, y1, x2, y2 = (float(side) for side in box)
+        reason: Any = "reported"
+        why, figures = f"It was reported, as box {seen + 1} with a score of {score:.2f}.", {"by": seen + 1.0}
+        if score < self._least:
+            reason, why, figures = self._below_asked(label, score)
         return Candidate(
             name=self._name(label),
             label=label,
@@ -67,11 +71,31 @@ class WhyNot:
             iou=share,
             score=score,
             logit=float(self._found.logits[seen]),
-            reason="reported",
-            why=f"It was reported, as box {seen + 1} with a score of {score:.2f}.",
-            figures={"by": seen + 1, "by_iou": share},
+            reason=reason,
+            why=why,
+            figures={**figures, "by_iou": share},
             origin=self._found.origin[seen],
         )
+
+    def _other_there(self, label: int) -> int | None:
+        """The best box of another class that was reported at the place, with a score that counts."""
+        shares = iou(self._found.boxes, self._place)
+        there = (self._found.labels != label) & (shares >= NEAR) & (self._found.scores >= self._least)
+        return int(np.flatnonzero(there)[0]) if there.any() else None
+
+    def _below_asked(self, label: int, score: float) -> tuple[Any, str, dict[str, float]]:
+        """Why a box counts as missed that was reported with a score below the one asked for."""
+        own = self._name(label)
+        if (other := self._other_there(label)) is not None:
+            theirs, name = float(self._found.scores[other]), self._found.names[other]
+            why = (
+                f"Another class won: box {other + 1} there is of {name} with a score of {theirs:.2f}; {own} has"
+                f" {score:.2f}."
+            )
+            figures = {"other": float(self._found.labels[other]), "other_score": theirs, "by": other + 1.0}
+            return "class", why, {**figures, "other_logit": float(self._found.logits[other])}
+        why = f"It was reported, with a score of {score:.2f}, which is below the {self._least:g} asked for."
+        return "threshold", why, {"threshold": self._least}
 
     def _nothing(self, near: Near, label: int) -> Candidate:
         k, name = near.nearest, self._name(label)
@@ -123,14 +147,18 @@ class WhyNot:
             rival: Place = tuple(row[other].tolist())
             if self._is_reported_with([rival], whole=[rival]):
                 return self._another(near, k, other, float(shares[other]))
+        there = self._other_there(near.label)
+        if there is not None:
+            reason, why, figures = self._below_asked(near.label, float(near.scores[k]))
+            return self._candidate(near, k, reason, why, figures)
         needed = self._needed(place)
         if needed is None:
             why = "The model drops this candidate whatever its score, as it does boxes without an area."
             return self._candidate(near, k, "dropped", why, {})
         logit, score = needed
         why = (
-            f"Its score is below what the model reports: {near.scores[k]:.3g}, and {score:.3g} would be reported (a logit"
-            f" of {near.logits[k]:.2f}, and {logit:.2f} is needed)."
+            f"Its score is below what the model reports: {near.scores[k]:.3g}, and {score:.3g} would be reported (a"
+            f" logit of {near.logits[k]:.2f}, and {logit:.2f} is needed)."
         )
         return self._candidate(near, k, "threshold", why, {"threshold": score, "threshold_logit": logit})
 
@@ -154,9 +182,7 @@ class WhyNot:
             f"Another class won: of the candidate there (IoU {near.iou[k]:.2f}) {name} has a logit of {logit:.2f}, and"
             f" {own} {near.logits[k]:.2f} (scores {score:.2f} and {near.scores[k]:.2f})."
         )
-        return self._candidate(
-            near, k, "class", why, {"other": other, "other_logit": logit, "other_score": score}
-        )
+        return self._candidate(near, k, "class", why, {"other": other, "other_logit": logit, "other_score": score})
 
     def _suppressed_by(self, near: Near, k: int, place: Place) -> Candidate | None:
         """That a better box suppresses the candidate: with this one alone beside it, it is not reported."""
@@ -186,9 +212,7 @@ class WhyNot:
         return None
 
     def _cut_off(self, near: Near, k: int) -> Candidate:
-        rows = self._finding.selection.every(
-            self._finding.prediction.outputs, self._finding.plantings, near.label
-        )
+        rows = self._finding.selection.every(self._finding.prediction.outputs, self._finding.plantings, near.label)
         rank = self._finding.rank(float(near.scores[k]), rows)
         why = (
             f"It was cut off: with a score of {near.scores[k]:.3g} it ranks {rank} among all candidates, and the model"

@@ -228,9 +228,9 @@ class _Trial:
         Raises:
             NoCandidatesError: in neither way; or the box of one is another.
         """
-        boxes, scores, labels, origin = self._read(self._run.found)
+        boxes, scores, _, origin = self._read(self._run.found)
         plantings, names = self.plantings(rows), [end.name for end in self._ends]
-        of = {}  # one class of each candidate: two would share its softmax
+        of: dict[tuple[int, ...], int] = {}  # one class of each candidate: two would share its softmax
         for k in np.flatnonzero(origin[:, 0] >= 0).tolist():
             number, *place = origin[k].tolist()
             of.setdefault((number, *plantings[number].classes(place)[0].tolist()), k)

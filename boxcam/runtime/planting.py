@@ -106,12 +106,14 @@ class Planting:
         places = places[:, : self.values.ndim]
         logits = self.values[tuple(places.T)].astype(np.float64)
         if self.activation == "Sigmoid":
-            return np.asarray(1 / (1 + np.exp(-logits)))
+            found: npt.NDArray[np.float64] = 1 / (1 + np.exp(-logits))
+            return found
         if self.activation != "Softmax" or not len(places):
-            return logits
+            return np.asarray(logits, np.float64)
         lines = self._lines(places)
         most = lines.max(axis=1)
-        return np.asarray(np.exp(logits - most) / np.exp(lines - most[:, None]).sum(axis=1))
+        shares: npt.NDArray[np.float64] = np.exp(logits - most) / np.exp(lines - most[:, None]).sum(axis=1)
+        return shares
 
     def _lines(self, places: Int) -> npt.NDArray[np.float64]:
         """All logits that share a softmax with those of some places, that of the background included: [n, size]."""
@@ -179,6 +181,5 @@ def scores_of(
         form: how the score is made of both.
     """
     given = planted.astype(np.float64)
-    if form == "root":
-        return np.sqrt(np.maximum(probabilities * (2 * given**2 - 1), 0))
-    return np.maximum(probabilities * (2 * given - 1), 0)
+    product: npt.NDArray[np.float64] = np.maximum(probabilities * (2 * given ** (2 if form == "root" else 1) - 1), 0)
+    return np.sqrt(product) if form == "root" else product

@@ -124,7 +124,7 @@ class Selection:
             self._sessions[file] = Session(self._path / file, self._device)
         session = self._sessions[file]
         feeds = {name: given[name] if name in given else outputs.ort(name) for name in session.inputs}
-        names = [name for name in session.outputs]
+        names = list(session.outputs)
         found = session.run(Tensors(feeds), names)
         manifest, where = self._manifest, session.file
         boxes, scores, labels = rows_of(manifest.outputs, found, where)

@@ -12,6 +12,7 @@ import numpy as np
 
 from boxcam.explain.browse.view import draw_view, fitted, peak_of, view_of
 from boxcam.explain.evidence import Evidence
+from boxcam.explain.look import Look
 from boxcam.explain.names import SHEET
 from boxcam.types import Float
 
@@ -101,7 +102,8 @@ def card_of(evidence: Evidence, k: int, values: Float, facts: Mapping[str, Any])
     if classifier:
         view = 0, 0, image.shape[1], image.shape[0]
     size = fitted(view, SIZE)
-    drawn = draw_view(image, values, view, size, None if classifier else (box, label), evidence.of_pixels)
+    how = Look(signed=evidence.signed, fine=evidence.of_pixels)
+    drawn = draw_view(image, values, view, size, None if classifier else (box, label), how)
     good, data = cv2.imencode(".webp", drawn, [cv2.IMWRITE_WEBP_QUALITY, _QUALITY])
     assert good
     return Card(

@@ -31,7 +31,11 @@ class Index:
         self._entries: list[Entry] = []
 
     def save(
-        self, evidence: Evidence, name: str, progress: Callable[[int, int], None] | None = None, look: Look | None = None
+        self,
+        evidence: Evidence,
+        name: str,
+        progress: Callable[[int, int], None] | None = None,
+        look: Look | None = None,
     ) -> None:
         """Write the results of an image, as `boxcam.Explanation.save` does, and keep what the page shows of them.
 

@@ -14,9 +14,10 @@ import numpy as np
 from boxcam._version import __version__
 from boxcam.explain.browse.card import Card, Entry
 from boxcam.explain.browse.text import link, text
+from boxcam.explain.colors import paint
 from boxcam.explain.evidence import DETECTION
 from boxcam.explain.names import PAGE_MARK
-from boxcam.explain.render import class_color, overlay
+from boxcam.explain.render import class_color
 from boxcam.plurals import counted
 from boxcam.targets import LOGIT
 
@@ -88,7 +89,7 @@ def _how(entries: Sequence[Entry]) -> str:
 
 def _legend(classifier: bool) -> str:
     steps = np.tile(np.linspace(0, 1, 160, dtype=np.float32), (10, 1))
-    good, data = cv2.imencode(".png", overlay(np.full((10, 160, 3), 150, np.uint8), steps))
+    good, data = cv2.imencode(".png", paint(np.full((10, 160, 3), 150, np.uint8), steps))
     assert good
     source = _data(data.tobytes(), "png")
     bar = f'<img alt="from the weakest to the strongest colour" width="160" height="10" src="{source}">'

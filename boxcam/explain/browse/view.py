@@ -7,7 +7,9 @@ from collections.abc import Iterable, Sequence
 import cv2
 import numpy as np
 
-from boxcam.explain.render import PERCENTILE, brightest, class_color, fade, outline, overlay, place_box, scaled
+from boxcam.explain.colors import paint
+from boxcam.explain.look import Look
+from boxcam.explain.render import PERCENTILE, brightest, class_color, outline, place_box, scaled
 from boxcam.types import Float, Image
 
 Corners = tuple[float, float, float, float]
@@ -69,7 +71,7 @@ def fitted(view: View, size: tuple[int, int]) -> tuple[int, int]:
 
 
 def draw_view(
-    image: Image, values: Float, view: View, size: tuple[int, int], box: tuple[Corners, int] | None, of_pixels: bool
+    image: Image, values: Float, view: View, size: tuple[int, int], box: tuple[Corners, int] | None, how: Look
 ) -> Image:
     """A part of an image under its part of a heatmap, which is scaled to the peak of the whole map.
 
@@ -79,15 +81,15 @@ def draw_view(
         view: which part.
         size: height and width of the picture.
         box: what to outline, and the index of its class; None for nothing.
-        of_pixels: whether it is a map of single pixels, of which a few are far hotter than the rest.
+        how: it is drawn; of a map of single pixels a few are far hotter than the rest.
 
     Returns:
         uint8 [height, width, 3], BGR.
     """
     x1, y1, x2, y2 = view
-    top = brightest(values, PERCENTILE if of_pixels else 100)
-    heat = np.clip(_resized(scaled(values[y1:y2, x1:x2], top), size), 0, 1)
-    drawn = overlay(fade(np.asarray(_resized(image[y1:y2, x1:x2], size), np.uint8)), heat)
+    top = brightest(values, PERCENTILE if how.fine else 100, how.signed)
+    heat = np.clip(_resized(scaled(values[y1:y2, x1:x2], top, how.signed), size), -1, 1)
+    drawn = paint(np.asarray(_resized(image[y1:y2, x1:x2], size), np.uint8), heat, how)
     if box is not None:
         (left, upper, right, lower), label = box
         moved = left - x1, upper - y1, right - x1, lower - y1

@@ -16,9 +16,11 @@ from boxcam.explain.comparison.cell import CANNOT, Cell, cells_of
 from boxcam.explain.evidence import Query
 from boxcam.explain.explainer import explained, predict, query_of
 from boxcam.explain.facts import box_facts, check_finite
+from boxcam.explain.look import Look
 from boxcam.explain.options import Options
 from boxcam.explain.plan import Plan
 from boxcam.explain.selection import Selection, select
+from boxcam.explain.totals import totals_of
 from boxcam.plurals import counted
 from boxcam.runtime.model import Model, Prediction
 from boxcam.runtime.pixels import load_image
@@ -190,8 +192,9 @@ def _drawn(
     values = made.map(0)
     box = (made[0].box, made[0].label)
     outlined = None if made.query.classifier else box
-    picture = draw_view(made.image, values, view, fitted(view, SIZE), outlined, made.of_pixels)
-    facts = box_facts(made, 0, values)
+    how = Look(signed=made.signed, fine=made.of_pixels)
+    picture = draw_view(made.image, values, view, fitted(view, SIZE), outlined, how)
+    facts = box_facts(made, 0, totals_of(values, made.detections.boxes[0]))
     if made.query.classifier:
         facts["share_inside_box"] = None  # of the whole image it says nothing
     return replace(cell, facts=facts, peak_at=peak_of(values), picture=picture)

@@ -8,12 +8,13 @@ import cv2
 import numpy as np
 
 from boxcam.explain.browse.view import fitted
+from boxcam.explain.colors import paint
 from boxcam.explain.comparison.cell import Cell
 from boxcam.explain.comparison.compare import SIZE, Comparison
 from boxcam.explain.evidence import DETECTION
 from boxcam.explain.lettering import Color, legible, shorten, text_width, wrap, write
 from boxcam.explain.methods import METHODS
-from boxcam.explain.render import class_color, outline, overlay, place_box
+from boxcam.explain.render import class_color, outline, place_box
 from boxcam.targets import LOGIT
 from boxcam.types import Image
 
@@ -145,6 +146,6 @@ def _legend(page: Image, y: int) -> None:
     """The colour bar."""
     x = _MARGIN + write(page, "0", (_MARGIN, y + 10), 8, _MUTED) + 8
     steps = np.tile(np.linspace(0, 1, 160, dtype=np.float32), (12, 1))
-    page[y : y + 12, x : x + 160] = overlay(np.full((12, 160, 3), 150, np.uint8), steps)
+    page[y : y + 12, x : x + 160] = paint(np.full((12, 160, 3), 150, np.uint8), steps)
     said = "the peak of each map: colours do not compare one map with another"
     write(page, shorten(said, page.shape[1] - x - 168 - _MARGIN, 8), (x + 168, y + 10), 8, _MUTED)

@@ -48,7 +48,7 @@ from boxcam.explain.methods.xgradcam import xgradcam
 METHODS.register("gradcam")(
     Method(gradcam, "where a map's features for the class are: classifiers, RoI", means=True, features=True)
 )
-METHODS.register("hirescam")(Method(hirescam, "which cells made the score, for and against: dense heads"))
+METHODS.register("hirescam")(Method(hirescam, "which cells made the score, for and against: dense heads", signed=True))
 METHODS.register("gradcam++")(
     Method(gradcam_plus_plus, "as gradcam, of several objects; rectified features only", features=True, rectified=True)
 )
@@ -86,10 +86,12 @@ METHODS.register("finer-hirescam")(
     Method(finer_hirescam, "hirescam, of what tells it from similar classes: dense heads", rivals=3)
 )
 METHODS.register("integrated-gradients")(
-    Method(integrated_gradients, "what the score gained, place by place, from a blurred image", path=8)
+    Method(integrated_gradients, "what the score gained, place by place, from a blurred image", path=8, signed=True)
 )
 METHODS.register("regional-gradients")(
-    Method(regional_gradients, "integrated-gradients, over regions of the box's size", path=8, regions=REGIONS)
+    Method(
+        regional_gradients, "integrated-gradients, over regions of the box's size", path=8, regions=REGIONS, signed=True
+    )
 )
 METHODS.register("saliency")(Method(saliency, "which pixels matter, for or against; noisy", image=True))
 METHODS.register("smooth-grad")(Method(smoothgrad, "saliency, with less noise", image=True, samples=SAMPLES))

@@ -12,7 +12,7 @@ from boxcam.export.graphs.query import all_values, static_shape
 
 
 def with_factors(
-    model: ir.Model, factors: Sequence[tuple[ir.Value, int]], change: Callable[[Ops, ir.Value], ir.Value]
+    model: ir.Model, factors: Sequence[tuple[ir.Value, int]], change: Callable[[Ops, ir.Value], ir.Value | None]
 ) -> ir.Model:
     """A copy of a detector with other factors; those inside of an If, or that widen the product, stay as they are.
 

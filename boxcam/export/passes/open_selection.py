@@ -14,7 +14,15 @@ import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
 from boxcam.export.graphs.ops import Ops
-from boxcam.export.graphs.query import STANDARD, all_values, attribute_of, constant_array, static_shape, values_read
+from boxcam.export.graphs.query import (
+    STANDARD,
+    Array,
+    all_values,
+    attribute_of,
+    constant_array,
+    static_shape,
+    values_read,
+)
 
 ASKED = "boxcam.asked"
 """Input, int64 [1]: how many candidates are asked for; TopK keeps as many."""
@@ -143,12 +151,12 @@ def _graphs(graph: ir.Graph) -> Iterator[ir.Graph]:
 def _suppression(op: Ops, node: ir.Node, asked: ir.Value) -> None:
     """All boxes with a score above the threshold, instead of those that no better one overlaps."""
     scores, threshold = node.inputs[1], node.inputs[4] if len(node.inputs) > 4 else None
-    least: ir.Value | np.ndarray[tuple[int, ...], np.dtype[np.float32]] = np.array([_LOWEST], np.float32)
-    known = constant_array(threshold)
+    known, lowest = constant_array(threshold), np.array([_LOWEST], np.float32)
+    least: ir.Value | Array = lowest
     if known is not None:
-        least = np.maximum(known.astype(np.float32).reshape(1), least)
+        least = np.maximum(known.astype(np.float32).reshape(1), lowest)
     elif threshold is not None:
-        least = op.Max(threshold, least)
+        least = op.Max(threshold, lowest)
     every = op.Transpose(op.NonZero(op.Greater(scores, least)), perm=[1, 0])
     every.dtype, every.shape = ir.DataType.INT64, ir.Shape([None, 3])
     for user, index in tuple(node.outputs[0].uses()):
