@@ -72,8 +72,8 @@ def candidates_at(
     x1, y1, x2, y2 = place
     if x1 >= width or y1 >= height or x2 <= 0 or y2 <= 0:
         raise ArgumentError(
-            f"at={place} lies outside of the image, which is {width} pixels wide and {height} high. Pass x1, y1, x2, y2"
-            " in its pixels."
+            f"the place {x1:g},{y1:g},{x2:g},{y2:g} lies outside of the image, which is {width} pixels wide and"
+            f" {height} high. Pass x1, y1, x2, y2 in its pixels."
         )
     box = np.array([max(x1, 0), max(y1, 0), min(x2, width), min(y2, height)], np.float32)
     finding = Finding(model, prediction)

@@ -53,6 +53,7 @@ class Plan:
         self.chosen: AnyMethod = METHODS[self.method]
         self.views: list[View] = []
         self._check_options()
+        self._check_question()
         chosen, layers = self.chosen, options.layers or (None,)
         if isinstance(chosen, Perturbation):
             draws_of(chosen, self.options)
@@ -75,7 +76,7 @@ class Plan:
         for view in self.views:
             self.gradient(view)
         self._check_places()
-        self._check_question()
+        self._check_contrast()
         if options.fuse is not None and (len(self.views) == 1 or chosen.times is not None):
             raise ArgumentError(
                 f"fuse={options.fuse!r} is how several maps of a box become one, and there is one only. Pass several"
@@ -134,13 +135,6 @@ class Plan:
                 f"the method {self.method!r} runs the model again, and {given}= needs one of gradients. Pass another"
                 f' method=, such as "hirescam".'
             )
-        if options.against is not None and (not self.chosen.signed or len(self.views) > 1):
-            fitting = [name for name, of in METHODS.loaded().items() if isinstance(of, Method) and of.signed]
-            why = "of several layers" if self.chosen.signed else f"by the method {self.method!r}"
-            raise ArgumentError(
-                f"maps {why} cannot be subtracted, so they show no contrast between classes. Pass one layer=, and one"
-                f" of the methods {', '.join(fitting)}."
-            )
         if options.at is not None:
             if model.manifest.outputs.whole_image:
                 raise ArgumentError(
@@ -157,6 +151,23 @@ class Plan:
             raise ArgumentError(
                 f"against={options.against!r} is the boxes' own class, so there is no contrast. Pass another class, or"
                 ' "runner-up" for the one that comes next.'
+            )
+
+    def _check_contrast(self) -> None:
+        """Refuse maps that cannot be subtracted where two classes are compared.
+
+        Raises:
+            ArgumentError: they cannot be.
+        """
+        if self.options.against is None:
+            return
+        assert isinstance(self.chosen, Method)
+        if not self.chosen.signed or len(self.views) > 1:
+            fitting = [name for name, of in METHODS.loaded().items() if isinstance(of, Method) and of.signed]
+            why = "of several layers" if self.chosen.signed else f"by the method {self.method!r}"
+            raise ArgumentError(
+                f"maps {why} cannot be subtracted, so they show no contrast between classes. Pass one layer=, and one"
+                f" of the methods {', '.join(fitting)}."
             )
 
     @property

@@ -63,7 +63,7 @@ class WhyNot:
         reason: Any = "reported"
         why, figures = f"It was reported, as box {seen + 1} with a score of {score:.2f}.", {"by": seen + 1.0}
         if score < self._least:
-            reason, why, figures = self._below_asked(label, score)
+            reason, why, figures = self._below_asked(label, score, float(self._found.logits[seen]))
         return Candidate(
             name=self._name(label),
             label=label,
@@ -83,17 +83,18 @@ class WhyNot:
         there = (self._found.labels != label) & (shares >= NEAR) & (self._found.scores >= self._least)
         return int(np.flatnonzero(there)[0]) if there.any() else None
 
-    def _below_asked(self, label: int, score: float) -> tuple[Any, str, dict[str, float]]:
-        """Why a box counts as missed that was reported with a score below the one asked for."""
+    def _below_asked(self, label: int, score: float, logit: float) -> tuple[Any, str, dict[str, float]]:
+        """Why a box counts as missed whose score is too low: there is one of another class, or just that."""
         own = self._name(label)
         if (other := self._other_there(label)) is not None:
             theirs, name = float(self._found.scores[other]), self._found.names[other]
+            other_logit = float(self._found.logits[other])
             why = (
-                f"Another class won: box {other + 1} there is of {name} with a score of {theirs:.2f}; {own} has"
-                f" {score:.2f}."
+                f"Another class won: box {other + 1} there is of {name} with a logit of {other_logit:.2f}, and {own}"
+                f" has {logit:.2f} (scores {theirs:.2f} and {score:.2f})."
             )
             figures = {"other": float(self._found.labels[other]), "other_score": theirs, "by": other + 1.0}
-            return "class", why, {**figures, "other_logit": float(self._found.logits[other])}
+            return "class", why, {**figures, "other_logit": other_logit}
         why = f"It was reported, with a score of {score:.2f}, which is below the {self._least:g} asked for."
         return "threshold", why, {"threshold": self._least}
 
@@ -138,6 +139,9 @@ class WhyNot:
 
     def _below(self, near: Near, k: int, place: Place) -> Candidate:
         """A candidate that is not reported even if there is no other: another class won, or its score is too low."""
+        if self._other_there(near.label) is not None:
+            reason, why, figures = self._below_asked(near.label, float(near.scores[k]), float(near.logits[k]))
+            return self._candidate(near, k, reason, why, figures)
         row = self._finding.row(place)
         shares = self._finding.of_row(place)
         order = np.argsort(-shares, kind="stable")
@@ -147,10 +151,6 @@ class WhyNot:
             rival: Place = tuple(row[other].tolist())
             if self._is_reported_with([rival], whole=[rival]):
                 return self._another(near, k, other, float(shares[other]))
-        there = self._other_there(near.label)
-        if there is not None:
-            reason, why, figures = self._below_asked(near.label, float(near.scores[k]))
-            return self._candidate(near, k, reason, why, figures)
         needed = self._needed(place)
         if needed is None:
             why = "The model drops this candidate whatever its score, as it does boxes without an area."

@@ -41,8 +41,9 @@ _MOST_PLACES = 4096
 """Along the axis of classes, at most."""
 _MOST = 0.5
 """Share of candidates that have to be reported: some are not, as boxes of no area."""
-_WRITTEN = ("boxcam.factor/", "boxcam.open/")
-_TRIES = 4
+_SOME = 100
+"""Places of the only class that are planted to tell in which way it lies."""
+_TRIES = 8
 """Runs in which a place is planted, elsewhere on the other axes, until it is reported."""
 
 
@@ -51,20 +52,21 @@ class NoCandidatesError(Exception):
 
 
 @dataclass(frozen=True, eq=False)
-class CandidateGraphs:
-    """The graphs of candidates before it is known whether they can be used.
+class Parts:
+    """The selection, cut out of a detector.
 
     Attributes:
-        opened, plain: the selection, without suppressing anything and as it is.
+        traced: as the model selects, with the origins of boxes.
+        plain: without origins, to be opened.
     """
 
-    opened: Selection
+    traced: Selection
     plain: Selection
 
     @property
     def context(self) -> tuple[str, ...]:
         """Names of values of the detector that they read in addition to the logits."""
-        return tuple(dict.fromkeys((*self.opened.context, *self.plain.context)))
+        return tuple(dict.fromkeys((*self.traced.context, *self.plain.context)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,66 +98,89 @@ class Question:
         return str(self.traced.origin.name)
 
 
-def cut(asked: Question) -> tuple[CandidateGraphs, ...]:
-    """Cut the selection out of a detector, in all ways in which it can be opened, the preferred one first.
-
-    Raises:
-        NoCandidatesError: without suppression, boxes cannot be followed to their logits.
-    """
-    wanted = tuple(dict.fromkeys((asked.outputs.boxes, asked.outputs.scores, asked.outputs.labels, asked.origin)))
-    plain = cut_selection(asked.model, asked.logits, wanted)
-    found, why = [], ""
-    for sorts in (True, False):
-        opened = with_factors(asked.base, asked.traced.factors, lambda op, f: op.Mul(op.Add(f, 1.0), 0.5))
-        open_selection(opened, asked.logits, sorts=sorts)
-        try:
-            again = trace(opened.graph, asked.outputs, asked.traced.target)
-        except TraceError as error:
-            why = why or str(error).partition(". ")[0]
-            continue
-        if [str(value.name) for value in again.logits] != asked.logits:
-            why = why or "without suppression, its scores come from other logits"
-            continue
-        found.append(CandidateGraphs(cut_selection(opened, asked.logits, wanted, [ASKED], _WRITTEN), plain))
-    if not found:
-        raise NoCandidatesError(why)
-    return tuple(found)
+def cut(asked: Question) -> Parts:
+    """Cut the selection out of a detector."""
+    outputs = tuple(dict.fromkeys((asked.outputs.boxes, asked.outputs.scores, asked.outputs.labels)))
+    return Parts(
+        cut_selection(asked.model, asked.logits, (*outputs, asked.origin)),
+        cut_selection(asked.base, asked.logits, outputs),
+    )
 
 
-def usable(
-    several: Sequence[CandidateGraphs], asked: Question, ends: Sequence[Logits], run: Run
-) -> tuple[CandidateGraphs, Candidates]:
-    """The first graphs that tell what the detector reported in a run, and what the manifest says of them.
+def usable(parts: Parts, asked: Question, ends: Sequence[Logits], run: Run) -> tuple[Selection, Candidates]:
+    """The opened selection, if it tells what the detector reported in a run, and what the manifest says of it.
 
     Args:
-        several: ways to open the selection.
+        parts: cut out of the detector.
         asked: what they were cut from.
         ends: what the manifest says of the tensors of class logits.
         run: a pass of the detector.
 
     Raises:
-        NoCandidatesError: none do, or it is not known which logits are those of candidates.
+        NoCandidatesError: it does not, or it is not known which logits are those of candidates.
     """
     why = None
-    for graphs in several:
+    for sorts in (True, False):
         try:
-            trial = _Trial(graphs, asked, ends, run)
+            opened = _opened(parts.plain, asked, sorts)
+            trial = _Trial(opened, asked, ends, run)
             rows = tuple(trial.rows(number) for number in range(len(ends)))
             at_once = trial.at_once(rows)
-            return graphs, Candidates(OPENED, SELECTION, graphs.context, rows, trial.form(rows, at_once), at_once)
+            return opened, Candidates(OPENED, SELECTION, parts.context, rows, trial.form(rows, at_once), at_once)
         except NoCandidatesError as error:
             why = why or error
-    raise why or NoCandidatesError("it has no graph that selects")
+    assert why is not None
+    raise why
+
+
+def _opened(part: Selection, asked: Question, sorts: bool) -> Selection:
+    """The selection, opened, with the origins of what it lets through.
+
+    Raises:
+        NoCandidatesError: these cannot be followed to the logits.
+    """
+    model = with_factors(part.model, asked.traced.factors, lambda op, f: op.Mul(op.Add(f, 1.0), 0.5))
+    open_selection(model, asked.logits, sorts=sorts)
+    made = _with_makers(model.graph, part.logits)
+    try:
+        found = trace(model.graph, asked.outputs, asked.traced.target)
+    except TraceError as error:
+        raise NoCandidatesError(str(error).partition(". ")[0]) from error
+    if [str(value.name) for value in found.logits] != asked.logits:
+        raise NoCandidatesError("without suppression, its scores come from other logits")
+    for node, given in made:
+        for user, index in tuple(node.outputs[0].uses()):
+            user.replace_input_with(index, given)
+        model.graph.remove(node)
+        node.outputs[0].name, given.name = f"{given.name}.made", node.outputs[0].name
+    return Selection(model, part.logits, part.context)
+
+
+def _with_makers(graph: ir.Graph, logits: Sequence[str]) -> list[tuple[ir.Node, ir.Value]]:
+    """Let the tensors of logits be made by an operator for now, since what is traced ends at one."""
+    made = []
+    for value in [value for value in graph.inputs if value.name in logits]:
+        node = ir.node("Gemm", [value, value], num_outputs=1)
+        output = node.outputs[0]
+        output.name, output.type, output.shape = value.name, value.type, value.shape
+        value.name = f"{value.name}.given"
+        for user, index in tuple(value.uses()):
+            if user is not node:
+                user.replace_input_with(index, output)
+        graph.append(node)
+        made.append((node, value))
+    graph.sort()
+    return made
 
 
 class _Trial:
     """The graphs on one pass of the detector."""
 
-    def __init__(self, graphs: CandidateGraphs, asked: Question, ends: Sequence[Logits], run: Run) -> None:
+    def __init__(self, opened: Selection, asked: Question, ends: Sequence[Logits], run: Run) -> None:
         self._asked, self._ends, self._run, self._count = asked, ends, run, asked.count
         try:
-            self._seen = seen_of(asked.model, graphs.context, run)
-            self._opened, self._plain = open_session(graphs.opened.model), open_session(graphs.plain.model)
+            self._seen = seen_of(asked.model, opened.context, run)
+            self._opened = open_session(opened.model)
         except Exception as error:
             raise NoCandidatesError(f"what selects its boxes is no graph by itself ({reason(error)})") from error
 
@@ -164,13 +189,30 @@ class _Trial:
         end, values = self._ends[number], self._run.found[self._ends[number].name]
         known = [end.classes] if end.classes is not None else [one.classes for one in self._ends]
         ways = _ways_of_one(values.shape) if self._count == 1 else [way for way in dict.fromkeys(known) if way]
+        best: tuple[float, Rows] | None = None
         for way in ways:
             if way.axis >= values.ndim or end.shape[way.axis] is None or values.shape[way.axis] > _MOST_PLACES:
                 continue
-            labels = self._labels(number, way)
-            if (rows := _rows_of(labels, way, self._count)) is not None:
+            rows = _rows_of(self._labels(number, way), way, self._count)
+            if rows is not None and self._count > 1:
                 return rows
+            if rows is not None and (share := self._share(number, rows)) > (best[0] if best else 0.0):
+                best = share, rows
+        if best is not None:
+            return best[1]
         raise NoCandidatesError(f"it is not known where in {end.name} the classes of one candidate are")
+
+    def _share(self, number: int, rows: Rows) -> float:
+        """Of some places of the only class, how many are reported."""
+        end, base = self._ends[number], self._run.found[self._ends[number].name]
+        planting = Planting(base, rows, 1, end.activation)
+        places, values = planting.places(0), base.copy()
+        places = places[np.random.default_rng(0).permutation(len(places))[:_SOME]]
+        planting.lower(values)
+        values[tuple(places.T)] = planting.high
+        _, _, _, origin = self._run_opened({end.name: values}, len(places))
+        mine = {tuple(row[1 : 1 + base.ndim]) for row in origin.tolist() if row[0] == number}
+        return len(mine & {tuple(place) for place in places.tolist()}) / len(places)
 
     def _labels(self, number: int, way: ClassAxis) -> Int:
         """Of each place along the axis the class that is reported of a logit there; -1 for none: int64 [size]."""
@@ -285,7 +327,7 @@ class _Trial:
 def _rows_of(labels: Int, way: ClassAxis, count: int) -> Rows | None:
     """Where candidates are along an axis, told by the classes that are reported of logits there; None if nowhere.
 
-    One class may never be reported: the background, where it is counted as a class.
+    Some may not be reported: the background, where it is counted as a class, and boxes without an area.
     """
     there = np.flatnonzero(labels >= 0)
     firsts = tuple(np.unique(there - labels[there] * way.step).tolist())
@@ -295,9 +337,8 @@ def _rows_of(labels: Int, way: ClassAxis, count: int) -> Rows | None:
         if first < 0 or along[-1] >= len(labels) or (expected[along] >= 0).any():
             return None
         expected[along] = np.arange(count)
-    missing = set(range(count)) - set(labels[there].tolist())
-    fits = (labels[there] == expected[there]).all() and set(expected[labels < 0].tolist()) <= {-1, *missing}
-    return Rows(way.axis, way.step, firsts) if firsts and fits and len(missing) <= (count > 1) else None
+    fits = (labels[there] == expected[there]).all() and len(there) >= _MOST * (expected >= 0).sum()
+    return Rows(way.axis, way.step, firsts) if firsts and fits else None
 
 
 def _ways_of_one(shape: Sequence[int]) -> list[ClassAxis]:

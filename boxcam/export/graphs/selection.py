@@ -27,21 +27,13 @@ class Selection:
     context: tuple[str, ...]
 
 
-def cut_selection(
-    model: ir.Model,
-    logits: Sequence[str],
-    outputs: Sequence[str],
-    own: Collection[str] = (),
-    written: Collection[str] = (),
-) -> Selection:
+def cut_selection(model: ir.Model, logits: Sequence[str], outputs: Sequence[str]) -> Selection:
     """Cut out what is made of logits.
 
     Args:
         model: the detector.
         logits: names of the tensors of logits.
         outputs: names of values, which are what the graph gives.
-        own: names of inputs that the model has for the selection alone: they stay, and are no context.
-        written: how names of values begin that the model has for the selection alone: they are computed in it.
     """
     copy = clone_model(model)
     graph = copy.graph
@@ -53,7 +45,7 @@ def cut_selection(
     graph.outputs.extend(by_name[name] for name in outputs)
     graph.sort()
     passes.RemoveUnusedNodesPass()(copy)
-    others = [value for value in _others(graph, given, tuple(written)) if value.name not in own]
+    others = _others(graph, given)
     context = tuple(str(value.name) for value in others)
     for value in others:
         _replace(graph, value)
@@ -76,7 +68,7 @@ def _replace(graph: ir.Graph, value: ir.Value) -> None:
     graph.inputs.append(given)
 
 
-def _others(graph: ir.Graph, logits: Collection[str], written: tuple[str, ...]) -> list[ir.Value]:
+def _others(graph: ir.Graph, logits: Collection[str]) -> list[ir.Value]:
     """What is read in addition to the logits where these are of consequence, but for constants; tensors only."""
     depends = {value for value in graph.inputs if value.name in logits}
     for node in graph:
@@ -89,8 +81,7 @@ def _others(graph: ir.Graph, logits: Collection[str], written: tuple[str, ...]) 
             producer = value.producer()
             if value in depends or value.const_value is not None or (producer is None and not value.is_graph_input()):
                 continue
-            is_tensor = not isinstance(value.type, (ir.SequenceType, ir.OptionalType))
-            if producer is not None and (not is_tensor or str(value.name).startswith(written)):
+            if producer is not None and isinstance(value.type, (ir.SequenceType, ir.OptionalType)):
                 todo.append(producer)
             else:
                 found[value] = None

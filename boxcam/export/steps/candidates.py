@@ -9,9 +9,10 @@ from pathlib import Path
 import onnx_ir as ir
 
 from boxcam.bundle import Candidates, TracedTarget
-from boxcam.export.candidates import OPENED, SELECTION, CandidateGraphs, NoCandidatesError, Question, cut, usable
+from boxcam.export.candidates import OPENED, SELECTION, NoCandidatesError, Parts, Question, cut, usable
 from boxcam.export.graphs.extract import clone_model
 from boxcam.export.graphs.query import all_values, static_shape
+from boxcam.export.graphs.selection import Selection
 from boxcam.export.graphs.weights import WeightsFile
 from boxcam.export.steps.follow import Provenance
 from boxcam.export.steps.prepare import Preparation
@@ -25,13 +26,15 @@ class CandidateStep:
     """The graphs of candidates, as far as the export has come.
 
     Attributes:
-        several: ways to open the selection; the one that is used, once they have been tried.
+        parts: the selection, cut out of the detector; None if there is none.
+        opened: the same without suppression, once it has been tried.
         proposals: names of values that an earlier stage decoded.
         told: what the manifest says of them, once they have been tried.
         why: why there are none.
     """
 
-    several: tuple[CandidateGraphs, ...] = ()
+    parts: Parts | None = None
+    opened: Selection | None = None
     proposals: tuple[str, ...] = ()
     told: Candidates | None = None
     why: str = ""
@@ -39,9 +42,7 @@ class CandidateStep:
     @property
     def context(self) -> tuple[str, ...]:
         """Names of values that the forward pass has to give."""
-        if not self.several:
-            return ()
-        return tuple(dict.fromkeys((*(name for one in self.several for name in one.context), *self.proposals)))
+        return () if self.parts is None else tuple(dict.fromkeys((*self.parts.context, *self.proposals)))
 
     def tried(
         self, targets: Sequence[TracedTarget], prepared: Preparation, traced: Provenance, seen: Observation
@@ -52,21 +53,20 @@ class CandidateStep:
             targets: what the manifest says of them, with class axes.
             prepared, traced, seen: of the steps before.
         """
-        if not self.several:
+        if self.parts is None:
             return self
         ends = next(target.ends for target in targets if target.name == LOGIT.name)
         try:
-            graphs, told = usable(self.several, _question(prepared, traced), ends, seen.run)
+            opened, told = usable(self.parts, _question(prepared, traced), ends, seen.run)
         except NoCandidatesError as error:
             return CandidateStep(why=str(error))
-        return replace(self, several=(graphs,), told=replace(told, proposals=self.proposals))
+        return replace(self, opened=opened, told=replace(told, proposals=self.proposals))
 
     def write(self, folder: Path, weights: WeightsFile) -> None:
         """Write the graphs."""
-        if self.told is not None:
-            for graphs in self.several:
-                for selection, file in ((graphs.opened, OPENED), (graphs.plain, SELECTION)):
-                    weights.save(clone_model(selection.model), folder / file)
+        if self.parts is not None and self.opened is not None:
+            for selection, file in ((self.opened, OPENED), (self.parts.traced, SELECTION)):
+                weights.save(clone_model(selection.model), folder / file)
 
 
 def cut_candidates(prepared: Preparation, traced: Provenance) -> CandidateStep:
@@ -75,11 +75,7 @@ def cut_candidates(prepared: Preparation, traced: Provenance) -> CandidateStep:
         return CandidateStep(why="it is a classifier, whose only box is the whole image")
     if LOGIT.name not in traced.traces:
         return CandidateStep(why="its class logits are not known")
-    try:
-        several = cut(_question(prepared, traced))
-    except NoCandidatesError as error:
-        return CandidateStep(why=str(error))
-    return CandidateStep(several, _proposals(traced.model.graph, prepared))
+    return CandidateStep(cut(_question(prepared, traced)), proposals=_proposals(traced.model.graph, prepared))
 
 
 def _question(prepared: Preparation, traced: Provenance) -> Question:
