@@ -8,7 +8,7 @@ from typing import Literal
 
 from boxcam.types import Int
 
-Reason = Literal["reported", "nothing", "proposal", "threshold", "class", "suppressed", "cut off", "dropped"]
+Reason = Literal["reported", "nothing", "proposal", "threshold", "class", "suppressed", "rank", "dropped"]
 """Why a candidate was not reported: see `Candidate`."""
 
 
@@ -31,7 +31,7 @@ class Candidate:
             - ``threshold``: its score is below what the model reports.
             - ``class``: another class won.
             - ``suppressed``: a better box overlaps it.
-            - ``cut off``: more than so many candidates have better scores.
+            - ``rank``: the model keeps so many candidates, and as many have better scores.
             - ``dropped``: the model drops it whatever its score, as a box without an area.
         why: the same as a sentence, with figures.
         figures: these by name: ``threshold``; ``other`` (class index) and ``other_logit``, ``other_score``; ``by`` (the

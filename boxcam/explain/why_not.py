@@ -135,7 +135,7 @@ class WhyNot:
             return won
         if (by := self._suppressed_by(near, k, place)) is not None:
             return by
-        return self._cut_off(near, k)
+        return self._by_rank(near, k)
 
     def _below(self, near: Near, k: int, place: Place) -> Candidate:
         """A candidate that is not reported even if there is no other: another class won, or its score is too low."""
@@ -211,14 +211,14 @@ class WhyNot:
                 return self._candidate(near, k, "suppressed", why, {"by_iou": float(shares[number])})
         return None
 
-    def _cut_off(self, near: Near, k: int) -> Candidate:
+    def _by_rank(self, near: Near, k: int) -> Candidate:
         rows = self._finding.selection.every(self._finding.prediction.outputs, self._finding.plantings, near.label)
         rank = self._finding.rank(float(near.scores[k]), rows)
         why = (
-            f"It was cut off: with a score of {near.scores[k]:.3g} it ranks {rank} among all candidates, and the model"
-            f" keeps fewer."
+            f"It was left out by its rank: with a score of {near.scores[k]:.3g} it is number {rank} of all candidates,"
+            " and the model keeps fewer."
         )
-        return self._candidate(near, k, "cut off", why, {"rank": rank})
+        return self._candidate(near, k, "rank", why, {"rank": rank})
 
     def _needed(self, place: Place) -> tuple[float, float] | None:
         """The lowest logit at which a candidate would be reported, and its score then; None if none would do."""

@@ -9,7 +9,6 @@ from pathlib import Path
 import onnx_ir as ir
 
 from boxcam.bundle import Candidates, TracedTarget
-from boxcam.export.candidates import OPENED, SELECTION, NoCandidatesError, Parts, Question, cut, usable
 from boxcam.export.graphs.extract import clone_model
 from boxcam.export.graphs.query import all_values, static_shape
 from boxcam.export.graphs.selection import Selection
@@ -17,6 +16,7 @@ from boxcam.export.graphs.weights import WeightsFile
 from boxcam.export.steps.follow import Provenance
 from boxcam.export.steps.prepare import Preparation
 from boxcam.export.trace.stages import proposals
+from boxcam.export.verify.candidates import OPENED, SELECTION, NoCandidatesError, Parts, Question, cut, usable
 from boxcam.export.verify.forward_pass import Observation
 from boxcam.targets import LOGIT
 
