@@ -23,7 +23,7 @@ from tests.cams import CAMS
 
 def test_a_model_shows_what_is_public(signs_model: boxcam.Model) -> None:
     shown = {name for name in dir(signs_model) if not name.startswith("_")}
-    methods = {"detect", "explain", "methods", "prepare"}
+    methods = {"candidates", "detect", "explain", "methods", "prepare"}
     assert shown == methods | {"path", "manifest", "layers", "names", "targets", "device", "providers", "runtime"}
     assert all(hasattr(signs_model, name) for name in dir(signs_model))
 

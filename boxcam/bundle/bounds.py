@@ -12,7 +12,17 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from boxcam.bundle.manifest import ClassAxis, Gradient, Head, Layer, Manifest, Tensor, TracedTarget
+from boxcam.bundle.manifest import (
+    Candidates,
+    ClassAxis,
+    Gradient,
+    Head,
+    Layer,
+    Manifest,
+    Rows,
+    Tensor,
+    TracedTarget,
+)
 from boxcam.bundle.preprocess import Preprocess
 from boxcam.targets import LOGIT, TARGETS
 
@@ -99,6 +109,9 @@ def _problems(manifest: Manifest) -> Iterator[str]:
     for layer in manifest.layers:
         yield from _layer(layer, manifest.targets)
     yield from _repeated("heads: files", [head.file for layer in manifest.layers for head in layer.heads])
+    if manifest.candidates is not None:
+        yield from _candidates(manifest.candidates, manifest)
+    yield from _texts("without_candidates", [manifest.without_candidates or "-"])
     for name in manifest.files:
         yield from _file(name)
 
@@ -165,6 +178,44 @@ def _classes(where: str, classes: ClassAxis, shape: Sequence[int | None], count:
     size = shape[classes.axis]
     if size is not None and (count - 1) * classes.step >= size:
         yield f"{where}: {count} of them do not fit into {size} places at a step of {classes.step}"
+
+
+def _candidates(candidates: Candidates, manifest: Manifest) -> Iterator[str]:
+    where = "candidates"
+    target = next((one for one in manifest.targets if one.name == LOGIT.name), None)
+    if target is None or manifest.outputs.whole_image:
+        yield f"{where}: only detectors with class logits have them"
+        return
+    if not (candidates.opened.endswith(".onnx") and candidates.selection.endswith(".onnx")):
+        yield f"{where}: the files of graphs end in .onnx"
+    yield from _repeated(f"{where}: files", [candidates.opened, candidates.selection])
+    yield from _texts(where, [*candidates.context, *candidates.proposals], 10 * MAX_TEXT)
+    yield from _count(f"{where}: context", candidates.context, _FEW)
+    yield from _repeated(f"{where}: context", candidates.context)
+    yield from _count(f"{where}: proposals", candidates.proposals, _FEW)
+    yield from _outside(f"{where}: at_once", [candidates.at_once], _between(1, MAX_SIZE))
+    if len(candidates.rows) != len(target.ends):
+        yield f"{where}: rows are of {len(candidates.rows)} tensors, and the logits of {len(target.ends)}"
+        return
+    for rows, end in zip(candidates.rows, target.ends, strict=True):
+        yield from _rows(f"{where}: rows of {end.name}", rows, end.shape, max(len(manifest.labels), 1))
+
+
+def _rows(where: str, rows: Rows, shape: Sequence[int | None], count: int) -> Iterator[str]:
+    """Whether the classes of all candidates can lie along an axis of a tensor of logits."""
+    if not 0 <= rows.axis < len(shape):
+        yield f"{where}: axis {rows.axis} is none of {len(shape)}"
+        return
+    size = shape[rows.axis]
+    yield from _outside(f"{where}: step", [rows.step], _between(1, MAX_SIZE))
+    yield from _count(f"{where}: firsts", rows.firsts, _FEW, least=1)
+    yield from _repeated(f"{where}: firsts", map(str, rows.firsts))
+    if size is None:
+        yield f"{where}: how many places axis {rows.axis} has is not known"
+        return
+    yield from _outside(f"{where}: firsts", rows.firsts, _between(0, size - 1 - (count - 1) * rows.step))
+    if size % len(rows.firsts):
+        yield f"{where}: {size} places are not the same number for each of {len(rows.firsts)} candidates"
 
 
 def _layer(layer: Layer, targets: Sequence[TracedTarget]) -> Iterator[str]:

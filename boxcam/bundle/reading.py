@@ -67,13 +67,15 @@ def read(path: str | os.PathLike[str]) -> Manifest:
         said = str(error) if len(str(error)) < 500 else f"{str(error)[:500]} …"
         raise BundleError(f"{root / MANIFEST} is not a valid manifest: {said}. Export the model again.") from error
     gradients = [gradient for layer in manifest.layers for gradient in layer.gradients]
-    heads = [head.file for layer in manifest.layers for head in layer.heads]
-    for name in (FORWARD, *(name for gradient in gradients for name in gradient.files), *heads):
+    told = manifest.candidates
+    rest = [head.file for layer in manifest.layers for head in layer.heads]
+    rest += [] if told is None else [told.opened, told.selection]
+    for name in (FORWARD, *(name for gradient in gradients for name in gradient.files), *rest):
         if name not in manifest.files:
             raise BundleError(f"{root / MANIFEST} has no hash of {name}. Export the model again.")
     check_contents(root, manifest.files)
     by_onnx = [name for gradient in gradients if gradient.engine == "onnx" for name in gradient.files]
-    check_graphs(root, (FORWARD, *by_onnx, *heads), manifest.files)
+    check_graphs(root, (FORWARD, *by_onnx, *rest), manifest.files)
     if manifest.seal != seal(data):
         raise BundleError(
             f"{root / MANIFEST} was altered: its seal does not match. Copy the bundle again, or export the model again."

@@ -240,10 +240,10 @@ class Explanation(Evidence):
             import pandas
         except ModuleNotFoundError as error:
             raise PackageError.of("pandas", "to_frame()") from error
-        rows = [
-            {**dict(zip(("x1", "y1", "x2", "y2"), said.pop("box"), strict=True)), **said}
-            for said in self.facts()["detections"]
-        ]
+        rows = []
+        for said in self.facts()["detections"]:
+            sides, told = dict(zip(("x1", "y1", "x2", "y2"), said.pop("box"), strict=True)), said.pop("candidate") or {}
+            rows.append({**sides, **said, "reason": told.get("reason"), "why": told.get("why")})
         return pandas.DataFrame(rows, columns=list(_COLUMNS))
 
 
@@ -251,4 +251,5 @@ _ONE_PICTURE = 'Pass a folder, as in save("out"), or write one picture with cv2.
 _COLUMNS = (
     *("name", "label", "score", "logit", "x1", "y1", "x2", "y2", "target", "depends_on_layer", "peak"),
     *("positive_evidence", "share_inside_box", "completeness", "tensors", "origin"),
+    *("against", "reason", "why"),
 )

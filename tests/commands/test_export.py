@@ -32,12 +32,12 @@ def test_export_says_what_it_found_checked_and_wrote(signs_export: Any) -> None:
     assert re.sub(r"^\[ *\d+\.\d s\] .*\n", "", signs_export.stderr, flags=re.M) == ""  # but for lines of a slow one
     assert results(signs_export.path.parent) == ["signs.boxcam"]
     assert results(signs_export.path) == [
-        "forward.onnx",
+        *("candidates.onnx", "forward.onnx"),
         *("gradient.backbone.means.onnx", "gradient.backbone.onnx", "gradient.backbone.pt"),
         *("gradient.neck.means.onnx", "gradient.neck.onnx", "gradient.neck.pt"),
         *(f"head-{place}.{layer}.onnx" for place in (1, 2, 3) for layer in ("backbone", "neck")),
         *("head.backbone.onnx", "head.neck.onnx"),
-        *("manifest.json", "sample.png", "weights.bin"),
+        *("manifest.json", "sample.png", "selection.onnx", "weights.bin"),
     ]
 
 

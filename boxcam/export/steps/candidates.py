@@ -20,6 +20,9 @@ from boxcam.export.verify.candidates import OPENED, SELECTION, NoCandidatesError
 from boxcam.export.verify.forward_pass import Observation
 from boxcam.targets import LOGIT
 
+_MOST = 900
+"""Letters of a reason."""
+
 
 @dataclass(frozen=True, eq=False)
 class CandidateStep:
@@ -59,7 +62,7 @@ class CandidateStep:
         try:
             opened, told = usable(self.parts, _question(prepared, traced), ends, seen.run)
         except NoCandidatesError as error:
-            return CandidateStep(why=str(error))
+            return CandidateStep(why=str(error)[:_MOST])
         return replace(self, opened=opened, told=replace(told, proposals=self.proposals))
 
     def write(self, folder: Path, weights: WeightsFile) -> None:
