@@ -13,6 +13,7 @@ from string import Template
 from benchmarks.cold import ColdStart
 from benchmarks.early import IMAGE, STAGE, EarlyLayer
 from benchmarks.measure import ENGINES, LIBRARIES, LOOP, Figure, Measured, Row, Settings
+from benchmarks.sheets import Sheet
 
 TEMPLATE = Path(__file__).with_name("performance.md.in")
 ONNX, GRAD_CAM = ENGINES["onnx"], next(iter(LIBRARIES))
@@ -28,8 +29,11 @@ class Results:
     settings: Settings
     threads: int
     early: Sequence[EarlyLayer] = ()
+    sheets: Sequence[Sheet] = ()
 
 
+SHEET_GOAL = 0.3
+"""Seconds that a sheet of ten boxes of 12 megapixels should take at most."""
 GOALS = {STAGE: 1.0, IMAGE: 4.0}
 """How many forward passes the maps of ten boxes should take at most."""
 _NOISE = 0.01
@@ -143,6 +147,17 @@ def early(results: Results) -> str:
     return markdown(header, rows, 2)
 
 
+def sheets(results: Results) -> str:
+    """What sheets of large pictures take."""
+    header = ["method", "boxes", "picture", "sheet", "goal", "met", "its maps at the picture's size"]
+    rows = []
+    for of in results.sheets:
+        met = "yes" if of.seconds <= SHEET_GOAL else "no"
+        times = [duration(of.seconds), f"<= {duration(SHEET_GOAL)}", met, duration(of.maps)]
+        rows.append([of.method, str(of.boxes), f"{of.width}x{of.height}", *times])
+    return markdown(header, rows, 1)
+
+
 def cold(results: Results) -> str:
     """Cold starts."""
     header = ["job, demo detector, one picture", "first picture", "end", "peak memory", "torch installed"]
@@ -234,6 +249,8 @@ def text(results: Results) -> str:
         shown += [table(results), parts(results)]
     if results.early:
         shown.append(early(results))
+    if results.sheets:
+        shown.append(sheets(results))
     if results.cold:
         shown.append(cold(results))
     return "\n\n".join([*shown, targets(results)])
@@ -250,6 +267,7 @@ def page(results: Results) -> str:
         table=table(results),
         parts=parts(results),
         early=early(results),
+        sheets=sheets(results),
         cold=cold(results),
         targets=targets(results),
     )

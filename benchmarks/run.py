@@ -21,8 +21,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-EARLY, COLD = "early-layers", "cold-start"
-DEFAULT = ("retinanet-320", "retinanet-800", "faster-rcnn-800", "yolo-640", EARLY, COLD)
+EARLY, SHEETS, COLD = "early-layers", "sheets", "cold-start"
+DEFAULT = ("retinanet-320", "retinanet-800", "faster-rcnn-800", "yolo-640", EARLY, SHEETS, COLD)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,15 +38,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from benchmarks.early import early_layers
     from benchmarks.equality import DisagreementError
     from benchmarks.measure import LIBRARIES, METHODS, QUICK, Settings, measure
+    from benchmarks.sheets import sheets
     from benchmarks.torch_methods import MissingPackageError, require_package
     from boxcam.errors import BoxcamError
 
     chosen = options.only or DEFAULT
-    unknown = [name for name in chosen if name not in (*CASES, EARLY, COLD)]
+    unknown = [name for name in chosen if name not in (*CASES, EARLY, SHEETS, COLD)]
     unknown += [name for name in options.without if name not in METHODS]
     if unknown:
         return _failed(
-            f"unknown: {', '.join(unknown)}. Cases: {', '.join([*CASES, EARLY, COLD])}. Methods: {', '.join(METHODS)}."
+            f"unknown: {', '.join(unknown)}. Cases: {', '.join([*CASES, EARLY, SHEETS, COLD])}."
+            f" Methods: {', '.join(METHODS)}."
         )
     torch.set_num_threads(options.threads)
     settings = dataclasses.replace(QUICK if options.quick else Settings(), without=tuple(options.without))
@@ -67,6 +69,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 torch_too = next(iter(LIBRARIES)) not in settings.without
                 starts = cold_starts(bundle, options.runtime_python, options.threads, settings.repeats, torch_too)
                 results = dataclasses.replace(results, cold=starts)
+                continue
+            if name == SHEETS:
+                drawn = sheets(demo(options.cache, say), options.threads, settings.repeats)
+                results = dataclasses.replace(results, sheets=drawn)
                 continue
             if name == EARLY:
                 bundle = demo(options.cache, say)

@@ -155,7 +155,7 @@ def lines(path: str | os.PathLike[str], manifest: Manifest) -> Iterator[str]:
         )
     yield ""
     if manifest.candidates is not None:
-        yield "missed boxes    --at tells why nothing was reported at a place"
+        yield "missed boxes    the bundle can tell why nothing was reported at a place"
     elif not manifest.outputs.whole_image:
         why = manifest.without_candidates or "an earlier boxcam exported the bundle"
         yield f"missed boxes    why they were not reported is not known: {why}"

@@ -60,7 +60,7 @@ def test_no_help_text_has_a_formula(cli: Cli) -> None:
     [
         (["export", "m.onnx", "--treshold", "0.1"], "there is no option --treshold. Did you mean --score-threshold?"),
         (["explain", "b", "i", "--treshold", "0.1"], "there is no option --treshold. Did you mean --score?"),
-        (["explain", "b", "i", "--scroe", "0.1"], "there is no option --scroe. Did you mean --score?"),
+        (["explain", "b", "i", "--scroe", "0.1"], "there is no option --scroe. Did you mean --score or --scale?"),
         (["explain", "b", "i", "--conf", "0.1"], "there is no option --conf. Did you mean --score?"),
         (["export", "m.onnx", "--nms-treshold", "1"], "is no option --nms-treshold. Did you mean --nms-threshold?"),
         (["export", "m.onnx", "--imgsz", "640"], "there is no option --imgsz. Did you mean --shape?"),

@@ -20,6 +20,10 @@ _WORD = r"[\w/](?:[\w./:*+-]*[\w/*])?"
 _PARAMETER = re.compile(rf"(?<![^\s(:])(?P<name>[a-z_]+)=(?P<value>{_STRING}|{_LIST}|…|{_WORD})?(?!=)")
 """A name at the beginning of a word, and what follows its ``=``; what is inside of a quoted value is left as it is."""
 
+SETTINGS = frozenset({"scale"})
+"""Names that flags share with settings of preprocessing, ``scale=0-255``: messages speak of those. The values of these
+flags are checked where they are read."""
+
 
 def with_flags(message: str, flags: Mapping[str, str], given: Collection[str] = ()) -> str:
     """A message with flags in place of the names of parameters.
@@ -35,7 +39,7 @@ def with_flags(message: str, flags: Mapping[str, str], given: Collection[str] = 
     def flag(found: re.Match[str]) -> str:
         end = re.search(r"\s|$", message[found.start() :])
         word = message[found.start() : found.start() + (end.start() if end else 0)]
-        if found["name"] not in flags or any(word.startswith(one) for one in own):
+        if found["name"] not in flags or found["name"] in SETTINGS or any(word.startswith(one) for one in own):
             return found[0]
         return " ".join(_words(flags[found["name"]], found["value"]))
 

@@ -124,8 +124,31 @@ def locator_size(size: Sequence[int]) -> tuple[int, int]:
 def resampled(picture: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[Any]:
     """A picture or a map made as large as ``size``, height and width: by areas if smaller, by lines if larger."""
     part = np.ascontiguousarray(picture)
+    if size[0] <= part.shape[0] and size[1] <= part.shape[1] and part.dtype == np.uint8:
+        return reduced(part, size)
     smaller = size[0] * size[1] < part.shape[0] * part.shape[1]
     return np.asarray(cv2.resize(part, size[::-1], interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR))
+
+
+def reduced(image: Image, size: tuple[int, int]) -> Image:
+    """An image made smaller, to ``size``, height and width.
+
+    Means of 2 x 2 pixels take OpenCV a tenth of the time of other areas. So an image is halved as often as it can be,
+    and what is left, less than a half, is taken out by lines between: where its sides are odd, before the last halves.
+    """
+    while image.shape[0] >= 2 * size[0] and image.shape[1] >= 2 * size[1]:
+        if image.shape[0] % 2 or image.shape[1] % 2:
+            times = 2 ** int(math.log2(min(image.shape[0] / size[0], image.shape[1] / size[1])))
+            image = _resized(image, (size[0] * times, size[1] * times), cv2.INTER_LINEAR)
+        image = _resized(image, (image.shape[0] // 2, image.shape[1] // 2), cv2.INTER_AREA)
+    even = image.shape[0] < 2 * size[0] and image.shape[1] < 2 * size[1]
+    return _resized(image, size, cv2.INTER_LINEAR if even else cv2.INTER_AREA)
+
+
+def _resized(image: Image, size: tuple[int, int], method: int) -> Image:
+    if image.shape[:2] == size:
+        return image
+    return np.asarray(cv2.resize(image, size[::-1], interpolation=method), np.uint8)
 
 
 def picture_size(shape: Sequence[int], boxes: int) -> tuple[int, int]:
@@ -155,10 +178,7 @@ def fit(shape: Sequence[int], boxes: int) -> tuple[float, tuple[int, int]]:
 def resize(image: Image, scale: float, limit: tuple[int, int]) -> Image:
     """The image enlarged by a whole factor or made smaller, at least `THINNEST` and at most ``limit`` on each axis."""
     size, (down, across) = _sizes(image.shape, scale, limit)
-    small = image
-    if size != image.shape[:2]:
-        small = np.asarray(cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA), np.uint8)
-    return small.repeat(down, axis=0).repeat(across, axis=1)
+    return reduced(image, size).repeat(down, axis=0).repeat(across, axis=1)
 
 
 def _sizes(shape: Sequence[int], scale: float, limit: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -95,7 +95,7 @@ def sheet(image: Image, panels: Sequence[Panel], words: Words, look: Look = Look
     head = MARGIN + sum(size + round(14 * larger) for _, size, _ in lines) + 8
     heat = any(panel.lit for panel in panels)
     total = head + rows * height + (LEGEND if heat else 0) + MARGIN - GAP
-    page: Image = np.full((total, inner + 2 * MARGIN, 3), PAPER, np.uint8)
+    page: Image = np.full((total, inner + 2 * MARGIN, 3), PAPER[0], np.uint8)
 
     y = MARGIN
     for line, size, color in lines:
@@ -245,7 +245,8 @@ def _said(panel: Panel) -> str:
 
 def _frame(cell: Image, picture: Image) -> None:
     """Put the picture in the middle of a frame."""
-    cell[:] = FRAME
+    if picture.shape != cell.shape:
+        cell[:] = FRAME
     top, left = (cell.shape[0] - picture.shape[0]) // 2, (cell.shape[1] - picture.shape[1]) // 2
     cell[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
 

@@ -12,7 +12,7 @@ from boxcam.explain.evidence import Evidence
 from boxcam.explain.explanation import Explanation
 from boxcam.explain.views import map_in
 from tests.explain.made import EVEN, LEFT, explanation
-from tests.explain.test_totals import parts_of, with_parts
+from tests.explain.parts import parts_of, with_parts
 
 
 @pytest.mark.parametrize("seed", range(20))
