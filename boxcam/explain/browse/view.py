@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 import cv2
@@ -21,6 +22,9 @@ SMALLEST = 32
 """Pixels of the image that either side of a part has at least, if the image has them."""
 LARGEST = 0.7
 """Share of the image's sides above which a part would show little less than the image does."""
+
+_SAMPLES = 4
+"""How many rows and columns of the image are enough for each of the picture's; more of a large image only take time."""
 
 
 def view_of(box: Corners, shape: Sequence[int], size: tuple[int, int], points: Iterable[tuple[int, int]] = ()) -> View:
@@ -85,14 +89,27 @@ def draw_view(
         uint8 [height, width, 3], BGR.
     """
     x1, y1, x2, y2 = view
-    top = brightest(values, PERCENTILE if of_pixels else 100)
-    heat = np.clip(_resized(scaled(values[y1:y2, x1:x2], top), size), 0, 1)
-    drawn = overlay(fade(np.asarray(_resized(image[y1:y2, x1:x2], size), np.uint8)), heat)
+    heat = _heat(values, view, size, of_pixels)
+    step = max(min((y2 - y1) // size[0], (x2 - x1) // size[1]) // _SAMPLES, 1)
+    part = np.asarray(_resized(image[y1:y2:step, x1:x2:step], size), np.uint8)
+    drawn = overlay(fade(part), heat)
     if box is not None:
         (left, upper, right, lower), label = box
         moved = left - x1, upper - y1, right - x1, lower - y1
         outline(drawn, place_box(moved, drawn, (y2 - y1, x2 - x1)), class_color(label))
     return drawn
+
+
+def _heat(values: Float, view: View, size: tuple[int, int], of_pixels: bool) -> Float:
+    """What is seen of the heatmap. Of a large image only the part is scaled, and after it was made smaller."""
+    x1, y1, x2, y2 = view
+    part, top = values[y1:y2, x1:x2], float(values.max())
+    if of_pixels or not math.isfinite(top) or not math.isfinite(float(part.sum())):
+        shown = _resized(scaled(part, brightest(values, PERCENTILE if of_pixels else 100)), size)
+    else:
+        shown = scaled(_resized(np.maximum(part, 0), size), top)
+    heat: Float = np.clip(shown, 0, 1)
+    return heat
 
 
 def _resized(part: Image | Float, size: tuple[int, int]) -> Float:
