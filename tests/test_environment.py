@@ -117,7 +117,7 @@ def test_closed_streams(closed: str, signs_bundle: Path, signs: Path, tmp_path: 
     done = subprocess.run(["sh", "-c", line, *map(str, given)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    assert sorted(os.listdir(tmp_path)) == ["cat.json", "cat.npz", "cat.png"]
+    assert sorted(os.listdir(tmp_path)) == ["cat.json", "cat.npz", "cat.png", "index.html"]
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8", "cp1252"])

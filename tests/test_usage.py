@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from boxcam.cli import main
 
 Cli = Callable[..., Result]
-COMMANDS = "demo, evaluate, explain, export, inspect, methods"
+COMMANDS = "compare, demo, evaluate, explain, export, inspect, methods"
 
 
 @pytest.mark.parametrize("width", [80, 100])

@@ -112,7 +112,7 @@ def compare(
     engine: str,
     quiet: bool,
 ) -> None:
-    """Draw one box by several methods at several layers, next to each other.
+    """Draw one box by several methods and layers, as a grid.
 
     The picture has a row for each method and a column for each layer. Every cell shows the same part of the image under
     its map, scaled to its own peak, with the share of heat inside the box and that peak; above, the whole image shows

@@ -9,7 +9,7 @@ import numpy as np
 
 from boxcam.explain.colors import paint
 from boxcam.explain.look import Look
-from boxcam.explain.render import PERCENTILE, brightest, class_color, outline, place_box, scaled
+from boxcam.explain.render import PERCENTILE, brightest, class_color, drawn_values, outline, place_box, scaled
 from boxcam.types import Float, Image
 
 Corners = tuple[float, float, float, float]
@@ -23,6 +23,9 @@ SMALLEST = 32
 """Pixels of the image that either side of a part has at least, if the image has them."""
 LARGEST = 0.7
 """Share of the image's sides above which a part would show little less than the image does."""
+
+_SAMPLES = 4
+"""How many rows and columns of the image are enough for each of the picture's; more of a large image only take time."""
 
 
 def view_of(box: Corners, shape: Sequence[int], size: tuple[int, int], points: Iterable[tuple[int, int]] = ()) -> View:
@@ -87,14 +90,27 @@ def draw_view(
         uint8 [height, width, 3], BGR.
     """
     x1, y1, x2, y2 = view
-    top = brightest(values, PERCENTILE if how.fine else 100, how.signed)
-    heat = np.clip(_resized(scaled(values[y1:y2, x1:x2], top, how.signed), size), -1, 1)
-    drawn = paint(np.asarray(_resized(image[y1:y2, x1:x2], size), np.uint8), heat, how)
+    heat = _heat(values, view, size, how)
+    step = max(min((y2 - y1) // size[0], (x2 - x1) // size[1]) // _SAMPLES, 1)
+    part = np.asarray(_resized(image[y1:y2:step, x1:x2:step], size), np.uint8)
+    drawn = paint(part, heat, how)
     if box is not None:
         (left, upper, right, lower), label = box
         moved = left - x1, upper - y1, right - x1, lower - y1
         outline(drawn, place_box(moved, drawn, (y2 - y1, x2 - x1)), class_color(label))
     return drawn
+
+
+def _heat(values: Float, view: View, size: tuple[int, int], how: Look) -> Float:
+    """What is seen of the heatmap. Of a large image only the part is scaled, and after it was made smaller."""
+    x1, y1, x2, y2 = view
+    part = values[y1:y2, x1:x2]
+    if how.fine:
+        shown = _resized(scaled(part, brightest(values, PERCENTILE, how.signed), how.signed), size)
+    else:
+        shown = scaled(_resized(drawn_values(part, how.signed), size), brightest(values, 100, how.signed), how.signed)
+    heat: Float = np.clip(shown, -1, 1)
+    return heat
 
 
 def _resized(part: Image | Float, size: tuple[int, int]) -> Float:

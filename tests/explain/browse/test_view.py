@@ -75,3 +75,22 @@ def test_heat_is_scaled_to_the_peak_of_the_whole_map_and_not_to_that_of_the_part
 def test_an_explanations_maps_are_of_the_images_size() -> None:
     found = explanation(EVEN)
     assert peak_of(found.map(0)) == (0, 0)
+
+
+@pytest.mark.parametrize("size", [(7, 9), (60, 80)])
+def test_heat_is_the_same_whether_it_is_scaled_before_or_after_it_is_made_smaller(size: tuple[int, int]) -> None:
+    values = np.random.default_rng(0).standard_normal((30, 40)).astype(np.float32)
+    image = np.full((30, 40, 3), 128, np.uint8)
+    broken = values.copy()
+    broken[29, 39] = np.nan  # outside of the part: then the part is scaled first, with the other way
+    view = (0, 0, 30, 20)
+    values[29, 39] = 0
+    mine, other = (draw_view(image, one, view, size, None, False).astype(int) for one in (values, broken))
+    assert np.abs(mine - other).max() <= 1
+
+
+def test_numbers_that_are_none_are_cold() -> None:
+    values = np.float32([[np.nan, 1], [np.inf, 0]])
+    drawn = draw_view(np.full((2, 2, 3), 128, np.uint8), values, (0, 0, 2, 2), (2, 2), None, False)
+    assert np.ptp(drawn[0, 0]) == np.ptp(drawn[1, 0]) == np.ptp(drawn[1, 1]) == 0
+    assert np.ptp(drawn[0, 1].astype(int)) > 50
