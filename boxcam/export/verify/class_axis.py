@@ -77,9 +77,10 @@ def class_axes(model: ir.Model, traced: Trace, labels: str, count: int, run: Run
 
 
 def seen_of(model: ir.Model, names: Sequence[str], run: Run) -> dict[str, Array]:
-    """Values of a detector in a run."""
+    """Values of a detector in a run; it is run again for those that the run does not have."""
     values = {str(value.name): value for value in all_values(model.graph)}
-    given = {name: run.feeds[name] for name in names if name in run.feeds}
+    known = {**run.found, **run.feeds}
+    given = {name: known[name] for name in names if name in known}
     computed = [name for name in names if name not in given]
     found = observe_values(model, [values[name] for name in computed], run.feeds)
     return {**given, **dict(zip(computed, found, strict=True))}

@@ -7,6 +7,7 @@ import pytest
 
 from boxcam.explain.browse.card import SIZE
 from boxcam.explain.browse.view import Corners, draw_view, fitted, peak_of, view_of
+from boxcam.explain.look import Look
 from tests.explain.made import EVEN, explanation
 
 IMAGE = 1200, 1600
@@ -52,7 +53,7 @@ def test_whatever_the_image_and_the_box_there_is_a_picture(shape: tuple[int, int
     assert 0 <= x1 < x2 <= shape[1]
     assert 0 <= y1 < y2 <= shape[0]
     size = fitted(view, SIZE)
-    assert draw_view(image, values, view, size, (box, 0), False).shape == (*size, 3)
+    assert draw_view(image, values, view, size, (box, 0), Look()).shape == (*size, 3)
     assert 1 <= size[0] <= SIZE[0]
     assert 1 <= size[1] <= SIZE[1]
 
@@ -66,8 +67,8 @@ def test_the_peak_is_the_largest_value_if_it_speaks_for_the_box() -> None:
 def test_heat_is_scaled_to_the_peak_of_the_whole_map_and_not_to_that_of_the_part() -> None:
     values = np.zeros((100, 100), np.float32)
     values[50, 50], values[90, 90] = 1, 100
-    cold = draw_view(np.full((100, 100, 3), 128, np.uint8), values, (40, 40, 60, 60), (20, 20), None, False)
-    warm = draw_view(np.full((100, 100, 3), 128, np.uint8), values[:80, :80], (40, 40, 60, 60), (20, 20), None, False)
+    cold = draw_view(np.full((100, 100, 3), 128, np.uint8), values, (40, 40, 60, 60), (20, 20), None, Look())
+    warm = draw_view(np.full((100, 100, 3), 128, np.uint8), values[:80, :80], (40, 40, 60, 60), (20, 20), None, Look())
     assert np.ptp(cold[10, 10].astype(int)) < 10  # as good as grey
     assert np.ptp(warm[10, 10].astype(int)) > 80
 
@@ -85,12 +86,12 @@ def test_heat_is_the_same_whether_it_is_scaled_before_or_after_it_is_made_smalle
     broken[29, 39] = np.nan  # outside of the part: then the part is scaled first, with the other way
     view = (0, 0, 30, 20)
     values[29, 39] = 0
-    mine, other = (draw_view(image, one, view, size, None, False).astype(int) for one in (values, broken))
+    mine, other = (draw_view(image, one, view, size, None, Look()).astype(int) for one in (values, broken))
     assert np.abs(mine - other).max() <= 1
 
 
 def test_numbers_that_are_none_are_cold() -> None:
     values = np.float32([[np.nan, 1], [np.inf, 0]])
-    drawn = draw_view(np.full((2, 2, 3), 128, np.uint8), values, (0, 0, 2, 2), (2, 2), None, False)
+    drawn = draw_view(np.full((2, 2, 3), 128, np.uint8), values, (0, 0, 2, 2), (2, 2), None, Look())
     assert np.ptp(drawn[0, 0]) == np.ptp(drawn[1, 0]) == np.ptp(drawn[1, 1]) == 0
     assert np.ptp(drawn[0, 1].astype(int)) > 50
