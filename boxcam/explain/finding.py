@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from boxcam.explain.metrics.overlap import iou
 from boxcam.runtime.model import Model, Prediction
-from boxcam.runtime.planting import Planting, every_place, scores_of
+from boxcam.runtime.planting import Planting, every_place, numbers_of, scores_of
 from boxcam.runtime.selection import Place, Rows, Selection
 from boxcam.types import Float, Int
 
@@ -118,11 +118,11 @@ class Finding:
             score: of a candidate.
             rows: all candidates of one class, which tell the factors that all classes share.
         """
-        better = 0
-        table = {tuple(row): value for row, value in zip(rows.origin.tolist(), rows.scores.tolist(), strict=True)}
-        label = int(self._label(rows.origin[0]))
-        first = every_place(self.plantings, label)
-        factors = np.array([table.get(tuple(row), 0.5) for row in first.tolist()], np.float32)
+        better, first = 0, every_place(self.plantings, self._label(rows.origin[0]))
+        there, mine = (numbers_of(self.plantings, of) for of in (rows.origin, first))
+        order = np.argsort(there)
+        at = order[np.minimum(np.searchsorted(there, mine, sorter=order), len(order) - 1)]
+        factors = np.where(there[at] == mine, rows.scores[at], 0.5).astype(np.float32)  # what is dropped has no score
         for other in range(self.classes):
             places = every_place(self.plantings, other)
             better += int((scores_of(self._shares(places), factors, self.selection.told.form) > score).sum())

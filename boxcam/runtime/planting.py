@@ -155,6 +155,22 @@ def every_place(plantings: Sequence[Planting], label: int) -> Int:
     return np.concatenate(found)
 
 
+def numbers_of(plantings: Sequence[Planting], origin: Int) -> Int:
+    """One number for each class logit, the same for the same one: int64 [N].
+
+    Args:
+        plantings: of the tensors.
+        origin: int64 [N, D].
+    """
+    found, before = np.full(len(origin), -1, np.int64), 0
+    for number, one in enumerate(plantings):
+        mine = origin[:, 0] == number
+        places = origin[mine, 1 : 1 + one.values.ndim]
+        found[mine] = before + np.ravel_multi_index(tuple(places.T), one.values.shape)
+        before += one.values.size
+    return found
+
+
 def planted(names: Sequence[str], plantings: Sequence[Planting], origin: Int) -> dict[str, npt.NDArray[np.float32]]:
     """The tensors of class logits, all of these low but some, by name.
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from boxcam.bundle import Candidates, Manifest
 from boxcam.errors import EngineError, RunError
 from boxcam.runtime.outputs import read_origin, rows_of
-from boxcam.runtime.planting import Planting, all_low, every_place, planted
+from boxcam.runtime.planting import Planting, all_low, every_place, numbers_of, planted
 from boxcam.runtime.sessions import Device, Session
 from boxcam.runtime.tensors import Tensors
 from boxcam.types import Float, Int
@@ -97,8 +97,7 @@ class Selection:
             some = places[start : start + self.told.at_once]
             logits = planted(self._logits, plantings, some)
             rows = self._run(self.told.opened, outputs, {**logits, ASKED: np.array([len(some)], np.int64)})
-            asked = {tuple(place) for place in some.tolist()}
-            mine = np.array([tuple(row) in asked for row in rows.origin.tolist()], bool)
+            mine = np.isin(numbers_of(plantings, rows.origin), numbers_of(plantings, some))
             found.append(Rows(rows.boxes[mine], rows.scores[mine], rows.origin[mine]))
         parts = [np.concatenate([getattr(one, name) for one in found]) for name in ("boxes", "scores", "origin")]
         return Rows(*parts)
