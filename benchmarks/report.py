@@ -13,6 +13,7 @@ from string import Template
 from benchmarks.cold import ColdStart
 from benchmarks.early import IMAGE, STAGE, EarlyLayer
 from benchmarks.measure import ENGINES, LIBRARIES, LOOP, Figure, Measured, Row, Settings
+from benchmarks.missed import Missed
 from benchmarks.sheets import Sheet
 
 TEMPLATE = Path(__file__).with_name("performance.md.in")
@@ -30,10 +31,13 @@ class Results:
     threads: int
     early: Sequence[EarlyLayer] = ()
     sheets: Sequence[Sheet] = ()
+    missed: Sequence[Missed] = ()
 
 
 SHEET_GOAL = 0.3
 """Seconds that a sheet of ten boxes of 12 megapixels should take at most."""
+CANDIDATES_GOAL, CONTRAST_GOAL = 0.05, 2.0
+"""How much of a forward pass all candidates should add; how many times as long a contrast should take as maps."""
 GOALS = {STAGE: 1.0, IMAGE: 4.0}
 """How many forward passes the maps of ten boxes should take at most."""
 _NOISE = 0.01
@@ -158,6 +162,21 @@ def sheets(results: Results) -> str:
     return markdown(header, rows, 1)
 
 
+def missed(results: Results) -> str:
+    """What is paid for asking why a box was missed, and for a contrast."""
+    header = ["detector", "candidates", "forward pass", "all candidates add", "goal", "met", "told in"]
+    header += ["a contrast takes", "goal", "met"]
+    rows = []
+    for of in results.missed:
+        share = (max(of.asked - of.forward, 0.0) + of.found) / of.forward
+        times = of.contrast / of.maps
+        row = [of.title, str(of.candidates), duration(of.forward), f"{share:.0%}", f"<= {CANDIDATES_GOAL:.0%}"]
+        row += ["yes" if share <= CANDIDATES_GOAL else "no", duration(of.told)]
+        row += [f"{times:.2f} times the maps", f"<= {CONTRAST_GOAL:g}", "yes" if times <= CONTRAST_GOAL else "no"]
+        rows.append(row)
+    return markdown(header, rows, 1)
+
+
 def cold(results: Results) -> str:
     """Cold starts."""
     header = ["job, demo detector, one picture", "first picture", "end", "peak memory", "torch installed"]
@@ -251,6 +270,8 @@ def text(results: Results) -> str:
         shown.append(early(results))
     if results.sheets:
         shown.append(sheets(results))
+    if results.missed:
+        shown.append(missed(results))
     if results.cold:
         shown.append(cold(results))
     return "\n\n".join([*shown, targets(results)])
@@ -268,6 +289,7 @@ def page(results: Results) -> str:
         parts=parts(results),
         early=early(results),
         sheets=sheets(results),
+        missed=missed(results),
         cold=cold(results),
         targets=targets(results),
     )

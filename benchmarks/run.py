@@ -21,8 +21,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-EARLY, SHEETS, COLD = "early-layers", "sheets", "cold-start"
-DEFAULT = ("retinanet-320", "retinanet-800", "faster-rcnn-800", "yolo-640", EARLY, SHEETS, COLD)
+EARLY, SHEETS, MISSED, COLD = "early-layers", "sheets", "missed", "cold-start"
+DEFAULT = ("retinanet-320", "retinanet-800", "faster-rcnn-800", "yolo-640", EARLY, SHEETS, MISSED, COLD)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,22 +32,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     import torch
 
     from benchmarks import report
-    from benchmarks.cases import CASES, demo, subjects
+    from benchmarks.cases import CASES, demo, exported, subjects
     from benchmarks.cold import ColdStartError, cold_starts
     from benchmarks.deployed import TooFewBoxesError
     from benchmarks.early import early_layers
     from benchmarks.equality import DisagreementError
     from benchmarks.measure import LIBRARIES, METHODS, QUICK, Settings, measure
+    from benchmarks.missed import missed
     from benchmarks.sheets import sheets
     from benchmarks.torch_methods import MissingPackageError, require_package
     from boxcam.errors import BoxcamError
 
     chosen = options.only or DEFAULT
-    unknown = [name for name in chosen if name not in (*CASES, EARLY, SHEETS, COLD)]
+    unknown = [name for name in chosen if name not in (*CASES, EARLY, SHEETS, MISSED, COLD)]
     unknown += [name for name in options.without if name not in METHODS]
     if unknown:
         return _failed(
-            f"unknown: {', '.join(unknown)}. Cases: {', '.join([*CASES, EARLY, SHEETS, COLD])}."
+            f"unknown: {', '.join(unknown)}. Cases: {', '.join([*CASES, EARLY, SHEETS, MISSED, COLD])}."
             f" Methods: {', '.join(METHODS)}."
         )
     torch.set_num_threads(options.threads)
@@ -73,6 +74,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if name == SHEETS:
                 drawn = sheets(demo(options.cache, say), options.threads, settings.repeats)
                 results = dataclasses.replace(results, sheets=drawn)
+                continue
+            if name == MISSED:
+                large = [CASES[one] for one in ("retinanet-800", "faster-rcnn-800")]
+                bundles = [(of.title, exported(of, options.cache, say) / "model.boxcam") for of in large]
+                bundles.insert(0, ("demo detector", demo(options.cache, say)))
+                results = dataclasses.replace(results, missed=missed(bundles, options.threads, settings.repeats))
                 continue
             if name == EARLY:
                 bundle = demo(options.cache, say)
