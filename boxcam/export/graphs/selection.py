@@ -9,7 +9,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
 from boxcam.export.graphs.extract import clone_model
-from boxcam.export.graphs.query import all_values, values_read
+from boxcam.export.graphs.query import all_values, ancestors, values_read
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +49,8 @@ def cut_selection(model: ir.Model, logits: Sequence[str], outputs: Sequence[str]
     context = tuple(str(value.name) for value in others)
     for value in others:
         _replace(graph, value)
+    needed = {id(node) for node in ancestors(list(graph.outputs))}
+    graph.remove([node for node in graph if id(node) not in needed])
     passes.RemoveUnusedNodesPass()(copy)
     read = {value for node in graph for value in values_read(node)}
     for value in [value for value in graph.inputs if value not in read]:

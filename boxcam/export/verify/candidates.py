@@ -124,7 +124,7 @@ def usable(parts: Parts, asked: Question, ends: Sequence[Logits], run: Run) -> t
         try:
             opened = _opened(parts.plain, asked, sorts)
             trial = _Trial(opened, asked, ends, run)
-            rows = tuple(trial.rows(number) for number in range(len(ends)))
+            rows = trial.every_row()
             at_once = trial.at_once(rows)
             return opened, Candidates(OPENED, SELECTION, parts.context, rows, trial.form(rows, at_once), at_once)
         except NoCandidatesError as error:
@@ -184,11 +184,31 @@ class _Trial:
         except Exception as error:
             raise NoCandidatesError(f"what selects its boxes is no graph by itself ({reason(error)})") from error
 
+    def every_row(self) -> tuple[Rows, ...]:
+        """Where the logits of candidates are in each tensor.
+
+        That is asked of the largest of those that have as many places along an axis, and in the same order of axes: the
+        levels of a pyramid are alike, and the smallest of them has hardly a place for what is planted.
+        """
+        found: dict[tuple[object, ...], Rows] = {}
+        kinds = [self._kind(number) for number in range(len(self._ends))]
+        for number in sorted(range(len(kinds)), key=lambda number: -self._run.found[self._ends[number].name].size):
+            if kinds[number] not in found:
+                found[kinds[number]] = self.rows(number)
+        return tuple(found[kind] for kind in kinds)
+
+    def _kind(self, number: int) -> tuple[object, ...]:
+        end, shape = self._ends[number], self._run.found[self._ends[number].name].shape
+        known = end.classes or next((one.classes for one in self._ends if one.classes is not None), None)
+        if known is None or known.axis >= len(shape):
+            return (number,)
+        return known, len(shape), shape[known.axis], end.activation
+
     def rows(self, number: int) -> Rows:
         """Where the logits of candidates are in a tensor: found by planting, all over it."""
         end, values = self._ends[number], self._run.found[self._ends[number].name]
         known = [end.classes] if end.classes is not None else [one.classes for one in self._ends]
-        ways = _ways_of_one(values.shape) if self._count == 1 else [way for way in dict.fromkeys(known) if way]
+        ways = [way for way in dict.fromkeys(known) if way] or _ways(values.shape, self._count)
         best: tuple[float, Rows] | None = None
         for way in ways:
             if way.axis >= values.ndim or end.shape[way.axis] is None or values.shape[way.axis] > _MOST_PLACES:
@@ -221,6 +241,8 @@ class _Trial:
         rng, size = np.random.default_rng(0), base.shape[way.axis]
         spots = np.indices([1 if k == way.axis else n for k, n in enumerate(base.shape)]).reshape(base.ndim, -1).T
         found: Int = np.full(size, -1, np.int64)
+        if not base.size:  # as of proposals, where there are none
+            return found
         for _ in range(_TRIES):
             todo = np.flatnonzero(found < 0)
             for start in range(0, len(todo), len(spots)):
@@ -341,7 +363,8 @@ def _rows_of(labels: Int, way: ClassAxis, count: int) -> Rows | None:
     return Rows(way.axis, way.step, firsts) if firsts and fits else None
 
 
-def _ways_of_one(shape: Sequence[int]) -> list[ClassAxis]:
-    """In which ways one class may lie in a tensor: its logits are all of it, or some places of an axis."""
+def _ways(shape: Sequence[int], count: int) -> list[ClassAxis]:
+    """In which ways classes may lie in a tensor where that is not known: next to each other, along the shortest axis
+    first. The logits of one class are all of an axis, or some places of it."""
     axes = sorted(range(len(shape)), key=lambda axis: shape[axis])
-    return [ClassAxis(axis, 1) for axis in axes]
+    return [ClassAxis(axis, 1) for axis in axes if shape[axis] >= count]
