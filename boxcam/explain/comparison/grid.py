@@ -78,9 +78,7 @@ def _words(comparison: Comparison, width: int) -> list[tuple[str, int, Color]]:
         lines += [(line, 9, _MUTED) for line in wrap(text, width, 9)]
     x1, y1, x2, y2 = comparison.view
     if (x2 - x1, y2 - y1) != (comparison.image.shape[1], comparison.image.shape[0]):
-        said = (
-            f"The {x2 - x1} x {y2 - y1} pixels in the white frame are what is shown below; maps are of the whole image."
-        )
+        said = f"The {x2 - x1} x {y2 - y1} pixels in the frame are shown below; maps are of the whole image."
         lines += [(line, 9, _MUTED) for line in wrap(said, width, 9)]
     return lines
 
