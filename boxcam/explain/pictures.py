@@ -108,7 +108,7 @@ def make_panel(evidence: Evidence, k: int, said: Totals, values: Float | None = 
         close_up=None if view is None or small is None else CloseUp(view, small),
         inside=None if evidence.query.classifier else said.inside,
         depends=evidence.depends(k),
-        against=max(-said.lowest, 0.0) if evidence.signed else None,
+        against=abs(min(said.lowest, 0.0)) if evidence.signed else None,
         rounding=noise,
     )
 

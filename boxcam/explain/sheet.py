@@ -227,18 +227,20 @@ def _caption(cell: Image, panel: Panel, number: int) -> None:
     name = panel.name if legible(panel.name) else f"class {panel.label}"
     write(cell, shorten(name, width - after - score_width - 12, 9), (after, 20), 9, INK)
     write(cell, score, (width - score_width, 20), 9, INK)
-    write(cell, shorten(_said(panel), width - after, 8), (after, 42), 8, MUTED)
+    write(cell, shorten(_said(panel, width - after), width - after, 8), (after, 42), 8, MUTED)
 
 
-def _said(panel: Panel) -> str:
-    """What is said of a map."""
+def _said(panel: Panel, width: int) -> str:
+    """What is said of a map; the share inside gives way to what speaks for and against where both are too wide."""
     if not panel.depends:
         return "does not depend on this layer"
     if panel.rounding:
         return f"no evidence: {max(panel.peak, panel.against or 0):.2g} is rounding"
     if panel.against is not None:
         inside = "" if panel.inside is None else f", {panel.inside:.0%} inside"
-        return f"for {max(panel.peak, 0):.3g}{inside}, against {panel.against:.3g}"
+        speaks_for, against = f"for {max(panel.peak, 0):.3g}", f", against {panel.against:.3g}"
+        fits = text_width(speaks_for + inside + against, 8) <= width
+        return f"{speaks_for}{inside if fits else ''}{against}"
     inside = "" if panel.inside is None else f", {panel.inside:.0%} of heat inside"
     return f"peak {panel.peak:.3g}{inside}" if panel.peak > 0 else "empty map: no positive value"
 

@@ -71,6 +71,19 @@ def test_captions_and_the_bar_say_for_and_against(written: list[str]) -> None:
     assert written[-5:] == ["-100%", "-50%", "0%", "50%", "100%"]
 
 
+def test_where_nothing_is_against_it_is_zero_and_not_less(written: list[str]) -> None:
+    explanation(EVEN).sheet()
+    assert "for 1, 25% inside, against 0" in written
+
+
+def test_the_share_inside_gives_way_where_there_is_no_room(written: list[str]) -> None:
+    small = (np.array(BOTH) * 1.2345e-6).tolist()
+    found = explanation(small)
+    found = replace(found, image=np.full((4000, 800, 3), 90, np.uint8))  # as narrow as a panel can be
+    found.sheet()
+    assert "for 4.94e-06, against 2.47e-06" in written
+
+
 def test_a_map_that_is_only_against_is_not_empty(written: list[str]) -> None:
     page = explanation(AGAINST).sheet()
     assert "for 0, against 1" in written
