@@ -1,9 +1,9 @@
 """The whole benchmark: train what is missing, export, intervene, measure, and write a page.
 
-    python -m examples.truth.run                              all, an hour and a half on one core
+    python -m examples.truth.run                              all, two hours on one core
     python -m examples.truth.run clean-0 far-0.975-0          these detectors, added to what was measured before
     python -m examples.truth.run --further                    the cues of further.json alone, twenty minutes
-    python -m examples.truth.run --second                     the second architecture alone, half an hour
+    python -m examples.truth.run --second                     the second architecture alone, twenty minutes
     python -m examples.truth.run --page                       the page alone, from results.json
     python -m examples.truth.run --reduced                    a minute: is results.json still what is measured?
 
