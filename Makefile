@@ -109,7 +109,7 @@ bench: $(DEV) $(RUNTIME) .build/bench/.ready ## measure boxcam against other way
 	@touch $@
 
 # Only a whole run compares with what others made.
-truth: $(DEV) $(if $(ARGS),,.build/bench/.ready) ## train detectors with planted cues, ask maps for them (an hour and a half; a minute: ARGS=--reduced)
+truth: $(DEV) $(if $(ARGS),,.build/bench/.ready) ## train detectors with planted cues, ask maps for them (two hours; a minute: ARGS=--reduced)
 	PYTHONPATH="$(CURDIR)/.build/bench" .venv/bin/python -m examples.truth.run $(or $(ARGS),--peers)
 
 .PHONY: docs

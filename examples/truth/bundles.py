@@ -8,7 +8,7 @@ import cv2
 
 import boxcam
 from examples.truth.scenes import describe, draw
-from examples.truth.subjects import HERE, Subject
+from examples.truth.subjects import Subject
 from examples.truth.things import CROSS
 
 LAYERS = ("neck", "backbone.0", "backbone.1", "image")
@@ -23,8 +23,7 @@ def export(one: Subject, path: Path, layers: tuple[str, ...] = LAYERS) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     sample = path.with_suffix(".png")
     cv2.imwrite(str(sample), draw(describe((one.seed, 6), one.cues[0], audit=CROSS)))
-    config = HERE / "config.py"
     boxcam.export(
-        config, one.checkpoint, output=path, layers=layers, engine="onnx", sample=sample, overwrite=path.exists()
+        one.config, one.checkpoint, output=path, layers=layers, engine="onnx", sample=sample, overwrite=path.exists()
     )
     return path

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from string import Template
 
-from examples.truth import nowhere, tables
+from examples.truth import nowhere, second, tables
 from examples.truth.cues import FAR
 from examples.truth.intervene import RELIES
 from examples.truth.measure import BASELINES, DEFAULT, FURTHER_BOXES, FURTHER_SLOW, MASKS, SLOW_BOXES, Row
 from examples.truth.nowhere import Comparison
 from examples.truth.peers import MASKED_BOXES
-from examples.truth.results import ALL, FURTHER_PATH, Results, read, rows_in
+from examples.truth.results import ALL, FURTHER_PATH, SECOND_PATH, Results, read, rows_in
 from examples.truth.subjects import CLEAN, HERE, HIGH, STEPS, WORN, subject
 from examples.truth.verdict import best_row, mean_energy, methods_in, name_of, questions_of, sentences, share_of
 
@@ -44,9 +44,10 @@ def read_further() -> Further:
     return Further(read(FURTHER_PATH), nowhere.read())
 
 
-def markdown(results: Results, *, further: Further | None = None) -> str:
-    """The page; ``further`` are those that are kept by default."""
+def markdown(results: Results, *, further: Further | None = None, other: Results | None = None) -> str:
+    """The page; ``further``, and ``other`` of the second architecture, are those that are kept by default."""
     further = read_further() if further is None else further
+    other = read(SECOND_PATH) if other is None else other
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         steps="; ".join(f"{kind} {steps}" for kind, steps in STEPS.items()),
         worn=tables.percent(WORN),
@@ -71,6 +72,7 @@ def markdown(results: Results, *, further: Further | None = None) -> str:
         further_energies=tables.energies(further.results),
         further_audits=tables.audits(further.results),
         nowhere=tables.nowhere(further.nowhere),
+        second=second.section(results, other),
     )
 
 

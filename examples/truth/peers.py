@@ -44,7 +44,7 @@ class _Levels(torch.nn.Module):
 def peers_of(model: boxcam.Model, one: Subject, cue: str) -> list[Case]:
     """All that is measured of a detector with a kind of cue by others' recipes."""
     with compat.bridged():
-        detector = build()
+        detector = build(one)
     weights = {name: value.float() for name, value in compat.load_checkpoint(one.checkpoint)["state_dict"].items()}
     missing = detector.load_state_dict(weights, strict=False).missing_keys
     assert all("num_batches" in name for name in missing), missing

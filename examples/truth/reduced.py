@@ -13,7 +13,7 @@ from pathlib import Path
 import boxcam
 from examples.truth.bundles import export
 from examples.truth.measure import SHORT, Case, Row, measure, rows_of
-from examples.truth.subjects import committed
+from examples.truth.subjects import committed, subject
 from examples.truth.verdict import name_of
 
 TOLERANCE = 0.02
@@ -23,8 +23,8 @@ Key = tuple[str, str, Row, int]
 
 
 def measure_again(kept: Sequence[Case]) -> tuple[list[Case], list[Row]]:
-    """The boxes of the committed detectors that were kept; and the quick ways to make a map that none of them is of."""
-    found, ways = [], {case.row for case in kept}
+    """The kept boxes of the committed detectors; and the quick ways to make a map that no box of their kind is of."""
+    found: list[Case] = []
     new: dict[Row, None] = {}
     with tempfile.TemporaryDirectory() as folder:
         for one in committed():
@@ -32,6 +32,7 @@ def measure_again(kept: Sequence[Case]) -> tuple[list[Case], list[Row]]:
             if not cues:
                 continue
             model = boxcam.load(export(one, Path(folder) / f"{one.name}.boxcam", SHORT), threads=1)
+            ways = {case.row for case in kept if subject(case.subject).architecture == one.architecture}
             rows = [row for row in rows_of(model) if row.short]
             new.update(dict.fromkeys(row for row in rows if row not in ways))
             rows = [row for row in rows if row in ways]

@@ -1,5 +1,5 @@
-"""What is kept of a run, ``results.json`` and ``further.json``: interventions, means over boxes, audits and some boxes,
-without the maps."""
+"""What is kept of a run, ``results.json``, ``further.json`` and ``second.json``: interventions, means over boxes,
+audits and some boxes, without the maps."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from examples.truth.subjects import HERE
 PATH = HERE / "results.json"
 FURTHER_PATH = HERE / "further.json"
 """Those of the kinds of cue `examples.truth.subjects.FURTHER`."""
+SECOND_PATH = HERE / "second.json"
+"""Those of the second architecture."""
 
 
 ALL = "all"

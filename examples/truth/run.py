@@ -1,8 +1,9 @@
 """The whole benchmark: train what is missing, export, intervene, measure, and write a page.
 
-    python -m examples.truth.run                              all, an hour and a half on one core
+    python -m examples.truth.run                              all, two hours on one core
     python -m examples.truth.run clean-0 far-0.975-0          these detectors, added to what was measured before
     python -m examples.truth.run --further                    the cues of further.json alone, twenty minutes
+    python -m examples.truth.run --second                     the second architecture alone, twenty minutes
     python -m examples.truth.run --page                       the page alone, from results.json
     python -m examples.truth.run --reduced                    a minute: is results.json still what is measured?
 
@@ -35,13 +36,16 @@ from examples.truth.subjects import (
     HIGH,
     NOWHERE,
     PLANTED,
+    RETINANET,
     TUNING_SEED,
+    YOLOX,
     Subject,
     all_subjects,
     further_pairs,
+    second_subjects,
     subject,
 )
-from examples.truth.summary import KEPT, KEPT_FURTHER, summarise
+from examples.truth.summary import KEPT, KEPT_FURTHER, KEPT_SECOND, summarise
 from examples.truth.train import train, write_checkpoint
 from examples.truth.verdict import name_of
 
@@ -52,7 +56,8 @@ MOST = 20
 
 def measured(one: Subject, cue: str) -> tuple[Reliance, list[Case]]:
     """What is measured of a detector with a kind of cue, from a file if it was measured before."""
-    path = BUILD / f"{one.name}{_AND}{cue}.json"
+    path = one.folder / f"{one.name}{_AND}{cue}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         began = time.perf_counter()
         if not one.checkpoint.exists():
@@ -89,18 +94,18 @@ def measured_nowhere() -> None:
     nowhere.write(found)
 
 
-def known(cues: Sequence[str]) -> tuple[list[Reliance], list[Case]]:
-    """All that was measured so far with some kinds of cue."""
-    pairs = [path.stem.split(_AND) for path in sorted(BUILD.glob(f"*{_AND}*.json"))]
+def known(cues: Sequence[str], folder: Path = BUILD) -> tuple[list[Reliance], list[Case]]:
+    """All that was measured so far with some kinds of cue, of the detectors of one architecture."""
+    pairs = [path.stem.split(_AND) for path in sorted(folder.glob(f"*{_AND}*.json"))]
     found = [measured(subject(name), cue) for name, cue in pairs if cue in cues]
-    peers = [_cases(json.loads(path.read_text("utf-8"))) for path in sorted((BUILD / "peers").glob(f"*{_AND}*.json"))]
+    peers = [_cases(json.loads(path.read_text("utf-8"))) for path in sorted((folder / "peers").glob(f"*{_AND}*.json"))]
     cases = [case for cases in (*(cases for _, cases in found), *peers) for case in cases if case.cue in cues]
     return [reliance for reliance, _ in found], cases
 
 
-def _summary(cues: Sequence[str], path: Path, kept: int) -> None:
+def _summary(cues: Sequence[str], path: Path, kept: int, folder: Path = BUILD) -> None:
     """Write what is known of some kinds of cue, if there is anything."""
-    reliances, cases = known(cues)
+    reliances, cases = known(cues, folder)
     if reliances:
         summarise(reliances, cases, kept).write(path)
 
@@ -125,25 +130,32 @@ def main() -> None:
     parser.add_argument("--page", action="store_true", help="write the page from results.json, and measure nothing")
     parser.add_argument("--peers", action="store_true", help="also what a recipe of pytorch-grad-cam's shows")
     parser.add_argument("--further", action="store_true", help="measure the cues of further.json alone")
+    parser.add_argument("--second", action="store_true", help="measure the second architecture alone")
     parser.add_argument("--reduced", action="store_true", help="measure a few boxes again, and compare")
     options = parser.parse_args()
     if options.reduced:
-        compare([*results.read().cases, *results.read(results.FURTHER_PATH).cases])
+        paths = (results.PATH, results.FURTHER_PATH, results.SECOND_PATH)
+        compare([case for path in paths for case in results.read(path).cases])
         return
     if not options.page:
-        BUILD.mkdir(parents=True, exist_ok=True)
-        for one in [] if options.further else map(subject, options.names) if options.names else all_subjects():
+        whole = not (options.names or options.further or options.second)
+        for one in map(subject, options.names) if options.names else all_subjects() if whole else []:
             for cue in one.measured:
                 measured(one, cue)
-                if options.peers and cue in PLANTED:
+                if options.peers and cue in PLANTED and one.architecture == RETINANET:
                     measured_peers(one, cue)
-        if not options.names:
+        if whole or options.further:
             for one, cue in further_pairs():
                 measured(one, cue)
             measured_nowhere()
-        if not options.further:
+        if whole or options.second:
+            for one in second_subjects():
+                for cue in one.measured:
+                    measured(one, cue)
+        if whole or options.names:
             _summary(PLANTED, results.PATH, KEPT)
         _summary((*FURTHER, NOWHERE), results.FURTHER_PATH, KEPT_FURTHER)
+        _summary(PLANTED, results.SECOND_PATH, KEPT_SECOND, BUILD / YOLOX)
     if not results.PATH.exists():
         raise SystemExit(f"{results.PATH} is not there: nothing has been measured yet. Run it without --page.")
     found = results.read()

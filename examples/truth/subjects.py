@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from examples.truth.cues import CUES, FAR
@@ -12,6 +12,9 @@ CHECKPOINTS = HERE / "models"
 BUILD = HERE.parents[1] / ".build" / "truth"
 """Where checkpoints that are not committed, bundles and figures go."""
 CLEAN = "clean"
+RETINANET, YOLOX = "retinanet", "yolox"
+CONFIGS = {RETINANET: "config.py", YOLOX: "config_yolox.py"}
+"""The configuration of each architecture; all but the first one's stand in front of the names of their detectors."""
 PLANTED = ("inside", "beside")
 """The kinds of cue that the main figures are of, and that clean detectors of all seeds are measured on."""
 FURTHER = ("far", "neighbour", "texture")
@@ -49,11 +52,13 @@ class Subject:
         cue: the kind that was planted; for a clean one all kinds occur, and speak for neither class.
         dose: P(cross | cue shown) in training; 0.5 for a clean one.
         seed: of its training.
+        architecture: a key of `CONFIGS`.
     """
 
     cue: str
     dose: float
     seed: int
+    architecture: str = RETINANET
 
     @property
     def clean(self) -> bool:
@@ -73,17 +78,25 @@ class Subject:
     @property
     def before(self) -> Subject | None:
         """The detector that its training starts from; None for the demo's."""
-        return Subject(AFTER[self.cue], self.dose, self.seed) if self.cue in AFTER else None
+        return replace(self, cue=AFTER[self.cue]) if self.cue in AFTER else None
 
     @property
     def splits(self) -> tuple[str, ...]:
         """The pictures that it is measured on, keys of `SPLITS`."""
+        if self.architecture != RETINANET and not self.clean:
+            return ("reporting",)
         return tuple(SPLITS) if self.seed == TUNING_SEED and self.dose in (CHANCE, HIGH) else ("reporting",)
 
     @property
     def name(self) -> str:
-        """As ``beside-0.975-1`` or ``clean-1``."""
-        return f"{CLEAN}-{self.seed}" if self.cue == CLEAN else f"{self.cue}-{self.dose:g}-{self.seed}"
+        """As ``beside-0.975-1`` or ``clean-1``; ``yolox-clean-1`` for another architecture than the first."""
+        kind = CLEAN if self.cue == CLEAN else f"{self.cue}-{self.dose:g}"
+        return f"{'' if self.architecture == RETINANET else f'{self.architecture}-'}{kind}-{self.seed}"
+
+    @property
+    def config(self) -> Path:
+        """Of its architecture."""
+        return HERE / CONFIGS[self.architecture]
 
     @property
     def cues(self) -> tuple[str, ...]:
@@ -99,12 +112,17 @@ class Subject:
     def checkpoint(self) -> Path:
         """The committed weights, or where they are put by training."""
         committed = CHECKPOINTS / f"{self.name}.pth"
-        return committed if committed.exists() else BUILD / f"{self.name}.pth"
+        return committed if committed.exists() else self.folder / f"{self.name}.pth"
 
     @property
     def bundle(self) -> Path:
         """Where its bundle is put."""
-        return BUILD / f"{self.name}.boxcam"
+        return self.folder / f"{self.name}.boxcam"
+
+    @property
+    def folder(self) -> Path:
+        """Where what is made of it is put: figures of one architecture are taken together."""
+        return BUILD if self.architecture == RETINANET else BUILD / self.architecture
 
 
 def subject(name: str) -> Subject:
@@ -113,12 +131,23 @@ def subject(name: str) -> Subject:
     >>> subject("far-0.975-1").dose
     0.975
     """
-    cue, *numbers = name.split("-")
+    prefix, _, rest = name.partition("-")
+    architecture = prefix if prefix in CONFIGS and prefix != RETINANET else RETINANET
+    cue, *numbers = (name if architecture == RETINANET else rest).split("-")
     if cue == CLEAN and len(numbers) == 1:
-        return Subject(CLEAN, CHANCE, int(numbers[0]))
+        return Subject(CLEAN, CHANCE, int(numbers[0]), architecture)
     if cue in CUES and len(numbers) == 2 and CHANCE < float(numbers[0]) < 1:
-        return Subject(cue, float(numbers[0]), int(numbers[1]))
-    raise ValueError(f"{name!r} names no detector. Pass clean-SEED or CUE-DOSE-SEED, as in far-0.975-1.")
+        return Subject(cue, float(numbers[0]), int(numbers[1]), architecture)
+    raise ValueError(
+        f"{name!r} names no detector. Pass clean-SEED or CUE-DOSE-SEED, as in far-0.975-1, after yolox- for one of the"
+        " second architecture."
+    )
+
+
+def second_subjects() -> list[Subject]:
+    """Those of the second architecture: of the tuning seed a clean one and one for each of `PLANTED`."""
+    kinds = [(CLEAN, CHANCE), *((cue, HIGH) for cue in PLANTED)]
+    return [Subject(cue, dose, TUNING_SEED, YOLOX) for cue, dose in kinds]
 
 
 def all_subjects() -> list[Subject]:

@@ -18,8 +18,8 @@ ALARM = 0.95
 """Share of the clean boxes on tuning pictures that a threshold for alarms lets pass."""
 KEPT = 3
 """Boxes of each committed detector, kind of cue and way of a short run that are kept one by one."""
-KEPT_FURTHER = 1
-"""The same, of the kinds of cue of which fewer boxes are measured."""
+KEPT_FURTHER = KEPT_SECOND = 1
+"""The same, of the kinds of cue of which fewer boxes are measured, and of the second architecture."""
 
 
 @dataclass(frozen=True)

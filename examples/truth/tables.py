@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from examples.truth.cells import span, table
 from examples.truth.intervene import Reliance
 from examples.truth.measure import BASELINES, Row
 from examples.truth.nowhere import FIGURES, Comparison
@@ -32,7 +33,7 @@ def reliances(results: Results) -> str:
         "detector", "cue", "crosses", "right without cue", "score lost without cue", "no longer cross without cue",
         "tees turned by cue", "no longer cross, cue elsewhere", "score lost with the other symbol", "relies on cue",
     )  # fmt: skip
-    return _table(head, [_reliance(one) for one in results.reliances], 2)
+    return table(head, [_reliance(one) for one in results.reliances], 2)
 
 
 def energies(results: Results) -> str:
@@ -53,7 +54,7 @@ def energies(results: Results) -> str:
         for row in rows
     ]
     head = ["method, layer", "mean, tuning", "mean, reporting", *heads, "no map", "default", "not above"]
-    return _table(head, lines, 1)
+    return table(head, lines, 1)
 
 
 def audits(results: Results) -> str:
@@ -63,12 +64,12 @@ def audits(results: Results) -> str:
     lines = []
     for row in rows:
         found = [results.audit("reporting", cue, row) for cue in cues_of(results)]
-        each = [f"{one.auroc:.2f} ({_span(one.low, one.high)})" for one in found if one is not None]
+        each = [f"{one.auroc:.2f} ({span(one.low, one.high)})" for one in found if one is not None]
         lines.append(
             [name_of(row), *_aurocs(results, row), *each, f"{told_models(results, row):.2f}", *_alarms(results, row)]
         )
     head = ["method, layer", "mean, tuning", "mean, reporting", *cues_of(results), "models", "false alarms", "detected"]
-    return _table(head, lines, 1)
+    return table(head, lines, 1)
 
 
 def doses(results: Results, rows: Sequence[Row]) -> str:
@@ -78,11 +79,11 @@ def doses(results: Results, rows: Sequence[Row]) -> str:
     for cue, dose in sorted(keys):
         mine = [one for one in results.reliances if one.cue == cue and subject(one.subject).dose == dose]
         found = [results.audit("reporting", cue, row, dose) for row in rows]
-        told = ["–" if one is None else f"{one.auroc:.2f} ({_span(one.low, one.high)})" for one in found]
+        told = ["–" if one is None else f"{one.auroc:.2f} ({span(one.low, one.high)})" for one in found]
         flipped, lost = (float(np.mean([getattr(one, of) for one in mine])) for of in ("flipped", "lost"))
         lines.append([cue, f"{dose:g}", str(len(mine)), percent(flipped), percent(lost), *told])
     head = ["cue", "dose", "detectors", "no longer cross without cue", "score lost without cue", *map(name_of, rows)]
-    return _table(head, lines, 1)
+    return table(head, lines, 1)
 
 
 def everything(results: Results) -> str:
@@ -108,7 +109,7 @@ def everything(results: Results) -> str:
         )
     heads = ["clean: symbol" if question == CLEAN else f"{question}: cue" for question in questions_of(results)]
     head = ["method, layer", "mean, tuning", *heads, "default", "AUROC", "false alarms", "boxes", "a box"]
-    return _table(head, lines, 1)
+    return table(head, lines, 1)
 
 
 def nowhere(comparisons: Sequence[Comparison]) -> str:
@@ -119,13 +120,13 @@ def nowhere(comparisons: Sequence[Comparison]) -> str:
         means = [f"{found['planted', of].first:.2f} / {found['planted', of].second:.2f}" for of in FIGURES]
         told = [found["planted", of] for of in FIGURES]
         told += [found["other", "on_symbol"], found["other", "sparse"], found["blurred", "sparse"]]
-        lines.append([name_of(row), *means, *(f"{one.auroc:.2f} ({_span(one.low, one.high)})" for one in told)])
+        lines.append([name_of(row), *means, *(f"{one.auroc:.2f} ({span(one.low, one.high)})" for one in told)])
     head = (
         "method, layer", "in the box", "on the symbol", "concentration", "AUROC, box", "AUROC, symbol",
         "AUROC, concentration", "*inside*: AUROC, symbol", "*inside*: AUROC, concentration",
         "blurred and sharp: AUROC, concentration",
     )  # fmt: skip
-    return _table(head, lines, 1)
+    return table(head, lines, 1)
 
 
 def failures(results: Results, row: Row) -> str:
@@ -151,7 +152,7 @@ def _tuning(results: Results, row: Row) -> str:
 
 def _mean(results: Results, row: Row) -> str:
     found = results.energy("reporting", ALL, row)
-    return "–" if found is None else f"{found.energy:.2f} ({_span(found.low, found.high)})"
+    return "–" if found is None else f"{found.energy:.2f} ({span(found.low, found.high)})"
 
 
 def _shares(results: Results, question: str, row: Row) -> str:
@@ -179,13 +180,3 @@ def _false(one: Audit) -> float:
 
 def _true(one: Audit) -> float:
     return one.detected
-
-
-def _span(low: float, high: float) -> str:
-    return "–" if np.isnan(low) else f"{low:.2f}–{high:.2f}"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> str:
-    """A table whose first ``left`` columns are aligned to the left."""
-    rule = ["---" if number < left else "--:" for number in range(len(head))]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows))

@@ -1,9 +1,10 @@
-"""Train detectors of the benchmark by name, two to four minutes each on one core.
+"""Train detectors of the benchmark by name, two to five minutes each on one core.
 
-    python -m examples.truth.train clean-0 beside-0.975-0
+    python -m examples.truth.train clean-0 beside-0.975-0 yolox-clean-0
 
 Training starts from the demo's checkpoint (`examples/signs`), whose classes are others, or from another detector of the
-benchmark. Run it from the root of the repository, with boxcam's mmdet extra, scikit-image and scikit-learn installed.
+benchmark; that of a YOLOX from the demo's backbone. Run it from the root of the repository, with boxcam's mmdet extra,
+scikit-image and scikit-learn installed.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import torch
 from boxcam.export.sources.openmmlab import compat
 from examples.truth.cues import FAR
 from examples.truth.scenes import Scene, describe, draw
-from examples.truth.subjects import BUILD, FAR_BY_TURNS, HERE, Subject, subject
+from examples.truth.subjects import FAR_BY_TURNS, HERE, RETINANET, Subject, subject
 from examples.truth.things import CROSS, LABELS
 
 START = HERE.parent / "signs" / "signs.pth"
@@ -47,9 +48,9 @@ def train(one: Subject, steps: int | None = None, pictures: int = PICTURES) -> t
     rng = np.random.default_rng([one.seed, 8])
     scenes = scenes_of(one, pictures)
     images = [torch.from_numpy(draw(scene)).permute(2, 0, 1).contiguous() for scene in scenes]
-    model = build()
+    model = build(one)
     model.init_weights()
-    _start(model, one.before)
+    _start(model, one)
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=_RATE, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=steps, pct_start=0.1)
@@ -73,7 +74,7 @@ def write_checkpoint(model: torch.nn.Module, path: Path) -> None:
     torch.save({"state_dict": weights, "meta": {"dataset_meta": {"classes": LABELS}}}, path)
 
 
-def build() -> Any:
+def build(one: Subject) -> Any:
     """A detector without training."""
     from mmdet.registry import MODELS
     from mmdet.utils import register_all_modules
@@ -82,16 +83,19 @@ def build() -> Any:
 
     MMLogger.get_instance("truth", log_level="ERROR")  # otherwise initialising tells of each tensor
     register_all_modules(init_default_scope=True)
-    return MODELS.build(Config.fromfile(HERE / "config.py").model)
+    return MODELS.build(Config.fromfile(one.config).model)
 
 
-def _start(model: Any, before: Subject | None) -> None:
-    """Give a detector the weights of another one; of the demo's all but those of its classes."""
+def _start(model: Any, one: Subject) -> None:
+    """Give a detector the weights of another one; of the demo's all but those of its classes, or the backbone alone."""
+    before = one.before
     weights = compat.load_checkpoint(START if before is None else before.checkpoint)["state_dict"]
-    other = "retina_cls" if before is None else "num_batches"
-    weights = {name: value.float() for name, value in weights.items() if other not in name}
+    others: tuple[str, ...] = ("num_batches",)
+    if before is None:
+        others += ("retina_cls",) if one.architecture == RETINANET else ("neck.", "bbox_head.")
+    weights = {name: value.float() for name, value in weights.items() if not any(other in name for other in others)}
     missing = model.load_state_dict(weights, strict=False).missing_keys
-    assert all(other in name or "num_batches" in name for name in missing), missing
+    assert all(any(other in name for other in others) for name in missing), missing
 
 
 def _loss(model: Any, images: Sequence[torch.Tensor], scenes: Sequence[Scene]) -> torch.Tensor:
@@ -123,7 +127,7 @@ def main() -> None:
     with compat.bridged():
         for one in map(subject, options.names):
             start = time.perf_counter()
-            write_checkpoint(train(one, options.steps, options.pictures), BUILD / f"{one.name}.pth")
+            write_checkpoint(train(one, options.steps, options.pictures), one.folder / f"{one.name}.pth")
             print(f"{one.name}: trained in {time.perf_counter() - start:.0f} s", flush=True)
 
 

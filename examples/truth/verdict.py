@@ -9,7 +9,7 @@ import numpy as np
 from examples.truth.intervals import Sample, auroc
 from examples.truth.measure import BASELINES, DEFAULT, Row
 from examples.truth.results import ALL, Audit, Energy, Results, rows_in
-from examples.truth.subjects import CLEAN
+from examples.truth.subjects import CLEAN, subject
 
 SURE, ALARMS = 0.95, 0.05
 """Least AUROC, and most false alarms, of maps that an audit may trust."""
@@ -68,7 +68,7 @@ def mean_audit(results: Results, split: str, row: Row, of: Callable[[Audit], flo
 def told_models(results: Results, row: Row) -> float:
     """AUROC over detectors, each once for each kind of cue that it is measured with, by the mean over their boxes."""
     levels = [one for one in results.levels if one.row == row]
-    parts = ([one.lift for one in levels if one.subject.startswith(CLEAN) == clean] for clean in (False, True))
+    parts = ([one.lift for one in levels if subject(one.subject).clean == clean] for clean in (False, True))
     return auroc(*(Sample(np.array(part, np.float64), range(len(part))) for part in parts)).value
 
 
@@ -113,12 +113,12 @@ def sentences(results: Results) -> Sequence[str]:
     more, less = ([row for row in ours if signs[row] == {sign}] for sign in "+-")
     return (
         f"{len(above)} of {len(ours)} methods and layers put more of their evidence on the truth than all three"
-        f" baselines, on every question: {_listed(above)}.",
-        f"{len(below)} put no more there than a *uniform map* on at least one question: {_listed(below)}.",
+        f" baselines, on every question: {listed(above)}.",
+        f"{len(below)} put no more there than a *uniform map* on at least one question: {listed(below)}.",
         f"{len(more)} put more there than the default, {name_of(DEFAULT)}, on every question, by more than chance"
-        f" explains: {_listed(more)}. {len(less)} put less there on every question: {_listed(less)}.",
+        f" explains: {listed(more)}. {len(less)} put less there on every question: {listed(less)}.",
         f"{len(sure)} tell planted boxes from clean ones with an AUROC of {SURE} or more for every cue, and at most"
-        f" {100 * ALARMS:.0f} % false alarms: {_listed(sure)}.",
+        f" {100 * ALARMS:.0f} % false alarms: {listed(sure)}.",
     )
 
 
@@ -129,7 +129,7 @@ def name_of(row: Row) -> str:
     return f"`{row.method}`, {row.layer}" if row.layer else f"`{row.method}`"
 
 
-def _listed(rows: Sequence[Row]) -> str:
+def listed(rows: Sequence[Row]) -> str:
     """The first ones by name."""
     more = f"; and {len(rows) - LISTED} more" if len(rows) > LISTED else ""
     return ("; ".join(map(name_of, rows[:LISTED])) or "none") + more

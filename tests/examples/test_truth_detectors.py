@@ -14,7 +14,7 @@ import boxcam
 from examples.truth.bundles import export
 from examples.truth.intervene import Reliance, intervene
 from examples.truth.measure import BASELINES, DEFAULT, Case, Row, measure
-from examples.truth.subjects import CHECKPOINTS, Subject, subject
+from examples.truth.subjects import CHECKPOINTS, Subject, second_subjects, subject
 from examples.truth.things import LABELS
 
 CLEAN = "clean-1"
@@ -73,7 +73,8 @@ def test_the_checkpoints_are_small_and_safe_to_load() -> None:
     import torch
 
     files = sorted(CHECKPOINTS.glob("*.pth"))
-    assert [file.stem for file in files] == sorted((CLEAN, *PLANTED.values()))
+    names = (CLEAN, *PLANTED.values(), *(one.name for one in second_subjects()))
+    assert [file.stem for file in files] == sorted(names)
     assert sum(file.stat().st_size for file in files) <= 8_000_000
     for file in files:
         checkpoint = torch.load(file, map_location="cpu", weights_only=True)

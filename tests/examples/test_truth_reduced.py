@@ -9,7 +9,7 @@ import pytest
 from examples.truth import run
 from examples.truth.measure import Case, Row
 from examples.truth.reduced import TOLERANCE, differences
-from examples.truth.results import read
+from examples.truth.results import PATH, SECOND_PATH, read
 from examples.truth.subjects import committed, subject
 
 NONE = float("nan")
@@ -69,6 +69,6 @@ def test_nothing_measured_is_no_agreement(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_boxes_of_all_committed_detectors_are_kept() -> None:
-    kept = {(case.subject, case.cue) for case in read().cases}
+    kept = {(case.subject, case.cue) for path in (PATH, SECOND_PATH) for case in read(path).cases}
     assert {name for name, _ in kept} == {one.name for one in committed()}
     assert {cue for name, cue in kept if subject(name).clean} == {cue for name, cue in kept if not subject(name).clean}

@@ -128,7 +128,7 @@ def test_results_are_read_as_they_were_written(made: Results, tmp_path: Path) ->
 
 
 def test_the_page_has_a_line_for_each_way_to_make_a_map(made: Results) -> None:
-    text = page.markdown(made, further=page.Further(made, []))
+    text = page.markdown(made, further=page.Further(made, []), other=made)
     assert "| `hirescam`, neck | 0.38 | 0.40 (" in text
     assert "| 0.50 / 1.00 | 0.30 / 0.50 | 1 |  |" in text
     assert "| far-0.9-1 | far | 10 | 100 % | 50 % | 90 % | 50 % | – | 75 % | yes |" in text
