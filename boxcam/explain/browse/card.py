@@ -32,6 +32,7 @@ class Card:
         depends: whether the box depends on the layer at all.
         thumbnail: a picture of the box and its heatmap, a WebP file.
         size: height and width of that.
+        note: what else is said of it: why it was not reported, or the class that it is contrasted with.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Card:
     depends: bool
     thumbnail: bytes = field(repr=False)
     size: tuple[int, int] = SIZE
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Entry:
         sheet: name of the file of its sheet, in the folder of the page.
         bundle, method, layer, target: how its maps were made.
         classifier: whether the boxes are classes of the whole image.
+        signed: whether maps show what speaks against a box, too.
         cards: of its boxes.
     """
 
@@ -63,6 +66,7 @@ class Entry:
     layer: str
     target: str
     classifier: bool
+    signed: bool = False
     cards: list[Card] = field(default_factory=list)
 
 
@@ -82,6 +86,7 @@ def entry_of(evidence: Evidence, name: str) -> Entry:
         layer=evidence.layer,
         target=evidence.target,
         classifier=evidence.query.classifier,
+        signed=evidence.signed,
     )
 
 
@@ -115,4 +120,11 @@ def card_of(evidence: Evidence, k: int, values: Float, facts: Mapping[str, Any])
         depends=bool(facts["depends_on_layer"]),
         thumbnail=np.asarray(data).tobytes(),
         size=size,
+        note=_note(evidence, k),
     )
+
+
+def _note(evidence: Evidence, k: int) -> str:
+    if evidence.candidates:
+        return evidence.candidates[k].why
+    return f"against {evidence.others[k]}" if evidence.others else ""

@@ -16,6 +16,7 @@ from boxcam.explain.browse.card import Card, Entry
 from boxcam.explain.browse.text import link, text
 from boxcam.explain.colors import paint
 from boxcam.explain.evidence import DETECTION
+from boxcam.explain.look import Look
 from boxcam.explain.names import PAGE_MARK
 from boxcam.explain.render import class_color
 from boxcam.plurals import counted
@@ -50,7 +51,7 @@ def page(entries: Sequence[Entry]) -> Iterator[str]:
         '<meta name="color-scheme" content="light dark">\n<link rel="icon" href="data:,">\n'
         f"<title>{title} - {text(entries[0].bundle)}</title>\n<style>{style}</style>\n</head>\n<body>\n"
     )
-    yield f"<header>\n<h1>{title}</h1>\n<p>{_how(entries)}</p>\n{_legend(classifier)}</header>\n"
+    yield f"<header>\n<h1>{title}</h1>\n<p>{_how(entries)}</p>\n{_legend(classifier, entries[0].signed)}</header>\n"
     if boxes:
         yield _controls(entries, one)
         yield f'<main>\n<h2 class="unseen">{several.capitalize()}</h2>\n<ul id="boxes">\n'
@@ -87,15 +88,16 @@ def _how(entries: Sequence[Entry]) -> str:
     return text(f"Model {first.bundle}, method {first.method}, layer {first.layer}{target}.")
 
 
-def _legend(classifier: bool) -> str:
-    steps = np.tile(np.linspace(0, 1, 160, dtype=np.float32), (10, 1))
-    good, data = cv2.imencode(".png", paint(np.full((10, 160, 3), 150, np.uint8), steps))
+def _legend(classifier: bool, signed: bool) -> str:
+    steps = np.tile(np.linspace(-1 if signed else 0, 1, 160, dtype=np.float32), (10, 1))
+    good, data = cv2.imencode(".png", paint(np.full((10, 160, 3), 150, np.uint8), steps, Look(signed=signed)))
     assert good
     source = _data(data.tobytes(), "png")
     bar = f'<img alt="from the weakest to the strongest colour" width="160" height="10" src="{source}">'
     inside = " Share inside: how much of what is positive in the map lies inside the box."
     said = f"Each heatmap is scaled to its own peak.{'' if classifier else inside}"
-    return f'<p class="legend">0 {bar} the peak of each map. {said}</p>\n'
+    ends = ("against", "for, to the largest value of each map") if signed else ("0", "the peak of each map")
+    return f'<p class="legend">{ends[0]} {bar} {ends[1]}. {said}</p>\n'
 
 
 def _controls(entries: Sequence[Entry], one: str) -> str:
@@ -130,6 +132,7 @@ def _card(entry: Entry, number: int, k: int, card: Card) -> str:
         words = "does not depend on this layer"
     of = f" · {'class' if entry.classifier else 'box'} {k + 1} of {len(entry.cards)}"
     height, width = card.size
+    note = f'<span class="more" dir="auto">{text(card.note)}</span>' if card.note else ""
     return (
         f'<li class="c{card.label}" data-image="{number}" data-score="{card.score:.6f}" data-inside="{inside}">'
         f'<a href="{link(entry.sheet)}">'
@@ -137,7 +140,8 @@ def _card(entry: Entry, number: int, k: int, card: Card) -> str:
         f' src="{_data(card.thumbnail, "webp")}">'
         f'<span class="top"><i></i><b dir="auto">{text(card.name)}</b> <data value="{card.score:.6f}">'
         f"{card.score:.2f}</data></span>"
-        f'<span class="more">{words}</span><span class="more"><bdi>{text(entry.image)}</bdi>{of}</span></a></li>\n'
+        f'{note}<span class="more">{words}</span>'
+        f'<span class="more"><bdi>{text(entry.image)}</bdi>{of}</span></a></li>\n'
     )
 
 

@@ -8,14 +8,18 @@ import re
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from click.testing import Result
 
+import boxcam
+from boxcam.commands.demo import DATA
 from boxcam.errors import OutputError
 from boxcam.explain.browse.index import Index
+from boxcam.explain.files import make_folder
 from boxcam.explain.names import PAGE
 from tests.explain.browse.made import read
 from tests.explain.made import AGAINST, EVEN, LEFT, explanation
@@ -170,3 +174,18 @@ def test_the_page_is_not_made_of_what_quiet_leaves_out(cli: Cli, signs_bundle: P
     done = cli("explain", signs_bundle, cat, "-o", tmp_path, "-q")
     assert (done.exit_code, done.output) == (0, "")
     assert (tmp_path / PAGE).is_file()
+
+
+def test_a_card_says_why_a_box_was_not_reported_and_what_its_class_is_contrasted_with(tmp_path: Path) -> None:
+    questions: tuple[dict[str, Any], ...] = (
+        {"at": (159, 8, 237, 89), "classes": "stop"},
+        {"against": "runner-up", "top": 1},
+    )
+    for number, asked in enumerate(questions):
+        index = Index(make_folder(tmp_path / str(number)))
+        index.save(boxcam.explain(DATA / "signs", DATA / "images" / "street.jpg", **asked), "street")
+        path = index.write()
+        assert path is not None
+        written = path.read_text(encoding="utf-8")
+        assert ("Another class won: box 1 there", ">against give way<")[number] in written
+        assert '<p class="legend">against <img' in written
