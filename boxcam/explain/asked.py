@@ -34,9 +34,18 @@ def at_place(plan: Plan, selection: Selection, prediction: Prediction) -> Asked:
     """The best candidates at the place that was asked about, one of each class; of no class given, of the likeliest.
 
     Raises:
-        ArgumentError: the place lies outside of the image.
+        ArgumentError: the place lies outside of the image, or a candidate is to be contrasted with its own class.
     """
     found = candidates_at(plan.model, prediction, plan.options.place, selection.classes, selection.score)
+    same = [one for one in found if one.label == plan.against]
+    if same:
+        raise ArgumentError(
+            f"against={plan.options.against!r} is the class of the candidate there, so there is no contrast. Pass"
+            f" another class, or leave {same[0].name} out of classes=."
+            if plan.options.classes is not None
+            else f"against={plan.options.against!r} is the likeliest class there, so there is no contrast. Pass another"
+            " class, or classes= for the one that is missed."
+        )
     detections = Detections(
         boxes=np.array([one.box for one in found], np.float32).reshape(-1, 4),
         scores=np.array([one.score for one in found], np.float32),

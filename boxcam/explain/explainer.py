@@ -55,7 +55,8 @@ def explain(
     channels = model.manifest.preprocess.channels
     pixels = load_image(image, color, channels)
     explanation = explained(plan, selection, pixels, query_of(plan, selection, image, color), progress)
-    if plan.is_path and len(plan.views) == 1 and explanation.completeness is None:
+    told = explanation.completeness is not None or options.against is not None  # of one class alone can it be told
+    if plan.is_path and len(plan.views) == 1 and not told:
         warnings.warn(
             f"how complete the maps are cannot be told: bundle {model.path} was exported by an earlier boxcam. Export"
             " the model again.",

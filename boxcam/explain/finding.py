@@ -29,6 +29,7 @@ class Near:
         iou: float64 [N], with the place.
         scores: float64 [N], as the model would report them.
         logits: float64 [N].
+        planted: float32 [N], the scores where these logits are planted, which tell the factor that all classes share.
     """
 
     label: int
@@ -37,6 +38,7 @@ class Near:
     iou: npt.NDArray[np.float64]
     scores: npt.NDArray[np.float64]
     logits: npt.NDArray[np.float64]
+    planted: Float
 
     @property
     def best(self) -> int | None:
@@ -77,7 +79,8 @@ class Finding:
         """All candidates of a class, and how they overlap a place, float32 [4], x1 y1 x2 y2 in image pixels."""
         rows = self.selection.every(self.prediction.outputs, self.plantings, label)
         boxes = self.prediction.transform.boxes_to_image(rows.boxes)
-        return Near(label, rows.origin, boxes, iou(boxes, place), self._scores(rows), self.logits(rows.origin))
+        shares, scores = iou(boxes, place), self._scores(rows)
+        return Near(label, rows.origin, boxes, shares, scores, self.logits(rows.origin), rows.scores)
 
     def likeliest(self, place: Float) -> int:
         """The class of the best score among candidates at a place; where none lies there, of the nearest one."""
@@ -86,10 +89,15 @@ class Finding:
         if not len(there):
             there = np.array([] if first.nearest is None else [first.nearest], np.int64)
         best = (-1.0, 0)
-        for row in first.origin[there]:
-            shares = self.plantings[int(row[0])].probabilities(row[1:].tolist())
-            best = max(best, (float(shares.max()), int(shares.argmax())))
+        for k in there.tolist():
+            scores = self.scores_of_row(first, k)
+            best = max(best, (float(scores.max()), int(scores.argmax())))
         return best[1]
+
+    def scores_of_row(self, near: Near, k: int) -> npt.NDArray[np.float64]:
+        """The scores of all classes of a candidate: float64 [C]."""
+        shares = self.of_row(tuple(near.origin[k].tolist()))
+        return scores_of(shares, np.full(len(shares), near.planted[k]), self.selection.told.form)
 
     def logits(self, origin: Int) -> npt.NDArray[np.float64]:
         """The class logits at some origins: float64 [n]."""

@@ -146,6 +146,8 @@ class Plan:
                     "at= asks for a box at a place, and rank= for one by its score. Leave one of them out."
                 )
             _ = model.selection
+        if options.against is not None and len(model.manifest.labels) == 1:
+            raise ArgumentError("the model has one class only, so there is none to compare with. Leave out against=.")
         classes = class_indices(model, options.classes)
         if self.against is not None and classes is not None and set(classes) == {self.against}:
             raise ArgumentError(

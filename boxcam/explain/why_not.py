@@ -150,7 +150,7 @@ class WhyNot:
                 break
             rival: Place = tuple(row[other].tolist())
             if self._is_reported_with([rival], whole=[rival]):
-                return self._another(near, k, other, float(shares[other]))
+                return self._another(near, k, other)
         needed = self._needed(place)
         if needed is None:
             why = "The model drops this candidate whatever its score, as it does boxes without an area."
@@ -169,14 +169,12 @@ class WhyNot:
         if self._is_reported_with(every, whole=[place]):
             return None
         k = int(np.flatnonzero((near.origin == np.array(place)).all(axis=1))[0])
-        other = int(shares.argmax())
-        return self._another(near, k, other, float(shares[other]))
+        return self._another(near, k, int(shares.argmax()))
 
-    def _another(self, near: Near, k: int, other: int, share: float) -> Candidate:
+    def _another(self, near: Near, k: int, other: int) -> Candidate:
         place: Place = tuple(near.origin[k].tolist())
         logit = float(self._finding.logits(self._finding.row(place)[other][None])[0])
-        mine = float(self._finding.of_row(place)[near.label])
-        score = float(near.scores[k] * share / mine) if mine > 0 and self._form == "product" else share
+        score = float(self._finding.scores_of_row(near, k)[other])
         name, own = self._name(other), self._name(near.label)
         why = (
             f"Another class won: of the candidate there (IoU {near.iou[k]:.2f}) {name} has a logit of {logit:.2f}, and"
@@ -288,7 +286,3 @@ class WhyNot:
 
     def _name(self, label: int) -> str:
         return self._names[label] if label < len(self._names) else f"class {label}"
-
-    @property
-    def _form(self) -> str:
-        return self._finding.selection.told.form

@@ -91,5 +91,23 @@ def _proposals(graph: ir.Graph, prepared: Preparation) -> tuple[str, ...]:
     outputs = prepared.source.outputs
     names = proposals(prepared.graphs.base.graph, (outputs.boxes, outputs.scores))
     values = {str(value.name): value for value in all_values(graph)}
-    boxes = (name for name in names if name in values and (static_shape(values[name]) or (0,))[-1] == 4)
-    return tuple(boxes)
+    rows = (_as_rows(values[name]) for name in names if name in values)
+    return tuple(dict.fromkeys(str(value.name) for value in rows if value is not None))
+
+
+_LAYOUT = {"Cast", "Concat", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
+"""Operators that move numbers, all of them."""
+
+
+def _as_rows(decoded: ir.Value) -> ir.Value | None:
+    """Where decoded boxes, or sides of them, lie in rows of four before any is selected; None if nowhere."""
+    todo, seen = [decoded], {decoded}
+    while todo:
+        value = todo.pop(0)
+        if (static_shape(value) or (0,))[-1] == 4:
+            return value
+        for user, _ in value.uses():
+            if user.op_type in _LAYOUT and user.outputs[0] not in seen:
+                seen.add(user.outputs[0])
+                todo.append(user.outputs[0])
+    return None

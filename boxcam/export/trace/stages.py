@@ -52,8 +52,9 @@ def _decoded(rois: ir.Value) -> list[tuple[ir.Value, ir.Value]]:
         if is_constant(value) or node is None:
             continue
         if not walked(node) or is_stop(node):
+            held = node.inputs[0] if is_stop(node) else None
             if value.dtype is None or value.dtype.is_floating_point():
-                result.append((value, value))
+                result.append((held or value, held or value))
             continue
         for source in selected_from(node):
             maker = source.producer()

@@ -43,6 +43,8 @@ _MOST = 0.5
 """Share of candidates that have to be reported: some are not, as boxes of no area."""
 _SOME = 100
 """Places of the only class that are planted to tell in which way it lies."""
+_CROWD = 4096
+"""Boxes of the run itself, at most, that may have better scores than what is planted among them, and come out too."""
 _TRIES = 8
 """Runs in which a place is planted, elsewhere on the other axes, until it is reported."""
 
@@ -230,7 +232,7 @@ class _Trial:
         places = places[np.random.default_rng(0).permutation(len(places))[:_SOME]]
         planting.lower(values)
         values[tuple(places.T)] = planting.high
-        _, _, _, origin = self._run_opened({end.name: values}, len(places))
+        _, _, _, origin = self._run_opened({end.name: values}, len(places) + _CROWD)
         mine = {tuple(row[1 : 1 + base.ndim]) for row in origin.tolist() if row[0] == number}
         return len(mine & {tuple(place) for place in places.tolist()}) / len(places)
 
@@ -251,7 +253,7 @@ class _Trial:
                 places[:, way.axis] = some
                 values = base.copy()
                 values[tuple(places.T)] = planting.high
-                _, _, labels, origin = self._run_opened({end.name: values}, len(some))
+                _, _, labels, origin = self._run_opened({end.name: values}, len(some) + _CROWD)
                 asked = {tuple(place) for place in places.tolist()}
                 for label, (tensor, *place) in zip(labels.tolist(), origin.tolist(), strict=True):
                     at = tuple(place[: base.ndim])
