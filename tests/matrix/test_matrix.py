@@ -11,6 +11,7 @@ import pytest
 
 import boxcam
 import tests.matrix.families  # noqa: F401  (registers them)
+from tests.matrix import candidates
 from tests.matrix.cases import CASES, NAMES, REFUSALS
 from tests.matrix.detections import differences
 from tests.matrix.measure import Case
@@ -25,6 +26,19 @@ def test_detections_are_the_frameworks_own(case: Case) -> None:
     count, sides, scores = differences(case)
     record(Result(case.name, "detections", count=count, error=sides, limit=case.subject.pixels, scores=scores))
     assert count >= BOXES
+
+
+@pytest.mark.parametrize("case", NAMES, indirect=True)
+def test_candidates_are_what_the_model_reports(case: Case) -> None:
+    manifest = case.deployed.model.manifest
+    if manifest.outputs.whole_image:
+        assert manifest.without_candidates.startswith("it is a classifier")
+    elif case.name in candidates.WITHOUT:
+        assert candidates.WITHOUT[case.name] in manifest.without_candidates
+    else:
+        assert manifest.candidates is not None, manifest.without_candidates
+        compared = [candidates.check(case.deployed, picture) for picture in case.subject.pictures]
+        assert sum(compared) >= BOXES / 2
 
 
 @pytest.mark.parametrize(("case", "key"), CASES, indirect=["case"])
