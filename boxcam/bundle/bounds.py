@@ -193,12 +193,15 @@ def _candidates(candidates: Candidates, manifest: Manifest) -> Iterator[str]:
     yield from _count(f"{where}: context", candidates.context, _FEW)
     yield from _repeated(f"{where}: context", candidates.context)
     yield from _count(f"{where}: proposals", candidates.proposals, _FEW)
+    if len(manifest.labels) not in (0, candidates.classes):
+        yield f"{where}: classes are {candidates.classes}, and {len(manifest.labels)} have a name"
+    yield from _outside(f"{where}: classes", [candidates.classes], _between(1, MAX_LABELS))
     yield from _outside(f"{where}: at_once", [candidates.at_once], _between(1, MAX_SIZE))
     if len(candidates.rows) != len(target.ends):
         yield f"{where}: rows are of {len(candidates.rows)} tensors, and the logits of {len(target.ends)}"
         return
     for rows, end in zip(candidates.rows, target.ends, strict=True):
-        yield from _rows(f"{where}: rows of {end.name}", rows, end.shape, max(len(manifest.labels), 1))
+        yield from _rows(f"{where}: rows of {end.name}", rows, end.shape, max(candidates.classes, 1))
 
 
 def _rows(where: str, rows: Rows, shape: Sequence[int | None], count: int) -> Iterator[str]:

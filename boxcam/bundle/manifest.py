@@ -234,6 +234,7 @@ class Candidates:
         opened, selection: files, relative to the bundle: without selection, and as the model selects.
         context: outputs of ``forward.onnx`` that they read in addition to the logits.
         rows: of each tensor of class logits, by the order of the target's ``ends``.
+        classes: how many there are.
         form: how scores are made of the probability p of a class and the factor f: ``product`` p * f, or ``root``, the
             square root of it.
         at_once: how many candidates ``opened`` tells in a run.
@@ -245,6 +246,7 @@ class Candidates:
     selection: str
     context: tuple[str, ...]
     rows: tuple[Rows, ...]
+    classes: int
     form: Literal["product", "root"]
     at_once: int
     proposals: tuple[str, ...] = ()

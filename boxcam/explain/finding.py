@@ -68,7 +68,7 @@ class Finding:
     def __init__(self, model: Model, prediction: Prediction) -> None:
         self.model, self.prediction = model, prediction
         self.selection: Selection = model.selection
-        self.classes = max(len(model.manifest.labels), 1)
+        self.classes = self.selection.told.classes
 
     @cached_property
     def plantings(self) -> list[Planting]:

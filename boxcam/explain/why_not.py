@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from boxcam.errors import ArgumentError
 from boxcam.explain.candidate import Candidate
 from boxcam.explain.finding import NEAR, Finding, Near
 from boxcam.explain.metrics.overlap import iou
@@ -42,7 +43,11 @@ class WhyNot:
         self._names = finding.model.manifest.labels
 
     def tell(self, label: int) -> Candidate:
-        """The best candidate of a class at the place, and why it was not reported."""
+        """The best candidate of a class at the place, and why it was not reported.
+
+        Raises:
+            ArgumentError: the model never reports the class.
+        """
         near = self._finding.near(label, self._place)
         if (seen := self._reported(label)) is not None:
             return self._is_reported(near, label, seen)
@@ -101,7 +106,9 @@ class WhyNot:
     def _nothing(self, near: Near, label: int) -> Candidate:
         k, name = near.nearest, self._name(label)
         if k is None:
-            raise AssertionError("a model without candidates")  # an export has shown some
+            raise ArgumentError(
+                f"the model never reports the class {name}, as if it were its background. Choose another class."
+            )
         figures: dict[str, float] = {}
         reason: Any = "nothing"
         nearest = f"the nearest candidate overlaps the place by an IoU of {near.iou[k]:.2f}"

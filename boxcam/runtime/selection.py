@@ -76,7 +76,7 @@ class Selection:
 
     def plantings(self, outputs: Tensors) -> list[Planting]:
         """The tensors of class logits of a forward pass."""
-        count = max(len(self._manifest.labels), 1)
+        count = self.told.classes
         return [
             Planting(np.asarray(outputs[end.name], np.float32), rows, count, end.activation)
             for end, rows in zip(self._ends, self.told.rows, strict=True)

@@ -47,10 +47,15 @@ def check(deployed: Deployed, picture: Path, most: int = 6) -> int:
         why = WhyNot(finding, found.boxes[k])
         if np.prod(found.boxes[k][2:] - found.boxes[k][:2]) > 0:
             assert why.tell(int(found.labels[k])).reason == "reported"
-        other = why.tell(int(found.labels[k] + 1) % finding.classes)
+        other = why.tell(_other(int(found.labels[k]), finding.classes))
         assert other.why.endswith(".")
         assert np.isfinite([other.score, other.logit, other.iou, *other.box]).all()
     return len(chosen)
+
+
+def _other(label: int, classes: int) -> int:
+    """Another class; the first one may be the background."""
+    return max((label + 1) % classes, min(1, classes - 1))
 
 
 def _alone(finding: Finding, origin: Int) -> Int:

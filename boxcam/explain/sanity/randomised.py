@@ -117,12 +117,13 @@ class Weights:
 
 
 def _of_onnx(manifest: Manifest) -> Manifest:
-    """A manifest without gradients of other engines, which keep weights in files of their own, and without heads."""
+    """A manifest without gradients of other engines, which keep weights in files of their own, heads and candidates."""
     layers = [
         dataclasses.replace(layer, gradients=tuple(one for one in layer.gradients if one.engine == "onnx"), heads=())
         for layer in manifest.layers
     ]
-    return dataclasses.replace(manifest, layers=tuple(layer for layer in layers if layer.gradients))
+    kept = tuple(layer for layer in layers if layer.gradients)
+    return dataclasses.replace(manifest, layers=kept, candidates=None)
 
 
 def _values(data: bytearray, weight: Weight) -> Array:

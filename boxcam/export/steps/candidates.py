@@ -76,8 +76,6 @@ def cut_candidates(prepared: Preparation, traced: Provenance) -> CandidateStep:
     """Cut the selection out, where the class logits are known that it begins with."""
     if prepared.source.outputs.whole_image:
         return CandidateStep(why="it is a classifier, whose only box is the whole image")
-    if not prepared.source.labels:
-        return CandidateStep(why="it has no class names, which tell how many classes there are")
     if LOGIT.name not in traced.traces:
         return CandidateStep(why="its class logits are not known")
     return CandidateStep(cut(_question(prepared, traced)), proposals=_proposals(traced.model.graph, prepared))

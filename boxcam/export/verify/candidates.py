@@ -80,7 +80,7 @@ class Question:
         model: the same with the outputs of the trace.
         traced: of the class logit.
         outputs: which of its outputs hold the detections.
-        count: of classes.
+        count: of classes; 0 if they have no names.
     """
 
     base: ir.Model
@@ -128,7 +128,9 @@ def usable(parts: Parts, asked: Question, ends: Sequence[Logits], run: Run) -> t
             trial = _Trial(opened, asked, ends, run)
             rows = trial.every_row()
             at_once = trial.at_once(rows)
-            return opened, Candidates(OPENED, SELECTION, parts.context, rows, trial.form(rows, at_once), at_once)
+            return opened, Candidates(
+                OPENED, SELECTION, parts.context, rows, trial.count, trial.form(rows, at_once), at_once
+            )
         except NoCandidatesError as error:
             why = why or error
     assert why is not None
@@ -186,6 +188,11 @@ class _Trial:
         except Exception as error:
             raise NoCandidatesError(f"what selects its boxes is no graph by itself ({reason(error)})") from error
 
+    @property
+    def count(self) -> int:
+        """How many classes there are: as many as have a name or, if none has, as are reported of what is planted."""
+        return self._count
+
     def every_row(self) -> tuple[Rows, ...]:
         """Where the logits of candidates are in each tensor.
 
@@ -210,17 +217,21 @@ class _Trial:
         """Where the logits of candidates are in a tensor: found by planting, all over it."""
         end, values = self._ends[number], self._run.found[self._ends[number].name]
         known = [end.classes] if end.classes is not None else [one.classes for one in self._ends]
-        ways = [way for way in dict.fromkeys(known) if way] or _ways(values.shape, self._count)
+        ways = [way for way in dict.fromkeys(known) if way] or _ways(values.shape, max(self._count, 1))
         best: tuple[float, Rows] | None = None
         for way in ways:
             if way.axis >= values.ndim or end.shape[way.axis] is None or values.shape[way.axis] > _MOST_PLACES:
                 continue
-            rows = _rows_of(self._labels(number, way), way, self._count)
-            if rows is not None and self._count > 1:
+            labels = self._labels(number, way)
+            count = self._count or int(labels.max(initial=-1)) + 1
+            rows = _rows_of(labels, way, count) if count else None
+            if rows is not None and count > 1:
+                self._count = count
                 return rows
             if rows is not None and (share := self._share(number, rows)) > (best[0] if best else 0.0):
                 best = share, rows
         if best is not None:
+            self._count = 1
             return best[1]
         raise NoCandidatesError(f"it is not known where in {end.name} the classes of one candidate are")
 
