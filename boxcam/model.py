@@ -242,6 +242,7 @@ class Model:
             ArgumentError: the place has no area, or lies outside of the image; or the model is a classifier.
             UnknownNameError: there is no such class.
             EngineError: the bundle does not tell of boxes that were not reported.
+            RunError: there are no candidates in the image at all, or the model gives boxes that are no numbers.
             InputError: the image cannot be read.
 
         >>> import boxcam
@@ -250,7 +251,10 @@ class Model:
         >>> found.reason
         'class'
         """
-        options = Options(at=box, classes=classes, score=score)
+        try:
+            options = Options(at=() if box is None else box, classes=classes, score=score)
+        except ArgumentError as error:
+            raise ArgumentError(str(error).replace("at=", "box=")) from None
         return explainer.candidates(self._runtime, load_image(image, color, self.manifest.preprocess.channels), options)
 
     def prepare(

@@ -196,6 +196,8 @@ def _candidates(candidates: Candidates, manifest: Manifest) -> Iterator[str]:
     if len(manifest.labels) not in (0, candidates.classes):
         yield f"{where}: classes are {candidates.classes}, and {len(manifest.labels)} have a name"
     yield from _outside(f"{where}: classes", [candidates.classes], _between(1, MAX_LABELS))
+    yield from _count(f"{where}: silent", candidates.silent, max(candidates.classes - 1, 0))
+    yield from _outside(f"{where}: silent", candidates.silent, _between(0, candidates.classes - 1))
     yield from _outside(f"{where}: at_once", [candidates.at_once], _between(1, MAX_SIZE))
     if len(candidates.rows) != len(target.ends):
         yield f"{where}: rows are of {len(candidates.rows)} tensors, and the logits of {len(target.ends)}"

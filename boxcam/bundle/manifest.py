@@ -235,6 +235,7 @@ class Candidates:
         context: outputs of ``forward.onnx`` that they read in addition to the logits.
         rows: of each tensor of class logits, by the order of the target's ``ends``.
         classes: how many there are.
+        silent: those that are never reported, as the background where it is counted as a class.
         form: how scores are made of the probability p of a class and the factor f: ``product`` p * f, or ``root``, the
             square root of it.
         at_once: how many candidates ``opened`` tells in a run.
@@ -249,6 +250,7 @@ class Candidates:
     classes: int
     form: Literal["product", "root"]
     at_once: int
+    silent: tuple[int, ...] = ()
     proposals: tuple[str, ...] = ()
 
 

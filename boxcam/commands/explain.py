@@ -197,7 +197,7 @@ def explain(
 
     asked: dict[str, Any] = {
         "method": method, "layer": layers or None, "fuse": fuse, "target": target, "engine": engine,
-        "score": score, "top": _TOP if top is None and not rank else top,
+        "score": score, "top": _TOP if top is None and not rank and at is None else top,
         "classes": classes or None, "rank": rank or None, "at": at, "against": against,
         "masks": masks, "passes": passes, "samples": samples, "noise": noise, "seed": seed,
     }  # fmt: skip

@@ -74,15 +74,23 @@ def candidates_at(
         score: what is reported with a lower score is not shown.
 
     Raises:
-        ArgumentError: the place lies outside of the image.
+        ArgumentError: the place lies outside of the image, or of what the model sees of it; or a class is never
+            reported.
+        RunError: there are no candidates in this image.
         EngineError: the bundle does not tell of candidates.
     """
     width, height = prediction.transform.width, prediction.transform.height
     x1, y1, x2, y2 = place
+    left, top, right, bottom = prediction.transform.seen
     if x1 >= width or y1 >= height or x2 <= 0 or y2 <= 0:
         raise ArgumentError(
             f"the place {x1:g},{y1:g},{x2:g},{y2:g} lies outside of the image, which is {width} pixels wide and"
             f" {height} high. Pass x1, y1, x2, y2 in its pixels."
+        )
+    if x1 >= right or y1 >= bottom or x2 <= left or y2 <= top:
+        raise ArgumentError(
+            f"the model does not see the place {x1:g},{y1:g},{x2:g},{y2:g}: of the image it sees x {left:g} to"
+            f" {right:g} and y {top:g} to {bottom:g}. Pass a place in it."
         )
     box = np.array([max(x1, 0), max(y1, 0), min(x2, width), min(y2, height)], np.float32)
     finding = Finding(model, prediction)

@@ -13,13 +13,10 @@ import numpy as np
 
 from boxcam.errors import ArgumentError
 from boxcam.explain.evidence import Part, Parts
-from boxcam.explain.rivals import class_logits
+from boxcam.explain.rivals import check_named, class_logits
 from boxcam.runtime.model import Model, Prediction
 from boxcam.runtime.tensors import Tensors
 from boxcam.types import CellMap, Detections, Image, Int
-
-RUNNER_UP = "runner-up"
-"""The other class whose logit is the highest, of each box its own."""
 
 
 def rivals_of(
@@ -46,7 +43,10 @@ def rivals_of(
     for values, rows, own in class_logits(model, seen, boxes):
         if len(values) < 2:
             raise ArgumentError("the model has one class only, so there is none to compare with. Leave out against=.")
-        others = np.delete(np.arange(len(values)), own)
+        check_named(model, own, len(values))
+        told = model.manifest.candidates
+        never = [own, *(() if told is None else told.silent)]
+        others = np.delete(np.arange(len(values)), never)
         other = int(others[np.argmax(values[others])]) if against is None else against
         labels.append(other)
         origins.append(rows[other])

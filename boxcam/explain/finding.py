@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,7 +13,7 @@ from boxcam.explain.metrics.overlap import iou
 from boxcam.runtime.model import Model, Prediction
 from boxcam.runtime.planting import Planting, every_place, numbers_of, scores_of
 from boxcam.runtime.selection import Place, Rows, Selection
-from boxcam.types import Float, Int
+from boxcam.types import Detections, Float, Int
 
 NEAR = 0.5
 """IoU with a place from which on a box lies there."""
@@ -61,6 +62,10 @@ class Finding:
         model: a detector.
         prediction: a forward pass with ``extra=model.selection.names``.
 
+    Attributes:
+        found: the boxes that were reported, with the origins and the numbers of their class logits.
+        classes: how many there are.
+
     Raises:
         EngineError: the bundle does not tell of candidates.
     """
@@ -69,6 +74,12 @@ class Finding:
         self.model, self.prediction = model, prediction
         self.selection: Selection = model.selection
         self.classes = self.selection.told.classes
+        every = range(len(prediction.detections))
+        self.found: Detections = dataclasses.replace(
+            prediction.detections,
+            origin=model.origin(prediction, every, "logit"),
+            logits=model.values(prediction, "logit"),
+        )
 
     @cached_property
     def plantings(self) -> list[Planting]:
@@ -84,13 +95,14 @@ class Finding:
 
     def likeliest(self, place: Float) -> int:
         """The class of the best score among candidates at a place; where none lies there, of the nearest one."""
-        first = self.near(min(1, self.classes - 1), place)
+        first = self.near(next(k for k in range(self.classes) if k not in self.selection.told.silent), place)
         there = np.flatnonzero(first.iou >= NEAR)
         if not len(there):
             there = np.array([] if first.nearest is None else [first.nearest], np.int64)
         best = (-1.0, 0)
         for k in there.tolist():
             scores = self.scores_of_row(first, k)
+            scores[list(self.selection.told.silent)] = -1
             best = max(best, (float(scores.max()), int(scores.argmax())))
         return best[1]
 
@@ -131,7 +143,7 @@ class Finding:
         order = np.argsort(there)
         at = order[np.minimum(np.searchsorted(there, mine, sorter=order), len(order) - 1)]
         factors = np.where(there[at] == mine, rows.scores[at], 0.5).astype(np.float32)  # what is dropped has no score
-        for other in range(self.classes):
+        for other in set(range(self.classes)) - set(self.selection.told.silent):
             places = every_place(self.plantings, other)
             better += int((scores_of(self._shares(places), factors, self.selection.told.form) > score).sum())
         return better + 1

@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 
 from boxcam.bundle import Gradient, Layer
 from boxcam.errors import ArgumentError, EngineError, UnknownLayerError, UnknownNameError
-from boxcam.explain.contrast import RUNNER_UP
 from boxcam.explain.defaults import default_of
 from boxcam.explain.methods import METHODS, AnyMethod, ChannelMasks, FeatureMasks, Method, Perturbation, Search
 from boxcam.explain.options import Options
 from boxcam.explain.perturbation import draws_of
-from boxcam.explain.selection import class_indices
+from boxcam.explain.selection import RUNNER_UP, class_indices
 from boxcam.runtime.model import Model
 from boxcam.targets import LOGIT
 from boxcam.types import IMAGE, Detections
@@ -49,7 +48,10 @@ class Plan:
     def __init__(self, model: Model, options: Options) -> None:
         by_default = default_of(model.manifest, options.layers).method
         self.method = by_default if options.method is None else options.method
-        self.model, self.options = model, replace(options, method=self.method)
+        asks = options.at is not None or options.against is not None
+        logit = LOGIT.name if asks and any(of.name == LOGIT.name for of in model.manifest.targets) else None
+        self.model = model
+        self.options = options = replace(options, method=self.method, target=options.target or logit)
         self.chosen: AnyMethod = METHODS[self.method]
         self.views: list[View] = []
         self._check_options()
@@ -145,6 +147,8 @@ class Plan:
                 raise ArgumentError(
                     "at= asks for a box at a place, and rank= for one by its score. Leave one of them out."
                 )
+            if options.top is not None:
+                raise ArgumentError("at= asks for one box of each class, so top= means nothing. Leave it out.")
             _ = model.selection
         if options.against is not None and len(model.manifest.labels) == 1:
             raise ArgumentError("the model has one class only, so there is none to compare with. Leave out against=.")

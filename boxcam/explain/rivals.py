@@ -62,15 +62,24 @@ def rivals(model: Model, seen: tuple[Image, Prediction], boxes: Sequence[int], c
     """
     found = []
     for values, origins, label in class_logits(model, seen, boxes):
-        if label >= len(values):
-            raise RunError(
-                f"a box is of class {label}, and bundle {model.path} names {len(values)} only, so it is not known which"
-                ' others it could be. Choose another method, such as method="hirescam".'
-            )
+        check_named(model, label, len(values))
         others = np.delete(np.arange(len(values)), label)
         nearest = others[np.argsort(np.abs(values[others] - values[label]), kind="stable")][:count]
         found.append(origins[nearest])
     return found
+
+
+def check_named(model: Model, label: int, count: int) -> None:
+    """Refuse a box of a class that the bundle does not know.
+
+    Raises:
+        RunError: the class is none of ``count``.
+    """
+    if label >= count:
+        raise RunError(
+            f"a box is of class {label}, and bundle {model.path} names {count} only, so it is not known which others it"
+            ' could be. Choose another method, such as method="hirescam".'
+        )
 
 
 def class_logits(

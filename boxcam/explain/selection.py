@@ -18,6 +18,8 @@ from boxcam.runtime.model import Model
 from boxcam.types import Detections
 
 DEFAULT_SCORE = 0.3
+RUNNER_UP = "runner-up"
+"""The other class whose logit is the highest, of each box its own."""
 _DIGITS = 19
 """What has as many is no index: those are int64."""
 
@@ -67,6 +69,10 @@ def select(model: Model, options: Options) -> Selection:
         UnknownNameError: the model has no such class.
     """
     indices = class_indices(model, options.classes)
+    if options.against is not None and options.against != RUNNER_UP and options.at is None:
+        (other,) = class_indices(model, [options.against]) or [-1]
+        every = range(len(model.manifest.labels)) if indices is None else indices
+        indices = [index for index in every if index != other] or indices
     return Selection(
         score=lowest_score(model, options.score, options.classes, options.rank),
         top=None if options.top is None else int(options.top),

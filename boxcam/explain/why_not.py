@@ -12,8 +12,9 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from boxcam.errors import ArgumentError
+from boxcam.errors import ArgumentError, RunError
 from boxcam.explain.candidate import Candidate
 from boxcam.explain.finding import NEAR, Finding, Near
 from boxcam.explain.metrics.overlap import iou
@@ -24,6 +25,8 @@ _STEPS = 18
 """Halvings in the search for the lowest logit that is reported."""
 _LOWEST, _HIGHEST = -30.0, 30.0
 """Logits between which it is looked for."""
+_WHOLE = 0.999
+"""A factor from which on it keeps no score below a threshold."""
 _TRIED = 40
 """Boxes that may have suppressed a candidate which are asked about, those that overlap it most first."""
 
@@ -39,7 +42,8 @@ class WhyNot:
 
     def __init__(self, finding: Finding, place: Float, least: float = 0.0) -> None:
         self._finding, self._place, self._least = finding, place, least
-        self._found: Detections = finding.prediction.detections
+        self._found: Detections = finding.found
+        self._low: dict[str, npt.NDArray[np.float32]] | None = None
         self._names = finding.model.manifest.labels
 
     def tell(self, label: int) -> Candidate:
@@ -47,6 +51,7 @@ class WhyNot:
 
         Raises:
             ArgumentError: the model never reports the class.
+            RunError: it has no candidates in this image.
         """
         near = self._finding.near(label, self._place)
         if (seen := self._reported(label)) is not None:
@@ -69,6 +74,8 @@ class WhyNot:
         why, figures = f"It was reported, as box {seen + 1} with a score of {score:.2f}.", {"by": seen + 1.0}
         if score < self._least:
             reason, why, figures = self._below_asked(label, score, float(self._found.logits[seen]))
+            if reason == "class":
+                why += f" It was reported too, as box {seen + 1}, below the score of {self._least:g} asked for."
         return Candidate(
             name=self._name(label),
             label=label,
@@ -105,6 +112,8 @@ class WhyNot:
 
     def _nothing(self, near: Near, label: int) -> Candidate:
         k, name = near.nearest, self._name(label)
+        if k is None and label not in self._finding.selection.told.silent:
+            raise RunError("the model has no candidate of any class in this image: none of its proposals went on.")
         if k is None:
             raise ArgumentError(
                 f"the model never reports the class {name}, as if it were its background. Choose another class."
@@ -117,8 +126,8 @@ class WhyNot:
             figures["proposal_iou"] = earlier
             reason = "proposal"
             why = (
-                f"Its proposal was dropped in the first stage: a box was decoded there (IoU {earlier:.2f}), and of the"
-                f" proposals that went on {nearest}."
+                "Its proposal was dropped in the first stage: of the boxes decoded there, which are many, the best"
+                f" overlaps the place by an IoU of {earlier:.2f}, and of the proposals that went on {nearest}."
             )
         return self._candidate(near, k, reason, why, figures)
 
@@ -159,6 +168,13 @@ class WhyNot:
             if self._is_reported_with([rival], whole=[rival]):
                 return self._another(near, k, other)
         needed = self._needed(place)
+        factor = 2 * float(near.planted[k]) ** (2 if self._finding.selection.told.form == "root" else 1) - 1
+        if needed is None and factor < _WHOLE:
+            why = (
+                f"Its score is below what the model reports: {near.scores[k]:.3g}. The factor that all of its classes"
+                f" share, such as objectness, is {factor:.3g}, so that no logit of {self._name(near.label)} would do."
+            )
+            return self._candidate(near, k, "threshold", why, {"factor": factor})
         if needed is None:
             why = "The model drops this candidate whatever its score, as it does boxes without an area."
             return self._candidate(near, k, "dropped", why, {})
@@ -193,6 +209,10 @@ class WhyNot:
         """That a better box suppresses the candidate: with this one alone beside it, it is not reported."""
         box = near.boxes[k]
         shares = iou(self._found.boxes, box)
+        for number in np.flatnonzero(shares == 0)[:1].tolist():
+            far: Place = tuple(self._found.origin[number].tolist())
+            if not self._is_reported_with([place, far], whole=[place, far]):
+                return None  # what does not overlap it keeps it out: by its rank
         for number in np.argsort(-shares, kind="stable")[:_TRIED].tolist():
             other: Place = tuple(self._found.origin[number].tolist())
             if shares[number] <= 0:
@@ -258,15 +278,22 @@ class WhyNot:
 
     def _run(self, kept: list[Place], whole: list[Place], logit: float | None) -> Any:
         selection, plantings = self._finding.selection, self._finding.plantings
-        logits = selection.low(plantings)
-        for place in dict.fromkeys([*kept, *self._softmax(whole)]):
+        if self._low is None:
+            self._low = selection.low(plantings)
+        changed = list(dict.fromkeys([*kept, *self._softmax(whole)]))
+        for place in changed:
             number, *at = place
-            at = at[: plantings[number].values.ndim]
-            logits[selection.name(place)][tuple(at)] = plantings[number].values[tuple(at)]
+            where = tuple(at[: plantings[number].values.ndim])
+            self._low[selection.name(place)][where] = plantings[number].values[where]
         if logit is not None:
             number, *at = whole[0]
-            logits[selection.name(whole[0])][tuple(at[: plantings[number].values.ndim])] = logit
-        return selection.reported(self._finding.prediction.outputs, logits)
+            self._low[selection.name(whole[0])][tuple(at[: plantings[number].values.ndim])] = logit
+        try:
+            return selection.reported(self._finding.prediction.outputs, self._low)
+        finally:  # the tensors may be large: they are not copied for each question
+            for place in {*changed, *whole[:1]}:
+                number, *at = place
+                self._low[selection.name(place)][tuple(at[: plantings[number].values.ndim])] = plantings[number].low
 
     def _softmax(self, places: Iterable[Place]) -> list[Place]:
         """The other classes of some candidates, where their probabilities depend on each other."""

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from boxcam.bundle import Candidates, Manifest
-from boxcam.errors import EngineError, RunError
+from boxcam.errors import BundleError, EngineError, RunError
 from boxcam.runtime.outputs import read_origin, rows_of
 from boxcam.runtime.planting import Planting, all_low, every_place, numbers_of, planted
 from boxcam.runtime.sessions import Device, Session
@@ -60,10 +60,8 @@ class Selection:
         if manifest.candidates is None:
             why = manifest.without_candidates
             because = f": {why}" if why else ", or was exported by an earlier boxcam"
-            raise EngineError(
-                f"bundle {path} does not tell of boxes that the model did not report{because}. Export the model again,"
-                " or explain what it reports."
-            )
+            mend = "Explain what it reports." if why else "Export the model again, or explain what it reports."
+            raise EngineError(f"bundle {path} does not tell of boxes that the model did not report{because}. {mend}")
         self.told: Candidates = manifest.candidates
         self._manifest, self._path, self._device = manifest, path, device
         self._ends = manifest.target("logit").ends
@@ -72,11 +70,20 @@ class Selection:
     @property
     def names(self) -> tuple[str, ...]:
         """The tensors that a forward pass has to give."""
-        return tuple(dict.fromkeys((*(end.name for end in self._ends), *self.told.context, *self.told.proposals)))
+        target = self._manifest.target("logit")
+        ends = (end.name for end in self._ends)
+        return tuple(dict.fromkeys((target.origin, target.value, *ends, *self.told.context, *self.told.proposals)))
 
     def plantings(self, outputs: Tensors) -> list[Planting]:
         """The tensors of class logits of a forward pass."""
         count = self.told.classes
+        for end in self._ends:
+            shape = outputs.shape(end.name)
+            if len(shape) != len(end.shape) or any(b not in (None, a) for a, b in zip(shape, end.shape, strict=True)):
+                raise RunError(
+                    f"{self._path}: {end.name} is {list(shape)}, and the manifest says {list(end.shape)}. Export the"
+                    " model again."
+                )
         return [
             Planting(np.asarray(outputs[end.name], np.float32), rows, count, end.activation)
             for end, rows in zip(self._ends, self.told.rows, strict=True)
@@ -92,6 +99,9 @@ class Selection:
 
     def opened(self, outputs: Tensors, plantings: Sequence[Planting], places: Int) -> Rows:
         """The candidates of some class logits, int64 [N, D], with the scores that planted logits give."""
+        if not len(places):  # as of a two-stage model without proposals
+            none = np.zeros((0, places.shape[1]), np.int64)
+            return Rows(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), none)
         found = []
         for start in range(0, len(places), self.told.at_once):
             some = places[start : start + self.told.at_once]
@@ -114,14 +124,23 @@ class Selection:
         """The tensor that a class logit is in."""
         return self._ends[place[0]].name
 
+    def _session(self, file: str) -> Session:
+        if file not in self._sessions:
+            session = Session(self._path / file, self._device)
+            known = {*self._logits, *self.told.context, ASKED}
+            if not set(session.inputs) <= known or (ASKED in session.inputs) != (file == self.told.opened):
+                raise BundleError(
+                    f"{session.file} is not the graph of a selection that the manifest lists. Export the model again."
+                )
+            self._sessions[file] = session
+        return self._sessions[file]
+
     @property
     def _logits(self) -> list[str]:
         return [end.name for end in self._ends]
 
     def _run(self, file: str, outputs: Tensors, given: Mapping[str, npt.NDArray[np.generic]]) -> Rows:
-        if file not in self._sessions:
-            self._sessions[file] = Session(self._path / file, self._device)
-        session = self._sessions[file]
+        session = self._session(file)
         feeds = {name: given[name] if name in given else outputs.ort(name) for name in session.inputs}
         names = list(session.outputs)
         found = session.run(Tensors(feeds), names)

@@ -133,7 +133,7 @@ def _relaxed(op: Ops, node: ir.Node, before: Mapping[ir.Value, Shape]) -> bool:
         if axis < len(sizes) and sizes[axis] == was:
             sizes[axis] = 0
         elif -1 not in sizes:
-            sizes = [-1 if size > 0 and size % was == 0 and size >= was > 1 else size for size in sizes]
+            sizes = [-1 if was > 1 and size >= was and size % was == 0 else size for size in sizes]
     if sizes == wanted or sizes.count(-1) > 1:
         return False
     node.replace_input_with(1, op.value(np.array(sizes, np.int64)))

@@ -9,6 +9,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from boxcam.bundle import Candidates, TracedTarget
+from boxcam.errors import LimitError
 from boxcam.export.graphs.extract import clone_model
 from boxcam.export.graphs.query import all_values, static_shape
 from boxcam.export.graphs.selection import Selection
@@ -61,8 +62,8 @@ class CandidateStep:
         ends = next(target.ends for target in targets if target.name == LOGIT.name)
         try:
             opened, told = usable(self.parts, _question(prepared, traced), ends, seen.run)
-        except NoCandidatesError as error:
-            return CandidateStep(why=str(error)[:_MOST])
+        except Exception as error:  # noqa: BLE001 - see _told
+            return CandidateStep(why=_told(error))
         return replace(self, opened=opened, told=replace(told, proposals=self.proposals))
 
     def write(self, folder: Path, weights: WeightsFile) -> None:
@@ -78,7 +79,23 @@ def cut_candidates(prepared: Preparation, traced: Provenance) -> CandidateStep:
         return CandidateStep(why="it is a classifier, whose only box is the whole image")
     if LOGIT.name not in traced.traces:
         return CandidateStep(why="its class logits are not known")
-    return CandidateStep(cut(_question(prepared, traced)), proposals=_proposals(traced.model.graph, prepared))
+    try:
+        return CandidateStep(cut(_question(prepared, traced)), proposals=_proposals(traced.model.graph, prepared))
+    except Exception as error:  # noqa: BLE001 - see _told
+        return CandidateStep(why=_told(error))
+
+
+def _told(error: Exception) -> str:
+    """Why there are no candidates; a bundle without them is still one, so no fault here ends an export.
+
+    Raises:
+        LimitError: the export is over its limits.
+    """
+    if isinstance(error, LimitError):
+        raise error
+    if isinstance(error, NoCandidatesError):
+        return str(error)[:_MOST]
+    return f"finding them failed, which is a fault of boxcam ({type(error).__name__}: {error})"[:_MOST]
 
 
 def _question(prepared: Preparation, traced: Provenance) -> Question:

@@ -129,7 +129,7 @@ def usable(parts: Parts, asked: Question, ends: Sequence[Logits], run: Run) -> t
             rows = trial.every_row()
             at_once = trial.at_once(rows)
             return opened, Candidates(
-                OPENED, SELECTION, parts.context, rows, trial.count, trial.form(rows, at_once), at_once
+                OPENED, SELECTION, parts.context, rows, trial.count, trial.form(rows, at_once), at_once, trial.silent
             )
         except NoCandidatesError as error:
             why = why or error
@@ -182,6 +182,7 @@ class _Trial:
 
     def __init__(self, opened: Selection, asked: Question, ends: Sequence[Logits], run: Run) -> None:
         self._asked, self._ends, self._run, self._count = asked, ends, run, asked.count
+        self._reported: set[int] = set()
         try:
             self._seen = seen_of(asked.model, opened.context, run)
             self._opened = open_session(opened.model)
@@ -192,6 +193,12 @@ class _Trial:
     def count(self) -> int:
         """How many classes there are: as many as have a name or, if none has, as are reported of what is planted."""
         return self._count
+
+    @property
+    def silent(self) -> tuple[int, ...]:
+        """The class that is never reported of what is planted, if that is one alone, at an end: the background."""
+        never = set(range(self._count)) - self._reported
+        return tuple(never) if len(never) == 1 and never <= {0, self._count - 1} else ()
 
     def every_row(self) -> tuple[Rows, ...]:
         """Where the logits of candidates are in each tensor.
@@ -227,11 +234,12 @@ class _Trial:
             rows = _rows_of(labels, way, count) if count else None
             if rows is not None and count > 1:
                 self._count = count
+                self._reported |= set(labels[labels >= 0].tolist())
                 return rows
             if rows is not None and (share := self._share(number, rows)) > (best[0] if best else 0.0):
                 best = share, rows
         if best is not None:
-            self._count = 1
+            self._count, self._reported = 1, {0}
             return best[1]
         raise NoCandidatesError(f"it is not known where in {end.name} the classes of one candidate are")
 

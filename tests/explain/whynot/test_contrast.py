@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import numpy as np
 import pytest
 
 import boxcam
+from boxcam.explain import explainer
 from boxcam.explain.plan import Plan
+from boxcam.explain.selection import select
 from tests.explain.two_classes import PICTURE, TwoClasses
 from tests.explain.whynot.scene import SIZE, Thing, picture
 
@@ -56,6 +59,7 @@ def test_there_is_no_contrast_of_a_class_with_itself(
 ) -> None:
     """Below what refuses it."""
     monkeypatch.setattr(Plan, "contrastable", lambda plan, found, boxes: list(boxes))
+    monkeypatch.setattr(explainer, "select", lambda model, options: select(model, replace(options, against=None)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a map may be said to be empty
         found = models(name).explain(SCENE, against=DOG, method=method, top=2)
