@@ -137,6 +137,8 @@ class WhyNot:
         outputs, transform = self._finding.prediction.outputs, self._finding.prediction.transform
         best = None
         for name in self._finding.selection.told.proposals:
+            if outputs.shape(name)[-1:] != (4,) or outputs[name].dtype.kind != "f":
+                raise RunError(f"{name} {list(outputs.shape(name))} are not boxes. Export the model again.")
             boxes = np.asarray(outputs[name], np.float32).reshape(-1, 4)
             if len(boxes):
                 best = max(best or 0.0, float(iou(transform.boxes_to_image(boxes), self._place).max()))

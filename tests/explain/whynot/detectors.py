@@ -263,11 +263,10 @@ def export(family: Family, folder: Path) -> Path:
     boxcam.export(
         file,
         output=bundle,
-        preprocess=["resize=stretch", "scale=0-255", "color=RGB"],
         layers=("early",),
         sample=folder / "sample.png",
         engine="onnx",
         accept=("boxes", "place", "scores"),
-        **{"class_names": NAMES, **family.options},
+        **{"class_names": NAMES, "preprocess": ["resize=stretch", "scale=0-255", "color=RGB"], **family.options},
     )
     return bundle
