@@ -115,8 +115,9 @@ def compare(
     """Draw one box by several methods and layers, as a grid.
 
     The picture has a row for each method and a column for each layer. Every cell shows the same part of the image under
-    its map, scaled to its own peak, with the share of heat inside the box and that peak; above, the whole image shows
-    where the part lies. Where a method cannot be used at a layer, it says why.
+    its map, scaled to its own peak (a map of pixels: to the hottest 1 % of its positive pixels), with the share of heat
+    inside the box and the peak; above, the whole image shows where the part lies. Where a method cannot be used at a
+    layer, it says why.
 
     \b
     Examples:

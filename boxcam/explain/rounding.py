@@ -30,12 +30,24 @@ def floor(evidence: Evidence, k: int) -> float:
         return 0.0
     if evidence.target == DETECTION or evidence.engine == NO_ENGINE:
         return 0.0
-    step = STEP * abs(float(evidence.values[k]))
+    step = STEP * _size(evidence, k)
     if method.image:
         return step / RANGE
     if not method.features:
         return step
     return step / max(_cells(part.grid.rows) * _cells(part.grid.columns) for part in evidence.parts[k])
+
+
+def _size(evidence: Evidence, k: int) -> float:
+    """Of the number that is explained; of a contrast, that of the larger one of the two logits it is made of.
+
+    Where both are nearly the same, their difference is small, but it is no more exact than they are.
+    """
+    value = float(evidence.values[k])
+    if not evidence.others:
+        return abs(value)
+    own = float(evidence.detections.logits[k])
+    return max(abs(own), abs(own - value))
 
 
 def _cells(ends: tuple[int, int]) -> int:

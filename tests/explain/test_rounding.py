@@ -40,6 +40,16 @@ def test_the_floor_is_a_step_of_the_number_that_is_explained(method: str, share:
     assert floor(with_values(1, -5, method=method), 0) == pytest.approx(5 * STEP * share)
 
 
+@pytest.mark.parametrize(("own", "other"), [(5.0, 4.999), (-4.999, -5.0), (3.0, 3.0), (-2.0, 6.0), (6.0, -2.0)])
+def test_of_a_contrast_it_is_a_step_of_the_larger_logit_and_not_of_their_difference(own: float, other: float) -> None:
+    found = with_values(1, own - other)
+    logits = np.array([own], np.float32)
+    found = replace(found, detections=replace(found.detections, logits=logits), others=("second",))
+    assert floor(found, 0) == pytest.approx(max(abs(own), abs(other)) * STEP)
+    noise = replace(found, parts=with_values(0.9 * floor(found, 0), 1).parts)
+    assert (noise.overlay(outlines=False) == 90).all()
+
+
 def test_there_is_none_where_nothing_is_known() -> None:
     found = with_values(1, 5)
     assert floor(replace(found, target=DETECTION), 0) == 0

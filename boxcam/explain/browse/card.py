@@ -12,8 +12,10 @@ import numpy as np
 
 from boxcam.explain.browse.view import draw_view, fitted, peak_of, view_of
 from boxcam.explain.evidence import Evidence
+from boxcam.explain.heat import is_rounding
 from boxcam.explain.look import Look
 from boxcam.explain.names import SHEET
+from boxcam.explain.totals import Totals
 from boxcam.types import Float
 
 SIZE = 180, 240
@@ -33,6 +35,8 @@ class Card:
         thumbnail: a picture of the box and its heatmap, a WebP file.
         size: height and width of that.
         note: what else is said of it: why it was not reported, or the class that it is contrasted with.
+        against: how much the strongest negative value speaks against the box; None if these are not drawn.
+        rounding: whether the map is nothing but rounding errors; then nothing of it is drawn.
     """
 
     name: str
@@ -44,6 +48,8 @@ class Card:
     thumbnail: bytes = field(repr=False)
     size: tuple[int, int] = SIZE
     note: str = ""
+    against: float | None = None
+    rounding: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,7 @@ class Entry:
         bundle, method, layer, target: how its maps were made.
         classifier: whether the boxes are classes of the whole image.
         signed: whether maps show what speaks against a box, too.
+        fine: whether maps are of single pixels.
         cards: of its boxes.
     """
 
@@ -67,6 +74,7 @@ class Entry:
     target: str
     classifier: bool
     signed: bool = False
+    fine: bool = False
     cards: list[Card] = field(default_factory=list)
 
 
@@ -87,6 +95,7 @@ def entry_of(evidence: Evidence, name: str) -> Entry:
         target=evidence.target,
         classifier=evidence.query.classifier,
         signed=evidence.signed,
+        fine=evidence.of_pixels,
     )
 
 
@@ -102,8 +111,12 @@ def card_of(evidence: Evidence, k: int, values: Float, facts: Mapping[str, Any])
     image, classifier = evidence.image, evidence.query.classifier
     x1, y1, x2, y2 = (float(side) for side in evidence.detections.boxes[k])
     box, label = (x1, y1, x2, y2), int(facts["label"])
-    peak = peak_of(values)
-    view = view_of(box, image.shape, SIZE, () if peak is None else (peak,))
+    said = Totals(float(facts["peak"]), float(values.min()), facts["share_inside_box"])
+    rounding = is_rounding(evidence, k, said)
+    if rounding:
+        values = np.zeros_like(values)
+    peaks = peak_of(values), peak_of(-values) if evidence.signed else None
+    view = view_of(box, image.shape, SIZE, [peak for peak in peaks if peak is not None])
     if classifier:
         view = 0, 0, image.shape[1], image.shape[0]
     size = fitted(view, SIZE)
@@ -115,12 +128,14 @@ def card_of(evidence: Evidence, k: int, values: Float, facts: Mapping[str, Any])
         name=str(facts["name"]),
         label=label,
         score=float(facts["score"]),
-        peak=float(facts["peak"]),
-        inside=None if classifier else facts["share_inside_box"],
+        peak=said.peak,
+        inside=None if classifier or rounding else said.inside,
         depends=bool(facts["depends_on_layer"]),
         thumbnail=np.asarray(data).tobytes(),
         size=size,
         note=_note(evidence, k),
+        against=abs(min(said.lowest, 0.0)) if evidence.signed else None,
+        rounding=rounding,
     )
 
 

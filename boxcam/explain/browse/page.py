@@ -14,6 +14,7 @@ import numpy as np
 from boxcam._version import __version__
 from boxcam.explain.browse.card import Card, Entry
 from boxcam.explain.browse.text import link, text
+from boxcam.explain.browse.view import strongest_of
 from boxcam.explain.colors import paint
 from boxcam.explain.evidence import DETECTION
 from boxcam.explain.look import Look
@@ -51,7 +52,9 @@ def page(entries: Sequence[Entry]) -> Iterator[str]:
         '<meta name="color-scheme" content="light dark">\n<link rel="icon" href="data:,">\n'
         f"<title>{title} - {text(entries[0].bundle)}</title>\n<style>{style}</style>\n</head>\n<body>\n"
     )
-    yield f"<header>\n<h1>{title}</h1>\n<p>{_how(entries)}</p>\n{_legend(classifier, entries[0].signed)}</header>\n"
+    fine = any(entry.fine for entry in entries if entry.cards)  # without a box no map tells what it is of
+    legend = _legend(classifier, Look(signed=entries[0].signed, fine=fine))
+    yield f"<header>\n<h1>{title}</h1>\n<p>{_how(entries)}</p>\n{legend}</header>\n"
     if boxes:
         yield _controls(entries, one)
         yield f'<main>\n<h2 class="unseen">{several.capitalize()}</h2>\n<ul id="boxes">\n'
@@ -88,15 +91,15 @@ def _how(entries: Sequence[Entry]) -> str:
     return text(f"Model {first.bundle}, method {first.method}, layer {first.layer}{target}.")
 
 
-def _legend(classifier: bool, signed: bool) -> str:
-    steps = np.tile(np.linspace(-1 if signed else 0, 1, 160, dtype=np.float32), (10, 1))
-    good, data = cv2.imencode(".png", paint(np.full((10, 160, 3), 150, np.uint8), steps, Look(signed=signed)))
+def _legend(classifier: bool, how: Look) -> str:
+    steps = np.tile(np.linspace(-1 if how.signed else 0, 1, 160, dtype=np.float32), (10, 1))
+    good, data = cv2.imencode(".png", paint(np.full((10, 160, 3), 150, np.uint8), steps, how))
     assert good
     source = _data(data.tobytes(), "png")
     bar = f'<img alt="from the weakest to the strongest colour" width="160" height="10" src="{source}">'
     inside = " Share inside: how much of what is positive in the map lies inside the box."
-    said = f"Each heatmap is scaled to its own peak.{'' if classifier else inside}"
-    ends = ("against", "for, to the largest value of each map") if signed else ("0", "the peak of each map")
+    said = f"Each heatmap has a scale of its own.{'' if classifier else inside}"
+    ends = ("against" if how.signed else "0"), f"{'for, to ' if how.signed else ''}the {strongest_of(how)}"
     return f'<p class="legend">{ends[0]} {bar} {ends[1]}. {said}</p>\n'
 
 
@@ -123,13 +126,6 @@ def _controls(entries: Sequence[Entry], one: str) -> str:
 
 def _card(entry: Entry, number: int, k: int, card: Card) -> str:
     inside = "" if card.inside is None else f"{card.inside:.6f}"
-    words = f"peak {card.peak:.3g}"
-    if card.inside is not None:
-        words = f"{card.inside:.0%} of heat inside, {words}"
-    if not card.peak > 0:
-        words = "empty map: no positive value"
-    if not card.depends:
-        words = "does not depend on this layer"
     of = f" · {'class' if entry.classifier else 'box'} {k + 1} of {len(entry.cards)}"
     height, width = card.size
     note = f'<span class="more" dir="auto">{text(card.note)}</span>' if card.note else ""
@@ -140,9 +136,24 @@ def _card(entry: Entry, number: int, k: int, card: Card) -> str:
         f' src="{_data(card.thumbnail, "webp")}">'
         f'<span class="top"><i></i><b dir="auto">{text(card.name)}</b> <data value="{card.score:.6f}">'
         f"{card.score:.2f}</data></span>"
-        f'{note}<span class="more">{words}</span>'
+        f'{note}<span class="more">{_said(card)}</span>'
         f'<span class="more"><bdi>{text(entry.image)}</bdi>{of}</span></a></li>\n'
     )
+
+
+def _said(card: Card) -> str:
+    """What is said of a map, in the words of the sheet."""
+    if not card.depends:
+        return "does not depend on this layer"
+    if card.rounding:
+        return f"no evidence: {max(card.peak, card.against or 0):.2g} is rounding"
+    if card.against is not None:
+        inside = "" if card.inside is None else f"{card.inside:.0%} inside, "
+        return f"for {max(card.peak, 0):.3g}, {inside}against {card.against:.3g}"
+    if not card.peak > 0:
+        return "empty map: no positive value"
+    inside = "" if card.inside is None else f"{card.inside:.0%} of heat inside, "
+    return f"{inside}peak {card.peak:.3g}"
 
 
 def _empty(entries: Sequence[Entry], one: str) -> str:

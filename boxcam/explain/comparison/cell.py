@@ -27,6 +27,8 @@ class Cell:
         facts: what is said of the box, see `boxcam.explain.facts.box_facts`; None without a map.
         peak_at: row and column of the map's largest value; None if nothing of it is positive.
         picture: the part of the image that is shown, under the heatmap; None without a map.
+        fine: whether the map is of single pixels.
+        rounding: whether it is nothing but rounding errors; then nothing of it is drawn.
         short: why there is no map, in a few words; empty if there is one.
         why: the same as a sentence.
     """
@@ -37,6 +39,8 @@ class Cell:
     facts: dict[str, Any] | None = None
     peak_at: tuple[int, int] | None = None
     picture: Image | None = None
+    fine: bool = False
+    rounding: bool = False
     short: str = ""
     why: str = ""
 

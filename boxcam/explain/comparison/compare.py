@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from boxcam._version import __version__
 from boxcam.arguments import check_distinct
 from boxcam.errors import InputError
@@ -16,6 +18,7 @@ from boxcam.explain.comparison.cell import CANNOT, Cell, cells_of
 from boxcam.explain.evidence import Query
 from boxcam.explain.explainer import explained, predict, query_of
 from boxcam.explain.facts import box_facts, check_finite
+from boxcam.explain.heat import is_rounding
 from boxcam.explain.look import Look
 from boxcam.explain.options import Options
 from boxcam.explain.plan import Plan
@@ -193,11 +196,14 @@ def _drawn(
     box = (made[0].box, made[0].label)
     outlined = None if made.query.classifier else box
     how = Look(signed=made.signed, fine=made.of_pixels)
-    picture = draw_view(made.image, values, view, fitted(view, SIZE), outlined, how)
-    facts = box_facts(made, 0, totals_of(values, made.detections.boxes[0]))
+    said = totals_of(values, made.detections.boxes[0])
+    rounding = is_rounding(made, 0, said)
+    heat = np.zeros_like(values) if rounding else values
+    picture = draw_view(made.image, heat, view, fitted(view, SIZE), outlined, how)
+    facts = box_facts(made, 0, said)
     if made.query.classifier:
         facts["share_inside_box"] = None  # of the whole image it says nothing
-    return replace(cell, facts=facts, peak_at=peak_of(values), picture=picture)
+    return replace(cell, facts=facts, peak_at=peak_of(values), picture=picture, fine=how.fine, rounding=rounding)
 
 
 def _unseen(done: int, total: int, cell: Cell) -> AbstractContextManager[Progress | None]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from boxcam.explain.browse.view import fitted
+from boxcam.explain.browse.view import fitted, strongest_of
 from boxcam.explain.colors import paint
 from boxcam.explain.comparison.cell import Cell
 from boxcam.explain.comparison.compare import SIZE, Comparison
 from boxcam.explain.evidence import DETECTION
 from boxcam.explain.lettering import Color, legible, shorten, text_width, wrap, write
+from boxcam.explain.look import Look
 from boxcam.explain.methods import METHODS
 from boxcam.explain.render import class_color, outline, place_box
 from boxcam.targets import LOGIT
@@ -20,6 +22,7 @@ from boxcam.types import Image
 
 _PAPER, _FRAME, _INK, _MUTED = (255, 255, 255), (238, 236, 234), (33, 30, 28), (125, 116, 110)
 _MARGIN, _GAP, _CAPTION, _LABEL = 28, 16, 26, 190
+_BAR, _LINE = 160, 18
 _LARGEST = 420, 560
 """Height and width of the picture of the whole image."""
 
@@ -28,7 +31,7 @@ def draw_grid(comparison: Comparison) -> Image:
     """The picture.
 
     Above, the whole image with the box, and the part that the cells show in a frame. Below, a row for each
-    method and a column for each layer; every cell shows the same part under its own map, scaled to that map's peak.
+    method and a column for each layer; every cell shows the same part under its own map, whose scale is its own.
 
     Returns:
         uint8 [height, width, 3], BGR.
@@ -41,7 +44,8 @@ def draw_grid(comparison: Comparison) -> Image:
     words = _words(comparison, inner - head[1] - _GAP)
     top = _MARGIN + max(head[0], sum(size + 14 for _, size, _ in words)) + 2 * _GAP
     step = height + _CAPTION + _GAP
-    total = top + 30 + len(rows) * step + 12 + _MARGIN
+    legend = wrap(_strongest(comparison), inner - _BAR - 40, 8)
+    total = top + 30 + len(rows) * step + 12 + (len(legend) - 1) * _LINE + _MARGIN
     page: Image = np.full((total, inner + 2 * _MARGIN, 3), _PAPER, np.uint8)
 
     page[_MARGIN : _MARGIN + head[0], _MARGIN : _MARGIN + head[1]] = _overview(comparison, head)
@@ -59,7 +63,7 @@ def draw_grid(comparison: Comparison) -> Image:
         for left, cell in zip(lefts, row, strict=True):
             _border(page, (left, y), (height, width))
             _cell(page[y : y + height + _CAPTION, left : left + width], cell, height, caption(comparison, cell))
-    _legend(page, total - _MARGIN - 12)
+    _legend(page, top + 30 + len(rows) * step, legend)
     return page
 
 
@@ -132,6 +136,8 @@ def caption(comparison: Comparison, cell: Cell) -> str:
         return cell.short
     if not cell.facts["depends_on_layer"]:
         return "does not depend on this layer"
+    if cell.rounding:
+        return f"no evidence: {cell.facts['peak']:.2g} is rounding"
     if not cell.facts["positive_evidence"]:
         return "empty map"
     inside = cell.facts["share_inside_box"]
@@ -140,10 +146,18 @@ def caption(comparison: Comparison, cell: Cell) -> str:
     return f"{share}peak {cell.facts['peak']:.3g}{away}"
 
 
-def _legend(page: Image, y: int) -> None:
-    """The colour bar."""
+def _strongest(comparison: Comparison) -> str:
+    """What the strongest colour stands for, of the maps that are there."""
+    kinds = {cell.fine for row in comparison.rows for cell in row if cell.picture is not None}
+    cells, pixels = (strongest_of(Look(fine=fine)) for fine in (False, True))
+    said = {frozenset({True}): pixels, frozenset({False, True}): f"{cells}; of maps of pixels, {pixels}"}
+    return f"{said.get(frozenset(kinds), cells)}. Colours do not compare one map with another."
+
+
+def _legend(page: Image, y: int, said: Sequence[str]) -> None:
+    """The colour bar, and lines next to it that say what its end stands for."""
     x = _MARGIN + write(page, "0", (_MARGIN, y + 10), 8, _MUTED) + 8
-    steps = np.tile(np.linspace(0, 1, 160, dtype=np.float32), (12, 1))
-    page[y : y + 12, x : x + 160] = paint(np.full((12, 160, 3), 150, np.uint8), steps)
-    said = "the peak of each map: colours do not compare one map with another"
-    write(page, shorten(said, page.shape[1] - x - 168 - _MARGIN, 8), (x + 168, y + 10), 8, _MUTED)
+    steps = np.tile(np.linspace(0, 1, _BAR, dtype=np.float32), (12, 1))
+    page[y : y + 12, x : x + _BAR] = paint(np.full((12, _BAR, 3), 150, np.uint8), steps)
+    for number, line in enumerate(said):
+        write(page, line, (x + _BAR + 8, y + 10 + number * _LINE), 8, _MUTED)
