@@ -35,7 +35,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def test_its_files_are_small() -> None:
     found = files(DATA)
-    assert len(found) == 14
+    assert len(found) == 16
     assert sum(map(len, found.values())) < LARGEST
 
 

@@ -102,7 +102,7 @@ def masked_parts(
             f"{why}, so masks are weighed by IoU times the score of the same class, and not by IoU times the cosine of"
             " all class probabilities.",
             BoxcamWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
     explained = _objects(seen, classes, boxes)
     weights = np.zeros((len(boxes), len(masks)))

@@ -65,6 +65,8 @@ def test_the_three_files_say_the_same(tmp_path: Path) -> None:
         "positive_evidence": True,
         "share_inside_box": 0.25,  # 8 of 32 pixels
         "completeness": None,
+        "against": None,
+        "candidate": None,
     }
     assert second["box"] == [3.5, 1.5, 8, 4]
     assert (third["peak"], third["positive_evidence"], third["share_inside_box"]) == (-1.0, False, None)
