@@ -30,6 +30,7 @@ MOST = 2  # names in one place that are no list yet
 REGISTRATIONS = {
     "graphs/dimensions.py",  # how each operation of arithmetic is done on sizes
     "graphs/operators.py",  # the table
+    "passes/open_selection.py",  # how each operator that selects is opened
     "torchscript/ops/elementwise.py",  # operators in torch that are a function of torch
     "trace/amounts.py",  # how each operator moves integers
 }
@@ -45,6 +46,7 @@ OTHERWISE = {
     "heads/evidence/makers.py",  # what chooses rows by their numbers, control flow too; what a norm is written out with
     "layers/candidates.py",  # what a normalisation written out ends with, in this order, is a pattern
     "passes/single_image.py",  # operators that are told sizes by an input, which the table does not say
+    "steps/candidates.py",  # those that lay out all numbers of a tensor, and leave none out
     "verify/replay.py",  # those whose products are counted, each in its own way, before a check in float64 is begun
     "verify/plausible/decoded.py",  # operators that count places
     "verify/plausible/normalisation.py",  # the few that normalise an image and can be undone: a chain, not a nature

@@ -56,7 +56,7 @@ def forged(folder: Path, target: Path) -> Path:
     module.save(str(path / "gradient.neck.pt"))
     (path / "gradient.neck.onnx").unlink()
     (path / "gradient.neck.means.onnx").unlink()
-    for head in path.glob("head*.onnx"):
+    for head in (*path.glob("head*.onnx"), path / "candidates.onnx", path / "selection.onnx"):
         head.unlink()
 
     def change(data: dict[str, Any]) -> None:
@@ -64,6 +64,7 @@ def forged(folder: Path, target: Path) -> Path:
             {**data["layers"][0]["gradients"][0], "engine": "torchscript", "file": "gradient.neck.pt", "means": ""}
         ]
         data["layers"][0]["heads"] = []
+        data["candidates"] = None
         data["files"] = dict.fromkeys(("forward.onnx", "gradient.neck.pt", "weights.bin", "sample.png"), "")
 
     return bundle(folder, change)

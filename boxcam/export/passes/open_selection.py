@@ -13,6 +13,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
+from boxcam.export.graphs.operators import operator_of
 from boxcam.export.graphs.ops import Ops
 from boxcam.export.graphs.query import (
     STANDARD,
@@ -29,10 +30,6 @@ ASKED = "boxcam.asked"
 _ROUNDS = 12
 _LOWEST = 1e-9
 """A score that is above 0 by more than rounding."""
-_BROADCAST = {
-    *("Add", "And", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min", "Mod", "Mul"),
-    *("Or", "Pow", "Sub", "Where", "Xor"),
-}
 _ALL = np.iinfo(np.int64).max
 Shape = tuple[int | None, ...] | None
 
@@ -78,7 +75,7 @@ def _spread(model: ir.Model, op: Ops, before: Mapping[ir.Value, Shape]) -> None:
     """Let a constant that has one value for each row be one value for any number of them."""
     for graph in _graphs(model.graph):
         for node in graph:
-            if node.op_type not in _BROADCAST or node.domain not in STANDARD:
+            if node.domain not in STANDARD or not operator_of(node).elementwise:
                 continue
             shapes = [before.get(value) for value in node.inputs if value is not None and not _is_constant(value)]
             for index, value in enumerate(node.inputs):
