@@ -20,7 +20,8 @@ from boxcam.model import Model, open_model
 
 GIVEN: dict[str, Any] = {
     "method": "d-rise", "layer": ("image",), "fuse": "mean", "target": "score", "engine": "onnx", "score": 0.25,
-    "top": 3, "classes": ("a",), "rank": (2,), "masks": 11, "passes": 12, "samples": 13, "noise": 0.5, "seed": 14,
+    "top": 3, "classes": ("a",), "rank": (2,), "at": (1.0, 2.0, 3.0, 4.0), "against": "b",
+    "masks": 11, "passes": 12, "samples": 13, "noise": 0.5, "seed": 14,
 }  # fmt: skip
 NOTHING = {**dict.fromkeys(GIVEN), "engine": "auto"}
 

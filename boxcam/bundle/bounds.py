@@ -200,7 +200,7 @@ def _candidates(candidates: Candidates, manifest: Manifest) -> Iterator[str]:
     yield from _outside(f"{where}: silent", candidates.silent, _between(0, candidates.classes - 1))
     yield from _outside(f"{where}: at_once", [candidates.at_once], _between(1, MAX_SIZE))
     if len(candidates.rows) != len(target.ends):
-        yield f"{where}: rows are of {len(candidates.rows)} tensors, and the logits of {len(target.ends)}"
+        yield f"{where}: there are {len(candidates.rows)} rows, and {len(target.ends)} of the target's ends"
         return
     for rows, end in zip(candidates.rows, target.ends, strict=True):
         yield from _rows(f"{where}: rows of {end.name}", rows, end.shape, max(candidates.classes, 1))
@@ -220,7 +220,7 @@ def _rows(where: str, rows: Rows, shape: Sequence[int | None], count: int) -> It
         return
     yield from _outside(f"{where}: firsts", rows.firsts, _between(0, size - 1 - (count - 1) * rows.step))
     if size % len(rows.firsts):
-        yield f"{where}: {size} places are not the same number for each of {len(rows.firsts)} candidates"
+        yield f"{where}: {size} places cannot be shared out to {len(rows.firsts)} equally"
 
 
 def _layer(layer: Layer, targets: Sequence[TracedTarget]) -> Iterator[str]:
