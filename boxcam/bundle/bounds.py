@@ -200,7 +200,7 @@ def _candidates(candidates: Candidates, manifest: Manifest) -> Iterator[str]:
     yield from _outside(f"{where}: silent", candidates.silent, _between(0, candidates.classes - 1))
     yield from _outside(f"{where}: at_once", [candidates.at_once], _between(1, MAX_SIZE))
     if len(candidates.rows) != len(target.ends):
-        yield f"{where}: there are {len(candidates.rows)} rows, and {len(target.ends)} of the target's ends"
+        yield f"{where}: rows has another length ({len(candidates.rows)}) than the target's ends ({len(target.ends)})"
         return
     for rows, end in zip(candidates.rows, target.ends, strict=True):
         yield from _rows(f"{where}: rows of {end.name}", rows, end.shape, max(candidates.classes, 1))
