@@ -113,7 +113,10 @@ class WhyNot:
     def _nothing(self, near: Near, label: int) -> Candidate:
         k, name = near.nearest, self._name(label)
         if k is None and label not in self._finding.selection.told.silent:
-            raise RunError("the model has no candidate of any class in this image: none of its proposals went on.")
+            raise RunError(
+                "the model has no candidate of any class in this image: none of its proposals went on. Ask about another"
+                " image."
+            )
         if k is None:
             raise ArgumentError(
                 f"the model never reports the class {name}, as if it were its background. Choose another class."
