@@ -114,7 +114,7 @@ class WhyNot:
         k, name = near.nearest, self._name(label)
         if k is None and label not in self._finding.selection.told.silent:
             raise RunError(
-                "the model has no candidate of any class in this image: none of its proposals went on. Ask about another"
+                "the model has no candidate of any class in this image: none of its proposals went on. Choose another"
                 " image."
             )
         if k is None:
