@@ -14,6 +14,7 @@ FORMAT_VERSION = 4
 Form = Literal["windows", "rows", "whole"]
 Rules = Literal["plain", "guided"]
 Scope = Literal["window", "cells", "map"]
+ScoreForm = Literal["product", "root"]
 Verdict = Literal["plausible", "doubtful", "implausible", "unknown"]
 
 
@@ -248,7 +249,7 @@ class Candidates:
     context: tuple[str, ...]
     rows: tuple[Rows, ...]
     classes: int
-    form: Literal["product", "root"]
+    form: ScoreForm
     at_once: int
     silent: tuple[int, ...] = ()
     proposals: tuple[str, ...] = ()

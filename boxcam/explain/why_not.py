@@ -18,6 +18,7 @@ from boxcam.errors import ArgumentError, RunError
 from boxcam.explain.candidate import Candidate
 from boxcam.explain.finding import NEAR, Finding, Near
 from boxcam.explain.metrics.overlap import iou
+from boxcam.runtime.planting import factors_of
 from boxcam.runtime.selection import Place
 from boxcam.types import Detections, Float
 
@@ -173,7 +174,7 @@ class WhyNot:
             if self._is_reported_with([rival], whole=[rival]):
                 return self._another(near, k, other)
         needed = self._needed(place)
-        factor = 2 * float(near.planted[k]) ** (2 if self._finding.selection.told.form == "root" else 1) - 1
+        factor = float(factors_of(near.planted[k : k + 1], self._finding.selection.told.form)[0])
         if needed is None and factor < _WHOLE:
             why = (
                 f"Its score is below what the model reports: {near.scores[k]:.3g}. The factor that all of its classes"
@@ -196,8 +197,11 @@ class WhyNot:
         every: list[Place] = [tuple(of) for of in row.tolist()]
         if self._is_reported_with(every, whole=[place]):
             return None
+        other = int(shares.argmax())
+        if other == near.label:
+            return None
         k = int(np.flatnonzero((near.origin == np.array(place)).all(axis=1))[0])
-        return self._another(near, k, int(shares.argmax()))
+        return self._another(near, k, other)
 
     def _another(self, near: Near, k: int, other: int) -> Candidate:
         place: Place = tuple(near.origin[k].tolist())
@@ -214,10 +218,8 @@ class WhyNot:
         """That a better box suppresses the candidate: with this one alone beside it, it is not reported."""
         box = near.boxes[k]
         shares = iou(self._found.boxes, box)
-        for number in np.flatnonzero(shares == 0)[:1].tolist():
-            far: Place = tuple(self._found.origin[number].tolist())
-            if not self._is_reported_with([place, far], whole=[place, far]):
-                return None  # what does not overlap it keeps it out: by its rank
+        if self._is_kept_out_from_afar(near, k, place):
+            return None  # by its rank, and so does what overlaps it
         for number in np.argsort(-shares, kind="stable")[:_TRIED].tolist():
             other: Place = tuple(self._found.origin[number].tolist())
             if shares[number] <= 0:
@@ -240,6 +242,16 @@ class WhyNot:
                 )
                 return self._candidate(near, k, "suppressed", why, {"by_iou": float(shares[number])})
         return None
+
+    def _is_kept_out_from_afar(self, near: Near, k: int, place: Place) -> bool:
+        """Whether a candidate is not reported next to one that does not overlap it and has the best score there can be:
+        then the model keeps one box, whatever it suppresses."""
+        apart = np.flatnonzero(iou(near.boxes, near.boxes[k]) == 0)
+        if not len(apart):
+            return False
+        far: Place = tuple(near.origin[apart[near.planted[apart].argmax()]].tolist())
+        high = self._finding.plantings[far[0]].high
+        return place not in self._run([far, place], [far, place], high).places
 
     def _by_rank(self, near: Near, k: int) -> Candidate:
         rows = self._finding.selection.every(self._finding.prediction.outputs, self._finding.plantings, near.label)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from boxcam.bundle import Rows
+from boxcam.bundle import Rows, ScoreForm
 from boxcam.types import Int
 
-Form = Literal["product", "root"]
 _SIGMOID = 80.0
 """A logit whose probability is 1 in float32, and that of its negative as good as 0."""
 _FAR = 100.0
@@ -186,16 +184,26 @@ def planted(names: Sequence[str], plantings: Sequence[Planting], origin: Int) ->
     return found
 
 
+def factors_of(planted: npt.NDArray[np.float32], form: ScoreForm) -> npt.NDArray[np.float64]:
+    """The factors f of scores that all classes of a candidate share: float64 [n].
+
+    Args:
+        planted: scores where the logit is planted, and the factor is made (1 + f) / 2, [n].
+        form: how the score is made of probability and factor.
+    """
+    given = planted.astype(np.float64)
+    found: npt.NDArray[np.float64] = 2 * (given**2 if form == "root" else given) - 1
+    return found
+
+
 def scores_of(
-    probabilities: npt.NDArray[np.float64], planted: npt.NDArray[np.float32], form: Form
+    probabilities: npt.NDArray[np.float64], planted: npt.NDArray[np.float32], form: ScoreForm
 ) -> npt.NDArray[np.float64]:
     """The scores of candidates: float64 [n].
 
     Args:
         probabilities: of their classes, by their logits, [n].
-        planted: their scores where the logit is planted, and the factor f that all classes share is (1 + f) / 2, [n].
-        form: how the score is made of both.
+        planted, form: as for `factors_of`.
     """
-    given = planted.astype(np.float64)
-    product: npt.NDArray[np.float64] = np.maximum(probabilities * (2 * given ** (2 if form == "root" else 1) - 1), 0)
+    product: npt.NDArray[np.float64] = np.maximum(probabilities * factors_of(planted, form), 0)
     return np.sqrt(product) if form == "root" else product

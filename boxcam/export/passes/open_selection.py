@@ -24,9 +24,8 @@ from boxcam.export.graphs.query import (
     static_shape,
     values_read,
 )
+from boxcam.runtime.selection import ASKED
 
-ASKED = "boxcam.asked"
-"""Input, int64 [1]: how many candidates are asked for; TopK keeps as many."""
 _ROUNDS = 12
 _LOWEST = 1e-9
 """A score that is above 0 by more than rounding."""
@@ -35,7 +34,7 @@ Shape = tuple[int | None, ...] | None
 
 
 def open_selection(model: ir.Model, logits: Collection[str], *, sorts: bool = True) -> None:
-    """Open what selects, also inside of branches; the model is changed, and gets the input `ASKED`.
+    """Open what selects, also inside of branches; the model is changed, and gets `ASKED`, as many as TopK keeps.
 
     Args:
         model: a detector; the ranks of its values have to be known, and are known afterwards.

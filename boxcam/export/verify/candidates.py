@@ -17,24 +17,27 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from boxcam.bundle import Candidates, ClassAxis, Logits, Outputs, Rows
+from boxcam.bundle import Candidates, ClassAxis, Logits, Outputs, Rows, ScoreForm
 from boxcam.errors import TraceError
 from boxcam.export.graphs.factors import with_factors
 from boxcam.export.graphs.query import Array
-from boxcam.export.graphs.run import open_session
+from boxcam.export.graphs.run import open_session, run_model
 from boxcam.export.graphs.selection import Selection, cut_selection
-from boxcam.export.passes.open_selection import ASKED, open_selection
+from boxcam.export.passes.open_selection import open_selection
 from boxcam.export.trace.trace import Trace, trace
 from boxcam.export.verify.check import Run
 from boxcam.export.verify.class_axis import seen_of
 from boxcam.runtime.failures import reason
 from boxcam.runtime.outputs import rows_of
-from boxcam.runtime.planting import Form, Planting, every_place, planted, scores_of
+from boxcam.runtime.planting import Planting, every_place, planted, scores_of
+from boxcam.runtime.selection import ASKED
 from boxcam.types import Int
 
 OPENED, SELECTION = "candidates.onnx", "selection.onnx"
 _CLOSE = 2e-3
 """By how much a score may differ, and a side of a box as a share of the longest one."""
+_SAME = 1e-4
+"""By how much what the same operators give may differ, as a share of the largest number."""
 _CHECKED = 40
 """Boxes of the run that are compared, at most."""
 _MOST_PLACES = 4096
@@ -126,6 +129,7 @@ def usable(parts: Parts, asked: Question, ends: Sequence[Logits], run: Run) -> t
         try:
             opened = _opened(parts.plain, asked, sorts)
             trial = _Trial(opened, asked, ends, run)
+            trial.check(parts.traced)
             rows = trial.every_row()
             at_once = trial.at_once(rows)
             return opened, Candidates(
@@ -188,6 +192,23 @@ class _Trial:
             self._opened = open_session(opened.model)
         except Exception as error:
             raise NoCandidatesError(f"what selects its boxes is no graph by itself ({reason(error)})") from error
+
+    def check(self, plain: Selection) -> None:
+        """Make sure that the selection reports by itself what the detector reported.
+
+        Raises:
+            NoCandidatesError: it does not.
+        """
+        logits = {end.name: self._run.found[end.name] for end in self._ends}
+        try:
+            feeds = {**seen_of(self._asked.model, plain.context, self._run), **logits}
+            found = self._read(run_model(plain.model, feeds))
+        except Exception as error:
+            raise NoCandidatesError(f"what selects its boxes is no graph by itself ({reason(error)})") from error
+        for mine, theirs in zip(found, self._read(self._run.found), strict=True):
+            scale = max(float(np.abs(theirs).max(initial=0)), 1.0)
+            if mine.shape != theirs.shape or np.abs(mine - theirs).max(initial=0) > _SAME * scale:
+                raise NoCandidatesError("what selects its boxes reports others by itself")
 
     @property
     def count(self) -> int:
@@ -287,7 +308,7 @@ class _Trial:
             NoCandidatesError: hardly any.
         """
         plantings, names = self.plantings(rows), [end.name for end in self._ends]
-        every = every_place(plantings, self._label(rows))
+        every = every_place(plantings, min(self._reported))
         rng, most = np.random.default_rng(0), len(every)
         while most:
             chosen = every[rng.permutation(len(every))[:most]]
@@ -303,11 +324,7 @@ class _Trial:
         width = chosen.shape[1]
         return {tuple(row) for row in chosen.tolist()} & {tuple(row[:width]) for row in origin.tolist()}
 
-    def _label(self, rows: Sequence[Rows]) -> int:
-        """A class that is reported: the second one, since the first may be the background."""
-        return min(1, self._count - 1)
-
-    def form(self, rows: Sequence[Rows], at_once: int) -> Form:
+    def form(self, rows: Sequence[Rows], at_once: int) -> ScoreForm:
         """How scores are made, by which those of the boxes that were found are what they are.
 
         Raises:
@@ -323,7 +340,7 @@ class _Trial:
         found = self._run_opened(planted(names, plantings, origin[real]), len(real))
         there = {(*place,): (box, score) for box, score, place in zip(*found[:2], found[3].tolist(), strict=True)}
         side = max(float(np.abs(boxes[real]).max(initial=0)), 1.0)
-        fits: dict[Form, bool] = {"product": True, "root": True}
+        fits: dict[ScoreForm, bool] = {"product": True, "root": True}
         for k in real.tolist():
             number, *place = origin[k].tolist()
             one = there.get((number, *place))

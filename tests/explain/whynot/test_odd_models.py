@@ -100,7 +100,7 @@ def test_the_best_of_one_is_no_suppression(tmp_path: Path) -> None:
     best = Thing((1, 1), (6.0,) * 4, (4.0, -7.0, -7.0))
     mine = Thing((1, 2), (6.0,) * 4, (2.0, -7.0, -7.0))  # overlaps it by a fifth
     (found,) = model.candidates(picture([best, mine]), mine.box, "cat")
-    assert found.reason == "suppressed"  # there is no box that does not overlap it, which could tell
+    assert (found.reason, found.figures["rank"]) == ("rank", 2)
     far = Thing((6, 6), (6.0,) * 4, (5.0, -7.0, -7.0))
     (found,) = model.candidates(picture([best, mine, far]), mine.box, "cat")
     assert (found.reason, found.figures["rank"]) == ("rank", 3)
