@@ -11,7 +11,8 @@ from email.parser import Parser
 from pathlib import Path
 
 PACKAGE = Path("boxcam")
-LARGEST = {"wheel": 5_000_000, "sdist": 16_000_000}
+LARGEST = {"wheel": 5_000_000, "sdist": 20_000_000}
+"""Bytes; of an sdist's, the trained detectors in examples/ are half, 8 MB at most by a test of their own."""
 
 
 def package_files() -> dict[str, bytes]:

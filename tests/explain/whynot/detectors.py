@@ -254,11 +254,19 @@ SAMPLE = [
 ]
 
 
-def export(family: Family, folder: Path) -> Path:
-    """Its bundle."""
+def export(
+    family: Family, folder: Path, alter: Callable[[onnx.ModelProto], onnx.ModelProto] = lambda model: model
+) -> Path:
+    """Its bundle.
+
+    Args:
+        family: which.
+        folder: to write to.
+        alter: makes another file of the model, with the same meaning.
+    """
     net = Reader()
     file, bundle = folder / "model.onnx", folder / "model.boxcam"
-    onnx.save(net.proto(family.build(net)), str(file))
+    onnx.save(alter(net.proto(family.build(net))), str(file))
     cv2.imwrite(str(folder / "sample.png"), picture(SAMPLE, 1))
     boxcam.export(
         file,

@@ -8,6 +8,7 @@ import numpy as np
 
 from tests.explain.whynot.detectors import FLOAT, INT64, Family, Reader
 from tests.explain.whynot.scene import CLASSES, COLUMNS, FINE, LOWEST
+from tests.export.export_graphs import branch
 
 _NAMES: dict[str, Any] = {"boxes": "boxes", "scores": "scores"}
 _CHOSEN: dict[str, Any] = {**_NAMES, "labels": "labels"}
@@ -97,6 +98,20 @@ def _padded(net: Reader) -> dict[str, int]:
     return filled
 
 
+def _guarded(net: Reader) -> dict[str, int]:
+    """A class's boxes are suppressed only if there are any: three outputs of branches."""
+    scores, boxes = net.Sigmoid(net.logits(FINE)), net.lines(net.corners(FINE))
+    some = net.Greater(net.ReduceMax(scores, keepdims=0), np.float32(0.05))
+    found = _suppressed(net, scores, boxes)
+    empty = (np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
+    outputs = {"boxes": FLOAT, "scores": FLOAT, "labels": INT64}
+    for (name, dtype), value, none in zip(outputs.items(), found, empty, strict=True):
+        there = branch(lambda inner, value=value: inner.Identity(value), net, dtype)
+        nowhere = branch(lambda inner, none=none: inner.Identity(none), net, dtype)
+        net.node("If", [some], name=name, then_branch=there, else_branch=nowhere)
+    return outputs
+
+
 VARIANTS = {
     "one class": Family(_one_class, {**_NAMES, "box_format": "xyxy", "class_names": ("face",)}, most=300),
     "one of two": Family(
@@ -107,5 +122,6 @@ VARIANTS = {
     ),
     "interleaved": Family(_interleaved, {**_NAMES, "box_format": "xyxy"}, most=300),
     "capped": Family(_capped, {**_CHOSEN, "score_threshold": 0.3}, 0.3, None, KEPT),
+    "guarded": Family(_guarded, _CHOSEN, most=300),
     "padded": Family(_padded, _CHOSEN, most=KEPT),
 }

@@ -21,9 +21,9 @@ _LABELS = ("classlabels_strings", "classlabels_int64s")
 
 
 def _collects(kind: str) -> bool:
-    """Whether an operator gives a sequence or a map of tensors."""
+    """Whether an operator always gives a sequence or a map of tensors; `If` and `Loop` can give anything."""
     schema = defs.get_schema(kind) if defs.has(kind) else None
-    return kind in _TOGETHER or (schema is not None and any(one.startswith("seq(") for one in schema.outputs[0].types))
+    return kind in _TOGETHER or (schema is not None and all(one.startswith("seq(") for one in schema.outputs[0].types))
 
 
 def leave_tensors(model: onnx.ModelProto) -> None:

@@ -13,7 +13,7 @@ from onnx.defs import onnx_opset_version
 from onnx_ir.passes import common as passes
 
 from boxcam.bundle.pointers import POINTER, is_pointer
-from boxcam.errors import SourceError
+from boxcam.errors import BoxcamError, SourceError
 from boxcam.export import misuse
 from boxcam.export.graphs.external import load_external
 from boxcam.export.graphs.fold import upgraded
@@ -81,6 +81,8 @@ def _readable(path: str) -> Iterator[None]:
     """Say of a file that onnx or onnx_ir cannot read, whatever they stumble over, that it is not valid."""
     try:
         yield
+    except BoxcamError:  # which says what is wrong
+        raise
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror or error}. Check its permissions.") from error
     except Exception as error:  # onnx, protobuf and onnx_ir stumble over broken files in ways of their own

@@ -6,11 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
 from boxcam.errors import BoxcamWarning, SourceError
+from boxcam.export.sources.onnx.file import read
+from tests.export.export_graphs import branch
 from tests.export.sources.onnx.plain import (
     CLASSES,
     IMAGE,
@@ -124,3 +127,49 @@ def test_a_file_without_any_tensor_is_refused(tmp_path: Path) -> None:
     ) as caught:
         export(tmp_path / "m.onnx")
     check_message(str(caught.value))
+    assert "truncated" not in str(caught.value)  # it is a valid file
+
+
+def _chosen(net: Plain, logits: str) -> str:
+    """By a branch."""
+    some = net.Greater(net.ReduceMax(logits, keepdims=0), np.float32(-1e9))
+    there = branch(lambda inner: inner.Identity(logits), net)
+    other = branch(lambda inner: inner.Identity(np.zeros((1, CLASSES), np.float32)), net)
+    return net.node("If", [some], name="chosen", then_branch=there, else_branch=other)[0]
+
+
+def _optional(net: Plain, logits: str) -> str:
+    return net.node("OptionalGetElement", [logits], name="chosen")[0]
+
+
+def _repeated(net: Plain, logits: str) -> str:
+    """By a loop of one turn."""
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Identity", ["carried"], ["next"])],
+        "body",
+        [
+            helper.make_tensor_value_info("n", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("carried", TensorProto.FLOAT, [1, CLASSES]),
+        ],
+        [
+            helper.make_tensor_value_info("on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("next", TensorProto.FLOAT, [1, CLASSES]),
+        ],
+    )
+    return net.node("Loop", [np.array(1), np.array(True), logits], name="chosen", body=body)[0]
+
+
+@pytest.mark.parametrize("build", [_chosen, _optional, _repeated])
+@pytest.mark.parametrize("copied", [False, True], ids=["itself", "a copy"])
+def test_a_tensor_of_an_operator_that_can_give_sequences_is_a_tensor(
+    build: Callable[[Plain, str], str], copied: bool, tmp_path: Path
+) -> None:
+    net = Plain((1, 3, SIZE, SIZE))
+    name = build(net, net.logits())
+    if copied:
+        net.node("Identity", [name], name="scores")
+    path = net.save(tmp_path / "m.onnx", ["scores" if copied else name])
+    (found,) = outputs(path, image=tensor(IMAGE))
+    assert [one.name for one in read(str(path)).graph.outputs] == ["scores" if copied else name]
+    assert found.shape == (1, CLASSES)
