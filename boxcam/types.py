@@ -20,6 +20,10 @@ from boxcam.arguments import numbers_of_boxes
 Float = npt.NDArray[np.float32]
 Int = npt.NDArray[np.int64]
 Image = npt.NDArray[np.uint8]
+Corners = tuple[float, float, float, float]
+"""A box: x1 y1 x2 y2, in image pixels if nothing else is said."""
+View = tuple[int, int, int, int]
+"""A part of an image, in whole pixels: x1 y1 x2 y2, the last column and row exclusive."""
 
 
 class PillowImage(Protocol):
@@ -154,7 +158,7 @@ class Grid:
     cell_width: float
     rows: tuple[int, int]
     columns: tuple[int, int]
-    bounds: tuple[float, float, float, float] | None = None
+    bounds: Corners | None = None
 
     def __post_init__(self) -> None:
         if not (0 < self.cell_height < math.inf and 0 < self.cell_width < math.inf):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-import boxcam
 from boxcam.commands.console import one_line, say
 from boxcam.commands.headings import Command, Option
 from boxcam.commands.limits import limited
 from boxcam.commands.options import PATH, Count, Name, common
 from boxcam.commands.progress import progress_line
-from boxcam.errors import BundleError
-from boxcam.runtime.engines import ENGINES
-from boxcam.runtime.sessions import DEVICES, MOST_THREADS, OTHER_DEVICES
+from boxcam.commands.running import METHOD, Opener, with_engine, with_model
 from boxcam.targets import TARGETS
 
 if TYPE_CHECKING:
@@ -26,15 +23,7 @@ if TYPE_CHECKING:
     from boxcam.explain.comparison.compare import Comparison, Watch
 
 
-def _methods() -> Collection[str]:
-    """The methods, imported when they are needed."""
-    from boxcam.explain.methods import METHODS
-
-    return METHODS
-
-
 _boxes = partial(click.option, cls=Option, heading="Which box")
-_device = partial(click.option, cls=Option, heading="What it runs on")
 
 
 @click.command(
@@ -56,7 +45,7 @@ _device = partial(click.option, cls=Option, heading="What it runs on")
     "--method",
     "methods",
     multiple=True,
-    type=Name("method", _methods),
+    type=METHOD,
     help="CAM method, a row; repeatable. [default: those of gradients and one forward pass that the bundle can do]",
 )
 @common(
@@ -81,21 +70,8 @@ _device = partial(click.option, cls=Option, heading="What it runs on")
 @_boxes(
     "--class", "classes", multiple=True, metavar="NAME", help="Only boxes of this class, by name or number; repeatable."
 )
-@_device(
-    "--device",
-    type=Name("device", lambda: DEVICES, OTHER_DEVICES),
-    default="cpu",
-    show_default=True,
-    help="What runs model and gradient.",
-)
-@_device("--threads", type=Count(0, MOST_THREADS), default=0, help="CPU threads. [default: all cores]")
-@_device(
-    "--engine",
-    type=Name("engine", lambda: ("auto", *ENGINES)),
-    default="auto",
-    show_default=True,
-    help="Gradient engine. auto: never torchscript, which runs code out of the bundle.",
-)
+@with_model
+@with_engine
 @limited
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors and warnings.")
 def compare(
@@ -107,8 +83,7 @@ def compare(
     target: str | None,
     box: int,
     classes: tuple[str, ...],
-    device: str,
-    threads: int,
+    load: Opener,
     engine: str,
     quiet: bool,
 ) -> None:
@@ -132,7 +107,7 @@ def compare(
 
     check_picture(Path(output), Path(image))
     options = Options(target=target, engine=engine, classes=classes or None)
-    model = _load(bundle, image, threads, device).runtime
+    model = load(bundle, (image,)).runtime
     found = made_of(
         model, Path(image), options, box=box, methods=methods or None, layers=layers or None, watch=_watch(quiet)
     )
@@ -165,14 +140,3 @@ def _table(found: Comparison) -> list[str]:
     lines = [heads, *([row[0].method, *(caption(found, cell) for cell in row)] for row in found.rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
-
-
-def _load(bundle: str, image: str, threads: int, device: str) -> boxcam.Model:
-    """The model; a bundle that stands in the image's place is told from one that is not there."""
-    try:
-        return boxcam.load(bundle, threads=threads, device=device)
-    except BundleError:
-        from boxcam.inspection import check_order
-
-        check_order(bundle, (image,))
-        raise

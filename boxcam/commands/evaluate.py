@@ -10,24 +10,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-import boxcam
 from boxcam.commands.console import error_line, one_line, say
 from boxcam.commands.headings import Command, Option
 from boxcam.commands.limits import limited
 from boxcam.commands.options import Count, Name, Share, common
 from boxcam.commands.progress import WholeRun, progress_line
-from boxcam.errors import BundleError
-from boxcam.runtime.sessions import DEVICES, OTHER_DEVICES
+from boxcam.commands.running import METHOD, Opener, with_model
 
 if TYPE_CHECKING:
     from boxcam.explain.evaluation.run import Watch
-
-
-def _methods() -> Collection[str]:
-    """The methods, imported when they are needed."""
-    from boxcam.explain.methods import METHODS
-
-    return METHODS
 
 
 def _metrics() -> Collection[str]:
@@ -61,7 +52,6 @@ def _described() -> str:
 _TOP = 10
 _protocol = partial(click.option, cls=Option, heading="How it is measured")
 _boxes = partial(click.option, cls=Option, heading="Which boxes")
-_device = partial(click.option, cls=Option, heading="What it runs on")
 
 
 @click.command(
@@ -83,7 +73,7 @@ _device = partial(click.option, cls=Option, heading="What it runs on")
     "--method",
     "methods",
     multiple=True,
-    type=Name("method", _methods),
+    type=METHOD,
     default=("gradcam", "hirescam"),
     show_default=True,
     help="CAM method; repeatable.",
@@ -124,14 +114,7 @@ _device = partial(click.option, cls=Option, heading="What it runs on")
 @_protocol("--agreement", is_flag=True, help="Also compare the maps of methods and layers with each other.")
 @_boxes("--score", type=Share(), help="Lowest score of a box. [default: 0.3]")
 @_boxes("--top", type=Count(1), default=_TOP, show_default=True, help="At most so many boxes an image.")
-@_device(
-    "--device",
-    type=Name("device", lambda: DEVICES, OTHER_DEVICES),
-    default="cpu",
-    show_default=True,
-    help="What runs model and gradient.",
-)
-@_device("--threads", type=Count(0), default=0, help="CPU threads. [default: all cores]")
+@with_model
 @limited
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but the table, errors and warnings.")
 def evaluate(
@@ -150,8 +133,7 @@ def evaluate(
     agreement: bool,
     score: float | None,
     top: int,
-    device: str,
-    threads: int,
+    load: Opener,
     quiet: bool,
 ) -> None:
     """Measure how good heatmaps are, by methods and layers.
@@ -180,7 +162,7 @@ def evaluate(
 
     check_is_folder(output)
     check_free(output)
-    model = _load(bundle, inputs, threads, device)
+    model = load(bundle, inputs)
     request = Request(
         method=methods,
         layer=layers or None,
@@ -224,14 +206,3 @@ def _watch(total: int, quiet: bool) -> Watch:
             yield line.counter("measuring")
 
     return watch
-
-
-def _load(bundle: str, inputs: tuple[str, ...], threads: int, device: str) -> boxcam.Model:
-    """The model; a bundle that stands among the images is told from one that is not there."""
-    try:
-        return boxcam.load(bundle, threads=threads, device=device)
-    except BundleError:
-        from boxcam.inspection import check_order
-
-        check_order(bundle, inputs)
-        raise

@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
-import boxcam
 from boxcam.commands.console import error_line, one_line, say
 from boxcam.commands.headings import Command, Option
 from boxcam.commands.limits import limited
 from boxcam.commands.options import PATH, Box, Count, Name, Share, common
 from boxcam.commands.progress import ProgressLine, progress_line
-from boxcam.errors import BoxcamError, BundleError, InputError, OutputError, RunError
+from boxcam.commands.running import METHOD, Opener, with_engine, with_model
+from boxcam.errors import BoxcamError, InputError, OutputError, RunError
 from boxcam.explain.look import SCALES, STYLES, Scale, Style
-from boxcam.runtime.engines import ENGINES
-from boxcam.runtime.sessions import DEVICES, MOST_THREADS, OTHER_DEVICES
 from boxcam.targets import TARGETS
-
-
-def _methods() -> Collection[str]:
-    """The methods, imported when they are needed."""
-    from boxcam.explain.methods import METHODS
-
-    return METHODS
-
 
 _TOP = 10
 """How many boxes of an image are explained, if nothing else is said."""
@@ -36,7 +26,6 @@ _LARGE = 1 << 28
 _boxes = partial(click.option, cls=Option, heading="Which boxes")
 _missed = partial(click.option, cls=Option, heading="Why not, and why not another class")
 _again = partial(click.option, cls=Option, heading="Of methods that run the model again")
-_device = partial(click.option, cls=Option, heading="What it runs on")
 _sheets = partial(click.option, cls=Option, heading="How sheets look")
 
 
@@ -50,7 +39,7 @@ _sheets = partial(click.option, cls=Option, heading="How sheets look")
 @common("-o", "--output", default="explanations", show_default=True, type=PATH, help="Folder to write to.")
 @common(
     "--method",
-    type=Name("method", _methods),
+    type=METHOD,
     help="CAM method. [default: hirescam for detectors, gradcam for classifiers]",
 )
 @common(
@@ -119,28 +108,8 @@ _sheets = partial(click.option, cls=Option, heading="How sheets look")
     show_default=True,
     help="The strongest colour is each map's own peak, or the largest peak of the image's boxes for all of them.",
 )
-@_device(
-    "--device",
-    type=Name("device", lambda: DEVICES, OTHER_DEVICES),
-    default="cpu",
-    show_default=True,
-    help="What runs model and gradient.",
-)
-@_device(
-    "--provider",
-    "providers",
-    multiple=True,
-    metavar="NAME",
-    help="ONNX Runtime's execution provider to use instead of the device's; repeatable, the preferred one first.",
-)
-@_device("--threads", type=Count(0, MOST_THREADS), default=0, help="CPU threads. [default: all cores]")
-@_device(
-    "--engine",
-    type=Name("engine", lambda: ("auto", *ENGINES)),
-    default="auto",
-    show_default=True,
-    help="Gradient engine. auto: never torchscript, which runs code out of the bundle.",
-)
+@with_model
+@with_engine
 @limited
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors and warnings.")
 def explain(
@@ -165,9 +134,7 @@ def explain(
     seed: int | None,
     style: Style,
     scale: Scale,
-    device: str,
-    providers: tuple[str, ...],
-    threads: int,
+    load: Opener,
     quiet: bool,
 ) -> None:
     """Draw a heatmap for each box that a bundle's detector finds.
@@ -203,7 +170,7 @@ def explain(
     }  # fmt: skip
     check_is_folder(output)
     index = Index(Path(output))
-    model = _load(bundle, inputs, threads=threads, device=device, providers=providers)
+    model = load(bundle, inputs)
     model.prepare(**asked)
     channels = model.manifest.preprocess.channels
     one, _ = WORDS[model.manifest.outputs.whole_image]
@@ -241,17 +208,6 @@ def explain(
             say(error_line(failure), err=True)
     if broken:
         raise click.exceptions.Exit(1)
-
-
-def _load(bundle: str, inputs: tuple[str, ...], **options: Any) -> boxcam.Model:
-    """The model; a bundle that stands among the images is told from one that is not there."""
-    try:
-        return boxcam.load(bundle, **options)
-    except BundleError:
-        from boxcam.inspection import check_order
-
-        check_order(bundle, inputs)
-        raise
 
 
 def _counter(line: ProgressLine, file: Path, channels: int) -> Callable[[int, int], None]:

@@ -14,7 +14,7 @@ from boxcam.explain.plan import Plan
 from boxcam.explain.selection import Selection
 from boxcam.explain.why_not import WhyNot
 from boxcam.runtime.model import Model, Prediction
-from boxcam.types import Detections
+from boxcam.types import Corners, Detections
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +60,7 @@ def at_place(plan: Plan, selection: Selection, prediction: Prediction) -> Asked:
 def candidates_at(
     model: Model,
     prediction: Prediction,
-    place: tuple[float, float, float, float],
+    place: Corners,
     classes: tuple[int, ...] | None,
     score: float,
 ) -> tuple[Candidate, ...]:

@@ -11,7 +11,7 @@ import numpy as np
 from boxcam.arguments import number_of_box
 from boxcam.explain.candidate import Candidate
 from boxcam.explain.placement import place
-from boxcam.types import IMAGE, CellMap, Detections, Float, Grid, Image
+from boxcam.types import IMAGE, CellMap, Corners, Detections, Float, Grid, Image
 
 Color = Literal["BGR", "RGB"]
 """Order of a picture's channels."""
@@ -86,7 +86,7 @@ class Query:
     top: int | None = None
     classes: tuple[str, ...] = ()
     rank: tuple[int, ...] = ()
-    at: tuple[float, float, float, float] | None = None
+    at: Corners | None = None
     against: str = ""
     signed: bool = False
     drawn: str = ""

@@ -9,8 +9,8 @@ from boxcam.explain.panel import Shown, resampled
 from boxcam.explain.render import PERCENTILE, brightest, drawn_values
 from boxcam.explain.rounding import floor
 from boxcam.explain.totals import Totals, totals, totals_of
-from boxcam.explain.views import View, map_in
-from boxcam.types import Float
+from boxcam.explain.views import map_in
+from boxcam.types import Float, View
 
 
 def largest(said: Totals, signed: bool) -> float:

@@ -12,6 +12,7 @@ import numpy as np
 from boxcam.arguments import check_distinct, is_number, is_whole, several
 from boxcam.errors import ArgumentError
 from boxcam.explain.evidence import Fusion
+from boxcam.types import Corners
 
 Classes = str | int | np.integer[Any] | Sequence[str | int | np.integer[Any]]
 
@@ -96,7 +97,7 @@ class Options:
         return "mean" if self.fuse == "mean" else "max"
 
     @property
-    def place(self) -> tuple[float, float, float, float]:
+    def place(self) -> Corners:
         """The place that is asked about, which has to be given."""
         x1, y1, x2, y2 = several(self.at)
         return x1, y1, x2, y2

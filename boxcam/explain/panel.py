@@ -12,11 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from boxcam.explain.render import scaled
-from boxcam.explain.views import View
-from boxcam.types import Float, Image
-
-Corners = tuple[float, float, float, float]
-"""x1 y1 x2 y2."""
+from boxcam.types import Corners, Float, Image, View
 
 THINNEST = 16
 """Pixels: a picture that is thinner is widened, so that it can be seen at all."""

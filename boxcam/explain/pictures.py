@@ -19,7 +19,7 @@ from boxcam.explain.sheet import Words, sheet
 from boxcam.explain.totals import Totals
 from boxcam.runtime.pixels import check_color
 from boxcam.targets import LOGIT, TARGETS
-from boxcam.types import Float, Image
+from boxcam.types import Corners, Float, Image
 
 
 def draw_overlay(evidence: Evidence, indices: Iterable[int], look: Look, outlines: bool = True) -> Image:
@@ -129,7 +129,7 @@ def in_color(picture: Image, color: str) -> Image:
     return np.ascontiguousarray(picture[..., ::-1]) if color == "RGB" else picture
 
 
-def _corners(evidence: Evidence, k: int) -> tuple[float, float, float, float]:
+def _corners(evidence: Evidence, k: int) -> Corners:
     x1, y1, x2, y2 = (float(v) for v in evidence.detections.boxes[k])
     return x1, y1, x2, y2
 

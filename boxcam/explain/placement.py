@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from boxcam.types import CellMap, Float, Grid
+from boxcam.types import CellMap, Corners, Float, Grid
 
 Float64 = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -76,7 +76,7 @@ def _bounds(grid: Grid, height: int, width: int) -> tuple[tuple[float, float], t
     return (y1, y2), (x1, x2)
 
 
-def seen_by(grid: Grid, view: tuple[float, float, float, float], height: int, width: int) -> Grid:
+def seen_by(grid: Grid, view: Corners, height: int, width: int) -> Grid:
     """Where the cells lie on a picture of ``height`` by ``width`` pixels that shows a part of the image.
 
     Args:

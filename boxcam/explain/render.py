@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from boxcam.explain.lettering import Color
-from boxcam.types import Float, Image
+from boxcam.types import Corners, Float, Image
 
 PERCENTILE = 99
 """Of the lit pixels of a map of single pixels: these, and hotter ones, have the strongest colour."""
@@ -60,9 +60,7 @@ def class_color(label: int) -> Color:
     return round(blue * 255), round(green * 255), round(red * 255)
 
 
-def place_box(
-    box: tuple[float, float, float, float], picture: Image, shape: tuple[int, ...]
-) -> tuple[int, int, int, int]:
+def place_box(box: Corners, picture: Image, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
     """The box's outermost pixels on the picture, kept inside it: x1 y1 x2 y2, inclusive."""
     height, width = picture.shape[:2]
     scale_y, scale_x = height / shape[0], width / shape[1]

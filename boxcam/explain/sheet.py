@@ -15,10 +15,10 @@ from boxcam.explain.legend import legend
 from boxcam.explain.lettering import Color, legible, shorten, text_width, wrap, write
 from boxcam.explain.look import Look
 from boxcam.explain.page import FRAME, GAP, INK, MARGIN, MUTED, PAPER
-from boxcam.explain.panel import Corners, Panel, Shown, fit, locator_size, resampled, resize
+from boxcam.explain.panel import Panel, Shown, fit, locator_size, resampled, resize
 from boxcam.explain.render import class_color, outline, place_box
 from boxcam.explain.tags import Rectangle, place_tags
-from boxcam.types import Float, Image
+from boxcam.types import Corners, Float, Image
 
 CAPTION, ZOOMED = 54, 22
 """Pixels below a picture, for two lines; and how many more for a third one, on sheets with close-ups."""

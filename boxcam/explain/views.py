@@ -8,10 +8,7 @@ import numpy as np
 
 from boxcam.explain.evidence import Evidence, Part, fuse
 from boxcam.explain.placement import place, seen_by
-from boxcam.types import Float
-
-View = tuple[int, int, int, int]
-"""Columns and rows of the image that are shown: x1 y1 x2 y2, the last ones exclusive."""
+from boxcam.types import Float, View
 
 
 def map_in(evidence: Evidence, k: int, view: View, size: tuple[int, int]) -> Float:

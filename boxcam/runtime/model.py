@@ -14,11 +14,12 @@ import numpy.typing as npt
 from boxcam import bundle
 from boxcam.bundle import Gradient, Layer, Manifest, Rules
 from boxcam.bundle.graph import parse_graph, selecting_operator
-from boxcam.errors import BundleError, EngineError, RunError, UnknownLayerError
+from boxcam.errors import EngineError, RunError, UnknownLayerError
 from boxcam.runtime.engines import AUTOMATIC, ENGINES, GradientEngine, Patches
 from boxcam.runtime.heads import HeadGraph
-from boxcam.runtime.outputs import check_features, check_types, read_detections, read_origin
+from boxcam.runtime.outputs import check_features, read_detections, read_origin
 from boxcam.runtime.preprocess import Transform, prepare
+from boxcam.runtime.promises import check_promises, first_outputs
 from boxcam.runtime.selection import Selection
 from boxcam.runtime.sessions import CPU, Device, Session
 from boxcam.runtime.tensors import Tensors
@@ -87,7 +88,7 @@ class Model:
         self._session = Session(self.path / bundle.FORWARD, self._device)
         if self._session.providers == (CPU,):  # the gradient runs where the forward pass does
             self._device = Device("cpu", threads)
-        self._check_outputs()
+        check_promises(self.manifest, self._session)
 
     def like(self, path: str | os.PathLike[str]) -> Model:
         """Another bundle, on the same device and by as many threads.
@@ -197,7 +198,7 @@ class Model:
         aims = [self.manifest.target(of) for of in targets]
         keep.update(end.name for aim in aims for end in aim.ends if ends and end.name in self._session.outputs)
         numbers = [name for aim in aims for name in (aim.origin, aim.value)]
-        names = dict.fromkeys([*self._outputs(), *numbers, *extra, *sorted(keep)])
+        names = dict.fromkeys([*first_outputs(self.manifest), *numbers, *extra, *sorted(keep)])
         found = self._session.run(Tensors({self.manifest.input: tensor}), list(names), keep)
         detections, rows = read_detections(self.manifest, found, transform, self._file)
         count = len(found[self.manifest.target().value])
@@ -421,45 +422,3 @@ class Model:
         first = self.gradient(layer, engine, target)
         guided = layer.gradient(first.engine, first.target, "guided")
         return [first, *([] if guided is None else [guided])]
-
-    def _outputs(self) -> list[str]:
-        outputs, first = self.manifest.outputs, self.manifest.target()
-        return list(dict.fromkeys([outputs.boxes, outputs.scores, outputs.labels, first.origin, first.value]))
-
-    def _check_outputs(self) -> None:
-        shapes = self._session.outputs
-        wanted = set(self._outputs())
-        wanted.update(name for target in self.manifest.targets for name in (target.origin, target.value))
-        if self.manifest.candidates is not None:
-            wanted.update((*self.manifest.candidates.context, *self.manifest.candidates.proposals))
-        for layer in self.manifest.layers:
-            wanted.update(name for gradient in layer.gradients for name in gradient.context)
-            wanted.update(name for head in layer.heads for name in head.context)
-            wanted.update((*(tensor.name for tensor in layer.tensors), *layer.rois))
-        spec = self.manifest.preprocess
-        size = self._session.inputs.get(self.manifest.input, ())
-        size = size[2:] if spec.layout == "NCHW" else size[1:3]
-        same = size == (spec.height, spec.width)
-        if spec.multiple:
-            same = len(size) == 2 and not any(isinstance(side, int) for side in size)
-        if wanted - set(shapes) or not same:
-            own = "each image's own size" if spec.multiple else f"{spec.height}x{spec.width}"
-            lacks = ", ".join(sorted(wanted - set(shapes))[:3]) or f"an input of {own}"
-            raise BundleError(
-                f"{self.path / bundle.FORWARD} lacks {lacks}, which the manifest lists. Export the model again."
-            )
-        check_types(self.manifest, self._session.types, self._file)
-        for layer in self.manifest.layers:
-            for tensor in layer.tensors:
-                sizes = tensor.channels, tensor.height, tensor.width
-                known = shapes[tensor.name][1:] if len(shapes[tensor.name]) == 4 else ()
-                pairs = zip(known, sizes, strict=False)
-                if any(isinstance(have, int) and want not in (None, have) for have, want in pairs):
-                    raise BundleError(
-                        f"{self.path / bundle.FORWARD}: {tensor.name} is {list(known)}, not {list(sizes)} as the"
-                        " manifest says. Export the model again."
-                    )
-            if not layer.gradients:
-                raise EngineError(
-                    f"bundle {self.path} has no gradient for layer {layer.name!r}. Export the model again."
-                )

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from boxcam.bundle import Preprocess
 from boxcam.errors import InputError
-from boxcam.types import Float, Grid, Image
+from boxcam.types import Corners, Float, Grid, Image
 
 INTERPOLATIONS = {
     "nearest": cv2.INTER_NEAREST,
@@ -72,7 +72,7 @@ class Transform:
         return self.resized_width / self.width
 
     @property
-    def seen(self) -> tuple[float, float, float, float]:
+    def seen(self) -> Corners:
         """The part of the image that the model sees, x1 y1 x2 y2 in image pixels: all of it, if nothing is cut."""
         x1, x2 = _seen(self.left, self.resized_width, self.canvas_width, self.width)
         y1, y2 = _seen(self.top, self.resized_height, self.canvas_height, self.height)
@@ -149,7 +149,7 @@ class Transform:
             bounds=self._within_seen((left, top, right, bottom)),
         )
 
-    def _within_seen(self, box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    def _within_seen(self, box: Corners) -> Corners:
         """The part of a box on the image that was seen, if the image is cut off; nothing is ``(0, 0, 0, 0)``."""
         if not self.is_cut:
             return box

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from boxcam.explain import sheet as pages
 from boxcam.explain.evidence import Part
-from boxcam.explain.panel import LARGEST, Corners, Panel, fit, locator_size, picture_size, resize, surroundings
+from boxcam.explain.panel import LARGEST, Panel, fit, locator_size, picture_size, resize, surroundings
 from boxcam.explain.pictures import make_panel
 from boxcam.explain.render import class_color
 from boxcam.explain.sheet import Words, sheet
 from boxcam.explain.tags import Rectangle, place_tags
 from boxcam.explain.totals import totals
-from boxcam.types import CellMap, Grid
+from boxcam.types import CellMap, Corners, Grid
 from tests.explain.made import EVEN, explanation
 from tests.explain.panels import shown
 

@@ -10,77 +10,22 @@ import numpy as np
 import onnx
 import pytest
 
-from boxcam.bundle import Gradient, Layer, Logits, Manifest, Outputs, Preprocess, Tensor, TracedTarget
-from boxcam.errors import BundleError, EngineError, RunError, UnknownLayerError, UnknownNameError
+from boxcam.bundle import Layer, Manifest
+from boxcam.errors import EngineError, RunError, UnknownLayerError, UnknownNameError
 from boxcam.runtime import model as module
 from boxcam.runtime.model import Model, Prediction
-from boxcam.runtime.preprocess import Transform
-from boxcam.runtime.tensors import Tensors
 from boxcam.types import Patch
-
-PATH = Path("b.boxcam")
-FORWARD = str(PATH / "forward.onnx")
-LOGIT = TracedTarget("logit", "origin", "logit", (Logits("flat", (4,), "Sigmoid"), Logits("map", (1, 2, 3), "Sigmoid")))
-SCORE = TracedTarget("score", "where", "much", (Logits("scores", (5,), "Identity"),))
-
-
-def gradient(engine: str = "onnx", target: str = "logit", rules: Any = "plain", **others: Any) -> Gradient:
-    file = f"{engine}.{target}.{rules}"
-    return Gradient(engine, target, rules, file, "windows", "", **{"context": (file,), "boxes_at_once": 2, **others})
-
-
-NECK = Layer(
-    "neck", "map",
-    (Tensor("p3", 2, 4, 6, (4.0, 8.0)), Tensor("p4", 3, 2, 3, (8.0, 16.0), center=(2.0, 6.0))),
-    (
-        gradient("torchscript"),
-        gradient(means="onnx.means"),
-        gradient(rules="guided"),
-        gradient(target="score"),
-        gradient("torchscript", "score"),
-    ),
-)  # fmt: skip
-ROI = Layer("roi", "roi", (Tensor("pooled", 2, 2, 2, None, rois="rois"),), (gradient("torchscript"),))
-SPEC = Preprocess(16, 48, 16, 48, "stretch", "top-left", (0.0,) * 3, False, (0.0,) * 3, (1.0,) * 3, "BGR")
-MANIFEST = Manifest(
-    "1", {}, ("a", "b"), "image", SPEC, Outputs("boxes", "scores", "labels"), (LOGIT, SCORE), (NECK, ROI), {}
+from tests.runtime.formulas import (
+    ARRAYS,
+    FORWARD,
+    MANIFEST,
+    NECK,
+    PATH,
+    PLACE,
+    ROI,
+    Session,
+    gradient,
 )
-PLACE = Transform(32, 48, 16, 48, 16, 48, 0, 0)
-
-ARRAYS: dict[str, Any] = {
-    "boxes": np.float32([[0, 0, 4, 4], [1, 1, 5, 5], [2, 2, 6, 6], [3, 3, 7, 7], [4, 4, 8, 8]]),
-    "scores": np.float32([0.5, 0.25, 0.75, 0.1, 0.6]),
-    "labels": np.int64([0, 1, 1, 0, 0]),
-    "origin": np.int32([[0, 3, 0, 0], [1, 0, 1, 2], [1, 0, 0, 1], [0, 0, 0, 0], [0, 1, 0, 0]]),
-    "logit": np.float64([10, 11, 12, 13, 14]),
-    "where": np.int64([[0, 0], [0, 1], [0, 2], [0, 3], [0, 4]]),
-    "much": np.float16([0.5, 0.25, 0.75, 0.1, 0.6]),
-    "flat": np.float32([0, 1, 2, 3]),
-    "map": np.float32([[[5, 6, 7], [8, 9, 10]]]),
-    "p3": np.arange(48, dtype=np.float32).reshape(1, 2, 4, 6),
-    "p4": np.arange(18, dtype=np.float32).reshape(1, 3, 2, 3),
-    "pooled": np.arange(24, dtype=np.float32).reshape(3, 2, 2, 2),
-    "rois": np.float32([[0, 0, 8, 8], [8, 4, 16, 12], [0, 0, 48, 16]]),
-}
-
-
-class Session:
-    """What a forward graph would give."""
-
-    device, providers = "cpu", ("CPUExecutionProvider",)
-
-    def __init__(self, **others: Any) -> None:
-        self.arrays = {**ARRAYS, **others}
-        names = [*self.arrays, *(name for layer in (NECK, ROI) for g in layer.gradients for name in g.context)]
-        self.outputs: dict[str, Any] = {name: self.arrays.get(name, np.zeros(1)).shape for name in names}
-        self.inputs: dict[str, Any] = {"image": (1, 3, 16, 48)}
-        real = ("labels", "origin", "where")
-        self.types = {name: "tensor(int64)" if name in real else "tensor(float)" for name in names}
-        self.asked: list[Any] = []
-
-    def run(self, given: Any, names: list[str], keep: set[str]) -> Tensors:
-        self.asked.append((dict(given), names, keep))
-        return Tensors({name: self.arrays.get(name, np.zeros(1, np.float32)) for name in names})
 
 
 class Engine:
@@ -388,88 +333,3 @@ def test_gradients_run_where_the_forward_pass_does(providers: Any, monkeypatch: 
     opened.clear()
     Model(PATH)
     assert opened == [(PATH / "forward.onnx", ("cpu", 0, ()))]
-
-
-def test_a_forward_graph_that_is_as_the_manifest_says_is_taken() -> None:
-    made = model()
-    made._check_outputs()
-    made._session.outputs["p3"] = ("N", "C", "h", 6)  # what is open may be anything
-    made._session.outputs["p4"] = (1, 9)  # and what has another rank is looked at where it is run
-    made._check_outputs()
-    made.manifest = _with(spec={"layout": "NHWC"})
-    made._session.inputs = {"image": (1, 16, 48, 3)}
-    made._check_outputs()
-    made.manifest = _with(spec={"multiple": 8, "resize": "fit"})
-    made._session.inputs = {"image": (1, 3, "h", None)}
-    made._check_outputs()
-
-
-def _with(spec: dict[str, Any] | None = None, **others: Any) -> Manifest:
-    from dataclasses import replace
-
-    return replace(MANIFEST, preprocess=replace(SPEC, **(spec or {})), **others)
-
-
-NEEDED = (
-    "boxes", "scores", "labels", "origin", "logit", "where", "much", "p3", "p4", "pooled", "rois", "onnx.logit.plain",
-    "onnx.logit.guided", "torchscript.logit.plain", "torchscript.score.plain", "onnx.score.plain",
-)  # fmt: skip
-
-
-@pytest.mark.parametrize("name", NEEDED)
-def test_what_a_forward_graph_lacks_is_named(name: str) -> None:
-    made = model()
-    del made._session.outputs[name]
-    with pytest.raises(BundleError) as caught:
-        made._check_outputs()
-    assert str(caught.value) == f"{FORWARD} lacks {name}, which the manifest lists. Export the model again."
-
-
-def test_of_many_that_it_lacks_three_are_named() -> None:
-    made = model()
-    for name in NEEDED[:4]:
-        del made._session.outputs[name]
-    with pytest.raises(BundleError, match=r"forward\.onnx lacks boxes, labels, origin, which the manifest lists\."):
-        made._check_outputs()
-
-
-@pytest.mark.parametrize(
-    ("manifest", "size", "lacks"),
-    [
-        (MANIFEST, (1, 3, 48, 16), "an input of 16x48"),
-        (MANIFEST, (1, 3, 16, "w"), "an input of 16x48"),
-        (MANIFEST, None, "an input of 16x48"),
-        (_with({"layout": "NHWC"}), (1, 3, 16, 48), "an input of 16x48"),
-        (_with({"multiple": 8, "resize": "fit"}), (1, 3, "h", 48), "an input of each image's own size"),
-        (_with({"multiple": 8, "resize": "fit"}), (1, 3, 16, "w"), "an input of each image's own size"),
-        (_with({"multiple": 8, "resize": "fit"}), (1, 3, "h"), "an input of each image's own size"),
-    ],
-)
-def test_an_input_of_another_size_is_refused(manifest: Manifest, size: Any, lacks: str) -> None:
-    made = model(manifest)
-    made._session.inputs = {} if size is None else {"image": size}
-    with pytest.raises(BundleError) as caught:
-        made._check_outputs()
-    assert str(caught.value) == f"{FORWARD} lacks {lacks}, which the manifest lists. Export the model again."
-
-
-@pytest.mark.parametrize("shape", [(1, 3, 4, 6), (1, 2, 5, 6), (1, 2, 4, 7), ("N", 2, "h", 7)])
-def test_a_tensor_of_another_size_is_refused(shape: Any) -> None:
-    made = model()
-    made._session.outputs["p3"] = shape
-    with pytest.raises(BundleError) as caught:
-        made._check_outputs()
-    assert str(caught.value) == (
-        f"{FORWARD}: p3 is {list(shape[1:])}, not [2, 4, 6] as the manifest says. Export the model again."
-    )
-
-
-def test_a_layer_without_gradients_and_a_tensor_of_another_type_are_refused() -> None:
-    made = model(_with(layers=(NECK, Layer("roi", "roi", ROI.tensors, ()))))
-    with pytest.raises(EngineError) as caught:
-        made._check_outputs()
-    assert str(caught.value) == "bundle b.boxcam has no gradient for layer 'roi'. Export the model again."
-    made = model()
-    made._session.types["p4"] = "tensor(int64)"
-    with pytest.raises(BundleError, match=r"^b\.boxcam.forward\.onnx: p4 is tensor\(int64\), not"):
-        made._check_outputs()

@@ -10,12 +10,7 @@ import numpy as np
 from boxcam.explain.colors import paint
 from boxcam.explain.look import Look
 from boxcam.explain.render import PERCENTILE, brightest, class_color, drawn_values, outline, place_box, scaled
-from boxcam.types import Float, Image
-
-Corners = tuple[float, float, float, float]
-"""x1 y1 x2 y2."""
-View = tuple[int, int, int, int]
-"""Columns and rows of the image that are shown: x1 y1 x2 y2, the last ones exclusive."""
+from boxcam.types import Corners, Float, Image, View
 
 CONTEXT = 2.0
 """How many times as large as its box a part is."""

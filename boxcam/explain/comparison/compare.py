@@ -13,7 +13,7 @@ import numpy as np
 from boxcam._version import __version__
 from boxcam.arguments import check_distinct
 from boxcam.errors import InputError
-from boxcam.explain.browse.view import View, draw_view, fitted, peak_of, view_of
+from boxcam.explain.browse.view import draw_view, fitted, peak_of, view_of
 from boxcam.explain.comparison.cell import CANNOT, Cell, cells_of
 from boxcam.explain.evidence import Query
 from boxcam.explain.explainer import explained, predict, query_of
@@ -28,7 +28,7 @@ from boxcam.plurals import counted
 from boxcam.runtime.model import Model, Prediction
 from boxcam.runtime.pixels import load_image
 from boxcam.runtime.planes import picture_of
-from boxcam.types import Detections, Image
+from boxcam.types import Corners, Detections, Image, View
 
 SIZE = 210, 280
 """Height and width that a cell's picture has at most."""
@@ -74,7 +74,7 @@ class Comparison:
         return point is None or (y1 <= point[0] < y2 and x1 <= point[1] < x2)
 
     @property
-    def box(self) -> tuple[float, float, float, float]:
+    def box(self) -> Corners:
         """x1 y1 x2 y2 in image pixels."""
         x1, y1, x2, y2 = (float(side) for side in self.found.boxes[0])
         return x1, y1, x2, y2

@@ -16,12 +16,12 @@ from boxcam.explain.evidence import DETECTION
 from boxcam.explain.lettering import Color, legible, shorten, text_width, wrap, write
 from boxcam.explain.look import Look
 from boxcam.explain.methods import METHODS
+from boxcam.explain.page import FRAME, INK, MARGIN, MUTED, PAPER
 from boxcam.explain.render import class_color, outline, place_box
 from boxcam.targets import LOGIT
 from boxcam.types import Image
 
-_PAPER, _FRAME, _INK, _MUTED = (255, 255, 255), (238, 236, 234), (33, 30, 28), (125, 116, 110)
-_MARGIN, _GAP, _CAPTION, _LABEL = 28, 16, 26, 190
+_GAP, _CAPTION, _LABEL = 16, 26, 190
 _BAR, _LINE = 160, 18
 _LARGEST = 420, 560
 """Height and width of the picture of the whole image."""
@@ -42,21 +42,21 @@ def draw_grid(comparison: Comparison) -> Image:
     inner = max(_LABEL + len(layers) * (width + _GAP) - _GAP, 2 * _LABEL + 240)
     head = fitted(whole, (_LARGEST[0], min(_LARGEST[1], inner * 6 // 10)))
     words = _words(comparison, inner - head[1] - _GAP)
-    top = _MARGIN + max(head[0], sum(size + 14 for _, size, _ in words)) + 2 * _GAP
+    top = MARGIN + max(head[0], sum(size + 14 for _, size, _ in words)) + 2 * _GAP
     step = height + _CAPTION + _GAP
     legend = wrap(_strongest(comparison), inner - _BAR - 40, 8)
-    total = top + 30 + len(rows) * step + 12 + (len(legend) - 1) * _LINE + _MARGIN
-    page: Image = np.full((total, inner + 2 * _MARGIN, 3), _PAPER, np.uint8)
+    total = top + 30 + len(rows) * step + 12 + (len(legend) - 1) * _LINE + MARGIN
+    page: Image = np.full((total, inner + 2 * MARGIN, 3), PAPER, np.uint8)
 
-    page[_MARGIN : _MARGIN + head[0], _MARGIN : _MARGIN + head[1]] = _overview(comparison, head)
-    _border(page, (_MARGIN, _MARGIN), head)
-    y = _MARGIN
+    page[MARGIN : MARGIN + head[0], MARGIN : MARGIN + head[1]] = _overview(comparison, head)
+    _border(page, (MARGIN, MARGIN), head)
+    y = MARGIN
     for line, size, color in words:
-        write(page, line, (_MARGIN + head[1] + _GAP, y + size), size, color)
+        write(page, line, (MARGIN + head[1] + _GAP, y + size), size, color)
         y += size + 14
-    lefts = [_MARGIN + _LABEL + number * (width + _GAP) for number in range(len(layers))]
+    lefts = [MARGIN + _LABEL + number * (width + _GAP) for number in range(len(layers))]
     for left, layer in zip(lefts, layers, strict=True):
-        write(page, shorten(layer, width, 9), (left, top + 12), 9, _INK)
+        write(page, shorten(layer, width, 9), (left, top + 12), 9, INK)
     for number, row in enumerate(rows):
         y = top + 30 + number * step
         _label(page, row[0].method, y)
@@ -76,14 +76,14 @@ def _words(comparison: Comparison, width: int) -> list[tuple[str, int, Color]]:
     target = "" if comparison.target in (LOGIT.name, DETECTION) else f", target {comparison.target}"
     image = "image" if query.image is None else Path(query.image).name
     count = comparison.boxes
-    lines = [(line, 13, _INK) for line in wrap(f"{name} {float(found.scores[0]):.2f}", width, 13)]
+    lines = [(line, 13, INK) for line in wrap(f"{name} {float(found.scores[0]):.2f}", width, 13)]
     place = f"{one} {comparison.rank} of {count}{of_class}" if count > 1 else f"the only {one}{of_class}"
     for text in (f"{image}: {place}", f"model {query.bundle}{target}", *([query.drawn] if query.drawn else [])):
-        lines += [(line, 9, _MUTED) for line in wrap(text, width, 9)]
+        lines += [(line, 9, MUTED) for line in wrap(text, width, 9)]
     x1, y1, x2, y2 = comparison.view
     if (x2 - x1, y2 - y1) != (comparison.image.shape[1], comparison.image.shape[0]):
         said = f"The {x2 - x1} x {y2 - y1} pixels in the frame are shown below; maps are of the whole image."
-        lines += [(line, 9, _MUTED) for line in wrap(said, width, 9)]
+        lines += [(line, 9, MUTED) for line in wrap(said, width, 9)]
     return lines
 
 
@@ -97,7 +97,7 @@ def _overview(comparison: Comparison, size: tuple[int, int]) -> Image:
     if (x2 - x1, y2 - y1) != (image.shape[1], image.shape[0]):
         left, top, right, bottom = place_box((x1, y1, x2, y2), drawn, image.shape)
         cv2.rectangle(drawn, (left - 1, top - 1), (right + 1, bottom + 1), (0, 0, 0), 1)
-        cv2.rectangle(drawn, (left, top), (right, bottom), _PAPER, 1)
+        cv2.rectangle(drawn, (left, top), (right, bottom), PAPER, 1)
     if not comparison.query.classifier:
         outline(drawn, place_box(comparison.box, drawn, image.shape), class_color(int(comparison.found.labels[0])))
     return drawn
@@ -105,29 +105,29 @@ def _overview(comparison: Comparison, size: tuple[int, int]) -> Image:
 
 def _label(page: Image, method: str, y: int) -> None:
     """The name of a row's method, and what it shows."""
-    write(page, shorten(method, _LABEL - _GAP, 10), (_MARGIN, y + 14), 10, _INK)
+    write(page, shorten(method, _LABEL - _GAP, 10), (MARGIN, y + 14), 10, INK)
     for number, line in enumerate(wrap(METHODS[method].shows, _LABEL - _GAP, 7, 5)):
-        write(page, line, (_MARGIN, y + 36 + number * 16), 7, _MUTED)
+        write(page, line, (MARGIN, y + 36 + number * 16), 7, MUTED)
 
 
 def _border(page: Image, corner: tuple[int, int], size: tuple[int, int]) -> None:
     """A thin line around a picture, whose own paper may be white."""
     (x, y), (height, width) = corner, size
-    cv2.rectangle(page, (x - 1, y - 1), (x + width, y + height), _FRAME, 1)
+    cv2.rectangle(page, (x - 1, y - 1), (x + width, y + height), FRAME, 1)
 
 
 def _cell(place: Image, cell: Cell, height: int, said: str) -> None:
     """Fill a cell: the picture and its figures, or why there is none."""
     width = place.shape[1]
     if cell.picture is None or cell.facts is None:
-        place[:height] = _FRAME
+        place[:height] = FRAME
         lines = wrap(cell.short, width - _GAP, 8)
         for number, line in enumerate(lines):
             at = (width - text_width(line, 8)) // 2, height // 2 + 4 + (2 * number - len(lines) + 1) * 9
-            write(place[:height], line, at, 8, _MUTED)
+            write(place[:height], line, at, 8, MUTED)
         return
     place[:height] = cell.picture
-    write(place, shorten(said, width, 8), (0, height + 18), 8, _INK)
+    write(place, shorten(said, width, 8), (0, height + 18), 8, INK)
 
 
 def caption(comparison: Comparison, cell: Cell) -> str:
@@ -156,8 +156,8 @@ def _strongest(comparison: Comparison) -> str:
 
 def _legend(page: Image, y: int, said: Sequence[str]) -> None:
     """The colour bar, and lines next to it that say what its end stands for."""
-    x = _MARGIN + write(page, "0", (_MARGIN, y + 10), 8, _MUTED) + 8
+    x = MARGIN + write(page, "0", (MARGIN, y + 10), 8, MUTED) + 8
     steps = np.tile(np.linspace(0, 1, _BAR, dtype=np.float32), (12, 1))
     page[y : y + 12, x : x + _BAR] = paint(np.full((12, _BAR, 3), 150, np.uint8), steps)
     for number, line in enumerate(said):
-        write(page, line, (x + _BAR + 8, y + 10 + number * _LINE), 8, _MUTED)
+        write(page, line, (x + _BAR + 8, y + 10 + number * _LINE), 8, MUTED)

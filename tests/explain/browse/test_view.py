@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from boxcam.explain.browse.card import SIZE
-from boxcam.explain.browse.view import Corners, draw_view, fitted, peak_of, view_of
+from boxcam.explain.browse.view import draw_view, fitted, peak_of, view_of
 from boxcam.explain.look import Look
+from boxcam.types import Corners
 from tests.explain.made import EVEN, explanation
 
 IMAGE = 1200, 1600

@@ -19,11 +19,11 @@ from boxcam.errors import BoxcamWarning
 from boxcam.explain.finding import Finding
 from boxcam.runtime.pixels import load_image
 from boxcam.runtime.preprocess import prepare
+from tests.explain.whynot.by_hand import NOISE, by_hand, near, same
 from tests.explain.whynot.detectors import FAMILIES, SAMPLE, export
 from tests.explain.whynot.scene import CLASSES, picture
-from tests.explain.whynot.test_candidates import NOISE, by_hand, near, same
 from tests.explain.whynot.variants import VARIANTS
-from tests.export.passes.test_dynamic_size import BACKBONE, PICTURES, PREPROCESS, Detector, pixels, written
+from tests.export.passes.open_sizes import BACKBONE, PICTURES, PREPROCESS, Detector, pixels, written
 
 WITHOUT = ["NonMaxSuppression", "RoiAlign", "Resize", "Min", "Max", "Range"]
 """Operators that ONNX Runtime has for float32 only."""
