@@ -89,10 +89,10 @@ def compare(
 ) -> None:
     """Draw one box by several methods and layers, as a grid.
 
-    The picture has a row for each method and a column for each layer. Every cell shows the same part of the image under
-    its map, scaled to its own peak (a map of pixels: to the hottest 1 % of its positive pixels), with the share of heat
-    inside the box and the peak; above, the whole image shows where the part lies. Where a method cannot be used at a
-    layer, it says why.
+    The picture has a row for each method and a column for each layer; the methods of a single layer stand side by side.
+    Every cell shows the same part of the image under its map, scaled to its own peak (a map of pixels: to the hottest
+    1 % of its positive pixels), with the share of heat inside the box and the peak; above, the whole image shows where
+    the part lies. Where a method cannot be used at a layer, it says why.
 
     \b
     Examples:
@@ -134,7 +134,7 @@ def _watch(quiet: bool) -> Watch:
 
 def _table(found: Comparison) -> list[str]:
     """The figures: a line for each method, a column for each layer."""
-    from boxcam.explain.comparison.grid import caption
+    from boxcam.explain.comparison.body import caption
 
     heads = ["method", *found.layers]
     lines = [heads, *([row[0].method, *(caption(found, cell) for cell in row)] for row in found.rows)]

@@ -131,27 +131,22 @@ class Finding:
         """The probabilities of all classes of a candidate: float64 [C]."""
         return self.plantings[place[0]].probabilities(place[1:])
 
-    def rank(self, score: float, rows: Rows) -> int:
+    def rank(self, score: float, near: Near) -> int:
         """How many candidates, each of any class, have a better score, and one more.
 
         Args:
             score: of a candidate.
-            rows: all candidates of one class, which tell the factors that all classes share.
+            near: all candidates of one class, which tell the factors that all classes share.
         """
-        better, first = 0, every_place(self.plantings, self._label(rows.origin[0]))
-        there, mine = (numbers_of(self.plantings, of) for of in (rows.origin, first))
+        better, first = 0, every_place(self.plantings, near.label)
+        there, mine = (numbers_of(self.plantings, of) for of in (near.origin, first))
         order = np.argsort(there)
         at = order[np.minimum(np.searchsorted(there, mine, sorter=order), len(order) - 1)]
-        factors = np.where(there[at] == mine, rows.scores[at], 0.5).astype(np.float32)  # what is dropped has no score
+        factors = np.where(there[at] == mine, near.planted[at], 0.5).astype(np.float32)  # what is dropped has no score
         for other in set(range(self.classes)) - set(self.selection.told.silent):
             places = every_place(self.plantings, other)
             better += int((scores_of(self._shares(places), factors, self.selection.told.form) > score).sum())
         return better + 1
-
-    def _label(self, row: Int) -> int:
-        one = self.plantings[int(row[0])]
-        at = row[1:].tolist()
-        return int((at[one.rows.axis] - one.first(at)) // one.rows.step)
 
     def _scores(self, rows: Rows) -> npt.NDArray[np.float64]:
         return scores_of(self._shares(rows.origin), rows.scores, self.selection.told.form)

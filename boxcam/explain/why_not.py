@@ -20,7 +20,7 @@ from boxcam.explain.finding import NEAR, Finding, Near
 from boxcam.explain.metrics.overlap import iou
 from boxcam.runtime.planting import factors_of
 from boxcam.runtime.selection import Place
-from boxcam.types import Detections, Float
+from boxcam.types import Detections, Float, Int
 
 _STEPS = 18
 """Halvings in the search for the lowest logit that is reported."""
@@ -54,9 +54,9 @@ class WhyNot:
             ArgumentError: the model never reports the class.
             RunError: it has no candidates in this image.
         """
-        near = self._finding.near(label, self._place)
         if (seen := self._reported(label)) is not None:
-            return self._is_reported(near, label, seen)
+            return self._is_reported(label, seen)
+        near = self._finding.near(label, self._place)
         if (best := near.best) is None:
             return self._nothing(near, label)
         return self._not_reported(near, best)
@@ -67,7 +67,7 @@ class WhyNot:
         there = np.flatnonzero((self._found.labels == label) & (shares >= NEAR))
         return int(there[0]) if len(there) else None
 
-    def _is_reported(self, near: Near, label: int, seen: int) -> Candidate:
+    def _is_reported(self, label: int, seen: int) -> Candidate:
         share = float(iou(self._found.boxes[seen : seen + 1], self._place)[0])
         box, score = self._found.boxes[seen], float(self._found.scores[seen])
         x1, y1, x2, y2 = (float(side) for side in box)
@@ -217,30 +217,51 @@ class WhyNot:
     def _suppressed_by(self, near: Near, k: int, place: Place) -> Candidate | None:
         """That a better box suppresses the candidate: with this one alone beside it, it is not reported."""
         box = near.boxes[k]
-        shares = iou(self._found.boxes, box)
         if self._is_kept_out_from_afar(near, k, place):
             return None  # by its rank, and so does what overlaps it
-        for number in np.argsort(-shares, kind="stable")[:_TRIED].tolist():
-            other: Place = tuple(self._found.origin[number].tolist())
-            if shares[number] <= 0:
-                break
-            if other != place and not self._is_reported_with([place, other], whole=[place, other]):
-                share, score = float(shares[number]), float(self._found.scores[number])
-                why = (
-                    f"It was suppressed by box {number + 1} ({self._found.names[number]}, score {score:.2f}), which"
-                    f" overlaps it by an IoU of {share:.2f}; its own score is {near.scores[k]:.2f}."
-                )
-                return self._candidate(near, k, "suppressed", why, {"by": number + 1, "by_iou": share})
+        shares = iou(self._found.boxes, box)
+        number = self._suppressing(place, self._found.origin, shares, np.flatnonzero(shares > 0))
+        if number is not None:
+            share, score = float(shares[number]), float(self._found.scores[number])
+            why = (
+                f"It was suppressed by box {number + 1} ({self._found.names[number]}, score {score:.2f}), which"
+                f" overlaps it by an IoU of {share:.2f}; its own score is {near.scores[k]:.2f}."
+            )
+            return self._candidate(near, k, "suppressed", why, {"by": number + 1, "by_iou": share})
         shares = iou(near.boxes, box)
         better = np.flatnonzero((near.scores > near.scores[k]) & (shares > 0))
-        for number in better[np.argsort(-shares[better], kind="stable")][:_TRIED].tolist():
-            other = tuple(near.origin[number].tolist())
+        number = self._suppressing(place, near.origin, shares, better)
+        if number is not None:
+            why = (
+                f"It was suppressed by a better candidate (score {near.scores[number]:.2f}, IoU"
+                f" {shares[number]:.2f}), which was not reported either; its own score is {near.scores[k]:.2f}."
+            )
+            return self._candidate(near, k, "suppressed", why, {"by_iou": float(shares[number])})
+        return None
+
+    def _suppressing(
+        self, place: Place, origin: Int, shares: npt.NDArray[np.float64], some: npt.NDArray[np.int64]
+    ) -> int | None:
+        """Which of some boxes suppresses a candidate if it is the only one beside it; None if none does.
+
+        A candidate that is reported beside all of them together is suppressed by none: what suppresses it would have to
+        be suppressed itself, and does nothing to it then. So only where it is not, each is asked about.
+
+        Args:
+            place: the candidate.
+            origin: int64 [N, D], of boxes.
+            shares: float64 [N], by how much they overlap it.
+            some: which of them.
+        """
+        order = some[np.argsort(-shares[some], kind="stable")][:_TRIED].tolist()
+        others: dict[int, Place] = {number: tuple(origin[number].tolist()) for number in order}
+        others = {number: other for number, other in others.items() if other != place}
+        together = [place, *others.values()]
+        if not others or self._is_reported_with(together, whole=together):
+            return None
+        for number, other in others.items():
             if not self._is_reported_with([place, other], whole=[place, other]):
-                why = (
-                    f"It was suppressed by a better candidate (score {near.scores[number]:.2f}, IoU"
-                    f" {shares[number]:.2f}), which was not reported either; its own score is {near.scores[k]:.2f}."
-                )
-                return self._candidate(near, k, "suppressed", why, {"by_iou": float(shares[number])})
+                return number
         return None
 
     def _is_kept_out_from_afar(self, near: Near, k: int, place: Place) -> bool:
@@ -254,8 +275,7 @@ class WhyNot:
         return place not in self._run([far, place], [far, place], high).places
 
     def _by_rank(self, near: Near, k: int) -> Candidate:
-        rows = self._finding.selection.every(self._finding.prediction.outputs, self._finding.plantings, near.label)
-        rank = self._finding.rank(float(near.scores[k]), rows)
+        rank = self._finding.rank(float(near.scores[k]), near)
         why = (
             f"It was left out by its rank: with a score of {near.scores[k]:.3g} it is number {rank} of all candidates,"
             " and the model keeps fewer."

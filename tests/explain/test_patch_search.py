@@ -196,7 +196,7 @@ class TestDetector:
         found = signs_model.explain(picture, method=METHOD, top=1, passes=6)
         patches, values = PatchGrid.of(found.detections.boxes[0], picture), found.map(0)
         inside = values[patches.within(picture)]
-        assert inside.sum() == values.sum() > 0
+        assert np.count_nonzero(inside) == np.count_nonzero(values) > 0
         assert inside.size < values.size / 4
 
     def test_the_command_line(self, signs: Path, signs_bundle: Path, tmp_path: Path, cli: Cli) -> None:

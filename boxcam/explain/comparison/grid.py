@@ -10,19 +10,19 @@ import numpy as np
 
 from boxcam.explain.browse.view import fitted, strongest_of
 from boxcam.explain.colors import paint
-from boxcam.explain.comparison.cell import Cell
-from boxcam.explain.comparison.compare import SIZE, Comparison
+from boxcam.explain.comparison.body import GAP, Body, border
+from boxcam.explain.comparison.compare import Comparison
 from boxcam.explain.evidence import DETECTION
-from boxcam.explain.lettering import Color, legible, shorten, text_width, wrap, write
+from boxcam.explain.lettering import Color, legible, wrap, write
 from boxcam.explain.look import Look
-from boxcam.explain.methods import METHODS
-from boxcam.explain.page import FRAME, INK, MARGIN, MUTED, PAPER
+from boxcam.explain.page import INK, MARGIN, MUTED, PAPER
 from boxcam.explain.render import class_color, outline, place_box
 from boxcam.targets import LOGIT
 from boxcam.types import Image
 
-_GAP, _CAPTION, _LABEL = 16, 26, 190
 _BAR, _LINE = 160, 18
+_NARROWEST = 620
+"""Pixels of the page's width, without margins, in which its words have room."""
 _LARGEST = 420, 560
 """Height and width of the picture of the whole image."""
 
@@ -30,40 +30,31 @@ _LARGEST = 420, 560
 def draw_grid(comparison: Comparison) -> Image:
     """The picture.
 
-    Above, the whole image with the box, and the part that the cells show in a frame. Below, a row for each
-    method and a column for each layer; every cell shows the same part under its own map, whose scale is its own.
+    Above, the whole image with the box, and the part that the cells show in a frame. Below, a row for each method and a
+    column for each layer, or all methods of a single layer side by side; every cell shows the same part under its own
+    map, whose scale is its own.
 
     Returns:
         uint8 [height, width, 3], BGR.
     """
-    rows, layers = comparison.rows, comparison.layers
     whole = (0, 0, comparison.image.shape[1], comparison.image.shape[0])
-    height, width = fitted(comparison.view, SIZE)
-    inner = max(_LABEL + len(layers) * (width + _GAP) - _GAP, 2 * _LABEL + 240)
+    body = Body(comparison)
+    inner = max(body.width, _NARROWEST)
     head = fitted(whole, (_LARGEST[0], min(_LARGEST[1], inner * 6 // 10)))
-    words = _words(comparison, inner - head[1] - _GAP)
-    top = MARGIN + max(head[0], sum(size + 14 for _, size, _ in words)) + 2 * _GAP
-    step = height + _CAPTION + _GAP
+    words = _words(comparison, inner - head[1] - GAP)
+    top = MARGIN + max(head[0], sum(size + 14 for _, size, _ in words)) + 2 * GAP
     legend = wrap(_strongest(comparison), inner - _BAR - 40, 8)
-    total = top + 30 + len(rows) * step + 12 + (len(legend) - 1) * _LINE + MARGIN
+    total = top + body.height + 12 + (len(legend) - 1) * _LINE + MARGIN
     page: Image = np.full((total, inner + 2 * MARGIN, 3), PAPER, np.uint8)
 
     page[MARGIN : MARGIN + head[0], MARGIN : MARGIN + head[1]] = _overview(comparison, head)
-    _border(page, (MARGIN, MARGIN), head)
+    border(page, (MARGIN, MARGIN), head)
     y = MARGIN
     for line, size, color in words:
-        write(page, line, (MARGIN + head[1] + _GAP, y + size), size, color)
+        write(page, line, (MARGIN + head[1] + GAP, y + size), size, color)
         y += size + 14
-    lefts = [MARGIN + _LABEL + number * (width + _GAP) for number in range(len(layers))]
-    for left, layer in zip(lefts, layers, strict=True):
-        write(page, shorten(layer, width, 9), (left, top + 12), 9, INK)
-    for number, row in enumerate(rows):
-        y = top + 30 + number * step
-        _label(page, row[0].method, y)
-        for left, cell in zip(lefts, row, strict=True):
-            _border(page, (left, y), (height, width))
-            _cell(page[y : y + height + _CAPTION, left : left + width], cell, height, caption(comparison, cell))
-    _legend(page, top + 30 + len(rows) * step, legend)
+    body.draw(page, top)
+    _legend(page, top + body.height, legend)
     return page
 
 
@@ -78,7 +69,8 @@ def _words(comparison: Comparison, width: int) -> list[tuple[str, int, Color]]:
     count = comparison.boxes
     lines = [(line, 13, INK) for line in wrap(f"{name} {float(found.scores[0]):.2f}", width, 13)]
     place = f"{one} {comparison.rank} of {count}{of_class}" if count > 1 else f"the only {one}{of_class}"
-    for text in (f"{image}: {place}", f"model {query.bundle}{target}", *([query.drawn] if query.drawn else [])):
+    layer = f", layer {comparison.layers[0]}" if len(comparison.layers) == 1 else ""
+    for text in (f"{image}: {place}", f"model {query.bundle}{layer}{target}", *([query.drawn] if query.drawn else [])):
         lines += [(line, 9, MUTED) for line in wrap(text, width, 9)]
     x1, y1, x2, y2 = comparison.view
     if (x2 - x1, y2 - y1) != (comparison.image.shape[1], comparison.image.shape[0]):
@@ -101,49 +93,6 @@ def _overview(comparison: Comparison, size: tuple[int, int]) -> Image:
     if not comparison.query.classifier:
         outline(drawn, place_box(comparison.box, drawn, image.shape), class_color(int(comparison.found.labels[0])))
     return drawn
-
-
-def _label(page: Image, method: str, y: int) -> None:
-    """The name of a row's method, and what it shows."""
-    write(page, shorten(method, _LABEL - _GAP, 10), (MARGIN, y + 14), 10, INK)
-    for number, line in enumerate(wrap(METHODS[method].shows, _LABEL - _GAP, 7, 5)):
-        write(page, line, (MARGIN, y + 36 + number * 16), 7, MUTED)
-
-
-def _border(page: Image, corner: tuple[int, int], size: tuple[int, int]) -> None:
-    """A thin line around a picture, whose own paper may be white."""
-    (x, y), (height, width) = corner, size
-    cv2.rectangle(page, (x - 1, y - 1), (x + width, y + height), FRAME, 1)
-
-
-def _cell(place: Image, cell: Cell, height: int, said: str) -> None:
-    """Fill a cell: the picture and its figures, or why there is none."""
-    width = place.shape[1]
-    if cell.picture is None or cell.facts is None:
-        place[:height] = FRAME
-        lines = wrap(cell.short, width - _GAP, 8)
-        for number, line in enumerate(lines):
-            at = (width - text_width(line, 8)) // 2, height // 2 + 4 + (2 * number - len(lines) + 1) * 9
-            write(place[:height], line, at, 8, MUTED)
-        return
-    place[:height] = cell.picture
-    write(place, shorten(said, width, 8), (0, height + 18), 8, INK)
-
-
-def caption(comparison: Comparison, cell: Cell) -> str:
-    """The figures of a cell, or why it has none, in a few words."""
-    if cell.facts is None:
-        return cell.short
-    if not cell.facts["depends_on_layer"]:
-        return "does not depend on this layer"
-    if cell.rounding:
-        return f"no evidence: {cell.facts['peak']:.2g} is rounding"
-    if not cell.facts["positive_evidence"]:
-        return "empty map"
-    inside = cell.facts["share_inside_box"]
-    share = "" if inside is None else f"{inside:.0%} inside, "
-    away = "" if comparison.shows(cell.peak_at) else " out of view"
-    return f"{share}peak {cell.facts['peak']:.3g}{away}"
 
 
 def _strongest(comparison: Comparison) -> str:

@@ -12,11 +12,13 @@ import pytest
 
 import boxcam
 from boxcam.errors import ArgumentError, InputError, UnknownLayerError, UnknownNameError
+from boxcam.explain.comparison.body import caption
 from boxcam.explain.comparison.compare import SIZE, Comparison, compare
-from boxcam.explain.comparison.grid import caption, draw_grid
+from boxcam.explain.comparison.grid import draw_grid
 from boxcam.explain.methods import METHODS, Perturbation
 from boxcam.explain.options import Options
 from boxcam.runtime.model import Model
+from boxcam.types import Image
 
 
 def made(model: boxcam.Model, image: Any, *, classes: Any = None, **more: Any) -> Comparison:
@@ -155,25 +157,52 @@ def test_every_cell_shows_the_same_part_at_the_same_size(model: boxcam.Model, ca
     assert height / width == pytest.approx((y2 - y1) / (x2 - x1), rel=0.02)
 
 
-def test_the_grid_holds_every_picture_in_its_row_and_column(model: boxcam.Model, cat: Path) -> None:
-    found = made(model, cat, methods=["gradcam", "hirescam", "layercam"], layers=["neck"])
+def spot(page: Image, picture: Image) -> tuple[int, int]:
+    """Row and column at which a picture stands on a page."""
+    height, width = picture.shape[:2]
+    spots = [
+        (int(y), int(x))
+        for y, x in zip(*np.nonzero((page == picture[0, 0]).all(axis=2)), strict=True)
+        if np.array_equal(page[y : y + height, x : x + width], picture)
+    ]
+    assert len(spots) == 1
+    return spots[0]
+
+
+def pictures(found: Comparison) -> list[list[Image]]:
+    """Those of the cells."""
+    return [[cell.picture for cell in row if cell.picture is not None] for row in found.rows]
+
+
+def test_the_methods_of_one_layer_stand_side_by_side(model: boxcam.Model, cat: Path) -> None:
+    methods = ["gradcam", "hirescam", "layercam", "eigencam", "finer-cam", "ssgradcam"]
+    found = made(model, cat, methods=methods, layers=["neck"])
     page = draw_grid(found)
-    places = []
-    for row in found.rows:
-        picture = row[0].picture
-        assert picture is not None
-        height, width = picture.shape[:2]
-        spots = [
-            (y, x)
-            for y, x in zip(*np.nonzero((page == picture[0, 0]).all(axis=2)), strict=True)
-            if y + height <= page.shape[0]
-            and x + width <= page.shape[1]
-            and np.array_equal(page[y : y + height, x : x + width], picture)
-        ]
-        assert len(spots) == 1
-        places += spots
-    assert len({x for _, x in places}) == 1
-    assert [y for y, _ in places] == sorted(y for y, _ in places)
+    places = [spot(page, picture) for (picture,) in pictures(found)]
+    assert places == sorted(places)
+    rows = sorted({y for y, _ in places})
+    assert [[x for y, x in places if y == row] for row in rows] == [
+        sorted({x for _, x in places}),
+        sorted({x for _, x in places})[:2],
+    ]
+    assert len({x for _, x in places}) == 4
+
+
+def test_several_layers_are_a_table(model: boxcam.Model, cat: Path) -> None:
+    found = made(model, cat, methods=["gradcam", "hirescam", "layercam"], layers=["neck"])
+    rows = [
+        [row[0], dataclasses.replace(row[0], layer="other", picture=255 - row[0].picture)]
+        for row in found.rows
+        if row[0].picture is not None
+    ]
+    found = dataclasses.replace(found, rows=rows)
+    page = draw_grid(found)
+    places = [[spot(page, picture) for picture in row] for row in pictures(found)]
+    assert [len({y for y, _ in row}) for row in places] == [1, 1, 1]  # a row for each method
+    assert [len({x for _, x in column}) for column in zip(*places, strict=True)] == [1, 1]
+    ys, xs = [row[0][0] for row in places], [x for _, x in places[0]]
+    assert ys == sorted(set(ys))
+    assert xs == sorted(set(xs))
 
 
 def test_a_peak_that_is_not_shown_is_said(model: boxcam.Model, cat: Path) -> None:

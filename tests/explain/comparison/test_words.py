@@ -12,7 +12,7 @@ import pytest
 import boxcam
 from boxcam.commands.demo import DATA
 from boxcam.explain import rounding
-from boxcam.explain.comparison import grid
+from boxcam.explain.comparison import body, grid
 from boxcam.explain.comparison.compare import Comparison, compare
 from boxcam.explain.evidence import Evidence
 from boxcam.explain.options import Options
@@ -66,4 +66,4 @@ def test_a_map_that_is_rounding_has_no_colours(model: boxcam.Model, cat: Path) -
     assert noise.facts == lit.facts
     assert noise.picture is not None
     assert not np.array_equal(noise.picture, lit.picture)
-    assert grid.caption(found, noise) == f"no evidence: {lit.facts['peak']:.2g} is rounding"
+    assert body.caption(found, noise) == f"no evidence: {lit.facts['peak']:.2g} is rounding"
