@@ -40,6 +40,7 @@ FORMS = {
     "Use engine=onnx.": "Use --engine onnx.",
     "Fix it with shape=, such as shape=(640, 640).": "Fix it with --shape, such as --shape 640x640.",
     "such as shape=640x640.": "such as --shape 640x640.",
+    "such as at=(10, 20, 50, 80).": "such as --at 10,20,50,80.",
     'pad to preprocess="multiple=64", or': "pad to --preprocess multiple=64, or",
     "with preprocess=['yolo', 'size=640x640'], into": "with --preprocess yolo --preprocess size=640x640, into",
     'Pass preprocess="layout=NCHW" or preprocess="layout=NHWC".': (

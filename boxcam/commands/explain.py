@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from boxcam.commands.limits import limited
 from boxcam.commands.options import PATH, Box, Count, Name, Share, common
 from boxcam.commands.progress import ProgressLine, progress_line
 from boxcam.commands.running import METHOD, Opener, with_engine, with_model
-from boxcam.errors import BoxcamError, InputError, OutputError, RunError
+from boxcam.errors import ArgumentError, BoxcamError, InputError, OutputError, RunError
 from boxcam.explain.look import SCALES, STYLES, Scale, Style
 from boxcam.targets import TARGETS
 
@@ -169,6 +170,7 @@ def explain(
         "masks": masks, "passes": passes, "samples": samples, "noise": noise, "seed": seed,
     }  # fmt: skip
     check_is_folder(output)
+    there = Path(output).exists()
     index = Index(Path(output))
     model = load(bundle, inputs)
     model.prepare(**asked)
@@ -192,6 +194,11 @@ def explain(
                 except (InputError, OutputError) as error:
                     broken.append(error)
                     continue
+                except ArgumentError as error:  # what is asked for is no part of this image: it may be of others
+                    if at is None:
+                        raise
+                    broken.append(InputError(f"{file}: {error}"))
+                    continue
                 except RunError as error:
                     broken.append(RunError(f"{file}: {error}"))
                     continue
@@ -204,6 +211,9 @@ def explain(
             if page is not None:
                 say(f"browse them in {page}")
     finally:
+        if not there:
+            with contextlib.suppress(OSError):  # it is not there, or not empty
+                Path(output).rmdir()
         for failure in broken:
             say(error_line(failure), err=True)
     if broken:

@@ -78,7 +78,8 @@ def _words(flag: str, written: str | None) -> Iterator[str]:
     for one in value if isinstance(value, list | tuple) and not sides else [value]:
         yield flag
         if one is not True:  # a switch has no value
-            yield shlex.quote("x".join(map(str, one)) if isinstance(one, tuple) else str(one))
+            between = "x" if isinstance(one, tuple) and len(one) == 2 else ","  # a size, or the corners of a box
+            yield shlex.quote(between.join(map(str, one)) if isinstance(one, tuple) else str(one))
 
 
 def _value(written: str) -> object:

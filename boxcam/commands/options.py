@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -125,7 +126,10 @@ class Box(click.ParamType[tuple[float, float, float, float]]):
             return value
         try:
             x1, y1, x2, y2 = (float(part) for part in str(value).split(","))
+            finite = all(map(math.isfinite, (x1, y1, x2, y2)))
         except ValueError:
+            finite = False
+        if not finite:
             self.fail(f"{value!r} is not four numbers, such as 10,20,50,80.", param, ctx)
         if not (x1 < x2 and y1 < y2):
             self.fail(f"{value!r} has no area: X2 must be above X1, and Y2 above Y1.", param, ctx)

@@ -80,6 +80,7 @@ def _others(explanation: boxcam.Explanation) -> str:
         else [
             (why.classes, "of other classes"),
             (why.ranks, "at other ranks"),
+            (why.same, f"of {'class ' * query.against.isdecimal()}{query.against} itself"),
             (why.score, f"below score {query.score:g}"),
             (why.top, f"beyond --top {query.top}"),
         ]

@@ -34,7 +34,8 @@ class Candidate:
             - ``rank``: the model keeps so many candidates, and as many have better scores.
             - ``dropped``: the model drops it whatever its score, as a box without an area.
         why: the same as a sentence, with figures.
-        figures: these by name: ``threshold``, ``threshold_logit``, ``factor`` (what all classes share, as objectness);
+        figures: these by name: ``threshold``, ``threshold_logit`` (of a ``class`` whose score is too low besides, too),
+            ``factor`` (what all classes share, as objectness);
             ``other`` (class index) and ``other_logit``, ``other_score``; ``by`` (the number of the box that suppressed
             it, or that it is, counted from the best one, which is 1) and ``by_iou``; ``rank``; ``proposal_iou``.
         origin: int64 [D], which logit it is: the number of the logit tensor, then the position in it.

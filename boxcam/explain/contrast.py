@@ -13,7 +13,7 @@ import numpy as np
 
 from boxcam.errors import ArgumentError
 from boxcam.explain.evidence import Part, Parts
-from boxcam.explain.rivals import check_named, class_logits
+from boxcam.explain.rivals import check_named, class_logits, silent_of
 from boxcam.runtime.model import Model, Prediction
 from boxcam.runtime.tensors import Tensors
 from boxcam.types import CellMap, Detections, Image, Int
@@ -40,19 +40,21 @@ def rivals_of(
     """
     prediction = seen[1]
     labels, origins, logits = [], [], []
-    for values, rows, own in class_logits(model, seen, boxes):
-        if len(values) < 2:
-            raise ArgumentError("the model has one class only, so there is none to compare with. Leave out against=.")
+    for values, rows, own in class_logits(model, seen, boxes, "Leave out against="):
         check_named(model, own, len(values))
-        told = model.manifest.candidates
-        never = [own, *(() if told is None else told.silent)]
-        others = np.delete(np.arange(len(values)), never)
+        others = np.delete(np.arange(len(values)), [own, *silent_of(model)])
+        if not len(others):
+            raise ArgumentError("the model has one class only, so there is none to compare with. Leave out against=.")
         other = int(others[np.argmax(values[others])]) if against is None else against
+        if other >= len(values):
+            raise ArgumentError(
+                f"the model has no class {other}: it has {len(values)}, and the last one is {len(values) - 1}. Pass"
+                " another one as against=."
+            )
         labels.append(other)
         origins.append(rows[other])
         logits.append(float(values[other]))
     found = prediction.detections.select(list(boxes))
-    width = prediction.detections.origin.shape[1]
     names = model.manifest.labels
     called = tuple(names[k] if k < len(names) else f"class {k}" for k in labels)
     other_class = Detections(
@@ -60,7 +62,7 @@ def rivals_of(
         scores=found.scores,
         labels=np.array(labels, np.int64),
         names=called,
-        origin=np.array(origins, np.int64).reshape(-1, width),
+        origin=np.array(origins, np.int64).reshape(len(origins), -1),
         logits=np.array(logits, np.float32),
     )
     return as_reported(model, prediction, other_class), called

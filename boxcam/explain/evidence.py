@@ -104,12 +104,14 @@ class LeftOut:
     Attributes:
         classes: of other classes than those asked for.
         ranks: at other places than those asked for.
+        same: of the class that the others are contrasted with.
         score: with too low a score.
         top: more than were asked for.
     """
 
     classes: int = 0
     ranks: int = 0
+    same: int = 0
     score: int = 0
     top: int = 0
 

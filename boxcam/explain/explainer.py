@@ -122,7 +122,7 @@ def _at_layers(
     if asked is not None:
         prediction = asked.prediction
     found = prediction.detections
-    boxes = list(range(len(found))) if asked is not None else plan.contrastable(found, selection.of(found))
+    boxes = list(range(len(found))) if asked is not None else selection.of(found)
     rival = None
     if options.against is not None and boxes:
         rival, others = rivals_of(model, (pixels, prediction), boxes, plan.against)

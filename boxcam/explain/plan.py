@@ -11,10 +11,10 @@ from boxcam.explain.defaults import default_of
 from boxcam.explain.methods import METHODS, AnyMethod, ChannelMasks, FeatureMasks, Method, Perturbation, Search
 from boxcam.explain.options import Options
 from boxcam.explain.perturbation import draws_of
-from boxcam.explain.selection import RUNNER_UP, class_indices
+from boxcam.explain.selection import class_against, class_indices
 from boxcam.runtime.model import Model
 from boxcam.targets import LOGIT
-from boxcam.types import IMAGE, Detections
+from boxcam.types import IMAGE
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,16 +179,7 @@ class Plan:
     @property
     def against(self) -> int | None:
         """The class that others are contrasted with; None for each box's runner-up, or without contrast."""
-        given = self.options.against
-        if given is None or given == RUNNER_UP:
-            return None
-        (index,) = class_indices(self.model, [given]) or (None,)
-        return index
-
-    def contrastable(self, found: Detections, boxes: Sequence[int]) -> list[int]:
-        """Those of some boxes that are of another class than the one they are contrasted with; all without contrast."""
-        against = self.against
-        return [box for box in boxes if against is None or int(found.labels[box]) != against]
+        return class_against(self.model, self.options)
 
     @property
     def is_signed(self) -> bool:
@@ -222,7 +213,8 @@ class Plan:
                 " lacks."
                 ' Export the model again with targets=["all"], in addition to the options you used before.'
             )
-        if chosen.rivals and not model.manifest.labels and not model.manifest.outputs.whole_image:
+        counted = bool(model.manifest.labels) or model.manifest.candidates is not None
+        if chosen.rivals and not counted and not model.manifest.outputs.whole_image:
             raise UnknownNameError(
                 f"the method {self.method!r} compares classes, and bundle {model.path} has no class names, which tell"
                 " how many there are. Export the model again with class_names=, or choose another method, such as"

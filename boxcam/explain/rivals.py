@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from boxcam.bundle import Layer
 from boxcam.errors import EngineError, RunError
@@ -16,6 +17,7 @@ from boxcam.explain.methods.finercam import GAMMA
 from boxcam.explain.options import Options
 from boxcam.runtime.engines import Patches
 from boxcam.runtime.model import Model, Prediction
+from boxcam.targets import LOGIT
 from boxcam.types import Image, Int, Patch
 
 
@@ -63,7 +65,7 @@ def rivals(model: Model, seen: tuple[Image, Prediction], boxes: Sequence[int], c
     found = []
     for values, origins, label in class_logits(model, seen, boxes):
         check_named(model, label, len(values))
-        others = np.delete(np.arange(len(values)), label)
+        others = np.delete(np.arange(len(values)), [label, *silent_of(model)])
         nearest = others[np.argsort(np.abs(values[others] - values[label]), kind="stable")][:count]
         found.append(origins[nearest])
     return found
@@ -82,10 +84,30 @@ def check_named(model: Model, label: int, count: int) -> None:
         )
 
 
+def silent_of(model: Model) -> tuple[int, ...]:
+    """The classes that a model never reports, as a background that is counted as one."""
+    told = model.manifest.candidates
+    return () if told is None else told.silent
+
+
+ANOTHER_METHOD = 'Choose another method, such as method="hirescam"'
+
+
 def class_logits(
-    model: Model, seen: tuple[Image, Prediction], boxes: Sequence[int]
-) -> Iterator[tuple[np.ndarray[tuple[int, ...], np.dtype[np.float64]], Int, int]]:
-    """Of each box the logits of all classes, which numbers they are, and its own class."""
+    model: Model, seen: tuple[Image, Prediction], boxes: Sequence[int], mend: str = ANOTHER_METHOD
+) -> Iterator[tuple[npt.NDArray[np.float64], Int, int]]:
+    """Of each box the logits of all classes, which numbers they are, and its own class.
+
+    Args:
+        model: a detector or classifier.
+        seen: an image, as `Model.predict` takes it, and its forward pass made with ``ends``.
+        boxes: indices into its detections.
+        mend: what to do where this is not known, as a sentence without its end.
+
+    Raises:
+        EngineError: the bundle does not tell.
+        RunError: which they are cannot be told from this image.
+    """
     image, prediction = seen
     detections = prediction.detections
     if model.manifest.outputs.whole_image:  # each class is a box of its own
@@ -93,6 +115,9 @@ def class_logits(
         places = np.argsort(order, kind="stable")
         for box in boxes:
             yield detections.logits[order].astype(np.float64), detections.origin[order], int(places[box])
+        return
+    if model.manifest.candidates is not None:
+        yield from _of_candidates(model, prediction, boxes)
         return
     passes = [prediction]
     classes = ClassScores(model.manifest, passes)
@@ -106,15 +131,41 @@ def class_logits(
         if known is None and classes.there:
             raise RunError(
                 "which logits are the classes of one box cannot be told from the boxes on this image, even where it is"
-                ' moved. Choose another method for it, such as method="hirescam"; if an earlier boxcam exported the'
-                " bundle, exporting the model again may help."
+                f" moved. {mend}; if an earlier boxcam exported the bundle, exporting the model again may help."
             )
         if known is None:
             raise EngineError(
-                f"bundle {model.path} does not tell which of its logits are the classes of one box, or was exported by"
-                ' an earlier boxcam. Choose another method, such as method="hirescam", or export the model again.'
+                f"bundle {model.path} does not tell which of its logits are the classes of one box{_why(model)}."
+                f" {mend}."
             )
         yield *known, int(detections.labels[box])
+
+
+def _of_candidates(
+    model: Model, prediction: Prediction, boxes: Sequence[int]
+) -> Iterator[tuple[npt.NDArray[np.float64], Int, int]]:
+    """The same, where the bundle tells of all candidates, and so where the logits of each are."""
+    plantings = model.selection.plantings(prediction.outputs)
+    for box, origin in zip(boxes, model.origin(prediction, boxes, LOGIT.name), strict=True):
+        number, *at = origin.tolist()
+        one, label = plantings[number], int(prediction.detections.labels[box])
+        places = one.classes(at)
+        check_named(model, label, len(places))
+        if places[label].tolist() != at[: places.shape[1]]:
+            raise RunError(
+                f"box {box + 1} is of class {label}, and its logit is that of another class. Export the model again."
+            )
+        origins = np.zeros((len(places), 1 + len(at)), np.int64)
+        origins[:, 0], origins[:, 1 : 1 + places.shape[1]] = number, places
+        yield one.values[tuple(places.T)].astype(np.float64), origins, label
+
+
+def _why(model: Model) -> str:
+    """Why a bundle does not tell of all classes, as far as that is known."""
+    manifest = model.manifest
+    if not manifest.without_candidates and manifest.candidates is None:
+        return ", as it was exported by an earlier boxcam; exporting the model again may help"
+    return ", and has no class names, which tell how many there are" if not manifest.labels else ""
 
 
 def _moved(image: Image) -> Iterator[Image]:

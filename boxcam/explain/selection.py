@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,12 +34,14 @@ class Selection:
         top: at most so many boxes, the best first; None for all.
         classes: class indices; None for all.
         rank: places in the order of scores, from 1, within the classes; None for all.
+        against: the class that boxes are contrasted with, of which none is explained; None without.
     """
 
     score: float
     top: int | None
     classes: tuple[int, ...] | None
     rank: tuple[int, ...] | None
+    against: int | None = None
 
     def of(self, found: Detections) -> list[int]:
         """The indices of the boxes chosen, best score first; ``found`` is in that order."""
@@ -51,15 +54,16 @@ class Selection:
         return LeftOut(*(before - after for before, after in itertools.pairwise(sizes)))
 
     def _steps(self, found: Detections) -> tuple[npt.NDArray[Any], ...]:
-        """The indices that are left by class, then by rank, then by score, then by number."""
+        """The indices that are left by class, then by rank, then by contrast, then by score, then by number."""
         of_class: npt.NDArray[Any] = np.arange(len(found))
         if self.classes is not None:
             of_class = np.flatnonzero(np.isin(found.labels, self.classes))
         ranked = of_class
         if self.rank is not None:
             ranked = of_class[[place - 1 for place in self.rank if place <= len(of_class)]]
-        scored = ranked[found.scores[ranked] >= self.score]
-        return of_class, ranked, scored, scored[: self.top]
+        others = ranked if self.against is None else ranked[found.labels[ranked] != self.against]
+        scored = others[found.scores[others] >= self.score]
+        return of_class, ranked, others, scored, scored[: self.top]
 
 
 def select(model: Model, options: Options) -> Selection:
@@ -69,16 +73,31 @@ def select(model: Model, options: Options) -> Selection:
         UnknownNameError: the model has no such class.
     """
     indices = class_indices(model, options.classes)
-    if options.against is not None and options.against != RUNNER_UP and options.at is None:
-        (other,) = class_indices(model, [options.against]) or [-1]
-        every = range(len(model.manifest.labels)) if indices is None else indices
-        indices = [index for index in every if index != other] or indices
     return Selection(
         score=lowest_score(model, options.score, options.classes, options.rank),
         top=None if options.top is None else int(options.top),
         classes=None if indices is None else tuple(indices),
         rank=options.places,
+        against=None if options.at is not None else class_against(model, options),
     )
+
+
+def class_against(model: Model, options: Options) -> int | None:
+    """The class that others are contrasted with; None for each box's runner-up, or without contrast.
+
+    Raises:
+        UnknownNameError: the model has no such class, or several of that name.
+    """
+    given = options.against
+    if given is None or re.sub("[ _]", "-", str(given).strip().lower()) == RUNNER_UP:
+        return None
+    indices = class_indices(model, [given]) or []
+    if len(indices) > 1:
+        numbers = ", ".join(map(str, indices))
+        raise UnknownNameError(
+            f"against={given!r} is the name of {len(indices)} classes. Pass the number of one of them: {numbers}."
+        )
+    return indices[0]
 
 
 def lowest_score(model: Model, score: float | None = None, classes: object = None, rank: object = None) -> float:

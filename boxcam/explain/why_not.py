@@ -72,11 +72,11 @@ class WhyNot:
         box, score = self._found.boxes[seen], float(self._found.scores[seen])
         x1, y1, x2, y2 = (float(side) for side in box)
         reason: Any = "reported"
-        why, figures = f"It was reported, as box {seen + 1} with a score of {score:.2f}.", {"by": seen + 1.0}
+        why, figures = f"It was reported, as {self._number(seen)}, with a score of {score:.2f}.", {"by": seen + 1.0}
         if score < self._least:
             reason, why, figures = self._below_asked(label, score, float(self._found.logits[seen]))
             if reason == "class":
-                why += f" It was reported too, as box {seen + 1}, below the score of {self._least:g} asked for."
+                why += f" The model reported that, too, as {self._number(seen)}: below the {self._least:g} asked for."
         return Candidate(
             name=self._name(label),
             label=label,
@@ -103,8 +103,8 @@ class WhyNot:
             theirs, name = float(self._found.scores[other]), self._found.names[other]
             other_logit = float(self._found.logits[other])
             why = (
-                f"Another class won: box {other + 1} there is of {name} with a logit of {other_logit:.2f}, and {own}"
-                f" has {logit:.2f} (scores {theirs:.2f} and {score:.2f})."
+                f"Another class won: {self._number(other)} lies there, {name!r} with a logit of {other_logit:.2f}"
+                f" (score {theirs:.2f}), and {own!r} has one of {logit:.2f} (score {score:.2f})."
             )
             figures = {"other": float(self._found.labels[other]), "other_score": theirs, "by": other + 1.0}
             return "class", why, {**figures, "other_logit": other_logit}
@@ -120,12 +120,12 @@ class WhyNot:
             )
         if k is None:
             raise ArgumentError(
-                f"the model never reports the class {name}, as if it were its background. Choose another class."
+                f"the model never reports the class {name!r}, as if it were its background. Choose another class."
             )
         figures: dict[str, float] = {}
         reason: Any = "nothing"
         nearest = f"the nearest candidate overlaps the place by an IoU of {near.iou[k]:.2f}"
-        why = f"Nothing was proposed there: {nearest}, with a logit of {near.logits[k]:.2f} for {name}."
+        why = f"Nothing was proposed there: {nearest}, with a logit of {near.logits[k]:.2f} for {name!r}."
         if (earlier := self._earlier) is not None and earlier >= NEAR:
             figures["proposal_iou"] = earlier
             reason = "proposal"
@@ -161,9 +161,11 @@ class WhyNot:
 
     def _below(self, near: Near, k: int, place: Place) -> Candidate:
         """A candidate that is not reported even if there is no other: another class won, or its score is too low."""
+        needed = self._needed(place)
         if self._other_there(near.label) is not None:
             reason, why, figures = self._below_asked(near.label, float(near.scores[k]), float(near.logits[k]))
-            return self._candidate(near, k, reason, why, figures)
+            also, more = self._also(near, k, needed)
+            return self._candidate(near, k, reason, why + also, {**figures, **more})
         row = self._finding.row(place)
         shares = self._finding.of_row(place)
         order = np.argsort(-shares, kind="stable")
@@ -172,13 +174,12 @@ class WhyNot:
                 break
             rival: Place = tuple(row[other].tolist())
             if self._is_reported_with([rival], whole=[rival]):
-                return self._another(near, k, other)
-        needed = self._needed(place)
+                return self._another(near, k, other, needed)
         factor = float(factors_of(near.planted[k : k + 1], self._finding.selection.told.form)[0])
         if needed is None and factor < _WHOLE:
             why = (
                 f"Its score is below what the model reports: {near.scores[k]:.3g}. The factor that all of its classes"
-                f" share, such as objectness, is {factor:.3g}, so that no logit of {self._name(near.label)} would do."
+                f" share, such as objectness, is {factor:.3g}, so that no logit of {self._name(near.label)!r} would do."
             )
             return self._candidate(near, k, "threshold", why, {"factor": factor})
         if needed is None:
@@ -203,16 +204,35 @@ class WhyNot:
         k = int(np.flatnonzero((near.origin == np.array(place)).all(axis=1))[0])
         return self._another(near, k, other)
 
-    def _another(self, near: Near, k: int, other: int) -> Candidate:
+    def _another(self, near: Near, k: int, other: int, needed: tuple[float, float] | None = None) -> Candidate:
+        """Another class of the same candidate won; ``needed``: the logit and score that its own class lacks, too."""
         place: Place = tuple(near.origin[k].tolist())
         logit = float(self._finding.logits(self._finding.row(place)[other][None])[0])
         score = float(self._finding.scores_of_row(near, k)[other])
         name, own = self._name(other), self._name(near.label)
         why = (
-            f"Another class won: of the candidate there (IoU {near.iou[k]:.2f}) {name} has a logit of {logit:.2f}, and"
-            f" {own} {near.logits[k]:.2f} (scores {score:.2f} and {near.scores[k]:.2f})."
+            f"Another class won: the candidate there (IoU {near.iou[k]:.2f}) has a logit of {logit:.2f} for {name!r}"
+            f" (score {score:.2f}), and of {near.logits[k]:.2f} for {own!r} (score {near.scores[k]:.2f})."
         )
-        return self._candidate(near, k, "class", why, {"other": other, "other_logit": logit, "other_score": score})
+        also, more = self._also(near, k, needed)
+        figures = {"other": float(other), "other_logit": logit, "other_score": score, **more}
+        return self._candidate(near, k, "class", why + also, figures)
+
+    def _also(self, near: Near, k: int, needed: tuple[float, float] | None) -> tuple[str, dict[str, float]]:
+        """That the score is too low whatever won, and by how much.
+
+        Args:
+            near, k: the candidate.
+            needed: the logit and the score with which it would be reported; None if it would anyway.
+        """
+        if needed is None:
+            return "", {}
+        logit, score = needed
+        said = (
+            f" That is also below what the model reports: {near.scores[k]:.3g}, and {score:.3g} would be reported (a"
+            f" logit of {logit:.2f})."
+        )
+        return said, {"threshold": score, "threshold_logit": logit}
 
     def _suppressed_by(self, near: Near, k: int, place: Place) -> Candidate | None:
         """That a better box suppresses the candidate: with this one alone beside it, it is not reported."""
@@ -224,7 +244,7 @@ class WhyNot:
         if number is not None:
             share, score = float(shares[number]), float(self._found.scores[number])
             why = (
-                f"It was suppressed by box {number + 1} ({self._found.names[number]}, score {score:.2f}), which"
+                f"It was suppressed by {self._number(number)} ({self._found.names[number]!r}, score {score:.2f}), which"
                 f" overlaps it by an IoU of {share:.2f}; its own score is {near.scores[k]:.2f}."
             )
             return self._candidate(near, k, "suppressed", why, {"by": number + 1, "by_iou": share})
@@ -354,6 +374,10 @@ class WhyNot:
             figures=figures,
             origin=near.origin[k],
         )
+
+    def _number(self, k: int) -> str:
+        """Which of the model's boxes, counted from the best one."""
+        return f"box {k + 1} of {len(self._found)}"
 
     def _name(self, label: int) -> str:
         return self._names[label] if label < len(self._names) else f"class {label}"

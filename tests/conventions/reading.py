@@ -78,7 +78,7 @@ def expected(layout: Layout, truth: Truth, threshold: float = THRESHOLD) -> Dete
         rows = [r for r in rows if not layout.single or scores[r].argmax() == label]
         kept_rows: list[int] = []
         for row in rows:
-            if all(iou(boxes[row], boxes[other]) <= layout.iou for other in kept_rows):
+            if (iou(boxes[row], boxes[kept_rows]) <= layout.iou).all():
                 kept_rows.append(int(row))
         found += [(scores[row, label], row, label) for row in kept_rows]
     found.sort(key=lambda one: -one[0])
@@ -87,10 +87,11 @@ def expected(layout: Layout, truth: Truth, threshold: float = THRESHOLD) -> Dete
     return boxes[rows], np.array([score for score, _, _ in found]), np.array([label for _, _, label in found])
 
 
-def iou(one: np.ndarray, other: np.ndarray) -> float:
-    low, high = np.maximum(one[:2], other[:2]), np.minimum(one[2:], other[2:])
-    inside = float(np.prod(np.clip(high - low, 0, None)))
-    return inside / (float(np.prod(one[2:] - one[:2]) + np.prod(other[2:] - other[:2])) - inside)
+def iou(one: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Of a box, [4], with each of some others, [N, 4]."""
+    low, high = np.maximum(one[:2], others[:, :2]), np.minimum(one[2:], others[:, 2:])
+    inside = (high - low).clip(0).prod(axis=1)
+    return np.asarray(inside / ((one[2:] - one[:2]).prod() + (others[:, 2:] - others[:, :2]).prod(axis=1) - inside))
 
 
 def same(found: Detections, wanted: Detections) -> None:

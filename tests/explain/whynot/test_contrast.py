@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,11 +14,17 @@ import numpy as np
 import pytest
 
 import boxcam
+from boxcam.bundle import seal
+from boxcam.commands.summary import summary
+from boxcam.errors import ArgumentError, UnknownNameError
 from boxcam.explain import explainer
-from boxcam.explain.plan import Plan
+from boxcam.explain.evidence import LeftOut
 from boxcam.explain.selection import select
 from tests.explain.two_classes import PICTURE, TwoClasses
+from tests.explain.whynot.detectors import FAMILIES as DETECTORS
+from tests.explain.whynot.detectors import export
 from tests.explain.whynot.scene import SIZE, Thing, picture
+from tests.explain.whynot.variants import VARIANTS
 
 Models = Callable[[str], boxcam.Model]
 FAMILIES = ("dense", "objectness", "background", "two stages", "queries", "detr")
@@ -58,7 +66,6 @@ def test_there_is_no_contrast_of_a_class_with_itself(
     name: str, method: str, models: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Below what refuses it."""
-    monkeypatch.setattr(Plan, "contrastable", lambda plan, found, boxes: list(boxes))
     monkeypatch.setattr(explainer, "select", lambda model, options: select(model, replace(options, against=None)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a map may be said to be empty
@@ -80,6 +87,51 @@ def test_the_runner_up_is_the_class_of_the_next_logit(name: str, models: Models)
     found = models(name).explain(SCENE, against="runner-up", method="hirescam", score=0.5, classes="cat")
     assert found.others == ("dog",)
     np.testing.assert_allclose(found.values, [2.5 - 0.5], atol=1e-4)
+
+
+def test_ranks_are_those_of_all_boxes(models: Models) -> None:
+    """Of a class that is contrasted with itself there is nothing to show, and nothing else in its place."""
+    model = models("dense")
+    every = model.explain(SCENE, method="hirescam", score=0.0).detections.labels.tolist()
+    for rank, label in enumerate(every, 1):
+        found = model.explain(SCENE, against=DOG, rank=rank, method="hirescam", score=0.0)
+        assert found.detections.labels.tolist() == ([] if label == DOG else [label])
+        assert found.left_out == LeftOut(ranks=len(every) - 1, same=int(label == DOG))
+    found = model.explain(SCENE, against=DOG, top=1, method="hirescam", score=0.0)
+    assert len(found) == 1  # those of the class itself take no place
+    assert f"of class {DOG} itself" in summary(found)
+
+
+def altered(model: boxcam.Model, folder: Path, labels: list[str]) -> boxcam.Model:
+    """The same bundle with other names of classes."""
+    shutil.copytree(model.path, folder / "other")
+    manifest = folder / "other" / "manifest.json"
+    told = {**json.loads(manifest.read_text()), "labels": labels}
+    manifest.write_text(json.dumps({**told, "seal": seal(told)}))
+    return boxcam.load(folder / "other", threads=1)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_model_without_class_names(name: str, models: Models, tmp_path: Path) -> None:
+    family = {**DETECTORS, **VARIANTS}[name]
+    unnamed = replace(family, options={**family.options, "class_names": ()})
+    model = boxcam.load(export(unnamed, tmp_path), threads=1)
+    assert model.manifest.labels in ((), ("class 0", "class 1", "class 2"))
+    asked: dict[str, Any] = {"method": "hirescam", "score": 0.5, "classes": CAT}
+    for against in (DOG, "runner-up", "Runner up"):
+        found = model.explain(SCENE, against=against, **asked)
+        assert found.others == ("class 1",)
+        np.testing.assert_array_equal(found.maps, models(name).explain(SCENE, against="dog", **asked).maps)
+    said = "it has [34], and the last one is [23]. Pass" if not model.manifest.labels else ".*There are: class 0"
+    with pytest.raises((ArgumentError, UnknownNameError), match=rf"has no class '?9'?[:.] ?{said}"):
+        model.explain(SCENE, against=9, **asked)
+
+
+def test_a_name_of_two_classes_is_not_guessed(models: Models, tmp_path: Path) -> None:
+    model = altered(models("dense"), tmp_path, ["crane", "dog", "crane"])
+    with pytest.raises(UnknownNameError, match=r"is the name of 2 classes\. Pass the number of one of them: 0, 2\."):
+        model.explain(SCENE, against="crane", method="hirescam")
+    assert model.explain(SCENE, against=2, classes=CAT, method="hirescam").others == ("crane",)
 
 
 @pytest.fixture(scope="module")

@@ -69,7 +69,7 @@ def test_a_background_with_a_name_is_no_class_that_could_have_won(background: bo
     scene = picture([thing])
     (found,) = background.candidates(scene, thing.box)
     assert (found.name, found.reason) == ("cat", "threshold")
-    with pytest.raises(ArgumentError, match="never reports the class __background__"):
+    with pytest.raises(ArgumentError, match="never reports the class '__background__'"):
         background.candidates(scene, thing.box, "__background__")
     seen = Thing((4, 3), SQUARE, (2.5, -3.5, -3.0), 4.0, 2.0)
     assert background.explain(picture([seen]), against="runner-up").others == ("bird",)
@@ -85,14 +85,24 @@ def test_a_score_that_objectness_keeps_low_is_too_low_and_not_dropped(models: Mo
     (found,) = models("objectness").candidates(picture([thing]), thing.box, "cat")
     assert found.reason == "threshold"
     assert found.figures["factor"] == pytest.approx(sigmoid(-4), abs=1e-5)
-    assert "no logit of cat would do" in found.why
+    assert "no logit of 'cat' would do" in found.why
 
 
 def test_a_box_that_was_reported_with_a_low_score_is_said_to_have_been(models: Models) -> None:
     thing = Thing((4, 3), SQUARE, (-1.125, 3.0, -7.0))
     (found,) = models("dense").candidates(picture([thing]), thing.box, "cat")
     assert (found.reason, found.figures["other"]) == ("class", DOG)
-    assert "It was reported too, as box 2, below the score of 0.3" in found.why
+    assert "The model reported that, too, as box 2 of 2: below the 0.3 asked for" in found.why
+
+
+def test_of_a_class_that_lost_it_is_said_that_its_score_is_too_low_besides(models: Models) -> None:
+    """The dense detector reports scores above 0.05: a logit of -2.94."""
+    thing = Thing((4, 3), SQUARE, (-7.0, -1.0, -7.0))
+    (found,) = models("dense").candidates(picture([thing]), thing.box, "cat", score=0.9)
+    assert (found.reason, found.figures["other"]) == ("class", DOG)
+    assert found.figures["threshold_logit"] == pytest.approx(np.log(0.05 / 0.95), abs=1e-3)
+    assert found.figures["threshold"] == pytest.approx(0.05, abs=1e-4)
+    assert "That is also below what the model reports: 0.000911, and 0.05 would be reported" in found.why
 
 
 def test_the_best_of_one_is_no_suppression(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str], str]] = {
     "no area": ({"at": (20, 5, 10, 15)}, ["--at", "20,5,10,15"], "has no area: x2 must be above x1"),
     "a line": ({"at": (20, 5, 20, 15)}, ["--at", "20,5,20,15"], "has no area"),
     "three numbers": ({"at": (20, 5, 20)}, ["--at", "20,5,20"], "x1, ?y1, ?x2, ?y2"),
+    "no number": ({"at": (20, 5, float("inf"), 15)}, ["--at", "20,5,inf,15"], "is not a place of the image"),
     "a class that is not there": ({"at": PLACE, "classes": "cow"}, ["--at", "8,8,40,40", "--class", "cow"], "cow"),
     "against one that is not there": ({"against": "cow"}, ["--against", "cow"], "cow"),
     "against its own class": (
@@ -66,7 +67,7 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str], str]] = {
 }
 
 
-USAGE = ("no area", "a line", "three numbers")
+USAGE = ("no area", "a line", "three numbers", "no number")
 """What is no place at all."""
 
 
@@ -92,6 +93,26 @@ def test_on_the_command_line(name: str, models: Models, cli: Cli, tmp_path: Path
     done = cli("explain", models("dense").path, tmp_path / "scene.png", "-o", tmp_path / "out", "-q", *options)
     said = refused(done, capfd).replace("--against cat", "against='cat'")
     assert re.search(expected, said), said
+
+
+def test_a_place_outside_of_one_image_does_not_end_the_run(models: Models, cli: Cli, tmp_path: Path) -> None:
+    for name, scene in (("a", SCENE[:24, :24]), ("b", SCENE)):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), scene)
+    out = tmp_path / "out"
+    done = cli(
+        "explain", models("dense").path, tmp_path / "a.png", tmp_path / "b.png", "-o", out, "--at", "30,30,60,60"
+    )
+    assert done.exit_code == 1
+    assert f"{tmp_path / 'a.png'}: the place 30,30,60,60 lies outside of the image" in done.stderr
+    assert "wrote the results of 1 of 2 pictures" in done.stdout
+    assert sorted(file.name for file in out.iterdir()) == ["b.json", "b.npz", "b.png", "index.html"]
+    shutil.rmtree(out)
+    done = cli("explain", models("dense").path, tmp_path / "a.png", "-o", out, "--at", "30,30,60,60")
+    assert done.exit_code == 1
+    assert not out.exists()
+    out.mkdir()  # what was there before stays
+    cli("explain", models("dense").path, tmp_path / "a.png", "-o", out, "--at", "30,30,60,60")
+    assert out.exists()
 
 
 def test_another_target(models: Models) -> None:
