@@ -33,7 +33,7 @@ def sample_result(
         boxes: x1 y1 x2 y2 in pixels of the picture.
     """
     best = [
-        SampleBox(name, round(float(score), 4), tuple(round(float(side), 1) for side in box))  # type: ignore[arg-type]
+        SampleBox(name, round(float(score), 6), tuple(round(float(side), 1) for side in box))  # type: ignore[arg-type]
         for name, score, box in zip(names[:SHOWN_BOXES], scores, boxes, strict=False)
     ]
     return SampleResult(picture, size, sum(float(score) >= SHOWN_SCORE for score in scores), tuple(best))

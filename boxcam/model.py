@@ -251,8 +251,10 @@ class Model:
         >>> found.reason
         'class'
         """
+        if box is None:
+            raise ArgumentError("box=None is no place of the image. Pass x1, y1, x2, y2 in its pixels.")
         try:
-            options = Options(at=() if box is None else box, classes=classes, score=score)
+            options = Options(at=box, classes=classes, score=score)
         except ArgumentError as error:
             raise ArgumentError(str(error).replace("at=", "box=")) from None
         return explainer.candidates(self._runtime, load_image(image, color, self.manifest.preprocess.channels), options)

@@ -28,7 +28,8 @@ _boxes = partial(click.option, cls=Option, heading="Which box")
 
 @click.command(
     cls=Command,
-    epilog="Exit codes: 0 done, 1 the image, the result or the bundle failed, 2 wrong usage, 130 interrupted.",
+    epilog="Exit codes: 0 done, 1 the image, the result or the bundle failed or lacks what was asked for, 2 wrong"
+    " usage, 130 interrupted.",
 )
 @click.argument("bundle", type=PATH)
 @click.argument("image", type=PATH)
@@ -115,7 +116,7 @@ def compare(
     if not quiet:
         for line in _table(found):
             say(one_line(line))
-        say(f"wrote {paths[0]} and {paths[1].name}")
+        say(f"wrote {paths[0]} and {paths[1]}")
 
 
 def _watch(quiet: bool) -> Watch:

@@ -57,7 +57,8 @@ _boxes = partial(click.option, cls=Option, heading="Which boxes")
 @click.command(
     cls=Command,
     fill={"METRICS": _described},
-    epilog="Exit codes: 0 done, 1 an input, a result or the bundle failed, 2 wrong usage, 130 interrupted.",
+    epilog="Exit codes: 0 done, 1 an input, a result or the bundle failed or lacks what was asked for, 2 wrong"
+    " usage, 130 interrupted.",
 )
 @click.argument("bundle", type=click.Path())
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")

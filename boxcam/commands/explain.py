@@ -32,8 +32,8 @@ _sheets = partial(click.option, cls=Option, heading="How sheets look")
 
 @click.command(
     cls=Command,
-    epilog="Exit codes: 0 done (also if there is no box), 1 an input, a result or the bundle failed, 2 wrong usage, 130"
-    " interrupted.",
+    epilog="Exit codes: 0 done (also if there is no box), 1 an input, a result or the bundle failed or lacks what was"
+    " asked for, 2 wrong usage, 130 interrupted.",
 )
 @click.argument("bundle", type=PATH)
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")

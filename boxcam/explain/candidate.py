@@ -10,6 +10,8 @@ from boxcam.types import Int
 
 Reason = Literal["reported", "nothing", "proposal", "threshold", "class", "suppressed", "rank", "dropped"]
 """Why a candidate was not reported: see `Candidate`."""
+NUMBERS = frozenset({"by", "other", "rank"})
+"""Which of its figures are whole numbers: of a box, a class, a rank."""
 
 
 @dataclass(frozen=True, eq=False)

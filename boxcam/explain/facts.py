@@ -10,7 +10,7 @@ import numpy as np
 
 from boxcam._version import __version__
 from boxcam.errors import BoxcamError
-from boxcam.explain.candidate import Candidate
+from boxcam.explain.candidate import NUMBERS, Candidate
 from boxcam.explain.evidence import Evidence
 from boxcam.explain.totals import Totals
 
@@ -92,7 +92,7 @@ def box_facts(evidence: Evidence, k: int, said: Totals) -> dict[str, Any]:
 
 def _candidate_facts(told: Candidate) -> dict[str, Any]:
     """Why a box was not reported."""
-    figures = {name: round(float(value), 6) for name, value in told.figures.items()}
+    figures = {name: int(value) if name in NUMBERS else round(float(value), 6) for name, value in told.figures.items()}
     return {"reason": told.reason, "why": told.why, "iou": round(told.iou, 6), "figures": figures}
 
 

@@ -45,7 +45,11 @@ class Options:
     seed: int | None = None
 
     def __post_init__(self) -> None:
-        self._keep("layer", _is_name, "the name of a layer, or several. Pass one of model.layers")
+        self._keep(
+            "layer",
+            _is_name,
+            "the name of a layer, or several. Pass one that the bundle has, as boxcam inspect lists them",
+        )
         check_distinct("layer", self.layers or ())
         self._keep("classes", _is_class, "the name or number of a class, or several. Pass one, such as classes=0")
         self._keep(

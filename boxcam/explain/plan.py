@@ -137,6 +137,11 @@ class Plan:
                 f"the method {self.method!r} runs the model again, and {given}= needs one of gradients. Pass another"
                 f' method=, such as "hirescam".'
             )
+        if self.chosen.targets:
+            raise ArgumentError(
+                f"the method {self.method!r} is of {', '.join(self.chosen.targets)} together, and {given}= is about"
+                ' class logits. Pass another method=, such as "hirescam".'
+            )
         if options.at is not None:
             if model.manifest.outputs.whole_image:
                 raise ArgumentError(
@@ -249,7 +254,8 @@ class Plan:
             )
         if chosen.image and chosen.times is None and layer not in (None, IMAGE):
             raise UnknownNameError(
-                f"the method {method!r} is one of pixels: it is for the layer 'image', not {layer!r}."
+                f"the method {method!r} is one of pixels: it is for the layer 'image', not {layer!r}. Pass"
+                ' layer="image", or another method=.'
             )
         at = self._layer(method, IMAGE if chosen.image else maps or IMAGE)
         if chosen.path and at.kind == "roi":

@@ -91,7 +91,10 @@ def class_against(model: Model, options: Options) -> int | None:
     given = options.against
     if given is None or re.sub("[ _]", "-", str(given).strip().lower()) == RUNNER_UP:
         return None
-    indices = class_indices(model, [given]) or []
+    try:
+        indices = class_indices(model, [given]) or []
+    except UnknownNameError as error:
+        raise UnknownNameError(f'{error} "runner-up" stands for the class that comes next of each box.') from error
     if len(indices) > 1:
         numbers = ", ".join(map(str, indices))
         raise UnknownNameError(

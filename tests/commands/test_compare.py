@@ -30,7 +30,7 @@ def test_it_leaves_a_picture_and_its_figures(cli: Cli, signs_bundle: Path, cat: 
         f"{hirescam['share_inside_box']:.0%} inside, peak {hirescam['peak']:.3g}",
     ]
     assert second.split(None, 1) == ["saliency", "for the layer image only"]
-    assert last == f"wrote {out} and grid.json"
+    assert last == f"wrote {out} and {out.with_suffix('.json')}"
     alone = boxcam.explain(signs_bundle, cat, method="hirescam", layer="neck", rank=2)
     (fact,) = alone.facts()["detections"]
     assert (said["rank"], said["name"], said["box"]) == (2, fact["name"], fact["box"])

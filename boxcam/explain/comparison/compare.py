@@ -215,7 +215,8 @@ def _no_box(query: Query, box: int, there: int) -> InputError:
     image = "the image" if query.image is None else os.fspath(query.image)
     such = f" of class {' or '.join(query.classes)}" if query.classes else ""
     if not there:
-        return InputError(f"the model finds no {one}{such} on {image}. Pass another image, or other classes=.")
+        other = ", or other classes=" if query.classes else ""
+        return InputError(f"the model finds no {one}{such} on {image}. Pass another image{other}.")
     numbers = "Pass box=1." if there == 1 else f"Pass box= as a number from 1, the best one, to {there}."
     return InputError(
         f"there is no {one} {box} on {image}: the model finds {counted(there, one, several)}{such}. {numbers}"

@@ -32,7 +32,11 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str], str]] = {
     "three numbers": ({"at": (20, 5, 20)}, ["--at", "20,5,20"], "x1, ?y1, ?x2, ?y2"),
     "no number": ({"at": (20, 5, float("inf"), 15)}, ["--at", "20,5,inf,15"], "is not a place of the image"),
     "a class that is not there": ({"at": PLACE, "classes": "cow"}, ["--at", "8,8,40,40", "--class", "cow"], "cow"),
-    "against one that is not there": ({"against": "cow"}, ["--against", "cow"], "cow"),
+    "against one that is not there": (
+        {"against": "cow"},
+        ["--against", "cow"],
+        '"runner-up" stands for the class that',
+    ),
     "against its own class": (
         {"classes": "cat", "against": "cat"},
         ["--class", "cat", "--against", "cat"],
@@ -58,6 +62,11 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str], str]] = {
         {"at": PLACE, "method": "score-cam"},
         ["--at", "8,8,40,40", "--method", "score-cam"],
         "needs one of gradients",
+    ),
+    "a method of several targets": (
+        {"at": PLACE, "method": "odam-combined"},
+        ["--at", "8,8,40,40", "--method", "odam-combined"],
+        r"is of logit, x1, y1, x2, y2 together, and (at=|--at) is about class logits\.",
     ),
     "contrast of random masks": (
         {"against": "dog", "method": "d-rise"},
@@ -124,7 +133,8 @@ def test_another_target(models: Models) -> None:
 
 
 @pytest.mark.parametrize(
-    ("box", "classes"), [((70, 0, 90, 20), None), ((5, 5, 5, 9), None), ((5, 5, 9), None), (PLACE, "cow"), (PLACE, 3)]
+    ("box", "classes"),
+    [((70, 0, 90, 20), None), ((5, 5, 5, 9), None), ((5, 5, 9), None), (PLACE, "cow"), (PLACE, 3), (None, None)],
 )
 def test_candidates_of_the_model(box: Any, classes: Any, models: Models) -> None:
     with pytest.raises(BoxcamError) as caught:
