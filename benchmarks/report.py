@@ -156,7 +156,7 @@ def sheets(results: Results) -> str:
     header = ["method", "boxes", "picture", "sheet", "goal", "met", "its maps at the picture's size"]
     rows = []
     for of in results.sheets:
-        met = "yes" if of.seconds <= SHEET_GOAL else "no"
+        met = "yes" if round(of.seconds, 3) <= SHEET_GOAL else "no"
         times = [duration(of.seconds), f"<= {duration(SHEET_GOAL)}", met, duration(of.maps)]
         rows.append([of.method, str(of.boxes), f"{of.width}x{of.height}", *times])
     return markdown(header, rows, 1)
@@ -168,9 +168,9 @@ def missed(results: Results) -> str:
     header += ["a contrast takes", "goal", "met"]
     rows = []
     for of in results.missed:
-        share = (max(of.asked - of.forward, 0.0) + of.found) / of.forward
-        times = of.contrast / of.maps
-        row = [of.title, str(of.candidates), duration(of.forward), f"{share:.0%}", f"<= {CANDIDATES_GOAL:.0%}"]
+        share = round((max(of.asked - of.forward, 0.0) + of.found) / of.forward, 3)  # as it is printed, so it is judged
+        times = round(of.contrast / of.maps, 2)
+        row = [of.title, str(of.candidates), duration(of.forward), f"{share:.1%}", f"<= {CANDIDATES_GOAL:.0%}"]
         row += ["yes" if share <= CANDIDATES_GOAL else "no", duration(of.told)]
         row += [f"{times:.2f} times the maps", f"<= {CONTRAST_GOAL:g}", "yes" if times <= CONTRAST_GOAL else "no"]
         rows.append(row)

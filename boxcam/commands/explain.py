@@ -210,6 +210,10 @@ def explain(
             say(total(written, empty, len(files) + len(missing), folder, one))
             if page is not None:
                 say(f"browse them in {page}")
+    except BaseException:  # what is done has its page, and no page of an earlier run stands beside it
+        with contextlib.suppress(BoxcamError):
+            index.write()
+        raise
     finally:
         if not there:
             with contextlib.suppress(OSError):  # it is not there, or not empty

@@ -110,8 +110,8 @@ def _summary(cues: Sequence[str], path: Path, kept: int, folder: Path = BUILD) -
         summarise(reliances, cases, kept).write(path)
 
 
-def compare(kept: Sequence[Case]) -> None:
-    """Measure the boxes again that were kept, and stop if they are not as they were."""
+def compare(kept: Sequence[Case], files: Sequence[Path] = (results.PATH,)) -> None:
+    """Measure the boxes again that were kept in some files, and stop if they are not as they were."""
     began = time.perf_counter()
     again, new = measure_again(kept)
     lines = differences(kept, again)
@@ -120,7 +120,8 @@ def compare(kept: Sequence[Case]) -> None:
         print(f"Not measured yet: {'; '.join(map(name_of, new))}. make truth adds them.")
     if not again or lines:
         told = "\n".join(lines[:MOST]) + (f"\nand {len(lines) - MOST} more" if len(lines) > MOST else "")
-        raise SystemExit(f"{results.PATH.name} is not what is measured now. Run make truth.\n{told}")
+        names = " or ".join(path.name for path in files)
+        raise SystemExit(f"{names} is not what is measured now. Run make truth.\n{told}")
 
 
 def main() -> None:
@@ -135,7 +136,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.reduced:
         paths = (results.PATH, results.FURTHER_PATH, results.SECOND_PATH)
-        compare([case for path in paths for case in results.read(path).cases])
+        compare([case for path in paths for case in results.read(path).cases], paths)
         return
     if not options.page:
         whole = not (options.names or options.further or options.second)

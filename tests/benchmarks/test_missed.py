@@ -19,8 +19,8 @@ def test_the_table_says_what_was_aimed_at_and_whether_it_was_met() -> None:
     results = report.Results([], [], Settings(), 2, missed=rows)
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in report.missed(results).splitlines()[2:]]
     assert cells == [
-        ["a", "10", "1.00 s", "3%", "<= 5%", "yes", "500 ms", "1.25 times the maps", "<= 2", "yes"],
-        ["b", "20", "1.00 s", "6%", "<= 5%", "no", "500 ms", "2.10 times the maps", "<= 2", "no"],
+        ["a", "10", "1.00 s", "3.0%", "<= 5%", "yes", "500 ms", "1.25 times the maps", "<= 2", "yes"],
+        ["b", "20", "1.00 s", "6.0%", "<= 5%", "no", "500 ms", "2.10 times the maps", "<= 2", "no"],
     ]
     assert report.missed(results) in report.page(results)
     assert report.missed(results) in report.text(results)

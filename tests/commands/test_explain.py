@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import boxcam
-from boxcam.errors import RunError
+from boxcam.errors import LimitError, RunError
 from tests.commands.written import Cli, arrays, facts, results
 
 
@@ -227,6 +227,28 @@ def test_explaining_again_replaces_the_results(signs: Path, signs_bundle: Path, 
         cli("explain", signs_bundle, signs / "images" / "cat.jpg", "-o", tmp_path, "--top", top, "-q", "--threads", "1")
     assert len(facts(tmp_path, "cat")["detections"]) == len(arrays(tmp_path, "cat")["maps"]) == 2
     assert results(tmp_path) == ["cat.json", "cat.npz", "cat.png", "index.html"]
+
+
+def test_a_run_that_ends_early_leaves_the_page_of_what_is_done(
+    signs: Path, signs_bundle: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not one of an earlier run, whose maps were others."""
+    images = [signs / "images" / f"{name}.jpg" for name in ("cat", "houses", "street")]
+    given = ("explain", signs_bundle, *images, "-o", tmp_path, "-q", "--threads", "1", "--top", "1", "--method")
+    assert cli(*given, "gradcam").exit_code == 0
+    real = boxcam.Model.explain
+
+    def ends(model: boxcam.Model, image: Path, **options: Any) -> boxcam.Explanation:
+        if image.stem == "houses":
+            raise LimitError("it has taken longer than the timeout of 1 s.")
+        return real(model, image, **options)
+
+    monkeypatch.setattr(boxcam.Model, "explain", ends)
+    assert cli(*given, "layercam").exit_code == 1
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "method layercam" in page
+    assert "1 box in 1 image" in page
+    assert "houses" not in page
 
 
 def test_results_never_replace_an_image(signs: Path, signs_bundle: Path, tmp_path: Path, cli: Cli) -> None:

@@ -143,8 +143,14 @@ def test_what_the_page_says_of_it_in_words_holds() -> None:
     for layer in ("backbone.0", "backbone.1"):
         assert all(share(cue, "gradcam++", layer) < 0.12 for cue in PLANTED)
         assert share(CLEAN, "gradcam++", layer) < share(CLEAN, *astuple(box))
-    best = max(rows, key=lambda row: share_of(other, "reporting", CLEAN, row))
-    assert best == Row("integrated-gradients", "backbone.1")
+    assert round(share("beside", *astuple(DEFAULT)), 2) == 0.01
+    assert round(share("beside", "uniform", ""), 2) == 0.02
+    best = sorted(rows, key=lambda row: -share_of(other, "reporting", CLEAN, row))
+    said = [("integrated-gradients", 0.44), ("finer-hirescam", 0.43), ("hirescam", 0.42)]
+    assert [(row.method, row.layer) for row in best[:3]] == [(name, "backbone.1") for name, _ in said]
+    for name, figure in said:
+        assert share(CLEAN, name, "backbone.1") == pytest.approx(figure, abs=0.0051)
+    assert round(share(CLEAN, *astuple(DEFAULT)), 2) == 0.34
     alone = [row for row in rows if row not in rows_in(first)]
     assert {row.method for row in alone} == {"regional-gradients", "recipro-cam", "ablation-cam"}
     regional = [row.layer for row in alone if row.method == "regional-gradients"]

@@ -22,6 +22,8 @@ _SHOWS, _LINES = 16, 3
 """Height of a line that says what a method shows, and how many there are at most under a cell."""
 _ACROSS = 4
 """How many cells of a single layer stand side by side."""
+_NARROWEST = 260
+"""Pixels that a cell is wide at least, so that its words can be read; a narrower picture stands in its middle."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,9 @@ class Body:
 
     @property
     def cell(self) -> tuple[int, int]:
-        """Height and width of a cell's picture."""
-        return fitted(self.comparison.view, SIZE)
+        """Height of a cell's picture, and width of the cell."""
+        height, width = fitted(self.comparison.view, SIZE)
+        return height, max(width, _NARROWEST)
 
     @property
     def single(self) -> bool:
@@ -125,7 +128,10 @@ def _cell(place: Image, cell: Cell, height: int, said: str) -> None:
             at = (width - text_width(line, 8)) // 2, height // 2 + 4 + (2 * number - len(lines) + 1) * 9
             write(place[:height], line, at, 8, MUTED)
         return
-    place[:height] = cell.picture
+    if cell.picture.shape[1] < width:
+        place[:height] = FRAME
+    left = (width - cell.picture.shape[1]) // 2
+    place[:height, left : left + cell.picture.shape[1]] = cell.picture
     write(place, shorten(said, width, 8), (0, height + 18), 8, INK)
 
 

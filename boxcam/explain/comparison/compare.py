@@ -162,7 +162,7 @@ def compare(
     view = (0, 0, shown.shape[1], shown.shape[0])
     if not query.classifier:
         view = view_of((x1, y1, x2, y2), shown.shape, SIZE)
-    done, made = 0, []
+    done, made, failures = 0, [], []
     for row in rows:
         cells = []
         for cell in row:
@@ -172,9 +172,12 @@ def compare(
                         cell = _drawn(cell, cell.plan, selection, (pixels, image), prediction, view, progress)
                     except CANNOT as error:  # as some say only of an image
                         cell = cell.failed(error)
+                        failures.append(error)
                 done += 1
             cells.append(cell)
         made.append(cells)
+    if len(failures) == len(plans):
+        raise failures[0]
     target = model.manifest.target(options.target).name
     return Comparison(shown, view, found, box, len(there), target, query, made)
 

@@ -82,6 +82,8 @@ class Evaluator:
                 for one in options
             ),
             seconds=[0.0] * len(options),
+            device=model.device,
+            providers=model.providers,
             stages=() if self._sanity is None else self._sanity.names,
         )
 

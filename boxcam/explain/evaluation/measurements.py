@@ -91,6 +91,7 @@ class Measurements:
 
     Attributes:
         bundle: its name.
+        device, providers: what ran the model.
         annotations: name of the file, or None for the boxes of the model itself.
         protocol: how.
         rows: method and layer of each.
@@ -116,6 +117,8 @@ class Measurements:
     stages: tuple[str, ...] = ()
     failures: list[BoxcamError] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    device: str = "cpu"
+    providers: tuple[str, ...] = ()
 
     @property
     def common(self) -> list[Case]:

@@ -97,6 +97,8 @@ def as_facts(found: Measurements) -> dict[str, Any]:
         "boxcam": __version__,
         "evaluation": 1,
         "bundle": found.bundle,
+        "device": found.device,
+        "providers": list(found.providers),
         "annotations": found.annotations,
         "seed": protocol.seed,
         "steps": protocol.steps,

@@ -6,12 +6,15 @@ import dataclasses
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 
 import boxcam
-from boxcam.errors import ArgumentError, InputError, UnknownLayerError, UnknownNameError
+from boxcam.errors import ArgumentError, InputError, RunError, UnknownLayerError, UnknownNameError
+from boxcam.explain.browse.view import fitted
+from boxcam.explain.comparison import body
 from boxcam.explain.comparison.body import caption
 from boxcam.explain.comparison.compare import SIZE, Comparison, compare
 from boxcam.explain.comparison.grid import draw_grid
@@ -80,7 +83,10 @@ def test_what_cannot_be_done_is_said_in_a_few_words(model: boxcam.Model, cat: Pa
     found = made(model, cat, methods=["hirescam", "saliency", "gradcam"], layers=["neck"])
     at_neck = found.rows[1][0]
     assert (at_neck.short, at_neck.picture) == ("for the layer image only", None)
-    assert at_neck.why == "the method 'saliency' is one of pixels: it is for the layer 'image', not 'neck'."
+    assert (
+        at_neck.why == "the method 'saliency' is one of pixels: it is for the layer 'image', not 'neck'. Pass"
+        ' layer="image", or another method=.'
+    )
     assert caption(found, at_neck) == "for the layer image only"
 
 
@@ -124,9 +130,9 @@ def test_a_box_that_is_not_there_is_told_with_how_many_there_are(model: boxcam.M
         f" one, to {count}."
     )
     grey = np.full((64, 64, 3), 128, np.uint8)
-    if not len(model.detect(grey)):
-        with pytest.raises(InputError, match="the model finds no box on the image"):
-            made(model, grey)
+    assert not len(model.detect(grey))
+    with pytest.raises(InputError, match=r"the model finds no box on the image\. Pass another image\.$"):
+        made(model, grey)
 
 
 def test_bad_names_are_told_before_the_image_is_read(model: boxcam.Model) -> None:
@@ -203,6 +209,38 @@ def test_several_layers_are_a_table(model: boxcam.Model, cat: Path) -> None:
     ys, xs = [row[0][0] for row in places], [x for _, x in places[0]]
     assert ys == sorted(set(ys))
     assert xs == sorted(set(xs))
+
+
+@pytest.mark.parametrize("shape", [(400, 24), (24, 400), (320, 180)])
+def test_words_have_room_whatever_the_shape(shape: tuple[int, int], model: boxcam.Model, cat: Path) -> None:
+    """Also next to a picture that is narrower than a word, and in cells without one."""
+    found = made(model, cat, methods=["hirescam", "saliency", "ssgradcam++"], layers=["neck"])
+    height, width = shape
+    whole = (0, 0, width, height)
+    image = np.full((height, width, 3), 40, np.uint8)
+    size = fitted(whole, SIZE)
+    rows = [
+        [cell if cell.picture is None else dataclasses.replace(cell, picture=np.full((*size, 3), 90, np.uint8))]
+        for (cell,) in found.rows
+    ]
+    texts: list[str] = []
+    real = body.write
+    with mock.patch.object(body, "write", lambda page, text, *rest: (texts.append(text), real(page, text, *rest))[1]):
+        draw_grid(dataclasses.replace(found, image=image, view=whole, rows=rows))
+    assert {"hirescam", "ssgradcam++"} <= set(texts)
+    assert sum("% inside, peak " in text for text in texts) == 2
+    assert [text for text in texts if "..." in text] == []
+
+
+def test_if_nothing_can_be_drawn_the_reason_is_an_error(
+    model: boxcam.Model, cat: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*given: Any) -> None:
+        raise RunError("the model fails on this image.")
+
+    monkeypatch.setattr("boxcam.explain.comparison.compare.explained", fails)
+    with pytest.raises(RunError, match="the model fails on this image"):
+        made(model, cat, methods=["hirescam", "gradcam"])
 
 
 def test_a_peak_that_is_not_shown_is_said(model: boxcam.Model, cat: Path) -> None:
