@@ -35,7 +35,7 @@ def legend(place: Image, strongest: str, look: Look, peak: float | None) -> None
     write(place, shorten(sign + unit, place.shape[1], 8), (0, 10), 8, MUTED)
     low = -1.0 if look.signed else 0.0
     ticks = np.linspace(low, 1, TICKS)
-    words = [f"{tick:.0%}" if peak is None else f"{tick * peak:.3g}" for tick in ticks]
+    words = [f"{tick:.0%}" if peak is None else _raw(tick * peak) for tick in ticks]
     room = place.shape[1] - text_width(words[0], 8) // 2 - text_width(words[-1], 8) // 2 - 4
     length, left = min(LENGTH, room), text_width(words[0], 8) // 2 if look.signed else 0
     if length < sum(text_width(word, 8) + 6 for word in words):
@@ -50,3 +50,8 @@ def legend(place: Image, strongest: str, look: Look, peak: float | None) -> None
         place[18 + THICK : 22 + THICK, x : x + 1] = MUTED
         start = max(min(x - text_width(word, 8) // 2, place.shape[1] - text_width(word, 8)), 0)
         write(place, word, (start, 34 + THICK), 8, MUTED)
+
+
+def _raw(value: float) -> str:
+    """A raw value with three digits, also where the last ones are zeros: ticks of a bar are equally exact."""
+    return f"{value:#.3g}".rstrip(".") if value else "0"

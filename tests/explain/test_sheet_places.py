@@ -215,6 +215,21 @@ def test_a_bar_is_shorter_on_a_narrow_page(width: int, length: int, shown: int, 
 
 
 @pytest.mark.parametrize(
+    ("peak", "ticks"),
+    [
+        (1.4640001, ["0", "0.366", "0.732", "1.10", "1.46"]),  # the last but one is 1.098
+        (4.0, ["0", "1.00", "2.00", "3.00", "4.00"]),
+        (1000.0, ["0", "250", "500", "750", "1.00e+03"]),
+        (2e-6, ["0", "5.00e-07", "1.00e-06", "1.50e-06", "2.00e-06"]),
+    ],
+)
+def test_raw_values_of_a_bar_have_equally_many_digits(peak: float, ticks: list[str], drawn: Drawn) -> None:
+    page = np.full((60, 900, 3), 255, np.uint8)
+    legend.legend(page, "largest", Look(), peak)
+    assert [word for word, *_ in drawn.on(page)][1:] == ticks
+
+
+@pytest.mark.parametrize(
     ("box", "place"),
     [((-5, 3), (0, 3)), ((395, 297), (400 - 8 - text_width("12", 8), 284)), ((7, -3), (7, 0)), ((50, 60), (50, 60))],
 )

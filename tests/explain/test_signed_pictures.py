@@ -93,7 +93,7 @@ def test_a_map_that_is_only_against_is_not_empty(written: list[str]) -> None:
 
 def test_on_a_common_scale_numbers_are_raw(written: list[str]) -> None:
     explanation(BOTH, AGAINST).sheet(scale="common")
-    assert written[-5:] == ["-4", "-2", "0", "2", "4"]
+    assert written[-5:] == ["-4.00", "-2.00", "0", "2.00", "4.00"]
     assert "blue against, orange for; raw values, one scale: up to the largest value of all maps" in written
 
 
