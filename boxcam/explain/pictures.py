@@ -7,14 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from boxcam.explain.advice import alternative
+from boxcam.explain.advice import alternative, speaks
 from boxcam.explain.colors import line_width, paint
 from boxcam.explain.evidence import DETECTION, Evidence, Query
 from boxcam.explain.heat import is_rounding, largest, shown, strongest
+from boxcam.explain.legend import strongest_of
 from boxcam.explain.look import Look
 from boxcam.explain.methods import METHODS, Method
 from boxcam.explain.panel import CloseUp, Panel, locator_size, picture_size, surroundings
-from boxcam.explain.render import PERCENTILE, class_color, outline, place_box, scaled
+from boxcam.explain.render import class_color, outline, place_box, scaled
 from boxcam.explain.sheet import Words, sheet
 from boxcam.explain.totals import Totals
 from boxcam.runtime.pixels import check_color
@@ -67,7 +68,7 @@ def draw_sheet(evidence: Evidence, panels: Sequence[Panel], look: Look) -> Image
         title="image" if query.image is None else Path(query.image).name,
         subtitle=f"{subtitle}; {query.drawn}" if query.drawn else subtitle,
         note=_note(evidence, panels),
-        strongest=_strongest(look),
+        strongest=strongest_of(look),
         nothing=_nothing(query),
         classifier=query.classifier,
     )
@@ -147,21 +148,6 @@ def _of_target(evidence: Evidence) -> str:
     return f". {evidence.target}, {target.meaning}{way}"
 
 
-def _strongest(look: Look) -> str:
-    """What the strongest colour stands for."""
-    whose = "all maps" if look.scale == "common" else "each map"
-    if not look.fine:
-        return f"largest value of {whose}"
-    if look.style == "contours":
-        return f"largest value of {whose}, made smooth"
-    share = (
-        f"hottest {100 - PERCENTILE} % of the"
-        if look.scale == "common"
-        else f"hottest {100 - PERCENTILE} % of each map's"
-    )
-    return f"{share} {'' if look.signed else 'positive '}pixels"
-
-
 def _note(evidence: Evidence, panels: Sequence[Panel]) -> str:
     """Why what was asked about was not reported, and what an empty map means, if there is one."""
     if evidence.candidates:
@@ -170,8 +156,7 @@ def _note(evidence: Evidence, panels: Sequence[Panel]) -> str:
         return ""
     other = alternative(evidence)
     more = "" if other is None else f" {other.method} may show more."
-    what = "class" if evidence.query.classifier else "box"
-    return f"An empty map: {evidence.method} found nothing at {evidence.layer} that speaks for the {what}.{more}"
+    return f"An empty map: {evidence.method} found nothing at {evidence.layer} that {speaks(evidence)}.{more}"
 
 
 def _nothing(query: Query) -> str:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from boxcam.explain.colors import paint
-from boxcam.explain.legend import HEIGHT as LEGEND
+from boxcam.explain.legend import height as legend_height
 from boxcam.explain.legend import legend
 from boxcam.explain.lettering import Color, legible, shorten, text_width, wrap, write
 from boxcam.explain.look import Look
@@ -94,7 +94,8 @@ def sheet(image: Image, panels: Sequence[Panel], words: Words, look: Look = Look
     lines += [(line, small, MUTED) for text in (words.subtitle, words.note) for line in wrap(text, inner, small)]
     head = MARGIN + sum(size + round(14 * larger) for _, size, _ in lines) + 8
     heat = any(panel.lit for panel in panels)
-    total = head + rows * height + (LEGEND if heat else 0) + MARGIN - GAP
+    bar = legend_height(words.strongest, look, inner) if heat else 0
+    total = head + rows * height + bar + MARGIN - GAP
     page: Image = np.full((total, inner + 2 * MARGIN, 3), PAPER[0], np.uint8)
 
     y = MARGIN
@@ -115,7 +116,7 @@ def sheet(image: Image, panels: Sequence[Panel], words: Words, look: Look = Look
             write(cell, shorten(said, cell.shape[1] - after, 8), (after, top + 64), 8, MUTED)
     if heat:
         peak = max(panel.shown.top for panel in panels) if look.scale == "common" else None
-        legend(page[total - MARGIN - LEGEND + GAP :, MARGIN : MARGIN + inner], words.strongest, look, peak)
+        legend(page[total - MARGIN - bar + GAP :, MARGIN : MARGIN + inner], words.strongest, look, peak)
     return page
 
 

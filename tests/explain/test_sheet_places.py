@@ -204,7 +204,7 @@ def test_from_nine_boxes_on_the_first_picture_is_larger_and_from_thirty_on_its_n
 @pytest.mark.parametrize(("width", "length", "shown"), [(900, 300, 5), (250, 221, 5), (120, 91, 2)])
 def test_a_bar_is_shorter_on_a_narrow_page(width: int, length: int, shown: int, drawn: Drawn) -> None:
     page = np.full((60, width, 3), 255, np.uint8)
-    legend.legend(page, "x" * 300, Look(), None)
+    legend.legend(page, "peak", Look(), None)
     text, *ticks = drawn.on(page)
     assert text_width(text[0], 8) <= width
     assert [word for word, *_ in ticks] == ["0%", "25%", "50%", "75%", "100%"][:: 1 if shown == 5 else 4]
@@ -212,6 +212,17 @@ def test_a_bar_is_shorter_on_a_narrow_page(width: int, length: int, shown: int, 
     assert abs(int(bar.sum()) - length) <= 3
     assert bar[: bar.sum()].all()
     assert all(x >= 0 and x + text_width(word, 8) <= width for word, x, *_ in ticks)
+
+
+def test_what_a_bar_says_takes_two_lines_on_a_narrow_page(drawn: Drawn) -> None:
+    look, said = Look(signed=True), legend.strongest_of(Look(signed=True))
+    assert [legend.height(said, look, width) for width in (900, 300)] == [legend.HEIGHT, legend.HEIGHT + 18]
+    page = np.full((legend.HEIGHT + 18, 300, 3), 255, np.uint8)
+    legend.legend(page, said, look, None)
+    (first, *one), (second, *other), *ticks = drawn.on(page)
+    assert f"{first} {second}" == f"blue against, orange for; 100%: {said}"
+    assert (one[:2], other[:2]) == ([0, 10], [0, 28])
+    assert {y for _, _, y, *_ in ticks} == {34 + 14 + 18}
 
 
 @pytest.mark.parametrize(

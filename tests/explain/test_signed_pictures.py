@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -67,7 +68,7 @@ def test_one_scale_has_both_signs() -> None:
 def test_captions_and_the_bar_say_for_and_against(written: list[str]) -> None:
     explanation(BOTH).sheet()
     assert "for 4, 50% inside, against 2" in written  # the box has two of the four rows, and all that is for in them
-    assert "blue against, orange for; 100%: largest value of each map" in written
+    assert "blue against, orange for; 100%: largest value of each map, for or against" in written
     assert written[-5:] == ["-100%", "-50%", "0%", "50%", "100%"]
 
 
@@ -91,10 +92,22 @@ def test_a_map_that_is_only_against_is_not_empty(written: list[str]) -> None:
     assert blue(page[90:200, 350:]).max() > 60
 
 
+def test_the_scale_is_the_largest_value_of_either_sign(written: list[str]) -> None:
+    """Against is twice as strong as for: it has the strongest colour, for half of it, as the legend says."""
+    stronger = [[2.0, 0.0, 0.0, -4.0]] * 2
+    drawn = explanation(stronger).overlay(outlines=False).astype(int)
+    other = explanation([[2.0, 0.0, 0.0, 0.0]] * 2).overlay(outlines=False).astype(int)
+    assert np.abs(drawn[0, 0] - 90).sum() < np.abs(other[0, 0] - 90).sum()
+    explanation(stronger).sheet()
+    assert any("largest value of each map, for or against" in text for text in written)
+    assert "whichever is larger" in " ".join(Path("docs/results.md").read_text(encoding="utf-8").split())
+
+
 def test_on_a_common_scale_numbers_are_raw(written: list[str]) -> None:
     explanation(BOTH, AGAINST).sheet(scale="common")
     assert written[-5:] == ["-4.00", "-2.00", "0", "2.00", "4.00"]
-    assert "blue against, orange for; raw values, one scale: up to the largest value of all maps" in written
+    words = "blue against, orange for; raw values, one scale: up to the largest value of all maps, for or against"
+    assert words in " ".join(written)  # which takes two lines here
 
 
 def test_several_boxes_show_the_strongest_of_either_sign() -> None:

@@ -14,9 +14,9 @@ import numpy as np
 from boxcam._version import __version__
 from boxcam.explain.browse.card import Card, Entry
 from boxcam.explain.browse.text import link, text
-from boxcam.explain.browse.view import strongest_of
 from boxcam.explain.colors import paint
 from boxcam.explain.evidence import DETECTION
+from boxcam.explain.legend import strongest_of
 from boxcam.explain.look import Look
 from boxcam.explain.names import PAGE_MARK
 from boxcam.explain.render import class_color

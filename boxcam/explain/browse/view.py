@@ -61,13 +61,6 @@ def peak_of(values: Float) -> tuple[int, int] | None:
     return divmod(at, values.shape[1]) if values.flat[at] > 0 else None
 
 
-def strongest_of(how: Look) -> str:
-    """What the strongest colour of a map stands for, as the sheet says it."""
-    if not how.fine:
-        return "largest value of each map"
-    return f"hottest {100 - PERCENTILE} % of each map's {'' if how.signed else 'positive '}pixels"
-
-
 def fitted(view: View, size: tuple[int, int]) -> tuple[int, int]:
     """Height and width of a part of an image that is shown as large as a picture of that size has room for."""
     across, down = view[2] - view[0], view[3] - view[1]
@@ -78,7 +71,7 @@ def fitted(view: View, size: tuple[int, int]) -> tuple[int, int]:
 def draw_view(
     image: Image, values: Float, view: View, size: tuple[int, int], box: tuple[Corners, int] | None, how: Look
 ) -> Image:
-    """A part of an image under its part of a heatmap, which is scaled as the whole map is, see `strongest_of`.
+    """A part of an image under its part of a heatmap, which is scaled as the whole map is
 
     Args:
         image: uint8 [H, W, 3], BGR.

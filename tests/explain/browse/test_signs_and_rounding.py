@@ -12,11 +12,10 @@ import pytest
 
 from boxcam.explain.browse import card as cards
 from boxcam.explain.browse.card import Card, card_of, entry_of
-from boxcam.explain.browse.view import strongest_of
 from boxcam.explain.explanation import Explanation
 from boxcam.explain.facts import box_facts
+from boxcam.explain.legend import strongest_of
 from boxcam.explain.look import Look
-from boxcam.explain.pictures import _strongest
 from boxcam.explain.totals import totals_of
 from tests.explain.browse.made import card, entry, written
 from tests.explain.made import AGAINST, EVEN, LEFT, explanation
@@ -75,9 +74,8 @@ def test_a_card_shows_the_strongest_of_both_signs() -> None:
 @pytest.mark.parametrize("fine", [False, True])
 def test_the_legend_says_what_the_sheets_does(signed: bool, fine: bool) -> None:
     how = Look(signed=signed, fine=fine)
-    assert strongest_of(how) == _strongest(how)
     page = written([entry("a.jpg", fine=True, signed=signed), entry("b.jpg", card(), signed=signed, fine=fine)])
-    assert f"the {_strongest(how)}." in page.replace("&#x27;", "'")
+    assert f"the {strongest_of(how)}." in page.replace("&#x27;", "'")
     assert "own peak" not in page
 
 
