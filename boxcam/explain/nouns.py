@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from boxcam.explain.candidate import Candidate
-from boxcam.explain.evidence import Query
+from boxcam.explain.evidence import Evidence, Query
+from boxcam.explain.selection import RUNNER_UP
 from boxcam.plurals import counted
 
 
@@ -27,6 +28,20 @@ def nouns(classifier: bool, candidates: bool = False) -> tuple[str, str]:
 def nouns_of(query: Query) -> tuple[str, str]:
     """One of what was asked for, and several."""
     return nouns(query.classifier, query.at is not None)
+
+
+def question(evidence: Evidence) -> list[str]:
+    """What was asked, other than why the boxes are there: about which place, and rather than for which other class."""
+    query, (one, _) = evidence.query, nouns_of(evidence.query)
+    asked = []
+    if query.at is not None:
+        asked.append(f"at {','.join(f'{side:g}' for side in query.at)} in image pixels")
+    if query.against:
+        own = "a class" if query.classifier else f"a {one}'s class"
+        runner_up = query.against == RUNNER_UP
+        rival = "its runner-up" if runner_up else next(iter(evidence.others), query.against)
+        asked.append(f"what speaks for {own} rather than for {rival}")
+    return asked
 
 
 def standing(candidates: Sequence[Candidate], score: float) -> str:

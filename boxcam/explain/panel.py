@@ -72,6 +72,7 @@ class Panel:
         depends: whether the box depends on the layer at all.
         against: how much the strongest negative value speaks against the box; None if these are not drawn.
         rounding: whether the map is nothing but rounding errors; then nothing of it is drawn.
+        rival: name of the class that its own is contrasted with; empty without contrast.
     """
 
     box: Corners
@@ -85,6 +86,7 @@ class Panel:
     depends: bool = True
     against: float | None = None
     rounding: bool = False
+    rival: str = ""
 
     @property
     def lit(self) -> bool:

@@ -12,8 +12,10 @@ from boxcam.explain.colors import line_width, paint
 from boxcam.explain.evidence import DETECTION, Evidence, Query
 from boxcam.explain.heat import is_rounding, largest, shown, strongest
 from boxcam.explain.legend import strongest_of
+from boxcam.explain.lettering import legible
 from boxcam.explain.look import Look
 from boxcam.explain.methods import METHODS, Method
+from boxcam.explain.nouns import question
 from boxcam.explain.panel import CloseUp, Panel, locator_size, picture_size, surroundings
 from boxcam.explain.render import class_color, outline, place_box, scaled
 from boxcam.explain.sheet import Words, sheet
@@ -63,10 +65,10 @@ def draw_sheet(evidence: Evidence, panels: Sequence[Panel], look: Look) -> Image
         uint8 [height, width, 3], BGR.
     """
     query = evidence.query
-    subtitle = f"method {evidence.method}, layer {evidence.layer}, model {query.bundle}{_of_target(evidence)}"
+    how = f"method {evidence.method}, layer {evidence.layer}, model {query.bundle}{_of_target(evidence)}"
     words = Words(
         title="image" if query.image is None else Path(query.image).name,
-        subtitle=f"{subtitle}; {query.drawn}" if query.drawn else subtitle,
+        subtitle="\n".join([f"{how}; {query.drawn}" if query.drawn else how, *question(evidence)]),
         note=_note(evidence, panels),
         strongest=strongest_of(look),
         nothing=_nothing(query),
@@ -102,7 +104,7 @@ def make_panel(evidence: Evidence, k: int, said: Totals, values: Float | None = 
     return Panel(
         box=box,
         label=int(detections.labels[k]),
-        name=_class_of(evidence, k),
+        name=detections.names[k],
         score=float(detections.scores[k]),
         peak=said.peak,
         shown=shown(evidence, k, said, values, view or whole, size),
@@ -111,13 +113,8 @@ def make_panel(evidence: Evidence, k: int, said: Totals, values: Float | None = 
         depends=evidence.depends(k),
         against=abs(min(said.lowest, 0.0)) if evidence.signed else None,
         rounding=noise,
+        rival=evidence.others[k] if evidence.others else "",
     )
-
-
-def _class_of(evidence: Evidence, k: int) -> str:
-    """The class of a box, and the one that it is contrasted with."""
-    name = evidence.detections.names[k]
-    return f"{name} against {evidence.others[k]}" if evidence.others else name
 
 
 def in_color(picture: Image, color: str) -> Image:
@@ -149,14 +146,17 @@ def _of_target(evidence: Evidence) -> str:
 
 
 def _note(evidence: Evidence, panels: Sequence[Panel]) -> str:
-    """Why what was asked about was not reported, and what an empty map means, if there is one."""
-    if evidence.candidates:
-        return " ".join(one.sentence for one in evidence.candidates)
-    if all(panel.peak > 0 or panel.against or not panel.depends for panel in panels):
-        return ""
-    other = alternative(evidence)
-    more = "" if other is None else f" {other.method} may show more."
-    return f"An empty map: {evidence.method} found nothing at {evidence.layer} that {speaks(evidence)}.{more}"
+    """Lines: why what was asked about was not reported, what an empty map means, and names that are numbers."""
+    lines = [one.sentence for one in evidence.candidates]
+    if not all(panel.peak > 0 or panel.against or not panel.depends for panel in panels):
+        other = alternative(evidence)
+        more = "" if other is None else f" {other.method} may show more."
+        lines.append(
+            f"An empty map: {evidence.method} found nothing at {evidence.layer} that {speaks(evidence)}.{more}"
+        )
+    if not all(legible(name) for name in (*evidence.detections.names, *evidence.others)):
+        lines.append("Class names that this font lacks are numbers here; index.html and the .json have them.")
+    return "\n".join(lines)
 
 
 def _nothing(query: Query) -> str:

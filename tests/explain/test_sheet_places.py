@@ -279,7 +279,7 @@ def test_captions_that_are_too_long_end_before_the_score_and_at_the_edge(width: 
     from dataclasses import replace
 
     cell = np.zeros((100, width, 3), np.uint8)
-    pages._caption(cell, replace(LARGE, name="a very long name of a class" * 3), 1)
+    pages._caption(cell, replace(LARGE, name="a very long name of a class" * 3), 1, False)
     after, score = text_width("1", 8) + 16, text_width("0.88", 9)
     _, name, _, words = (text for text, *_ in drawn.on(cell))
     assert name == shorten("a very long name of a class" * 3, width - after - score - 12, 9)

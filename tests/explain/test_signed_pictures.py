@@ -67,14 +67,16 @@ def test_one_scale_has_both_signs() -> None:
 
 def test_captions_and_the_bar_say_for_and_against(written: list[str]) -> None:
     explanation(BOTH).sheet()
-    assert "for 4, 50% inside, against 2" in written  # the box has two of the four rows, and all that is for in them
+    assert (
+        "peak for 4, 50% inside, peak against 2" in written
+    )  # the box has two of the four rows, and all that is for in them
     assert "blue against, orange for; 100%: largest value of each map, for or against" in written
     assert written[-5:] == ["-100%", "-50%", "0%", "50%", "100%"]
 
 
 def test_where_nothing_is_against_it_is_zero_and_not_less(written: list[str]) -> None:
     explanation(EVEN).sheet()
-    assert "for 1, 25% inside, against 0" in written
+    assert "peak for 1, 25% inside, peak against 0" in written
 
 
 def test_the_share_inside_gives_way_where_there_is_no_room(written: list[str]) -> None:
@@ -82,12 +84,17 @@ def test_the_share_inside_gives_way_where_there_is_no_room(written: list[str]) -
     found = explanation(small)
     found = replace(found, image=np.full((4000, 800, 3), 90, np.uint8))  # as narrow as a panel can be
     found.sheet()
-    assert "for 4.94e-06, against 2.47e-06" in written
+    assert "peaks +4.94e-06 and -2.47e-06" in written
+    written.clear()
+    replace(found, image=np.full((4000, 1000, 3), 90, np.uint8)).sheet()
+    assert "peaks +4.94e-06 and -2.47e-06" in written
+    replace(explanation(BOTH), image=np.full((4000, 800, 3), 90, np.uint8)).sheet()
+    assert "peak for 4, peak against 2" in written
 
 
 def test_a_map_that_is_only_against_is_not_empty(written: list[str]) -> None:
     page = explanation(AGAINST).sheet()
-    assert "for 0, against 1" in written
+    assert "peak for 0, peak against 1" in written
     assert not any("mpty map" in text for text in written)
     assert blue(page[90:200, 350:]).max() > 60
 

@@ -15,6 +15,7 @@ from boxcam.explain.evidence import Evidence
 from boxcam.explain.heat import is_rounding
 from boxcam.explain.look import Look
 from boxcam.explain.names import SHEET
+from boxcam.explain.nouns import question
 from boxcam.explain.totals import Totals
 from boxcam.types import Float
 
@@ -61,6 +62,7 @@ class Entry:
         sheet: name of the file of its sheet, in the folder of the page.
         bundle, method, layer, target: how its maps were made.
         classifier: whether the boxes are classes of the whole image.
+        asked: what was asked other than why the boxes are there, see `boxcam.explain.nouns.question`.
         signed: whether maps show what speaks against a box, too.
         fine: whether maps are of single pixels.
         cards: of its boxes.
@@ -75,6 +77,7 @@ class Entry:
     classifier: bool
     signed: bool = False
     fine: bool = False
+    asked: tuple[str, ...] = ()
     cards: list[Card] = field(default_factory=list)
 
 
@@ -96,6 +99,7 @@ def entry_of(evidence: Evidence, name: str) -> Entry:
         classifier=evidence.query.classifier,
         signed=evidence.signed,
         fine=evidence.of_pixels,
+        asked=tuple(question(evidence)),
     )
 
 

@@ -16,6 +16,7 @@ from boxcam.explain.browse.card import Card, Entry
 from boxcam.explain.browse.text import link, text
 from boxcam.explain.colors import paint
 from boxcam.explain.evidence import DETECTION
+from boxcam.explain.figures import signed, without
 from boxcam.explain.legend import strongest_of
 from boxcam.explain.look import Look
 from boxcam.explain.names import PAGE_MARK
@@ -86,9 +87,10 @@ def _color(label: int) -> str:
 
 def _how(entries: Sequence[Entry]) -> str:
     """How the maps were made; layers and targets can differ between images only if the bundle was changed meanwhile."""
-    first = entries[0]
+    first = next((entry for entry in entries if entry.cards), entries[0])
     target = "" if first.target in (LOGIT.name, DETECTION) else f", target {first.target}"
-    return text(f"Model {first.bundle}, method {first.method}, layer {first.layer}{target}.")
+    asked = "".join(f" {said[0].upper()}{said[1:]}." for said in first.asked)
+    return text(f"Model {first.bundle}, method {first.method}, layer {first.layer}{target}.{asked}")
 
 
 def _legend(classifier: bool, how: Look) -> str:
@@ -143,15 +145,8 @@ def _card(entry: Entry, number: int, k: int, card: Card) -> str:
 
 def _said(card: Card) -> str:
     """What is said of a map, in the words of the sheet."""
-    if not card.depends:
-        return "does not depend on this layer"
-    if card.rounding:
-        return f"no evidence: {max(card.peak, card.against or 0):.2g} is rounding"
-    if card.against is not None:
-        inside = "" if card.inside is None else f"{card.inside:.0%} inside, "
-        return f"for {max(card.peak, 0):.3g}, {inside}against {card.against:.3g}"
-    if not card.peak > 0:
-        return "empty map: no positive value"
+    if said := without(card) or next(iter(signed(card)), ""):
+        return said
     inside = "" if card.inside is None else f"{card.inside:.0%} of heat inside, "
     return f"{inside}peak {card.peak:.3g}"
 

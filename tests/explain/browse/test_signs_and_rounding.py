@@ -53,9 +53,9 @@ def test_what_speaks_against_a_box_is_blue_and_is_said() -> None:
     assert made.against == 1
     assert (thumbnail(made)[..., 0] - thumbnail(made)[..., 2]).min() > 60
     page = page_of(found)
-    assert "for 0, against 1" in page
+    assert "peak for 0, peak against 1" in page
     assert "empty map" not in page
-    assert "for 1, 25% inside, against 0<" in page_of(explanation(EVEN, signed=True))
+    assert "peak for 1, 25% inside, peak against 0<" in page_of(explanation(EVEN, signed=True))
 
 
 def test_a_card_shows_the_strongest_of_both_signs() -> None:
