@@ -10,7 +10,7 @@ import numpy as np
 from boxcam.explain.advice import alternative, speaks
 from boxcam.explain.colors import line_width, paint
 from boxcam.explain.evidence import DETECTION, Evidence, Query
-from boxcam.explain.heat import is_rounding, largest, shown, strongest
+from boxcam.explain.heat import common_top, is_rounding, largest, shown, strongest
 from boxcam.explain.legend import strongest_of
 from boxcam.explain.lettering import legible
 from boxcam.explain.look import Look
@@ -39,11 +39,11 @@ def draw_overlay(evidence: Evidence, indices: Iterable[int], look: Look, outline
     """
     image, chosen = evidence.image, list(indices)
     heat: Float = np.zeros(image.shape[:2], np.float32)
-    common = max(strongest(evidence, k) for k in range(len(evidence))) if chosen and look.scale == "common" else 0.0
+    common = common_top(evidence, look) if chosen else None
     for k in chosen:
         values = evidence.map(k)
         top = strongest(evidence, k, values)
-        one = scaled(values, max(top, common) if top > 0 else 0.0, look.signed)
+        one = scaled(values, max(top, common or 0.0) if top > 0 else 0.0, look.signed)
         np.copyto(heat, one, where=np.abs(one) > np.abs(heat))
     picture = paint(image, heat, look)
     if outlines and not evidence.query.classifier:

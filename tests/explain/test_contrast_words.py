@@ -12,6 +12,7 @@ from boxcam.explain import sheet as pages
 from boxcam.explain.browse.card import entry_of
 from boxcam.explain.explanation import Explanation
 from boxcam.explain.lettering import text_width
+from boxcam.explain.look import Look
 from tests.explain.browse.made import card, written
 from tests.explain.made import EVEN, LEFT, explanation
 
@@ -96,10 +97,11 @@ def test_the_heading_names_the_contrast(query: dict[str, Any], said: str, captio
     found = contrasted("no entry", "no entry", **query)
     found.sheet()
     assert said in [text for _, text in captions.lines]
-    page = written([replace(entry_of(found, "a"), cards=[card()])])
+    page = written([replace(entry_of(found, "a", Look()), cards=[card()])])
     assert f" {said[0].upper()}{said[1:]}.</p>" in page.replace("&#x27;", "'")
 
 
 def test_where_no_box_is_left_the_contrast_is_named_as_it_was_given() -> None:
-    assert entry_of(explanation(against="stop"), "a").asked == ("what speaks for a box's class rather than for stop",)
-    assert entry_of(explanation(EVEN), "a").asked == ()
+    found = explanation(against="stop")
+    assert entry_of(found, "a", Look()).asked == ("what speaks for a box's class rather than for stop",)
+    assert entry_of(explanation(EVEN), "a", Look()).asked == ()

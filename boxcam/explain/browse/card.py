@@ -63,8 +63,7 @@ class Entry:
         bundle, method, layer, target: how its maps were made.
         classifier: whether the boxes are classes of the whole image.
         asked: what was asked other than why the boxes are there, see `boxcam.explain.nouns.question`.
-        signed: whether maps show what speaks against a box, too.
-        fine: whether maps are of single pixels.
+        look: how maps are drawn.
         cards: of its boxes.
     """
 
@@ -75,18 +74,18 @@ class Entry:
     layer: str
     target: str
     classifier: bool
-    signed: bool = False
-    fine: bool = False
+    look: Look = Look()  # noqa: RUF009 - it is frozen
     asked: tuple[str, ...] = ()
     cards: list[Card] = field(default_factory=list)
 
 
-def entry_of(evidence: Evidence, name: str) -> Entry:
+def entry_of(evidence: Evidence, name: str, look: Look) -> Entry:
     """An entry without its cards.
 
     Args:
         evidence: the explanation of an image.
         name: of its results, without extension.
+        look: how its maps are drawn.
     """
     image = "image" if evidence.query.image is None else Path(evidence.query.image).name
     return Entry(
@@ -97,13 +96,14 @@ def entry_of(evidence: Evidence, name: str) -> Entry:
         layer=evidence.layer,
         target=evidence.target,
         classifier=evidence.query.classifier,
-        signed=evidence.signed,
-        fine=evidence.of_pixels,
+        look=look,
         asked=tuple(question(evidence)),
     )
 
 
-def card_of(evidence: Evidence, k: int, values: Float, facts: Mapping[str, Any]) -> Card:
+def card_of(
+    evidence: Evidence, k: int, values: Float, facts: Mapping[str, Any], look: Look, top: float | None = None
+) -> Card:
     """A box of an explanation.
 
     Args:
@@ -111,6 +111,8 @@ def card_of(evidence: Evidence, k: int, values: Float, facts: Mapping[str, Any])
         k: which box.
         values: its map, float32 [H, W].
         facts: what is said of it, see `boxcam.explain.facts.box_facts`.
+        look: how maps are drawn.
+        top: the value that has the strongest colour in all maps of the image; None if each has a scale of its own.
     """
     image, classifier = evidence.image, evidence.query.classifier
     x1, y1, x2, y2 = (float(side) for side in evidence.detections.boxes[k])
@@ -124,8 +126,7 @@ def card_of(evidence: Evidence, k: int, values: Float, facts: Mapping[str, Any])
     if classifier:
         view = 0, 0, image.shape[1], image.shape[0]
     size = fitted(view, SIZE)
-    how = Look(signed=evidence.signed, fine=evidence.of_pixels)
-    drawn = draw_view(image, values, view, size, None if classifier else (box, label), how)
+    drawn = draw_view(image, values, view, size, None if classifier else (box, label), look, top)
     good, data = cv2.imencode(".webp", drawn, [cv2.IMWRITE_WEBP_QUALITY, _QUALITY])
     assert good
     return Card(

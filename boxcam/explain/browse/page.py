@@ -9,17 +9,16 @@ from collections.abc import Iterator, Sequence
 from importlib.resources import files
 
 import cv2
-import numpy as np
 
 from boxcam._version import __version__
 from boxcam.explain.browse.card import Card, Entry
 from boxcam.explain.browse.text import link, text
-from boxcam.explain.colors import paint
 from boxcam.explain.evidence import DETECTION
 from boxcam.explain.figures import signed, without
-from boxcam.explain.legend import strongest_of
+from boxcam.explain.legend import bar, strongest_of
 from boxcam.explain.look import Look
 from boxcam.explain.names import PAGE_MARK
+from boxcam.explain.nouns import nouns
 from boxcam.explain.render import class_color
 from boxcam.plurals import counted
 from boxcam.targets import LOGIT
@@ -35,7 +34,7 @@ def page(entries: Sequence[Entry]) -> Iterator[str]:
     """
     boxes = sum(len(entry.cards) for entry in entries)
     classifier = entries[0].classifier
-    one, several = ("class", "classes") if classifier else ("box", "boxes")
+    one, several = nouns(classifier)
     title = f"{counted(boxes, one, several)} in {counted(len(entries), 'image')}"
     labels = sorted({card.label for entry in entries for card in entry.cards})
     style = _file("page.css") + "".join(f".c{label} i{{background:{_color(label)}}}\n" for label in labels)
@@ -53,8 +52,7 @@ def page(entries: Sequence[Entry]) -> Iterator[str]:
         '<meta name="color-scheme" content="light dark">\n<link rel="icon" href="data:,">\n'
         f"<title>{title} - {text(entries[0].bundle)}</title>\n<style>{style}</style>\n</head>\n<body>\n"
     )
-    fine = any(entry.fine for entry in entries if entry.cards)  # without a box no map tells what it is of
-    legend = _legend(classifier, Look(signed=entries[0].signed, fine=fine))
+    legend = _legend(classifier, _first(entries).look)
     yield f"<header>\n<h1>{title}</h1>\n<p>{_how(entries)}</p>\n{legend}</header>\n"
     if boxes:
         yield _controls(entries, one)
@@ -85,24 +83,33 @@ def _color(label: int) -> str:
     return f"#{red:02x}{green:02x}{blue:02x}"
 
 
+def _first(entries: Sequence[Entry]) -> Entry:
+    """The first image with a box: without one no map tells what it is of."""
+    return next((entry for entry in entries if entry.cards), entries[0])
+
+
 def _how(entries: Sequence[Entry]) -> str:
     """How the maps were made; layers and targets can differ between images only if the bundle was changed meanwhile."""
-    first = next((entry for entry in entries if entry.cards), entries[0])
+    first = _first(entries)
     target = "" if first.target in (LOGIT.name, DETECTION) else f", target {first.target}"
     asked = "".join(f" {said[0].upper()}{said[1:]}." for said in first.asked)
     return text(f"Model {first.bundle}, method {first.method}, layer {first.layer}{target}.{asked}")
 
 
 def _legend(classifier: bool, how: Look) -> str:
-    steps = np.tile(np.linspace(-1 if how.signed else 0, 1, 160, dtype=np.float32), (10, 1))
-    good, data = cv2.imencode(".png", paint(np.full((10, 160, 3), 150, np.uint8), steps, how))
+    good, data = cv2.imencode(".png", bar(how, 160, 10))
     assert good
     source = _data(data.tobytes(), "png")
-    bar = f'<img alt="from the weakest to the strongest colour" width="160" height="10" src="{source}">'
+    picture = f'<img alt="from the weakest to the strongest colour" width="160" height="10" src="{source}">'
     inside = " Share inside: how much of what is positive in the map lies inside the box."
-    said = f"Each heatmap has a scale of its own.{'' if classifier else inside}"
-    ends = ("against" if how.signed else "0"), f"{'for, to ' if how.signed else ''}the {strongest_of(how)}"
-    return f'<p class="legend">{ends[0]} {bar} {ends[1]}. {said}</p>\n'
+    _, several = nouns(classifier)
+    scale = (
+        f"One scale for all {several} of an image" if how.scale == "common" else "Each heatmap has a scale of its own"
+    )
+    said = f"{scale}.{'' if classifier else inside}"
+    strongest = strongest_of(how, "all maps of an image")
+    ends = ("against" if how.signed else "0"), f"{'for, to ' if how.signed else ''}the {strongest}"
+    return f'<p class="legend">{ends[0]} {picture} {ends[1]}. {said}</p>\n'
 
 
 def _controls(entries: Sequence[Entry], one: str) -> str:

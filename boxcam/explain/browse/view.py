@@ -69,9 +69,15 @@ def fitted(view: View, size: tuple[int, int]) -> tuple[int, int]:
 
 
 def draw_view(
-    image: Image, values: Float, view: View, size: tuple[int, int], box: tuple[Corners, int] | None, how: Look
+    image: Image,
+    values: Float,
+    view: View,
+    size: tuple[int, int],
+    box: tuple[Corners, int] | None,
+    how: Look,
+    top: float | None = None,
 ) -> Image:
-    """A part of an image under its part of a heatmap, which is scaled as the whole map is
+    """A part of an image under its part of a heatmap, which is scaled as the whole map is.
 
     Args:
         image: uint8 [H, W, 3], BGR.
@@ -80,12 +86,13 @@ def draw_view(
         size: height and width of the picture.
         box: what to outline, and the index of its class; None for nothing.
         how: it is drawn; of a map of single pixels a few are far hotter than the rest.
+        top: the value that has the strongest colour; None for that of the map.
 
     Returns:
         uint8 [height, width, 3], BGR.
     """
     x1, y1, x2, y2 = view
-    heat = _heat(values, view, size, how)
+    heat = _heat(values, view, size, how, top)
     step = max(min((y2 - y1) // size[0], (x2 - x1) // size[1]) // _SAMPLES, 1)
     part = np.asarray(_resized(image[y1:y2:step, x1:x2:step], size), np.uint8)
     drawn = paint(part, heat, how)
@@ -96,14 +103,15 @@ def draw_view(
     return drawn
 
 
-def _heat(values: Float, view: View, size: tuple[int, int], how: Look) -> Float:
+def _heat(values: Float, view: View, size: tuple[int, int], how: Look, top: float | None) -> Float:
     """What is seen of the heatmap. Of a large image only the part is scaled, and after it was made smaller."""
+    top = brightest(values, PERCENTILE if how.fine else 100, how.signed) if top is None else top
     x1, y1, x2, y2 = view
     part = values[y1:y2, x1:x2]
     if how.fine:
-        shown = _resized(scaled(part, brightest(values, PERCENTILE, how.signed), how.signed), size)
+        shown = _resized(scaled(part, top, how.signed), size)
     else:
-        shown = scaled(_resized(drawn_values(part, how.signed), size), brightest(values, 100, how.signed), how.signed)
+        shown = scaled(_resized(drawn_values(part, how.signed), size), top, how.signed)
     heat: Float = np.clip(shown, -1, 1)
     return heat
 

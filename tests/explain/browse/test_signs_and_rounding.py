@@ -23,7 +23,8 @@ from tests.explain.made import AGAINST, EVEN, LEFT, explanation
 
 def card_from(found: Explanation) -> Card:
     values = found.map(0)
-    return card_of(found, 0, values, box_facts(found, 0, totals_of(values, found.detections.boxes[0])))
+    facts = box_facts(found, 0, totals_of(values, found.detections.boxes[0]))
+    return card_of(found, 0, values, facts, Look(signed=found.signed, fine=found.of_pixels))
 
 
 def thumbnail(of: Card) -> np.ndarray:
@@ -31,7 +32,7 @@ def thumbnail(of: Card) -> np.ndarray:
 
 
 def page_of(found: Explanation) -> str:
-    return written([replace(entry_of(found, "a"), cards=[card_from(found)])])
+    return written([replace(entry_of(found, "a", Look(signed=found.signed)), cards=[card_from(found)])])
 
 
 @pytest.mark.parametrize("peak", [1e-9, 1.0])
@@ -74,11 +75,6 @@ def test_a_card_shows_the_strongest_of_both_signs() -> None:
 @pytest.mark.parametrize("fine", [False, True])
 def test_the_legend_says_what_the_sheets_does(signed: bool, fine: bool) -> None:
     how = Look(signed=signed, fine=fine)
-    page = written([entry("a.jpg", fine=True, signed=signed), entry("b.jpg", card(), signed=signed, fine=fine)])
+    page = written([entry("a.jpg", look=replace(how, fine=True)), entry("b.jpg", card(), look=how)])
     assert f"the {strongest_of(how)}." in page.replace("&#x27;", "'")
     assert "own peak" not in page
-
-
-def test_the_page_knows_whether_maps_are_of_pixels() -> None:
-    for layer, fine in (("image", True), ("neck", False)):
-        assert entry_of(replace(explanation(EVEN), layer=layer), "a").fine == fine
