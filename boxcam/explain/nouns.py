@@ -35,7 +35,7 @@ def question(evidence: Evidence) -> list[str]:
     query, (one, _) = evidence.query, nouns_of(evidence.query)
     asked = []
     if query.at is not None:
-        asked.append(f"at {','.join(f'{side:g}' for side in query.at)} in image pixels")
+        asked.append(f"at {','.join(f'{side:g}' for side in query.at)} in image pixels, drawn dashed")
     if query.against:
         own = "a class" if query.classifier else f"a {one}'s class"
         runner_up = query.against == RUNNER_UP

@@ -73,6 +73,7 @@ class Panel:
         against: how much the strongest negative value speaks against the box; None if these are not drawn.
         rounding: whether the map is nothing but rounding errors; then nothing of it is drawn.
         rival: name of the class that its own is contrasted with; empty without contrast.
+        place: what was asked about, x1 y1 x2 y2 in image pixels; None for the boxes that were reported.
     """
 
     box: Corners
@@ -87,6 +88,7 @@ class Panel:
     against: float | None = None
     rounding: bool = False
     rival: str = ""
+    place: Corners | None = None
 
     @property
     def lit(self) -> bool:

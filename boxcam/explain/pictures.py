@@ -15,8 +15,9 @@ from boxcam.explain.legend import strongest_of
 from boxcam.explain.lettering import legible
 from boxcam.explain.look import Look
 from boxcam.explain.methods import METHODS, Method
-from boxcam.explain.nouns import question
+from boxcam.explain.nouns import question, standing
 from boxcam.explain.panel import CloseUp, Panel, locator_size, picture_size, surroundings
+from boxcam.explain.place import hull
 from boxcam.explain.render import class_color, outline, place_box, scaled
 from boxcam.explain.sheet import Words, sheet
 from boxcam.explain.totals import Totals
@@ -73,6 +74,7 @@ def draw_sheet(evidence: Evidence, panels: Sequence[Panel], look: Look) -> Image
         strongest=strongest_of(look),
         nothing=_nothing(query),
         classifier=query.classifier,
+        candidates=standing(evidence.candidates, query.score) if evidence.candidates else "",
     )
     return sheet(evidence.image, panels, words, look)
 
@@ -99,7 +101,7 @@ def make_panel(evidence: Evidence, k: int, said: Totals, values: Float | None = 
         values = evidence.map(k)
     whole, view = (0, 0, width, height), None
     if lit and not evidence.query.classifier:
-        view = surroundings(box, (height, width))
+        view = surroundings(hull(box, evidence.query.at), (height, width))
     small = None if view is None else shown(evidence, k, said, values, whole, locator_size(size))
     return Panel(
         box=box,
@@ -114,6 +116,7 @@ def make_panel(evidence: Evidence, k: int, said: Totals, values: Float | None = 
         against=abs(min(said.lowest, 0.0)) if evidence.signed else None,
         rounding=noise,
         rival=evidence.others[k] if evidence.others else "",
+        place=evidence.query.at,
     )
 
 

@@ -15,11 +15,14 @@ from boxcam.explain.legend import height as legend_height
 from boxcam.explain.legend import legend
 from boxcam.explain.lettering import Color, legible, shorten, text_width, wrap, write
 from boxcam.explain.look import Look
+from boxcam.explain.nouns import nouns
 from boxcam.explain.page import FRAME, GAP, INK, MARGIN, MUTED, PAPER
 from boxcam.explain.panel import Panel, Shown, fit, locator_size, resampled, resize
-from boxcam.explain.render import class_color, outline, place_box
+from boxcam.explain.place import hull, mark
+from boxcam.explain.render import class_color, outline, place_box, placed_in
 from boxcam.explain.tags import Rectangle, place_tags
-from boxcam.types import Corners, Float, Image
+from boxcam.plurals import counted
+from boxcam.types import Corners, Float, Image, View
 
 CAPTION, LINE = 54, 22
 """Pixels below a picture, for two lines; and how many more for each further one that any of a sheet's panels has."""
@@ -42,6 +45,7 @@ class Words:
         strongest: what the strongest colour stands for.
         nothing: what is said where there is no panel, if it is more than that there is none.
         classifier: whether the panels are of classes of the whole image, and not of boxes in it.
+        candidates: how many candidates there are, and how they stand, where a place was asked about; otherwise empty.
     """
 
     title: str
@@ -50,11 +54,12 @@ class Words:
     strongest: str = "largest value of each map"
     nothing: str = ""
     classifier: bool = False
+    candidates: str = ""
 
     def count(self, panels: int) -> str:
         """What the first panel shows."""
-        one, several = ("class", "classes") if self.classifier else ("box", "boxes")
-        return {0: self.nothing or f"no {one}", 1: f"1 {one}"}.get(panels, f"{panels} {several}")
+        one, several = nouns(self.classifier)
+        return self.candidates or (counted(panels, one, several) if panels else self.nothing or f"no {one}")
 
 
 def sheet(image: Image, panels: Sequence[Panel], words: Words, look: Look = Look()) -> Image:  # noqa: B008 - it is frozen
@@ -159,6 +164,8 @@ def _boxes(drawn: Image, image: Image, panels: Sequence[Panel]) -> None:
     boxes = [place_box(panel.box, drawn, image.shape) for panel in panels]
     for panel, box in reversed(list(zip(panels, boxes, strict=True))):
         outline(drawn, box, class_color(panel.label))
+    if panels:
+        mark(drawn, panels[0].place, _whole(image))
     size = 8 if len(panels) < 30 else 6
     sizes = [_badge_size(str(number), size) for number in range(1, len(panels) + 1)]
     outer = [(x1 - 1, y1 - 1, x2 + 2, y2 + 2) for x1, y1, x2, y2 in boxes]
@@ -183,17 +190,28 @@ def _drawn(image: Image, picture: Image, panel: Panel, look: Look, box: Corners 
         drawn = paint(picture, heat, look)
         if box is not None:
             outline(drawn, place_box(box, drawn, shape), class_color(panel.label))
+            mark(drawn, panel.place, _whole(image))
         return drawn
     x1, y1, x2, y2 = close.view
     part = np.asarray(resampled(image[y1:y2, x1:x2], (picture.shape[0], picture.shape[1])), np.uint8)
     drawn = paint(part, heat, look)
-    moved = (panel.box[0] - x1, panel.box[1] - y1, panel.box[2] - x1, panel.box[3] - y1)
-    placed = place_box(moved, drawn, (y2 - y1, x2 - x1))
-    outline(drawn, placed, class_color(panel.label))
+    outline(drawn, placed_in(close.view, panel.box, drawn), class_color(panel.label))
+    mark(drawn, panel.place, close.view)
     small = np.asarray(resampled(picture, locator_size(picture.shape)), np.uint8)
     small = paint(small, close.whole.heat(look.signed), look)
-    _locator(drawn, small, place_box(close.view, small, shape), np.abs(heat), placed)
+    _locator(
+        drawn,
+        small,
+        place_box(close.view, small, shape),
+        np.abs(heat),
+        placed_in(close.view, hull(panel.box, panel.place), drawn),
+    )
     return drawn
+
+
+def _whole(image: Image) -> View:
+    """All of an image."""
+    return 0, 0, image.shape[1], image.shape[0]
 
 
 def _locator(drawn: Image, small: Image, view: Rectangle, heat: Float, box: Rectangle) -> None:

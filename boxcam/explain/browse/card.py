@@ -15,7 +15,8 @@ from boxcam.explain.evidence import Evidence
 from boxcam.explain.heat import is_rounding
 from boxcam.explain.look import Look
 from boxcam.explain.names import SHEET
-from boxcam.explain.nouns import question
+from boxcam.explain.nouns import nouns, question
+from boxcam.explain.place import hull, mark
 from boxcam.explain.totals import Totals
 from boxcam.types import Float
 
@@ -62,6 +63,7 @@ class Entry:
         sheet: name of the file of its sheet, in the folder of the page.
         bundle, method, layer, target: how its maps were made.
         classifier: whether the boxes are classes of the whole image.
+        candidates: whether they are candidates at a place, and not boxes that were reported.
         asked: what was asked other than why the boxes are there, see `boxcam.explain.nouns.question`.
         look: how maps are drawn.
         cards: of its boxes.
@@ -75,8 +77,14 @@ class Entry:
     target: str
     classifier: bool
     look: Look = Look()  # noqa: RUF009 - it is frozen
+    candidates: bool = False
     asked: tuple[str, ...] = ()
     cards: list[Card] = field(default_factory=list)
+
+    @property
+    def nouns(self) -> tuple[str, str]:
+        """What one of its cards is of, and several."""
+        return nouns(self.classifier, self.candidates)
 
 
 def entry_of(evidence: Evidence, name: str, look: Look) -> Entry:
@@ -97,6 +105,7 @@ def entry_of(evidence: Evidence, name: str, look: Look) -> Entry:
         target=evidence.target,
         classifier=evidence.query.classifier,
         look=look,
+        candidates=evidence.query.at is not None,
         asked=tuple(question(evidence)),
     )
 
@@ -122,11 +131,12 @@ def card_of(
     if rounding:
         values = np.zeros_like(values)
     peaks = peak_of(values), peak_of(-values) if evidence.signed else None
-    view = view_of(box, image.shape, SIZE, [peak for peak in peaks if peak is not None])
+    view = view_of(hull(box, evidence.query.at), image.shape, SIZE, [peak for peak in peaks if peak is not None])
     if classifier:
         view = 0, 0, image.shape[1], image.shape[0]
     size = fitted(view, SIZE)
     drawn = draw_view(image, values, view, size, None if classifier else (box, label), look, top)
+    mark(drawn, evidence.query.at, view)
     good, data = cv2.imencode(".webp", drawn, [cv2.IMWRITE_WEBP_QUALITY, _QUALITY])
     assert good
     return Card(

@@ -16,9 +16,7 @@ from boxcam.explain.browse.text import link, text
 from boxcam.explain.evidence import DETECTION
 from boxcam.explain.figures import signed, without
 from boxcam.explain.legend import bar, strongest_of
-from boxcam.explain.look import Look
 from boxcam.explain.names import PAGE_MARK
-from boxcam.explain.nouns import nouns
 from boxcam.explain.render import class_color
 from boxcam.plurals import counted
 from boxcam.targets import LOGIT
@@ -33,8 +31,7 @@ def page(entries: Sequence[Entry]) -> Iterator[str]:
         entries: the images, in the order in which they are shown; one at least.
     """
     boxes = sum(len(entry.cards) for entry in entries)
-    classifier = entries[0].classifier
-    one, several = nouns(classifier)
+    one, several = entries[0].nouns
     title = f"{counted(boxes, one, several)} in {counted(len(entries), 'image')}"
     labels = sorted({card.label for entry in entries for card in entry.cards})
     style = _file("page.css") + "".join(f".c{label} i{{background:{_color(label)}}}\n" for label in labels)
@@ -52,8 +49,7 @@ def page(entries: Sequence[Entry]) -> Iterator[str]:
         '<meta name="color-scheme" content="light dark">\n<link rel="icon" href="data:,">\n'
         f"<title>{title} - {text(entries[0].bundle)}</title>\n<style>{style}</style>\n</head>\n<body>\n"
     )
-    legend = _legend(classifier, _first(entries).look)
-    yield f"<header>\n<h1>{title}</h1>\n<p>{_how(entries)}</p>\n{legend}</header>\n"
+    yield f"<header>\n<h1>{title}</h1>\n<p>{_how(entries)}</p>\n{_legend(_first(entries))}</header>\n"
     if boxes:
         yield _controls(entries, one)
         yield f'<main>\n<h2 class="unseen">{several.capitalize()}</h2>\n<ul id="boxes">\n'
@@ -96,17 +92,17 @@ def _how(entries: Sequence[Entry]) -> str:
     return text(f"Model {first.bundle}, method {first.method}, layer {first.layer}{target}.{asked}")
 
 
-def _legend(classifier: bool, how: Look) -> str:
+def _legend(entry: Entry) -> str:
+    how, (_, several) = entry.look, entry.nouns
     good, data = cv2.imencode(".png", bar(how, 160, 10))
     assert good
     source = _data(data.tobytes(), "png")
     picture = f'<img alt="from the weakest to the strongest colour" width="160" height="10" src="{source}">'
     inside = " Share inside: how much of what is positive in the map lies inside the box."
-    _, several = nouns(classifier)
     scale = (
         f"One scale for all {several} of an image" if how.scale == "common" else "Each heatmap has a scale of its own"
     )
-    said = f"{scale}.{'' if classifier else inside}"
+    said = f"{scale}.{'' if entry.classifier else inside}"
     strongest = strongest_of(how, "all maps of an image")
     ends = ("against" if how.signed else "0"), f"{'for, to ' if how.signed else ''}the {strongest}"
     return f'<p class="legend">{ends[0]} {picture} {ends[1]}. {said}</p>\n'
@@ -135,7 +131,7 @@ def _controls(entries: Sequence[Entry], one: str) -> str:
 
 def _card(entry: Entry, number: int, k: int, card: Card) -> str:
     inside = "" if card.inside is None else f"{card.inside:.6f}"
-    of = f" · {'class' if entry.classifier else 'box'} {k + 1} of {len(entry.cards)}"
+    of = f" · {entry.nouns[0]} {k + 1} of {len(entry.cards)}"
     height, width = card.size
     note = f'<span class="more" dir="auto">{text(card.note)}</span>' if card.note else ""
     return (

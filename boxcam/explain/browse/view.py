@@ -9,7 +9,7 @@ import numpy as np
 
 from boxcam.explain.colors import paint
 from boxcam.explain.look import Look
-from boxcam.explain.render import PERCENTILE, brightest, class_color, drawn_values, outline, place_box, scaled
+from boxcam.explain.render import PERCENTILE, brightest, class_color, drawn_values, outline, placed_in, scaled
 from boxcam.types import Corners, Float, Image, View
 
 CONTEXT = 2.0
@@ -97,9 +97,8 @@ def draw_view(
     part = np.asarray(_resized(image[y1:y2:step, x1:x2:step], size), np.uint8)
     drawn = paint(part, heat, how)
     if box is not None:
-        (left, upper, right, lower), label = box
-        moved = left - x1, upper - y1, right - x1, lower - y1
-        outline(drawn, place_box(moved, drawn, (y2 - y1, x2 - x1)), class_color(label))
+        corners, label = box
+        outline(drawn, placed_in(view, corners, drawn), class_color(label))
     return drawn
 
 
