@@ -101,7 +101,7 @@ def make_panel(evidence: Evidence, k: int, said: Totals, values: Float | None = 
         values = evidence.map(k)
     whole, view = (0, 0, width, height), None
     if lit and not evidence.query.classifier:
-        view = surroundings(hull(box, evidence.query.at), (height, width))
+        view = surroundings(hull(box, evidence.query.at), (height, width), size)
     small = None if view is None else shown(evidence, k, said, values, whole, locator_size(size))
     return Panel(
         box=box,
