@@ -30,11 +30,14 @@ def faults(value: Any, schema: dict[str, Any], where: str = "$") -> list[str]:
             found.append(f"{where}: {len(value)} items")
         found += [fault for k, one in enumerate(value) for fault in faults(one, schema["items"], f"{where}[{k}]")]
     if isinstance(value, dict):
-        found += [f"{where}: lacks {name}" for name in schema["required"] if name not in value]
-        found += [f"{where}: has {name}" for name in value if name not in schema["properties"]]
-        for name, below in schema["properties"].items():
-            if name in value:
-                found += faults(value[name], below, f"{where}.{name}")
+        known, others = schema.get("properties", {}), schema.get("additionalProperties", True)
+        found += [f"{where}: lacks {name}" for name in schema.get("required", ()) if name not in value]
+        for name, one in value.items():
+            below = known.get(name, others)
+            if below is False:
+                found.append(f"{where}: has {name}")
+            elif below is not True:
+                found += faults(one, below, f"{where}.{name}")
     return found
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import boxcam
-from boxcam.explain.advice import alternative
+from boxcam.explain.advice import alternative, speaks_against
+from boxcam.explain.nouns import nouns, nouns_of
 from boxcam.plurals import counted, verb
 
-WORDS = {False: ("box", "boxes"), True: ("class", "classes")}
+WORDS = {classifier: nouns(classifier) for classifier in (False, True)}
 """What is explained of a detector, and of a classifier: one, and several."""
 
 
@@ -33,7 +34,7 @@ def summary(explanation: boxcam.Explanation) -> str:
     if explanation.candidates:
         return " ".join(one.sentence for one in explanation.candidates)
     count, query = len(explanation), explanation.query
-    one, several = WORDS[query.classifier]
+    one, several = nouns_of(query)
     others = _others(explanation)
     if not count:
         return _nothing(explanation, others)
@@ -49,7 +50,7 @@ def summary(explanation: boxcam.Explanation) -> str:
 def _nothing(explanation: boxcam.Explanation, others: str) -> str:
     """What to say where there is nothing to explain."""
     query, left, why = explanation.query, explanation.other_boxes, explanation.left_out
-    score, (one, several) = query.score, WORDS[query.classifier]
+    score, (one, several) = query.score, nouns_of(query)
     asked = " of those asked for" if query.classes else ""
     if query.rank:
         ranks = " or ".join(map(str, query.rank))
@@ -100,9 +101,9 @@ def _completeness(explanation: boxcam.Explanation) -> str:
 
 def _without_heat(explanation: boxcam.Explanation) -> str:
     """How many maps show nothing, and what that means."""
-    boxes = range(len(explanation))
-    empty = sum(explanation.depends(k) and not explanation.has_evidence(k) for k in boxes)
-    apart = sum(not explanation.depends(k) for k in boxes)
+    boxes = [k for k in range(len(explanation)) if explanation.depends(k)]
+    empty = sum(not explanation.has_evidence(k) and not speaks_against(explanation, k) for k in boxes)
+    apart = len(explanation) - len(boxes)
     said = ""
     if empty:
         what, them = ("an empty map", "it") if empty == 1 else ("empty maps", "them")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from boxcam.explain.evidence import Evidence
 from boxcam.explain.methods import METHODS, Method, Perturbation
+from boxcam.explain.nouns import nouns_of
 from boxcam.types import IMAGE
 
 MEANING = "an empty map means"
@@ -46,9 +47,15 @@ def alternative(evidence: Evidence) -> Alternative | None:
     return None if other.method == evidence.method else other
 
 
+def speaks_against(evidence: Evidence, k: int) -> bool:
+    """Whether a map without a positive value is not empty all the same: what speaks against the box is drawn, too."""
+    return evidence.signed and any((part.visible < 0).any() for part in evidence.all_parts(k))
+
+
 def on_empty_maps(evidence: Evidence) -> str:
-    """What to say where a box that depends on the layer has a map without a positive value; else nothing."""
-    if not any(evidence.depends(k) and not evidence.may_have_evidence(k) for k in range(len(evidence))):
+    """What to say where a box that depends on the layer has a map of which nothing is drawn; else nothing."""
+    boxes = (k for k in range(len(evidence)) if evidence.depends(k))
+    if all(evidence.may_have_evidence(k) or speaks_against(evidence, k) for k in boxes):
         return ""
     other = alternative(evidence)
     if other is not None:
@@ -59,16 +66,26 @@ def on_empty_maps(evidence: Evidence) -> str:
     else:
         mend = "Choose another layer with layer=."
     return (
-        f"{MEANING} that {evidence.method} found nothing at layer {evidence.layer!r} that speaks for the box, not that"
+        f"{MEANING} that {evidence.method} found nothing at layer {evidence.layer!r} that {speaks(evidence)}, not that"
         f" there is nothing{_why(evidence)}. {mend}"
     )
+
+
+def speaks(evidence: Evidence) -> str:
+    """What an empty map has nothing of, as the end of a sentence."""
+    one, _ = nouns_of(evidence.query)
+    return f"speaks for {'or against ' if evidence.signed else ''}the {one}"
 
 
 def _why(evidence: Evidence) -> str:
     """What in a method makes a map empty although there may be something; empty if nothing is known to."""
     method = METHODS[evidence.method]
     if not isinstance(method, Method):
-        return "" if not isinstance(method, Perturbation) else ": the box was not found again behind any of the masks"
+        return (
+            ""
+            if not isinstance(method, Perturbation)
+            else f": the {nouns_of(evidence.query)[0]} was not found again behind any of the masks"
+        )
     factor = None if method.times is None else METHODS[method.times]
     if isinstance(factor, Method) and factor.averages:
         return f": it multiplies the map of {method.times}, which averages the gradient over the whole feature map"

@@ -132,7 +132,8 @@ class Evidence:
             depends on.
         guides: of each of the K boxes, maps of another method at the image; the sum of these multiplies its map, pixel
             by pixel. None for most methods.
-        other_boxes: how many boxes the model drew that were not asked for (too low a score, another class).
+        other_boxes: how many boxes the model drew that were not asked for (too low a score, another class); 0 where a
+            place was asked about, and no boxes.
         query: what was asked for.
         completeness: float32 [K], of methods that add up along a path from a blurred image, what each map adds up to in
             cells as a share of the change of the box's target; NaN where that does not change. None for other methods.

@@ -42,7 +42,8 @@ class Explanation(Evidence):
             model's input.
         parts: of each box, its map in cells of the layer's tensors.
         guides: of each box, the map in cells that multiplies its own; None for most methods.
-        other_boxes: how many boxes the model drew that were not asked for (too low a score, another class).
+        other_boxes: how many boxes the model drew that were not asked for (too low a score, another class); 0 where a
+            place was asked about, and no boxes.
         query: what was asked for: ``score``, ``top``, ``classes``, ``rank``, and of which image and bundle.
 
     >>> import boxcam

@@ -55,7 +55,7 @@ def facts(
         "device": query.device,
         "providers": list(query.providers),
         **(files or {}),
-        "other_boxes": evidence.other_boxes,
+        "other_boxes": evidence.other_boxes if query.at is None else None,
         "detections": [dict(box) for box in boxes],
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from boxcam.explain.evidence import Evidence
+from boxcam.explain.look import Look
 from boxcam.explain.panel import Shown, resampled
 from boxcam.explain.render import PERCENTILE, brightest, drawn_values
 from boxcam.explain.rounding import floor
@@ -37,6 +38,13 @@ def strongest(evidence: Evidence, k: int, values: Float | None = None) -> float:
     if not evidence.of_pixels:
         return largest(said, evidence.signed)
     return brightest(evidence.map(k) if values is None else values, PERCENTILE, evidence.signed)
+
+
+def common_top(evidence: Evidence, look: Look) -> float | None:
+    """The value that has the strongest colour if all maps have one scale: that of the strongest of them; else None."""
+    if look.scale != "common":
+        return None
+    return max((strongest(evidence, k) for k in range(len(evidence))), default=0.0)
 
 
 def shown(evidence: Evidence, k: int, said: Totals, values: Float | None, view: View, size: tuple[int, int]) -> Shown:

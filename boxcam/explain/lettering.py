@@ -1,6 +1,7 @@
 """Text on a picture: drawn by OpenCV, whose fonts hold printable ASCII only.
 
-A letter with an accent loses it, and any other character becomes ``?``.
+A letter with an accent loses it, Latin letters that are made of no other one are spelled out, as ``ss`` for ``ß``, and
+any other character becomes ``?``.
 """
 
 from __future__ import annotations
@@ -19,10 +20,16 @@ Color = tuple[int, int, int]
 
 FONT, OVERSAMPLING = cv2.FONT_HERSHEY_SIMPLEX, 4
 """Text is drawn large and then reduced: the strokes of OpenCV's fonts are even only that way."""
+SPELLED = {
+    "ß": "ss", "ẞ": "SS", "ø": "o", "Ø": "O", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ł": "l", "Ł": "L",
+    "đ": "d", "Đ": "D", "ð": "d", "Ð": "D", "þ": "th", "Þ": "Th", "ħ": "h", "Ħ": "H", "ı": "i", "ŋ": "ng", "Ŋ": "Ng",
+}  # fmt: skip
+"""Latin letters of which Unicode knows no plain letter with an accent."""
 
 
 def _ascii(text: str) -> str:
-    plain = (letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
+    spelled = "".join(SPELLED.get(letter, letter) for letter in unicodedata.normalize("NFKD", text))
+    plain = (letter for letter in spelled if not unicodedata.combining(letter))
     return "".join(letter if " " <= letter <= "~" else "?" for letter in plain)
 
 

@@ -20,6 +20,10 @@ CONTEXT = 3.0
 """A close-up is as many times as large as its box, on the side that is the longer one of the image's."""
 LARGEST = 0.5
 """Share of the image's sides above which a close-up would show little more than the image does."""
+SEEN = 48
+"""Pixels of a picture: a box whose longer side has fewer there has a close-up all the same, as in a very wide image."""
+TIGHT, HELPS = 1.5, 0.75
+"""Such a close-up shows half of the image, or so many times the box, up to this share of the image."""
 SMALLEST = 32
 """Pixels of the image that the longer side of a close-up has at least."""
 LOCATOR = 0.3
@@ -72,6 +76,8 @@ class Panel:
         depends: whether the box depends on the layer at all.
         against: how much the strongest negative value speaks against the box; None if these are not drawn.
         rounding: whether the map is nothing but rounding errors; then nothing of it is drawn.
+        rival: name of the class that its own is contrasted with; empty without contrast.
+        place: what was asked about, x1 y1 x2 y2 in image pixels; None for the boxes that were reported.
     """
 
     box: Corners
@@ -85,6 +91,8 @@ class Panel:
     depends: bool = True
     against: float | None = None
     rounding: bool = False
+    rival: str = ""
+    place: Corners | None = None
 
     @property
     def lit(self) -> bool:
@@ -92,7 +100,7 @@ class Panel:
         return not self.rounding and (self.peak > 0 or bool(self.against))
 
 
-def surroundings(box: Corners, shape: Sequence[int]) -> View | None:
+def surroundings(box: Corners, shape: Sequence[int], size: Sequence[int]) -> View | None:
     """The part of an image around a small box, inside of the image and with its ratio.
 
     None for a box that can be seen without a close-up.
@@ -100,13 +108,19 @@ def surroundings(box: Corners, shape: Sequence[int]) -> View | None:
     Args:
         box: in image pixels.
         shape: of the image.
+        size: height and width of the picture that it is for.
     """
     sides = shape[1], shape[0]
     kept = [min(max(value, 0.0), float(sides[k % 2])) for k, value in enumerate(box)]
-    share = CONTEXT * max((kept[2 + k] - kept[k]) / sides[k] for k in range(2))
-    share = max(share, SMALLEST / max(sides))
+    parts = [(kept[2 + k] - kept[k]) / sides[k] for k in range(2)]
+    least = SMALLEST / max(sides)
+    share = max(CONTEXT * max(parts), least)
     if share > LARGEST:
-        return None
+        if max(parts[0] * size[1], parts[1] * size[0]) >= SEEN:
+            return None
+        share = max(LARGEST, TIGHT * max(parts), least)
+        if share > HELPS:
+            return None
     extents = [max(round(share * side), 1) for side in sides]
     starts = [min(max(round((kept[k] + kept[2 + k] - extents[k]) / 2), 0), sides[k] - extents[k]) for k in range(2)]
     return starts[0], starts[1], starts[0] + extents[0], starts[1] + extents[1]

@@ -7,14 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-from boxcam.explain.advice import alternative
+from boxcam.explain.advice import alternative, speaks
 from boxcam.explain.colors import line_width, paint
 from boxcam.explain.evidence import DETECTION, Evidence, Query
-from boxcam.explain.heat import is_rounding, largest, shown, strongest
+from boxcam.explain.heat import common_top, is_rounding, largest, shown, strongest
+from boxcam.explain.legend import strongest_of
+from boxcam.explain.lettering import legible
 from boxcam.explain.look import Look
 from boxcam.explain.methods import METHODS, Method
+from boxcam.explain.nouns import question, standing
 from boxcam.explain.panel import CloseUp, Panel, locator_size, picture_size, surroundings
-from boxcam.explain.render import PERCENTILE, class_color, outline, place_box, scaled
+from boxcam.explain.place import hull
+from boxcam.explain.render import class_color, outline, place_box, scaled
 from boxcam.explain.sheet import Words, sheet
 from boxcam.explain.totals import Totals
 from boxcam.runtime.pixels import check_color
@@ -36,11 +40,11 @@ def draw_overlay(evidence: Evidence, indices: Iterable[int], look: Look, outline
     """
     image, chosen = evidence.image, list(indices)
     heat: Float = np.zeros(image.shape[:2], np.float32)
-    common = max(strongest(evidence, k) for k in range(len(evidence))) if chosen and look.scale == "common" else 0.0
+    common = common_top(evidence, look) if chosen else None
     for k in chosen:
         values = evidence.map(k)
         top = strongest(evidence, k, values)
-        one = scaled(values, max(top, common) if top > 0 else 0.0, look.signed)
+        one = scaled(values, max(top, common or 0.0) if top > 0 else 0.0, look.signed)
         np.copyto(heat, one, where=np.abs(one) > np.abs(heat))
     picture = paint(image, heat, look)
     if outlines and not evidence.query.classifier:
@@ -62,14 +66,15 @@ def draw_sheet(evidence: Evidence, panels: Sequence[Panel], look: Look) -> Image
         uint8 [height, width, 3], BGR.
     """
     query = evidence.query
-    subtitle = f"method {evidence.method}, layer {evidence.layer}, model {query.bundle}{_of_target(evidence)}"
+    how = f"method {evidence.method}, layer {evidence.layer}, model {query.bundle}{_of_target(evidence)}"
     words = Words(
         title="image" if query.image is None else Path(query.image).name,
-        subtitle=f"{subtitle}; {query.drawn}" if query.drawn else subtitle,
+        subtitle="\n".join([f"{how}; {query.drawn}" if query.drawn else how, *question(evidence)]),
         note=_note(evidence, panels),
-        strongest=_strongest(look),
+        strongest=strongest_of(look),
         nothing=_nothing(query),
         classifier=query.classifier,
+        candidates=standing(evidence.candidates, query.score) if evidence.candidates else "",
     )
     return sheet(evidence.image, panels, words, look)
 
@@ -96,12 +101,12 @@ def make_panel(evidence: Evidence, k: int, said: Totals, values: Float | None = 
         values = evidence.map(k)
     whole, view = (0, 0, width, height), None
     if lit and not evidence.query.classifier:
-        view = surroundings(box, (height, width))
+        view = surroundings(hull(box, evidence.query.at), (height, width), size)
     small = None if view is None else shown(evidence, k, said, values, whole, locator_size(size))
     return Panel(
         box=box,
         label=int(detections.labels[k]),
-        name=_class_of(evidence, k),
+        name=detections.names[k],
         score=float(detections.scores[k]),
         peak=said.peak,
         shown=shown(evidence, k, said, values, view or whole, size),
@@ -110,13 +115,9 @@ def make_panel(evidence: Evidence, k: int, said: Totals, values: Float | None = 
         depends=evidence.depends(k),
         against=abs(min(said.lowest, 0.0)) if evidence.signed else None,
         rounding=noise,
+        rival=evidence.others[k] if evidence.others else "",
+        place=evidence.query.at,
     )
-
-
-def _class_of(evidence: Evidence, k: int) -> str:
-    """The class of a box, and the one that it is contrasted with."""
-    name = evidence.detections.names[k]
-    return f"{name} against {evidence.others[k]}" if evidence.others else name
 
 
 def in_color(picture: Image, color: str) -> Image:
@@ -147,31 +148,18 @@ def _of_target(evidence: Evidence) -> str:
     return f". {evidence.target}, {target.meaning}{way}"
 
 
-def _strongest(look: Look) -> str:
-    """What the strongest colour stands for."""
-    whose = "all maps" if look.scale == "common" else "each map"
-    if not look.fine:
-        return f"largest value of {whose}"
-    if look.style == "contours":
-        return f"largest value of {whose}, made smooth"
-    share = (
-        f"hottest {100 - PERCENTILE} % of the"
-        if look.scale == "common"
-        else f"hottest {100 - PERCENTILE} % of each map's"
-    )
-    return f"{share} {'' if look.signed else 'positive '}pixels"
-
-
 def _note(evidence: Evidence, panels: Sequence[Panel]) -> str:
-    """Why what was asked about was not reported, and what an empty map means, if there is one."""
-    if evidence.candidates:
-        return " ".join(one.sentence for one in evidence.candidates)
-    if all(panel.peak > 0 or panel.against or not panel.depends for panel in panels):
-        return ""
-    other = alternative(evidence)
-    more = "" if other is None else f" {other.method} may show more."
-    what = "class" if evidence.query.classifier else "box"
-    return f"An empty map: {evidence.method} found nothing at {evidence.layer} that speaks for the {what}.{more}"
+    """Lines: why what was asked about was not reported, what an empty map means, and names that are numbers."""
+    lines = [one.sentence for one in evidence.candidates]
+    if not all(panel.peak > 0 or panel.against or not panel.depends for panel in panels):
+        other = alternative(evidence)
+        more = "" if other is None else f" {other.method} may show more."
+        lines.append(
+            f"An empty map: {evidence.method} found nothing at {evidence.layer} that {speaks(evidence)}.{more}"
+        )
+    if not all(legible(name) for name in (*evidence.detections.names, *evidence.others)):
+        lines.append("Class names that this font lacks are numbers here; index.html and the .json have them.")
+    return "\n".join(lines)
 
 
 def _nothing(query: Query) -> str:

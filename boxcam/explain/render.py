@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from boxcam.explain.lettering import Color
-from boxcam.types import Corners, Float, Image
+from boxcam.types import Corners, Float, Image, View
 
 PERCENTILE = 99
 """Of the lit pixels of a map of single pixels: these, and hotter ones, have the strongest colour."""
@@ -68,6 +68,12 @@ def place_box(box: Corners, picture: Image, shape: tuple[int, ...]) -> tuple[int
     y1, y2 = (min(max(value, 0), shape[0]) * scale_y for value in (box[1], box[3]))
     left, top = min(round(x1), width - 1), min(round(y1), height - 1)
     return left, top, max(round(x2) - 1, left), max(round(y2) - 1, top)
+
+
+def placed_in(view: View, box: Corners, picture: Image) -> tuple[int, int, int, int]:
+    """The same on a picture of a part of the image."""
+    x1, y1, x2, y2 = view
+    return place_box((box[0] - x1, box[1] - y1, box[2] - x1, box[3] - y1), picture, (y2 - y1, x2 - x1))
 
 
 def outline(picture: Image, box: tuple[int, int, int, int], color: Color, width: int = 1) -> None:

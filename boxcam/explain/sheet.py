@@ -10,18 +10,22 @@ import cv2
 import numpy as np
 
 from boxcam.explain.colors import paint
-from boxcam.explain.legend import HEIGHT as LEGEND
+from boxcam.explain.figures import signed, without
+from boxcam.explain.legend import height as legend_height
 from boxcam.explain.legend import legend
 from boxcam.explain.lettering import Color, legible, shorten, text_width, wrap, write
 from boxcam.explain.look import Look
+from boxcam.explain.nouns import nouns
 from boxcam.explain.page import FRAME, GAP, INK, MARGIN, MUTED, PAPER
 from boxcam.explain.panel import Panel, Shown, fit, locator_size, resampled, resize
-from boxcam.explain.render import class_color, outline, place_box
+from boxcam.explain.place import hull, mark
+from boxcam.explain.render import class_color, outline, place_box, placed_in
 from boxcam.explain.tags import Rectangle, place_tags
-from boxcam.types import Corners, Float, Image
+from boxcam.plurals import counted
+from boxcam.types import Corners, Float, Image, View
 
-CAPTION, ZOOMED = 54, 22
-"""Pixels below a picture, for two lines; and how many more for a third one, on sheets with close-ups."""
+CAPTION, LINE = 54, 22
+"""Pixels below a picture, for two lines; and how many more for each further one that any of a sheet's panels has."""
 NARROWEST = 250
 """Pixels: a panel is at least this wide, so that its caption can be read."""
 CROWD, THRONG = 9, 60
@@ -36,11 +40,12 @@ class Words:
 
     Attributes:
         title: the image's name.
-        subtitle: how the maps were made: method, layer, model.
-        note: what else should be known of them.
+        subtitle: how the maps were made: method, layer, model; and in a line of its own each, what was asked.
+        note: what else should be known of them, a line for each.
         strongest: what the strongest colour stands for.
         nothing: what is said where there is no panel, if it is more than that there is none.
         classifier: whether the panels are of classes of the whole image, and not of boxes in it.
+        candidates: how many candidates there are, and how they stand, where a place was asked about; otherwise empty.
     """
 
     title: str
@@ -49,11 +54,12 @@ class Words:
     strongest: str = "largest value of each map"
     nothing: str = ""
     classifier: bool = False
+    candidates: str = ""
 
     def count(self, panels: int) -> str:
         """What the first panel shows."""
-        one, several = ("class", "classes") if self.classifier else ("box", "boxes")
-        return {0: self.nothing or f"no {one}", 1: f"1 {one}"}.get(panels, f"{panels} {several}")
+        one, several = nouns(self.classifier)
+        return self.candidates or (counted(panels, one, several) if panels else self.nothing or f"no {one}")
 
 
 def sheet(image: Image, panels: Sequence[Panel], words: Words, look: Look = Look()) -> Image:  # noqa: B008 - it is frozen
@@ -82,8 +88,11 @@ def sheet(image: Image, panels: Sequence[Panel], words: Words, look: Look = Look
             sizes = list(panel.shown.values.shape), list(picture.shape[:2])
             raise ValueError(f"map {number}: {sizes[0]} for a picture of {sizes[1]}")
     panels = _on_one_scale(panels) if look.scale == "common" else panels
-    caption = CAPTION + (ZOOMED if any(panel.close_up for panel in panels) else 0)
-    width, height = max(picture.shape[1], NARROWEST) + GAP, picture.shape[0] + caption + GAP
+    across = max(picture.shape[1], NARROWEST)
+    apart = not all(_fits(panel, across, number) for number, panel in enumerate(panels, 1))
+    lines_below = [_below(panel, across, number, apart) for number, panel in enumerate(panels, 1)]
+    caption = CAPTION + LINE * max((len(below) - 1 for below in lines_below), default=0)
+    width, height = across + GAP, picture.shape[0] + caption + GAP
     span = 3 if len(panels) >= THRONG else 2 if len(panels) >= CROWD else 1
     rows, columns, slots = _layout(len(panels), span, width / height)
 
@@ -91,10 +100,12 @@ def sheet(image: Image, panels: Sequence[Panel], words: Words, look: Look = Look
     larger = min(max(inner / WIDE, 1), 2)
     large, small = round(13 * larger), round(9 * larger)
     lines = [(line, large, INK) for line in wrap(words.title, inner, large)]
-    lines += [(line, small, MUTED) for text in (words.subtitle, words.note) for line in wrap(text, inner, small)]
+    paragraphs = [*words.subtitle.splitlines(), *words.note.splitlines()]
+    lines += [(line, small, MUTED) for text in paragraphs for line in wrap(text, inner, small)]
     head = MARGIN + sum(size + round(14 * larger) for _, size, _ in lines) + 8
     heat = any(panel.lit for panel in panels)
-    total = head + rows * height + (LEGEND if heat else 0) + MARGIN - GAP
+    bar = legend_height(words.strongest, look, inner) if heat else 0
+    total = head + rows * height + bar + MARGIN - GAP
     page: Image = np.full((total, inner + 2 * MARGIN, 3), PAPER[0], np.uint8)
 
     y = MARGIN
@@ -107,15 +118,10 @@ def sheet(image: Image, panels: Sequence[Panel], words: Words, look: Look = Look
         cell = page[head + row * height :, MARGIN + column * width :][: height - GAP, : width - GAP]
         top = cell.shape[0] - caption
         _frame(cell[:top], _drawn(image, picture, panel, look, None if words.classifier else panel.box))
-        _caption(cell[top:], panel, number)
-        if panel.close_up is not None:
-            x1, y1, x2, y2 = panel.close_up.view
-            said = f"close-up, {x2 - x1} x {y2 - y1} pixels"
-            after = _badge_size(str(number), 8)[0] + 8
-            write(cell, shorten(said, cell.shape[1] - after, 8), (after, top + 64), 8, MUTED)
+        _caption(cell[top:], panel, number, apart)
     if heat:
         peak = max(panel.shown.top for panel in panels) if look.scale == "common" else None
-        legend(page[total - MARGIN - LEGEND + GAP :, MARGIN : MARGIN + inner], words.strongest, look, peak)
+        legend(page[total - MARGIN - bar + GAP :, MARGIN : MARGIN + inner], words.strongest, look, peak)
     return page
 
 
@@ -158,6 +164,8 @@ def _boxes(drawn: Image, image: Image, panels: Sequence[Panel]) -> None:
     boxes = [place_box(panel.box, drawn, image.shape) for panel in panels]
     for panel, box in reversed(list(zip(panels, boxes, strict=True))):
         outline(drawn, box, class_color(panel.label))
+    if panels:
+        mark(drawn, panels[0].place, _whole(image))
     size = 8 if len(panels) < 30 else 6
     sizes = [_badge_size(str(number), size) for number in range(1, len(panels) + 1)]
     outer = [(x1 - 1, y1 - 1, x2 + 2, y2 + 2) for x1, y1, x2, y2 in boxes]
@@ -182,17 +190,28 @@ def _drawn(image: Image, picture: Image, panel: Panel, look: Look, box: Corners 
         drawn = paint(picture, heat, look)
         if box is not None:
             outline(drawn, place_box(box, drawn, shape), class_color(panel.label))
+            mark(drawn, panel.place, _whole(image))
         return drawn
     x1, y1, x2, y2 = close.view
     part = np.asarray(resampled(image[y1:y2, x1:x2], (picture.shape[0], picture.shape[1])), np.uint8)
     drawn = paint(part, heat, look)
-    moved = (panel.box[0] - x1, panel.box[1] - y1, panel.box[2] - x1, panel.box[3] - y1)
-    placed = place_box(moved, drawn, (y2 - y1, x2 - x1))
-    outline(drawn, placed, class_color(panel.label))
+    outline(drawn, placed_in(close.view, panel.box, drawn), class_color(panel.label))
+    mark(drawn, panel.place, close.view)
     small = np.asarray(resampled(picture, locator_size(picture.shape)), np.uint8)
     small = paint(small, close.whole.heat(look.signed), look)
-    _locator(drawn, small, place_box(close.view, small, shape), np.abs(heat), placed)
+    _locator(
+        drawn,
+        small,
+        place_box(close.view, small, shape),
+        np.abs(heat),
+        placed_in(close.view, hull(panel.box, panel.place), drawn),
+    )
     return drawn
+
+
+def _whole(image: Image) -> View:
+    """All of an image."""
+    return 0, 0, image.shape[1], image.shape[0]
 
 
 def _locator(drawn: Image, small: Image, view: Rectangle, heat: Float, box: Rectangle) -> None:
@@ -218,31 +237,68 @@ def _at_least(frame: Rectangle, size: int) -> Rectangle:
     return x1 - across, y1 - down, x2 + across, y2 + down
 
 
-def _caption(cell: Image, panel: Panel, number: int) -> None:
-    """Write the number, class, score and peak of a box below its picture."""
-    width = cell.shape[1]
+def _caption(cell: Image, panel: Panel, number: int, apart: bool) -> None:
+    """Write the number, class and score of a box below its picture, and more lines below these, see `_below`."""
+    width, score = cell.shape[1], _score(panel)
     after = _badge(cell, str(number), (0, 6), 8, class_color(panel.label)) + 8
-    score = f"{panel.score:.2f}"
-    score_width = text_width(score, 9)
-    name = panel.name if legible(panel.name) else f"class {panel.label}"
-    write(cell, shorten(name, width - after - score_width - 12, 9), (after, 20), 9, INK)
-    write(cell, score, (width - score_width, 20), 9, INK)
-    write(cell, shorten(_said(panel, width - after), width - after, 8), (after, 42), 8, MUTED)
+    name = _name(panel) if apart else _name(panel) + _contrast(panel)
+    write(cell, shorten(name, _room(panel, width, number), 9), (after, 20), 9, INK)
+    write(cell, score, (width - text_width(score, 9), 20), 9, INK)
+    for line, text in enumerate(_below(panel, width, number, apart)):
+        write(cell, text, (after, 42 + LINE * line), 8, MUTED)
+
+
+def _below(panel: Panel, width: int, number: int, apart: bool) -> list[str]:
+    """The lines below the class of a box: what it is contrasted with, if apart; its figures; and of what a close-up is.
+
+    Args:
+        panel: the box.
+        width: pixels of its cell.
+        number: of the box.
+        apart: whether the contrast of any panel is too wide for the line of its class.
+    """
+    room = width - _badge_size(str(number), 8)[0] - 8
+    lines = [_contrast(panel).strip()] if apart else []
+    lines.append(_said(panel, room))
+    if panel.close_up is not None:
+        x1, y1, x2, y2 = panel.close_up.view
+        lines.append(f"close-up, {x2 - x1} x {y2 - y1} pixels")
+    return [shorten(line, room, 8) for line in lines]
+
+
+def _fits(panel: Panel, width: int, number: int) -> bool:
+    """Whether the line of its class has room for what a box is contrasted with."""
+    return not panel.rival or text_width(_name(panel) + _contrast(panel), 9) <= _room(panel, width, number)
+
+
+def _room(panel: Panel, width: int, number: int) -> int:
+    """Pixels between the number of a box and its score."""
+    return width - _badge_size(str(number), 8)[0] - 8 - text_width(_score(panel), 9) - 12
+
+
+def _score(panel: Panel) -> str:
+    return f"{panel.score:.2f}"
+
+
+def _name(panel: Panel) -> str:
+    """The class of a box, or its number if the name cannot be drawn."""
+    return panel.name if legible(panel.name) else f"class {panel.label}"
+
+
+def _contrast(panel: Panel) -> str:
+    """What the class of a box is contrasted with, as the end of a line."""
+    if not panel.rival:
+        return ""
+    return f" against {panel.rival if legible(panel.rival) else 'another class'}"
 
 
 def _said(panel: Panel, width: int) -> str:
-    """What is said of a map; the share inside gives way to what speaks for and against where both are too wide."""
-    if not panel.depends:
-        return "does not depend on this layer"
-    if panel.rounding:
-        return f"no evidence: {max(panel.peak, panel.against or 0):.2g} is rounding"
-    if panel.against is not None:
-        inside = "" if panel.inside is None else f", {panel.inside:.0%} inside"
-        speaks_for, against = f"for {max(panel.peak, 0):.3g}", f", against {panel.against:.3g}"
-        fits = text_width(speaks_for + inside + against, 8) <= width
-        return f"{speaks_for}{inside if fits else ''}{against}"
-    inside = "" if panel.inside is None else f", {panel.inside:.0%} of heat inside"
-    return f"peak {panel.peak:.3g}{inside}" if panel.peak > 0 else "empty map: no positive value"
+    """What is said of a map; of one with a sign, as much as there is room for."""
+    if said := without(panel):
+        return said
+    if ways := signed(panel):
+        return next((way for way in ways if text_width(way, 8) <= width), ways[-1])
+    return f"peak {panel.peak:.3g}{'' if panel.inside is None else f', {panel.inside:.0%} of heat inside'}"
 
 
 def _frame(cell: Image, picture: Image) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from boxcam.explain import sheet as pages
 from boxcam.explain.evidence import Part
-from boxcam.explain.panel import LARGEST, Panel, fit, locator_size, picture_size, resize, surroundings
+from boxcam.explain.panel import HELPS, SEEN, Panel, fit, locator_size, picture_size, resize, surroundings
 from boxcam.explain.pictures import make_panel
 from boxcam.explain.render import class_color
 from boxcam.explain.sheet import Words, sheet
@@ -39,22 +39,56 @@ SHAPE = (400, 600)
     ],
 )
 def test_a_close_up_is_three_times_as_large_as_its_box(box: Corners, view: tuple[int, int, int, int] | None) -> None:
-    assert surroundings(box, SHAPE) == view
+    assert surroundings(box, SHAPE, picture_size(SHAPE, 1)) == view
 
 
 def test_an_image_that_is_small_itself_has_none() -> None:
-    assert surroundings((3, 3, 5, 5), (40, 40)) is None
+    assert surroundings((3, 3, 5, 5), (40, 40), (480, 480)) is None
+
+
+WIDE = (320, 1440)
+"""Shown at a third of its size."""
+
+
+@pytest.mark.parametrize(
+    ("side", "view"),
+    [
+        (20, (565, 130, 835, 190)),  # three times the box is 60 rows of 320
+        (60, (340, 80, 1060, 240)),  # 20 pixels on the sheet, but three times as much is more than half of the height
+        (106, (340, 80, 1060, 240)),
+        (140, (228, 55, 1173, 265)),  # 1.5 times the box
+        (144, None),  # 48 pixels on the sheet
+    ],
+)
+def test_in_a_very_wide_image_it_is_how_large_a_box_is_shown_that_counts(
+    side: int, view: tuple[int, int, int, int] | None
+) -> None:
+    size = picture_size(WIDE, 1)
+    half = side / 2
+    assert size == (107, 480)
+    found = surroundings((700 - half, 160 - half, 700 + half, 160 + half), WIDE, size)
+    assert found == view
+    if found is not None:
+        larger = size[1] / (found[2] - found[0])
+        assert min(SEEN, 1.3 * side / 3) <= side * larger
+
+
+def test_a_close_up_that_would_show_nearly_all_of_the_image_is_none() -> None:
+    assert surroundings((0, 100, 20, 265), WIDE, (20, 90)) is None  # 1.5 times 165 rows of 320
+    assert surroundings((10, 10, 14, 14), (40, 40), (80, 80)) is None  # 32 of 40 columns
 
 
 @settings(max_examples=200, deadline=None)
 @given(sides=st.tuples(st.integers(1, 900), st.integers(1, 900)), box=st.tuples(*[st.floats(-100, 1000)] * 4))
 def test_any_close_up_lies_in_the_image(sides: tuple[int, int], box: Corners) -> None:
-    view = surroundings((min(box[0], box[2]), min(box[1], box[3]), *map(max, box[:2], box[2:])), sides)
+    view = surroundings(
+        (min(box[0], box[2]), min(box[1], box[3]), *map(max, box[:2], box[2:])), sides, picture_size(sides, 1)
+    )
     if view is not None:
         x1, y1, x2, y2 = view
         assert 0 <= x1 < x2 <= sides[1]
         assert 0 <= y1 < y2 <= sides[0]
-        assert max((x2 - x1) / sides[1], (y2 - y1) / sides[0]) <= max(LARGEST + 0.1, 1 / min(sides))
+        assert max((x2 - x1) / sides[1], (y2 - y1) / sides[0]) <= max(HELPS + 0.1, 1 / min(sides))
 
 
 def small_box(values: np.ndarray, layer: str = "neck") -> Panel:

@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import Result
@@ -34,8 +33,17 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "b"
 
 
+@pytest.fixture
+def notes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Everything that is written above the pictures of sheets, in order."""
+    texts: list[str] = []
+    wrap = pages.wrap
+    monkeypatch.setattr(pages, "wrap", lambda text, *rest: (texts.append(text), wrap(text, *rest))[1])
+    return texts
+
+
 MEANING = (
-    r"^an empty map means that gradcam found nothing at layer 'layer' that speaks for the box, not that there is"
+    r"^an empty map means that gradcam found nothing at layer 'layer' that speaks for the class, not that there is"
     r" nothing: .*\. Use method=\"hirescam\", which takes each cell's own gradient\.$"
 )
 
@@ -78,6 +86,28 @@ def test_a_method_that_looks_at_cells_advises_another_layer() -> None:
     assert on_empty_maps(explanation()) == ""
 
 
+def test_a_map_of_what_speaks_against_is_not_empty(notes: list[str]) -> None:
+    """Where that is drawn; where it is not, there is nothing to see."""
+    found = explanation(EVEN, AGAINST, signed=True)
+    assert on_empty_maps(found) == ""
+    assert summary(found).startswith("2 boxes, 4 others")
+    found.sheet()
+    assert not any("empty" in note for note in notes)
+    zero = explanation([[0.0] * 4] * 2, signed=True, at=(0, 0, 4, 2))
+    assert "found nothing at layer 'neck' that speaks for or against the candidate, not" in on_empty_maps(zero)
+    assert summary(zero).startswith("1 candidate, 1 with an empty map")
+    zero.sheet()
+    said = "An empty map: gradcam found nothing at neck that speaks for or against the candidate."
+    assert any(note.startswith(said) for note in notes)
+
+
+def test_a_map_of_a_class_is_said_to_be_of_a_class() -> None:
+    said = on_empty_maps(explanation(AGAINST, classifier=True))
+    assert "that speaks for the class, not that" in said
+    hidden = replace(explanation(AGAINST, classifier=True), method="d-rise", layer="image")
+    assert ": the class was not found again behind any of the masks" in on_empty_maps(hidden)
+
+
 def test_a_box_that_does_not_depend_on_the_layer_is_something_else() -> None:
     found = explanation(EVEN, AGAINST)
     assert on_empty_maps(found) != ""
@@ -97,15 +127,8 @@ def test_cells_of_padding_are_no_evidence() -> None:
 
 
 @pytest.mark.parametrize(("method", "more"), [("gradcam", " hirescam may show more."), ("hirescam", "")])
-def test_the_sheet_says_it(method: str, more: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    notes: list[str] = []
-
-    def wrapped(text: str, *rest: Any) -> list[str]:
-        notes.append(text)
-        return []
-
-    monkeypatch.setattr(pages, "wrap", wrapped)
+def test_the_sheet_says_it(method: str, more: str, notes: list[str]) -> None:
     replace(explanation(EVEN, AGAINST), method=method).sheet()
     assert notes[2] == f"An empty map: {method} found nothing at neck that speaks for the box.{more}"
     explanation(EVEN).sheet()
-    assert notes[5] == ""
+    assert not any("mpty" in note for note in notes[3:])

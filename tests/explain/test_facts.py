@@ -25,6 +25,7 @@ BOX = SCHEMA["properties"]["detections"]["items"]
     [
         explanation(),
         explanation(EVEN, LEFT, AGAINST),
+        explanation(EVEN, at=(0, 0, 4, 2.5)),
         explanation(EVEN, image=None, top=3, classes=("third", "0"), rank=(1, 4), device="cuda", color="RGB"),
     ],
 )
@@ -76,6 +77,17 @@ def test_numbers_are_rounded_and_what_is_no_number_is_null() -> None:
     facts = found.facts()["detections"]
     assert facts[0]["box"] == [1.235] * 4
     assert [of["completeness"] for of in facts] == [0.123457, None, None]
+
+
+def test_where_a_place_was_asked_about_no_boxes_are_counted(signs: Path, signs_model: boxcam.Model) -> None:
+    """The model drew seven there, and none of them was left out: none was asked for."""
+    found = signs_model.explain(signs / "images" / "street.jpg", at=(24, 62, 108, 150), classes=["stop", "give way"])
+    assert found.facts()["other_boxes"] is None
+    assert faults(found.facts(), SCHEMA) == []
+    assert explanation(EVEN).facts()["other_boxes"] == 4
+    wrong = copy.deepcopy(found.facts())
+    wrong["detections"][0]["candidate"]["figures"]["by"] = "box 4"
+    assert len(faults(wrong, SCHEMA)) == 1
 
 
 def test_how_maps_became_one_is_said_where_there_were_several() -> None:

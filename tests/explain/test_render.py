@@ -204,7 +204,7 @@ def test_text_that_is_too_long_ends_in_dots() -> None:
 
 
 def test_letters_that_opencv_has_not_are_question_marks() -> None:
-    assert lettering._ascii("Füße\n猫 ok~") == "Fu?e?? ok~"
+    assert lettering._ascii("Füße\n猫 ok~") == "Fusse?? ok~"
     assert all(lettering.legible(text) for text in ("猫 ok", "é", "7"))
     assert not any(lettering.legible(text) for text in ("猫", "!?", ""))
     page = np.full((40, 200, 3), 255, np.uint8)
@@ -213,6 +213,25 @@ def test_letters_that_opencv_has_not_are_question_marks() -> None:
     lettering.write(other, "ne?", (5, 30), 9, (0, 0, 0))
     assert (page == other).all()
     assert (page < 255).any()
+
+
+@pytest.mark.parametrize(
+    ("name", "drawn"),
+    [
+        ("Fußgänger", "Fussganger"),
+        ("FUẞGÄNGER", "FUSSGANGER"),
+        ("rødgrød, Ærø", "rodgrod, AEro"),
+        ("cœur, Œuvre", "coeur, OEuvre"),
+        ("Łódź, złoty", "Lodz, zloty"),
+        ("Đà Nẵng, međa", "Da Nang, meda"),
+        ("þjóð, Þór, ÐA", "thjod, Thor, DA"),
+        ("İstanbul, ışık", "Istanbul, isik"),
+        ("\ufb01ne", "fine"),
+    ],
+)
+def test_latin_letters_are_spelled_as_far_as_the_font_can(name: str, drawn: str) -> None:
+    assert lettering._ascii(name) == drawn
+    assert all(lettering.legible(letter) for letter in lettering.SPELLED)
 
 
 def test_text_is_as_tall_as_asked_and_stands_on_its_line() -> None:

@@ -204,7 +204,7 @@ def test_from_nine_boxes_on_the_first_picture_is_larger_and_from_thirty_on_its_n
 @pytest.mark.parametrize(("width", "length", "shown"), [(900, 300, 5), (250, 221, 5), (120, 91, 2)])
 def test_a_bar_is_shorter_on_a_narrow_page(width: int, length: int, shown: int, drawn: Drawn) -> None:
     page = np.full((60, width, 3), 255, np.uint8)
-    legend.legend(page, "x" * 300, Look(), None)
+    legend.legend(page, "peak", Look(), None)
     text, *ticks = drawn.on(page)
     assert text_width(text[0], 8) <= width
     assert [word for word, *_ in ticks] == ["0%", "25%", "50%", "75%", "100%"][:: 1 if shown == 5 else 4]
@@ -212,6 +212,32 @@ def test_a_bar_is_shorter_on_a_narrow_page(width: int, length: int, shown: int, 
     assert abs(int(bar.sum()) - length) <= 3
     assert bar[: bar.sum()].all()
     assert all(x >= 0 and x + text_width(word, 8) <= width for word, x, *_ in ticks)
+
+
+def test_what_a_bar_says_takes_two_lines_on_a_narrow_page(drawn: Drawn) -> None:
+    look, said = Look(signed=True), legend.strongest_of(Look(signed=True))
+    assert [legend.height(said, look, width) for width in (900, 300)] == [legend.HEIGHT, legend.HEIGHT + 18]
+    page = np.full((legend.HEIGHT + 18, 300, 3), 255, np.uint8)
+    legend.legend(page, said, look, None)
+    (first, *one), (second, *other), *ticks = drawn.on(page)
+    assert f"{first} {second}" == f"blue against, orange for; 100%: {said}"
+    assert (one[:2], other[:2]) == ([0, 10], [0, 28])
+    assert {y for _, _, y, *_ in ticks} == {34 + 14 + 18}
+
+
+@pytest.mark.parametrize(
+    ("peak", "ticks"),
+    [
+        (1.4640001, ["0", "0.366", "0.732", "1.10", "1.46"]),  # the last but one is 1.098
+        (4.0, ["0", "1.00", "2.00", "3.00", "4.00"]),
+        (1000.0, ["0", "250", "500", "750", "1.00e+03"]),
+        (2e-6, ["0", "5.00e-07", "1.00e-06", "1.50e-06", "2.00e-06"]),
+    ],
+)
+def test_raw_values_of_a_bar_have_equally_many_digits(peak: float, ticks: list[str], drawn: Drawn) -> None:
+    page = np.full((60, 900, 3), 255, np.uint8)
+    legend.legend(page, "largest", Look(), peak)
+    assert [word for word, *_ in drawn.on(page)][1:] == ticks
 
 
 @pytest.mark.parametrize(
@@ -253,7 +279,7 @@ def test_captions_that_are_too_long_end_before_the_score_and_at_the_edge(width: 
     from dataclasses import replace
 
     cell = np.zeros((100, width, 3), np.uint8)
-    pages._caption(cell, replace(LARGE, name="a very long name of a class" * 3), 1)
+    pages._caption(cell, replace(LARGE, name="a very long name of a class" * 3), 1, False)
     after, score = text_width("1", 8) + 16, text_width("0.88", 9)
     _, name, _, words = (text for text, *_ in drawn.on(cell))
     assert name == shorten("a very long name of a class" * 3, width - after - score - 12, 9)

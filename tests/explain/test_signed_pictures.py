@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -66,14 +67,16 @@ def test_one_scale_has_both_signs() -> None:
 
 def test_captions_and_the_bar_say_for_and_against(written: list[str]) -> None:
     explanation(BOTH).sheet()
-    assert "for 4, 50% inside, against 2" in written  # the box has two of the four rows, and all that is for in them
-    assert "blue against, orange for; 100%: largest value of each map" in written
+    assert (
+        "peak for 4, 50% inside, peak against 2" in written
+    )  # the box has two of the four rows, and all that is for in them
+    assert "blue against, orange for; 100%: largest value of each map, for or against" in written
     assert written[-5:] == ["-100%", "-50%", "0%", "50%", "100%"]
 
 
 def test_where_nothing_is_against_it_is_zero_and_not_less(written: list[str]) -> None:
     explanation(EVEN).sheet()
-    assert "for 1, 25% inside, against 0" in written
+    assert "peak for 1, 25% inside, peak against 0" in written
 
 
 def test_the_share_inside_gives_way_where_there_is_no_room(written: list[str]) -> None:
@@ -81,20 +84,37 @@ def test_the_share_inside_gives_way_where_there_is_no_room(written: list[str]) -
     found = explanation(small)
     found = replace(found, image=np.full((4000, 800, 3), 90, np.uint8))  # as narrow as a panel can be
     found.sheet()
-    assert "for 4.94e-06, against 2.47e-06" in written
+    assert "peaks +4.94e-06 and -2.47e-06" in written
+    written.clear()
+    replace(found, image=np.full((4000, 1000, 3), 90, np.uint8)).sheet()
+    assert "peaks +4.94e-06 and -2.47e-06" in written
+    replace(explanation(BOTH), image=np.full((4000, 800, 3), 90, np.uint8)).sheet()
+    assert "peak for 4, peak against 2" in written
 
 
 def test_a_map_that_is_only_against_is_not_empty(written: list[str]) -> None:
     page = explanation(AGAINST).sheet()
-    assert "for 0, against 1" in written
+    assert "peak for 0, peak against 1" in written
     assert not any("mpty map" in text for text in written)
     assert blue(page[90:200, 350:]).max() > 60
 
 
+def test_the_scale_is_the_largest_value_of_either_sign(written: list[str]) -> None:
+    """Against is twice as strong as for: it has the strongest colour, for half of it, as the legend says."""
+    stronger = [[2.0, 0.0, 0.0, -4.0]] * 2
+    drawn = explanation(stronger).overlay(outlines=False).astype(int)
+    other = explanation([[2.0, 0.0, 0.0, 0.0]] * 2).overlay(outlines=False).astype(int)
+    assert np.abs(drawn[0, 0] - 90).sum() < np.abs(other[0, 0] - 90).sum()
+    explanation(stronger).sheet()
+    assert any("largest value of each map, for or against" in text for text in written)
+    assert "whichever is larger" in " ".join(Path("docs/results.md").read_text(encoding="utf-8").split())
+
+
 def test_on_a_common_scale_numbers_are_raw(written: list[str]) -> None:
     explanation(BOTH, AGAINST).sheet(scale="common")
-    assert written[-5:] == ["-4", "-2", "0", "2", "4"]
-    assert "blue against, orange for; raw values, one scale: up to the largest value of all maps" in written
+    assert written[-5:] == ["-4.00", "-2.00", "0", "2.00", "4.00"]
+    words = "blue against, orange for; raw values, one scale: up to the largest value of all maps, for or against"
+    assert words in " ".join(written)  # which takes two lines here
 
 
 def test_several_boxes_show_the_strongest_of_either_sign() -> None:

@@ -15,6 +15,8 @@ from boxcam.explain.evidence import Evidence
 from boxcam.explain.heat import is_rounding
 from boxcam.explain.look import Look
 from boxcam.explain.names import SHEET
+from boxcam.explain.nouns import nouns, question
+from boxcam.explain.place import hull, mark
 from boxcam.explain.totals import Totals
 from boxcam.types import Float
 
@@ -61,8 +63,9 @@ class Entry:
         sheet: name of the file of its sheet, in the folder of the page.
         bundle, method, layer, target: how its maps were made.
         classifier: whether the boxes are classes of the whole image.
-        signed: whether maps show what speaks against a box, too.
-        fine: whether maps are of single pixels.
+        candidates: whether they are candidates at a place, and not boxes that were reported.
+        asked: what was asked other than why the boxes are there, see `boxcam.explain.nouns.question`.
+        look: how maps are drawn.
         cards: of its boxes.
     """
 
@@ -73,17 +76,24 @@ class Entry:
     layer: str
     target: str
     classifier: bool
-    signed: bool = False
-    fine: bool = False
+    look: Look = Look()  # noqa: RUF009 - it is frozen
+    candidates: bool = False
+    asked: tuple[str, ...] = ()
     cards: list[Card] = field(default_factory=list)
 
+    @property
+    def nouns(self) -> tuple[str, str]:
+        """What one of its cards is of, and several."""
+        return nouns(self.classifier, self.candidates)
 
-def entry_of(evidence: Evidence, name: str) -> Entry:
+
+def entry_of(evidence: Evidence, name: str, look: Look) -> Entry:
     """An entry without its cards.
 
     Args:
         evidence: the explanation of an image.
         name: of its results, without extension.
+        look: how its maps are drawn.
     """
     image = "image" if evidence.query.image is None else Path(evidence.query.image).name
     return Entry(
@@ -94,12 +104,15 @@ def entry_of(evidence: Evidence, name: str) -> Entry:
         layer=evidence.layer,
         target=evidence.target,
         classifier=evidence.query.classifier,
-        signed=evidence.signed,
-        fine=evidence.of_pixels,
+        look=look,
+        candidates=evidence.query.at is not None,
+        asked=tuple(question(evidence)),
     )
 
 
-def card_of(evidence: Evidence, k: int, values: Float, facts: Mapping[str, Any]) -> Card:
+def card_of(
+    evidence: Evidence, k: int, values: Float, facts: Mapping[str, Any], look: Look, top: float | None = None
+) -> Card:
     """A box of an explanation.
 
     Args:
@@ -107,6 +120,8 @@ def card_of(evidence: Evidence, k: int, values: Float, facts: Mapping[str, Any])
         k: which box.
         values: its map, float32 [H, W].
         facts: what is said of it, see `boxcam.explain.facts.box_facts`.
+        look: how maps are drawn.
+        top: the value that has the strongest colour in all maps of the image; None if each has a scale of its own.
     """
     image, classifier = evidence.image, evidence.query.classifier
     x1, y1, x2, y2 = (float(side) for side in evidence.detections.boxes[k])
@@ -116,12 +131,12 @@ def card_of(evidence: Evidence, k: int, values: Float, facts: Mapping[str, Any])
     if rounding:
         values = np.zeros_like(values)
     peaks = peak_of(values), peak_of(-values) if evidence.signed else None
-    view = view_of(box, image.shape, SIZE, [peak for peak in peaks if peak is not None])
+    view = view_of(hull(box, evidence.query.at), image.shape, SIZE, [peak for peak in peaks if peak is not None])
     if classifier:
         view = 0, 0, image.shape[1], image.shape[0]
     size = fitted(view, SIZE)
-    how = Look(signed=evidence.signed, fine=evidence.of_pixels)
-    drawn = draw_view(image, values, view, size, None if classifier else (box, label), how)
+    drawn = draw_view(image, values, view, size, None if classifier else (box, label), look, top)
+    mark(drawn, evidence.query.at, view)
     good, data = cv2.imencode(".webp", drawn, [cv2.IMWRITE_WEBP_QUALITY, _QUALITY])
     assert good
     return Card(

@@ -10,6 +10,7 @@ from boxcam.explain.browse.card import Entry, card_of, entry_of
 from boxcam.explain.browse.page import page
 from boxcam.explain.evidence import Evidence
 from boxcam.explain.files import write_files
+from boxcam.explain.heat import common_top
 from boxcam.explain.look import Look
 from boxcam.explain.names import PAGE, check_free, check_page
 from boxcam.leftovers import file_aside
@@ -43,21 +44,23 @@ class Index:
             evidence: the explanation.
             name: of its files, without extension.
             progress: called with the number of maps written and their total.
-            look: how the sheet draws the maps, by default as `boxcam.Explanation.save` does.
+            look: how sheet and page draw the maps, by default as `boxcam.Explanation.save` does.
 
         Raises:
             OutputError, BoxcamError: as for `boxcam.Explanation.save`; then the page does not show the image.
         """
         image = evidence.query.image
         check_free([name], self._folder, [] if image is None else [Path(image)])
-        entry = entry_of(evidence, name)
+        look = Look(signed=evidence.signed, fine=evidence.of_pixels) if look is None else look
+        top = common_top(evidence, look)  # of all maps, before the first is drawn
+        entry = entry_of(evidence, name, look)
         write_files(
             evidence,
             self._folder,
             name,
             progress,
-            lambda k, values, facts: entry.cards.append(card_of(evidence, k, values, facts)),
-            Look() if look is None else look,
+            lambda k, values, facts: entry.cards.append(card_of(evidence, k, values, facts, look, top)),
+            look,
         )
         self._entries.append(entry)
 

@@ -9,15 +9,13 @@ from collections.abc import Iterator, Sequence
 from importlib.resources import files
 
 import cv2
-import numpy as np
 
 from boxcam._version import __version__
 from boxcam.explain.browse.card import Card, Entry
 from boxcam.explain.browse.text import link, text
-from boxcam.explain.browse.view import strongest_of
-from boxcam.explain.colors import paint
 from boxcam.explain.evidence import DETECTION
-from boxcam.explain.look import Look
+from boxcam.explain.figures import signed, without
+from boxcam.explain.legend import bar, strongest_of
 from boxcam.explain.names import PAGE_MARK
 from boxcam.explain.render import class_color
 from boxcam.plurals import counted
@@ -33,8 +31,7 @@ def page(entries: Sequence[Entry]) -> Iterator[str]:
         entries: the images, in the order in which they are shown; one at least.
     """
     boxes = sum(len(entry.cards) for entry in entries)
-    classifier = entries[0].classifier
-    one, several = ("class", "classes") if classifier else ("box", "boxes")
+    one, several = entries[0].nouns
     title = f"{counted(boxes, one, several)} in {counted(len(entries), 'image')}"
     labels = sorted({card.label for entry in entries for card in entry.cards})
     style = _file("page.css") + "".join(f".c{label} i{{background:{_color(label)}}}\n" for label in labels)
@@ -52,9 +49,7 @@ def page(entries: Sequence[Entry]) -> Iterator[str]:
         '<meta name="color-scheme" content="light dark">\n<link rel="icon" href="data:,">\n'
         f"<title>{title} - {text(entries[0].bundle)}</title>\n<style>{style}</style>\n</head>\n<body>\n"
     )
-    fine = any(entry.fine for entry in entries if entry.cards)  # without a box no map tells what it is of
-    legend = _legend(classifier, Look(signed=entries[0].signed, fine=fine))
-    yield f"<header>\n<h1>{title}</h1>\n<p>{_how(entries)}</p>\n{legend}</header>\n"
+    yield f"<header>\n<h1>{title}</h1>\n<p>{_how(entries)}</p>\n{_legend(_first(entries))}</header>\n"
     if boxes:
         yield _controls(entries, one)
         yield f'<main>\n<h2 class="unseen">{several.capitalize()}</h2>\n<ul id="boxes">\n'
@@ -84,23 +79,33 @@ def _color(label: int) -> str:
     return f"#{red:02x}{green:02x}{blue:02x}"
 
 
+def _first(entries: Sequence[Entry]) -> Entry:
+    """The first image with a box: without one no map tells what it is of."""
+    return next((entry for entry in entries if entry.cards), entries[0])
+
+
 def _how(entries: Sequence[Entry]) -> str:
     """How the maps were made; layers and targets can differ between images only if the bundle was changed meanwhile."""
-    first = entries[0]
+    first = _first(entries)
     target = "" if first.target in (LOGIT.name, DETECTION) else f", target {first.target}"
-    return text(f"Model {first.bundle}, method {first.method}, layer {first.layer}{target}.")
+    asked = "".join(f" {said[0].upper()}{said[1:]}." for said in first.asked)
+    return text(f"Model {first.bundle}, method {first.method}, layer {first.layer}{target}.{asked}")
 
 
-def _legend(classifier: bool, how: Look) -> str:
-    steps = np.tile(np.linspace(-1 if how.signed else 0, 1, 160, dtype=np.float32), (10, 1))
-    good, data = cv2.imencode(".png", paint(np.full((10, 160, 3), 150, np.uint8), steps, how))
+def _legend(entry: Entry) -> str:
+    how, (_, several) = entry.look, entry.nouns
+    good, data = cv2.imencode(".png", bar(how, 160, 10))
     assert good
     source = _data(data.tobytes(), "png")
-    bar = f'<img alt="from the weakest to the strongest colour" width="160" height="10" src="{source}">'
+    picture = f'<img alt="from the weakest to the strongest colour" width="160" height="10" src="{source}">'
     inside = " Share inside: how much of what is positive in the map lies inside the box."
-    said = f"Each heatmap has a scale of its own.{'' if classifier else inside}"
-    ends = ("against" if how.signed else "0"), f"{'for, to ' if how.signed else ''}the {strongest_of(how)}"
-    return f'<p class="legend">{ends[0]} {bar} {ends[1]}. {said}</p>\n'
+    scale = (
+        f"One scale for all {several} of an image" if how.scale == "common" else "Each heatmap has a scale of its own"
+    )
+    said = f"{scale}.{'' if entry.classifier else inside}"
+    strongest = strongest_of(how, "all maps of an image")
+    ends = ("against" if how.signed else "0"), f"{'for, to ' if how.signed else ''}the {strongest}"
+    return f'<p class="legend">{ends[0]} {picture} {ends[1]}. {said}</p>\n'
 
 
 def _controls(entries: Sequence[Entry], one: str) -> str:
@@ -126,7 +131,7 @@ def _controls(entries: Sequence[Entry], one: str) -> str:
 
 def _card(entry: Entry, number: int, k: int, card: Card) -> str:
     inside = "" if card.inside is None else f"{card.inside:.6f}"
-    of = f" · {'class' if entry.classifier else 'box'} {k + 1} of {len(entry.cards)}"
+    of = f" · {entry.nouns[0]} {k + 1} of {len(entry.cards)}"
     height, width = card.size
     note = f'<span class="more" dir="auto">{text(card.note)}</span>' if card.note else ""
     return (
@@ -143,15 +148,8 @@ def _card(entry: Entry, number: int, k: int, card: Card) -> str:
 
 def _said(card: Card) -> str:
     """What is said of a map, in the words of the sheet."""
-    if not card.depends:
-        return "does not depend on this layer"
-    if card.rounding:
-        return f"no evidence: {max(card.peak, card.against or 0):.2g} is rounding"
-    if card.against is not None:
-        inside = "" if card.inside is None else f"{card.inside:.0%} inside, "
-        return f"for {max(card.peak, 0):.3g}, {inside}against {card.against:.3g}"
-    if not card.peak > 0:
-        return "empty map: no positive value"
+    if said := without(card) or next(iter(signed(card)), ""):
+        return said
     inside = "" if card.inside is None else f"{card.inside:.0%} of heat inside, "
     return f"{inside}peak {card.peak:.3g}"
 

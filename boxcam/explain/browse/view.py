@@ -9,7 +9,7 @@ import numpy as np
 
 from boxcam.explain.colors import paint
 from boxcam.explain.look import Look
-from boxcam.explain.render import PERCENTILE, brightest, class_color, drawn_values, outline, place_box, scaled
+from boxcam.explain.render import PERCENTILE, brightest, class_color, drawn_values, outline, placed_in, scaled
 from boxcam.types import Corners, Float, Image, View
 
 CONTEXT = 2.0
@@ -61,13 +61,6 @@ def peak_of(values: Float) -> tuple[int, int] | None:
     return divmod(at, values.shape[1]) if values.flat[at] > 0 else None
 
 
-def strongest_of(how: Look) -> str:
-    """What the strongest colour of a map stands for, as the sheet says it."""
-    if not how.fine:
-        return "largest value of each map"
-    return f"hottest {100 - PERCENTILE} % of each map's {'' if how.signed else 'positive '}pixels"
-
-
 def fitted(view: View, size: tuple[int, int]) -> tuple[int, int]:
     """Height and width of a part of an image that is shown as large as a picture of that size has room for."""
     across, down = view[2] - view[0], view[3] - view[1]
@@ -76,9 +69,15 @@ def fitted(view: View, size: tuple[int, int]) -> tuple[int, int]:
 
 
 def draw_view(
-    image: Image, values: Float, view: View, size: tuple[int, int], box: tuple[Corners, int] | None, how: Look
+    image: Image,
+    values: Float,
+    view: View,
+    size: tuple[int, int],
+    box: tuple[Corners, int] | None,
+    how: Look,
+    top: float | None = None,
 ) -> Image:
-    """A part of an image under its part of a heatmap, which is scaled as the whole map is, see `strongest_of`.
+    """A part of an image under its part of a heatmap, which is scaled as the whole map is.
 
     Args:
         image: uint8 [H, W, 3], BGR.
@@ -87,30 +86,31 @@ def draw_view(
         size: height and width of the picture.
         box: what to outline, and the index of its class; None for nothing.
         how: it is drawn; of a map of single pixels a few are far hotter than the rest.
+        top: the value that has the strongest colour; None for that of the map.
 
     Returns:
         uint8 [height, width, 3], BGR.
     """
     x1, y1, x2, y2 = view
-    heat = _heat(values, view, size, how)
+    heat = _heat(values, view, size, how, top)
     step = max(min((y2 - y1) // size[0], (x2 - x1) // size[1]) // _SAMPLES, 1)
     part = np.asarray(_resized(image[y1:y2:step, x1:x2:step], size), np.uint8)
     drawn = paint(part, heat, how)
     if box is not None:
-        (left, upper, right, lower), label = box
-        moved = left - x1, upper - y1, right - x1, lower - y1
-        outline(drawn, place_box(moved, drawn, (y2 - y1, x2 - x1)), class_color(label))
+        corners, label = box
+        outline(drawn, placed_in(view, corners, drawn), class_color(label))
     return drawn
 
 
-def _heat(values: Float, view: View, size: tuple[int, int], how: Look) -> Float:
+def _heat(values: Float, view: View, size: tuple[int, int], how: Look, top: float | None) -> Float:
     """What is seen of the heatmap. Of a large image only the part is scaled, and after it was made smaller."""
+    top = brightest(values, PERCENTILE if how.fine else 100, how.signed) if top is None else top
     x1, y1, x2, y2 = view
     part = values[y1:y2, x1:x2]
     if how.fine:
-        shown = _resized(scaled(part, brightest(values, PERCENTILE, how.signed), how.signed), size)
+        shown = _resized(scaled(part, top, how.signed), size)
     else:
-        shown = scaled(_resized(drawn_values(part, how.signed), size), brightest(values, 100, how.signed), how.signed)
+        shown = scaled(_resized(drawn_values(part, how.signed), size), top, how.signed)
     heat: Float = np.clip(shown, -1, 1)
     return heat
 

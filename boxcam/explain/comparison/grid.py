@@ -8,11 +8,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from boxcam.explain.browse.view import fitted, strongest_of
+from boxcam.explain.browse.view import fitted
 from boxcam.explain.colors import paint
 from boxcam.explain.comparison.body import GAP, Body, border
 from boxcam.explain.comparison.compare import Comparison
 from boxcam.explain.evidence import DETECTION
+from boxcam.explain.legend import strongest_of
 from boxcam.explain.lettering import Color, legible, wrap, write
 from boxcam.explain.look import Look
 from boxcam.explain.page import INK, MARGIN, MUTED, PAPER

@@ -187,5 +187,5 @@ def test_a_card_says_why_a_box_was_not_reported_and_what_its_class_is_contrasted
         path = index.write()
         assert path is not None
         written = path.read_text(encoding="utf-8")
-        assert re.search(("Another class won: box 1 there", ">against (give way|speed limit)<")[number], written)
+        assert re.search(("Another class won: box 1 ", ">against (give way|speed limit)<")[number], written)
         assert '<p class="legend">against <img' in written

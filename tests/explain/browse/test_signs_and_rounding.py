@@ -12,11 +12,10 @@ import pytest
 
 from boxcam.explain.browse import card as cards
 from boxcam.explain.browse.card import Card, card_of, entry_of
-from boxcam.explain.browse.view import strongest_of
 from boxcam.explain.explanation import Explanation
 from boxcam.explain.facts import box_facts
+from boxcam.explain.legend import strongest_of
 from boxcam.explain.look import Look
-from boxcam.explain.pictures import _strongest
 from boxcam.explain.totals import totals_of
 from tests.explain.browse.made import card, entry, written
 from tests.explain.made import AGAINST, EVEN, LEFT, explanation
@@ -24,7 +23,8 @@ from tests.explain.made import AGAINST, EVEN, LEFT, explanation
 
 def card_from(found: Explanation) -> Card:
     values = found.map(0)
-    return card_of(found, 0, values, box_facts(found, 0, totals_of(values, found.detections.boxes[0])))
+    facts = box_facts(found, 0, totals_of(values, found.detections.boxes[0]))
+    return card_of(found, 0, values, facts, Look(signed=found.signed, fine=found.of_pixels))
 
 
 def thumbnail(of: Card) -> np.ndarray:
@@ -32,7 +32,7 @@ def thumbnail(of: Card) -> np.ndarray:
 
 
 def page_of(found: Explanation) -> str:
-    return written([replace(entry_of(found, "a"), cards=[card_from(found)])])
+    return written([replace(entry_of(found, "a", Look(signed=found.signed)), cards=[card_from(found)])])
 
 
 @pytest.mark.parametrize("peak", [1e-9, 1.0])
@@ -54,9 +54,9 @@ def test_what_speaks_against_a_box_is_blue_and_is_said() -> None:
     assert made.against == 1
     assert (thumbnail(made)[..., 0] - thumbnail(made)[..., 2]).min() > 60
     page = page_of(found)
-    assert "for 0, against 1" in page
+    assert "peak for 0, peak against 1" in page
     assert "empty map" not in page
-    assert "for 1, 25% inside, against 0<" in page_of(explanation(EVEN, signed=True))
+    assert "peak for 1, 25% inside, peak against 0<" in page_of(explanation(EVEN, signed=True))
 
 
 def test_a_card_shows_the_strongest_of_both_signs() -> None:
@@ -75,12 +75,6 @@ def test_a_card_shows_the_strongest_of_both_signs() -> None:
 @pytest.mark.parametrize("fine", [False, True])
 def test_the_legend_says_what_the_sheets_does(signed: bool, fine: bool) -> None:
     how = Look(signed=signed, fine=fine)
-    assert strongest_of(how) == _strongest(how)
-    page = written([entry("a.jpg", fine=True, signed=signed), entry("b.jpg", card(), signed=signed, fine=fine)])
-    assert f"the {_strongest(how)}." in page.replace("&#x27;", "'")
+    page = written([entry("a.jpg", look=replace(how, fine=True)), entry("b.jpg", card(), look=how)])
+    assert f"the {strongest_of(how)}." in page.replace("&#x27;", "'")
     assert "own peak" not in page
-
-
-def test_the_page_knows_whether_maps_are_of_pixels() -> None:
-    for layer, fine in (("image", True), ("neck", False)):
-        assert entry_of(replace(explanation(EVEN), layer=layer), "a").fine == fine
