@@ -155,7 +155,7 @@ def explain(
       boxcam explain retinanet.boxcam street.jpg --class car --against truck
       boxcam explain retinanet.boxcam street.jpg --style contours --scale common
     """
-    from boxcam.commands.summary import WORDS, summary, total
+    from boxcam.commands.summary import WORDS, lines_of, total
     from boxcam.explain.browse.index import Index
     from boxcam.explain.files import make_folder
     from boxcam.explain.look import look
@@ -204,7 +204,8 @@ def explain(
                     continue
             written, empty = written + 1, empty + (not len(explanation))
             if not quiet:
-                say(one_line(f"{file.name}: {summary(explanation)}"))
+                for said in lines_of(explanation):
+                    say(one_line(f"{file.name}: {said}"))
         page = index.write()
         if files and not quiet:
             say(total(written, empty, len(files) + len(missing), folder, one))

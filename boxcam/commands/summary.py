@@ -7,6 +7,8 @@ from pathlib import Path
 import boxcam
 from boxcam.explain.advice import alternative, speaks_against
 from boxcam.explain.nouns import nouns, nouns_of
+from boxcam.explain.rounding import is_rounding
+from boxcam.explain.totals import totals
 from boxcam.plurals import counted, verb
 
 WORDS = {classifier: nouns(classifier) for classifier in (False, True)}
@@ -29,10 +31,13 @@ def total(written: int, empty: int, asked: int, folder: Path, one: str) -> str:
     return f"wrote the results of {written} of {counted(asked, 'picture')} to {folder}{none}"
 
 
+def lines_of(explanation: boxcam.Explanation) -> list[str]:
+    """What became of an image: a line, or one for each candidate at a place."""
+    return [one.sentence for one in explanation.candidates] or [summary(explanation)]
+
+
 def summary(explanation: boxcam.Explanation) -> str:
-    """What became of an image."""
-    if explanation.candidates:
-        return " ".join(one.sentence for one in explanation.candidates)
+    """What became of an image of which boxes were explained."""
     count, query = len(explanation), explanation.query
     one, several = nouns_of(query)
     others = _others(explanation)
@@ -111,4 +116,6 @@ def _without_heat(explanation: boxcam.Explanation) -> str:
         at = "" if other is None or other.layer is None else f" --layer {other.layer}"
         attempt = "" if other is None else f"; try --method {other.method}{at}"
         said = f", {empty} with {what} ({explanation.method} found nothing at {explanation.layer} for {them}{attempt})"
+    noise = sum(is_rounding(explanation, k, totals(explanation, k)) for k in boxes)
+    said += f", {noise} with no evidence beyond rounding" if noise else ""
     return said + (f", {apart} not depending on {explanation.layer}" if apart else "")

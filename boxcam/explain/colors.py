@@ -24,6 +24,8 @@ LEVELS = (0.25, 0.5, 0.75)
 """Lines of equal heat are drawn at these shares of the strongest."""
 SMOOTH = 60
 """The share of a picture's longer side over which the heat of single pixels is averaged for lines."""
+LARGEST = 960
+"""Pixels of the longer side of a picture from which on it is averaged on a smaller one."""
 STEPS = 255
 """Of heat, each with a colour."""
 DARK, LIGHT = (0.0, 0.0, 0.0), (255.0, 255.0, 255.0)
@@ -98,10 +100,13 @@ def _blend(picture: Image, heat: Float, look: Look) -> Image:
 
 def _contours(picture: Image, heat: Float, look: Look) -> Image:
     """Draw lines of equal heat, each in the colour of its heat, between white edges, or dark ones if it is bright."""
-    result = picture.copy()
     width = line_width(picture)
     if look.fine:
         heat = _smooth(heat)
+    rim = 4 * width + 1  # a line that ends at the picture's edge would be closed along it
+    height, length = picture.shape[:2]
+    result: Image = np.asarray(cv2.copyMakeBorder(picture, rim, rim, rim, rim, cv2.BORDER_REPLICATE), np.uint8)
+    heat = np.asarray(cv2.copyMakeBorder(heat, rim, rim, rim, rim, cv2.BORDER_REPLICATE), np.float32)
     for level in LEVELS:
         for sign in (-1, 1) if look.signed else (1,):
             found, _ = cv2.findContours(
@@ -111,12 +116,18 @@ def _contours(picture: Image, heat: Float, look: Look) -> Image:
             edge = DARK if color @ LUMA > BRIGHT else LIGHT
             for thickness, ink in ((4 * width, edge), (2 * width, tuple(float(value) for value in color))):
                 cv2.drawContours(result, found, -1, ink, thickness, cv2.LINE_AA)
-    return result
+    return np.ascontiguousarray(result[rim : rim + height, rim : rim + length])
 
 
 def _smooth(heat: Float) -> Float:
-    """The heat of single pixels as that of places, with the same peak."""
-    smooth = np.asarray(cv2.GaussianBlur(heat, (0, 0), max(heat.shape) / SMOOTH), np.float32)
+    """The heat of single pixels as that of places, with the same peak; of a large picture, by way of a smaller one."""
+    height, width = heat.shape
+    times = max(max(height, width) / LARGEST, 1.0)
+    size = max(round(width / times), 1), max(round(height / times), 1)
+    small = cv2.resize(heat, size, interpolation=cv2.INTER_AREA) if times > 1 else heat
+    smooth = np.asarray(cv2.GaussianBlur(small, (0, 0), max(size) / SMOOTH), np.float32)
+    if times > 1:
+        smooth = np.asarray(cv2.resize(smooth, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
     peak, before = float(np.abs(smooth).max()), float(np.abs(heat).max())
     return smooth if peak == 0 else np.asarray(smooth * (before / peak), np.float32)
 

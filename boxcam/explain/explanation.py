@@ -251,6 +251,6 @@ class Explanation(Evidence):
 _ONE_PICTURE = 'Pass a folder, as in save("out"), or write one picture with cv2.imwrite and overlay().'
 _COLUMNS = (
     *("name", "label", "score", "logit", "x1", "y1", "x2", "y2", "target", "depends_on_layer", "peak"),
-    *("positive_evidence", "share_inside_box", "completeness", "tensors", "origin"),
+    *("positive_evidence", "rounding", "share_inside_box", "completeness", "tensors", "origin"),
     *("against", "reason", "why"),
 )

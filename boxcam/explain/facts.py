@@ -12,6 +12,7 @@ from boxcam._version import __version__
 from boxcam.errors import BoxcamError
 from boxcam.explain.candidate import NUMBERS, Candidate
 from boxcam.explain.evidence import Evidence
+from boxcam.explain.rounding import is_rounding
 from boxcam.explain.totals import Totals
 
 
@@ -83,7 +84,8 @@ def box_facts(evidence: Evidence, k: int, said: Totals) -> dict[str, Any]:
         "depends_on_layer": evidence.depends(k),
         "peak": peak,
         "positive_evidence": peak > 0,
-        "share_inside_box": said.inside,
+        "rounding": is_rounding(evidence, k, said),
+        "share_inside_box": None if evidence.query.classifier else said.inside,
         "completeness": round(complete, 6) if math.isfinite(complete) else None,
         "against": evidence.others[k] if evidence.others else None,
         "candidate": None if told is None else _candidate_facts(told),

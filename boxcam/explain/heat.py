@@ -8,20 +8,10 @@ from boxcam.explain.evidence import Evidence
 from boxcam.explain.look import Look
 from boxcam.explain.panel import Shown, resampled
 from boxcam.explain.render import PERCENTILE, brightest, drawn_values
-from boxcam.explain.rounding import floor
+from boxcam.explain.rounding import is_rounding, largest
 from boxcam.explain.totals import Totals, totals, totals_of
 from boxcam.explain.views import map_in
 from boxcam.types import Float, View
-
-
-def largest(said: Totals, signed: bool) -> float:
-    """Of the values that are drawn; 0 if there are none."""
-    return max(said.peak, -said.lowest if signed else 0.0, 0.0)
-
-
-def is_rounding(evidence: Evidence, k: int, said: Totals) -> bool:
-    """Whether the map of a box has values to draw, and all of them are rounding errors."""
-    return 0 < largest(said, evidence.signed) < floor(evidence, k)
 
 
 def strongest(evidence: Evidence, k: int, values: Float | None = None) -> float:

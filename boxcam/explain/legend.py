@@ -30,10 +30,10 @@ def strongest_of(look: Look, every: str = "all maps") -> str:
         every: what is on a common scale.
     """
     common = look.scale == "common"
-    if look.fine and look.style != "contours":
+    if look.fine and (common or look.style != "contours"):
         pixels = "pixels" if look.signed else "positive pixels"
-        share = f"hottest {100 - PERCENTILE} % of"
-        return f"{share} the {pixels} of {every}" if common else f"{share} each map's {pixels}"
+        share, smooth = f"hottest {100 - PERCENTILE} % of", ", made smooth" if look.style == "contours" else ""
+        return f"{share} the {pixels} of {every}{smooth}" if common else f"{share} each map's {pixels}"
     sign, smooth = ", for or against" if look.signed else "", ", made smooth" if look.fine else ""
     return f"largest value of {every if common else 'each map'}{sign}{smooth}"
 
@@ -74,7 +74,7 @@ def legend(place: Image, strongest: str, look: Look, peak: float | None) -> None
 def _words(strongest: str, look: Look, width: int) -> list[str]:
     """What stands above the bar, in lines of so many pixels."""
     sign = "blue against, orange for; " if look.signed else ""
-    unit = f"raw values, one scale: up to the {strongest}" if look.scale == "common" else f"100%: {strongest}"
+    unit = f"raw values, one scale: up to the {strongest}" if look.raw else f"100%: {strongest}"
     return wrap(sign + unit, width, 8, 2)
 
 

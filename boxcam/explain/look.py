@@ -32,6 +32,11 @@ class Look:
     signed: bool = False
     fine: bool = False
 
+    @property
+    def raw(self) -> bool:
+        """Whether a colour stands for the same raw value on all maps: not if they are made smooth before."""
+        return self.scale == "common" and not (self.fine and self.style == "contours")
+
 
 def look(style: Any, scale: Any, signed: bool = False, fine: bool = False) -> Look:
     """How maps are to be drawn, by the words that people use.

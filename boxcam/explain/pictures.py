@@ -10,7 +10,7 @@ import numpy as np
 from boxcam.explain.advice import alternative, speaks
 from boxcam.explain.colors import line_width, paint
 from boxcam.explain.evidence import DETECTION, Evidence, Query
-from boxcam.explain.heat import common_top, is_rounding, largest, shown, strongest
+from boxcam.explain.heat import common_top, shown, strongest
 from boxcam.explain.legend import strongest_of
 from boxcam.explain.lettering import legible
 from boxcam.explain.look import Look
@@ -19,6 +19,7 @@ from boxcam.explain.nouns import question, standing
 from boxcam.explain.panel import CloseUp, Panel, locator_size, picture_size, surroundings
 from boxcam.explain.place import hull
 from boxcam.explain.render import class_color, outline, place_box, scaled
+from boxcam.explain.rounding import is_rounding, largest
 from boxcam.explain.sheet import Words, sheet
 from boxcam.explain.totals import Totals
 from boxcam.runtime.pixels import check_color

@@ -116,7 +116,7 @@ def class_logits(
         for box in boxes:
             yield detections.logits[order].astype(np.float64), detections.origin[order], int(places[box])
         return
-    if model.manifest.candidates is not None:
+    if model.manifest.candidates is not None and set(ClassScores.names(model)) <= set(prediction.outputs):
         yield from _of_candidates(model, prediction, boxes)
         return
     passes = [prediction]

@@ -11,6 +11,7 @@ import numpy as np
 
 from boxcam.explain.evidence import DETECTION, NO_ENGINE, Evidence
 from boxcam.explain.methods import METHODS, Method
+from boxcam.explain.totals import Totals
 
 STEP = float(np.finfo(np.float32).eps)
 """Of a float32, as a share of its size."""
@@ -36,6 +37,16 @@ def floor(evidence: Evidence, k: int) -> float:
     if not method.features:
         return step
     return step / max(_cells(part.grid.rows) * _cells(part.grid.columns) for part in evidence.parts[k])
+
+
+def largest(said: Totals, signed: bool) -> float:
+    """Of the values that are drawn; 0 if there are none."""
+    return max(said.peak, -said.lowest if signed else 0.0, 0.0)
+
+
+def is_rounding(evidence: Evidence, k: int, said: Totals) -> bool:
+    """Whether the map of a box has values to draw, and all of them are rounding errors."""
+    return 0 < largest(said, evidence.signed) < floor(evidence, k)
 
 
 def _size(evidence: Evidence, k: int) -> float:

@@ -87,7 +87,7 @@ def sheet(image: Image, panels: Sequence[Panel], words: Words, look: Look = Look
         if panel.shown.values.shape != picture.shape[:2]:
             sizes = list(panel.shown.values.shape), list(picture.shape[:2])
             raise ValueError(f"map {number}: {sizes[0]} for a picture of {sizes[1]}")
-    panels = _on_one_scale(panels) if look.scale == "common" else panels
+    panels = _on_one_scale(panels, look.fine) if look.scale == "common" else panels
     across = max(picture.shape[1], NARROWEST)
     apart = not all(_fits(panel, across, number) for number, panel in enumerate(panels, 1))
     lines_below = [_below(panel, across, number, apart) for number, panel in enumerate(panels, 1)]
@@ -120,15 +120,18 @@ def sheet(image: Image, panels: Sequence[Panel], words: Words, look: Look = Look
         _frame(cell[:top], _drawn(image, picture, panel, look, None if words.classifier else panel.box))
         _caption(cell[top:], panel, number, apart)
     if heat:
-        peak = max(panel.shown.top for panel in panels) if look.scale == "common" else None
+        peak = max(panel.shown.top for panel in panels) if look.raw else None
         legend(page[total - MARGIN - bar + GAP :, MARGIN : MARGIN + inner], words.strongest, look, peak)
     return page
 
 
-def _on_one_scale(panels: Sequence[Panel]) -> list[Panel]:
-    """The panels with the largest of their scales."""
+def _on_one_scale(panels: Sequence[Panel], fine: bool) -> list[Panel]:
+    """The panels with the largest of their scales.
+
+    Maps of single pixels lose their peaks where they are made small, so small pictures of them have one of their own.
+    """
     top = max((panel.shown.top for panel in panels), default=0.0)
-    small = max((panel.close_up.whole.top for panel in panels if panel.close_up), default=0.0)
+    small = max((panel.close_up.whole.top for panel in panels if panel.close_up), default=0.0) if fine else top
 
     def scaled(shown: Shown, largest: float) -> Shown:
         return replace(shown, top=largest if shown.top > 0 else 0.0)

@@ -17,7 +17,7 @@ from boxcam.explain.evidence import Evidence, Part
 from boxcam.explain.placement import Float64, Ints, axes, multiply, pieces
 from boxcam.types import Float
 
-DENSE = 3
+DENSE = 8
 """Pixels: a map whose cells are smaller is made; that takes less time than to sum up its pieces."""
 
 

@@ -12,18 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from boxcam.explain import sheet as pages
-from boxcam.explain.evidence import Part
 from boxcam.explain.panel import HELPS, SEEN, Panel, fit, locator_size, picture_size, resize, surroundings
-from boxcam.explain.pictures import make_panel
 from boxcam.explain.render import class_color
 from boxcam.explain.sheet import Words, sheet
 from boxcam.explain.tags import Rectangle, place_tags
-from boxcam.explain.totals import totals
-from boxcam.types import CellMap, Corners, Grid
-from tests.explain.made import EVEN, explanation
+from boxcam.types import Corners
 from tests.explain.panels import shown
-
-SHAPE = (400, 600)
+from tests.explain.small import SHAPE, small_box
 
 
 @pytest.mark.parametrize(
@@ -89,21 +84,6 @@ def test_any_close_up_lies_in_the_image(sides: tuple[int, int], box: Corners) ->
         assert 0 <= x1 < x2 <= sides[1]
         assert 0 <= y1 < y2 <= sides[0]
         assert max((x2 - x1) / sides[1], (y2 - y1) / sides[0]) <= max(HELPS + 0.1, 1 / min(sides))
-
-
-def small_box(values: np.ndarray, layer: str = "neck") -> Panel:
-    """The panel of a box of 20 pixels in the middle of an image, whose map has these values, a cell for each pixel."""
-    found = explanation(EVEN)
-    box = np.array([[290, 190, 310, 210]], np.float32)
-    part = Part("p3", CellMap(values, (0, 0)), Grid(0, 0, 1, 1, (0, SHAPE[0]), (0, SHAPE[1])))
-    found = replace(
-        found,
-        image=np.zeros((*SHAPE, 3), np.uint8),
-        layer=layer,
-        detections=replace(found.detections, boxes=box),
-        parts=((part,),),
-    )
-    return make_panel(found, 0, totals(found, 0))
 
 
 def test_its_colours_are_those_of_the_whole_map() -> None:

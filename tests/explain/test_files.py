@@ -63,6 +63,7 @@ def test_the_three_files_say_the_same(tmp_path: Path) -> None:
         "depends_on_layer": True,
         "peak": 1.0,
         "positive_evidence": True,
+        "rounding": False,
         "share_inside_box": 0.25,  # 8 of 32 pixels
         "completeness": None,
         "against": None,

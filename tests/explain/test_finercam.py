@@ -51,7 +51,9 @@ def unsaid(model: boxcam.Model, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Its runtime, as of a bundle that was exported before an export told where classes are."""
     runtime, (target,) = model.runtime, model.manifest.targets
     ends = tuple(replace(end, classes=None) for end in target.ends)
-    monkeypatch.setattr(runtime, "manifest", replace(model.manifest, targets=(replace(target, ends=ends),)))
+    monkeypatch.setattr(
+        runtime, "manifest", replace(model.manifest, targets=(replace(target, ends=ends),), candidates=None)
+    )
     return runtime
 
 
@@ -77,7 +79,7 @@ def test_where_one_box_could_be_read_in_several_ways_the_image_is_moved(
     assert not ClassScores(runtime.manifest, [alone]).known
     assert rivals(runtime, (street, alone), [0], 3)[0].tolist() == rivals(runtime, (street, whole), [0], 3)[0].tolist()
     monkeypatch.setattr(type(runtime), "predict", lambda *given, **more: alone)
-    with pytest.raises(RunError, match=r"cannot be told from the boxes on this image.* Choose another method for it"):
+    with pytest.raises(RunError, match=r"cannot be told from the boxes on this image.* Choose another method, such"):
         rivals(runtime, (street, alone), [0], 3)
 
 
@@ -129,7 +131,7 @@ def test_another_target_than_the_logit_is_refused(signs_model: boxcam.Model) -> 
 def test_logits_that_the_bundle_does_not_give_are_refused(street: Any, signs_model: boxcam.Model) -> None:
     runtime = signs_model.runtime
     with pytest.raises(
-        EngineError, match=r"does not tell which of its logits are the classes of one box, or"
+        EngineError, match=r"does not tell which of its logits are the classes of one box\. Choose another"
     ) as caught:
         rivals(runtime, (street, runtime.predict(street)), [0], 3)
     assert not isinstance(caught.value, RunError)  # no other image would do
@@ -166,6 +168,8 @@ def test_a_class_without_a_name_has_no_others_to_be_compared_with(
     prediction = runtime.predict(street, ends=True)
     label = max(prediction.detections.labels)
     box = int(np.argmax(prediction.detections.labels))
-    monkeypatch.setattr(runtime, "manifest", replace(runtime.manifest, labels=signs_model.manifest.labels[:label]))
+    monkeypatch.setattr(
+        runtime, "manifest", replace(runtime.manifest, labels=signs_model.manifest.labels[:label], candidates=None)
+    )
     with pytest.raises(RunError, match=rf"a box is of class {label}, and bundle .* names {label} only.* Choose"):
         rivals(runtime, (street, prediction), [box], 3)

@@ -106,6 +106,6 @@ def test_methods_of_several_numbers_are_not_compared_with_shuffled_weights(
 
 @pytest.mark.parametrize("method", ["finer-cam", "finer-hirescam"])
 def test_classes_without_names_are_not_compared_and_it_says_how_to_name_them(method: str, model: Model) -> None:
-    model.manifest = dataclasses.replace(model.manifest, labels=())
+    model.manifest = dataclasses.replace(model.manifest, labels=(), candidates=None)
     with pytest.raises(UnknownNameError, match=r"has no class names, .* Export the model again with class_names="):
         Plan(model, Options(method=method))

@@ -11,17 +11,11 @@ import pytest
 from boxcam.explain import legend
 from boxcam.explain import sheet as pages
 from boxcam.explain.evidence import DETECTION, NO_ENGINE
-from boxcam.explain.explanation import Explanation
 from boxcam.explain.rounding import floor
 from tests.explain.made import EVEN, LEFT, explanation
+from tests.explain.small import with_values
 
 STEP = 2.0**-23
-
-
-def with_values(peak: float, value: float, **changes: str) -> Explanation:
-    """One box whose target is ``value``, and its map."""
-    cells = (np.array(LEFT) / 2 * peak).tolist()
-    return replace(explanation(cells), values=np.array([value], np.float32), **{"method": "hirescam"} | changes)
 
 
 @pytest.mark.parametrize(

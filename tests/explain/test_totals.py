@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from unittest import mock
 
 import numpy as np
@@ -15,6 +16,13 @@ from boxcam.explain.totals import Totals, box_pixels, totals, totals_of
 from boxcam.types import CellMap, Grid
 from tests.explain.made import LEFT
 from tests.explain.parts import parts_of, with_parts
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_cells() -> Iterator[None]:
+    """From which size of cells on a map is summed up and not made is a matter of time; so it is summed up here."""
+    with mock.patch("boxcam.explain.totals.DENSE", 3):
+        yield
 
 
 @settings(max_examples=150, deadline=None)

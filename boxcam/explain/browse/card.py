@@ -12,11 +12,11 @@ import numpy as np
 
 from boxcam.explain.browse.view import draw_view, fitted, peak_of, view_of
 from boxcam.explain.evidence import Evidence
-from boxcam.explain.heat import is_rounding
 from boxcam.explain.look import Look
 from boxcam.explain.names import SHEET
 from boxcam.explain.nouns import nouns, question
 from boxcam.explain.place import hull, mark
+from boxcam.explain.rounding import is_rounding
 from boxcam.explain.totals import Totals
 from boxcam.types import Float
 

@@ -18,10 +18,10 @@ from boxcam.explain.comparison.cell import CANNOT, Cell, cells_of
 from boxcam.explain.evidence import Query
 from boxcam.explain.explainer import explained, predict, query_of
 from boxcam.explain.facts import box_facts, check_finite
-from boxcam.explain.heat import is_rounding
 from boxcam.explain.look import Look
 from boxcam.explain.options import Options
 from boxcam.explain.plan import Plan
+from boxcam.explain.rounding import is_rounding
 from boxcam.explain.selection import Selection, select
 from boxcam.explain.totals import totals_of
 from boxcam.plurals import counted
@@ -106,6 +106,7 @@ class Comparison:
                     "peak": None if cell.facts is None else cell.facts["peak"],
                     "peak_at": None if cell.peak_at is None else [cell.peak_at[1], cell.peak_at[0]],
                     "share_inside_box": None if cell.facts is None else cell.facts["share_inside_box"],
+                    "rounding": None if cell.facts is None else cell.rounding,
                     "depends_on_layer": None if cell.facts is None else cell.facts["depends_on_layer"],
                     "why_not": cell.why or None,
                 }
@@ -204,8 +205,6 @@ def _drawn(
     heat = np.zeros_like(values) if rounding else values
     picture = draw_view(made.image, heat, view, fitted(view, SIZE), outlined, how)
     facts = box_facts(made, 0, said)
-    if made.query.classifier:
-        facts["share_inside_box"] = None  # of the whole image it says nothing
     return replace(cell, facts=facts, peak_at=peak_of(values), picture=picture, fine=how.fine, rounding=rounding)
 
 

@@ -80,11 +80,11 @@ def test_an_explanations_maps_are_of_the_images_size() -> None:
 
 
 @pytest.mark.parametrize("size", [(7, 9), (60, 80)])
-def test_heat_is_the_same_whether_it_is_scaled_before_or_after_it_is_made_smaller(size: tuple[int, int]) -> None:
+def test_what_lies_outside_of_the_part_does_not_change_it(size: tuple[int, int]) -> None:
     values = np.random.default_rng(0).standard_normal((30, 40)).astype(np.float32)
     image = np.full((30, 40, 3), 128, np.uint8)
     broken = values.copy()
-    broken[29, 39] = np.nan  # outside of the part: then the part is scaled first, with the other way
+    broken[29, 39] = np.nan
     view = (0, 0, 30, 20)
     values[29, 39] = 0
     mine, other = (draw_view(image, one, view, size, None, Look()).astype(int) for one in (values, broken))
