@@ -131,7 +131,7 @@ def class_logits(
         if known is None and classes.there:
             raise RunError(
                 "which logits are the classes of one box cannot be told from the boxes on this image, even where it is"
-                f" moved. {mend}; if an earlier boxcam exported the bundle, exporting the model again may help."
+                f" moved. {mend}. If an earlier boxcam exported the bundle, export the model again."
             )
         if known is None:
             raise EngineError(

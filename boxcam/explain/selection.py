@@ -15,6 +15,7 @@ from boxcam.arguments import several
 from boxcam.errors import UnknownNameError, did_you_mean
 from boxcam.explain.evidence import LeftOut
 from boxcam.explain.options import Classes, Options
+from boxcam.plurals import counted
 from boxcam.runtime.model import Model
 from boxcam.types import Detections
 
@@ -98,7 +99,8 @@ def class_against(model: Model, options: Options) -> int | None:
     if len(indices) > 1:
         numbers = ", ".join(map(str, indices))
         raise UnknownNameError(
-            f"against={given!r} is the name of {len(indices)} classes. Pass the number of one of them: {numbers}."
+            f"against={given!r} is the name of {counted(len(indices), 'class', 'classes')}. Pass the number of one of"
+            f" them: {numbers}."
         )
     return indices[0]
 
