@@ -80,8 +80,8 @@ def explain(
         model: from `boxcam.load`, or a bundle's path, which is then loaded for this one image.
         image: a file; an array, uint8 [H, W, 3] or [H, W] grey; or a ``PIL.Image.Image``, whose pixels are taken as
             they are. Files are turned upright as their EXIF orientation says.
-        method: a CAM method, see `boxcam.methods`; by default ``hirescam`` for a detector, ``gradcam`` for a
-            classifier.
+        method: a CAM method, see `boxcam.methods`; by default ``hirescam`` for a detector and with ``against``,
+            ``gradcam`` for a classifier.
         layer: which layer to look at, or which ones; the bundle's first one that the method can be used at by default.
         fuse: how the maps of several layers become one: ``max`` or ``mean`` of what is positive of each, as a share of
             its peak.

@@ -41,7 +41,7 @@ _sheets = partial(click.option, cls=Option, heading="How sheets look")
 @common(
     "--method",
     type=METHOD,
-    help="CAM method. [default: hirescam for detectors, gradcam for classifiers]",
+    help="CAM method. [default: hirescam for detectors and with --against, gradcam for classifiers]",
 )
 @common(
     "--layer",

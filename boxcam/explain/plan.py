@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from boxcam.bundle import Gradient, Layer
 from boxcam.errors import ArgumentError, EngineError, UnknownLayerError, UnknownNameError
+from boxcam.explain.advice import CELL_BY_CELL
 from boxcam.explain.defaults import default_of
 from boxcam.explain.methods import METHODS, AnyMethod, ChannelMasks, FeatureMasks, Method, Perturbation, Search
 from boxcam.explain.options import Options
@@ -47,6 +48,8 @@ class Plan:
 
     def __init__(self, model: Model, options: Options) -> None:
         by_default = default_of(model.manifest, options.layers).method
+        if options.against is not None and not _is_signed(METHODS[by_default]):
+            by_default = CELL_BY_CELL.method  # two classes are compared by what can be subtracted
         self.method = by_default if options.method is None else options.method
         asks = options.at is not None or options.against is not None
         logit = LOGIT.name if asks and any(of.name == LOGIT.name for of in model.manifest.targets) else None
@@ -174,7 +177,7 @@ class Plan:
             return
         assert isinstance(self.chosen, Method)
         if not self.chosen.signed or len(self.views) > 1:
-            fitting = [name for name, of in METHODS.loaded().items() if isinstance(of, Method) and of.signed]
+            fitting = [name for name, of in METHODS.loaded().items() if _is_signed(of)]
             why = "of several layers" if self.chosen.signed else f"by the method {self.method!r}"
             raise ArgumentError(
                 f"maps {why} cannot be subtracted, so they show no contrast between classes. Pass one layer=, and one"
@@ -190,7 +193,7 @@ class Plan:
     def is_signed(self) -> bool:
         """Whether what speaks against a box is to be seen, and the method tells it."""
         asked = self.options.at is not None or self.options.against is not None
-        return asked and isinstance(self.chosen, Method) and self.chosen.signed and len(self.views) == 1
+        return asked and _is_signed(self.chosen) and len(self.views) == 1
 
     @property
     def _reads_elsewhere(self) -> bool:
@@ -374,3 +377,8 @@ class Plan:
                 " others.",
             )
         return self.model.layer(name)
+
+
+def _is_signed(method: AnyMethod) -> bool:
+    """Whether what is negative in its maps speaks against a box, and two of them can be subtracted."""
+    return isinstance(method, Method) and method.signed

@@ -151,6 +151,12 @@ def test_how_complete_a_contrast_is_is_not_missed(models: Models) -> None:
     assert models("dense").explain(SCENE, against=DOG, method="integrated-gradients").completeness is None
 
 
+def test_the_default_is_a_method_whose_maps_can_be_subtracted(classifier: boxcam.Model) -> None:
+    assert classifier.explain(PICTURE, classes="left").method == "gradcam"
+    found = classifier.explain(PICTURE, classes="left", against="right")
+    assert (found.method, found.others) == ("hirescam", ("right",))
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_of_a_classifier(method: str, classifier: boxcam.Model) -> None:
     def of(label: str, against: str) -> Any:
