@@ -170,7 +170,6 @@ def explain(
         "masks": masks, "passes": passes, "samples": samples, "noise": noise, "seed": seed,
     }  # fmt: skip
     check_is_folder(output)
-    there = Path(output).exists()
     index = Index(Path(output))
     model = load(bundle, inputs)
     model.prepare(**asked)
@@ -216,9 +215,6 @@ def explain(
             index.write()
         raise
     finally:
-        if not there:
-            with contextlib.suppress(OSError):  # it is not there, or not empty
-                Path(output).rmdir()
         for failure in broken:
             say(error_line(failure), err=True)
     if broken:

@@ -45,11 +45,7 @@ class Options:
     seed: int | None = None
 
     def __post_init__(self) -> None:
-        self._keep(
-            "layer",
-            _is_name,
-            "the name of a layer, or several. Pass one that the bundle has, as boxcam inspect lists them",
-        )
+        self._keep("layer", _is_name, "the name of a layer, or several. Pass one of model.layers")
         check_distinct("layer", self.layers or ())
         self._keep("classes", _is_class, "the name or number of a class, or several. Pass one, such as classes=0")
         self._keep(

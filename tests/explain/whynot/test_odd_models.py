@@ -144,7 +144,7 @@ def test_arguments_that_mean_nothing(models: Models) -> None:
     model = models("dense")
     with pytest.raises(ArgumentError, match="top= means nothing"):
         model.explain(picture([]), at=(0, 0, 20, 20), top=1)
-    with pytest.raises(ArgumentError, match=r"^box=\(\) is not a place"):
+    with pytest.raises(ArgumentError, match=r"^box=None is no place of the image"):
         model.candidates(picture([]), None)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match=r"box=\(5, 5, 5, 9\) has no area"):
         model.candidates(picture([]), (5, 5, 5, 9))

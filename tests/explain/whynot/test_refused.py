@@ -115,13 +115,6 @@ def test_a_place_outside_of_one_image_does_not_end_the_run(models: Models, cli: 
     assert f"{tmp_path / 'a.png'}: the place 30,30,60,60 lies outside of the image" in done.stderr
     assert "wrote the results of 1 of 2 pictures" in done.stdout
     assert sorted(file.name for file in out.iterdir()) == ["b.json", "b.npz", "b.png", "index.html"]
-    shutil.rmtree(out)
-    done = cli("explain", models("dense").path, tmp_path / "a.png", "-o", out, "--at", "30,30,60,60")
-    assert done.exit_code == 1
-    assert not out.exists()
-    out.mkdir()  # what was there before stays
-    cli("explain", models("dense").path, tmp_path / "a.png", "-o", out, "--at", "30,30,60,60")
-    assert out.exists()
 
 
 def test_another_target(models: Models) -> None:
