@@ -102,12 +102,14 @@ class Selection:
         if not len(places):  # as of a two-stage model without proposals
             none = np.zeros((0, places.shape[1]), np.int64)
             return Rows(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), none)
-        found = []
+        found, numbers = [], sum(one.values.size for one in plantings)
         for start in range(0, len(places), self.told.at_once):
             some = places[start : start + self.told.at_once]
             logits = planted(self._logits, plantings, some)
             rows = self._run(self.told.opened, outputs, {**logits, ASKED: np.array([len(some)], np.int64)})
-            mine = np.isin(numbers_of(plantings, rows.origin), numbers_of(plantings, some))
+            wanted = np.zeros(numbers + 1, bool)  # the last one is for what is no class logit, whose number is -1
+            wanted[numbers_of(plantings, some)] = True
+            mine = wanted[numbers_of(plantings, rows.origin)]
             found.append(Rows(rows.boxes[mine], rows.scores[mine], rows.origin[mine]))
         parts = [np.concatenate([getattr(one, name) for one in found]) for name in ("boxes", "scores", "origin")]
         return Rows(*parts)

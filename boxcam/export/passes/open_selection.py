@@ -1,7 +1,8 @@
 """A selection that lets everything through: every candidate comes out as a detection.
 
 What suppresses, and what keeps the best only, is opened: NonMaxSuppression gives all boxes whose score is high enough,
-TopK keeps as many as are asked for, and a Slice that takes the first rows of as many as there are takes all. Thresholds
+TopK keeps as many as are asked for, a Slice that takes the first rows of as many as there are takes all, and scores
+that are kept for a box's best class only are kept for all: to look for that one takes longer than all else. Thresholds
 stay: a candidate comes out if its logit is high. Shapes that were constant because so many were kept follow.
 """
 
@@ -62,6 +63,7 @@ def open_selection(model: ir.Model, logits: Collection[str], *, sorts: bool = Tr
             if node.domain in STANDARD and node.op_type in _OPENED:
                 _OPENED[node.op_type](op, node, asked)
         graph.sort()
+    passes.RemoveUnusedNodesPass()(model)  # ONNX Runtime runs what suppressed even if nothing reads it
     _spread(model, main, before)
     _reshape(model, main, before)
 
@@ -188,4 +190,16 @@ def _first(op: Ops, node: ir.Node, asked: ir.Value) -> None:
         node.replace_input_with(2, op.value(np.array(opened, np.int64)))
 
 
-_OPENED = {"NonMaxSuppression": _suppression, "Slice": _first, "TopK": _best}
+def _best_class(op: Ops, node: ir.Node, asked: ir.Value) -> None:
+    """The scores of all classes, instead of those of each box's best class and a constant for the others."""
+    condition, scores, other = node.inputs
+    equal = None if condition is None else condition.producer()
+    if scores is None or equal is None or equal.op_type != "Equal" or constant_array(other) is None:
+        return
+    compared = [value.producer() for value in equal.inputs if value is not None]
+    if any(one is not None and one.op_type == "ArgMax" and one.inputs[0] is scores for one in compared):
+        for user, index in tuple(node.outputs[0].uses()):
+            user.replace_input_with(index, scores)
+
+
+_OPENED = {"NonMaxSuppression": _suppression, "Slice": _first, "TopK": _best, "Where": _best_class}
