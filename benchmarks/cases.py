@@ -90,8 +90,11 @@ def subjects(case: Case, cache: Path, count: int, threads: int, say: Say) -> Ite
 
 def exported(case: Case, cache: Path, say: Say) -> Path:
     """The folder with the bundle of one of mmdet's detectors, taken out of the cache, or made and put there."""
+    from boxcam.export.sources.openmmlab.compat import bridged
+
     shape = case.size, case.size
-    return cached(cache, f"{Path(case.config).stem}-{case.size}", lambda f: _export(case.config, shape, f, say))
+    with bridged():
+        return cached(cache, f"{Path(case.config).stem}-{case.size}", lambda f: _export(case.config, shape, f, say))
 
 
 def _network(model: Any, layer: str, deployed: Bundle) -> Network:
