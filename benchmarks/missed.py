@@ -10,7 +10,7 @@ import boxcam
 from benchmarks.cases import PICTURE
 from benchmarks.timing import medians
 from boxcam.explain.finding import Finding
-from boxcam.explain.selection import RUNNER_UP
+from boxcam.explain.options import RUNNER_UP
 from boxcam.runtime.images import read_image
 
 BOXES = 10

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from boxcam.explain.candidate import Candidate
 from boxcam.explain.evidence import Evidence, Query
-from boxcam.explain.selection import RUNNER_UP
+from boxcam.explain.options import RUNNER_UP
 from boxcam.plurals import counted
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -14,6 +15,8 @@ from boxcam.errors import ArgumentError
 from boxcam.explain.evidence import Fusion
 from boxcam.types import Corners
 
+RUNNER_UP = "runner-up"
+"""The other class whose logit is the highest, of each box its own."""
 Classes = str | int | np.integer[Any] | Sequence[str | int | np.integer[Any]]
 
 
@@ -66,6 +69,8 @@ class Options:
                 f'against={self.against!r} is not the name or number of a class. Pass one, or "runner-up" for the class'
                 " that comes next."
             )
+        if isinstance(self.against, str) and re.sub("[ _]", "-", self.against.strip().lower()) == RUNNER_UP:
+            object.__setattr__(self, "against", RUNNER_UP)  # however it is spelled
         if self.target is not None and not isinstance(self.target, str):
             raise ArgumentError(f"target={self.target!r} is not the name of a target. Pass one of model.targets.")
         if self.fuse is not None and self.fuse not in get_args(Fusion):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,14 +13,12 @@ import numpy.typing as npt
 from boxcam.arguments import several
 from boxcam.errors import UnknownNameError, did_you_mean
 from boxcam.explain.evidence import LeftOut
-from boxcam.explain.options import Classes, Options
+from boxcam.explain.options import RUNNER_UP, Classes, Options
 from boxcam.plurals import counted
 from boxcam.runtime.model import Model
 from boxcam.types import Detections
 
 DEFAULT_SCORE = 0.3
-RUNNER_UP = "runner-up"
-"""The other class whose logit is the highest, of each box its own."""
 _DIGITS = 19
 """What has as many is no index: those are int64."""
 
@@ -90,7 +87,7 @@ def class_against(model: Model, options: Options) -> int | None:
         UnknownNameError: the model has no such class, or several of that name.
     """
     given = options.against
-    if given is None or re.sub("[ _]", "-", str(given).strip().lower()) == RUNNER_UP:
+    if given is None or given == RUNNER_UP:
         return None
     try:
         indices = class_indices(model, [given]) or []

@@ -19,6 +19,7 @@ from boxcam.commands.summary import summary
 from boxcam.errors import ArgumentError, UnknownNameError
 from boxcam.explain import explainer
 from boxcam.explain.evidence import LeftOut
+from boxcam.explain.nouns import question
 from boxcam.explain.selection import select
 from tests.explain.two_classes import PICTURE, TwoClasses
 from tests.explain.whynot.detectors import FAMILIES as DETECTORS
@@ -121,6 +122,9 @@ def test_a_model_without_class_names(name: str, models: Models, tmp_path: Path) 
     for against in (DOG, "runner-up", "Runner up"):
         found = model.explain(SCENE, against=against, **asked)
         assert found.others == ("class 1",)
+        assert found.query.against == str(against).lower().replace(" ", "-")
+        rival = "class 1" if against == DOG else "its runner-up"
+        assert question(found) == [f"what speaks for a box's class rather than for {rival}"]
         np.testing.assert_array_equal(found.maps, models(name).explain(SCENE, against="dog", **asked).maps)
     said = "it has [34], and the last one is [23]. Pass" if not model.manifest.labels else ".*There are: class 0"
     with pytest.raises((ArgumentError, UnknownNameError), match=rf"has no class '?9'?[:.] ?{said}"):
