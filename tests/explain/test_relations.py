@@ -68,7 +68,7 @@ def test_boxes_together_have_the_maps_that_they_have_alone(name: str, side: int)
     for alike, cells in zip(patches, BY_GRADIENT[name](activation, patches), strict=True):
         alone = one(name, activation, alike)
         assert cells.corner == alone.corner
-        assert cells.values == pytest.approx(alone.values, rel=1e-5, abs=1e-6)  # sums in another order
+        assert cells.values == pytest.approx(alone.values, rel=5e-6, abs=1e-6)  # sums in another order
         full = (0, 0) if name not in WHOLE and alike.uniform is None else (side, side)
         assert cells.values.shape in (full, alike.gradient.shape[1:])
     assert BY_GRADIENT[name](activation, []) == []

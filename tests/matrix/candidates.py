@@ -47,8 +47,6 @@ def check(deployed: Deployed, picture: Path, most: int = 6) -> int:
         why = WhyNot(finding, found.boxes[k])
         if np.prod(found.boxes[k][2:] - found.boxes[k][:2]) > 0:
             assert why.tell(int(found.labels[k])).reason == "reported"
-        if 0 < k < len(found) - 1:
-            continue  # with many candidates it takes seconds to tell
         other = why.tell(_other(int(found.labels[k]), finding.classes))
         assert other.why.endswith(".")
         assert np.isfinite([other.score, other.logit, other.iou, *other.box]).all()
